@@ -1,0 +1,1 @@
+//! The library that makes a Rust server handoff-ready.

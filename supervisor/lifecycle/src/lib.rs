@@ -1,0 +1,3 @@
+#![no_std]
+//! The lifecycle core.
+extern crate alloc;

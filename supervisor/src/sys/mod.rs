@@ -1,1 +1,27 @@
-//! (room under construction)
+//! What the standard library and `nix` do not offer safely: every `unsafe` of the supervisor, one topic a file.
+//!
+//! Floor 1: this room knows no other. The supervisor has one thread, and [`fork`] relies on it; everything that
+//! is only right in the forked child asks for an [`InChild`], which only [`fork`] gives.
+
+mod datagram;
+mod errno;
+mod fds;
+mod fork;
+mod limits;
+mod pidfd;
+mod process;
+mod signals;
+mod wait;
+
+pub(crate) use datagram::{Datagram, receive_datagram};
+pub(crate) use errno::errno_text;
+pub(crate) use fds::{close_on_exec_from, keep_over_exec, move_above, place_at};
+pub(crate) use fork::{InChild, fork};
+pub(crate) use limits::Limits;
+pub(crate) use pidfd::{open_pidfd, signal_by_pidfd, signal_group_by_pidfd};
+pub(crate) use process::{ProcessRow, become_subreaper, catches_signal, process_rows};
+pub(crate) use signals::{default_dispositions, unblock_all, with_signals_blocked};
+pub(crate) use wait::{Dead, ExitStatus, Who, peek, reap};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,96 @@
+//! Receiving a datagram with the credentials of its sender, and closing whatever fds came with it.
+
+use nix::errno::Errno;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+/// Room for credentials and for as many fds as the kernel lets one message carry (253, `SCM_MAX_FD`). With less
+/// room the kernel would drop those that do not fit and mark a harmless message as truncated.
+const CONTROL_BYTES: usize = 2048;
+
+/// The kernel wants control data aligned like `struct cmsghdr`.
+#[repr(C, align(8))]
+struct Control([u8; CONTROL_BYTES]);
+
+/// One received datagram; its bytes are in the caller's buffer.
+#[derive(Debug)]
+pub(crate) struct Datagram {
+    /// How many bytes of the buffer are filled.
+    pub(crate) length: usize,
+    /// The datagram was longer than the buffer, or its control data longer than there was room for.
+    pub(crate) truncated: bool,
+    /// The sender's uid by `SCM_CREDENTIALS`, which the kernel checks; `None` if the socket lacks `SO_PASSCRED`.
+    pub(crate) uid: Option<u32>,
+    /// The fds that came with it, close-on-exec; closed when this is dropped.
+    pub(crate) fds: Vec<OwnedFd>,
+}
+
+/// Takes one datagram from `socket` without waiting.
+///
+/// `nix::sys::socket::recvmsg` is not used because it refuses to list the fds of a message with truncated
+/// control data, although the kernel has installed them: they would leak.
+///
+/// # Errors
+/// `EAGAIN` when there is none, and the others of recvmsg(2).
+pub(crate) fn receive_datagram(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<Datagram, Errno> {
+    let mut control = Control([0; CONTROL_BYTES]);
+    let mut part = libc::iovec {
+        iov_base: buffer.as_mut_ptr().cast(),
+        iov_len: buffer.len(),
+    };
+    // SAFETY: msghdr is plain data, for which all zero is a valid value.
+    let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
+    header.msg_iov = &mut part;
+    header.msg_iovlen = 1;
+    header.msg_control = control.0.as_mut_ptr().cast();
+    header.msg_controllen = CONTROL_BYTES as _;
+    let flags = libc::MSG_CMSG_CLOEXEC | libc::MSG_DONTWAIT;
+    // SAFETY: the header points to `part` and `control`, both alive and writable for their stated lengths, and
+    // `part` to the caller's buffer.
+    let received = Errno::result(unsafe { libc::recvmsg(socket.as_raw_fd(), &mut header, flags) })?;
+    let mut datagram = Datagram {
+        length: usize::try_from(received)
+            .map_err(|_| Errno::EIO)?
+            .min(buffer.len()),
+        truncated: header.msg_flags & (libc::MSG_TRUNC | libc::MSG_CTRUNC) != 0,
+        uid: None,
+        fds: Vec::new(),
+    };
+    read_control(&header, &mut datagram);
+    Ok(datagram)
+}
+
+/// Reads the credentials and takes ownership of the fds.
+fn read_control(header: &libc::msghdr, datagram: &mut Datagram) {
+    // SAFETY: recvmsg has filled `header`; its control buffer is alive in the caller.
+    let mut next = unsafe { libc::CMSG_FIRSTHDR(header) };
+    while !next.is_null() {
+        // SAFETY: CMSG_FIRSTHDR and CMSG_NXTHDR give only headers that lie within the control buffer.
+        let message = unsafe { &*next };
+        // SAFETY: as above; the data of a control message follows its header.
+        let data = unsafe { libc::CMSG_DATA(next) };
+        // SAFETY: CMSG_LEN is arithmetic.
+        let head = unsafe { libc::CMSG_LEN(0) } as usize;
+        let length = (message.cmsg_len as usize).saturating_sub(head);
+        match (message.cmsg_level, message.cmsg_type) {
+            (libc::SOL_SOCKET, libc::SCM_CREDENTIALS) if length >= size_of::<libc::ucred>() => {
+                // SAFETY: the kernel has written a ucred there, maybe not aligned.
+                let sender: libc::ucred = unsafe { data.cast::<libc::ucred>().read_unaligned() };
+                datagram.uid = Some(sender.uid);
+            }
+            (libc::SOL_SOCKET, libc::SCM_RIGHTS) => {
+                for index in 0..length / size_of::<RawFd>() {
+                    // SAFETY: the kernel has written `length` bytes of fds there, maybe not aligned, each new
+                    // and known to nobody else.
+                    let fd = unsafe {
+                        let number = data.cast::<RawFd>().add(index).read_unaligned();
+                        OwnedFd::from_raw_fd(number)
+                    };
+                    datagram.fds.push(fd);
+                }
+            }
+            (_, _) => {}
+        }
+        // SAFETY: as for CMSG_FIRSTHDR.
+        next = unsafe { libc::CMSG_NXTHDR(header, next) };
+    }
+}

@@ -1,0 +1,120 @@
+//! What /proc tells about processes, and being the one to whom orphans come. (No `unsafe`: it is here because
+//! `children` and `launch` both need it and must not know each other.)
+
+use nix::errno::Errno;
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
+use std::fs;
+use std::io::{self, Read};
+
+/// Makes this process the one that inherits orphaned descendants, `PR_SET_CHILD_SUBREAPER` of prctl(2).
+///
+/// # Errors
+/// None on any supported kernel.
+pub(crate) fn become_subreaper() -> Result<(), Errno> {
+    nix::sys::prctl::set_child_subreaper(true)
+}
+
+/// Whether the process has a handler for `signal` (`SigCgt` in /proc/PID/status): without one, SIGUSR1 would kill it.
+///
+/// # Errors
+/// Those of reading /proc/PID/status; `InvalidData` if the kernel wrote no such line.
+pub(crate) fn catches_signal(pid: Pid, signal: Signal) -> io::Result<bool> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let mask = status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigCgt:"))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "no SigCgt in /proc/PID/status"))?;
+    Ok(mask & (1 << (signal as u32 - 1)) != 0)
+}
+
+/// One process as /proc/PID/stat shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ProcessRow {
+    /// Its pid.
+    pub(crate) pid: Pid,
+    /// Its parent.
+    pub(crate) parent: Pid,
+    /// Its process group.
+    pub(crate) group: Pid,
+    /// Ended and not yet reaped. A process whose first thread has ended while others run is no zombie.
+    pub(crate) zombie: bool,
+}
+
+/// Every process that /proc shows us. A process that ends meanwhile may be missing.
+///
+/// # Errors
+/// Those of reading /proc itself.
+pub(crate) fn process_rows() -> io::Result<Vec<ProcessRow>> {
+    let mut text = Vec::new();
+    let rows = fs::read_dir("/proc")?.filter_map(|entry| {
+        let name = entry.ok()?.file_name();
+        let pid: i32 = name.to_str()?.parse().ok()?;
+        text.clear();
+        fs::File::open(format!("/proc/{pid}/stat"))
+            .ok()?
+            .read_to_end(&mut text)
+            .ok()?;
+        parse_stat(pid, &text)
+    });
+    Ok(rows.collect())
+}
+
+/// Reads one line of /proc/PID/stat, proc_pid_stat(5). The program's name may hold spaces and parentheses, so
+/// the fields are counted from the *last* parenthesis.
+fn parse_stat(pid: i32, line: &[u8]) -> Option<ProcessRow> {
+    let after_name = line.iter().rposition(|byte| *byte == b')')? + 1;
+    let text = std::str::from_utf8(line.get(after_name..)?).ok()?;
+    let mut fields = text.split_ascii_whitespace();
+    let state = fields.next()?;
+    let parent = fields.next()?.parse().ok()?;
+    let group = fields.next()?.parse().ok()?;
+    // Field 20; the process group is field 5.
+    let threads: i64 = fields.nth(14)?.parse().ok()?;
+    Some(ProcessRow {
+        pid: Pid::from_raw(pid),
+        parent: Pid::from_raw(parent),
+        group: Pid::from_raw(group),
+        zombie: matches!(state, "Z" | "X") && threads <= 1,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_with_parentheses_and_spaces_does_not_shift_the_fields() {
+        let line = b"77 (a) S 1 (b) Z 12 34 34 0 -1 4194560 0 0 0 0 0 0 0 0 20 0 1 0 9 9\n";
+        let row = parse_stat(77, line).unwrap();
+        assert_eq!(
+            (row.parent.as_raw(), row.group.as_raw(), row.zombie),
+            (12, 34, true)
+        );
+        assert_eq!(parse_stat(77, b"77 (short"), None);
+        assert_eq!(parse_stat(77, b"77 (short) R 1"), None);
+    }
+
+    #[test]
+    fn a_process_with_a_dead_first_thread_is_alive() {
+        let line = b"77 (x) Z 12 34 34 0 -1 4194560 0 0 0 0 0 0 0 0 20 0 3 0 9 9\n";
+        assert!(!parse_stat(77, line).unwrap().zombie);
+    }
+
+    #[test]
+    fn this_process_is_among_the_rows_and_alive() {
+        let rows = process_rows().unwrap();
+        let own = rows.iter().find(|row| row.pid == Pid::this()).unwrap();
+        assert_eq!((own.parent, own.zombie), (Pid::parent(), false));
+    }
+
+    #[test]
+    fn rust_programs_ignore_sigpipe_and_do_not_catch_usr1() {
+        assert!(!catches_signal(Pid::this(), Signal::SIGUSR1).unwrap());
+        assert!(
+            catches_signal(Pid::this(), Signal::SIGSEGV).unwrap(),
+            "the standard library's guard pages"
+        );
+    }
+}

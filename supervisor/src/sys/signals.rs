@@ -1,0 +1,56 @@
+//! Signals around fork and exec: an app starts with none blocked and none ignored, whatever we were started with.
+
+use super::InChild;
+use nix::errno::Errno;
+use nix::sys::signal::{SigSet, SigmaskHow};
+
+/// The highest signal number of Linux on x86-64 and aarch64.
+const HIGHEST: libc::c_int = 64;
+
+/// The size of the kernel's signal mask in bytes, which rt_sigaction(2) insists on.
+const MASK_BYTES: libc::size_t = 8;
+
+/// At least as large as `struct sigaction` of the kernel (32 bytes on x86-64 and aarch64).
+type KernelAction = [u64; 8];
+
+/// Runs `action` with every signal blocked and restores the mask after it. Around a fork it keeps a handler
+/// of the parent from running in the child and a signal from being lost between fork and exec.
+pub(crate) fn with_signals_blocked<T>(action: impl FnOnce() -> T) -> T {
+    let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK);
+    let result = action();
+    if let Ok(mask) = before {
+        // It cannot fail: the mask came from the kernel.
+        let _ = mask.thread_set_mask();
+    }
+    result
+}
+
+/// Gives every signal its default disposition, ignored ones included (nohup ignores SIGHUP, Rust ignores SIGPIPE),
+/// and those two that the C library keeps for itself and refuses to `sigaction`.
+pub(crate) fn default_dispositions(_: &InChild) {
+    let default: KernelAction = [0; 8];
+    for number in 1..=HIGHEST {
+        if matches!(number, libc::SIGKILL | libc::SIGSTOP) {
+            continue;
+        }
+        // SAFETY: the pointer is to readable memory that is larger than what the kernel reads; all zero means
+        // SIG_DFL without flags. In the child there is no handler left that anything could rely on.
+        let _ = unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                number,
+                default.as_ptr(),
+                std::ptr::null_mut::<KernelAction>(),
+                MASK_BYTES,
+            )
+        };
+    }
+}
+
+/// Blocks no signal any more. In the child it comes last before exec: what is pending by then acts by default.
+///
+/// # Errors
+/// None in practice, sigprocmask(2).
+pub(crate) fn unblock_all(_: &InChild) -> Result<(), Errno> {
+    SigSet::empty().thread_set_mask()
+}

@@ -1,0 +1,100 @@
+//! The wrappers, each against the kernel.
+
+use super::*;
+use nix::errno::Errno;
+use nix::sys::signal::Signal;
+use std::io;
+use std::os::fd::AsFd;
+
+#[test]
+fn errors_are_one_lower_case_line_without_a_number() {
+    assert_eq!(errno_text(Errno::EACCES), "permission denied");
+    assert_eq!(errno_text(Errno::EIO), "I/O error");
+    assert_eq!(
+        errno_text(&io::Error::from_raw_os_error(libc::ENOENT)),
+        "no such file or directory"
+    );
+    assert_eq!(errno_text(io::Error::other("Two\nlines")), "two lines");
+}
+
+#[test]
+fn the_status_of_a_child_is_seen_before_and_by_reaping() {
+    let child = fork(|_| 7).unwrap();
+    let seen = wait_until_dead(child);
+    assert_eq!(seen.status, ExitStatus::Code(7));
+    assert_eq!(peek(Who::Process(child)), Ok(Some(seen)), "peeking reaps nothing");
+    assert_eq!(reap(Who::Process(child)), Ok(Some(seen)));
+    assert_eq!(peek(Who::Process(child)), Err(Errno::ECHILD));
+}
+
+#[test]
+fn a_panic_in_the_child_ends_the_child() {
+    let child = fork(|_| std::panic::resume_unwind(Box::new(()))).unwrap();
+    assert_eq!(wait_until_dead(child).status, ExitStatus::Code(127));
+    reap(Who::Process(child)).unwrap();
+}
+
+#[test]
+fn a_child_killed_by_a_real_time_signal_is_understood() {
+    let child = fork(|child| {
+        default_dispositions(child);
+        let _ = unblock_all(child);
+        nix::unistd::pause();
+        0
+    })
+    .unwrap();
+    let number = libc::SIGRTMIN() + 3;
+    // SAFETY: kill takes two integers.
+    unsafe { libc::kill(child.as_raw(), number) };
+    let status = wait_until_dead(child).status;
+    assert_eq!(
+        status,
+        ExitStatus::Signal {
+            number,
+            core_dumped: false
+        }
+    );
+    assert_eq!(status.to_string(), format!("killed by signal {number}"));
+    reap(Who::Process(child)).unwrap();
+}
+
+#[test]
+fn a_reaped_process_cannot_be_signalled_by_its_pidfd() {
+    let child = fork(|_| 0).unwrap();
+    let pidfd = open_pidfd(child).unwrap();
+    assert_eq!(signal_by_pidfd(pidfd.as_fd(), None), Ok(()));
+    wait_until_dead(child);
+    reap(Who::Process(child)).unwrap();
+    assert_eq!(
+        signal_by_pidfd(pidfd.as_fd(), Some(Signal::SIGTERM)),
+        Err(Errno::ESRCH)
+    );
+}
+
+#[test]
+fn limits_can_be_read_and_restored() {
+    let limits = Limits::current();
+    limits.restore().unwrap();
+    assert_eq!(limits, Limits::current());
+}
+
+#[test]
+fn exits_read_as_sentences() {
+    assert_eq!(ExitStatus::Code(101).to_string(), "exited with status 101");
+    let killed = ExitStatus::Signal {
+        number: libc::SIGSEGV,
+        core_dumped: true,
+    };
+    assert_eq!(killed.to_string(), "killed by SIGSEGV (core dumped)");
+}
+
+/// Waits for the child's end without reaping it.
+fn wait_until_dead(child: nix::unistd::Pid) -> Dead {
+    let pidfd = open_pidfd(child).unwrap();
+    let mut poll = [nix::poll::PollFd::new(
+        pidfd.as_fd(),
+        nix::poll::PollFlags::POLLIN,
+    )];
+    nix::poll::poll(&mut poll, nix::poll::PollTimeout::NONE).unwrap();
+    peek(Who::Process(child)).unwrap().unwrap()
+}

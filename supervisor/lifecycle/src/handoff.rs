@@ -1,0 +1,326 @@
+//! The reload, from the request to the takeover or the failure.
+//!
+//! Each function below answers one event in every stage of [`Handoff`]; none has a catch-all arm.
+
+use crate::Lifecycle;
+use crate::generation::{Generation, Role, Standing};
+use crate::stop::Phase;
+use crate::vocabulary::{
+    Cause, Effect, Ending, Fact, Mode, Number, Outcome, Plan, Record, Stage, Ticket, Timer, Until, Wait,
+};
+
+/// How far a handoff has come. The number is the candidate's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Handoff {
+    /// None is under way.
+    Idle,
+    /// One was asked for, and waits until a retired generation has gone.
+    Waiting,
+    /// The candidate's birth record is being made.
+    Preparing(Number),
+    /// The candidate's workers are starting (in queue mode: as soon as the incumbent is gone).
+    Starting(Number),
+    /// Each of its workers is ready, and the probe is run until it passes.
+    Probing(Number),
+    /// Both generations serve for a while.
+    Soaking(Number),
+    /// Each worker of the candidate is looked at once more, just before the incumbent is told to drain.
+    Confirming(Number),
+}
+
+impl Lifecycle {
+    /// A request waits for the next handoff, even if one is under way: its candidate may have read an older binary.
+    pub(crate) fn on_reload(&mut self, ticket: Ticket, until: Until) {
+        match self.phase {
+            Phase::Running => self.queue_ticket(ticket, until),
+            Phase::Stopping(_) | Phase::Killing(_) | Phase::Finished => {
+                self.effects.push(Effect::Answer(ticket, Outcome::Stopping));
+            }
+        }
+    }
+
+    /// Begin the next handoff if one was asked for, none is under way and there is room for a candidate.
+    pub(crate) fn begin_next(&mut self) {
+        match self.phase {
+            Phase::Running => {}
+            Phase::Stopping(_) | Phase::Killing(_) | Phase::Finished => return,
+        }
+        match self.handoff {
+            Handoff::Idle | Handoff::Waiting => {}
+            Handoff::Preparing(_)
+            | Handoff::Starting(_)
+            | Handoff::Probing(_)
+            | Handoff::Soaking(_)
+            | Handoff::Confirming(_) => return,
+        }
+        if !self.tickets.any_queued() {
+            return;
+        }
+        if self.has_room() {
+            let number = self.new_number();
+            self.handoff = Handoff::Preparing(number);
+            self.tickets.attach_queued(number);
+            self.tell(Fact::HandoffBegan(number));
+            self.effects.push(Effect::Prepare(number));
+        } else if self.handoff == Handoff::Idle {
+            self.handoff = Handoff::Waiting;
+            self.tell(Fact::WaitingForRoom);
+        }
+    }
+
+    /// In queue mode the incumbent leaves before the candidate comes, so there is always room.
+    fn has_room(&self) -> bool {
+        let Some(incumbent) = self.incumbent() else {
+            return true;
+        };
+        let limit = usize::from(incumbent.plan.max_generations);
+        let living = self
+            .generations
+            .values()
+            .filter(|generation| generation.lives())
+            .count();
+        match incumbent.plan.mode {
+            Mode::Queue => true,
+            Mode::Overlap => living < limit.max(2) || self.planted.exceeds_generations(),
+        }
+    }
+
+    pub(crate) fn on_prepared(&mut self, number: Number, plan: Plan) {
+        // Whatever the stage, the record exists now and is forgotten at the end of the step if nobody needs it.
+        self.records.insert(Record(number));
+        match self.handoff {
+            Handoff::Preparing(candidate) if candidate == number => self.start_candidate(number, plan),
+            Handoff::Idle
+            | Handoff::Waiting
+            | Handoff::Preparing(_)
+            | Handoff::Starting(_)
+            | Handoff::Probing(_)
+            | Handoff::Soaking(_)
+            | Handoff::Confirming(_) => {}
+        }
+    }
+
+    fn start_candidate(&mut self, number: Number, plan: Plan) {
+        self.handoff = Handoff::Starting(number);
+        match plan.mode {
+            Mode::Queue => self.step_aside(number),
+            Mode::Overlap if self.planted.drains_before_ready() => self.step_aside(number),
+            Mode::Overlap => {}
+        }
+        let plan = Plan {
+            workers: self.workers_of(plan),
+            ..plan
+        };
+        let candidate = Generation::new(number, Record(number), plan, Role::Candidate, Standing::Untried);
+        self.generations.insert(number, candidate);
+    }
+
+    /// Queue mode: the incumbent drains first. What it ran from (or the last good) is kept to fall back on.
+    fn step_aside(&mut self, candidate: Number) {
+        let Some(incumbent) = self.incumbent() else { return };
+        let (number, own) = (incumbent.number, (incumbent.record, incumbent.plan));
+        self.fallback = Some(self.last_good.unwrap_or(own));
+        self.incumbent = None;
+        self.retire(number);
+        self.answer_superseded(number, candidate);
+    }
+
+    pub(crate) fn on_prepare_failed(&mut self, number: Number) {
+        match self.handoff {
+            Handoff::Preparing(candidate) if candidate == number => {
+                self.fail_candidate(number, Cause::NotPrepared);
+            }
+            Handoff::Idle
+            | Handoff::Waiting
+            | Handoff::Preparing(_)
+            | Handoff::Starting(_)
+            | Handoff::Probing(_)
+            | Handoff::Soaking(_)
+            | Handoff::Confirming(_) => {}
+        }
+    }
+
+    /// One more worker of a candidate is ready. Readiness counts when all of them are.
+    pub(crate) fn candidate_gained(&mut self, number: Number) {
+        match self.handoff {
+            Handoff::Starting(candidate) if candidate == number => {
+                if self.generations.get(&number).is_some_and(Generation::all_serve) {
+                    self.probe_or_go_on(number);
+                }
+            }
+            Handoff::Idle
+            | Handoff::Waiting
+            | Handoff::Preparing(_)
+            | Handoff::Starting(_)
+            | Handoff::Probing(_)
+            | Handoff::Soaking(_)
+            | Handoff::Confirming(_) => {}
+        }
+    }
+
+    fn probe_or_go_on(&mut self, number: Number) {
+        match self.plan_of(number).map(|plan| plan.probe) {
+            Some(Stage::Kept) => {
+                self.handoff = Handoff::Probing(number);
+                self.arm(Timer::Probe(number), Wait::Probe);
+                self.effects.push(Effect::Probe(number));
+            }
+            Some(Stage::Skipped) | None => self.soak_or_confirm(number),
+        }
+    }
+
+    pub(crate) fn on_probe_passed(&mut self, number: Number) {
+        match self.handoff {
+            Handoff::Probing(candidate) if candidate == number => {
+                self.disarm(Timer::Probe(number));
+                self.disarm(Timer::ProbeAgain(number));
+                self.soak_or_confirm(number);
+            }
+            Handoff::Idle
+            | Handoff::Waiting
+            | Handoff::Preparing(_)
+            | Handoff::Starting(_)
+            | Handoff::Probing(_)
+            | Handoff::Soaking(_)
+            | Handoff::Confirming(_) => {}
+        }
+    }
+
+    /// A failed run is no verdict: the app may need a moment. The verdict is the probe's timer.
+    pub(crate) fn on_probe_failed(&mut self, number: Number) {
+        match self.handoff {
+            Handoff::Probing(candidate) if candidate == number => {
+                self.arm(Timer::ProbeAgain(number), Wait::ProbeAgain);
+            }
+            Handoff::Idle
+            | Handoff::Waiting
+            | Handoff::Preparing(_)
+            | Handoff::Starting(_)
+            | Handoff::Probing(_)
+            | Handoff::Soaking(_)
+            | Handoff::Confirming(_) => {}
+        }
+    }
+
+    /// The timers of the probe run only while probing, so the stage need not be asked again.
+    pub(crate) fn probe_again(&mut self, number: Number) {
+        self.effects.push(Effect::Probe(number));
+    }
+
+    pub(crate) fn probe_overran(&mut self, number: Number) {
+        self.fail_candidate(number, Cause::Probe);
+    }
+
+    /// A soak compares two generations that both serve; with nobody else serving it would only cost time.
+    fn soak_or_confirm(&mut self, number: Number) {
+        match self.plan_of(number).map(|plan| plan.soak) {
+            Some(Stage::Kept) if self.somebody_serves() => {
+                self.handoff = Handoff::Soaking(number);
+                self.arm(Timer::Soak(number), Wait::Soak);
+            }
+            Some(Stage::Kept | Stage::Skipped) | None => self.confirm(number),
+        }
+    }
+
+    pub(crate) fn soaked(&mut self, number: Number) {
+        self.confirm(number);
+    }
+
+    fn confirm(&mut self, number: Number) {
+        self.handoff = Handoff::Confirming(number);
+        if self.planted.skips_confirmation() {
+            self.take_over(number);
+        } else {
+            self.effects.push(Effect::Confirm(number));
+        }
+    }
+
+    /// The incumbent has just crashed. If nobody serves any more, a candidate that is already ready does not
+    /// wait for its probe or soak.
+    pub(crate) fn hurry(&mut self) {
+        if self.somebody_serves() {
+            return;
+        }
+        match self.handoff {
+            Handoff::Probing(number) | Handoff::Soaking(number) => {
+                self.end_stage();
+                self.confirm(number);
+            }
+            Handoff::Idle
+            | Handoff::Waiting
+            | Handoff::Preparing(_)
+            | Handoff::Starting(_)
+            | Handoff::Confirming(_) => {}
+        }
+    }
+
+    pub(crate) fn on_confirmed(&mut self, number: Number) {
+        match self.handoff {
+            Handoff::Confirming(candidate) if candidate == number => self.take_over(number),
+            Handoff::Idle
+            | Handoff::Waiting
+            | Handoff::Preparing(_)
+            | Handoff::Starting(_)
+            | Handoff::Probing(_)
+            | Handoff::Soaking(_)
+            | Handoff::Confirming(_) => {}
+        }
+    }
+
+    /// The candidate becomes the incumbent, and only now is the old one told to drain.
+    fn take_over(&mut self, number: Number) {
+        let old = self.incumbent.replace(number);
+        self.handoff = Handoff::Idle;
+        self.fallback = None;
+        if let Some(candidate) = self.generations.get_mut(&number) {
+            candidate.role = Role::Incumbent;
+        }
+        self.tell(Fact::TookOver(number, old));
+        if let Some(old) = old {
+            self.retire(old);
+            self.answer_superseded(old, number);
+        }
+        self.answer_taken_over(number);
+        self.begin_probation(number);
+    }
+
+    /// The candidate is given up. Whoever served serves on; in queue mode the fallback is started.
+    pub(crate) fn fail_candidate(&mut self, number: Number, cause: Cause) {
+        self.end_stage();
+        self.handoff = Handoff::Idle;
+        self.retire(number);
+        match (self.incumbent, self.fallback.take()) {
+            (None, Some(good)) => self.roll_back_to(number, good, cause),
+            (Some(_), _) => {
+                self.tell(Fact::CandidateFailed(number, cause));
+                self.answer_all_of(number, Outcome::Failed(number, cause));
+            }
+            (None, None) => {
+                self.tell(Fact::CandidateFailed(number, cause));
+                self.answer_all_of(number, Outcome::Failed(number, cause));
+                self.begin_stop(Ending::NeverServed(cause));
+            }
+        }
+    }
+
+    /// Leave the present stage: whatever it was waiting for does not matter any more.
+    pub(crate) fn end_stage(&mut self) {
+        match self.handoff {
+            Handoff::Probing(number) => {
+                self.disarm(Timer::Probe(number));
+                self.disarm(Timer::ProbeAgain(number));
+                self.effects.push(Effect::EndProbe(number));
+            }
+            Handoff::Soaking(number) => self.disarm(Timer::Soak(number)),
+            Handoff::Idle
+            | Handoff::Waiting
+            | Handoff::Preparing(_)
+            | Handoff::Starting(_)
+            | Handoff::Confirming(_) => {}
+        }
+    }
+
+    pub(crate) fn plan_of(&self, number: Number) -> Option<Plan> {
+        self.generations.get(&number).map(|generation| generation.plan)
+    }
+}

@@ -1,0 +1,76 @@
+//! Trust: probation after a takeover, the last good record, and the rollback to it.
+
+use crate::Lifecycle;
+use crate::generation::{Generation, Role, Standing};
+use crate::vocabulary::{Cause, Fact, Number, Outcome, Plan, Record, Stage, Timer, Wait};
+
+impl Lifecycle {
+    /// Start (or start again, after a crash) the probation of an incumbent that is not yet trusted. It runs
+    /// only while every worker serves: a generation that crashes and restarts does not pass by waiting.
+    pub(crate) fn begin_probation(&mut self, number: Number) {
+        let Some(generation) = self.generations.get(&number) else {
+            return;
+        };
+        match generation.standing {
+            Standing::Proven => return,
+            Standing::Untried => {}
+        }
+        match generation.plan.probation {
+            Stage::Skipped => self.settle(number),
+            Stage::Kept if generation.all_serve() => self.arm(Timer::Probation(number), Wait::Probation),
+            Stage::Kept => {}
+        }
+    }
+
+    /// Probation is over: what this generation was started from is the last good record.
+    pub(crate) fn settle(&mut self, number: Number) {
+        let Some(generation) = self.generations.get_mut(&number) else {
+            return;
+        };
+        generation.standing = Standing::Proven;
+        self.last_good = Some((generation.record, generation.plan));
+        self.tell(Fact::Settled(number));
+        self.answer_settled(number);
+    }
+
+    /// A worker of the incumbent has failed. On probation, with a last good record, that means rollback;
+    /// otherwise the worker is started again.
+    pub(crate) fn incumbent_lost(&mut self, number: Number, slot: u16, start: u32, cause: Cause) {
+        let on_probation = self
+            .generations
+            .get(&number)
+            .is_some_and(|generation| generation.standing == Standing::Untried);
+        match self.last_good {
+            Some(good) if on_probation => self.roll_back(number, good, cause),
+            Some(_) | None => self.restart(number, slot, start, cause),
+        }
+        self.hurry();
+    }
+
+    fn roll_back(&mut self, failed: Number, good: (Record, Plan), cause: Cause) {
+        self.retire(failed);
+        self.roll_back_to(failed, good, cause);
+    }
+
+    /// Start a new generation from a good record. It is the incumbent from its spawn, so that clients wait in
+    /// the backlog for it; a generation that was retired is never asked back, for it has closed its listeners.
+    pub(crate) fn roll_back_to(&mut self, failed: Number, good: (Record, Plan), cause: Cause) {
+        let (record, plan) = good;
+        let standing = match self.last_good {
+            Some((last, _)) if last == record => Standing::Proven,
+            Some(_) | None => Standing::Untried,
+        };
+        let number = self.new_number();
+        let plan = Plan {
+            workers: self.workers_of(plan),
+            ..plan
+        };
+        self.generations.insert(
+            number,
+            Generation::new(number, record, plan, Role::Incumbent, standing),
+        );
+        self.incumbent = Some(number);
+        self.tell(Fact::RolledBack(failed, number, cause));
+        self.answer_all_of(failed, Outcome::RolledBack(failed, number, cause));
+    }
+}

@@ -1,0 +1,312 @@
+//! The words of the lifecycle: what can happen ([`Event`]) and what to do about it ([`Effect`]).
+//!
+//! Every enum here is closed and is matched without a catch-all arm, so that a new word does not compile
+//! until every state has an answer to it.
+
+/// The number of a generation: one start of the app, counted from 1, never reused.
+pub type Number = u64;
+
+/// One start of one worker. Never reused: a worker that is replaced gets a higher `start`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Worker {
+    /// The generation that the worker belongs to.
+    pub generation: Number,
+    /// Its place among the workers of the generation, from 0.
+    pub slot: u16,
+    /// How many workers had been started in this slot before it.
+    pub start: u32,
+}
+
+/// A birth record, named after the generation for which it was made. A rollback starts a new generation from
+/// an older record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Record(pub Number);
+
+/// One request for a reload. The shell chooses the numbers and never uses one twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(pub u64);
+
+/// How far a reload must have come before its ticket is answered with success. A failure always answers at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Until {
+    /// The candidate has become the incumbent.
+    Takeover,
+    /// The new incumbent has passed its probation.
+    Settled,
+    /// Every generation that was retired before it is gone.
+    Drained,
+}
+
+/// Whether two generations may run at the same time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Mode {
+    /// The candidate starts beside the incumbent.
+    Overlap,
+    /// The incumbent drains and is gone before the candidate starts; clients wait in the backlog.
+    Queue,
+}
+
+/// Whether an optional stage of the lifecycle takes place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Stage {
+    /// It does.
+    Kept,
+    /// It is left out.
+    Skipped,
+}
+
+/// How a worker is known to be ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Readiness {
+    /// By its own `READY=1`.
+    Notify,
+    /// By being alive some time after exec, for an app that cannot notify.
+    Alive,
+}
+
+/// What the core needs to know of a generation's settings. Durations stay outside: the core only names waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Plan {
+    /// How many workers make up the generation, at least 1.
+    pub workers: u16,
+    /// Whether it may run beside another generation.
+    pub mode: Mode,
+    /// How its workers are known to be ready.
+    pub readiness: Readiness,
+    /// Whether it is probed between readiness and takeover.
+    pub probe: Stage,
+    /// Whether both generations serve for a while before the takeover.
+    pub soak: Stage,
+    /// Whether a crash soon after the takeover means rollback.
+    pub probation: Stage,
+    /// Whether its workers must send `WATCHDOG=1` regularly.
+    pub watchdog: Stage,
+    /// How many generations may live at once; a reload above it waits.
+    pub max_generations: u16,
+}
+
+/// What happened. Events about workers, generations or timers that the core no longer knows are stale and
+/// have no effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Event {
+    /// Somebody asks for a reload.
+    Reload(Ticket, Until),
+    /// The birth record of the candidate has been made ([`Effect::Prepare`] succeeded).
+    Prepared(Number, Plan),
+    /// The birth record of the candidate cannot be made.
+    PrepareFailed(Number),
+    /// The worker's process could not be created at all.
+    SpawnFailed(Worker),
+    /// The worker's process has become the app (exec succeeded).
+    Executed(Worker),
+    /// The worker said `READY=1`.
+    Ready(Worker),
+    /// The worker asked for more time.
+    MoreTime(Worker),
+    /// The worker said `WATCHDOG=1`.
+    Alive(Worker),
+    /// The worker said `WATCHDOG=trigger`: it knows itself to be stuck.
+    Stuck(Worker),
+    /// The worker's main process has ended; others of its process group may live on.
+    Exited(Worker),
+    /// The worker's process group is empty and its main process reaped. Always after [`Event::Exited`].
+    Gone(Worker),
+    /// One run of the probe command ended with status 0.
+    ProbePassed(Number),
+    /// One run of the probe command failed.
+    ProbeFailed(Number),
+    /// Each worker of the candidate was looked at once more; those found dead were reported before this.
+    Confirmed(Number),
+    /// A timer that was armed has come due.
+    Due(Timer),
+    /// The number of workers is to change.
+    Workers(u16),
+    /// Stop with drain; the second one kills.
+    Stop,
+}
+
+/// What to do about it. Effects are performed in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Effect {
+    /// Resolve a birth record afresh and answer with [`Event::Prepared`] or [`Event::PrepareFailed`].
+    Prepare(Number),
+    /// Start a worker from a birth record.
+    Spawn(Worker, Record),
+    /// Send a signal to a worker.
+    Signal(Worker, Signal),
+    /// Start a timer that is not running.
+    Arm(Timer, Wait),
+    /// Forget a timer that is running.
+    Disarm(Timer),
+    /// Give a running timer the time that the app has asked for.
+    Extend(Timer),
+    /// Run the probe command once and answer with [`Event::ProbePassed`] or [`Event::ProbeFailed`].
+    Probe(Number),
+    /// End a probe command that may still be running.
+    EndProbe(Number),
+    /// Look at each worker of the candidate once more: report the dead, then [`Event::Confirmed`].
+    Confirm(Number),
+    /// Answer a ticket. It is the only answer that it gets.
+    Answer(Ticket, Outcome),
+    /// Tell people and status what happened.
+    Tell(Fact),
+    /// The birth record is not needed any more: close what it holds.
+    Forget(Record),
+    /// Everything has ended: leave the loop.
+    Finish(Ending),
+}
+
+/// The signals that the core asks for. Which numbers they have is the shell's concern.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Signal {
+    /// Ask the main process to drain and exit.
+    Stop,
+    /// Ask the rest of the process group to exit; the main process already has.
+    StopGroup,
+    /// Make a stuck main process dump its core.
+    Abort,
+    /// Kill the whole process group.
+    Kill,
+}
+
+/// The waits that can run out. Each is armed at most once at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Timer {
+    /// Until a worker is ready.
+    Start(Worker),
+    /// Until people are told that a worker is still not ready.
+    Hint(Worker),
+    /// Until a worker counts as ready because it is still alive ([`Readiness::Alive`]).
+    Alive(Worker),
+    /// Until a serving worker must have said `WATCHDOG=1` again.
+    Watchdog(Worker),
+    /// Until a worker that was told to stop is killed.
+    Drain(Worker),
+    /// Until a killed worker is given up as unkillable.
+    Kill(Worker),
+    /// Until the probe has failed the candidate.
+    Probe(Number),
+    /// Until the probe command is run again.
+    ProbeAgain(Number),
+    /// Until the candidate takes over.
+    Soak(Number),
+    /// Until the incumbent is trusted.
+    Probation(Number),
+    /// Until a crashed worker is started again.
+    BackOff(Number, u16),
+    /// Until a slot's crashes are forgiven.
+    Calm(Number, u16),
+    /// Until a stop becomes a kill, and then until the unkillable are left behind.
+    Stop,
+}
+
+/// How long a timer runs: the name of a setting or constant of the shell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Wait {
+    /// `--start-timeout`.
+    Start,
+    /// The time without readiness after which people are told.
+    Hint,
+    /// The duration of `--ready exec:DURATION`.
+    Alive,
+    /// `--watchdog`.
+    Watchdog,
+    /// `--drain-timeout`.
+    Drain,
+    /// The time that a stuck worker has to dump its core.
+    Abort,
+    /// The time that the kernel has to end a killed process.
+    Kill,
+    /// `--probe-timeout`.
+    Probe,
+    /// The pause between two runs of the probe command.
+    ProbeAgain,
+    /// `--soak`.
+    Soak,
+    /// `--probation`.
+    Probation,
+    /// The n-th back-off in a row, from 1.
+    BackOff(u8),
+    /// The calm time after which crashes are forgiven.
+    Calm,
+    /// `--stop-timeout`.
+    Stop,
+}
+
+/// Why a worker or a candidate has failed. The shell knows the details (exit status, errno, last words).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Cause {
+    /// Its birth record could not be made.
+    NotPrepared,
+    /// The process could not be created.
+    NotSpawned(Worker),
+    /// A worker ended without being asked to.
+    Exited(Worker),
+    /// A worker was not ready in time.
+    NotReady(Worker),
+    /// A worker did not feed its watchdog.
+    Stuck(Worker),
+    /// The probe did not pass in time.
+    Probe,
+}
+
+/// The single answer to a ticket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// This generation has taken over.
+    TookOver(Number),
+    /// This generation has passed probation.
+    Settled(Number),
+    /// Every generation retired before this one is gone.
+    Drained(Number),
+    /// The first was replaced by the second before its probation ended.
+    Replaced(Number, Number),
+    /// The candidate has failed; whoever served serves on.
+    Failed(Number, Cause),
+    /// The first has failed after it took over (or in queue mode); the second runs the last good record.
+    RolledBack(Number, Number, Cause),
+    /// A stop was asked for first.
+    Stopping,
+}
+
+/// What people and `status` are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Fact {
+    /// A reload has begun with this candidate.
+    HandoffBegan(Number),
+    /// A reload waits until a retired generation has gone.
+    WaitingForRoom,
+    /// Still no readiness from this worker.
+    StillWaiting(Worker),
+    /// The worker serves.
+    WorkerReady(Worker),
+    /// The candidate is the incumbent now; the second, if any, was until now.
+    TookOver(Number, Option<Number>),
+    /// The incumbent passed probation and its record is the last good.
+    Settled(Number),
+    /// The candidate failed.
+    CandidateFailed(Number, Cause),
+    /// The first failed and the second was started from the last good record.
+    RolledBack(Number, Number, Cause),
+    /// A worker of the incumbent crashed and is going to be replaced.
+    Crashed(Worker, Cause),
+    /// A replacement was started.
+    Restarted(Worker),
+    /// A worker overran its drain and is killed.
+    Overran(Worker),
+    /// A worker could not even be killed.
+    Unkillable(Worker),
+    /// The last process of a retired generation is gone.
+    Ended(Number),
+    /// Stop was asked for.
+    Stopping,
+}
+
+/// How it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Ending {
+    /// A stop was asked for and everything is gone.
+    Stopped,
+    /// The first generation failed, so that nobody ever served.
+    NeverServed(Cause),
+}

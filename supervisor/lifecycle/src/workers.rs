@@ -1,0 +1,401 @@
+//! What one worker goes through: start, readiness, crash, restart, drain, end.
+
+use crate::Lifecycle;
+use crate::generation::{Leader, Life, Process, Role, Slot, SlotState};
+use crate::stop::Phase;
+use crate::vocabulary::{Cause, Effect, Fact, Mode, Number, Readiness, Signal, Stage, Timer, Wait, Worker};
+use alloc::vec::Vec;
+
+impl Lifecycle {
+    /// Start every worker that is wanted and may run now. In queue mode a generation waits until no process of
+    /// another one is left, and a replacement until its predecessor is gone.
+    pub(crate) fn spawn_wanted(&mut self) {
+        let mut wanted = Vec::new();
+        for generation in self.generations.values() {
+            for (index, slot) in (0u16..).zip(&generation.slots) {
+                if slot.state == SlotState::Wanted && self.may_run(generation.number, index) {
+                    wanted.push((generation.number, index));
+                }
+            }
+        }
+        for (number, index) in wanted {
+            self.spawn(number, index);
+        }
+    }
+
+    fn may_run(&self, number: Number, slot: u16) -> bool {
+        match self.plan_of(number).map(|plan| plan.mode) {
+            Some(Mode::Overlap) | None => true,
+            Some(Mode::Queue) if self.planted.runs_twice() => true,
+            Some(Mode::Queue) => self.generations.values().all(|other| {
+                other
+                    .processes
+                    .iter()
+                    .all(|process| other.number == number && process.worker.slot != slot)
+            }),
+        }
+    }
+
+    fn spawn(&mut self, number: Number, index: u16) {
+        let Some(generation) = self.generations.get_mut(&number) else {
+            return;
+        };
+        let Some(slot) = generation.slots.get_mut(usize::from(index)) else {
+            return;
+        };
+        let worker = Worker {
+            generation: number,
+            slot: index,
+            start: slot.next,
+        };
+        slot.state = SlotState::Running(slot.next);
+        slot.next += 1;
+        generation.processes.push(Process {
+            worker,
+            life: Life::Starting,
+            leader: Leader::Running,
+        });
+        let (record, readiness) = (generation.record, generation.plan.readiness);
+        self.effects.push(Effect::Spawn(worker, record));
+        self.arm(Timer::Start(worker), Wait::Start);
+        match readiness {
+            Readiness::Notify => self.arm(Timer::Hint(worker), Wait::Hint),
+            Readiness::Alive => {}
+        }
+        if worker.start > 0 {
+            self.tell(Fact::Restarted(worker));
+        }
+    }
+
+    pub(crate) fn on_spawn_failed(&mut self, worker: Worker) {
+        let Some(process) = self.process(worker) else {
+            return;
+        };
+        match process.life {
+            Life::Starting => {
+                self.set_life(worker, Life::Draining);
+                self.lost(worker, Cause::NotSpawned(worker));
+            }
+            // It was told to stop before it existed.
+            Life::Serving | Life::Draining | Life::Killed => {}
+        }
+        self.remove(worker);
+    }
+
+    pub(crate) fn on_executed(&mut self, worker: Worker) {
+        let readiness = self.plan_of(worker.generation).map(|plan| plan.readiness);
+        match (self.process(worker).map(|process| process.life), readiness) {
+            (Some(Life::Starting), Some(Readiness::Alive)) => self.arm(Timer::Alive(worker), Wait::Alive),
+            (Some(Life::Starting), Some(Readiness::Notify) | None)
+            | (Some(Life::Serving | Life::Draining | Life::Killed) | None, _) => {}
+        }
+    }
+
+    /// `READY=1` is the app's own word; with [`Readiness::Alive`] nobody asked for it.
+    pub(crate) fn on_ready(&mut self, worker: Worker) {
+        match self.plan_of(worker.generation).map(|plan| plan.readiness) {
+            Some(Readiness::Notify) => self.became_ready(worker),
+            Some(Readiness::Alive) | None => {}
+        }
+    }
+
+    /// A worker that is already ready, draining or gone says nothing new.
+    pub(crate) fn became_ready(&mut self, worker: Worker) {
+        match self.process(worker).map(|process| process.life) {
+            Some(Life::Starting) => {}
+            Some(Life::Serving | Life::Draining | Life::Killed) | None => return,
+        }
+        self.set_life(worker, Life::Serving);
+        self.tell(Fact::WorkerReady(worker));
+        self.watch(worker);
+        let Some(generation) = self.generations.get(&worker.generation) else {
+            return;
+        };
+        let number = generation.number;
+        let crashed_before = generation
+            .slots
+            .get(usize::from(worker.slot))
+            .is_some_and(|slot| slot.failures > 0);
+        if crashed_before {
+            self.arm(Timer::Calm(number, worker.slot), Wait::Calm);
+        }
+        match self.generations.get(&number).map(|generation| generation.role) {
+            Some(Role::Candidate) => self.candidate_gained(number),
+            Some(Role::Incumbent) => self.begin_probation(number),
+            Some(Role::Retired) | None => {}
+        }
+    }
+
+    fn watch(&mut self, worker: Worker) {
+        match self.plan_of(worker.generation).map(|plan| plan.watchdog) {
+            Some(Stage::Kept) => self.arm(Timer::Watchdog(worker), Wait::Watchdog),
+            Some(Stage::Skipped) | None => {}
+        }
+    }
+
+    pub(crate) fn on_alive(&mut self, worker: Worker) {
+        match self.process(worker).map(|process| process.life) {
+            Some(Life::Serving) => {
+                self.disarm(Timer::Watchdog(worker));
+                self.watch(worker);
+            }
+            Some(Life::Starting | Life::Draining | Life::Killed) | None => {}
+        }
+    }
+
+    /// The app may extend the wait that it is in: its start, its drain, or the stop of everything.
+    pub(crate) fn on_more_time(&mut self, worker: Worker) {
+        let timer = match self.process(worker).map(|process| process.life) {
+            Some(Life::Starting) => Timer::Start(worker),
+            Some(Life::Draining) if self.timers.contains(&Timer::Drain(worker)) => Timer::Drain(worker),
+            Some(Life::Draining) => Timer::Stop,
+            Some(Life::Serving | Life::Killed) | None => return,
+        };
+        if self.timers.contains(&timer) {
+            self.effects.push(Effect::Extend(timer));
+        }
+    }
+
+    pub(crate) fn on_stuck(&mut self, worker: Worker) {
+        match self.process(worker).map(|process| process.life) {
+            Some(Life::Starting | Life::Serving) => {
+                self.set_life(worker, Life::Draining);
+                self.effects.push(Effect::Signal(worker, Signal::Abort));
+                self.arm(Timer::Drain(worker), Wait::Abort);
+                self.lost(worker, Cause::Stuck(worker));
+            }
+            Some(Life::Draining | Life::Killed) | None => {}
+        }
+    }
+
+    pub(crate) fn not_ready(&mut self, worker: Worker) {
+        self.drain(worker);
+        self.lost(worker, Cause::NotReady(worker));
+    }
+
+    /// The main process has ended. What is left of its group is asked to end, in the time that remains if the
+    /// worker was draining, in a drain timeout of its own if it crashed.
+    pub(crate) fn on_exited(&mut self, worker: Worker) {
+        let Some(process) = self.process_mut(worker) else {
+            return;
+        };
+        process.leader = Leader::Exited;
+        match process.life {
+            Life::Starting | Life::Serving => {
+                self.set_life(worker, Life::Draining);
+                self.effects.push(Effect::Signal(worker, Signal::StopGroup));
+                self.arm(Timer::Drain(worker), Wait::Drain);
+                self.lost(worker, Cause::Exited(worker));
+            }
+            Life::Draining => self.effects.push(Effect::Signal(worker, Signal::StopGroup)),
+            Life::Killed => {}
+        }
+    }
+
+    pub(crate) fn on_gone(&mut self, worker: Worker) {
+        match self.process(worker).map(|process| process.life) {
+            None => {}
+            Some(Life::Draining | Life::Killed) => self.remove(worker),
+            Some(Life::Starting | Life::Serving) => {
+                self.on_exited(worker);
+                self.remove(worker);
+            }
+        }
+        if self.planted.signals_the_gone() {
+            self.effects.push(Effect::Signal(worker, Signal::Kill));
+        }
+    }
+
+    pub(crate) fn overran(&mut self, worker: Worker) {
+        self.tell(Fact::Overran(worker));
+        self.kill(worker);
+        self.arm(Timer::Kill(worker), Wait::Kill);
+    }
+
+    /// Not even SIGKILL has ended it (uninterruptible sleep, say): nobody waits for it any longer.
+    pub(crate) fn unkillable(&mut self, worker: Worker) {
+        self.tell(Fact::Unkillable(worker));
+        self.remove(worker);
+    }
+
+    /// A worker that nobody asked to end has failed.
+    fn lost(&mut self, worker: Worker, cause: Cause) {
+        let number = worker.generation;
+        match self.generations.get(&number).map(|generation| generation.role) {
+            Some(Role::Candidate) => self.fail_candidate(number, cause),
+            Some(Role::Incumbent) => self.incumbent_lost(number, worker.slot, worker.start, cause),
+            Some(Role::Retired) | None => {}
+        }
+    }
+
+    /// Replace a worker within its generation: at once the first time, then with back-off.
+    pub(crate) fn restart(&mut self, number: Number, index: u16, start: u32, cause: Cause) {
+        let Some(slot) = self.slot_mut(number, index) else {
+            return;
+        };
+        if slot.state != SlotState::Running(start) {
+            return;
+        }
+        slot.failures = slot.failures.saturating_add(1);
+        let failures = slot.failures;
+        slot.state = if failures > 1 {
+            SlotState::BackingOff
+        } else {
+            SlotState::Wanted
+        };
+        self.disarm(Timer::Calm(number, index));
+        self.disarm(Timer::Probation(number));
+        self.tell(Fact::Crashed(
+            Worker {
+                generation: number,
+                slot: index,
+                start,
+            },
+            cause,
+        ));
+        if failures > 1 {
+            self.arm(Timer::BackOff(number, index), Wait::BackOff(failures - 1));
+        }
+    }
+
+    pub(crate) fn backed_off(&mut self, number: Number, index: u16) {
+        if let Some(slot) = self.slot_mut(number, index) {
+            match slot.state {
+                SlotState::BackingOff => slot.state = SlotState::Wanted,
+                SlotState::Wanted | SlotState::Running(_) => {}
+            }
+        }
+    }
+
+    pub(crate) fn calmed(&mut self, number: Number, index: u16) {
+        if let Some(slot) = self.slot_mut(number, index) {
+            slot.failures = 0;
+        }
+    }
+
+    /// Change the number of workers of whoever serves and of whoever is about to. New workers start beside the
+    /// others; those with the highest numbers drain first.
+    pub(crate) fn on_workers(&mut self, count: u16) {
+        match self.phase {
+            Phase::Running => {}
+            Phase::Stopping(_) | Phase::Killing(_) | Phase::Finished => return,
+        }
+        let count = count.max(1);
+        self.workers_wanted = Some(count);
+        let active: Vec<Number> = self
+            .generations
+            .values()
+            .filter(|generation| generation.role != Role::Retired)
+            .map(|generation| generation.number)
+            .collect();
+        for number in active {
+            self.resize(number, count);
+        }
+    }
+
+    fn resize(&mut self, number: Number, count: u16) {
+        let Some(generation) = self.generations.get_mut(&number) else {
+            return;
+        };
+        let role = generation.role;
+        generation.plan.workers = count;
+        while generation.slots.len() < usize::from(count) {
+            generation.slots.push(Slot::new());
+        }
+        let surplus: Vec<Slot> = generation.slots.drain(usize::from(count)..).collect();
+        for (index, slot) in (count..).zip(surplus) {
+            self.clear_slot(number, index, slot.state);
+        }
+        // One that was still starting may have been the last that others waited for.
+        match role {
+            Role::Candidate => self.candidate_gained(number),
+            Role::Incumbent => self.begin_probation(number),
+            Role::Retired => {}
+        }
+    }
+
+    fn clear_slot(&mut self, number: Number, index: u16, state: SlotState) {
+        self.disarm(Timer::BackOff(number, index));
+        self.disarm(Timer::Calm(number, index));
+        match state {
+            SlotState::Running(start) => self.drain(Worker {
+                generation: number,
+                slot: index,
+                start,
+            }),
+            SlotState::Wanted | SlotState::BackingOff => {}
+        }
+    }
+
+    /// Tell a generation to drain. Nothing of it is started again.
+    pub(crate) fn retire(&mut self, number: Number) {
+        let Some(generation) = self.generations.get_mut(&number) else {
+            return;
+        };
+        generation.role = Role::Retired;
+        let slots = core::mem::take(&mut generation.slots);
+        self.disarm(Timer::Probation(number));
+        for (index, slot) in (0u16..).zip(slots) {
+            self.clear_slot(number, index, slot.state);
+        }
+    }
+
+    /// Ask a worker to drain, unless it already was, within the drain timeout; during a stop the timer of the
+    /// stop bounds it.
+    pub(crate) fn drain(&mut self, worker: Worker) {
+        match self.process(worker).map(|process| process.life) {
+            Some(Life::Starting | Life::Serving) => {}
+            Some(Life::Draining | Life::Killed) | None => return,
+        }
+        self.set_life(worker, Life::Draining);
+        self.effects.push(Effect::Signal(worker, Signal::Stop));
+        match self.phase {
+            Phase::Running => self.arm(Timer::Drain(worker), Wait::Drain),
+            Phase::Stopping(_) | Phase::Killing(_) | Phase::Finished => {}
+        }
+    }
+
+    pub(crate) fn kill(&mut self, worker: Worker) {
+        self.set_life(worker, Life::Killed);
+        self.effects.push(Effect::Signal(worker, Signal::Kill));
+    }
+
+    /// The timers of a life end with it.
+    fn set_life(&mut self, worker: Worker, life: Life) {
+        if let Some(process) = self.process_mut(worker) {
+            process.life = life;
+        }
+        if !self.planted.keeps_start_timer() {
+            self.disarm(Timer::Start(worker));
+        }
+        self.disarm(Timer::Hint(worker));
+        self.disarm(Timer::Alive(worker));
+        self.disarm(Timer::Watchdog(worker));
+    }
+
+    fn remove(&mut self, worker: Worker) {
+        self.disarm(Timer::Drain(worker));
+        self.disarm(Timer::Kill(worker));
+        if let Some(generation) = self.generations.get_mut(&worker.generation) {
+            generation.processes.retain(|process| process.worker != worker);
+        }
+    }
+
+    fn process(&self, worker: Worker) -> Option<&Process> {
+        self.generations
+            .get(&worker.generation)
+            .and_then(|generation| generation.process(worker))
+    }
+
+    fn process_mut(&mut self, worker: Worker) -> Option<&mut Process> {
+        self.generations
+            .get_mut(&worker.generation)
+            .and_then(|generation| generation.process_mut(worker))
+    }
+
+    fn slot_mut(&mut self, number: Number, index: u16) -> Option<&mut Slot> {
+        self.generations
+            .get_mut(&number)
+            .and_then(|generation| generation.slots.get_mut(usize::from(index)))
+    }
+}

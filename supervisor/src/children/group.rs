@@ -1,0 +1,36 @@
+//! Process groups.
+
+use crate::sys::{self, ProcessRow};
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use std::os::fd::BorrowedFd;
+
+/// Who is in a group beside its leader, as far as /proc shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Members {
+    /// At least one lives.
+    Living,
+    /// All are zombies.
+    Dead,
+    /// There is none.
+    None,
+}
+
+/// The members of the group that `leader` leads or led, without itself.
+pub(super) fn members(leader: Pid, rows: &[ProcessRow]) -> Members {
+    let others = rows.iter().filter(|row| row.group == leader && row.pid != leader);
+    others.fold(Members::None, |seen, row| match (seen, row.zombie) {
+        (Members::Living, _) | (_, false) => Members::Living,
+        (Members::Dead | Members::None, true) => Members::Dead,
+    })
+}
+
+/// Sends `signal` to the group, or with `None` asks whether there is one. By the leader's pidfd, which cannot mean
+/// another group; by number on kernels before 6.9.
+pub(super) fn signal(leader: Pid, pidfd: BorrowedFd<'_>, signal: Option<Signal>) -> Result<(), Errno> {
+    match sys::signal_group_by_pidfd(pidfd, signal) {
+        Err(Errno::EINVAL) => killpg(leader, signal),
+        outcome => outcome,
+    }
+}

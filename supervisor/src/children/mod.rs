@@ -1,0 +1,211 @@
+//! The processes that the supervisor has started: their pids, signals and deaths.
+//!
+//! Each child leads a process group of its own. It is *dead* when its leader is a zombie, and *gone* when the group
+//! has no living member left. The leader is reaped last, when the group is empty, so that the group's
+//! number cannot come to mean somebody else while we may still signal it; and with the reaping its entry leaves this
+//! room, so that a reaped process cannot be named any more. Signals to leaders go by pidfd.
+//!
+//! Everything else that becomes our child (the supervisor is a subreaper) is a stranger: reaped, never named.
+
+mod group;
+
+pub(crate) use crate::sys::ExitStatus;
+
+use crate::sys::{self, Dead, ProcessRow, Who};
+use group::Members;
+use nix::errno::Errno;
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, OwnedFd};
+
+/// What a sweep found out about the child that the caller calls `K`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ChildEvent<K> {
+    /// Its leader has ended. Told once. The group may still have members.
+    Exited(K, ExitStatus),
+    /// Its group is empty and its leader reaped; `K` is unknown from now on. Always after `Exited`.
+    Gone(K),
+}
+
+/// The children by the caller's keys.
+#[derive(Debug)]
+pub(crate) struct Children<K> {
+    known: BTreeMap<K, Child>,
+}
+
+#[derive(Debug)]
+struct Child {
+    pid: Pid,
+    pidfd: OwnedFd,
+    leader: Leader,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Leader {
+    Alive,
+    /// Dead and kept as a zombie; its number is safe.
+    Zombie,
+    /// Reaped because /proc showed no other member, and yet the kernel says that there are some (another uid's under
+    /// `hidepid`, or one that was forked while we looked). The group's number is safe as long as they live.
+    Reaped,
+}
+
+impl<K: Copy + Ord> Children<K> {
+    /// Knows nobody.
+    pub(crate) fn new() -> Children<K> {
+        Children {
+            known: BTreeMap::new(),
+        }
+    }
+
+    /// Takes charge of a child that leads a process group of its own. A key must not be in use.
+    pub(crate) fn add(&mut self, key: K, pid: Pid, pidfd: OwnedFd) {
+        let replaced = self.known.insert(
+            key,
+            Child {
+                pid,
+                pidfd,
+                leader: Leader::Alive,
+            },
+        );
+        debug_assert!(replaced.is_none(), "a key names one child");
+    }
+
+    /// The child's pid, which is also its group's number.
+    pub(crate) fn pid(&self, key: K) -> Option<Pid> {
+        self.known.get(&key).map(|child| child.pid)
+    }
+
+    /// Whether nobody is left in our charge.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.known.is_empty()
+    }
+
+    /// Sends `signal` to the child's main process, by pidfd.
+    ///
+    /// # Errors
+    /// `ESRCH` if the child is unknown or reaped, `EPERM` if it has changed its uid beyond our reach. A zombie
+    /// takes the signal and does nothing.
+    pub(crate) fn signal(&self, key: K, signal: Signal) -> Result<(), Errno> {
+        let child = self.known.get(&key).ok_or(Errno::ESRCH)?;
+        sys::signal_by_pidfd(child.pidfd.as_fd(), Some(signal))
+    }
+
+    /// Sends `signal` to every process of the child's group.
+    ///
+    /// # Errors
+    /// `ESRCH` if the child is unknown or its group empty, `EPERM` if no member could be signalled.
+    pub(crate) fn signal_group(&self, key: K, signal: Signal) -> Result<(), Errno> {
+        let child = self.known.get(&key).ok_or(Errno::ESRCH)?;
+        group::signal(child.pid, child.pidfd.as_fd(), Some(signal))
+    }
+
+    /// Whether the child's main process has ended (or the key is unknown). Asks the kernel, so it may know before
+    /// the next [`Children::sweep`] tells.
+    pub(crate) fn is_dead(&self, key: K) -> bool {
+        match self.known.get(&key) {
+            Some(child) => child.leader != Leader::Alive || look(child.pid).is_some(),
+            None => true,
+        }
+    }
+
+    /// Whether some group outlives its leader. Such a member need not be our child, so its end may send no
+    /// SIGCHLD: sweep again after a while, as long as this holds.
+    pub(crate) fn lingering(&self) -> bool {
+        self.known.values().any(|child| child.leader != Leader::Alive)
+    }
+
+    /// Looks at everything that has died. To be called after each SIGCHLD (ten deaths may send a single one) and,
+    /// while [`Children::lingering`], now and then.
+    pub(crate) fn sweep(&mut self) -> Vec<ChildEvent<K>> {
+        let mut events = self.note_exits();
+        if self.lingering() {
+            // A kept zombie would always be the first that waitid(P_ALL) shows, so /proc names the strangers.
+            let rows = sys::process_rows().unwrap_or_default();
+            self.reap_strangers_among(&rows);
+            events.extend(self.note_ends(&rows));
+        } else {
+            events.extend(self.reap_strangers());
+        }
+        events
+    }
+
+    fn note_exits(&mut self) -> Vec<ChildEvent<K>> {
+        let mut events = Vec::new();
+        for (key, child) in &mut self.known {
+            if child.leader == Leader::Alive
+                && let Some(status) = look(child.pid)
+            {
+                child.leader = Leader::Zombie;
+                events.push(ChildEvent::Exited(*key, status));
+            }
+        }
+        events
+    }
+
+    /// Reaps the dead who are not ours until one is (it died just now) or none is left.
+    fn reap_strangers(&mut self) -> Vec<ChildEvent<K>> {
+        while let Ok(Some(Dead { pid, .. })) = sys::peek(Who::Any) {
+            if self.knows(pid) {
+                return self.sweep();
+            }
+            if sys::reap(Who::Process(pid)).is_err() {
+                break;
+            }
+        }
+        Vec::new()
+    }
+
+    fn reap_strangers_among(&self, rows: &[ProcessRow]) {
+        let dead_children = rows.iter().filter(|row| row.zombie && row.parent == Pid::this());
+        for row in dead_children.filter(|row| !self.knows(row.pid)) {
+            // A thread group whose leader is not waitable yet stays for the next sweep.
+            let _ = sys::reap(Who::Process(row.pid));
+        }
+    }
+
+    fn note_ends(&mut self, rows: &[ProcessRow]) -> Vec<ChildEvent<K>> {
+        let mut gone = Vec::new();
+        self.known.retain(|key, child| {
+            let ended = child.leader != Leader::Alive && child.end(rows);
+            if ended {
+                gone.push(ChildEvent::Gone(*key));
+            }
+            !ended
+        });
+        gone
+    }
+
+    fn knows(&self, pid: Pid) -> bool {
+        self.known.values().any(|child| child.pid == pid)
+    }
+}
+
+impl Child {
+    /// Reaps the leader if its group has no other living member, and tells whether the group has ended.
+    fn end(&mut self, rows: &[ProcessRow]) -> bool {
+        let seen = group::members(self.pid, rows);
+        if seen == Members::Living {
+            return false;
+        }
+        if self.leader == Leader::Zombie {
+            let _ = sys::reap(Who::Process(self.pid));
+            self.leader = Leader::Reaped;
+        }
+        // Dead members that their own parent does not reap count as gone; they do nothing any more.
+        seen == Members::Dead || group::signal(self.pid, self.pidfd.as_fd(), None) == Err(Errno::ESRCH)
+    }
+}
+
+/// How the child ended, if it has; it stays a zombie. A child that somebody else reaped (there is nobody) counts
+/// as killed, lest anyone wait for it for ever.
+fn look(pid: Pid) -> Option<ExitStatus> {
+    match sys::peek(Who::Process(pid)) {
+        Ok(dead) => dead.map(|dead| dead.status),
+        Err(_) => Some(ExitStatus::Signal {
+            number: Signal::SIGKILL as i32,
+            core_dumped: false,
+        }),
+    }
+}

@@ -1,0 +1,216 @@
+//! Finding the binary that a command means, and holding on to it.
+//!
+//! It is opened once, when a reload creates the birth record, so that a crash restart or a rollback starts the
+//! same file although its path leads to another by then.
+
+use super::LaunchError;
+use crate::sys::errno_text;
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+/// Where programs are looked for if the app's environment has no PATH: `_CS_PATH` of confstr(3).
+const DEFAULT_PATH: &str = "/bin:/usr/bin";
+
+/// As much of a script as the kernel looks at for its `#!` line, `BINPRM_BUF_SIZE` of execve(2).
+const HEAD_BYTES: usize = 256;
+
+/// An opened binary (or script) and where it was found.
+#[derive(Debug)]
+pub(crate) struct Binary {
+    fd: OwnedFd,
+    path: PathBuf,
+    real_path: PathBuf,
+    device: u64,
+    inode: u64,
+    kind: Kind,
+}
+
+/// What the first bytes say; it decides how to exec by fd and what to say when exec fails.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Nothing is in it (yet).
+    Empty,
+    /// It starts with `#!`, and this is the interpreter.
+    Script(PathBuf),
+    /// Anything else, or it cannot be read.
+    Image,
+}
+
+impl Binary {
+    /// Finds `command` as a shell in `cwd` would: by path if there is a slash in it, else along `search_path`
+    /// (the app's own PATH).
+    ///
+    /// # Errors
+    /// One line `exec COMMAND: cause`: not there, a directory, without any execute permission.
+    pub(super) fn find(
+        command: &OsStr,
+        cwd: BorrowedFd<'_>,
+        search_path: Option<&OsStr>,
+    ) -> Result<Binary, LaunchError> {
+        let found = if command.as_bytes().contains(&b'/') {
+            Binary::open(Path::new(command), cwd)
+        } else {
+            Binary::search(command, cwd, search_path.unwrap_or(OsStr::new(DEFAULT_PATH)))
+        };
+        found.map_err(|cause| LaunchError::exec(command, &cause))
+    }
+
+    fn search(command: &OsStr, cwd: BorrowedFd<'_>, search_path: &OsStr) -> Result<Binary, String> {
+        if command.is_empty() {
+            return Err("the command is empty".to_owned());
+        }
+        let mut refusal = None;
+        for directory in search_path.as_bytes().split(|byte| *byte == b':') {
+            // An empty element means the working directory, as in execvp(3).
+            let path = Path::new(OsStr::from_bytes(directory)).join(command);
+            match Binary::open(&path, cwd) {
+                Ok(binary) => return Ok(binary),
+                Err(cause) if is_absence(&path, cwd) => drop(cause),
+                Err(cause) => refusal = refusal.or(Some(format!("{cause} ({})", path.display()))),
+            }
+        }
+        Err(refusal.unwrap_or_else(|| {
+            let here = Path::new(".").join(command);
+            match Binary::open(&here, cwd) {
+                Ok(_) => format!("not found in PATH (did you mean {}?)", here.display()),
+                Err(_) => "not found in PATH".to_owned(),
+            }
+        }))
+    }
+
+    fn open(path: &Path, cwd: BorrowedFd<'_>) -> Result<Binary, String> {
+        let fd = open_for_exec(path, cwd).map_err(errno_text)?;
+        let status = fstat(&fd).map_err(errno_text)?;
+        check_executable(&status)?;
+        let real_path = std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd()))
+            .unwrap_or_else(|_| path.to_owned());
+        let (fd, kind) = read_kind(fd);
+        Ok(Binary {
+            fd,
+            path: path.to_owned(),
+            real_path,
+            device: status.st_dev,
+            inode: status.st_ino,
+            kind,
+        })
+    }
+
+    /// The path by which it is executed: as given or as found, relative to the birth record's cwd.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The absolute path of the file itself when it was opened, every symlink followed.
+    pub(crate) fn real_path(&self) -> &Path {
+        &self.real_path
+    }
+
+    /// The inode number.
+    pub(crate) fn inode(&self) -> u64 {
+        self.inode
+    }
+
+    /// The open file; read-only, or `O_PATH` where reading is not permitted.
+    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    pub(super) fn kind(&self) -> &Kind {
+        &self.kind
+    }
+
+    /// Whether `path` still leads to the file that was opened. Asked in the child, in the app's cwd.
+    pub(super) fn is_at_its_path(&self) -> bool {
+        nix::sys::stat::stat(&self.path)
+            .is_ok_and(|status| (status.st_dev, status.st_ino) == (self.device, self.inode))
+    }
+
+    /// Why exec failed, with what the errno alone does not say.
+    pub(super) fn explain(&self, errno: Errno) -> String {
+        let text = errno_text(errno);
+        match (errno, &self.kind) {
+            (Errno::ENOEXEC, Kind::Empty) => format!("{text} (the file is empty)"),
+            (Errno::ENOEXEC, Kind::Script(_) | Kind::Image) => {
+                format!("{text} (wrong architecture, or a script without #!)")
+            }
+            (Errno::ENOENT, Kind::Script(interpreter)) => {
+                format!("{text} (its interpreter {} is missing)", interpreter.display())
+            }
+            (Errno::ENOENT, Kind::Empty | Kind::Image) => format!("{text} (its dynamic loader is missing)"),
+            (Errno::ETXTBSY, _) => format!("{text} (it is still being written)"),
+            (_, _) => text,
+        }
+    }
+}
+
+/// Opens without waiting (a FIFO would) and, if the file may be executed but not read, as a mere place.
+fn open_for_exec(path: &Path, cwd: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+    let readable = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+    match openat(cwd, path, readable, Mode::empty()) {
+        Err(Errno::EACCES) => openat(cwd, path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()),
+        outcome => outcome,
+    }
+}
+
+fn is_absence(path: &Path, cwd: BorrowedFd<'_>) -> bool {
+    matches!(open_for_exec(path, cwd), Err(Errno::ENOENT | Errno::ENOTDIR))
+}
+
+fn check_executable(status: &FileStat) -> Result<(), String> {
+    let kind = SFlag::from_bits_truncate(status.st_mode & SFlag::S_IFMT.bits());
+    let executable = Mode::S_IXUSR | Mode::S_IXGRP | Mode::S_IXOTH;
+    if kind == SFlag::S_IFDIR {
+        Err(errno_text(Errno::EISDIR))
+    } else if kind != SFlag::S_IFREG {
+        Err("not a regular file".to_owned())
+    } else if !Mode::from_bits_truncate(status.st_mode).intersects(executable) {
+        Err(errno_text(Errno::EACCES))
+    } else {
+        Ok(())
+    }
+}
+
+fn read_kind(fd: OwnedFd) -> (OwnedFd, Kind) {
+    let mut head = [0; HEAD_BYTES];
+    let file = File::from(fd);
+    let kind = match file.read_at(&mut head, 0) {
+        Ok(0) => Kind::Empty,
+        Ok(length) => interpreter(&head[..length]).map_or(Kind::Image, Kind::Script),
+        Err(_) => Kind::Image,
+    };
+    (file.into(), kind)
+}
+
+/// The interpreter named in a `#!` line, as the kernel reads it: up to the first blank or line end.
+fn interpreter(head: &[u8]) -> Option<PathBuf> {
+    let line = head.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
+    let name = line
+        .split(|byte| matches!(byte, b' ' | b'\t'))
+        .find(|word| !word.is_empty());
+    Some(PathBuf::from(OsString::from_vec(
+        name.unwrap_or_default().to_vec(),
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_interpreter_is_read_as_the_kernel_reads_it() {
+        assert_eq!(interpreter(b"#! /bin/sh -e\nexit"), Some("/bin/sh".into()));
+        assert_eq!(
+            interpreter(b"#!/usr/bin/env python3"),
+            Some("/usr/bin/env".into())
+        );
+        assert_eq!(interpreter(b"#!\n"), Some("".into()));
+        assert_eq!(interpreter(b"\x7fELF"), None);
+    }
+}

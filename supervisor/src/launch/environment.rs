@@ -1,0 +1,177 @@
+//! The environment of an app: computed from scratch for each birth record, so that keys that vanish from the
+//! configuration vanish from the app.
+
+use super::{LaunchError, Login};
+use std::collections::BTreeMap;
+use std::ffi::{CString, OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+
+/// What whoever started the supervisor told *it*; the app must never take these for its own
+/// (sd_listen_fds(3), sd_notify(3), sd_watchdog_enabled(3), systemd.exec(5), and a Segue above this one).
+const NEVER_PASSED_ON: [&str; 14] = [
+    "LISTEN_FDS",
+    "LISTEN_PID",
+    "LISTEN_PIDFDID",
+    "LISTEN_FDNAMES",
+    "NOTIFY_SOCKET",
+    "WATCHDOG_USEC",
+    "WATCHDOG_PID",
+    "MAINPID",
+    "MANAGERPID",
+    "MANAGERPIDFDID",
+    "SEGUE_NAME",
+    "SEGUE_GENERATION",
+    "SEGUE_WORKER",
+    "SEGUE_DRAIN_TIMEOUT_MS",
+];
+
+/// The part that is the same for every worker of a generation.
+#[derive(Clone, Debug)]
+pub(super) struct Environment {
+    variables: BTreeMap<OsString, OsString>,
+    /// Keys that the configuration sets; `HOME` and its like of the user database stand aside for them.
+    configured: Vec<OsString>,
+}
+
+impl Environment {
+    /// `inherited` less what was meant for the supervisor, then `configured` on top; later entries win.
+    pub(super) fn compute(
+        inherited: &[(OsString, OsString)],
+        configured: &[(OsString, OsString)],
+    ) -> Environment {
+        let inherited = inherited.iter().filter(|(key, _)| !is_for_the_supervisor(key));
+        let mut variables: BTreeMap<_, _> = inherited.cloned().collect();
+        variables.extend(configured.iter().cloned());
+        let configured = configured.iter().map(|(key, _)| key.clone()).collect();
+        Environment {
+            variables,
+            configured,
+        }
+    }
+
+    /// The value of `key`.
+    pub(super) fn get(&self, key: &str) -> Option<&OsStr> {
+        self.variables.get(OsStr::new(key)).map(OsString::as_os_str)
+    }
+
+    /// Sets `key`, whatever the configuration says.
+    pub(super) fn set(&mut self, key: &str, value: impl Into<OsString>) {
+        self.variables.insert(key.into(), value.into());
+    }
+
+    /// Sets what login(1) would set for the app's user, unless the configuration does.
+    pub(super) fn set_login(&mut self, login: &Login) {
+        let entries: [(&str, &OsStr); 4] = [
+            ("HOME", login.home.as_os_str()),
+            ("SHELL", login.shell.as_os_str()),
+            ("USER", OsStr::new(&login.name)),
+            ("LOGNAME", OsStr::new(&login.name)),
+        ];
+        for (key, value) in entries {
+            if !self.configured.iter().any(|configured| configured == key) {
+                self.set(key, value);
+            }
+        }
+    }
+
+    /// As execve(2) wants it.
+    ///
+    /// # Errors
+    /// A key or value with a NUL byte; a key that is empty or holds `=`.
+    pub(super) fn to_exec(&self) -> Result<Vec<CString>, LaunchError> {
+        self.variables
+            .iter()
+            .map(|(key, value)| entry(key, value))
+            .collect()
+    }
+}
+
+fn is_for_the_supervisor(key: &OsStr) -> bool {
+    NEVER_PASSED_ON.iter().any(|name| key == *name)
+}
+
+fn entry(key: &OsStr, value: &OsStr) -> Result<CString, LaunchError> {
+    let shown = key.display();
+    if key.is_empty() || key.as_bytes().contains(&b'=') {
+        return Err(LaunchError::new(format!(
+            "environment variable {shown:?}: not a valid name"
+        )));
+    }
+    let mut text = key.to_owned();
+    text.push("=");
+    text.push(value);
+    CString::new(text.into_vec())
+        .map_err(|_| LaunchError::new(format!("environment variable {shown:?}: contains a NUL byte")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pairs(list: &[(&str, &str)]) -> Vec<(OsString, OsString)> {
+        list.iter()
+            .map(|(key, value)| (key.into(), value.into()))
+            .collect()
+    }
+
+    fn lines(environment: &Environment) -> Vec<String> {
+        let entries = environment.to_exec().unwrap();
+        entries
+            .iter()
+            .map(|entry| entry.to_str().unwrap().to_owned())
+            .collect()
+    }
+
+    #[test]
+    fn what_was_meant_for_the_supervisor_is_not_passed_on_and_all_else_is() {
+        let inherited = pairs(&[
+            ("LISTEN_FDS", "2"),
+            ("LISTEN_PID", "1"),
+            ("NOTIFY_SOCKET", "/run/x"),
+            ("WATCHDOG_USEC", "1"),
+            ("MANAGERPID", "1"),
+            ("SEGUE_GENERATION", "4"),
+            ("LISTEN_ADDRESS", "the app's own"),
+            ("SEGUE_COLOUR", "the user's own"),
+        ]);
+        let environment = Environment::compute(&inherited, &[]);
+        assert_eq!(
+            lines(&environment),
+            ["LISTEN_ADDRESS=the app's own", "SEGUE_COLOUR=the user's own"]
+        );
+    }
+
+    #[test]
+    fn the_configuration_wins_and_its_later_entries_do() {
+        let environment = Environment::compute(&pairs(&[("A", "0")]), &pairs(&[("A", "1"), ("A", "2")]));
+        assert_eq!(lines(&environment), ["A=2"]);
+    }
+
+    #[test]
+    fn the_home_of_the_user_yields_to_a_configured_one() {
+        let login = Login {
+            name: "app".into(),
+            home: "/home/app".into(),
+            shell: "/bin/sh".into(),
+        };
+        let mut environment = Environment::compute(&pairs(&[("USER", "root")]), &pairs(&[("HOME", "/srv")]));
+        environment.set_login(&login);
+        assert_eq!(
+            lines(&environment),
+            ["HOME=/srv", "LOGNAME=app", "SHELL=/bin/sh", "USER=app"]
+        );
+    }
+
+    #[test]
+    fn names_and_values_that_exec_cannot_carry_are_refused() {
+        for (key, value) in [("", "x"), ("A=B", "x"), ("A", "x\0y")] {
+            let error = Environment::compute(&[], &pairs(&[(key, value)]))
+                .to_exec()
+                .unwrap_err();
+            assert!(
+                error.to_string().starts_with("environment variable \""),
+                "{error}"
+            );
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! Starting an app: from the birth record to exec.
+//!
+//! [`resolve`] makes a configuration definite (the birth record), [`spawn`] starts one worker of it. The child is
+//! prepared by plain code between fork and exec (`child.rs`), for the supervisor has one thread. It tells through a pipe
+//! ([`ReportPipe`]) how far it came; the supervisor never waits for it.
+//!
+//! What an app is born with: its listeners at fd 3 and up and, but for 0, 1 and 2, no other fd (a `#!` script run
+//! by fd keeps that fd); every signal at its default disposition and none blocked; a process group of its own; the resource limits
+//! of the supervisor's own birth; umask, working directory, user and groups as configured; the environment of
+//! design.md, computed afresh.
+
+mod binary;
+mod child;
+mod environment;
+mod error;
+mod identity;
+mod program;
+mod report;
+mod spawn;
+
+pub(crate) use binary::Binary;
+pub(crate) use error::LaunchError;
+pub(crate) use identity::Login;
+pub(crate) use program::Heritage;
+pub(crate) use report::{Report, ReportPipe};
+pub(crate) use spawn::{Extra, Lent, Spawned, WorkerIdentity};

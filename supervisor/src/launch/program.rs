@@ -1,0 +1,138 @@
+//! The part of a birth record that says what to execute and as what.
+
+use super::LaunchError;
+use super::binary::Binary;
+use super::environment::Environment;
+use crate::sys::{Limits, errno_text};
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
+use std::ffi::{CString, OsStr, OsString};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// What is asked for, in the words of the configuration.
+pub(super) struct Wanted<'a> {
+    pub(super) command: &'a [OsString],
+    pub(super) chdir: Option<&'a Path>,
+    pub(super) env: &'a [(OsString, OsString)],
+    pub(super) user: Option<&'a str>,
+    pub(super) group: Option<&'a str>,
+    pub(super) umask: Option<u32>,
+}
+
+/// What the supervisor itself was started with and its apps get, too. Captured once, first thing in `main`,
+/// before the supervisor changes any of it for its own use.
+#[derive(Clone, Debug)]
+pub(crate) struct Heritage {
+    /// The whole environment.
+    pub(crate) environment: Vec<(OsString, OsString)>,
+    /// The resource limits.
+    pub(crate) limits: Limits,
+}
+
+impl Heritage {
+    /// That of this process now.
+    pub(crate) fn of_this_process() -> Heritage {
+        Heritage {
+            environment: std::env::vars_os().collect(),
+            limits: Limits::current(),
+        }
+    }
+}
+
+/// A command made definite: names looked up, files opened. Whatever happens to the paths later, it stays the same.
+/// (User and group stay names until the child looks them up.)
+#[derive(Debug)]
+pub(super) struct Program {
+    command: OsString,
+    argv: Vec<CString>,
+    binary: Binary,
+    cwd: OwnedFd,
+    environment: Environment,
+    user: Option<String>,
+    group: Option<String>,
+    umask: Option<Mode>,
+    limits: Limits,
+}
+
+impl Program {
+    /// Opens the working directory and the binary (relative to it), and computes the environment.
+    ///
+    /// # Errors
+    /// One line each: `chdir ...`, `exec ...`, `environment variable ...`.
+    pub(super) fn resolve(wanted: &Wanted<'_>, heritage: &Heritage) -> Result<Program, LaunchError> {
+        let command = wanted
+            .command
+            .first()
+            .ok_or_else(|| LaunchError::new("no command given".to_owned()))?;
+        let cwd = open_cwd(wanted.chdir.unwrap_or(Path::new(".")))?;
+        let environment = Environment::compute(&heritage.environment, wanted.env);
+        environment.to_exec()?;
+        let binary = Binary::find(command, cwd.as_fd(), environment.get("PATH"))?;
+        Ok(Program {
+            command: command.clone(),
+            argv: wanted
+                .command
+                .iter()
+                .map(|word| argument(word))
+                .collect::<Result<_, _>>()?,
+            binary,
+            cwd,
+            environment,
+            user: wanted.user.map(str::to_owned),
+            group: wanted.group.map(str::to_owned),
+            umask: wanted.umask.map(Mode::from_bits_truncate),
+            limits: heritage.limits.clone(),
+        })
+    }
+
+    /// The command as it was given, for messages.
+    pub(super) fn command(&self) -> &OsStr {
+        &self.command
+    }
+
+    pub(super) fn argv(&self) -> &[CString] {
+        &self.argv
+    }
+
+    pub(super) fn binary(&self) -> &Binary {
+        &self.binary
+    }
+
+    pub(super) fn cwd(&self) -> BorrowedFd<'_> {
+        self.cwd.as_fd()
+    }
+
+    pub(super) fn environment(&self) -> &Environment {
+        &self.environment
+    }
+
+    pub(super) fn user(&self) -> Option<&str> {
+        self.user.as_deref()
+    }
+
+    pub(super) fn group(&self) -> Option<&str> {
+        self.group.as_deref()
+    }
+
+    /// `None`: the supervisor's own.
+    pub(super) fn umask(&self) -> Option<Mode> {
+        self.umask
+    }
+
+    pub(super) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+}
+
+fn open_cwd(path: &Path) -> Result<OwnedFd, LaunchError> {
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    open(path, flags, Mode::empty())
+        .map_err(|errno| LaunchError::new(format!("chdir {}: {}", path.display(), errno_text(errno))))
+}
+
+fn argument(word: &OsStr) -> Result<CString, LaunchError> {
+    CString::new(word.as_bytes())
+        .map_err(|_| LaunchError::new(format!("argument {:?}: contains a NUL byte", word.display())))
+}

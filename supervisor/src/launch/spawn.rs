@@ -1,0 +1,163 @@
+//! Forking a worker or a probe.
+
+use super::child::{Job, Stdin, Target};
+use super::environment::Environment;
+use super::program::Program;
+use super::report::ReportPipe;
+use super::{LaunchError, child};
+use crate::sys::{self, errno_text};
+use nix::errno::Errno;
+use nix::unistd::{Pid, setpgid};
+use std::ffi::CString;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::time::Duration;
+
+/// A socket that is lent to a worker under a name. The supervisor keeps its own fd.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lent<'a> {
+    /// Its entry in `LISTEN_FDNAMES`.
+    pub(crate) name: &'a str,
+    /// The supervisor's fd.
+    pub(crate) fd: BorrowedFd<'a>,
+}
+
+/// Which worker is started; its `SEGUE_GENERATION` and `SEGUE_WORKER`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct WorkerIdentity {
+    /// The generation's number.
+    pub(crate) generation: u64,
+    /// The worker's place within the generation.
+    pub(crate) slot: u16,
+}
+
+/// What is particular to this start.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Extra<'a> {
+    /// The instance's name, `SEGUE_NAME`.
+    pub(crate) name: &'a str,
+    /// Where this worker's notify socket is bound, `NOTIFY_SOCKET`; the child gives it to the app's user.
+    pub(crate) notify_path: &'a Path,
+    /// `SEGUE_DRAIN_TIMEOUT_MS`; left out if there is none.
+    pub(crate) drain_ms: Option<u64>,
+    /// `WATCHDOG_USEC`; left out if there is none.
+    pub(crate) watchdog: Option<Duration>,
+    /// The private listener that comes last.
+    pub(crate) probe: Option<Lent<'a>>,
+}
+
+/// A child that has been forked and is on its way to exec.
+#[derive(Debug)]
+pub(crate) struct Spawned {
+    /// Its pid, which is also its process group.
+    pub(crate) pid: Pid,
+    /// The handle by which it is signalled. Close-on-exec.
+    pub(crate) pidfd: OwnedFd,
+    /// What it tells before exec.
+    pub(crate) report: ReportPipe,
+}
+
+/// Whether `LISTEN_PID` (and `WATCHDOG_PID`) are set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OwnPid {
+    Set,
+    LeftOut,
+}
+
+/// Starts one worker of `program`.
+pub(super) fn worker(
+    program: &Program,
+    listeners: &[Lent<'_>],
+    own_pid: OwnPid,
+    worker: WorkerIdentity,
+    extra: &Extra<'_>,
+) -> Result<Spawned, LaunchError> {
+    let lent: Vec<Lent<'_>> = listeners.iter().copied().chain(extra.probe).collect();
+    let mut environment = common_environment(program, worker, extra.name);
+    environment.set("NOTIFY_SOCKET", extra.notify_path);
+    let mut pid_variables = Vec::new();
+    if !lent.is_empty() {
+        let names: Vec<&str> = lent.iter().map(|socket| socket.name).collect();
+        environment.set("LISTEN_FDS", lent.len().to_string());
+        environment.set("LISTEN_FDNAMES", names.join(":"));
+        pid_variables.push("LISTEN_PID");
+    }
+    if let Some(drain) = extra.drain_ms {
+        environment.set("SEGUE_DRAIN_TIMEOUT_MS", drain.to_string());
+    }
+    if let Some(watchdog) = extra.watchdog {
+        environment.set("WATCHDOG_USEC", watchdog.as_micros().to_string());
+        pid_variables.push("WATCHDOG_PID");
+    }
+    if own_pid == OwnPid::LeftOut {
+        pid_variables.clear();
+    }
+    start(Job {
+        program,
+        target: Target::Binary(program.binary()),
+        argv: program.argv(),
+        environment,
+        sockets: lent.iter().map(|socket| socket.fd).collect(),
+        pid_variables,
+        own_socket: Some(extra.notify_path),
+        stdin: Stdin::Inherited,
+    })
+}
+
+/// Starts `/bin/sh -c command` as the app's user, in its directory and environment.
+pub(super) fn shell(
+    program: &Program,
+    worker: WorkerIdentity,
+    name: &str,
+    command: &str,
+    probe_path: &Path,
+) -> Result<Spawned, LaunchError> {
+    let mut environment = common_environment(program, worker, name);
+    environment.set("SEGUE_PROBE", probe_path);
+    let command = CString::new(command)
+        .map_err(|_| LaunchError::new("the probe command contains a NUL byte".to_owned()))?;
+    let argv = [c"/bin/sh".to_owned(), c"-c".to_owned(), command];
+    start(Job {
+        program,
+        target: Target::Shell,
+        argv: &argv,
+        environment,
+        sockets: Vec::new(),
+        pid_variables: Vec::new(),
+        own_socket: Some(probe_path),
+        stdin: Stdin::Null,
+    })
+}
+
+fn common_environment(program: &Program, worker: WorkerIdentity, name: &str) -> Environment {
+    let mut environment = program.environment().clone();
+    environment.set("SEGUE_NAME", name);
+    environment.set("SEGUE_GENERATION", worker.generation.to_string());
+    environment.set("SEGUE_WORKER", worker.slot.to_string());
+    environment
+}
+
+fn start(job: Job<'_>) -> Result<Spawned, LaunchError> {
+    let failed = |attempt: &str, errno: Errno| LaunchError::new(format!("{attempt}: {}", errno_text(errno)));
+    let (report, child_end) = ReportPipe::open().map_err(|errno| failed("pipe", errno))?;
+    let forked = sys::with_signals_blocked(|| {
+        let pid = sys::fork(|in_child| child::run(in_child, job, child_end.as_fd()))?;
+        // The child does the same; EACCES says that it has done so and executed already.
+        let _ = setpgid(pid, pid);
+        Ok(pid)
+    });
+    let pid = forked.map_err(|errno| failed("fork", errno))?;
+    match sys::open_pidfd(pid) {
+        Ok(pidfd) => Ok(Spawned { pid, pidfd, report }),
+        Err(errno) => {
+            abandon(pid);
+            Err(failed("pidfd", errno))
+        }
+    }
+}
+
+/// Kills and reaps a child that cannot be given to anybody. It has served nothing: it was not told to begin.
+fn abandon(pid: Pid) {
+    let _ = nix::sys::signal::killpg(pid, nix::sys::signal::Signal::SIGKILL);
+    let _ = nix::sys::wait::waitpid(pid, None);
+}

@@ -1,0 +1,162 @@
+//! What apps say: one notify socket per worker, the receiving side of sd_notify(3).
+//!
+//! Who may speak is decided by the sender's uid, which the kernel attests: the app's or root's, whatever the pid, for a wrapper
+//! or a container engine may speak for the app. Everything else (forged, too long, not text) is dropped and counted. No fd that
+//! comes along is ever kept.
+
+mod message;
+
+pub(crate) use message::Word;
+
+use crate::sys::{self, Datagram, errno_text};
+use message::Malformed;
+use nix::errno::Errno;
+use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, UnixAddr, sockopt::PassCred};
+use nix::sys::stat::{Mode, fchmod};
+use std::fmt;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+/// Datagrams taken in one call, so that a chatty app cannot keep the loop from everybody else. The kernel queues
+/// no more than net.unix.max_dgram_qlen (10 by default), so usually one call takes all there is.
+const MESSAGES_A_TURN: usize = 64;
+
+/// Root's uid; what root says counts as well as what the app says.
+const ROOT: u32 = 0;
+
+/// A worker's notify socket; its path is removed when this is dropped.
+#[derive(Debug)]
+pub(crate) struct NotifySocket {
+    fd: OwnedFd,
+    path: PathBuf,
+    ignored: Ignored,
+}
+
+/// How many messages were dropped, by reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Ignored {
+    /// From another uid, or from a sender whom the kernel did not name.
+    pub(crate) forged: u64,
+    /// Of 4096 bytes and more, or with control data that did not fit.
+    pub(crate) oversized: u64,
+    /// Empty, with a NUL byte inside, or a STATUS that is not UTF-8.
+    pub(crate) malformed: u64,
+    /// BARRIER=1 with other words beside it, or not with exactly one fd.
+    pub(crate) bad_barrier: u64,
+}
+
+impl Ignored {
+    /// All of them.
+    pub(crate) fn total(self) -> u64 {
+        self.forged + self.oversized + self.malformed + self.bad_barrier
+    }
+}
+
+/// Why a notify socket could not be made, in one line: `notify socket PATH: cause`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NotifyError(String);
+
+impl fmt::Display for NotifyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for NotifyError {}
+
+impl NotifySocket {
+    /// Binds a socket at `path`, which must not exist, with mode 0600 from its first instant.
+    /// (The launch gives it to the app's user.) Non-blocking and close-on-exec.
+    ///
+    /// # Errors
+    /// One line; a path of more than 107 bytes does not fit into an address, unix(7).
+    pub(crate) fn bind(path: &Path) -> Result<NotifySocket, NotifyError> {
+        let fd = open_bound(path).map_err(|errno| {
+            let cause = match errno {
+                Errno::ENAMETOOLONG => "the path is longer than 107 bytes".to_owned(),
+                errno => errno_text(errno),
+            };
+            NotifyError(format!("notify socket {}: {cause}", path.display()))
+        })?;
+        Ok(NotifySocket {
+            fd,
+            path: path.to_owned(),
+            ignored: Ignored::default(),
+        })
+    }
+
+    /// To be watched for readability.
+    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    /// What the app gets as `NOTIFY_SOCKET`.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What has been dropped so far.
+    pub(crate) fn ignored(&self) -> Ignored {
+        self.ignored
+    }
+
+    /// Takes what has come, in order, without waiting: at most 64 messages, so ask again while the socket is readable.
+    ///
+    /// `allowed_uid` is the uid that the launch reported for the app. While it is `None` only root is believed; an
+    /// app cannot speak before exec, and the launch reports before exec.
+    pub(crate) fn receive(&mut self, allowed_uid: Option<u32>) -> Vec<Word> {
+        let mut words = Vec::new();
+        // One byte more than the longest message, to tell that one from a longer one.
+        let mut buffer = [0; message::LONGEST + 1];
+        for _ in 0..MESSAGES_A_TURN {
+            match sys::receive_datagram(self.fd.as_fd(), &mut buffer) {
+                Ok(datagram) => self.take(&datagram, &buffer, allowed_uid, &mut words),
+                Err(Errno::EINTR) => {}
+                Err(_) => break,
+            }
+            // A barrier's fd is closed here, with its datagram: all that was sent before has been read by now.
+        }
+        words
+    }
+
+    fn take(&mut self, datagram: &Datagram, buffer: &[u8], allowed_uid: Option<u32>, words: &mut Vec<Word>) {
+        let bytes = &buffer[..datagram.length];
+        let believed = datagram
+            .uid
+            .is_some_and(|uid| uid == ROOT || Some(uid) == allowed_uid);
+        if !believed {
+            self.ignored.forged += 1;
+        } else if datagram.truncated || bytes.len() > message::LONGEST {
+            self.ignored.oversized += 1;
+        } else {
+            match message::read(bytes, datagram.fds.len()) {
+                Ok(message) => {
+                    self.ignored.malformed += u64::from(message.status_was_not_text);
+                    words.extend(message.words);
+                }
+                Err(Malformed::NotText) => self.ignored.malformed += 1,
+                Err(Malformed::BadBarrier) => self.ignored.bad_barrier += 1,
+            }
+        }
+    }
+}
+
+impl Drop for NotifySocket {
+    fn drop(&mut self) {
+        // The directory is the supervisor's own; nobody else makes anything there.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+fn open_bound(path: &Path) -> Result<OwnedFd, Errno> {
+    let address = UnixAddr::new(path)?;
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let fd = socket::socket(AddressFamily::Unix, SockType::Datagram, flags, None)?;
+    // Before bind, so that no message can come without credentials.
+    socket::setsockopt(&fd, PassCred, &true)?;
+    // The path gets the mode of the socket's own inode less the umask: no instant with a wider mode, and the
+    // umask of the process need not be touched.
+    fchmod(&fd, Mode::S_IRUSR | Mode::S_IWUSR)?;
+    socket::bind(fd.as_raw_fd(), &address)?;
+    Ok(fd)
+}

@@ -16,6 +16,7 @@ mod journal;
 mod launch;
 mod listeners;
 mod manager;
+mod place;
 mod protocol;
 mod readiness;
 mod shell;

@@ -1,0 +1,146 @@
+//! The lock that makes a name unique, and what is done under it.
+
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+use nix::unistd::Gid;
+
+use super::{Place, PlaceError, directory};
+
+/// How often the lock file is opened anew because its last owner removed it meanwhile. Each round needs another supervisor that ends in
+/// that instant; a place that is contended like this is better refused than waited for.
+const LOCK_ROUNDS: u32 = 16;
+
+/// The longest lock file that is read for the owner's pid, in bytes.
+const LOCK_TEXT_MAX: u64 = 32;
+
+/// A place that is ours alone for as long as this lives. Dropping it empties and removes what it made: the notify directory, the lock file, the
+/// instance's directory (not the control socket, which its owner removes before).
+#[derive(Debug)]
+pub(crate) struct Claim {
+    place: Place,
+    lock: Option<Flock<File>>,
+    /// A shared lock on the instance's directory keeps systemd-tmpfiles from cleaning it while we live (tmpfiles.d(5): directories that
+    /// are locked are left alone); it would otherwise remove our lock file from /tmp after ten days.
+    _kept: Option<Flock<File>>,
+}
+
+impl Place {
+    /// Takes the place: locks it, writes our pid into the lock file, and makes the notify directory anew (0711, empty).
+    ///
+    /// # Errors
+    /// `instance app is already running (pid N)` if another supervisor holds the lock, or what the system said.
+    pub(crate) fn claim(&self) -> Result<Claim, PlaceError> {
+        let lock = lock(self)?;
+        write_pid(&lock).map_err(|error| PlaceError::io(format!("lock file {}", self.lock.display()), &error))?;
+        let kept = self.own.as_deref().and_then(keep);
+        let claim = Claim { place: self.clone(), lock: Some(lock), _kept: kept };
+        directory::own(&self.notify, directory::Mode::Exactly(0o711))?;
+        empty(&self.notify);
+        Ok(claim)
+    }
+}
+
+impl Claim {
+    /// The place that was claimed.
+    pub(crate) fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Lets the members of a group walk to the control socket: the instance's own directory becomes theirs (0710) and the base can be walked
+    /// through. Directories that Segue did not make are left alone.
+    ///
+    /// # Errors
+    /// If we may not give files to that group (chown(2): root, or a member of it).
+    pub(crate) fn open_to(&self, group: Gid) -> Result<(), PlaceError> {
+        let Some(own) = &self.place.own else { return Ok(()) };
+        let failed = |error: io::Error| PlaceError::io(format!("directory {}", own.display()), &error);
+        let directory = directory::own(own, directory::Mode::AtLeast(0o700))?;
+        nix::unistd::fchown(directory.as_fd(), None, Some(group)).map_err(|errno| failed(errno.into()))?;
+        directory.set_permissions(Permissions::from_mode(0o710)).map_err(failed)?;
+        if let Some(base) = &self.place.base {
+            let base = directory::own(base, directory::Mode::AtLeast(0o711))?;
+            let mode = base.metadata().map_err(failed)?.mode() & 0o7777;
+            base.set_permissions(Permissions::from_mode(mode | 0o011)).map_err(failed)?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        empty(&self.place.notify);
+        let _ = fs::remove_dir(&self.place.notify);
+        // Removed while it is locked: whoever opened it meanwhile sees that the path leads elsewhere and opens it anew.
+        let _ = fs::remove_file(&self.place.lock);
+        drop(self.lock.take());
+        if let Some(own) = &self.place.own {
+            let _ = fs::remove_dir(own);
+        }
+    }
+}
+
+fn lock(place: &Place) -> Result<Flock<File>, PlaceError> {
+    let failed = |error: io::Error| PlaceError::io(format!("lock file {}", place.lock.display()), &error);
+    for _ in 0..LOCK_ROUNDS {
+        let file = open(&place.lock).map_err(failed)?;
+        let found = file.metadata().map_err(failed)?;
+        if found.uid() != nix::unistd::geteuid().as_raw() || !found.is_file() {
+            return Err(PlaceError::Unsafe {
+                path: place.lock.clone(),
+                why: format!("the lock file belongs to uid {} or is no file", found.uid()),
+            });
+        }
+        let lock = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => lock,
+            Err((file, Errno::EWOULDBLOCK)) => {
+                return Err(PlaceError::Running { name: place.name.clone(), pid: read_pid(file) });
+            }
+            Err((_, errno)) => return Err(failed(errno.into())),
+        };
+        match fs::symlink_metadata(&place.lock) {
+            Ok(now) if (now.dev(), now.ino()) == (found.dev(), found.ino()) => return Ok(lock),
+            Ok(_) | Err(_) => drop(lock),
+        }
+    }
+    Err(PlaceError::Running { name: place.name.clone(), pid: None })
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags(nix::libc::O_NOFOLLOW)
+        .open(path)
+}
+
+fn write_pid(mut lock: &File) -> io::Result<()> {
+    lock.set_len(0)?;
+    lock.write_all(format!("{}\n", std::process::id()).as_bytes())
+}
+
+/// The pid of the lock's owner; `None` in the instant between its lock and its word.
+fn read_pid(file: File) -> Option<i32> {
+    let mut text = String::new();
+    file.take(LOCK_TEXT_MAX).read_to_string(&mut text).ok()?;
+    text.trim().parse().ok().filter(|pid| *pid > 0)
+}
+
+fn keep(directory: &Path) -> Option<Flock<File>> {
+    Flock::lock(File::open(directory).ok()?, FlockArg::LockSharedNonblock).ok()
+}
+
+/// Removes what a supervisor that was killed has left. Notify directories hold sockets and nothing else.
+fn empty(directory: &Path) {
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        let _ = fs::remove_file(entry.path());
+    }
+}

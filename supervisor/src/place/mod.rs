@@ -1,0 +1,318 @@
+//! Where an instance lies in the file system: its control socket, its lock, and the directory of its notify sockets.
+//!
+//! | given or found | control socket | lock | notify directory |
+//! |---|---|---|---|
+//! | `--control PATH` | `PATH` | `PATH.lock` | `PATH.notify` |
+//! | `$RUNTIME_DIRECTORY` (its first path, `D`) | `D/control` | `D/lock` | `D/notify` |
+//! | a base, see below | `BASE/NAME/control` | `BASE/NAME/lock` | `BASE/NAME.notify` |
+//!
+//! The bases, the first that can be used: `/run/segue` (root only), `$XDG_RUNTIME_DIR/segue`, `/tmp/segue-UID`, `/dev/shm/segue-UID`.
+//!
+//! The notify directory lies *beside* the instance's own directory because that one is 0700, and an app that runs as another user must be able to walk to
+//! its notify socket (0711: walk, but not look).
+
+mod claim;
+mod directory;
+mod discover;
+
+use std::ffi::OsString;
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+pub(crate) use claim::Claim;
+pub(crate) use discover::{Candidate, candidates, searched};
+
+/// The longest path that a Unix socket address holds, in bytes without the closing NUL (unix(7): `sun_path` has 108).
+const SUN_PATH_MAX: usize = 107;
+
+/// Room kept for the file name of a notify socket below its directory, in bytes: `/GENERATION.SLOT.START` at any number that can occur in a
+/// lifetime (ten digits of reloads, five of workers, six of restarts).
+const NOTIFY_NAME_MAX: usize = 24;
+
+/// The longest instance name, in bytes: with it `/run/segue/NAME.notify/...` still fits in a socket address.
+const NAME_MAX: usize = 64;
+
+/// What the choice of a place depends on, read once from the process.
+#[derive(Debug, Clone)]
+pub(crate) struct Surroundings {
+    /// The first path of `$RUNTIME_DIRECTORY` (systemd.exec(5): several are separated by colons).
+    runtime_directory: Option<PathBuf>,
+    /// `$XDG_RUNTIME_DIR`.
+    xdg_runtime_dir: Option<PathBuf>,
+    /// The effective user.
+    uid: u32,
+    /// What stands for `/`; tests move it.
+    root: PathBuf,
+}
+
+impl Surroundings {
+    /// The environment and user of this process.
+    pub(crate) fn of_this_process() -> Self {
+        Self::from_environment(|name| std::env::var_os(name), nix::unistd::geteuid().as_raw())
+    }
+
+    /// The same from any environment. Variables that are empty or hold a relative path count as unset, as the XDG base directory specification
+    /// demands.
+    pub(crate) fn from_environment(get: impl Fn(&str) -> Option<OsString>, uid: u32) -> Self {
+        let absolute = |path: PathBuf| path.is_absolute().then_some(path);
+        let runtime = get("RUNTIME_DIRECTORY");
+        Self {
+            runtime_directory: runtime.and_then(|list| std::env::split_paths(&list).next()).and_then(absolute),
+            xdg_runtime_dir: get("XDG_RUNTIME_DIR").map(PathBuf::from).and_then(absolute),
+            uid,
+            root: PathBuf::from("/"),
+        }
+    }
+
+    /// The directories in which instances may lie, in the order in which a new one tries them.
+    fn bases(&self) -> Vec<Base> {
+        let (uid, root) = (self.uid, &self.root);
+        let shared = Base { path: root.join("run/segue"), kind: Kind::System };
+        let xdg = self.xdg_runtime_dir.as_ref().map(|dir| Base { path: dir.join("segue"), kind: Kind::Private });
+        let temporary = ["tmp", "dev/shm"]
+            .map(|dir| Base { path: root.join(dir).join(format!("segue-{uid}")), kind: Kind::Private });
+        (uid == 0).then_some(shared).into_iter().chain(xdg).chain(temporary).collect()
+    }
+
+    /// The mode of directories that lie above a notify directory. Only root's app can be of another user, so that only root lets others walk
+    /// through.
+    fn walk_mode(&self) -> u32 {
+        if self.uid == 0 { 0o711 } else { 0o700 }
+    }
+}
+
+/// A directory that holds instances.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Base {
+    path: PathBuf,
+    kind: Kind,
+}
+
+/// Whose a base is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// `/run/segue`: root's, readable by everyone, as systemd makes it for `RuntimeDirectory=segue/app`.
+    System,
+    /// One user's.
+    Private,
+}
+
+/// The paths of one instance. All are absolute.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Place {
+    name: String,
+    control: PathBuf,
+    lock: PathBuf,
+    notify: PathBuf,
+    /// The directory that is this instance's alone, if Segue made it.
+    own: Option<PathBuf>,
+    /// The directory above `own`.
+    base: Option<PathBuf>,
+}
+
+impl Place {
+    /// The instance.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The control socket.
+    pub(crate) fn control(&self) -> &Path {
+        &self.control
+    }
+
+    /// The directory of the notify sockets.
+    pub(crate) fn notify_directory(&self) -> &Path {
+        &self.notify
+    }
+
+    /// The notify socket of one start of one worker: never the same path twice, so that a late word of a dead worker reaches nobody.
+    pub(crate) fn notify_socket(&self, generation: u64, slot: u16, start: u32) -> PathBuf {
+        self.notify.join(format!("{generation}.{slot}.{start}"))
+    }
+
+    fn given(name: &str, control: PathBuf, lock: PathBuf, notify: PathBuf) -> Self {
+        Self { name: name.to_owned(), control, lock, notify, own: None, base: None }
+    }
+
+    fn in_base(name: &str, base: &Path) -> Self {
+        let own = base.join(name);
+        Self {
+            name: name.to_owned(),
+            control: own.join("control"),
+            lock: own.join("lock"),
+            notify: base.join(format!("{name}.notify")),
+            own: Some(own),
+            base: Some(base.to_owned()),
+        }
+    }
+
+    fn check_lengths(self) -> Result<Self, PlaceError> {
+        let lengths = [(&self.control, 0), (&self.notify, NOTIFY_NAME_MAX)];
+        for (path, more) in lengths {
+            if path.as_os_str().len() + more > SUN_PATH_MAX {
+                return Err(PlaceError::TooLong { path: path.clone(), max: SUN_PATH_MAX - more });
+            }
+        }
+        Ok(self)
+    }
+}
+
+/// Chooses the place of the instance `name` and makes its directories (0700; the notify directory comes with [`Place::claim`]).
+///
+/// # Errors
+/// If the name is no file name, a path does not fit in a socket address, or no directory can be had that is safe: ours, and not writable by
+/// others.
+pub(crate) fn choose(name: &str, control: Option<&Path>, around: &Surroundings) -> Result<Place, PlaceError> {
+    check_name(name)?;
+    if let Some(control) = control {
+        return explicit(name, control, around);
+    }
+    if let Some(dir) = &around.runtime_directory {
+        directory::given(dir, around.walk_mode())?;
+        return Place::given(name, dir.join("control"), dir.join("lock"), dir.join("notify")).check_lengths();
+    }
+    let mut tried = Vec::new();
+    for base in around.bases() {
+        match in_base(name, &base, around) {
+            Ok(place) => return Ok(place),
+            Err(error) => tried.push(error.to_string()),
+        }
+    }
+    Err(PlaceError::Nowhere { tried })
+}
+
+/// Whether an instance may have this name: it becomes the name of a directory.
+///
+/// # Errors
+/// If it may not; the error says why.
+pub(crate) fn check_name(name: &str) -> Result<(), PlaceError> {
+    let why = if name.is_empty() {
+        "it is empty"
+    } else if name.len() > NAME_MAX {
+        "it is longer than 64 bytes"
+    } else if name.starts_with('.') || name.starts_with('-') {
+        "it starts with a dot or a dash"
+    } else if name.contains('/') || name.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        "it holds a slash, a space or a control character"
+    } else if Path::new(name).extension().is_some_and(|extension| extension == "notify") {
+        "`.notify` is the ending of the notify directories"
+    } else {
+        return Ok(());
+    };
+    Err(PlaceError::BadName { name: name.escape_default().to_string(), why })
+}
+
+fn explicit(name: &str, control: &Path, around: &Surroundings) -> Result<Place, PlaceError> {
+    let control = std::path::absolute(control)
+        .map_err(|error| PlaceError::io(format!("control socket {}", control.display()), &error))?;
+    let with = |ending: &str| {
+        let mut path = control.clone().into_os_string();
+        path.push(ending);
+        PathBuf::from(path)
+    };
+    let place = Place::given(name, control.clone(), with(".lock"), with(".notify")).check_lengths()?;
+    directory::given(control.parent().unwrap_or(&around.root), around.walk_mode())?;
+    Ok(place)
+}
+
+fn in_base(name: &str, base: &Base, around: &Surroundings) -> Result<Place, PlaceError> {
+    let place = Place::in_base(name, &base.path).check_lengths()?;
+    let base_mode = match base.kind {
+        Kind::System => 0o755,
+        Kind::Private => around.walk_mode(),
+    };
+    directory::own(&base.path, directory::Mode::AtLeast(base_mode))?;
+    directory::own(&base.path.join(name), directory::Mode::Exactly(0o700))?;
+    Ok(place)
+}
+
+/// Why an instance has no place. `Display` is one line: attempt, then cause.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum PlaceError {
+    /// The name cannot be a directory.
+    BadName {
+        /// The name, escaped.
+        name: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// A socket address cannot hold the path.
+    TooLong {
+        /// The path.
+        path: PathBuf,
+        /// How long it may be, in bytes.
+        max: usize,
+    },
+    /// No directory could be had.
+    Nowhere {
+        /// What went wrong in each, one line each.
+        tried: Vec<String>,
+    },
+    /// Another supervisor has the place.
+    Running {
+        /// The instance.
+        name: String,
+        /// The other supervisor, if its lock file tells.
+        pid: Option<i32>,
+    },
+    /// A directory is not safe.
+    Unsafe {
+        /// The directory.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The system said no.
+    Io {
+        /// What was tried, with its path.
+        attempt: String,
+        /// What it said, in lower case.
+        cause: String,
+    },
+}
+
+impl PlaceError {
+    pub(crate) fn io(attempt: String, error: &io::Error) -> Self {
+        Self::Io { attempt, cause: cause(error) }
+    }
+
+    pub(crate) fn errno(attempt: String, errno: nix::Error) -> Self {
+        Self::io(attempt, &errno.into())
+    }
+}
+
+impl fmt::Display for PlaceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BadName { name, why } => write!(f, "instance name \"{name}\": {why} (choose another with --name)"),
+            Self::TooLong { path, max } => {
+                let length = path.as_os_str().len();
+                write!(f, "control socket: {} has {length} bytes, at most {max} fit (choose a shorter one with --control)", path.display())
+            }
+            Self::Nowhere { tried } => {
+                write!(f, "control socket: no directory for it ({}); name one with --control", tried.join("; "))
+            }
+            Self::Running { name, pid: Some(pid) } => write!(f, "instance {name} is already running (pid {pid})"),
+            Self::Running { name, pid: None } => write!(f, "instance {name} is already running"),
+            Self::Unsafe { path, why } => write!(f, "directory {}: {why}", path.display()),
+            Self::Io { attempt, cause } => write!(f, "{attempt}: {cause}"),
+        }
+    }
+}
+
+impl std::error::Error for PlaceError {}
+
+/// What the system said: lower case, without the number.
+pub(crate) fn cause(error: &io::Error) -> String {
+    let text = match error.raw_os_error() {
+        Some(number) => nix::errno::Errno::from_raw(number).desc().to_owned(),
+        None => error.to_string(),
+    };
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,161 @@
+//! Real directories under a root of the test's own.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::net::UnixListener;
+
+use super::*;
+
+fn around(root: &Path) -> Surroundings {
+    for dir in ["run", "tmp", "dev/shm", "xdg"] {
+        fs::create_dir_all(root.join(dir)).expect("directory");
+    }
+    let uid = nix::unistd::geteuid().as_raw();
+    Surroundings { runtime_directory: None, xdg_runtime_dir: None, uid, root: root.to_owned() }
+}
+
+fn root() -> tempfile::TempDir {
+    tempfile::Builder::new().prefix("s").tempdir().expect("temporary directory")
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).expect("metadata").mode() & 0o7777
+}
+
+#[test]
+fn environment_gives_the_first_absolute_path() {
+    let from = |value: &'static str| {
+        Surroundings::from_environment(|name| (name == "RUNTIME_DIRECTORY").then(|| value.into()), 1).runtime_directory
+    };
+    assert_eq!(from("/run/a:/run/b"), Some(PathBuf::from("/run/a")));
+    assert_eq!(from(""), None);
+    assert_eq!(from("run/a"), None);
+}
+
+#[test]
+fn a_user_without_runtime_directory_gets_tmp() {
+    let root = root();
+    let around = Surroundings { uid: 1234, ..around(root.path()) };
+    let bases: Vec<_> = around.bases().into_iter().map(|base| base.path).collect();
+    assert_eq!(bases, [root.path().join("tmp/segue-1234"), root.path().join("dev/shm/segue-1234")]);
+}
+
+#[test]
+fn the_instance_directory_is_private_and_the_notify_directory_can_be_walked_to() {
+    let root = root();
+    let around = Surroundings { xdg_runtime_dir: Some(root.path().join("xdg")), uid: 0, ..around(root.path()) };
+    let place = choose("app", None, &around).expect("a place");
+    assert_eq!(place.control(), root.path().join("run/segue/app/control"));
+    assert_eq!(mode(&root.path().join("run/segue")), 0o755);
+    assert_eq!(mode(&root.path().join("run/segue/app")), 0o700);
+    let claim = place.claim().expect("ours");
+    assert_eq!(place.notify_directory(), root.path().join("run/segue/app.notify"));
+    assert_eq!(mode(place.notify_directory()), 0o711);
+    assert_eq!(place.notify_socket(8, 0, 2), place.notify_directory().join("8.0.2"));
+    drop(claim);
+    assert_eq!(fs::read_dir(root.path().join("run/segue")).expect("base").count(), 0, "all is removed");
+}
+
+#[test]
+fn runtime_directory_and_control_come_first() {
+    let root = root();
+    let around = Surroundings { runtime_directory: Some(root.path().join("run/x")), ..around(root.path()) };
+    assert_eq!(choose("app", None, &around).expect("a place").control(), root.path().join("run/x/control"));
+    let explicit = root.path().join("new/dir/ctl");
+    let place = choose("app", Some(&explicit), &around).expect("a place");
+    assert_eq!((place.control(), place.notify_directory()), (&*explicit, &*root.path().join("new/dir/ctl.notify")));
+    let _claim = place.claim().expect("ours");
+    assert!(root.path().join("new/dir/ctl.lock").exists());
+}
+
+#[test]
+fn directories_of_others_are_not_used() {
+    let root = root();
+    let mut around = Surroundings { uid: nix::unistd::geteuid().as_raw(), ..around(root.path()) };
+    around.root = root.path().join("nowhere");
+    around.xdg_runtime_dir = Some(root.path().join("xdg"));
+    symlink(root.path(), root.path().join("xdg/segue")).expect("symlink");
+    let error = choose("app", None, &around).expect_err("a symlink").to_string();
+    assert!(error.contains("xdg/segue: it is no directory"), "{error}");
+    assert!(!error.contains('\n'), "{error}");
+
+    fs::remove_file(root.path().join("xdg/segue")).expect("removed");
+    fs::create_dir(root.path().join("xdg/segue")).expect("made");
+    fs::set_permissions(root.path().join("xdg/segue"), fs::Permissions::from_mode(0o777)).expect("mode");
+    let error = choose("app", None, &around).expect_err("writable").to_string();
+    assert!(error.contains("others can write to it (mode 0777)"), "{error}");
+}
+
+#[test]
+fn the_next_base_is_taken_if_one_cannot_be_used() {
+    let root = root();
+    let around = Surroundings { uid: 1, ..around(root.path()) };
+    fs::write(root.path().join("tmp/segue-1"), "in the way").expect("file");
+    let place = choose("app", None, &around).expect("a place");
+    assert_eq!(place.control(), root.path().join("dev/shm/segue-1/app/control"));
+}
+
+#[test]
+fn a_name_is_unique_and_a_lock_of_the_dead_is_none() {
+    let root = root();
+    let around = around(root.path());
+    let place = choose("app", None, &around).expect("a place");
+    let first = place.claim().expect("ours");
+    let error = place.claim().expect_err("taken").to_string();
+    assert_eq!(error, format!("instance app is already running (pid {})", std::process::id()));
+    drop(first);
+    fs::create_dir_all(place.lock.parent().expect("parent")).expect("directory");
+    fs::write(&place.lock, "99\n").expect("left behind");
+    fs::create_dir_all(place.notify_directory()).expect("directory");
+    let left = UnixListener::bind(place.notify_socket(1, 0, 0)).expect("left behind");
+    drop(left);
+    let _second = place.claim().expect("ours again");
+    assert!(!place.notify_socket(1, 0, 0).exists());
+}
+
+#[test]
+fn a_lock_file_is_never_a_symlink() {
+    let root = root();
+    let place = choose("app", None, &around(root.path())).expect("a place");
+    symlink(root.path().join("elsewhere"), &place.lock).expect("symlink");
+    assert!(place.claim().is_err());
+    assert!(!root.path().join("elsewhere").exists());
+}
+
+#[test]
+fn names_and_paths_that_cannot_be() {
+    let root = root();
+    let around = around(root.path());
+    for name in ["", ".", "..", ".x", "-x", "a/b", "a b", "a\nb", "app.notify", &"x".repeat(65)] {
+        let error = check_name(name).expect_err(name).to_string();
+        assert!(!error.contains('\n') && error.contains("--name"), "{error}");
+    }
+    for name in ["app", "app-2", "my.app", "größe", "app.notify2"] {
+        assert_eq!(check_name(name), Ok(()));
+    }
+    let long = root.path().join("x".repeat(90));
+    let error = choose("app", Some(&long), &around).expect_err("too long").to_string();
+    assert!(error.contains("bytes, at most"), "{error}");
+}
+
+#[test]
+fn commands_find_instances_everywhere_and_once() {
+    let root = root();
+    let mut around = Surroundings { xdg_runtime_dir: Some(root.path().join("xdg")), ..around(root.path()) };
+    let uid = around.uid;
+    let mut sockets = Vec::new();
+    for path in ["xdg/segue/one".to_owned(), format!("tmp/segue-{uid}/two"), format!("dev/shm/segue-{uid}/three"), format!("tmp/segue-{uid}/no")] {
+        fs::create_dir_all(root.path().join(&path)).expect("directory");
+        if !path.ends_with("no") {
+            sockets.push(UnixListener::bind(root.path().join(&path).join("control")).expect("socket"));
+        }
+    }
+    around.runtime_directory = Some(root.path().join("xdg/segue/one"));
+    let found: Vec<_> = candidates(&around).into_iter().map(|candidate| candidate.directory).collect();
+    assert_eq!(found, ["one", "two", "three"]);
+    assert!(searched(&around).contains(&root.path().join("run/segue")));
+
+    fs::set_permissions(root.path().join(format!("tmp/segue-{uid}")), fs::Permissions::from_mode(0o777)).expect("mode");
+    let found: Vec<_> = candidates(&around).into_iter().map(|candidate| candidate.directory).collect();
+    assert_eq!(found, ["one", "three"], "a directory that others can write to is not believed");
+}

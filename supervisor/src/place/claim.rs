@@ -12,34 +12,44 @@ use nix::unistd::Gid;
 
 use super::{Place, PlaceError, directory};
 
-/// How often the lock file is opened anew because its last owner removed it meanwhile. Each round needs another supervisor that ends in
-/// that instant; a place that is contended like this is better refused than waited for.
+/// How often the lock file is opened anew because its last owner removed it meanwhile. Each round needs
+/// another supervisor that ends in that instant; a place that is contended like this is better refused than
+/// waited for.
 const LOCK_ROUNDS: u32 = 16;
 
 /// The longest lock file that is read for the owner's pid, in bytes.
 const LOCK_TEXT_MAX: u64 = 32;
 
-/// A place that is ours alone for as long as this lives. Dropping it empties and removes what it made: the notify directory, the lock file, the
-/// instance's directory (not the control socket, which its owner removes before).
+/// A place that is ours alone for as long as this lives. Dropping it empties and removes what it made: the
+/// notify directory, the lock file, the instance's directory (not the control socket, which its owner removes
+/// before).
 #[derive(Debug)]
 pub(crate) struct Claim {
     place: Place,
     lock: Option<Flock<File>>,
-    /// A shared lock on the instance's directory keeps systemd-tmpfiles from cleaning it while we live (tmpfiles.d(5): directories that
-    /// are locked are left alone); it would otherwise remove our lock file from /tmp after ten days.
+    /// A shared lock on the instance's directory keeps systemd-tmpfiles from cleaning it while we live
+    /// (tmpfiles.d(5): directories that are locked are left alone); it would otherwise remove our lock file
+    /// from /tmp after ten days.
     _kept: Option<Flock<File>>,
 }
 
 impl Place {
-    /// Takes the place: locks it, writes our pid into the lock file, and makes the notify directory anew (0711, empty).
+    /// Takes the place: locks it, writes our pid into the lock file, and makes the notify directory anew
+    /// (0711, empty).
     ///
     /// # Errors
-    /// `instance app is already running (pid N)` if another supervisor holds the lock, or what the system said.
+    /// `instance app is already running (pid N)` if another supervisor holds the lock, or what the system
+    /// said.
     pub(crate) fn claim(&self) -> Result<Claim, PlaceError> {
         let lock = lock(self)?;
-        write_pid(&lock).map_err(|error| PlaceError::io(format!("lock file {}", self.lock.display()), &error))?;
+        write_pid(&lock)
+            .map_err(|error| PlaceError::io(format!("lock file {}", self.lock.display()), &error))?;
         let kept = self.own.as_deref().and_then(keep);
-        let claim = Claim { place: self.clone(), lock: Some(lock), _kept: kept };
+        let claim = Claim {
+            place: self.clone(),
+            lock: Some(lock),
+            _kept: kept,
+        };
         directory::own(&self.notify, directory::Mode::Exactly(0o711))?;
         empty(&self.notify);
         Ok(claim)
@@ -52,8 +62,8 @@ impl Claim {
         &self.place
     }
 
-    /// Lets the members of a group walk to the control socket: the instance's own directory becomes theirs (0710) and the base can be walked
-    /// through. Directories that Segue did not make are left alone.
+    /// Lets the members of a group walk to the control socket: the instance's own directory becomes theirs
+    /// (0710) and the base can be walked through. Directories that Segue did not make are left alone.
     ///
     /// # Errors
     /// If we may not give files to that group (chown(2): root, or a member of it).
@@ -62,11 +72,14 @@ impl Claim {
         let failed = |error: io::Error| PlaceError::io(format!("directory {}", own.display()), &error);
         let directory = directory::own(own, directory::Mode::AtLeast(0o700))?;
         nix::unistd::fchown(directory.as_fd(), None, Some(group)).map_err(|errno| failed(errno.into()))?;
-        directory.set_permissions(Permissions::from_mode(0o710)).map_err(failed)?;
+        directory
+            .set_permissions(Permissions::from_mode(0o710))
+            .map_err(failed)?;
         if let Some(base) = &self.place.base {
             let base = directory::own(base, directory::Mode::AtLeast(0o711))?;
             let mode = base.metadata().map_err(failed)?.mode() & 0o7777;
-            base.set_permissions(Permissions::from_mode(mode | 0o011)).map_err(failed)?;
+            base.set_permissions(Permissions::from_mode(mode | 0o011))
+                .map_err(failed)?;
         }
         Ok(())
     }
@@ -76,7 +89,8 @@ impl Drop for Claim {
     fn drop(&mut self) {
         empty(&self.place.notify);
         let _ = fs::remove_dir(&self.place.notify);
-        // Removed while it is locked: whoever opened it meanwhile sees that the path leads elsewhere and opens it anew.
+        // Removed while it is locked: whoever opened it meanwhile sees that the path leads elsewhere and
+        // opens it anew.
         let _ = fs::remove_file(&self.place.lock);
         drop(self.lock.take());
         if let Some(own) = &self.place.own {
@@ -99,7 +113,10 @@ fn lock(place: &Place) -> Result<Flock<File>, PlaceError> {
         let lock = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(lock) => lock,
             Err((file, Errno::EWOULDBLOCK)) => {
-                return Err(PlaceError::Running { name: place.name.clone(), pid: read_pid(file) });
+                return Err(PlaceError::Running {
+                    name: place.name.clone(),
+                    pid: read_pid(file),
+                });
             }
             Err((_, errno)) => return Err(failed(errno.into())),
         };
@@ -108,7 +125,10 @@ fn lock(place: &Place) -> Result<Flock<File>, PlaceError> {
             Ok(_) | Err(_) => drop(lock),
         }
     }
-    Err(PlaceError::Running { name: place.name.clone(), pid: None })
+    Err(PlaceError::Running {
+        name: place.name.clone(),
+        pid: None,
+    })
 }
 
 fn open(path: &Path) -> io::Result<File> {

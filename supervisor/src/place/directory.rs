@@ -21,8 +21,8 @@ pub(super) enum Mode {
     Exactly(u32),
 }
 
-/// Makes a directory of ours, or takes the one that is there if it is ours: a real directory (no symlink, which a stranger could have put into
-/// `/tmp`), of our user, not writable by others.
+/// Makes a directory of ours, or takes the one that is there if it is ours: a real directory (no symlink,
+/// which a stranger could have put into `/tmp`), of our user, not writable by others.
 pub(super) fn own(path: &Path, mode: Mode) -> Result<File, PlaceError> {
     let failed = |error: io::Error| PlaceError::io(format!("directory {}", path.display()), &error);
     let bits = match mode {
@@ -45,26 +45,39 @@ pub(super) fn own(path: &Path, mode: Mode) -> Result<File, PlaceError> {
     let found = directory.metadata().map_err(failed)?;
     let uid = nix::unistd::geteuid().as_raw();
     if found.uid() != uid {
-        return Err(unsafe_directory(path, &format!("it belongs to uid {}, not to {uid}", found.uid())));
+        return Err(unsafe_directory(
+            path,
+            &format!("it belongs to uid {}, not to {uid}", found.uid()),
+        ));
     }
     // What we have just made gets its mode below; umask can only have made it stricter.
     if !made && found.mode() & WRITABLE_BY_OTHERS != 0 {
-        return Err(unsafe_directory(path, &format!("others can write to it (mode {:04o})", found.mode() & 0o7777)));
+        return Err(unsafe_directory(
+            path,
+            &format!("others can write to it (mode {:04o})", found.mode() & 0o7777),
+        ));
     }
     if made || matches!(mode, Mode::Exactly(_)) {
-        directory.set_permissions(Permissions::from_mode(bits)).map_err(failed)?;
+        directory
+            .set_permissions(Permissions::from_mode(bits))
+            .map_err(failed)?;
     }
     Ok(directory)
 }
 
-/// Takes a directory that somebody named: it may be a symlink (systemd makes one with `DynamicUser=`) and another user's, since whoever named
-/// it trusts it; but not one in which everybody can replace our files. Made, with its parents, if it is missing.
+/// Takes a directory that somebody named: it may be a symlink (systemd makes one with `DynamicUser=`) and
+/// another user's, since whoever named it trusts it; but not one in which everybody can replace our files.
+/// Made, with its parents, if it is missing.
 pub(super) fn given(path: &Path, mode: u32) -> Result<(), PlaceError> {
     let failed = |error: io::Error| PlaceError::io(format!("directory {}", path.display()), &error);
     let found = match fs::metadata(path) {
         Ok(found) => found,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return DirBuilder::new().recursive(true).mode(mode).create(path).map_err(failed);
+            return DirBuilder::new()
+                .recursive(true)
+                .mode(mode)
+                .create(path)
+                .map_err(failed);
         }
         Err(error) => return Err(failed(error)),
     };
@@ -78,5 +91,8 @@ pub(super) fn given(path: &Path, mode: u32) -> Result<(), PlaceError> {
 }
 
 fn unsafe_directory(path: &Path, why: &str) -> PlaceError {
-    PlaceError::Unsafe { path: path.to_owned(), why: why.to_owned() }
+    PlaceError::Unsafe {
+        path: path.to_owned(),
+        why: why.to_owned(),
+    }
 }

@@ -9,8 +9,8 @@ use super::{Base, Kind, Surroundings};
 /// A control socket that was found. Whether anybody answers there, only connecting tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Candidate {
-    /// The name of its directory, which is the instance's name unless `$RUNTIME_DIRECTORY` led there; the supervisor itself
-    /// knows better.
+    /// The name of its directory, which is the instance's name unless `$RUNTIME_DIRECTORY` led there; the
+    /// supervisor itself knows better.
     pub(crate) directory: String,
     /// The socket.
     pub(crate) control: PathBuf,
@@ -19,14 +19,20 @@ pub(crate) struct Candidate {
 /// The directories that are looked into: where any instance of this user may lie, and where root's lie.
 pub(crate) fn searched(around: &Surroundings) -> Vec<PathBuf> {
     let given = around.runtime_directory.clone();
-    given.into_iter().chain(bases(around).into_iter().map(|base| base.path)).collect()
+    given
+        .into_iter()
+        .chain(bases(around).into_iter().map(|base| base.path))
+        .collect()
 }
 
-/// Every control socket in these directories, in their order. A directory that cannot be looked into has none; one in `/tmp` that is not
-/// ours is not looked into, since a stranger may have made it to be believed.
+/// Every control socket in these directories, in their order. A directory that cannot be looked into has
+/// none; one in `/tmp` that is not ours is not looked into, since a stranger may have made it to be believed.
 pub(crate) fn candidates(around: &Surroundings) -> Vec<Candidate> {
     let given = around.runtime_directory.iter().filter_map(|dir| candidate(dir));
-    let found = bases(around).into_iter().filter(|base| trusted(base, around.uid)).flat_map(|base| instances(&base.path));
+    let found = bases(around)
+        .into_iter()
+        .filter(|base| trusted(base, around.uid))
+        .flat_map(|base| instances(&base.path));
     let mut seen = Vec::new();
     let mut all: Vec<Candidate> = given.chain(found).collect();
     all.retain(|candidate| {
@@ -39,13 +45,23 @@ pub(crate) fn candidates(around: &Surroundings) -> Vec<Candidate> {
     all
 }
 
-/// The bases in which a new instance may lie, and besides `/run/segue` for users that root lets in, and the user's usual runtime directory
-/// where `$XDG_RUNTIME_DIR` is not set (su, cron, a unit).
+/// The bases in which a new instance may lie, and besides `/run/segue` for users that root lets in, and the
+/// user's usual runtime directory where `$XDG_RUNTIME_DIR` is not set (su, cron, a unit).
 fn bases(around: &Surroundings) -> Vec<Base> {
-    let system = Base { path: around.root.join("run/segue"), kind: Kind::System };
-    let user = around.root.join("run/user").join(around.uid.to_string()).join("segue");
+    let system = Base {
+        path: around.root.join("run/segue"),
+        kind: Kind::System,
+    };
+    let user = around
+        .root
+        .join("run/user")
+        .join(around.uid.to_string())
+        .join("segue");
     let mut bases = vec![system];
-    for base in around.bases().into_iter().chain([Base { path: user, kind: Kind::Private }]) {
+    for base in around.bases().into_iter().chain([Base {
+        path: user,
+        kind: Kind::Private,
+    }]) {
         if !bases.contains(&base) {
             bases.push(base);
         }
@@ -58,7 +74,8 @@ fn trusted(base: &Base, uid: u32) -> bool {
         Kind::System => 0,
         Kind::Private => uid,
     };
-    fs::symlink_metadata(&base.path).is_ok_and(|found| found.is_dir() && found.uid() == owner && found.mode() & 0o022 == 0)
+    fs::symlink_metadata(&base.path)
+        .is_ok_and(|found| found.is_dir() && found.uid() == owner && found.mode() & 0o022 == 0)
 }
 
 fn instances(base: &Path) -> Vec<Candidate> {
@@ -76,5 +93,8 @@ fn candidate(directory: &Path) -> Option<Candidate> {
         Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {}
         Ok(_) | Err(_) => return None,
     }
-    Some(Candidate { directory: directory.file_name()?.to_string_lossy().into_owned(), control })
+    Some(Candidate {
+        directory: directory.file_name()?.to_string_lossy().into_owned(),
+        control,
+    })
 }

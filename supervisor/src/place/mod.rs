@@ -1,4 +1,5 @@
-//! Where an instance lies in the file system: its control socket, its lock, and the directory of its notify sockets.
+//! Where an instance lies in the file system: its control socket, its lock, and the directory of its notify
+//! sockets.
 //!
 //! | given or found | control socket | lock | notify directory |
 //! |---|---|---|---|
@@ -6,10 +7,11 @@
 //! | `$RUNTIME_DIRECTORY` (its first path, `D`) | `D/control` | `D/lock` | `D/notify` |
 //! | a base, see below | `BASE/NAME/control` | `BASE/NAME/lock` | `BASE/NAME.notify` |
 //!
-//! The bases, the first that can be used: `/run/segue` (root only), `$XDG_RUNTIME_DIR/segue`, `/tmp/segue-UID`, `/dev/shm/segue-UID`.
+//! The bases, the first that can be used: `/run/segue` (root only), `$XDG_RUNTIME_DIR/segue`,
+//! `/tmp/segue-UID`, `/dev/shm/segue-UID`.
 //!
-//! The notify directory lies *beside* the instance's own directory because that one is 0700, and an app that runs as another user must be able to walk to
-//! its notify socket (0711: walk, but not look).
+//! The notify directory lies *beside* the instance's own directory because that one is 0700, and an app that
+//! runs as another user must be able to walk to its notify socket (0711: walk, but not look).
 
 mod claim;
 mod directory;
@@ -23,11 +25,14 @@ use std::path::{Path, PathBuf};
 pub(crate) use claim::Claim;
 pub(crate) use discover::{Candidate, candidates, searched};
 
-/// The longest path that a Unix socket address holds, in bytes without the closing NUL (unix(7): `sun_path` has 108).
+use crate::sys::errno_text;
+
+/// The longest path that a Unix socket address holds, in bytes without the closing NUL (unix(7): `sun_path`
+/// has 108).
 const SUN_PATH_MAX: usize = 107;
 
-/// Room kept for the file name of a notify socket below its directory, in bytes: `/GENERATION.SLOT.START` at any number that can occur in a
-/// lifetime (ten digits of reloads, five of workers, six of restarts).
+/// Room kept for the file name of a notify socket below its directory, in bytes: `/GENERATION.SLOT.START` at
+/// any number that can occur in a lifetime (ten digits of reloads, five of workers, six of restarts).
 const NOTIFY_NAME_MAX: usize = 24;
 
 /// The longest instance name, in bytes: with it `/run/segue/NAME.notify/...` still fits in a socket address.
@@ -52,13 +57,15 @@ impl Surroundings {
         Self::from_environment(|name| std::env::var_os(name), nix::unistd::geteuid().as_raw())
     }
 
-    /// The same from any environment. Variables that are empty or hold a relative path count as unset, as the XDG base directory specification
-    /// demands.
+    /// The same from any environment. Variables that are empty or hold a relative path count as unset, as the
+    /// XDG base directory specification demands.
     pub(crate) fn from_environment(get: impl Fn(&str) -> Option<OsString>, uid: u32) -> Self {
         let absolute = |path: PathBuf| path.is_absolute().then_some(path);
         let runtime = get("RUNTIME_DIRECTORY");
         Self {
-            runtime_directory: runtime.and_then(|list| std::env::split_paths(&list).next()).and_then(absolute),
+            runtime_directory: runtime
+                .and_then(|list| std::env::split_paths(&list).next())
+                .and_then(absolute),
             xdg_runtime_dir: get("XDG_RUNTIME_DIR").map(PathBuf::from).and_then(absolute),
             uid,
             root: PathBuf::from("/"),
@@ -68,15 +75,28 @@ impl Surroundings {
     /// The directories in which instances may lie, in the order in which a new one tries them.
     fn bases(&self) -> Vec<Base> {
         let (uid, root) = (self.uid, &self.root);
-        let shared = Base { path: root.join("run/segue"), kind: Kind::System };
-        let xdg = self.xdg_runtime_dir.as_ref().map(|dir| Base { path: dir.join("segue"), kind: Kind::Private });
-        let temporary = ["tmp", "dev/shm"]
-            .map(|dir| Base { path: root.join(dir).join(format!("segue-{uid}")), kind: Kind::Private });
-        (uid == 0).then_some(shared).into_iter().chain(xdg).chain(temporary).collect()
+        let shared = Base {
+            path: root.join("run/segue"),
+            kind: Kind::System,
+        };
+        let xdg = self.xdg_runtime_dir.as_ref().map(|dir| Base {
+            path: dir.join("segue"),
+            kind: Kind::Private,
+        });
+        let temporary = ["tmp", "dev/shm"].map(|dir| Base {
+            path: root.join(dir).join(format!("segue-{uid}")),
+            kind: Kind::Private,
+        });
+        (uid == 0)
+            .then_some(shared)
+            .into_iter()
+            .chain(xdg)
+            .chain(temporary)
+            .collect()
     }
 
-    /// The mode of directories that lie above a notify directory. Only root's app can be of another user, so that only root lets others walk
-    /// through.
+    /// The mode of directories that lie above a notify directory. Only root's app can be of another user, so
+    /// that only root lets others walk through.
     fn walk_mode(&self) -> u32 {
         if self.uid == 0 { 0o711 } else { 0o700 }
     }
@@ -127,13 +147,21 @@ impl Place {
         &self.notify
     }
 
-    /// The notify socket of one start of one worker: never the same path twice, so that a late word of a dead worker reaches nobody.
+    /// The notify socket of one start of one worker: never the same path twice, so that a late word of a dead
+    /// worker reaches nobody.
     pub(crate) fn notify_socket(&self, generation: u64, slot: u16, start: u32) -> PathBuf {
         self.notify.join(format!("{generation}.{slot}.{start}"))
     }
 
     fn given(name: &str, control: PathBuf, lock: PathBuf, notify: PathBuf) -> Self {
-        Self { name: name.to_owned(), control, lock, notify, own: None, base: None }
+        Self {
+            name: name.to_owned(),
+            control,
+            lock,
+            notify,
+            own: None,
+            base: None,
+        }
     }
 
     fn in_base(name: &str, base: &Path) -> Self {
@@ -152,18 +180,22 @@ impl Place {
         let lengths = [(&self.control, 0), (&self.notify, NOTIFY_NAME_MAX)];
         for (path, more) in lengths {
             if path.as_os_str().len() + more > SUN_PATH_MAX {
-                return Err(PlaceError::TooLong { path: path.clone(), max: SUN_PATH_MAX - more });
+                return Err(PlaceError::TooLong {
+                    path: path.clone(),
+                    max: SUN_PATH_MAX - more,
+                });
             }
         }
         Ok(self)
     }
 }
 
-/// Chooses the place of the instance `name` and makes its directories (0700; the notify directory comes with [`Place::claim`]).
+/// Chooses the place of the instance `name` and makes its directories (0700; the notify directory comes with
+/// [`Place::claim`]).
 ///
 /// # Errors
-/// If the name is no file name, a path does not fit in a socket address, or no directory can be had that is safe: ours, and not writable by
-/// others.
+/// If the name is no file name, a path does not fit in a socket address, or no directory can be had that is
+/// safe: ours, and not writable by others.
 pub(crate) fn choose(name: &str, control: Option<&Path>, around: &Surroundings) -> Result<Place, PlaceError> {
     check_name(name)?;
     if let Some(control) = control {
@@ -196,12 +228,18 @@ pub(crate) fn check_name(name: &str) -> Result<(), PlaceError> {
         "it starts with a dot or a dash"
     } else if name.contains('/') || name.chars().any(|c| c.is_control() || c.is_whitespace()) {
         "it holds a slash, a space or a control character"
-    } else if Path::new(name).extension().is_some_and(|extension| extension == "notify") {
+    } else if Path::new(name)
+        .extension()
+        .is_some_and(|extension| extension == "notify")
+    {
         "`.notify` is the ending of the notify directories"
     } else {
         return Ok(());
     };
-    Err(PlaceError::BadName { name: name.escape_default().to_string(), why })
+    Err(PlaceError::BadName {
+        name: name.escape_default().to_string(),
+        why,
+    })
 }
 
 fn explicit(name: &str, control: &Path, around: &Surroundings) -> Result<Place, PlaceError> {
@@ -274,27 +312,38 @@ pub(crate) enum PlaceError {
 }
 
 impl PlaceError {
-    pub(crate) fn io(attempt: String, error: &io::Error) -> Self {
-        Self::Io { attempt, cause: cause(error) }
-    }
-
-    pub(crate) fn errno(attempt: String, errno: nix::Error) -> Self {
-        Self::io(attempt, &errno.into())
+    fn io(attempt: String, error: &io::Error) -> Self {
+        Self::Io {
+            attempt,
+            cause: errno_text(error),
+        }
     }
 }
 
 impl fmt::Display for PlaceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::BadName { name, why } => write!(f, "instance name \"{name}\": {why} (choose another with --name)"),
+            Self::BadName { name, why } => {
+                write!(f, "instance name \"{name}\": {why} (choose another with --name)")
+            }
             Self::TooLong { path, max } => {
                 let length = path.as_os_str().len();
-                write!(f, "control socket: {} has {length} bytes, at most {max} fit (choose a shorter one with --control)", path.display())
+                write!(
+                    f,
+                    "control socket: {} has {length} bytes, at most {max} fit (choose a shorter one with --control)",
+                    path.display()
+                )
             }
             Self::Nowhere { tried } => {
-                write!(f, "control socket: no directory for it ({}); name one with --control", tried.join("; "))
+                write!(
+                    f,
+                    "control socket: no directory for it ({}); name one with --control",
+                    tried.join("; ")
+                )
             }
-            Self::Running { name, pid: Some(pid) } => write!(f, "instance {name} is already running (pid {pid})"),
+            Self::Running { name, pid: Some(pid) } => {
+                write!(f, "instance {name} is already running (pid {pid})")
+            }
             Self::Running { name, pid: None } => write!(f, "instance {name} is already running"),
             Self::Unsafe { path, why } => write!(f, "directory {}: {why}", path.display()),
             Self::Io { attempt, cause } => write!(f, "{attempt}: {cause}"),
@@ -303,16 +352,6 @@ impl fmt::Display for PlaceError {
 }
 
 impl std::error::Error for PlaceError {}
-
-/// What the system said: lower case, without the number.
-pub(crate) fn cause(error: &io::Error) -> String {
-    let text = match error.raw_os_error() {
-        Some(number) => nix::errno::Errno::from_raw(number).desc().to_owned(),
-        None => error.to_string(),
-    };
-    let mut letters = text.chars();
-    letters.next().map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
-}
 
 #[cfg(test)]
 mod tests;

@@ -11,11 +11,19 @@ fn around(root: &Path) -> Surroundings {
         fs::create_dir_all(root.join(dir)).expect("directory");
     }
     let uid = nix::unistd::geteuid().as_raw();
-    Surroundings { runtime_directory: None, xdg_runtime_dir: None, uid, root: root.to_owned() }
+    Surroundings {
+        runtime_directory: None,
+        xdg_runtime_dir: None,
+        uid,
+        root: root.to_owned(),
+    }
 }
 
 fn root() -> tempfile::TempDir {
-    tempfile::Builder::new().prefix("s").tempdir().expect("temporary directory")
+    tempfile::Builder::new()
+        .prefix("s")
+        .tempdir()
+        .expect("temporary directory")
 }
 
 fn mode(path: &Path) -> u32 {
@@ -25,7 +33,8 @@ fn mode(path: &Path) -> u32 {
 #[test]
 fn environment_gives_the_first_absolute_path() {
     let from = |value: &'static str| {
-        Surroundings::from_environment(|name| (name == "RUNTIME_DIRECTORY").then(|| value.into()), 1).runtime_directory
+        Surroundings::from_environment(|name| (name == "RUNTIME_DIRECTORY").then(|| value.into()), 1)
+            .runtime_directory
     };
     assert_eq!(from("/run/a:/run/b"), Some(PathBuf::from("/run/a")));
     assert_eq!(from(""), None);
@@ -35,15 +44,28 @@ fn environment_gives_the_first_absolute_path() {
 #[test]
 fn a_user_without_runtime_directory_gets_tmp() {
     let root = root();
-    let around = Surroundings { uid: 1234, ..around(root.path()) };
+    let around = Surroundings {
+        uid: 1234,
+        ..around(root.path())
+    };
     let bases: Vec<_> = around.bases().into_iter().map(|base| base.path).collect();
-    assert_eq!(bases, [root.path().join("tmp/segue-1234"), root.path().join("dev/shm/segue-1234")]);
+    assert_eq!(
+        bases,
+        [
+            root.path().join("tmp/segue-1234"),
+            root.path().join("dev/shm/segue-1234")
+        ]
+    );
 }
 
 #[test]
 fn the_instance_directory_is_private_and_the_notify_directory_can_be_walked_to() {
     let root = root();
-    let around = Surroundings { xdg_runtime_dir: Some(root.path().join("xdg")), uid: 0, ..around(root.path()) };
+    let around = Surroundings {
+        xdg_runtime_dir: Some(root.path().join("xdg")),
+        uid: 0,
+        ..around(root.path())
+    };
     let place = choose("app", None, &around).expect("a place");
     assert_eq!(place.control(), root.path().join("run/segue/app/control"));
     assert_eq!(mode(&root.path().join("run/segue")), 0o755);
@@ -51,19 +73,35 @@ fn the_instance_directory_is_private_and_the_notify_directory_can_be_walked_to()
     let claim = place.claim().expect("ours");
     assert_eq!(place.notify_directory(), root.path().join("run/segue/app.notify"));
     assert_eq!(mode(place.notify_directory()), 0o711);
-    assert_eq!(place.notify_socket(8, 0, 2), place.notify_directory().join("8.0.2"));
+    assert_eq!(
+        place.notify_socket(8, 0, 2),
+        place.notify_directory().join("8.0.2")
+    );
     drop(claim);
-    assert_eq!(fs::read_dir(root.path().join("run/segue")).expect("base").count(), 0, "all is removed");
+    assert_eq!(
+        fs::read_dir(root.path().join("run/segue")).expect("base").count(),
+        0,
+        "all is removed"
+    );
 }
 
 #[test]
 fn runtime_directory_and_control_come_first() {
     let root = root();
-    let around = Surroundings { runtime_directory: Some(root.path().join("run/x")), ..around(root.path()) };
-    assert_eq!(choose("app", None, &around).expect("a place").control(), root.path().join("run/x/control"));
+    let around = Surroundings {
+        runtime_directory: Some(root.path().join("run/x")),
+        ..around(root.path())
+    };
+    assert_eq!(
+        choose("app", None, &around).expect("a place").control(),
+        root.path().join("run/x/control")
+    );
     let explicit = root.path().join("new/dir/ctl");
     let place = choose("app", Some(&explicit), &around).expect("a place");
-    assert_eq!((place.control(), place.notify_directory()), (&*explicit, &*root.path().join("new/dir/ctl.notify")));
+    assert_eq!(
+        (place.control(), place.notify_directory()),
+        (&*explicit, &*root.path().join("new/dir/ctl.notify"))
+    );
     let _claim = place.claim().expect("ours");
     assert!(root.path().join("new/dir/ctl.lock").exists());
 }
@@ -71,7 +109,10 @@ fn runtime_directory_and_control_come_first() {
 #[test]
 fn directories_of_others_are_not_used() {
     let root = root();
-    let mut around = Surroundings { uid: nix::unistd::geteuid().as_raw(), ..around(root.path()) };
+    let mut around = Surroundings {
+        uid: nix::unistd::geteuid().as_raw(),
+        ..around(root.path())
+    };
     around.root = root.path().join("nowhere");
     around.xdg_runtime_dir = Some(root.path().join("xdg"));
     symlink(root.path(), root.path().join("xdg/segue")).expect("symlink");
@@ -89,7 +130,10 @@ fn directories_of_others_are_not_used() {
 #[test]
 fn the_next_base_is_taken_if_one_cannot_be_used() {
     let root = root();
-    let around = Surroundings { uid: 1, ..around(root.path()) };
+    let around = Surroundings {
+        uid: 1,
+        ..around(root.path())
+    };
     fs::write(root.path().join("tmp/segue-1"), "in the way").expect("file");
     let place = choose("app", None, &around).expect("a place");
     assert_eq!(place.control(), root.path().join("dev/shm/segue-1/app/control"));
@@ -102,7 +146,10 @@ fn a_name_is_unique_and_a_lock_of_the_dead_is_none() {
     let place = choose("app", None, &around).expect("a place");
     let first = place.claim().expect("ours");
     let error = place.claim().expect_err("taken").to_string();
-    assert_eq!(error, format!("instance app is already running (pid {})", std::process::id()));
+    assert_eq!(
+        error,
+        format!("instance app is already running (pid {})", std::process::id())
+    );
     drop(first);
     fs::create_dir_all(place.lock.parent().expect("parent")).expect("directory");
     fs::write(&place.lock, "99\n").expect("left behind");
@@ -126,7 +173,18 @@ fn a_lock_file_is_never_a_symlink() {
 fn names_and_paths_that_cannot_be() {
     let root = root();
     let around = around(root.path());
-    for name in ["", ".", "..", ".x", "-x", "a/b", "a b", "a\nb", "app.notify", &"x".repeat(65)] {
+    for name in [
+        "",
+        ".",
+        "..",
+        ".x",
+        "-x",
+        "a/b",
+        "a b",
+        "a\nb",
+        "app.notify",
+        &"x".repeat(65),
+    ] {
         let error = check_name(name).expect_err(name).to_string();
         assert!(!error.contains('\n') && error.contains("--name"), "{error}");
     }
@@ -134,28 +192,52 @@ fn names_and_paths_that_cannot_be() {
         assert_eq!(check_name(name), Ok(()));
     }
     let long = root.path().join("x".repeat(90));
-    let error = choose("app", Some(&long), &around).expect_err("too long").to_string();
+    let error = choose("app", Some(&long), &around)
+        .expect_err("too long")
+        .to_string();
     assert!(error.contains("bytes, at most"), "{error}");
 }
 
 #[test]
 fn commands_find_instances_everywhere_and_once() {
     let root = root();
-    let mut around = Surroundings { xdg_runtime_dir: Some(root.path().join("xdg")), ..around(root.path()) };
+    let mut around = Surroundings {
+        xdg_runtime_dir: Some(root.path().join("xdg")),
+        ..around(root.path())
+    };
     let uid = around.uid;
     let mut sockets = Vec::new();
-    for path in ["xdg/segue/one".to_owned(), format!("tmp/segue-{uid}/two"), format!("dev/shm/segue-{uid}/three"), format!("tmp/segue-{uid}/no")] {
+    for path in [
+        "xdg/segue/one".to_owned(),
+        format!("tmp/segue-{uid}/two"),
+        format!("dev/shm/segue-{uid}/three"),
+        format!("tmp/segue-{uid}/no"),
+    ] {
         fs::create_dir_all(root.path().join(&path)).expect("directory");
         if !path.ends_with("no") {
             sockets.push(UnixListener::bind(root.path().join(&path).join("control")).expect("socket"));
         }
     }
     around.runtime_directory = Some(root.path().join("xdg/segue/one"));
-    let found: Vec<_> = candidates(&around).into_iter().map(|candidate| candidate.directory).collect();
+    let found: Vec<_> = candidates(&around)
+        .into_iter()
+        .map(|candidate| candidate.directory)
+        .collect();
     assert_eq!(found, ["one", "two", "three"]);
     assert!(searched(&around).contains(&root.path().join("run/segue")));
 
-    fs::set_permissions(root.path().join(format!("tmp/segue-{uid}")), fs::Permissions::from_mode(0o777)).expect("mode");
-    let found: Vec<_> = candidates(&around).into_iter().map(|candidate| candidate.directory).collect();
-    assert_eq!(found, ["one", "three"], "a directory that others can write to is not believed");
+    fs::set_permissions(
+        root.path().join(format!("tmp/segue-{uid}")),
+        fs::Permissions::from_mode(0o777),
+    )
+    .expect("mode");
+    let found: Vec<_> = candidates(&around)
+        .into_iter()
+        .map(|candidate| candidate.directory)
+        .collect();
+    assert_eq!(
+        found,
+        ["one", "three"],
+        "a directory that others can write to is not believed"
+    );
 }

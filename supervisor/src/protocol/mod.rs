@@ -1,7 +1,8 @@
 //! The JSON of the control socket: one object a line, each way.
 //!
-//! A client connects, writes one [`Request`] line, and reads [`Reply`] lines until one of them is final (everything
-//! but `progress`); then the supervisor closes the connection. Anything that follows the first line is ignored.
+//! A client connects, writes one [`Request`] line, and reads [`Reply`] lines until one of them is final
+//! (everything but `progress`); then the supervisor closes the connection. Anything that follows the first
+//! line is ignored.
 //!
 //! ```text
 //! > {"request":"reload","until":"takeover"}
@@ -9,8 +10,9 @@
 //! < {"reply":"done","message":"reload ok: generation 8 serves (pid 123) after 41 ms", ...}
 //! ```
 //!
-//! Requests are read strictly (an unknown key is refused: a supervisor must not do half of what a newer client asked
-//! for), replies leniently (an unknown key is ignored, so that keys may be added without a new schema).
+//! Requests are read strictly (an unknown key is refused: a supervisor must not do half of what a newer
+//! client asked for), replies leniently (an unknown key is ignored, so that keys may be added without a new
+//! schema).
 
 mod status;
 mod text;
@@ -27,8 +29,8 @@ pub(crate) use status::{
 pub(crate) use text::{elapsed, one_line};
 pub(crate) use time::{parse_rfc3339, rfc3339};
 
-/// The longest request line, in bytes without its newline. Every request that exists fits in 64; the rest is room for keys
-/// to come, and a bound on what a mute or hostile client can make the supervisor hold.
+/// The longest request line, in bytes without its newline. Every request that exists fits in 64; the rest is
+/// room for keys to come, and a bound on what a mute or hostile client can make the supervisor hold.
 pub(crate) const REQUEST_MAX: usize = 4096;
 
 /// The longest reason that a refusal quotes, in characters, so that garbage is not echoed at full length.
@@ -157,7 +159,10 @@ impl Reply {
 
     /// The answer to a reload that failed for `reason` (one lower-case line).
     pub(crate) fn reload_failed(reason: &str, serving: Option<Serving>) -> Self {
-        Self::Failed { message: format!("reload failed: {reason}"), serving }
+        Self::Failed {
+            message: format!("reload failed: {reason}"),
+            serving,
+        }
     }
 
     /// Whether nothing follows this reply.
@@ -188,7 +193,8 @@ impl Request {
         line(&self)
     }
 
-    /// Reads one request line, with or without its newline. Whatever the bytes are, the answer is a request or one clear line.
+    /// Reads one request line, with or without its newline. Whatever the bytes are, the answer is a request
+    /// or one clear line.
     ///
     /// # Errors
     /// If the line is longer than [`REQUEST_MAX`], or not exactly one request.
@@ -201,8 +207,8 @@ impl Request {
     }
 }
 
-/// Our own types have string keys and no maps, so that serialising them cannot fail; if it ever did, an empty line
-/// (which the other side refuses as garbage) is better than a supervisor that panics.
+/// Our own types have string keys and no maps, so that serialising them cannot fail; if it ever did, an empty
+/// line (which the other side refuses as garbage) is better than a supervisor that panics.
 fn line<T: Serialize>(value: &T) -> Vec<u8> {
     let mut bytes = serde_json::to_vec(value).unwrap_or_default();
     bytes.push(b'\n');
@@ -217,12 +223,16 @@ pub(crate) struct ProtocolError {
 
 impl ProtocolError {
     fn new(what: &str, error: &serde_json::Error) -> Self {
-        Self { message: one_line(&format!("{what} not understood: {error}"), REASON_MAX) }
+        Self {
+            message: one_line(&format!("{what} not understood: {error}"), REASON_MAX),
+        }
     }
 
     /// The line did not end within [`REQUEST_MAX`] bytes.
     pub(crate) fn too_long() -> Self {
-        Self { message: format!("request not understood: longer than {REQUEST_MAX} bytes") }
+        Self {
+            message: format!("request not understood: longer than {REQUEST_MAX} bytes"),
+        }
     }
 }
 
@@ -263,7 +273,9 @@ mod wire {
                 Request::Reload { until } => Self::Reload { until },
                 Request::Status {} => Self::Status,
                 Request::Stop {} => Self::Stop,
-                Request::Workers { change: Change::Set(0) | Change::Add(0) | Change::Remove(0) } => {
+                Request::Workers {
+                    change: Change::Set(0) | Change::Add(0) | Change::Remove(0),
+                } => {
                     return Err("the number of workers to set, add or remove must be at least 1");
                 }
                 Request::Workers { change } => Self::Workers { change },
@@ -273,4 +285,4 @@ mod wire {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The number in `schema`. It changes only if a key changes its meaning or vanishes; new keys do not change it.
+/// The number in `schema`. It changes only if a key changes its meaning or vanishes; new keys do not change
+/// it.
 pub(crate) const SCHEMA: u32 = 1;
 
 /// The state of one instance. Times are RFC 3339 in UTC, see [`super::rfc3339`].
@@ -59,10 +60,11 @@ pub(crate) struct Listener {
     pub(crate) address: String,
     /// How many connections may wait; null for datagram sockets.
     pub(crate) backlog: Option<u32>,
-    /// How many connections wait now; null where that cannot be seen, and for datagram sockets. The supervisor sends null, the client
-    /// fills it in.
+    /// How many connections wait now; null where that cannot be seen, and for datagram sockets. The
+    /// supervisor sends null, the client fills it in.
     pub(crate) queued: Option<u64>,
-    /// The socket's inode, by which the client finds it in /proc. The supervisor sends it; `--json` leaves it out.
+    /// The socket's inode, by which the client finds it in /proc. The supervisor sends it; `--json` leaves it
+    /// out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) inode: Option<u64>,
 }
@@ -103,7 +105,8 @@ pub(crate) struct Worker {
     pub(crate) state: WorkerState,
     /// Since when it is doing that.
     pub(crate) since: String,
-    /// Open connections of its whole process tree; null where they cannot be seen. The supervisor sends null, the client fills it in.
+    /// Open connections of its whole process tree; null where they cannot be seen. The supervisor sends null,
+    /// the client fills it in.
     pub(crate) connections: Option<u64>,
     /// Its last `STATUS=`; null before the first.
     pub(crate) status: Option<String>,
@@ -162,8 +165,11 @@ pub(crate) enum Outcome {
 impl Status {
     /// Whether a generation serves: the incumbent has a worker that is ready.
     pub(crate) fn serves(&self) -> bool {
-        let ready = |generation: &Generation| generation.workers.iter().any(|w| w.state == WorkerState::Serving);
-        self.generations.iter().any(|g| g.role == Role::Incumbent && ready(g))
+        let ready =
+            |generation: &Generation| generation.workers.iter().any(|w| w.state == WorkerState::Serving);
+        self.generations
+            .iter()
+            .any(|g| g.role == Role::Incumbent && ready(g))
     }
 }
 

@@ -5,15 +5,50 @@ use super::*;
 #[test]
 fn requests_read_as_documented() {
     for (line, request) in [
-        (r#"{"request":"reload"}"#, Request::Reload { until: Until::Takeover }),
-        (r#"{"request":"reload","until":"accepted"}"#, Request::Reload { until: Until::Accepted }),
-        (r#"{"request":"reload","until":"settled"}"#, Request::Reload { until: Until::Settled }),
-        (r#"{"until":"drained","request":"reload"}"#, Request::Reload { until: Until::Drained }),
+        (
+            r#"{"request":"reload"}"#,
+            Request::Reload {
+                until: Until::Takeover,
+            },
+        ),
+        (
+            r#"{"request":"reload","until":"accepted"}"#,
+            Request::Reload {
+                until: Until::Accepted,
+            },
+        ),
+        (
+            r#"{"request":"reload","until":"settled"}"#,
+            Request::Reload {
+                until: Until::Settled,
+            },
+        ),
+        (
+            r#"{"until":"drained","request":"reload"}"#,
+            Request::Reload {
+                until: Until::Drained,
+            },
+        ),
         (r#" { "request" : "status" } "#, Request::Status),
         (r#"{"request":"stop"}"#, Request::Stop),
-        (r#"{"request":"workers","change":{"set":4}}"#, Request::Workers { change: Change::Set(4) }),
-        (r#"{"request":"workers","change":{"add":1}}"#, Request::Workers { change: Change::Add(1) }),
-        (r#"{"request":"workers","change":{"remove":2}}"#, Request::Workers { change: Change::Remove(2) }),
+        (
+            r#"{"request":"workers","change":{"set":4}}"#,
+            Request::Workers {
+                change: Change::Set(4),
+            },
+        ),
+        (
+            r#"{"request":"workers","change":{"add":1}}"#,
+            Request::Workers {
+                change: Change::Add(1),
+            },
+        ),
+        (
+            r#"{"request":"workers","change":{"remove":2}}"#,
+            Request::Workers {
+                change: Change::Remove(2),
+            },
+        ),
     ] {
         assert_eq!(Request::parse(line.as_bytes()), Ok(request), "{line}");
         assert_eq!(Request::parse(&request.to_line()), Ok(request), "{line}");
@@ -48,7 +83,9 @@ fn half_understood_requests_are_refused() {
 
 #[test]
 fn refusals_quote_garbage_harmlessly() {
-    let error = Request::parse(b"{\"request\":\"\\u001b[2J\\nok\\u202e\"}").expect_err("garbage").to_string();
+    let error = Request::parse(b"{\"request\":\"\\u001b[2J\\nok\\u202e\"}")
+        .expect_err("garbage")
+        .to_string();
     assert_clear(&error);
     assert!(error.contains("\\u{1b}[2J\\nok"), "{error}");
 }
@@ -70,20 +107,56 @@ fn a_million_garbage_lines_get_one_clear_line_each() {
 /// A random line: bytes, pieces of the grammar, or a good request with a few bytes changed.
 pub(crate) fn garbage(random: &mut fastrand::Rng) -> Vec<u8> {
     const PIECES: &[&str] = &[
-        "{", "}", "[", "]", ":", ",", "\"", "\\", "\\u0000", "\\ud800", "null", "true", "1e999", "-0", "18446744073709551616",
-        "\"request\"", "\"reload\"", "\"status\"", "\"stop\"", "\"workers\"", "\"until\"", "\"change\"", "\"set\"", "\"add\"", "\u{202e}", "\t",
-        "\r", "\u{1b}[2J", "é",
+        "{",
+        "}",
+        "[",
+        "]",
+        ":",
+        ",",
+        "\"",
+        "\\",
+        "\\u0000",
+        "\\ud800",
+        "null",
+        "true",
+        "1e999",
+        "-0",
+        "18446744073709551616",
+        "\"request\"",
+        "\"reload\"",
+        "\"status\"",
+        "\"stop\"",
+        "\"workers\"",
+        "\"until\"",
+        "\"change\"",
+        "\"set\"",
+        "\"add\"",
+        "\u{202e}",
+        "\t",
+        "\r",
+        "\u{1b}[2J",
+        "é",
     ];
-    const GOOD: &[&str] =
-        &[r#"{"request":"reload","until":"settled"}"#, r#"{"request":"workers","change":{"add":12}}"#, r#"{"request":"stop"}"#];
+    const GOOD: &[&str] = &[
+        r#"{"request":"reload","until":"settled"}"#,
+        r#"{"request":"workers","change":{"add":12}}"#,
+        r#"{"request":"stop"}"#,
+    ];
     match random.u8(0..4) {
         0 => (0..random.usize(0..40)).map(|_| random.u8(..)).collect(),
         1 | 2 => {
             let pieces = random.usize(0..16);
-            (0..pieces).flat_map(|_| random.choice(PIECES).copied().unwrap_or_default().bytes()).collect()
+            (0..pieces)
+                .flat_map(|_| random.choice(PIECES).copied().unwrap_or_default().bytes())
+                .collect()
         }
         _ => {
-            let mut line = random.choice(GOOD).copied().unwrap_or_default().as_bytes().to_vec();
+            let mut line = random
+                .choice(GOOD)
+                .copied()
+                .unwrap_or_default()
+                .as_bytes()
+                .to_vec();
             for _ in 0..random.usize(1..4) {
                 let at = random.usize(..line.len());
                 line[at] = random.u8(..);
@@ -95,24 +168,36 @@ pub(crate) fn garbage(random: &mut fastrand::Rng) -> Vec<u8> {
 
 fn assert_clear(line: &str) {
     assert!(line.starts_with("request not understood: "), "{line:?}");
-    assert!(!line.chars().any(char::is_control) && line.len() < 1024, "{line:?}");
+    assert!(
+        !line.chars().any(char::is_control) && line.len() < 1024,
+        "{line:?}"
+    );
 }
 
 #[test]
 fn replies_read_back() {
-    let serving = Serving { generation: 8, pids: vec![123] };
+    let serving = Serving {
+        generation: 8,
+        pids: vec![123],
+    };
     for reply in [
-        Reply::Progress { message: "generation 7 drains: 3 connections".into() },
+        Reply::Progress {
+            message: "generation 7 drains: 3 connections".into(),
+        },
         Reply::reload_ok(serving.clone(), Duration::from_millis(41)),
         Reply::reload_failed("not ready after 30s", Some(serving.clone())),
         Reply::reload_failed("stopping", None),
-        Reply::Refused { message: "stopping".into() },
+        Reply::Refused {
+            message: "stopping".into(),
+        },
     ] {
         let line = reply.to_line();
         assert_eq!(line.iter().filter(|byte| **byte == b'\n').count(), 1);
         assert_eq!(Reply::parse(&line), Ok(reply));
     }
-    let Reply::Done { message, .. } = Reply::reload_ok(serving, Duration::from_millis(41)) else { panic!("not done") };
+    let Reply::Done { message, .. } = Reply::reload_ok(serving, Duration::from_millis(41)) else {
+        panic!("not done")
+    };
     assert_eq!(message, "reload ok: generation 8 serves (pid 123) after 41 ms");
 }
 
@@ -124,7 +209,13 @@ fn replies_may_have_keys_that_we_do_not_know() {
 
 #[test]
 fn many_pids_are_cut_short() {
-    let serving = |count| Serving { generation: 2, pids: (1..=count).collect() }.to_string();
+    let serving = |count| {
+        Serving {
+            generation: 2,
+            pids: (1..=count).collect(),
+        }
+        .to_string()
+    };
     assert_eq!(serving(0), "generation 2 serves");
     assert_eq!(serving(2), "generation 2 serves (pids 1, 2)");
     assert_eq!(serving(5), "generation 2 serves (pids 1, 2, 3 and 2 more)");
@@ -133,7 +224,10 @@ fn many_pids_are_cut_short() {
 #[test]
 fn durations_read_well() {
     let text = |ms| elapsed(Duration::from_millis(ms));
-    assert_eq!([text(0), text(9_999), text(12_345), text(125_000)], ["0 ms", "9999 ms", "12.3 s", "2 min 5 s"]);
+    assert_eq!(
+        [text(0), text(9_999), text(12_345), text(125_000)],
+        ["0 ms", "9999 ms", "12.3 s", "2 min 5 s"]
+    );
 }
 
 #[test]
@@ -158,15 +252,37 @@ fn status_has_the_documented_keys() {
         version: "0.1.0".into(),
         state: State::HandingOff,
         generation: Some(7),
-        listeners: vec![Listener { name: "web".into(), address: "127.0.0.1:80".into(), backlog: Some(4096), queued: None, inode: None }],
+        listeners: vec![Listener {
+            name: "web".into(),
+            address: "127.0.0.1:80".into(),
+            backlog: Some(4096),
+            queued: None,
+            inode: None,
+        }],
         generations: vec![Generation {
             generation: 7,
             role: Role::Incumbent,
             since: time.clone(),
-            workers: vec![Worker { pid: 2, state: WorkerState::Serving, since: time.clone(), connections: None, status: None }],
-            binary: Binary { path: "/srv/app".into(), inode: 3, sha256: None },
+            workers: vec![Worker {
+                pid: 2,
+                state: WorkerState::Serving,
+                since: time.clone(),
+                connections: None,
+                status: None,
+            }],
+            binary: Binary {
+                path: "/srv/app".into(),
+                inode: 3,
+                sha256: None,
+            },
         }],
-        last_reload: Some(LastReload { outcome: Outcome::RolledBack, reason: Some("killed by SIGSEGV".into()), duration_ms: 4, generation: Some(6), at: time }),
+        last_reload: Some(LastReload {
+            outcome: Outcome::RolledBack,
+            reason: Some("killed by SIGSEGV".into()),
+            duration_ms: 4,
+            generation: Some(6),
+            at: time,
+        }),
         restarts: 5,
         rollbacks: 6,
     };

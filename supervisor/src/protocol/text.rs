@@ -2,15 +2,18 @@
 
 use std::time::Duration;
 
-/// Makes one printable line of any text: control characters (and the Unicode ones that move or hide text) become escapes like `\n` or
-/// `\u{1b}`, and what goes beyond `max` characters becomes `...`. For everything that an app or a stranger wrote, so that nobody can
-/// forge a second line or drive a terminal.
+/// Makes one printable line of any text: control characters (and the Unicode ones that move or hide text)
+/// become escapes like `\n` or `\u{1b}`, and what goes beyond `max` characters becomes `...`. For everything
+/// that an app or a stranger wrote, so that nobody can forge a second line or drive a terminal.
 pub(crate) fn one_line(text: &str, max: usize) -> String {
     let mut line = String::with_capacity(text.len().min(max));
     let mut width = 0;
     for character in text.chars() {
-        let escaped: String =
-            if is_unsafe(character) { character.escape_default().collect() } else { character.into() };
+        let escaped: String = if is_unsafe(character) {
+            character.escape_default().collect()
+        } else {
+            character.into()
+        };
         width += escaped.chars().count();
         if width > max {
             while line.chars().count() + 3 > max && line.pop().is_some() {}

@@ -4,19 +4,22 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 const DAY: u64 = 86_400;
 
-/// `2026-11-22T10:00:00.123Z` (RFC 3339, section 5.6). Times before 1970 or after 9999, which no sound clock shows, become the nearest that can
-/// be written.
+/// `2026-11-22T10:00:00.123Z` (RFC 3339, section 5.6). Times before 1970 or after 9999, which no sound clock
+/// shows, become the nearest that can be written.
 pub(crate) fn rfc3339(time: SystemTime) -> String {
     const LAST: Duration = Duration::from_millis(253_402_300_799_999);
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default().min(LAST);
     let seconds = since.as_secs();
     let (year, month, day) = civil_from_days(seconds / DAY);
     let (hour, minute, second) = (seconds % DAY / 3600, seconds % 3600 / 60, seconds % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z", since.subsec_millis())
+    format!(
+        "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z",
+        since.subsec_millis()
+    )
 }
 
-/// Reads what [`rfc3339`] writes (with any number of digits in the fraction, or none). `None` for everything else, offsets other than
-/// `Z` included: it reads the times of our own supervisor and nobody else's.
+/// Reads what [`rfc3339`] writes (with any number of digits in the fraction, or none). `None` for everything
+/// else, offsets other than `Z` included: it reads the times of our own supervisor and nobody else's.
 pub(crate) fn parse_rfc3339(text: &str) -> Option<SystemTime> {
     let text = text.strip_suffix('Z')?;
     let (seconds, fraction) = text.split_once('.').unwrap_or((text, ""));
@@ -41,11 +44,15 @@ pub(crate) fn parse_rfc3339(text: &str) -> Option<SystemTime> {
 }
 
 fn digits(bytes: &[u8]) -> Option<u64> {
-    bytes.iter().try_fold(0, |number: u64, byte| byte.is_ascii_digit().then(|| number * 10 + u64::from(byte - b'0')))
+    bytes.iter().try_fold(0, |number: u64, byte| {
+        byte.is_ascii_digit()
+            .then(|| number * 10 + u64::from(byte - b'0'))
+    })
 }
 
 /// The date of a day counted from 1970-01-01, by Howard Hinnant's `civil_from_days`
-/// (<https://howardhinnant.github.io/date_algorithms.html>): years begin in March, so that the leap day is the last.
+/// (<https://howardhinnant.github.io/date_algorithms.html>): years begin in March, so that the leap day is
+/// the last.
 fn civil_from_days(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468;
     let (era, day_of_era) = (days / 146_097, days % 146_097);
@@ -53,7 +60,11 @@ fn civil_from_days(days: u64) -> (u64, u64, u64) {
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let march_month = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * march_month + 2) / 5 + 1;
-    let month = if march_month < 10 { march_month + 3 } else { march_month - 9 };
+    let month = if march_month < 10 {
+        march_month + 3
+    } else {
+        march_month - 9
+    };
     (year_of_era + era * 400 + u64::from(month <= 2), month, day)
 }
 
@@ -91,7 +102,10 @@ mod tests {
 
     #[test]
     fn times_out_of_range_become_the_nearest() {
-        assert_eq!(rfc3339(UNIX_EPOCH - Duration::from_secs(1)), "1970-01-01T00:00:00.000Z");
+        assert_eq!(
+            rfc3339(UNIX_EPOCH - Duration::from_secs(1)),
+            "1970-01-01T00:00:00.000Z"
+        );
         assert_eq!(rfc3339(at(400_000_000_000, 0)), "9999-12-31T23:59:59.999Z");
     }
 
@@ -105,7 +119,15 @@ mod tests {
 
     #[test]
     fn other_text_is_no_time() {
-        for text in ["", "Z", "2026-11-22", "2026-11-22T10:00:00+01:00", "2026-13-22T10:00:00Z", "2026-11-22 10:00:00Z", "äöü6-11-22T10:00:0Z"] {
+        for text in [
+            "",
+            "Z",
+            "2026-11-22",
+            "2026-11-22T10:00:00+01:00",
+            "2026-13-22T10:00:00Z",
+            "2026-11-22 10:00:00Z",
+            "äöü6-11-22T10:00:0Z",
+        ] {
             assert_eq!(parse_rfc3339(text), None, "{text}");
         }
     }

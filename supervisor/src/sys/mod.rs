@@ -8,9 +8,11 @@ mod errno;
 mod fds;
 mod fork;
 mod limits;
+mod peer;
 mod pidfd;
 mod process;
 mod signals;
+mod terminal;
 mod wait;
 
 pub(crate) use datagram::{Datagram, receive_datagram};
@@ -18,9 +20,11 @@ pub(crate) use errno::errno_text;
 pub(crate) use fds::{close_on_exec_from, keep_over_exec, move_above, place_at};
 pub(crate) use fork::{InChild, fork};
 pub(crate) use limits::Limits;
+pub(crate) use peer::peer_groups;
 pub(crate) use pidfd::{open_pidfd, signal_by_pidfd, signal_group_by_pidfd};
 pub(crate) use process::{ProcessRow, become_subreaper, catches_signal, process_rows};
 pub(crate) use signals::{default_dispositions, unblock_all, with_signals_blocked};
+pub(crate) use terminal::{TerminalSize, terminal_size};
 pub(crate) use wait::{Dead, ExitStatus, Who, peek, reap};
 
 #[cfg(test)]

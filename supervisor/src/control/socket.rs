@@ -1,0 +1,178 @@
+//! The socket file: private from its first instant, and never a stranger's.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, sockopt};
+use nix::sys::stat::Mode;
+use nix::unistd::{Gid, Group};
+
+use super::{ControlError, Peer};
+use crate::place::{Place, PlaceError};
+use crate::sys::peer_groups;
+
+/// How many clients may wait to be accepted. Beyond it connect(2) blocks, which is what a client would do
+/// anyway.
+const BACKLOG: i32 = 512;
+
+const PRIVATE: u32 = 0o600;
+const FOR_GROUP: u32 = 0o660;
+
+/// The group with that name or number. Looked up once, at start.
+pub(super) fn group(text: &str) -> Result<Gid, ControlError> {
+    let by_name = Group::from_name(text).ok().flatten().map(|group| group.gid);
+    let by_number = || text.parse().ok().map(Gid::from_raw);
+    by_name
+        .or_else(by_number)
+        .ok_or_else(|| ControlError::NoGroup(text.escape_default().to_string()))
+}
+
+/// Binds the control socket of a place that has been claimed.
+pub(super) fn listen(place: &Place, group: Option<Gid>) -> Result<(UnixListener, SocketFile), ControlError> {
+    let path = place.control();
+    let failed = |cause: io::Error| ControlError::Io {
+        attempt: format!("control socket {}", path.display()),
+        cause,
+    };
+    remove_stale(place)?;
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let socket = nix::sys::socket::socket(AddressFamily::Unix, SockType::Stream, flags, None)
+        .map_err(|errno| failed(errno.into()))?;
+    let file = bind(&socket, path).map_err(failed)?;
+    open_to(group, path).map_err(failed)?;
+    // Only now can anybody connect.
+    Backlog::new(BACKLOG)
+        .and_then(|backlog| nix::sys::socket::listen(&socket, backlog))
+        .map_err(|errno| failed(errno.into()))?;
+    Ok((UnixListener::from(socket), file))
+}
+
+/// unix_bind() gives the file the mode of the socket's own inode less the umask: set before, the file is
+/// private from its first instant, and no umask (which is the whole process's) is touched.
+pub(super) fn bind(socket: &OwnedFd, path: &Path) -> io::Result<SocketFile> {
+    nix::sys::stat::fchmod(socket, Mode::from_bits_truncate(PRIVATE))?;
+    nix::sys::socket::bind(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
+    let found = fs::symlink_metadata(path)?;
+    Ok(SocketFile {
+        path: path.to_owned(),
+        device: found.dev(),
+        inode: found.ino(),
+    })
+}
+
+fn open_to(group: Option<Gid>, path: &Path) -> io::Result<()> {
+    let mode = match group {
+        None => PRIVATE,
+        Some(group) => {
+            nix::unistd::chown(path, None, Some(group))?;
+            FOR_GROUP
+        }
+    };
+    // Also right where the rule above does not hold (gVisor), or where the umask took more away.
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))
+}
+
+/// We hold the lock, so that a socket at our path is what a killed supervisor has left, unless somebody
+/// answers there: then the lock file was removed under a supervisor that lives.
+fn remove_stale(place: &Place) -> Result<(), ControlError> {
+    let path = place.control();
+    let failed = |cause| ControlError::Io {
+        attempt: format!("control socket {}", path.display()),
+        cause,
+    };
+    let in_the_way = |what| ControlError::InTheWay {
+        path: path.display().to_string(),
+        what,
+    };
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(failed(error)),
+        Ok(found) if !found.file_type().is_socket() => {
+            return Err(in_the_way("something that is no socket lies there"));
+        }
+        Ok(_) => {}
+    }
+    let running = |pid| {
+        Err(PlaceError::Running {
+            name: place.name().to_owned(),
+            pid,
+        }
+        .into())
+    };
+    match knock(path) {
+        Ok(stream) => running(peer(&stream).ok().map(|peer| peer.pid)),
+        // Its backlog is full: it lives, and is busy or stopped.
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => running(None),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            fs::remove_file(path).map_err(failed)
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(failed(error)),
+    }
+}
+
+/// Connects without waiting.
+fn knock(path: &Path) -> io::Result<UnixStream> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let socket = nix::sys::socket::socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+    nix::sys::socket::connect(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
+    Ok(UnixStream::from(socket))
+}
+
+/// The path of the socket; dropping it removes the path if our socket still lies there.
+#[derive(Debug)]
+pub(super) struct SocketFile {
+    path: PathBuf,
+    device: u64,
+    inode: u64,
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if fs::symlink_metadata(&self.path)
+            .is_ok_and(|now| (now.dev(), now.ino()) == (self.device, self.inode))
+        {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Who is at the other end (`SO_PEERCRED`, unix(7)): fixed by the kernel at connect(2).
+pub(super) fn peer(stream: &UnixStream) -> io::Result<Peer> {
+    let credentials = nix::sys::socket::getsockopt(stream, sockopt::PeerCredentials)?;
+    Ok(Peer {
+        pid: credentials.pid(),
+        uid: credentials.uid(),
+    })
+}
+
+/// Who may ask: root, our own user, and the members of one group. The mode of the socket says the same; this
+/// holds even where the mode was changed, or the socket passed on.
+#[derive(Debug)]
+pub(super) struct Allowed {
+    uid: u32,
+    group: Option<Gid>,
+}
+
+impl Allowed {
+    pub(super) fn new(group: Option<Gid>) -> Self {
+        Self {
+            uid: nix::unistd::geteuid().as_raw(),
+            group,
+        }
+    }
+
+    pub(super) fn admits(&self, peer: Peer, stream: BorrowedFd<'_>) -> bool {
+        peer.uid == 0 || peer.uid == self.uid || self.group.is_some_and(|group| is_member(group, stream))
+    }
+}
+
+fn is_member(group: Gid, stream: BorrowedFd<'_>) -> bool {
+    let primary = nix::sys::socket::getsockopt(&stream.as_fd(), sockopt::PeerCredentials)
+        .is_ok_and(|credentials| credentials.gid() == group.as_raw());
+    primary || peer_groups(stream).is_ok_and(|groups| groups.contains(&group.as_raw()))
+}

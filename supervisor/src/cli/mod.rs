@@ -1,1 +1,111 @@
-//! (room under construction)
+//! The command line: what was asked for, as plain data.
+//!
+//! Floor 3, and the only room that knows clap. It parses and refuses, and does nothing: `main` carries out what
+//! [`parse`] returns. Each value is read by the function of `config` that also reads the key of segue.toml.
+
+mod answer;
+mod clients;
+mod run;
+mod texts;
+
+#[cfg(test)]
+mod tests;
+
+use std::ffi::OsString;
+
+use clap::{CommandFactory as _, Parser, Subcommand};
+
+pub(crate) use answer::{Answer, Stream};
+pub(crate) use clients::{Completions, Metrics, Reload, Status, StatusForm, Stop, Target, Workers};
+
+use crate::config::Invocation;
+
+/// What was asked for.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Command {
+    /// Supervise an app, in the foreground.
+    Run(Invocation),
+    /// Ask an instance for a new generation.
+    Reload(Reload),
+    /// Ask an instance how it is.
+    Status(Status),
+    /// Ask an instance to stop.
+    Stop(Stop),
+    /// Ask an instance for more or fewer workers.
+    Workers(Workers),
+    /// Say what is wrong with flags and file, binding and starting nothing.
+    Check(Invocation),
+    /// Ask an instance for its metrics.
+    Metrics(Metrics),
+    /// Print a completion script.
+    Completions(Completions),
+}
+
+/// Parses the arguments, the first of which is the program's own name.
+///
+/// # Errors
+///
+/// The [`Answer`] to give instead of doing anything: the help or version that was asked for (exit code 0), or why
+/// the arguments cannot be understood (exit code 2).
+pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, Answer> {
+    match Line::try_parse_from(arguments) {
+        Ok(line) => Ok(line.word.into_command()),
+        Err(error) => Err(answer::from_clap(&error)),
+    }
+}
+
+#[derive(Parser)]
+#[command(
+    name = "segue",
+    version,
+    about = texts::ABOUT,
+    long_about = texts::LONG_ABOUT,
+    after_help = texts::AFTER_HELP,
+    after_long_help = texts::AFTER_LONG_HELP,
+    max_term_width = 100
+)]
+struct Line {
+    #[command(subcommand)]
+    word: Word,
+}
+
+/// The subcommands. Their descriptions are in `texts`, beside each other, for they share words.
+#[derive(Subcommand)]
+enum Word {
+    #[command(about = texts::RUN, long_about = texts::LONG_RUN, after_long_help = texts::AFTER_RUN)]
+    Run(Box<run::RunArgs>),
+    #[command(about = texts::RELOAD, long_about = texts::LONG_RELOAD, after_long_help = texts::EXIT_CODES)]
+    Reload(clients::ReloadArgs),
+    #[command(about = texts::STATUS, long_about = texts::LONG_STATUS, after_long_help = texts::STATUS_CODES)]
+    Status(clients::StatusArgs),
+    #[command(about = texts::STOP, long_about = texts::LONG_STOP, after_long_help = texts::EXIT_CODES)]
+    Stop(clients::StopArgs),
+    #[command(about = texts::WORKERS, long_about = texts::LONG_WORKERS, after_long_help = texts::EXIT_CODES)]
+    Workers(clients::WorkersArgs),
+    #[command(about = texts::CHECK, long_about = texts::LONG_CHECK, after_long_help = texts::CHECK_CODES)]
+    Check(Box<run::RunArgs>),
+    #[command(about = texts::METRICS, long_about = texts::LONG_METRICS, after_long_help = texts::EXIT_CODES)]
+    Metrics(clients::MetricsArgs),
+    #[command(about = texts::COMPLETIONS, long_about = texts::LONG_COMPLETIONS)]
+    Completions(clients::CompletionsArgs),
+}
+
+impl Word {
+    fn into_command(self) -> Command {
+        match self {
+            Word::Run(args) => Command::Run(args.into_invocation()),
+            Word::Reload(args) => Command::Reload(args.into()),
+            Word::Status(args) => Command::Status(args.into()),
+            Word::Stop(args) => Command::Stop(args.into()),
+            Word::Workers(args) => Command::Workers(args.into()),
+            Word::Check(args) => Command::Check(args.into_invocation()),
+            Word::Metrics(args) => Command::Metrics(args.into()),
+            Word::Completions(args) => Command::Completions(args.into()),
+        }
+    }
+}
+
+/// The grammar, for completion scripts and tests.
+fn grammar() -> clap::Command {
+    Line::command()
+}

@@ -1,0 +1,253 @@
+//! The commands that ask a running instance, and `segue completions`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueHint};
+
+use super::grammar;
+use crate::config::{self, Limit};
+use crate::protocol::{Change, Until};
+
+/// The heading of the options that all these commands have.
+const INSTANCE: &str = "Which instance";
+
+/// Which instance is asked, and how long its answer is waited for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Target {
+    /// The name of the instance.
+    pub(crate) name: Option<String>,
+    /// The path of its control socket.
+    pub(crate) control: Option<PathBuf>,
+    /// After this time the client leaves with exit code 4; what it asked for goes on. `None` waits without end.
+    pub(crate) timeout: Option<Duration>,
+}
+
+/// `segue reload`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Reload {
+    /// Which instance.
+    pub(crate) target: Target,
+    /// How far the reload must have come before the command returns.
+    pub(crate) until: Until,
+}
+
+/// `segue status`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Status {
+    /// Which instance.
+    pub(crate) target: Target,
+    /// How it is shown.
+    pub(crate) form: StatusForm,
+}
+
+/// How a status is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum StatusForm {
+    /// A table for people.
+    Table,
+    /// One JSON object for programs.
+    Json,
+    /// The table, drawn again until the command is interrupted.
+    Watch,
+}
+
+/// `segue stop`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Stop {
+    /// Which instance.
+    pub(crate) target: Target,
+}
+
+/// `segue workers`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Workers {
+    /// Which instance.
+    pub(crate) target: Target,
+    /// How the number changes.
+    pub(crate) change: Change,
+}
+
+/// `segue metrics`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Metrics {
+    /// Which instance.
+    pub(crate) target: Target,
+}
+
+/// `segue completions`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Completions {
+    shell: clap_complete::Shell,
+}
+
+impl Completions {
+    /// The completion script, to be written to stdout.
+    pub(crate) fn script(self) -> Vec<u8> {
+        let mut script = Vec::new();
+        clap_complete::generate(self.shell, &mut grammar(), "segue", &mut script);
+        script
+    }
+}
+
+#[derive(Args)]
+struct TargetArgs {
+    /// The name of the instance, as of `segue run --name`
+    ///
+    /// By default the only instance that runs is taken; if there are several,
+    /// they are listed.
+    #[arg(long, value_name = "NAME", value_parser = config::parse_name, conflicts_with = "control",
+        help_heading = INSTANCE, verbatim_doc_comment)]
+    name: Option<String>,
+
+    /// The control socket of the instance, as of `segue run --control`
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath, help_heading = INSTANCE)]
+    control: Option<PathBuf>,
+
+    /// How long to wait for the answer [default: none]
+    ///
+    /// When it has passed, the command leaves with exit code 4. What was asked
+    /// for goes on: only the waiting ends.
+    #[arg(long, value_name = "DURATION", help_heading = INSTANCE, verbatim_doc_comment)]
+    timeout: Option<Limit>,
+}
+
+impl From<TargetArgs> for Target {
+    fn from(args: TargetArgs) -> Target {
+        let timeout = args.timeout.and_then(|Limit(limit)| limit);
+        Target {
+            name: args.name,
+            control: args.control,
+            timeout,
+        }
+    }
+}
+
+#[derive(Args)]
+pub(super) struct ReloadArgs {
+    /// Wait until probation has passed and the new generation is trusted
+    #[arg(long, conflicts_with_all = ["drained", "no_wait"])]
+    settled: bool,
+
+    /// Wait until the old generation has drained and is gone
+    #[arg(long, conflicts_with = "no_wait")]
+    drained: bool,
+
+    /// Wait for nothing: the outcome is in the log and in `segue status`
+    #[arg(long)]
+    no_wait: bool,
+
+    #[command(flatten)]
+    target: TargetArgs,
+}
+
+impl From<ReloadArgs> for Reload {
+    fn from(args: ReloadArgs) -> Reload {
+        let until = match args {
+            ReloadArgs { settled: true, .. } => Until::Settled,
+            ReloadArgs { drained: true, .. } => Until::Drained,
+            ReloadArgs { no_wait: true, .. } => Until::Accepted,
+            ReloadArgs { .. } => Until::Takeover,
+        };
+        Reload {
+            target: args.target.into(),
+            until,
+        }
+    }
+}
+
+#[derive(Args)]
+pub(super) struct StatusArgs {
+    /// Print one JSON object, for programs
+    #[arg(long, conflicts_with = "watch")]
+    json: bool,
+
+    /// Draw the table again and again, until interrupted
+    #[arg(long)]
+    watch: bool,
+
+    #[command(flatten)]
+    target: TargetArgs,
+}
+
+impl From<StatusArgs> for Status {
+    fn from(args: StatusArgs) -> Status {
+        let form = match args {
+            StatusArgs { json: true, .. } => StatusForm::Json,
+            StatusArgs { watch: true, .. } => StatusForm::Watch,
+            StatusArgs { .. } => StatusForm::Table,
+        };
+        Status {
+            target: args.target.into(),
+            form,
+        }
+    }
+}
+
+#[derive(Args)]
+pub(super) struct StopArgs {
+    #[command(flatten)]
+    target: TargetArgs,
+}
+
+impl From<StopArgs> for Stop {
+    fn from(args: StopArgs) -> Stop {
+        Stop {
+            target: args.target.into(),
+        }
+    }
+}
+
+#[derive(Args)]
+pub(super) struct WorkersArgs {
+    /// `4` for four workers, `+1` for one more, `-1` for one fewer
+    #[arg(value_name = "N|+N|-N", value_parser = parse_change, allow_negative_numbers = true)]
+    change: Change,
+
+    #[command(flatten)]
+    target: TargetArgs,
+}
+
+impl From<WorkersArgs> for Workers {
+    fn from(args: WorkersArgs) -> Workers {
+        Workers {
+            target: args.target.into(),
+            change: args.change,
+        }
+    }
+}
+
+fn parse_change(text: &str) -> Result<Change, String> {
+    match text.as_bytes().first() {
+        Some(b'+') => config::parse_workers(&text[1..]).map(Change::Add),
+        Some(b'-') => config::parse_workers(&text[1..]).map(Change::Remove),
+        Some(_) | None => config::parse_workers(text).map(Change::Set),
+    }
+}
+
+#[derive(Args)]
+pub(super) struct MetricsArgs {
+    #[command(flatten)]
+    target: TargetArgs,
+}
+
+impl From<MetricsArgs> for Metrics {
+    fn from(args: MetricsArgs) -> Metrics {
+        Metrics {
+            target: args.target.into(),
+        }
+    }
+}
+
+#[derive(Args)]
+pub(super) struct CompletionsArgs {
+    /// The shell to print a script for
+    #[arg(value_name = "SHELL")]
+    shell: clap_complete::Shell,
+}
+
+impl From<CompletionsArgs> for Completions {
+    fn from(args: CompletionsArgs) -> Completions {
+        Completions { shell: args.shell }
+    }
+}

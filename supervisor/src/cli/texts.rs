@@ -1,0 +1,121 @@
+//! The help texts that are longer than a line. Lines have at most 78 characters, for clap does not wrap them here.
+
+pub(super) const ABOUT: &str = "Reload any server without losing a request";
+
+pub(super) const LONG_ABOUT: &str = "\
+Segue owns the listening sockets of a server and hands them to a freshly
+started app on each reload. It waits until the new app says that it is ready,
+and only then tells the old one to drain and exit. It speaks systemd socket
+activation (LISTEN_FDS, NOTIFY_SOCKET), so whatever runs under systemd sockets
+runs under segue unchanged.";
+
+pub(super) const AFTER_HELP: &str = "\
+Example: segue run --listen 8080 -- ./app, and after a deploy: segue reload
+
+More is in the long texts: segue run --help";
+
+pub(super) const AFTER_LONG_HELP: &str = "\
+Example:
+  segue run --listen http=*:8080 --workers 2 -- ./app --verbose
+  segue reload        # returns when the new generation serves, or has failed
+  segue status        # who serves, who drains, since when
+
+Exit codes:
+  0  done
+  1  it failed; stderr says why, and who serves now
+  2  the command line is wrong
+  3  no supervisor answers
+  4  the --timeout of the command has passed; what was asked for goes on";
+
+pub(super) const RUN: &str = "Supervise an app in the foreground";
+
+pub(super) const LONG_RUN: &str = "\
+Supervise an app in the foreground.
+
+COMMAND is started with the listeners at fd 3 and up (LISTEN_FDS), and started
+again by each reload. Everything after COMMAND is the app's, flags included; put
+`--` before COMMAND if it could itself be taken for a flag.
+
+Durations have units: 250ms, 30s, 5m, 1h, 1m30s. Where it is allowed, `none`
+takes the limit away. Every option is also a key of segue.toml (see --config).";
+
+pub(super) const AFTER_RUN: &str = "\
+Signals to segue run:
+  HUP         reload
+  TERM, INT   stop with drain; the second one kills
+  USR1        passed on to the app that serves, if it catches it
+  TTIN, TTOU  one worker more, one worker fewer
+
+Exit codes:
+  0  stopped as asked
+  1  it cannot start; stderr says why, and nothing has served
+  2  the command line is wrong";
+
+pub(super) const RELOAD: &str = "Start a new generation and hand the sockets over";
+
+pub(super) const LONG_RELOAD: &str = "\
+Start a new generation of the app and hand the sockets over to it.
+
+Binary, arguments, segue.toml and env files are read afresh. The command
+returns when the new generation has taken over, or with the reason when it has
+failed and the old one serves on. Reloads that are asked for during a reload
+share the next generation. A command that is interrupted cancels nothing.";
+
+pub(super) const STATUS: &str = "Show who serves, who drains, and how the last reload went";
+
+pub(super) const LONG_STATUS: &str = "\
+Show who serves, who drains, since when and with how many open connections,
+and how the last reload went.";
+
+pub(super) const STOP: &str = "Stop the app with drain, then the supervisor";
+
+pub(super) const LONG_STOP: &str = "\
+Stop the app with drain, then the supervisor, and wait until both are gone.
+What has not drained within the stop timeout is killed.";
+
+pub(super) const WORKERS: &str = "Change the number of workers";
+
+pub(super) const LONG_WORKERS: &str = "\
+Change the number of workers of the generation that serves. The number lasts
+until the supervisor ends or a reload brings another one from segue.toml.";
+
+pub(super) const CHECK: &str = "Say what is wrong with flags and file, starting nothing";
+
+pub(super) const LONG_CHECK: &str = "\
+Read flags and segue.toml as `segue run` would and say everything that is wrong
+with them. Nothing is bound and nothing is started.";
+
+pub(super) const METRICS: &str = "Print metrics as Prometheus text";
+
+pub(super) const LONG_METRICS: &str = "\
+Print metrics in the text format of Prometheus, for a textfile collector or a
+script.";
+
+pub(super) const COMPLETIONS: &str = "Print a completion script for a shell";
+
+pub(super) const LONG_COMPLETIONS: &str = "\
+Print a completion script for a shell. For bash:
+
+  segue completions bash > /etc/bash_completion.d/segue";
+
+pub(super) const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  it failed; stderr says why, and who serves now
+  2  the command line is wrong, or --name is needed to choose
+  3  no supervisor answers
+  4  --timeout has passed; what was asked for goes on";
+
+pub(super) const STATUS_CODES: &str = "\
+Exit codes:
+  0  a generation serves
+  1  none does
+  2  the command line is wrong, or --name is needed to choose
+  3  no supervisor answers
+  4  --timeout has passed";
+
+pub(super) const CHECK_CODES: &str = "\
+Exit codes:
+  0  nothing is wrong
+  1  something is; stderr says what
+  2  the command line is wrong";

@@ -1,0 +1,189 @@
+//! The static checks behind `segue check`: what would go wrong, found without binding or starting anything.
+//!
+//! It runs in a process of its own, so it may look up users and files, which the supervisor's loop never does.
+
+use std::path::Path;
+use std::time::Duration;
+
+use nix::unistd::{Gid, Group, Uid, User};
+
+use super::Config;
+use super::defaults::LONGEST_SOCKET_PATH;
+use super::duration::text as duration_text;
+use super::resolve::resolve_all;
+use super::settings::{Invocation, Mode};
+use super::text::one_line;
+
+/// The library `segue-app` keeps a second of the drain timeout for itself, so less than this leaves nothing to drain in.
+const SHORT_DRAIN: Duration = Duration::from_secs(2);
+
+/// What `segue check` found. Each entry is one line without control characters.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Findings {
+    /// What would make `segue run` or a reload fail: exit code 1.
+    pub(crate) problems: Vec<String>,
+    /// What is allowed but probably not meant: exit code 0.
+    pub(crate) notes: Vec<String>,
+}
+
+/// Reads flags and files as `segue run` would, and says what is wrong.
+///
+/// `find_command` resolves the program as the launch does, on which this room must not depend; its error is one line such
+/// as `exec ./app: no such file or directory`.
+pub(crate) fn check(
+    invocation: &Invocation,
+    find_command: impl FnOnce(&Config) -> Result<(), String>,
+) -> Findings {
+    let mut findings = Findings::default();
+    match resolve_all(invocation) {
+        Ok(config) => findings.examine(&config, find_command),
+        Err(errors) => errors
+            .iter()
+            .for_each(|error| findings.problem(error.to_string())),
+    }
+    findings
+}
+
+impl Findings {
+    fn problem(&mut self, text: impl AsRef<str>) {
+        self.problems.push(one_line(text.as_ref()));
+    }
+
+    fn note(&mut self, text: impl AsRef<str>) {
+        self.notes.push(one_line(text.as_ref()));
+    }
+
+    fn examine(&mut self, config: &Config, find_command: impl FnOnce(&Config) -> Result<(), String>) {
+        if let Err(why) = find_command(config) {
+            self.problem(why);
+        }
+        self.directories(config);
+        self.accounts(config);
+        self.settings_without_effect(config);
+        self.times(config);
+    }
+
+    fn directories(&mut self, config: &Config) {
+        if let Some(path) = &config.chdir
+            && let Err(why) = directory(path)
+        {
+            self.problem(format!("chdir {}: {why}", path.display()));
+        }
+        for (key, path) in [("pid-file", &config.pid_file), ("control", &config.control)] {
+            if let Some(path) = path
+                && let Err(why) = directory(parent(path))
+            {
+                self.problem(format!("{key} {}: its directory: {why}", path.display()));
+            }
+        }
+        if let Some(path) = &config.control
+            && path.as_os_str().len() > LONGEST_SOCKET_PATH
+        {
+            self.problem(format!(
+                "control {}: longer than {LONGEST_SOCKET_PATH} bytes",
+                path.display()
+            ));
+        }
+        if let Some(path) = &config.watch
+            && let Err(error) = std::fs::metadata(path)
+        {
+            self.note(format!(
+                "watch {}: {}",
+                path.display(),
+                crate::sys::errno_text(&error)
+            ));
+        }
+    }
+
+    fn accounts(&mut self, config: &Config) {
+        let user = config.user.as_deref().map(|name| (name, find_user(name)));
+        if let Some((name, Err(why))) = &user {
+            self.problem(format!("user {name}: {why}"));
+        }
+        for (key, name) in [("group", &config.group), ("control-group", &config.control_group)] {
+            if let Some(name) = name
+                && let Err(why) = find_group(name)
+            {
+                self.problem(format!("{key} {name}: {why}"));
+            }
+        }
+        let becomes_another = matches!(user, Some((_, Ok(uid))) if uid != Uid::effective());
+        let changes = config.group.is_some() || becomes_another;
+        if changes && !Uid::effective().is_root() {
+            self.note("user and group take effect only if segue is started as root");
+        }
+    }
+
+    fn settings_without_effect(&mut self, config: &Config) {
+        if config.listen.is_empty() {
+            self.note("no listener is given: segue serves only what it inherits by LISTEN_FDS");
+        }
+        if config.mode == Mode::Queue && !config.soak.is_zero() {
+            self.note("soak has no effect in queue mode: there is nobody to serve beside the candidate");
+        }
+    }
+
+    fn times(&mut self, config: &Config) {
+        for (key, limit) in [
+            ("drain-timeout", config.drain_timeout),
+            ("stop-timeout", config.stop_timeout),
+        ] {
+            if let Some(limit) = limit.filter(|limit| *limit < SHORT_DRAIN) {
+                self.note(format!(
+                    "{key} of {} cuts requests that take longer",
+                    duration_text(limit)
+                ));
+            }
+        }
+        let limits = [
+            ("start-timeout", config.start_timeout),
+            ("drain-timeout", config.drain_timeout),
+            ("stop-timeout", config.stop_timeout),
+        ];
+        for (key, _) in limits.iter().filter(|(_, limit)| limit.is_none()) {
+            self.note(format!(
+                "{key} is none: an app that hangs is waited for without end"
+            ));
+        }
+        if config.probe.is_some() && config.probe_timeout.is_none() {
+            self.note("probe-timeout is none: a probe that never succeeds is retried without end");
+        }
+    }
+}
+
+fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        Some(_) | None => Path::new("."),
+    }
+}
+
+fn directory(path: &Path) -> Result<(), String> {
+    match std::fs::metadata(path) {
+        Ok(found) if found.is_dir() => Ok(()),
+        Ok(_) => Err("not a directory".to_owned()),
+        Err(error) => Err(crate::sys::errno_text(&error)),
+    }
+}
+
+fn find_user(name: &str) -> Result<Uid, String> {
+    match User::from_name(name) {
+        Ok(Some(user)) => Ok(user.uid),
+        Ok(None) => name
+            .parse()
+            .map(Uid::from_raw)
+            .map_err(|_| "no such user".to_owned()),
+        Err(errno) => Err(crate::sys::errno_text(errno)),
+    }
+}
+
+fn find_group(name: &str) -> Result<Gid, String> {
+    match Group::from_name(name) {
+        Ok(Some(group)) => Ok(group.gid),
+        Ok(None) => name
+            .parse()
+            .map(Gid::from_raw)
+            .map_err(|_| "no such group".to_owned()),
+        Err(errno) => Err(crate::sys::errno_text(errno)),
+    }
+}

@@ -1,0 +1,57 @@
+//! Every default and limit of the settings, with its unit and its reason. The help texts repeat the defaults;
+//! a test of the `cli` room compares the two.
+
+use std::time::Duration;
+
+/// Workers of a generation. One process is what an app is unless it was written for several.
+pub(crate) const WORKERS: u16 = 1;
+
+/// The most workers a generation may have. Each costs the supervisor two file descriptors (pidfd and notify
+/// socket) in every live generation, and 1,024 is four times what one machine is measured with.
+pub(crate) const MAX_WORKERS: u16 = 1024;
+
+/// How long a candidate may take until it is ready: systemd allows 90 s, but a deployer waits for this one.
+pub(crate) const START_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a retired worker may drain before it is killed; long enough for any ordinary request, and also
+/// what containers and load balancers commonly grant.
+pub(crate) const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a crash after the takeover still means rollback: bad code that survives its first half minute of
+/// real load is seldom caught by waiting longer.
+pub(crate) const PROBATION: Duration = Duration::from_secs(30);
+
+/// How long the probe command is retried before it fails the candidate.
+pub(crate) const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long both generations keep serving before the takeover: no time, so that versions mix as briefly as can be.
+pub(crate) const SOAK: Duration = Duration::ZERO;
+
+/// Generations that may live at once, the incumbent and the candidate included. Retired generations with
+/// long connections pile up; beyond eight, memory suffers more than a waiting reload does.
+pub(crate) const MAX_GENERATIONS: u16 = 8;
+
+/// The highest `--max-generations`: each generation holds processes, fds and memory, and a mistyped number
+/// must not take the limit away.
+pub(crate) const MOST_GENERATIONS: u16 = 1024;
+
+/// Incumbent and candidate live side by side in overlap mode, so fewer could never reload.
+pub(crate) const LEAST_GENERATIONS_IN_OVERLAP: u16 = 2;
+
+/// The shortest watchdog interval. Below it the scheduler alone, not a stuck app, would cause overruns.
+pub(crate) const SHORTEST_WATCHDOG: Duration = Duration::from_millis(100);
+
+/// Bytes of an instance name. It becomes a directory in the path of the control socket, and a Unix socket
+/// path holds 107 bytes (unix(7)).
+pub(crate) const LONGEST_NAME: usize = 64;
+
+/// Bytes of a Unix socket path without its final NUL: `sun_path` has 108 (unix(7)).
+pub(crate) const LONGEST_SOCKET_PATH: usize = 107;
+
+/// Bytes of segue.toml, and of one env file: far more than people write, little enough to be read between two
+/// turns of the loop. All of the environment must fit into a quarter of the stack limit (2 MiB) at exec.
+pub(crate) const LARGEST_FILE: usize = 1024 * 1024;
+
+/// Bytes of one `NAME=VALUE`: the kernel refuses longer strings at exec (MAX_ARG_STRLEN, 32 pages of 4 KiB,
+/// the final NUL included; execve(2)).
+pub(crate) const LONGEST_ENV_STRING: usize = 32 * 4096 - 1;

@@ -1,0 +1,228 @@
+//! Env files: `NAME=VALUE` lines as in `EnvironmentFile=` of systemd.exec(5).
+//!
+//! - Blank lines and lines that start with `#` or `;` are passed over. A `#` later in a line belongs to the value.
+//! - Blanks around the name and around an unquoted value are dropped.
+//! - In an unquoted value, a backslash takes the next character as it is; before the end of the line it joins the
+//!   next line.
+//! - In `'...'` every character stands for itself. In `"..."` a backslash does so for `"`, `\`, `` ` `` and `$`, and
+//!   before the end of a line it joins the next line. Both may span lines.
+//! - Nothing is expanded, and a name given twice has its last value.
+//!
+//! Where systemd drops a line with a warning in a log, this file refuses: a reload that starts the app with half of its
+//! environment would be a lie. So are text after a closing quote and a quote that never closes.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt as _;
+use std::path::Path;
+
+use super::environment::check_variable;
+use super::read::{self, Unread};
+use super::settings::Variable;
+use super::text::quoted;
+
+/// Reads an env file, without ever blocking (see [`read::regular_file`]).
+///
+/// A path with `-` before it may be missing, as for systemd; it then counts as empty.
+///
+/// # Errors
+///
+/// One line: `read app.env: permission denied` or `app.env:3: expected NAME=VALUE`. Values are never shown.
+pub(crate) fn load(path: &Path) -> Result<Vec<Variable>, String> {
+    let (path, may_be_missing) = match path.to_str().and_then(|text| text.strip_prefix('-')) {
+        Some(rest) if !rest.is_empty() => (Path::new(rest), true),
+        Some(_) | None => (path, false),
+    };
+    let content = match read::regular_file(path) {
+        Ok(content) => content,
+        Err(Unread::Missing) if may_be_missing => return Ok(Vec::new()),
+        Err(unread) => return Err(unread.text(path)),
+    };
+    parse(&content).map_err(|error| format!("{}:{}: {}", path.display(), error.line, error.message))
+}
+
+/// What is wrong with an env file, and where.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct EnvFileError {
+    /// The line, counted from 1.
+    pub(crate) line: usize,
+    /// The reason, one line.
+    pub(crate) message: String,
+}
+
+/// Reads the content of an env file; the variables come in the order of the file.
+///
+/// # Errors
+///
+/// [`EnvFileError`] for the first line that is wrong.
+pub(crate) fn parse(content: &[u8]) -> Result<Vec<Variable>, EnvFileError> {
+    let content = content.strip_prefix(b"\xef\xbb\xbf").unwrap_or(content);
+    let mut reader = Reader {
+        content,
+        at: 0,
+        line: 1,
+    };
+    let mut variables = Vec::new();
+    while reader.find_assignment() {
+        let line = reader.line;
+        let wrong_at = |line| move |message| EnvFileError { line, message };
+        let name = reader.name().map_err(wrong_at(line))?;
+        let value = reader
+            .value()
+            .map_err(|(line, message)| EnvFileError { line, message })?;
+        let variable = (OsString::from(name), OsString::from_vec(value));
+        check_variable(&variable.0, &variable.1).map_err(wrong_at(line))?;
+        variables.push(variable);
+    }
+    Ok(variables)
+}
+
+struct Reader<'a> {
+    content: &'a [u8],
+    at: usize,
+    line: usize,
+}
+
+/// The line of the mistake and the reason.
+type Wrong = (usize, String);
+
+impl Reader<'_> {
+    fn peek(&self) -> Option<u8> {
+        self.content.get(self.at).copied()
+    }
+
+    fn next(&mut self) -> Option<u8> {
+        let byte = self.peek()?;
+        self.at += 1;
+        if byte == b'\n' {
+            self.line += 1;
+        }
+        Some(byte)
+    }
+
+    /// Goes to the start of the next assignment; false at the end of the file.
+    fn find_assignment(&mut self) -> bool {
+        while let Some(byte) = self.peek() {
+            match byte {
+                b' ' | b'\t' | b'\r' | b'\n' => {
+                    self.next();
+                }
+                b'#' | b';' => self.skip_line(),
+                _ => return true,
+            }
+        }
+        false
+    }
+
+    fn skip_line(&mut self) {
+        while self.peek().is_some_and(|byte| byte != b'\n') {
+            self.next();
+        }
+    }
+
+    /// Reads the name up to and with the `=`.
+    fn name(&mut self) -> Result<String, String> {
+        let rest = &self.content[self.at..];
+        let end = rest
+            .iter()
+            .position(|byte| matches!(byte, b'=' | b'\n' | b'\r'))
+            .unwrap_or(rest.len());
+        if rest.get(end) != Some(&b'=') {
+            return Err("expected NAME=VALUE, found no `=`".to_owned());
+        }
+        self.at += end + 1;
+        let name = String::from_utf8_lossy(rest[..end].trim_ascii());
+        if name.starts_with("export ") {
+            return Err("expected NAME=VALUE; `export` is the shell's, leave it out".to_owned());
+        }
+        if !is_name(&name) {
+            return Err(format!(
+                "a name has letters, digits and `_`, and no digit first, got {}",
+                quoted(&name)
+            ));
+        }
+        Ok(name.into_owned())
+    }
+
+    fn value(&mut self) -> Result<Vec<u8>, Wrong> {
+        self.skip_blanks();
+        match self.peek() {
+            Some(quote @ (b'"' | b'\'')) => self.quoted_value(quote),
+            Some(_) | None => Ok(self.plain_value()),
+        }
+    }
+
+    fn skip_blanks(&mut self) {
+        while self.peek().is_some_and(is_blank) {
+            self.next();
+        }
+    }
+
+    fn plain_value(&mut self) -> Vec<u8> {
+        let mut value = Vec::new();
+        // Blanks at the end are dropped unless a backslash stands before them: this much is kept in any case.
+        let mut kept = 0;
+        while let Some(byte) = self.next() {
+            match byte {
+                b'\n' => break,
+                b'\\' => {
+                    value.extend(self.next().filter(|escaped| *escaped != b'\n'));
+                    kept = value.len();
+                }
+                _ => value.push(byte),
+            }
+        }
+        while value.len() > kept && value.last().is_some_and(|byte| is_blank(*byte) || *byte == b'\r') {
+            value.pop();
+        }
+        value
+    }
+
+    fn quoted_value(&mut self, quote: u8) -> Result<Vec<u8>, Wrong> {
+        let opened = self.line;
+        self.next();
+        let mut value = Vec::new();
+        loop {
+            match self.next() {
+                None => return Err((opened, "the quote that opens here never closes".to_owned())),
+                Some(byte) if byte == quote => break,
+                Some(b'\\') if quote == b'"' => self.escaped(&mut value),
+                Some(byte) => value.push(byte),
+            }
+        }
+        self.skip_blanks();
+        match self.peek() {
+            None | Some(b'\n' | b'\r') => Ok(value),
+            Some(_) => Err((
+                self.line,
+                "there is text after the closing quote; a comment needs a line of its own".to_owned(),
+            )),
+        }
+    }
+
+    /// What follows a backslash in double quotes.
+    fn escaped(&mut self, value: &mut Vec<u8>) {
+        match self.peek() {
+            Some(byte @ (b'"' | b'\\' | b'`' | b'$')) => {
+                self.next();
+                value.push(byte);
+            }
+            Some(b'\n') => {
+                self.next();
+            }
+            Some(_) | None => value.push(b'\\'),
+        }
+    }
+}
+
+fn is_blank(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t')
+}
+
+/// The names of POSIX (XBD 8.1), which are all that systemd takes from a file.
+fn is_name(text: &str) -> bool {
+    let mut bytes = text.bytes();
+    bytes
+        .next()
+        .is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_')
+        && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}

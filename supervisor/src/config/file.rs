@@ -1,0 +1,227 @@
+//! segue.toml: every flag of `segue run` is a key, in the same words and with the same meaning.
+//!
+//! ```toml
+//! command = ["./app", "--verbose"]
+//! workers = 2
+//! drain-timeout = "1m"
+//! env-file = "app.env"
+//!
+//! [[listen]]
+//! name = "http"
+//! address = "*:8080"
+//! backlog = 1024
+//!
+//! [env]
+//! LOG = "info"
+//! ```
+//!
+//! The file is walked with the positions of its values at hand, so that every error names its line and key. All
+//! errors of a file are found, not only the first: `segue check` shows them together.
+
+use std::path::{Path, PathBuf};
+
+use toml::de::DeTable;
+
+use super::error::{ConfigError, Place};
+use super::item::{ACCOUNT, Item, Wrong, unknown};
+use super::listen;
+use super::read;
+use super::settings::{self, ListenPid, Settings};
+use super::text::one_line;
+use super::{duration, signal};
+
+/// What a segue.toml says, and where it says it.
+#[derive(Debug, Default)]
+pub(super) struct File {
+    pub(super) settings: Settings,
+    pub(super) path: PathBuf,
+    /// The line of each top-level key that was given, for errors that are seen only when all settings are known.
+    lines: Vec<(&'static str, usize)>,
+}
+
+impl File {
+    /// The place of a key, if the file has it.
+    pub(super) fn place(&self, key: &str) -> Option<Place> {
+        let (_, line) = self.lines.iter().find(|(name, _)| *name == key)?;
+        Some(Place::line(&self.path, *line, key))
+    }
+}
+
+/// Reads a segue.toml, without ever blocking (see [`read::regular_file`]).
+///
+/// # Errors
+///
+/// Everything that is wrong with it, in the order of the lines; at least one error.
+pub(super) fn load(path: &Path) -> Result<File, Vec<ConfigError>> {
+    let content = read::regular_file(path).map_err(|unread| vec![ConfigError::plain(unread.text(path))])?;
+    let text = String::from_utf8(content).map_err(|error| {
+        let line = 1 + count_newlines(&error.as_bytes()[..error.utf8_error().valid_up_to()]);
+        vec![in_line(path, line, "the file is not UTF-8")]
+    })?;
+    parse(path, &text)
+}
+
+/// Reads the text of a segue.toml. The path is for the errors alone.
+///
+/// # Errors
+///
+/// As for [`load`].
+pub(super) fn parse(path: &Path, text: &str) -> Result<File, Vec<ConfigError>> {
+    let table = DeTable::parse(text).map_err(|error| {
+        let start = error.span().map_or(0, |span| span.start);
+        vec![in_line(path, line_of(text, start), &one_line(error.message()))]
+    })?;
+    let mut walk = Walk {
+        path,
+        text,
+        file: File {
+            path: path.to_owned(),
+            ..File::default()
+        },
+        errors: Vec::new(),
+    };
+    for (key, value) in table.get_ref() {
+        let item = Item {
+            key: key.get_ref().to_string(),
+            span: key.span(),
+            value: value.get_ref(),
+        };
+        if let Err(wrong) = walk.key(&item) {
+            walk.refuse(wrong);
+        }
+    }
+    walk.finish()
+}
+
+fn in_line(path: &Path, line: usize, message: &str) -> ConfigError {
+    ConfigError::at(
+        Place::File {
+            path: path.to_owned(),
+            line: Some(line),
+            key: None,
+        },
+        message,
+    )
+}
+
+/// The line of a byte, counted from 1.
+fn line_of(text: &str, at: usize) -> usize {
+    1 + count_newlines(&text.as_bytes()[..at.min(text.len())])
+}
+
+fn count_newlines(bytes: &[u8]) -> usize {
+    bytes.iter().filter(|byte| **byte == b'\n').count()
+}
+
+struct Walk<'a> {
+    path: &'a Path,
+    text: &'a str,
+    file: File,
+    errors: Vec<(usize, ConfigError)>,
+}
+
+impl Walk<'_> {
+    fn refuse(&mut self, wrong: Wrong) {
+        let place = Place::line(self.path, line_of(self.text, wrong.span.start), wrong.key);
+        self.errors
+            .push((wrong.span.start, ConfigError::at(place, wrong.message)));
+    }
+
+    fn finish(mut self) -> Result<File, Vec<ConfigError>> {
+        if self.errors.is_empty() {
+            return Ok(self.file);
+        }
+        self.errors.sort_by_key(|(at, _)| *at);
+        Err(self.errors.into_iter().map(|(_, error)| error).collect())
+    }
+
+    /// Reads one top-level key.
+    fn key(&mut self, item: &Item<'_>) -> Result<(), Wrong> {
+        let Some(key) = KEYS.iter().find(|key| **key == item.key) else {
+            return Err(unknown(item, &KEYS));
+        };
+        self.file.lines.push((key, line_of(self.text, item.span.start)));
+        let settings = &mut self.file.settings;
+        match *key {
+            "chdir" => settings.chdir = Some(item.path()?),
+            "command" => settings.command = item.command()?,
+            "control" => settings.control = Some(item.path()?),
+            "control-group" => settings.control_group = Some(item.parsed(ACCOUNT, settings::parse_account)?),
+            "drain-timeout" => settings.drain_timeout = Some(item.duration(str::parse)?),
+            "env" => settings.env = item.variables()?,
+            "env-file" => settings.env_file = item.paths()?,
+            "group" => settings.group = Some(item.parsed(ACCOUNT, settings::parse_account)?),
+            "log-format" => settings.log_format = Some(item.parsed("\"text\" or \"json\"", str::parse)?),
+            "max-generations" => settings.max_generations = Some(item.count(settings::parse_generations)?),
+            "mode" => settings.mode = Some(item.parsed("\"overlap\" or \"queue\"", str::parse)?),
+            "name" => settings.name = Some(item.parsed("a string", settings::parse_name)?),
+            "no-listen-pid" => {
+                settings.listen_pid = Some(if item.flag()? {
+                    ListenPid::LeftOut
+                } else {
+                    ListenPid::Set
+                });
+            }
+            "pid-file" => settings.pid_file = Some(item.path()?),
+            "probation" => settings.probation = Some(item.duration(str::parse)?),
+            "probe" => settings.probe = Some(item.parsed("a shell command", settings::parse_shell_command)?),
+            "probe-timeout" => settings.probe_timeout = Some(item.duration(str::parse)?),
+            "ready" => settings.ready = Some(item.parsed("\"notify\" or \"exec:2s\"", str::parse)?),
+            "soak" => settings.soak = Some(item.duration(duration::parse)?),
+            "start-timeout" => settings.start_timeout = Some(item.duration(str::parse)?),
+            "stop-signal" => settings.stop_signal = Some(item.parsed("a name", signal::parse_stop_signal)?),
+            "stop-timeout" => settings.stop_timeout = Some(item.duration(str::parse)?),
+            "umask" => settings.umask = Some(item.umask()?),
+            "user" => settings.user = Some(item.parsed(ACCOUNT, settings::parse_account)?),
+            "watch" => settings.watch = Some(item.path()?),
+            "watchdog" => settings.watchdog = Some(item.duration(str::parse)?),
+            "workers" => settings.workers = Some(item.count(settings::parse_workers)?),
+            "listen" => return self.listeners(item),
+            _ => return Err(unknown(item, &KEYS)),
+        }
+        Ok(())
+    }
+
+    /// Reads the listeners one by one, so that each mistake is told.
+    fn listeners(&mut self, item: &Item<'_>) -> Result<(), Wrong> {
+        for listener in item.items("[[listen]] tables or an array of strings")? {
+            match listen::read(&listener) {
+                Ok(spec) => self.file.settings.listen.push(spec),
+                Err(wrong) => wrong.into_iter().for_each(|wrong| self.refuse(wrong)),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// All keys, which are the flags of `segue run` less `--config`; a test of the `cli` room compares the two.
+pub(crate) const KEYS: [&str; 28] = [
+    "chdir",
+    "command",
+    "control",
+    "control-group",
+    "drain-timeout",
+    "env",
+    "env-file",
+    "group",
+    "listen",
+    "log-format",
+    "max-generations",
+    "mode",
+    "name",
+    "no-listen-pid",
+    "pid-file",
+    "probation",
+    "probe",
+    "probe-timeout",
+    "ready",
+    "soak",
+    "start-timeout",
+    "stop-signal",
+    "stop-timeout",
+    "umask",
+    "user",
+    "watch",
+    "watchdog",
+    "workers",
+];

@@ -1,0 +1,67 @@
+//! What cannot change while the supervisor lives.
+
+use super::settings::{Invocation, LogFormat};
+use super::{Config, ConfigError, NameOrigin, resolve};
+
+/// As [`resolve`], for a reload: what was fixed at the start must not have changed.
+///
+/// A name that was taken from COMMAND stays as it was, even if another program is started now.
+///
+/// # Errors
+///
+/// As for [`resolve`] and [`changes_refused`].
+pub(crate) fn resolve_again(invocation: &Invocation, running: &Config) -> Result<Config, ConfigError> {
+    let mut config = resolve(invocation)?;
+    if let Some(refused) = changes_refused(running, &config) {
+        return Err(refused);
+    }
+    config.name.clone_from(&running.name);
+    config.name_origin = running.name_origin;
+    Ok(config)
+}
+
+/// The first setting that a reload would have to change and cannot: name and control socket are where clients find the
+/// instance, and group, pid file and log format are used before anything is served. Ignoring such a change would make
+/// the file say something that is not so.
+pub(crate) fn changes_refused(old: &Config, new: &Config) -> Option<ConfigError> {
+    let name = |config: &Config| match config.name_origin {
+        NameOrigin::Given => Some(config.name.clone()),
+        NameOrigin::Command => None,
+    };
+    // Giving the name that the instance has anyway changes nothing.
+    let renamed = new.name_origin == NameOrigin::Given && new.name != old.name;
+    let path = |path: &Option<std::path::PathBuf>| path.as_ref().map(|path| path.display().to_string());
+    let format = |format: LogFormat| match format {
+        LogFormat::Text => Some("text".to_owned()),
+        LogFormat::Json => Some("json".to_owned()),
+    };
+    let changes = [
+        ("name", renamed.then(|| (Some(old.name.clone()), name(new)))),
+        ("control", change(path(&old.control), path(&new.control))),
+        (
+            "control-group",
+            change(old.control_group.clone(), new.control_group.clone()),
+        ),
+        ("pid-file", change(path(&old.pid_file), path(&new.pid_file))),
+        (
+            "log-format",
+            change(format(old.log_format), format(new.log_format)),
+        ),
+    ];
+    changes.into_iter().find_map(|(key, change)| {
+        let (was, is) = change?;
+        let shown = |value: Option<String>| value.unwrap_or_else(|| "the default".to_owned());
+        Some(ConfigError::plain(format!(
+            "{key} cannot change at a reload (from {} to {}); it takes a new start of segue",
+            shown(was),
+            shown(is)
+        )))
+    })
+}
+
+/// Both values, if they differ.
+type Change = Option<(Option<String>, Option<String>)>;
+
+fn change(old: Option<String>, new: Option<String>) -> Change {
+    (old != new).then_some((old, new))
+}

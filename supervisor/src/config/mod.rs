@@ -1,0 +1,125 @@
+//! Flags and file made one: everything that a generation is started with, as the user gave it.
+//!
+//! Floor 2. The room reads segue.toml and env files, and nothing else: it opens no socket, looks up no host, user or
+//! program (only [`check`], which runs in a process of its own, does some of that), and does not know how the flags
+//! were parsed. [`resolve`] is called at the start and, through [`resolve_again`], at every reload; each time the files
+//! are read afresh, and the result is taken whole or refused whole.
+//!
+//! What wins over what: a flag over the same key of segue.toml, whole (one `--listen` replaces all listeners of the
+//! file, COMMAND replaces `command`). Only the environment is joined, variable by variable; from the weakest to the
+//! strongest: env files named in segue.toml, its `[env]`, env files given by flags, `--env`. All relative paths are
+//! relative to the directory that segue was started in, wherever they are written; only a relative COMMAND is
+//! relative to `chdir`.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use crate::address::ListenSpec;
+
+mod check;
+mod defaults;
+pub(crate) mod duration;
+mod env_file;
+mod environment;
+mod error;
+mod file;
+mod fixed;
+mod item;
+mod listen;
+mod read;
+mod resolve;
+mod settings;
+mod signal;
+mod text;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use check::{Findings, check};
+pub(crate) use duration::Limit;
+pub(crate) use environment::parse_variable;
+pub(crate) use error::ConfigError;
+pub(crate) use fixed::{changes_refused, resolve_again};
+pub(crate) use resolve::resolve;
+pub(crate) use settings::{
+    Invocation, ListenPid, LogFormat, Mode, Ready, Settings, parse_account, parse_generations, parse_name,
+    parse_shell_command, parse_umask, parse_workers,
+};
+pub(crate) use signal::{parse_stop_signal, short_name};
+#[cfg(test)]
+pub(crate) use {defaults::*, file::KEYS};
+
+/// The settings of an instance, complete: flags, file, env files and defaults made one.
+///
+/// In every timeout, `None` stands for `none`: that wait has no end.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Config {
+    /// The name of the instance. Fixed at the start.
+    pub(crate) name: String,
+    /// Where the name comes from: one that was not given stays what it was at the start.
+    pub(crate) name_origin: NameOrigin,
+    /// The path of the control socket, if it was given. Fixed at the start.
+    pub(crate) control: Option<PathBuf>,
+    /// The group that may use the control socket. Fixed at the start.
+    pub(crate) control_group: Option<String>,
+    /// Where the supervisor's pid is written. Fixed at the start.
+    pub(crate) pid_file: Option<PathBuf>,
+    /// How log lines are written. Fixed at the start.
+    pub(crate) log_format: LogFormat,
+    /// The listeners to open, besides inherited ones. No two have the same address or the same given name.
+    pub(crate) listen: Vec<ListenSpec>,
+    /// The app: the program and its arguments, at least the program.
+    pub(crate) command: Vec<OsString>,
+    /// Workers of a generation, at least 1.
+    pub(crate) workers: u16,
+    /// Whether two generations may run at the same time.
+    pub(crate) mode: Mode,
+    /// How a worker is known to be ready.
+    pub(crate) ready: Ready,
+    /// How long a candidate's worker may take until it is ready.
+    pub(crate) start_timeout: Option<Duration>,
+    /// How long a retired worker may drain before it is killed; zero kills at once.
+    pub(crate) drain_timeout: Option<Duration>,
+    /// The same when the whole instance stops; the drain timeout unless it was given.
+    pub(crate) stop_timeout: Option<Duration>,
+    /// How long after the takeover a crash means rollback; `None` and zero leave probation out.
+    pub(crate) probation: Option<Duration>,
+    /// The shell command that must succeed before the takeover.
+    pub(crate) probe: Option<String>,
+    /// How long the probe is retried before it fails the candidate.
+    pub(crate) probe_timeout: Option<Duration>,
+    /// How long both generations serve before the takeover.
+    pub(crate) soak: Duration,
+    /// The interval in which the app must say `WATCHDOG=1`; `None` asks for no watchdog.
+    pub(crate) watchdog: Option<Duration>,
+    /// Generations that may live at once, the incumbent and the candidate included.
+    pub(crate) max_generations: u16,
+    /// The signal that tells a worker to drain and exit.
+    pub(crate) stop_signal: Signal,
+    /// Variables to set in the app's environment, each name once, in the order of the names.
+    pub(crate) env: Vec<(OsString, OsString)>,
+    /// The app's working directory; the supervisor's own if it was not given.
+    pub(crate) chdir: Option<PathBuf>,
+    /// The app's umask; the one that the supervisor was started with if it was not given.
+    pub(crate) umask: Option<u32>,
+    /// The user to run the app as, by name or number.
+    pub(crate) user: Option<String>,
+    /// The group to run the app as, by name or number; the user's own if it was not given.
+    pub(crate) group: Option<String>,
+    /// Whether the app's environment says `LISTEN_PID`.
+    pub(crate) listen_pid: ListenPid,
+    /// The path whose changes cause reloads.
+    pub(crate) watch: Option<PathBuf>,
+}
+
+/// Where the name of an instance comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NameOrigin {
+    /// `--name`, or `name` in segue.toml.
+    Given,
+    /// The file name of COMMAND.
+    Command,
+}

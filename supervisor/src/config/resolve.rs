@@ -1,0 +1,302 @@
+//! From what was given to [`Config`]: read the files, let flags win, fill in defaults, check what only the whole shows.
+
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use super::duration::{Limit, text};
+use super::error::{ConfigError, Place};
+use super::file::{self, File};
+use super::settings::{Invocation, Mode, Ready, Settings, Variable, parse_name};
+use super::{Config, NameOrigin, defaults, env_file, environment};
+
+/// Makes the settings one: reads segue.toml and the env files afresh, and takes them whole or not at all.
+///
+/// It opens only regular files and never waits for anybody, so that the loop may call it at a reload.
+///
+/// # Errors
+///
+/// The first thing that is wrong, with file, line and key where there are any.
+pub(crate) fn resolve(invocation: &Invocation) -> Result<Config, ConfigError> {
+    resolve_all(invocation).map_err(|errors| {
+        errors
+            .into_iter()
+            .next()
+            .unwrap_or_else(|| ConfigError::plain("the configuration is refused"))
+    })
+}
+
+/// As [`resolve`], but with every error that can be found in one go, at least one, for `segue check`.
+pub(super) fn resolve_all(invocation: &Invocation) -> Result<Config, Vec<ConfigError>> {
+    let file = match &invocation.config {
+        Some(path) => file::load(path)?,
+        None => File::default(),
+    };
+    let sources = Sources {
+        flags: &invocation.settings,
+        file: &file,
+    };
+    let config = sources.join().map_err(|error| vec![error])?;
+    let errors = sources.contradictions(&config);
+    if errors.is_empty() {
+        Ok(config)
+    } else {
+        Err(errors)
+    }
+}
+
+/// The two sources, the flags winning.
+struct Sources<'a> {
+    flags: &'a Settings,
+    file: &'a File,
+}
+
+impl Sources<'_> {
+    /// The value that wins, if any source has one.
+    fn pick<T: Clone>(&self, field: impl Fn(&Settings) -> &Option<T>) -> Option<T> {
+        field(self.flags)
+            .as_ref()
+            .or(field(&self.file.settings).as_ref())
+            .cloned()
+    }
+
+    /// The list that wins, which may be empty.
+    fn pick_list<T: Clone>(&self, field: impl Fn(&Settings) -> &Vec<T>) -> Vec<T> {
+        let flags = field(self.flags);
+        if flags.is_empty() {
+            field(&self.file.settings).clone()
+        } else {
+            flags.clone()
+        }
+    }
+
+    fn limit(
+        &self,
+        field: impl Fn(&Settings) -> &Option<Limit>,
+        default: Option<Duration>,
+    ) -> Option<Duration> {
+        self.pick(field).map_or(default, |Limit(limit)| limit)
+    }
+
+    fn join(&self) -> Result<Config, ConfigError> {
+        let command = self.pick_list(|s| &s.command);
+        let Some(program) = command.first().filter(|program| !program.is_empty()) else {
+            return Err(self.blame(
+                "command",
+                Given::Nowhere,
+                "no command is given: `segue run -- COMMAND [ARG]...`",
+            ));
+        };
+        let (name, name_origin) = self.name(program)?;
+        let drain_timeout = self.limit(|s| &s.drain_timeout, Some(defaults::DRAIN_TIMEOUT));
+        Ok(Config {
+            name,
+            name_origin,
+            control: self.pick(|s| &s.control),
+            control_group: self.pick(|s| &s.control_group),
+            pid_file: self.pick(|s| &s.pid_file),
+            log_format: self.pick(|s| &s.log_format).unwrap_or_default(),
+            listen: self.pick_list(|s| &s.listen),
+            workers: self.pick(|s| &s.workers).unwrap_or(defaults::WORKERS),
+            mode: self.pick(|s| &s.mode).unwrap_or_default(),
+            ready: self.pick(|s| &s.ready).unwrap_or_default(),
+            start_timeout: self.limit(|s| &s.start_timeout, Some(defaults::START_TIMEOUT)),
+            drain_timeout,
+            stop_timeout: self.limit(|s| &s.stop_timeout, drain_timeout),
+            probation: self.limit(|s| &s.probation, Some(defaults::PROBATION)),
+            probe: self.pick(|s| &s.probe),
+            probe_timeout: self.limit(|s| &s.probe_timeout, Some(defaults::PROBE_TIMEOUT)),
+            soak: self.pick(|s| &s.soak).unwrap_or(defaults::SOAK),
+            watchdog: self.limit(|s| &s.watchdog, None),
+            max_generations: self
+                .pick(|s| &s.max_generations)
+                .unwrap_or(defaults::MAX_GENERATIONS),
+            stop_signal: self.pick(|s| &s.stop_signal).unwrap_or(Signal::SIGTERM),
+            env: self.env()?,
+            chdir: self.pick(|s| &s.chdir),
+            umask: self.pick(|s| &s.umask),
+            user: self.pick(|s| &s.user),
+            group: self.pick(|s| &s.group),
+            listen_pid: self.pick(|s| &s.listen_pid).unwrap_or_default(),
+            watch: self.pick(|s| &s.watch),
+            command,
+        })
+    }
+
+    fn name(&self, program: &OsStr) -> Result<(String, NameOrigin), ConfigError> {
+        if let Some(name) = self.pick(|s| &s.name) {
+            return Ok((name, NameOrigin::Given));
+        }
+        let file_name = Path::new(program)
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy();
+        let name = parse_name(&file_name).map_err(|why| {
+            ConfigError::plain(format!(
+                "the command gives no name for the instance ({why}); give it by --name"
+            ))
+        })?;
+        Ok((name, NameOrigin::Command))
+    }
+
+    fn env(&self) -> Result<Vec<Variable>, ConfigError> {
+        let mut layers = Vec::new();
+        for (settings, source) in [(&self.file.settings, Given::InFile), (self.flags, Given::ByFlag)] {
+            for path in &settings.env_file {
+                let variables = env_file::load(path).map_err(|why| self.blame("env-file", source, &why))?;
+                layers.extend(variables);
+            }
+            layers.extend(settings.env.iter().cloned());
+        }
+        Ok(environment::join(layers))
+    }
+
+    /// What cannot be seen in one setting alone.
+    fn contradictions(&self, config: &Config) -> Vec<ConfigError> {
+        let mut errors = Vec::new();
+        for limit in [TimeLimit::Start, TimeLimit::Probe] {
+            if self.limit_of(limit, config) == Some(Duration::ZERO) {
+                let key = limit.key();
+                let why = "0s would fail every candidate; `none` waits without end";
+                errors.push(self.blame(key, self.given(|s| limit.given(s).is_some()), why));
+            }
+        }
+        errors.extend(self.watchdog_too_short(config));
+        errors.extend(self.too_few_generations(config));
+        errors.extend(self.alive_too_late(config));
+        errors.extend(self.watchdog_without_words(config));
+        errors.extend(self.same_listeners(config));
+        errors
+    }
+
+    fn limit_of(&self, limit: TimeLimit, config: &Config) -> Option<Duration> {
+        match limit {
+            TimeLimit::Start => config.start_timeout,
+            TimeLimit::Probe => config.probe_timeout,
+        }
+    }
+
+    fn watchdog_too_short(&self, config: &Config) -> Option<ConfigError> {
+        let shortest = defaults::SHORTEST_WATCHDOG;
+        config
+            .watchdog
+            .filter(|interval| *interval < shortest)
+            .map(|interval| {
+                let why = format!(
+                    "{} is too short, at least {} is needed",
+                    text(interval),
+                    text(shortest)
+                );
+                self.blame("watchdog", self.given(|s| s.watchdog.is_some()), &why)
+            })
+    }
+
+    fn too_few_generations(&self, config: &Config) -> Option<ConfigError> {
+        let least = defaults::LEAST_GENERATIONS_IN_OVERLAP;
+        (config.mode == Mode::Overlap && config.max_generations < least).then(|| {
+            let why =
+                format!("overlap mode needs at least {least}, for incumbent and candidate live side by side");
+            self.blame(
+                "max-generations",
+                self.given(|s| s.max_generations.is_some()),
+                &why,
+            )
+        })
+    }
+
+    fn alive_too_late(&self, config: &Config) -> Option<ConfigError> {
+        match (config.ready, config.start_timeout) {
+            (Ready::Exec(alive), Some(limit)) if alive >= limit => {
+                let why = format!(
+                    "exec:{} does not fit into the start timeout of {}",
+                    text(alive),
+                    text(limit)
+                );
+                Some(self.blame("ready", self.given(|s| s.ready.is_some()), &why))
+            }
+            (Ready::Exec(_) | Ready::Notify, _) => None,
+        }
+    }
+
+    fn watchdog_without_words(&self, config: &Config) -> Option<ConfigError> {
+        match config.ready {
+            Ready::Exec(_) if config.watchdog.is_some() => {
+                let why = "an app that cannot notify (ready = exec) cannot say WATCHDOG=1 either";
+                Some(self.blame("watchdog", self.given(|s| s.watchdog.is_some()), why))
+            }
+            Ready::Exec(_) | Ready::Notify => None,
+        }
+    }
+
+    /// The same address twice could only be bound once, and of two equal names the app would find one.
+    fn same_listeners(&self, config: &Config) -> Option<ConfigError> {
+        let mut seen = std::collections::HashSet::new();
+        let mut names = std::collections::HashSet::new();
+        let given = self.given(|s| !s.listen.is_empty());
+        config.listen.iter().find_map(|spec| {
+            let address = spec.address.to_string();
+            // Port 0 is another port each time.
+            let any_port = spec.address.host_port().is_some_and(|place| place.port == 0);
+            let again = spec.name.as_ref().filter(|name| !names.insert((*name).clone()));
+            if let Some(name) = again {
+                return Some(self.blame("listen", given, &format!("two listeners are named `{name}`")));
+            }
+            let twice = !seen.insert(address.clone()) && !any_port;
+            twice.then(|| self.blame("listen", given, &format!("{address} is given twice")))
+        })
+    }
+
+    /// Which source a value comes from.
+    fn given(&self, has: impl Fn(&Settings) -> bool) -> Given {
+        if has(self.flags) {
+            Given::ByFlag
+        } else if has(&self.file.settings) {
+            Given::InFile
+        } else {
+            Given::Nowhere
+        }
+    }
+
+    /// An error at the place where a setting was given.
+    fn blame(&self, key: &str, given: Given, why: &str) -> ConfigError {
+        let place = match given {
+            Given::ByFlag => Place::Flag(format!("--{key}")),
+            Given::InFile => self.file.place(key).unwrap_or(Place::Nowhere),
+            Given::Nowhere => Place::Nowhere,
+        };
+        ConfigError::at(place, why)
+    }
+}
+
+/// Where a value was given.
+#[derive(Clone, Copy)]
+enum Given {
+    ByFlag,
+    InFile,
+    Nowhere,
+}
+
+/// The limits that must not be zero.
+#[derive(Clone, Copy)]
+enum TimeLimit {
+    Start,
+    Probe,
+}
+
+impl TimeLimit {
+    fn key(self) -> &'static str {
+        match self {
+            TimeLimit::Start => "start-timeout",
+            TimeLimit::Probe => "probe-timeout",
+        }
+    }
+
+    fn given(self, settings: &Settings) -> Option<Limit> {
+        match self {
+            TimeLimit::Start => settings.start_timeout,
+            TimeLimit::Probe => settings.probe_timeout,
+        }
+    }
+}

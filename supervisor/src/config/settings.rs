@@ -1,0 +1,259 @@
+//! The partial settings: what one source, the command line or segue.toml, says. Each value is read from text by one
+//! function here, whichever source it comes from, so that a flag and its key cannot drift apart.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use super::defaults::{LONGEST_NAME, MAX_WORKERS, MOST_GENERATIONS};
+use super::duration::{self, Limit};
+use super::text::quoted;
+use crate::address::ListenSpec;
+
+/// What was given for `segue run` or `segue check`: nothing is resolved, no file has been read.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Invocation {
+    /// `--config`: the segue.toml to read, relative to the directory that segue was started in.
+    pub(crate) config: Option<PathBuf>,
+    /// The flags, and COMMAND with its ARGs.
+    pub(crate) settings: Settings,
+}
+
+/// The settings that one source gave; what it did not mention is `None` or empty. The meaning of each is that of the
+/// field of [`super::Config`] with the same name.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Settings {
+    pub(crate) name: Option<String>,
+    pub(crate) control: Option<PathBuf>,
+    pub(crate) control_group: Option<String>,
+    pub(crate) pid_file: Option<PathBuf>,
+    pub(crate) log_format: Option<LogFormat>,
+    pub(crate) listen: Vec<ListenSpec>,
+    pub(crate) command: Vec<OsString>,
+    pub(crate) workers: Option<u16>,
+    pub(crate) mode: Option<Mode>,
+    pub(crate) ready: Option<Ready>,
+    pub(crate) start_timeout: Option<Limit>,
+    pub(crate) drain_timeout: Option<Limit>,
+    pub(crate) stop_timeout: Option<Limit>,
+    pub(crate) probation: Option<Limit>,
+    pub(crate) probe: Option<String>,
+    pub(crate) probe_timeout: Option<Limit>,
+    pub(crate) soak: Option<Duration>,
+    pub(crate) watchdog: Option<Limit>,
+    pub(crate) max_generations: Option<u16>,
+    pub(crate) stop_signal: Option<Signal>,
+    /// `--env`, or the `[env]` table.
+    pub(crate) env: Vec<Variable>,
+    /// `--env-file`; read when the settings are resolved.
+    pub(crate) env_file: Vec<PathBuf>,
+    pub(crate) chdir: Option<PathBuf>,
+    pub(crate) umask: Option<u32>,
+    pub(crate) user: Option<String>,
+    pub(crate) group: Option<String>,
+    pub(crate) listen_pid: Option<ListenPid>,
+    pub(crate) watch: Option<PathBuf>,
+}
+
+/// One variable of the app's environment: name and value.
+pub(crate) type Variable = (OsString, OsString);
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum LogFormat {
+    /// One line for people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Whether two generations may run at the same time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Mode {
+    /// The candidate starts beside the incumbent.
+    #[default]
+    Overlap,
+    /// The incumbent drains and is gone before the candidate starts; connections wait in the backlog.
+    Queue,
+}
+
+/// How a worker is known to be ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Ready {
+    /// By its own `READY=1` (sd_notify(3)).
+    #[default]
+    Notify,
+    /// By being alive that long after exec, for apps that cannot notify.
+    Exec(Duration),
+}
+
+/// Whether the app's environment says `LISTEN_PID`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum ListenPid {
+    /// It is the pid of the worker, as sd_listen_fds(3) demands.
+    #[default]
+    Set,
+    /// It is left out, for wrappers that fork: the pid of the real app is not known in advance.
+    LeftOut,
+}
+
+impl LogFormat {
+    /// The words that [`FromStr`] reads.
+    pub(crate) const WORDS: [&str; 2] = ["text", "json"];
+}
+
+impl Mode {
+    /// The words that [`FromStr`] reads.
+    pub(crate) const WORDS: [&str; 2] = ["overlap", "queue"];
+}
+
+impl FromStr for LogFormat {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<LogFormat, String> {
+        match text {
+            "text" => Ok(LogFormat::Text),
+            "json" => Ok(LogFormat::Json),
+            other => Err(format!("expected `text` or `json`, got {}", quoted(other))),
+        }
+    }
+}
+
+impl FromStr for Mode {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Mode, String> {
+        match text {
+            "overlap" => Ok(Mode::Overlap),
+            "queue" => Ok(Mode::Queue),
+            other => Err(format!("expected `overlap` or `queue`, got {}", quoted(other))),
+        }
+    }
+}
+
+impl FromStr for Ready {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Ready, String> {
+        match text.strip_prefix("exec:") {
+            Some(rest) => duration::parse(rest).map(Ready::Exec),
+            None if text == "notify" => Ok(Ready::Notify),
+            None => Err(format!(
+                "expected `notify` or `exec:DURATION`, such as `exec:2s`, got {}",
+                quoted(text)
+            )),
+        }
+    }
+}
+
+/// Reads a number of workers: 1 to [`MAX_WORKERS`].
+///
+/// # Errors
+///
+/// One line.
+pub(crate) fn parse_workers(text: &str) -> Result<u16, String> {
+    count(text, MAX_WORKERS)
+}
+
+/// Reads a number of generations: 1 to [`MOST_GENERATIONS`]. That overlap mode needs two is seen only when all
+/// settings are known.
+///
+/// # Errors
+///
+/// One line.
+pub(crate) fn parse_generations(text: &str) -> Result<u16, String> {
+    count(text, MOST_GENERATIONS)
+}
+
+fn count(text: &str, most: u16) -> Result<u16, String> {
+    let refused = || format!("expected a number from 1 to {most}, got {}", quoted(text));
+    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(refused());
+    }
+    text.parse()
+        .ok()
+        .filter(|count| (1..=most).contains(count))
+        .ok_or_else(refused)
+}
+
+/// Reads a umask: an octal number up to 777, as umask(1) takes it, with or without `0o`. Circus once read it as
+/// decimal; here `9` and `0x12` are refused.
+///
+/// # Errors
+///
+/// One line.
+pub(crate) fn parse_umask(text: &str) -> Result<u32, String> {
+    let digits = text.strip_prefix("0o").unwrap_or(text);
+    let octal = !digits.is_empty() && digits.bytes().all(|byte| (b'0'..=b'7').contains(&byte));
+    u32::from_str_radix(digits, 8)
+        .ok()
+        .filter(|mask| octal && *mask <= 0o777)
+        .ok_or_else(|| {
+            format!(
+                "expected an octal mask from 000 to 777, such as 027, got {}",
+                quoted(text)
+            )
+        })
+}
+
+/// Reads the name of an instance. It is one component of a path, so it has 1 to [`LONGEST_NAME`] bytes of letters,
+/// digits, `.`, `_`, `@`, `+` and `-`, and starts with a letter or digit.
+///
+/// # Errors
+///
+/// One line.
+pub(crate) fn parse_name(text: &str) -> Result<String, String> {
+    let starts = text
+        .bytes()
+        .next()
+        .is_some_and(|byte| byte.is_ascii_alphanumeric());
+    let rest = text
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || b"._@+-".contains(&byte));
+    if !starts || !rest {
+        return Err(format!(
+            "a name starts with a letter or digit and goes on with letters, digits, `.`, `_`, `@`, `+` or `-`, got {}",
+            quoted(text)
+        ));
+    }
+    if text.len() > LONGEST_NAME {
+        return Err(format!(
+            "a name has at most {LONGEST_NAME} bytes, got {}",
+            text.len()
+        ));
+    }
+    Ok(text.to_owned())
+}
+
+/// Reads the name or number of a user or group. Whether it exists is seen when the app is launched.
+///
+/// # Errors
+///
+/// One line.
+pub(crate) fn parse_account(text: &str) -> Result<String, String> {
+    let fits =
+        |character: char| !character.is_control() && !character.is_whitespace() && !":,/".contains(character);
+    if text.is_empty() || text.starts_with('-') || !text.chars().all(fits) {
+        return Err(format!("expected a name or a number, got {}", quoted(text)));
+    }
+    Ok(text.to_owned())
+}
+
+/// Reads a command for `/bin/sh -c`.
+///
+/// # Errors
+///
+/// One line: it is empty, or holds a NUL, which no argument can (execve(2)).
+pub(crate) fn parse_shell_command(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() {
+        return Err("expected a shell command, got nothing".to_owned());
+    }
+    if text.contains('\0') {
+        return Err("a command cannot hold a NUL character".to_owned());
+    }
+    Ok(text.to_owned())
+}

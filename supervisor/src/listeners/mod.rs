@@ -1,1 +1,189 @@
-//! (room under construction)
+//! The sockets: opened or inherited here, lent to every generation, never given away.
+//!
+//! The supervisor holds every listener for its whole life; a generation gets duplicates of the same open file
+//! description. So connections wait in the backlog while apps come and go, and nothing that one generation closes is
+//! closed for the next. What is *shared* by that (O_NONBLOCK, the backlog, being shut down) an app can change
+//! for all others; [`Listener::restore_flags`] puts it right again.
+//!
+//! Code map: `open` decides which sockets stay, stand in or are made; `bind` makes them; `unix_file` owns the paths
+//! of Unix sockets; `settings` turns options into socket options; `inherited` and `claim` read `LISTEN_FDS`;
+//! `resolve` is the only place that looks names up; `holder` finds who has a port that is busy.
+
+mod bind;
+mod claim;
+mod holder;
+mod inherited;
+mod local;
+mod open;
+mod resolve;
+mod settings;
+mod socket;
+mod unix_file;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
+use std::rc::Rc;
+
+use crate::address::{PROBE_NAME, SocketOptions};
+
+pub(crate) use inherited::Inherited;
+pub(crate) use local::Kind;
+pub(crate) use open::{Opened, open};
+pub(crate) use resolve::Lookup;
+
+use resolve::Owner;
+use socket::Socket;
+
+/// Connections that may wait in a listener unless `backlog` says otherwise: the kernel's own cap
+/// (net.core.somaxconn) since Linux 5.4, so that a slow start or a restart refuses nobody.
+pub(crate) const DEFAULT_BACKLOG: u32 = 4096;
+/// Connections that may wait in a private probe listener: one probe asks at a time, the rest is room to spare.
+const PROBE_BACKLOG: u32 = 16;
+/// Access mode of a Unix path unless `mode` says otherwise, as in systemd.socket(5).
+const DEFAULT_MODE: u32 = 0o666;
+/// Access mode of the path of a probe listener: nobody but its owner may ask a candidate.
+const PROBE_MODE: u32 = 0o600;
+
+/// Why a listener could not be opened, taken over or kept: one line, the attempt and then the cause.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ListenError(String);
+
+impl ListenError {
+    /// `listen ADDRESS: CAUSE`.
+    fn at(address: impl fmt::Display, cause: impl fmt::Display) -> Self {
+        Self(format!("listen {address}: {cause}"))
+    }
+}
+
+impl fmt::Display for ListenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for ListenError {}
+
+/// A listening (or bound datagram) socket under the name and with the options that one configuration gives it.
+///
+/// Several listeners may share one socket: after a reload that changes a name or an option the old generation's
+/// listener and the new one's differ in that and are otherwise the same. The fd is closed when the last of them
+/// is dropped; a Unix path and its lock file are removed then, too, if the path still leads to this socket.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    name: String,
+    options: SocketOptions,
+    /// What `user` and `group` mean, looked up when the listener was opened and never again.
+    owner: Owner,
+    socket: Rc<Socket>,
+}
+
+impl Listener {
+    /// What the app reads in `LISTEN_FDNAMES`.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Which kind of socket it is.
+    pub(crate) fn kind(&self) -> Kind {
+        self.socket.local().kind
+    }
+
+    /// The address in the words of `--listen`, with the port that the kernel picked for port 0 and the absolute
+    /// path: `127.0.0.1:8080`, `*:8080`, `unix:/run/app.sock`.
+    pub(crate) fn address_text(&self) -> String {
+        self.socket.local().text()
+    }
+
+    /// Who can reach it, where that may surprise: `this machine only`, `every address, IPv4 and IPv6`...
+    pub(crate) fn scope_note(&self) -> Option<&'static str> {
+        self.socket.local().scope_note()
+    }
+
+    /// Whether it is bound to a loopback address: in a container nobody outside reaches it.
+    pub(crate) fn is_loopback(&self) -> bool {
+        self.socket.local().is_loopback()
+    }
+
+    /// Whether Segue was given this socket by `LISTEN_FDS` and has not made it.
+    pub(crate) fn is_inherited(&self) -> bool {
+        self.socket.is_inherited()
+    }
+
+    /// How many connections may wait, after the kernel's cap. `None` for datagram sockets, and where it cannot be
+    /// known (an inherited Unix socket).
+    pub(crate) fn backlog(&self) -> Option<u32> {
+        self.socket.backlog()
+    }
+
+    /// The inode of the socket, as in `socket:[INODE]` of `/proc/PID/fd` and in `/proc/net/tcp`.
+    pub(crate) fn inode(&self) -> u64 {
+        self.socket.inode()
+    }
+
+    /// The path of a Unix socket in the file system.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        self.socket.local().path()
+    }
+
+    /// Whether both are the same socket, whatever their names and options.
+    pub(crate) fn shares_socket(&self, other: &Self) -> bool {
+        Rc::ptr_eq(&self.socket, &other.socket)
+    }
+
+    /// Remembers O_NONBLOCK as the app has set it; to be called when a generation has become ready. From then on
+    /// [`Self::restore_flags`] restores this value.
+    ///
+    /// # Errors
+    /// One line if the kernel does not tell.
+    pub(crate) fn record_flags(&self) -> Result<(), ListenError> {
+        self.socket.record_flags().map_err(|cause| self.alarm(&cause))
+    }
+
+    /// Puts right what an app may have changed for all: the options (after a reload that failed, those of the set
+    /// that stands), O_NONBLOCK, the backlog, and a listener that was shut down. To be called before each spawn,
+    /// after readiness and after every exit; it blocks nowhere.
+    ///
+    /// # Errors
+    /// An alarm in one line: the app shut the listener down (it listens again, if the line does not say otherwise), the
+    /// app removed its path, or the kernel refuses to restore something. All that could be restored is restored.
+    pub(crate) fn restore_flags(&self) -> Result<(), ListenError> {
+        self.socket
+            .restore(&self.options, self.owner)
+            .map_err(|cause| self.alarm(&cause))
+    }
+
+    fn alarm(&self, cause: &str) -> ListenError {
+        ListenError(format!(
+            "listener {} ({}): {cause}",
+            self.name,
+            self.address_text()
+        ))
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+/// Opens the private listener of one generation, named `probe`: a Unix stream socket at `path` with mode 0600.
+///
+/// The directory is expected to be ours alone, so there is no lock file. The path is removed when the listener is
+/// dropped; an app that unlinks it (nginx, puma) does no harm.
+///
+/// # Errors
+/// One line, as for every other Unix path.
+pub(crate) fn probe_listener(path: &Path) -> Result<Rc<Listener>, ListenError> {
+    let socket = bind::probe(path)?;
+    Ok(Rc::new(Listener {
+        name: PROBE_NAME.to_owned(),
+        options: SocketOptions::default(),
+        owner: Owner::default(),
+        socket: Rc::new(socket),
+    }))
+}

@@ -12,6 +12,7 @@ mod peer;
 mod pidfd;
 mod process;
 mod signals;
+pub(crate) mod sock;
 mod terminal;
 mod wait;
 

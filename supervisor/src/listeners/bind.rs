@@ -1,0 +1,252 @@
+//! Making new sockets, from an address that has been looked up to a socket that listens.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrStorage, UnixAddr, bind, socket};
+
+use super::local::Kind;
+use super::resolve::Owner;
+use super::settings::{self, IPV6_ONLY, Originals, REUSE_ADDRESS};
+use super::socket::{self as shared, Birth, Socket, Source, set_nonblocking};
+use super::unix_file::{self, PathLock, SocketFile};
+use super::{ListenError, PROBE_BACKLOG, PROBE_MODE};
+use crate::address::{Address, BindIpv6Only, Host, Key, ListenSpec, SocketOptions, UnixPath};
+use crate::sys::{errno_text, sock};
+
+/// Longest path of a Unix socket in bytes (unix(7)); checked again when a relative path has become absolute.
+const SUN_PATH_MAX: usize = 107;
+
+/// A spec with everything that had to be looked up.
+#[derive(Debug)]
+pub(super) struct Wanted<'a> {
+    pub(super) spec: &'a ListenSpec,
+    /// The addresses behind the host, the preferred one first; none for `*` and for Unix sockets.
+    pub(super) addresses: Vec<SocketAddr>,
+    pub(super) owner: Owner,
+}
+
+/// A new socket and what its caller should hear about it.
+#[derive(Debug)]
+pub(super) struct Bound {
+    pub(super) socket: Socket,
+    pub(super) warnings: Vec<String>,
+}
+
+/// Says who has a port that is busy, if that can be told: `nginx, pid 4711`.
+pub(super) type Holder<'a> = &'a dyn Fn(Kind, SocketAddr) -> Option<String>;
+
+/// The kind of socket that an address asks for.
+pub(super) fn kind_of(address: &Address) -> Kind {
+    match address {
+        Address::Tcp(_) => Kind::Tcp,
+        Address::Udp(_) => Kind::Udp,
+        Address::Unix(_) => Kind::Unix,
+        Address::UnixDatagram(_) => Kind::UnixDatagram,
+        Address::UnixSeqpacket(_) => Kind::UnixSeqpacket,
+    }
+}
+
+/// The path as it is bound: a Unix socket keeps its path as it was given, and the app's working directory is another.
+pub(super) fn absolute(path: &Path) -> Result<PathBuf, String> {
+    let path = std::path::absolute(path).map_err(|error| errno_text(&error))?;
+    let length = path.as_os_str().len();
+    if length > SUN_PATH_MAX {
+        return Err(format!(
+            "path too long ({length} bytes, a unix socket takes {SUN_PATH_MAX})"
+        ));
+    }
+    Ok(path)
+}
+
+/// Makes the socket that was asked for.
+///
+/// # Errors
+/// One line, `listen ADDRESS: CAUSE`. Nothing is left behind: no fd, no path, no lock file.
+pub(super) fn open(wanted: &Wanted<'_>, holder: Holder<'_>) -> Result<Bound, ListenError> {
+    let address = &wanted.spec.address;
+    let made = match (address.host_port(), address.unix_path()) {
+        (Some(place), _) => match place.host {
+            Host::Every => every_address(wanted, place.port, holder),
+            Host::Ip(_) | Host::Zoned(..) | Host::Name(_) => one_address(wanted, holder),
+        },
+        (None, Some(UnixPath::Path(path))) => at_path(wanted, path),
+        (None, Some(UnixPath::Abstract(name))) => at_name(wanted, name),
+        (None, None) => Err("it has no place".to_owned()),
+    };
+    made.map_err(|cause| ListenError::at(address, cause))
+}
+
+/// `*`: one IPv6 socket that takes IPv4 clients, too; on a machine without IPv6, an IPv4 socket.
+fn every_address(wanted: &Wanted<'_>, port: u16, holder: Holder<'_>) -> Result<Bound, String> {
+    let six = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port);
+    let four = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port);
+    let kind = kind_of(&wanted.spec.address);
+    match new_socket(kind, AddressFamily::Inet6) {
+        Ok(fd) => internet(fd, wanted, six, holder),
+        Err(Errno::EAFNOSUPPORT) if wanted.spec.options.bind_ipv6_only() != BindIpv6Only::Ipv6Only => {
+            let fd = new_socket(kind, AddressFamily::Inet).map_err(errno_text)?;
+            let mut bound = internet(fd, wanted, four, holder)?;
+            bound
+                .warnings
+                .push("this machine has no IPv6, so it is IPv4 only".to_owned());
+            Ok(bound)
+        }
+        Err(errno) => Err(errno_text(errno)),
+    }
+}
+
+fn one_address(wanted: &Wanted<'_>, holder: Holder<'_>) -> Result<Bound, String> {
+    let Some(address) = wanted.addresses.first() else {
+        return Err("the host has no address".to_owned());
+    };
+    let family = if address.is_ipv6() {
+        AddressFamily::Inet6
+    } else {
+        AddressFamily::Inet
+    };
+    let fd = new_socket(kind_of(&wanted.spec.address), family).map_err(|errno| match errno {
+        Errno::EAFNOSUPPORT if address.is_ipv6() => "this machine has no IPv6".to_owned(),
+        other => errno_text(other),
+    })?;
+    internet(fd, wanted, *address, holder)
+}
+
+fn new_socket(kind: Kind, family: AddressFamily) -> Result<OwnedFd, Errno> {
+    socket(family, socket_type(kind), SockFlag::SOCK_CLOEXEC, None)
+}
+
+fn socket_type(kind: Kind) -> SockType {
+    match kind {
+        Kind::Tcp | Kind::Unix => SockType::Stream,
+        Kind::Udp | Kind::UnixDatagram => SockType::Datagram,
+        Kind::UnixSeqpacket => SockType::SeqPacket,
+    }
+}
+
+fn internet(
+    fd: OwnedFd,
+    wanted: &Wanted<'_>,
+    address: SocketAddr,
+    holder: Holder<'_>,
+) -> Result<Bound, String> {
+    let options = &wanted.spec.options;
+    let kind = kind_of(&wanted.spec.address);
+    if address.is_ipv6()
+        && let Some(only) = settings::ipv6_only(options)
+    {
+        sock::set_option_int(fd.as_fd(), IPV6_ONLY, only).map_err(errno_text)?;
+    }
+    if kind == Kind::Tcp {
+        // A port with old connections in TIME_WAIT can be bound again at once. Not for UDP: there it would share the port.
+        sock::set_option_int(fd.as_fd(), REUSE_ADDRESS, 1).map_err(errno_text)?;
+    }
+    let originals = put_all(fd.as_fd(), options, address.is_ipv6())?;
+    let explain = |errno| explain_internet(errno, kind, address, holder);
+    bind(fd.as_raw_fd(), &SockaddrStorage::from(address)).map_err(explain)?;
+    if kind.accepts_connections() {
+        sock::listen(fd.as_fd(), shared::backlog(options)).map_err(explain)?;
+    }
+    finish(wanted, None, fd, originals)
+}
+
+fn explain_internet(errno: Errno, kind: Kind, address: SocketAddr, holder: Holder<'_>) -> String {
+    let text = errno_text(errno);
+    match errno {
+        Errno::EACCES => format!("{text} (try a systemd .socket unit)"),
+        Errno::EADDRNOTAVAIL => format!("{} is not an address of this machine", address.ip()),
+        Errno::EADDRINUSE => match holder(kind, address) {
+            Some(holder) => format!("{text} (by {holder})"),
+            None => text,
+        },
+        _ => text,
+    }
+}
+
+fn at_path(wanted: &Wanted<'_>, path: &Path) -> Result<Bound, String> {
+    let options = &wanted.spec.options;
+    let kind = kind_of(&wanted.spec.address);
+    let path = absolute(path)?;
+    if let Some(mode) = options.number(Key::DirectoryMode) {
+        unix_file::make_parents(&path, mode)?;
+    }
+    let lock = PathLock::take(&path)?;
+    unix_file::clear(&path, socket_type(kind))?;
+    let fd = new_socket(kind, AddressFamily::Unix).map_err(errno_text)?;
+    let originals = put_all(fd.as_fd(), options, false)?;
+    let file = SocketFile::bind(fd.as_fd(), &path, Some(lock))?;
+    file.give_access(wanted.owner, shared::mode(options))?;
+    if kind.accepts_connections() {
+        sock::listen(fd.as_fd(), shared::backlog(options)).map_err(errno_text)?;
+    }
+    finish(wanted, Some(file), fd, originals)
+}
+
+fn at_name(wanted: &Wanted<'_>, name: &str) -> Result<Bound, String> {
+    let options = &wanted.spec.options;
+    let kind = kind_of(&wanted.spec.address);
+    let fd = new_socket(kind, AddressFamily::Unix).map_err(errno_text)?;
+    let originals = put_all(fd.as_fd(), options, false)?;
+    let address = UnixAddr::new_abstract(name.as_bytes()).map_err(errno_text)?;
+    bind(fd.as_raw_fd(), &address).map_err(errno_text)?;
+    if kind.accepts_connections() {
+        sock::listen(fd.as_fd(), shared::backlog(options)).map_err(errno_text)?;
+    }
+    finish(wanted, None, fd, originals)
+}
+
+/// Sets every option that was given, before bind(2): some can only be set then, and buffers decide the window that
+/// a connection is offered.
+fn put_all(fd: BorrowedFd<'_>, options: &SocketOptions, is_ipv6: bool) -> Result<Originals, String> {
+    let mut originals = Originals::new();
+    for key in options.given() {
+        settings::put(fd, key, options, is_ipv6, &mut originals)?;
+    }
+    Ok(originals)
+}
+
+fn finish(
+    wanted: &Wanted<'_>,
+    file: Option<SocketFile>,
+    fd: OwnedFd,
+    originals: Originals,
+) -> Result<Bound, String> {
+    let options = &wanted.spec.options;
+    set_nonblocking(fd.as_fd(), options.flag(Key::NonBlocking).unwrap_or(false)).map_err(errno_text)?;
+    let accepts = wanted.spec.address.accepts_connections();
+    let socket = Socket::new(Birth {
+        file,
+        fd,
+        source: Source::Spec(wanted.spec.address.clone()),
+        options: options.clone(),
+        owner: wanted.owner,
+        originals,
+        backlog: accepts.then(|| shared::backlog(options)),
+    })?;
+    let warnings = socket.caps();
+    Ok(Bound { socket, warnings })
+}
+
+/// The private listener of one generation.
+pub(super) fn probe(path: &Path) -> Result<Socket, ListenError> {
+    let make = || -> Result<Socket, String> {
+        let path = absolute(path)?;
+        unix_file::clear(&path, SockType::Stream)?;
+        let fd = new_socket(Kind::Unix, AddressFamily::Unix).map_err(errno_text)?;
+        let file = SocketFile::bind(fd.as_fd(), &path, None)?;
+        file.give_access(Owner::default(), PROBE_MODE)?;
+        sock::listen(fd.as_fd(), PROBE_BACKLOG).map_err(errno_text)?;
+        Socket::new(Birth {
+            file: Some(file),
+            fd,
+            source: Source::Probe,
+            options: SocketOptions::default(),
+            owner: Owner::default(),
+            originals: Originals::new(),
+            backlog: Some(PROBE_BACKLOG),
+        })
+    };
+    make().map_err(|cause| ListenError::at(format_args!("unix:{}", path.display()), cause))
+}

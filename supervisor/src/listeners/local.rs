@@ -1,0 +1,177 @@
+//! What a socket says about itself: its kind and the address that it is really bound to.
+
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::sys::socket::{SockaddrStorage, UnixAddr, getsockname};
+
+use super::settings::{IPV6_ONLY, SOCKET_DOMAIN, SOCKET_TYPE};
+use crate::sys::{errno_text, sock};
+
+/// The kinds of sockets that can be listeners.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// TCP (and what else is a stream over IP, as MPTCP, if it was inherited).
+    Tcp,
+    /// UDP.
+    Udp,
+    /// Unix, stream.
+    Unix,
+    /// Unix, datagram.
+    UnixDatagram,
+    /// Unix, seqpacket.
+    UnixSeqpacket,
+}
+
+impl Kind {
+    /// Whether clients connect to it: the others are bound and have no backlog.
+    pub(crate) fn accepts_connections(self) -> bool {
+        match self {
+            Self::Tcp | Self::Unix | Self::UnixSeqpacket => true,
+            Self::Udp | Self::UnixDatagram => false,
+        }
+    }
+
+    /// What stands before the address in a `--listen`.
+    pub(super) fn prefix(self) -> &'static str {
+        match self {
+            Self::Tcp => "",
+            Self::Udp => "udp:",
+            Self::Unix => "unix:",
+            Self::UnixDatagram => "unix-dgram:",
+            Self::UnixSeqpacket => "unix-seqpacket:",
+        }
+    }
+
+    fn of(domain: i32, socket_type: i32) -> Option<Self> {
+        let internet = domain == libc::AF_INET || domain == libc::AF_INET6;
+        match socket_type {
+            libc::SOCK_STREAM if internet => Some(Self::Tcp),
+            libc::SOCK_DGRAM if internet => Some(Self::Udp),
+            libc::SOCK_STREAM if domain == libc::AF_UNIX => Some(Self::Unix),
+            libc::SOCK_DGRAM if domain == libc::AF_UNIX => Some(Self::UnixDatagram),
+            libc::SOCK_SEQPACKET if domain == libc::AF_UNIX => Some(Self::UnixSeqpacket),
+            _ => None,
+        }
+    }
+}
+
+/// Where a socket is bound.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Place {
+    /// An Internet address; `both` if an IPv6 socket takes IPv4 clients, too.
+    Internet { address: SocketAddr, both: bool },
+    /// A path, absolute for all sockets that were made here.
+    Path(PathBuf),
+    /// An abstract name, without the leading NUL.
+    Abstract(Vec<u8>),
+    /// A Unix socket without a name, which can only have been inherited.
+    Unnamed,
+}
+
+/// The kind of a socket and where it is bound.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Local {
+    pub(super) kind: Kind,
+    pub(super) place: Place,
+}
+
+impl Local {
+    /// Asks the socket.
+    ///
+    /// # Errors
+    /// One clause, fit to stand after `it`: it is no socket, or one that cannot be a listener.
+    pub(super) fn of(fd: BorrowedFd<'_>) -> Result<Self, String> {
+        let ask = |option| {
+            sock::option_int(fd, option).map_err(|errno| match errno {
+                Errno::ENOTSOCK => "it is no socket".to_owned(),
+                other => format!("it does not answer: {}", errno_text(other)),
+            })
+        };
+        let socket_type = ask(SOCKET_TYPE)?;
+        let domain = ask(SOCKET_DOMAIN)?;
+        let Some(kind) = Kind::of(domain, socket_type) else {
+            return Err(
+                "it is neither tcp, udp nor a unix socket, and segue hands on nothing else".to_owned(),
+            );
+        };
+        let place = place_of(fd).map_err(|errno| format!("it has no address: {}", errno_text(errno)))?;
+        Ok(Self { kind, place })
+    }
+
+    /// In the words of `--listen`, without control characters, whatever an inherited socket is called.
+    pub(super) fn text(&self) -> String {
+        let prefix = self.kind.prefix();
+        match &self.place {
+            Place::Internet { address, both: true } if address.ip().is_unspecified() => {
+                format!("{prefix}*:{}", address.port())
+            }
+            Place::Internet { address, .. } => format!("{prefix}{address}"),
+            Place::Path(path) => format!("{prefix}{}", path.to_string_lossy().escape_debug()),
+            Place::Abstract(name) => format!("{prefix}@{}", String::from_utf8_lossy(name).escape_debug()),
+            Place::Unnamed => format!("{prefix}(no name)"),
+        }
+    }
+
+    pub(super) fn scope_note(&self) -> Option<&'static str> {
+        let Place::Internet { address, both } = &self.place else {
+            return None;
+        };
+        match address.ip() {
+            ip if ip.to_canonical().is_loopback() => Some("this machine only"),
+            IpAddr::V4(ip) if ip.is_unspecified() => Some("every address, IPv4 only"),
+            IpAddr::V6(ip) if ip.is_unspecified() && *both => Some("every address, IPv4 and IPv6"),
+            IpAddr::V6(ip) if ip.is_unspecified() => Some("every address, IPv6 only"),
+            IpAddr::V4(_) | IpAddr::V6(_) => None,
+        }
+    }
+
+    pub(super) fn is_loopback(&self) -> bool {
+        match &self.place {
+            Place::Internet { address, .. } => address.ip().to_canonical().is_loopback(),
+            Place::Path(_) | Place::Abstract(_) | Place::Unnamed => false,
+        }
+    }
+
+    pub(super) fn path(&self) -> Option<&Path> {
+        match &self.place {
+            Place::Path(path) => Some(path),
+            Place::Internet { .. } | Place::Abstract(_) | Place::Unnamed => None,
+        }
+    }
+
+    pub(super) fn is_ipv6(&self) -> bool {
+        match &self.place {
+            Place::Internet { address, .. } => address.is_ipv6(),
+            Place::Path(_) | Place::Abstract(_) | Place::Unnamed => false,
+        }
+    }
+}
+
+fn place_of(fd: BorrowedFd<'_>) -> Result<Place, Errno> {
+    let name: SockaddrStorage = getsockname(fd.as_raw_fd())?;
+    if let Some(ip) = name.as_sockaddr_in() {
+        return Ok(Place::Internet {
+            address: SocketAddr::V4((*ip).into()),
+            both: false,
+        });
+    }
+    if let Some(ip) = name.as_sockaddr_in6() {
+        let both = sock::option_int(fd, IPV6_ONLY)? == 0;
+        return Ok(Place::Internet {
+            address: SocketAddr::V6((*ip).into()),
+            both,
+        });
+    }
+    // The storage type does not tell the length of a Unix address, its own type does.
+    let name: UnixAddr = getsockname(fd.as_raw_fd())?;
+    if let Some(path) = name.path() {
+        return Ok(Place::Path(path.to_owned()));
+    }
+    match name.as_abstract() {
+        Some(name) => Ok(Place::Abstract(name.to_vec())),
+        None => Ok(Place::Unnamed),
+    }
+}

@@ -1,0 +1,377 @@
+//! From what is asked for and what is there to the set of listeners: which sockets stand in, which stay, which are made.
+//!
+//! All or nothing: what is new is bound first, then options of kept sockets change, and each step takes back the ones
+//! before it when it fails. Nothing of `current` is closed here; a removed listener goes when its last generation goes.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use super::bind::{self, Wanted, absolute, kind_of};
+use super::local::{Kind, Local, Place};
+use super::resolve::{self, Lookup, Owner};
+use super::socket::Source;
+use super::{Inherited, ListenError, Listener, holder};
+use crate::address::{Host, Key, ListenSpec, SocketOptions, UnixPath};
+
+/// The listeners of one configuration, in the order in which an app gets them from fd 3 on, and what to tell about them.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    /// Inherited sockets that no spec asked for come first, in the order in which they were given; then one entry for
+    /// each spec, in its order, be it a socket of ours or the inherited ones that stand in for it.
+    pub(crate) listeners: Vec<Rc<Listener>>,
+    /// One line each: a capped backlog, a host with several addresses, options that were not applied.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// Where the socket of a spec comes from.
+enum Origin<'a> {
+    /// Inherited sockets stand in; the spec's options are not applied to them.
+    StandsAside(Vec<Rc<Listener>>),
+    /// A socket of ours is there already.
+    Kept(Rc<Listener>, Owner),
+    /// It has to be made.
+    New(Wanted<'a>),
+}
+
+/// Opens what the specs ask for.
+///
+/// * A socket in `current` with the same address is kept, under a new name and with other options if these changed.
+/// * A spec stands aside if an inherited socket has its explicit name or its address; at a reload these are the
+///   inherited ones in `current`, which are always kept.
+/// * Everything else is bound. Port 0 asks for a new port only if `current` has no socket for that spec.
+///
+/// After a reload that failed the options of kept sockets are those of the failed set until
+/// [`Listener::restore_flags`] of the old set is called.
+///
+/// # Errors
+/// One line. Then nothing has changed: no socket more, no option changed, and `inherited` still has its sockets.
+pub(crate) fn open(
+    specs: &[ListenSpec],
+    current: &[Rc<Listener>],
+    inherited: &mut Inherited,
+    lookup: Lookup,
+) -> Result<Opened, ListenError> {
+    check_unique(specs)?;
+    let held: Vec<Rc<Listener>> = current
+        .iter()
+        .filter(|old| old.is_inherited())
+        .chain(&inherited.listeners)
+        .cloned()
+        .collect();
+    let mut ours: Vec<Rc<Listener>> = current.iter().filter(|old| is_ours(old)).cloned().collect();
+    let mut warnings = Vec::new();
+    let mut origins = Vec::new();
+    for spec in specs {
+        origins.push(origin(spec, &held, &mut ours, lookup, &mut warnings)?);
+    }
+    let names = names(specs, &held);
+    let known: Vec<Rc<Listener>> = held.iter().chain(current).cloned().collect();
+    let mut sets = Vec::new();
+    for ((spec, origin), name) in specs.iter().zip(origins).zip(names) {
+        sets.push(realize(spec, origin, name, &known, lookup, &mut warnings)?);
+    }
+    change_options(&sets, &mut warnings)?;
+    inherited.listeners.clear();
+    Ok(Opened {
+        listeners: in_order(&held, sets),
+        warnings,
+    })
+}
+
+fn is_ours(listener: &Listener) -> bool {
+    match listener.socket.source() {
+        Source::Spec(_) => true,
+        Source::Inherited { .. } | Source::Probe => false,
+    }
+}
+
+/// The same name or the same address twice is a mistake that only one of two would survive. Port 0 may be asked for
+/// often, and with `reuse-port` an address may be, too.
+fn check_unique(specs: &[ListenSpec]) -> Result<(), ListenError> {
+    for (index, spec) in specs.iter().enumerate() {
+        for earlier in &specs[..index] {
+            if spec.name.is_some() && spec.name == earlier.name {
+                let name = spec.name.as_deref().unwrap_or_default();
+                return Err(ListenError::at(
+                    &spec.address,
+                    format_args!("the name {name} is given twice"),
+                ));
+            }
+            let shareable = spec.options.flag(Key::ReusePort) == Some(true)
+                || spec.address.host_port().is_some_and(|place| place.port == 0);
+            if spec.address == earlier.address && !shareable {
+                return Err(ListenError::at(&spec.address, "the address is given twice"));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn origin<'a>(
+    spec: &'a ListenSpec,
+    held: &[Rc<Listener>],
+    ours: &mut Vec<Rc<Listener>>,
+    lookup: Lookup,
+    warnings: &mut Vec<String>,
+) -> Result<Origin<'a>, ListenError> {
+    let by_name: Vec<_> = held
+        .iter()
+        .filter(|one| spec.name.as_deref() == Some(one.name()))
+        .cloned()
+        .collect();
+    if !by_name.is_empty() {
+        return Ok(Origin::StandsAside(by_name));
+    }
+    let owner_of = |known| owner(spec, known, lookup);
+    if let Some(place) = same_spec(spec, ours) {
+        let kept = ours.remove(place);
+        let owner = owner_of(Some(&kept))?;
+        return Ok(Origin::Kept(kept, owner));
+    }
+    let addresses = match spec.address.host_port() {
+        Some(place) => {
+            resolve::addresses(place, lookup).map_err(|cause| ListenError::at(&spec.address, cause))?
+        }
+        None => Vec::new(),
+    };
+    let wanted = Wanted {
+        spec,
+        addresses,
+        owner: Owner::default(),
+    };
+    let by_address: Vec<_> = held
+        .iter()
+        .filter(|one| covers(one.socket.local(), &wanted))
+        .cloned()
+        .collect();
+    if !by_address.is_empty() {
+        return Ok(Origin::StandsAside(by_address));
+    }
+    if let Some(several) = resolve::several(&wanted.addresses) {
+        warnings.push(ListenError::at(&spec.address, several).to_string());
+    }
+    if let Some(place) = ours.iter().position(|one| is_at(one.socket.local(), &wanted)) {
+        let kept = ours.remove(place);
+        let owner = owner_of(Some(&kept))?;
+        return Ok(Origin::Kept(kept, owner));
+    }
+    Ok(Origin::New(Wanted {
+        owner: owner_of(None)?,
+        ..wanted
+    }))
+}
+
+/// The owner that a spec asks for. A socket that is kept with the same words keeps what they meant.
+fn owner(spec: &ListenSpec, known: Option<&Rc<Listener>>, lookup: Lookup) -> Result<Owner, ListenError> {
+    let options = &spec.options;
+    match known {
+        Some(known)
+            if options.agree(&known.options, Key::User) && options.agree(&known.options, Key::Group) =>
+        {
+            Ok(known.owner)
+        }
+        Some(_) | None => {
+            resolve::owner(options, lookup).map_err(|cause| ListenError::at(&spec.address, cause))
+        }
+    }
+}
+
+/// The socket that was made for the same words, by preference the one with the same name: there may be several for port 0.
+fn same_spec(spec: &ListenSpec, ours: &[Rc<Listener>]) -> Option<usize> {
+    let same = |one: &Rc<Listener>| match one.socket.source() {
+        Source::Spec(address) => *address == spec.address,
+        Source::Inherited { .. } | Source::Probe => false,
+    };
+    let same_name = |one: &Rc<Listener>| same(one) && spec.name.as_deref() == Some(one.name());
+    ours.iter()
+        .position(same_name)
+        .or_else(|| ours.iter().position(same))
+}
+
+/// Whether a socket of ours is bound exactly there: a new spelling of an old address.
+fn is_at(local: &Local, wanted: &Wanted<'_>) -> bool {
+    if local.kind != kind_of(&wanted.spec.address) {
+        return false;
+    }
+    match (&local.place, wanted.spec.address.unix_path()) {
+        (Place::Internet { address, .. }, None) => {
+            address.port() != 0 && wanted.addresses.first() == Some(address)
+        }
+        (Place::Path(bound), Some(UnixPath::Path(path))) => absolute(path).as_ref() == Ok(bound),
+        (Place::Abstract(bound), Some(UnixPath::Abstract(name))) => bound == name.as_bytes(),
+        (Place::Internet { .. } | Place::Path(_) | Place::Abstract(_) | Place::Unnamed, Some(_) | None) => {
+            false
+        }
+    }
+}
+
+/// Whether an inherited socket has the address of a spec. `*` is covered by a socket on every address of either family,
+/// for the port could not be bound beside it; a host is covered by any of its addresses.
+fn covers(local: &Local, wanted: &Wanted<'_>) -> bool {
+    if is_at(local, wanted) {
+        return true;
+    }
+    let Place::Internet { address: bound, .. } = &local.place else {
+        return false;
+    };
+    let Some(place) = wanted.spec.address.host_port() else {
+        return false;
+    };
+    if local.kind != kind_of(&wanted.spec.address) || bound.port() != place.port {
+        return false;
+    }
+    match place.host {
+        Host::Every => bound.ip().is_unspecified(),
+        Host::Ip(_) | Host::Zoned(..) | Host::Name(_) => wanted.addresses.contains(bound),
+    }
+}
+
+/// A name for each spec: its own, or `listen` and its number among the unnamed ones, the next free number if an inherited
+/// socket or another spec has that name.
+fn names(specs: &[ListenSpec], held: &[Rc<Listener>]) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    let mut number = 0;
+    for spec in specs {
+        if let Some(name) = &spec.name {
+            names.push(name.clone());
+            continue;
+        }
+        loop {
+            number += 1;
+            let name = format!("listen{number}");
+            let taken = held.iter().any(|one| one.name() == name)
+                || specs.iter().any(|other| other.name.as_ref() == Some(&name));
+            if !taken {
+                names.push(name);
+                break;
+            }
+        }
+    }
+    names
+}
+
+fn realize(
+    spec: &ListenSpec,
+    origin: Origin<'_>,
+    name: String,
+    known: &[Rc<Listener>],
+    lookup: Lookup,
+    warnings: &mut Vec<String>,
+) -> Result<Vec<Rc<Listener>>, ListenError> {
+    match origin {
+        Origin::StandsAside(held) => {
+            warnings.extend(ignored_options(spec, &held));
+            Ok(held.into_iter().map(|one| under_name_of(spec, one)).collect())
+        }
+        Origin::Kept(old, owner) => Ok(vec![under(old, name, spec, owner)]),
+        Origin::New(wanted) => {
+            let bound = bind::open(&wanted, &|kind, address| holder_of(known, lookup, kind, address))?;
+            let tell = |warning: String| ListenError::at(&spec.address, warning).to_string();
+            warnings.extend(bound.warnings.into_iter().map(tell));
+            let options = spec.options.clone();
+            let (owner, socket) = (wanted.owner, Rc::new(bound.socket));
+            Ok(vec![Rc::new(Listener {
+                name,
+                options,
+                owner,
+                socket,
+            })])
+        }
+    }
+}
+
+/// The same listener if nothing changed, so that a generation can be compared with the next.
+fn under(old: Rc<Listener>, name: String, spec: &ListenSpec, owner: Owner) -> Rc<Listener> {
+    if old.name == name && old.options == spec.options && old.owner == owner {
+        return old;
+    }
+    Rc::new(Listener {
+        name,
+        options: spec.options.clone(),
+        owner,
+        socket: Rc::clone(&old.socket),
+    })
+}
+
+/// A socket that came without a name gets the one that the spec gives to its address; one that has a name keeps it.
+fn under_name_of(spec: &ListenSpec, held: Rc<Listener>) -> Rc<Listener> {
+    let nameless = *held.socket.source() == Source::Inherited { named: false };
+    match &spec.name {
+        Some(name) if nameless && *name != held.name => Rc::new(Listener {
+            name: name.clone(),
+            options: held.options.clone(),
+            owner: held.owner,
+            socket: Rc::clone(&held.socket),
+        }),
+        Some(_) | None => held,
+    }
+}
+
+fn ignored_options(spec: &ListenSpec, held: &[Rc<Listener>]) -> Option<String> {
+    let words: Vec<&str> = spec.options.given().map(Key::name).collect();
+    let first = held.first()?;
+    if words.is_empty() {
+        return None;
+    }
+    let cause = format!(
+        "the inherited socket {} stands in, without {}",
+        first.name(),
+        words.join(", ")
+    );
+    Some(ListenError::at(&spec.address, cause).to_string())
+}
+
+/// Who has a busy port. It may be a listener that this very reload removes, which is closed only when the new generation
+/// has proved itself. /proc is read at the start alone, for that takes its time.
+fn holder_of(current: &[Rc<Listener>], lookup: Lookup, kind: Kind, wanted: SocketAddr) -> Option<String> {
+    let ours = current.iter().find(|one| match &one.socket.local().place {
+        Place::Internet { address, .. } => one.kind() == kind && address.port() == wanted.port(),
+        Place::Path(_) | Place::Abstract(_) | Place::Unnamed => false,
+    });
+    match (ours, lookup) {
+        (Some(ours), _) => Some(format!(
+            "segue's own listener {}, {}",
+            ours.name(),
+            ours.address_text()
+        )),
+        (None, Lookup::AtStart) => holder::of_port(kind, wanted),
+        (None, Lookup::Refused) => None,
+    }
+}
+
+/// Changes the options of the sockets that stay; if one cannot change, those before it are changed back.
+fn change_options(sets: &[Vec<Rc<Listener>>], warnings: &mut Vec<String>) -> Result<(), ListenError> {
+    let mut done: Vec<(&Listener, (SocketOptions, Owner))> = Vec::new();
+    for listener in sets.iter().flatten().filter(|listener| is_ours(listener)) {
+        let before = listener.socket.applied();
+        if before == (listener.options.clone(), listener.owner) {
+            continue;
+        }
+        if let Err(cause) = listener.socket.change(&listener.options, listener.owner) {
+            for (earlier, (options, owner)) in done {
+                // What was in force a moment ago can be so again; if not, restore_flags will say it.
+                let _ = earlier.socket.change(&options, owner);
+            }
+            return Err(ListenError::at(listener.address_text(), cause));
+        }
+        let tell = |cap: String| ListenError::at(listener.address_text(), cap).to_string();
+        warnings.extend(listener.socket.caps().into_iter().map(tell));
+        done.push((listener, before));
+    }
+    Ok(())
+}
+
+fn in_order(held: &[Rc<Listener>], sets: Vec<Vec<Rc<Listener>>>) -> Vec<Rc<Listener>> {
+    let mut chosen: Vec<Rc<Listener>> = Vec::new();
+    for listener in sets.into_iter().flatten() {
+        // One inherited socket may stand in for two specs, by name and by address; the app gets it once.
+        if !chosen.iter().any(|earlier| earlier.shares_socket(&listener)) {
+            chosen.push(listener);
+        }
+    }
+    let unasked = held
+        .iter()
+        .filter(|one| !chosen.iter().any(|other| other.shares_socket(one)))
+        .cloned();
+    unasked.chain(chosen.iter().cloned()).collect()
+}

@@ -1,0 +1,330 @@
+//! One socket and what must stay true of it, whatever the generations that share it do to it.
+
+use std::cell::{Cell, RefCell};
+use std::fs;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::local::Local;
+use super::resolve::Owner;
+use super::settings::{self, ACCEPTS_CONNECTIONS, Originals, What};
+use super::unix_file::SocketFile;
+use super::{DEFAULT_BACKLOG, DEFAULT_MODE};
+use crate::address::{Address, Key, SocketOptions};
+use crate::sys::{errno_text, sock};
+
+/// The cap on every backlog (listen(2)); hidden where /proc/sys is.
+const SOMAXCONN: &str = "/proc/sys/net/core/somaxconn";
+
+/// Where a socket comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Source {
+    /// Made here, as this address asked.
+    Spec(Address),
+    /// Given by `LISTEN_FDS`; `named` if `LISTEN_FDNAMES` gave it a name.
+    Inherited { named: bool },
+    /// The private listener of one generation.
+    Probe,
+}
+
+/// Which lasting damage has been told already: it cannot be mended, so once is enough.
+#[derive(Debug, Clone, Copy, Default)]
+struct Told {
+    path_gone: bool,
+    shut_down: bool,
+}
+
+/// The socket itself. Closed when dropped, its own path removed.
+#[derive(Debug)]
+pub(super) struct Socket {
+    // Fields are dropped in this order: the path goes before the socket, so that no client finds a dead one.
+    file: Option<SocketFile>,
+    fd: OwnedFd,
+    local: Local,
+    inode: u64,
+    source: Source,
+    /// The backlog in force; `None` where there is none or nobody can tell.
+    backlog: Cell<Option<u32>>,
+    /// O_NONBLOCK as it shall be.
+    nonblocking: Cell<bool>,
+    applied: RefCell<(SocketOptions, Owner)>,
+    originals: RefCell<Originals>,
+    told: Cell<Told>,
+}
+
+/// What is known of a socket when it has been made or taken over.
+pub(super) struct Birth {
+    pub(super) file: Option<SocketFile>,
+    pub(super) fd: OwnedFd,
+    pub(super) source: Source,
+    pub(super) options: SocketOptions,
+    pub(super) owner: Owner,
+    pub(super) originals: Originals,
+    /// What listen(2) was called with; `None` for datagrams and for inherited sockets.
+    pub(super) backlog: Option<u32>,
+}
+
+impl Socket {
+    /// Takes over a socket that is bound and, if it accepts connections, listens.
+    ///
+    /// # Errors
+    /// One clause: it is no socket that can be a listener.
+    pub(super) fn new(birth: Birth) -> Result<Self, String> {
+        let fd = birth.fd.as_fd();
+        let local = Local::of(fd)?;
+        let inode = nix::sys::stat::fstat(fd).map_err(errno_text)?.st_ino;
+        let nonblocking = is_nonblocking(fd).map_err(errno_text)?;
+        let backlog = effective_backlog(fd, birth.backlog);
+        Ok(Self {
+            file: birth.file,
+            local,
+            inode,
+            source: birth.source,
+            backlog: Cell::new(backlog),
+            nonblocking: Cell::new(nonblocking),
+            applied: RefCell::new((birth.options, birth.owner)),
+            originals: RefCell::new(birth.originals),
+            told: Cell::default(),
+            fd: birth.fd,
+        })
+    }
+
+    pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    pub(super) fn local(&self) -> &Local {
+        &self.local
+    }
+
+    pub(super) fn inode(&self) -> u64 {
+        self.inode
+    }
+
+    pub(super) fn source(&self) -> &Source {
+        &self.source
+    }
+
+    pub(super) fn backlog(&self) -> Option<u32> {
+        self.backlog.get()
+    }
+
+    pub(super) fn is_inherited(&self) -> bool {
+        match self.source {
+            Source::Inherited { .. } => true,
+            Source::Spec(_) | Source::Probe => false,
+        }
+    }
+
+    /// The options in force, and the owner that they mean.
+    pub(super) fn applied(&self) -> (SocketOptions, Owner) {
+        self.applied.borrow().clone()
+    }
+
+    pub(super) fn record_flags(&self) -> Result<(), String> {
+        self.nonblocking
+            .set(is_nonblocking(self.as_fd()).map_err(errno_text)?);
+        Ok(())
+    }
+
+    /// See [`super::Listener::restore_flags`].
+    pub(super) fn restore(&self, options: &SocketOptions, owner: Owner) -> Result<(), String> {
+        let mut alarms = Vec::new();
+        if let Err(cause) = self.change(options, owner) {
+            alarms.push(cause);
+        }
+        if let Err(errno) = set_nonblocking(self.as_fd(), self.nonblocking.get()) {
+            alarms.push(format!("cannot restore O_NONBLOCK: {}", errno_text(errno)));
+        }
+        alarms.extend(self.restore_listening());
+        alarms.extend(self.check_path());
+        if alarms.is_empty() {
+            Ok(())
+        } else {
+            Err(alarms.join("; "))
+        }
+    }
+
+    /// Calls listen(2) again, which restores the backlog and mends a TCP listener that was shut down.
+    fn restore_listening(&self) -> Option<String> {
+        if !self.local.kind.accepts_connections() {
+            return None;
+        }
+        let listened = sock::option_int(self.as_fd(), ACCEPTS_CONNECTIONS) != Ok(0);
+        // Where the backlog is not known (an inherited Unix socket) it is left alone, unless nothing is left to lose.
+        let backlog = match (self.backlog.get(), listened) {
+            (Some(backlog), _) => Some(backlog),
+            (None, false) => Some(DEFAULT_BACKLOG),
+            (None, true) => None,
+        };
+        let again = backlog.map_or(Ok(()), |backlog| sock::listen(self.as_fd(), backlog));
+        match (listened, again) {
+            (_, Err(errno)) => Some(format!("it does not listen any more: {}", errno_text(errno))),
+            (false, Ok(())) => Some("an app shut it down; it listens again".to_owned()),
+            (true, Ok(())) => self.check_shutdown(),
+        }
+    }
+
+    /// A Unix listener that was shut down still says that it listens, but refuses every client for good; it is seen as a
+    /// hang-up. Once is enough: nothing can mend it.
+    fn check_shutdown(&self) -> Option<String> {
+        let told = self.told.get();
+        if told.shut_down || !is_hung_up(self.as_fd()) {
+            return None;
+        }
+        self.told.set(Told {
+            shut_down: true,
+            ..told
+        });
+        Some("an app shut it down; clients are refused until segue is started again".to_owned())
+    }
+
+    /// A probe listener is private to one generation, and some apps unlink what they serve (nginx, puma): no alarm.
+    fn check_path(&self) -> Option<String> {
+        let told = self.told.get();
+        let gone = self.source != Source::Probe && self.file.as_ref().is_some_and(|file| !file.is_in_place());
+        if !gone || told.path_gone {
+            return None;
+        }
+        self.told.set(Told {
+            path_gone: true,
+            ..told
+        });
+        Some("an app removed its path; no client finds it until segue is started again".to_owned())
+    }
+
+    /// Makes the socket what `options` say: all of it, or nothing.
+    ///
+    /// # Errors
+    /// One clause that begins with the option that cannot change.
+    pub(super) fn change(&self, options: &SocketOptions, owner: Owner) -> Result<(), String> {
+        let before = self.applied.borrow().clone();
+        if before == (options.clone(), owner) || self.is_inherited() {
+            return Ok(());
+        }
+        if let Some(fixed) = changed(&before.0, options).find(|key| settings::what(*key) == What::Birth) {
+            return Err(format!("{} cannot change while the socket is open", fixed.name()));
+        }
+        if let Err(cause) = self.put(&before.0, options, owner) {
+            // What failed is the new part; the old part was in force a moment ago and can be so again.
+            let _ = self.put(options, &before.0, before.1);
+            return Err(cause);
+        }
+        self.applied.replace((options.clone(), owner));
+        Ok(())
+    }
+
+    fn put(&self, from: &SocketOptions, to: &SocketOptions, owner: Owner) -> Result<(), String> {
+        let mut originals = self.originals.borrow_mut();
+        let mut access = false;
+        for key in changed(from, to) {
+            match settings::what(key) {
+                What::Backlog => self.put_backlog(to)?,
+                What::Flag => self.put_nonblocking(to)?,
+                What::Access => access = true,
+                What::Directory => {}
+                What::Birth | What::Option => {
+                    settings::put(self.as_fd(), key, to, self.local.is_ipv6(), &mut originals)?;
+                }
+            }
+        }
+        match &self.file {
+            // Only if asked for: an administrator may have changed the mode meanwhile.
+            Some(file) if access => file.give_access(owner, mode(to)),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    fn put_backlog(&self, options: &SocketOptions) -> Result<(), String> {
+        let wanted = backlog(options);
+        sock::listen(self.as_fd(), wanted).map_err(|errno| format!("backlog: {}", errno_text(errno)))?;
+        self.backlog.set(effective_backlog(self.as_fd(), Some(wanted)));
+        Ok(())
+    }
+
+    fn put_nonblocking(&self, options: &SocketOptions) -> Result<(), String> {
+        let wanted = options.flag(Key::NonBlocking).unwrap_or(false);
+        set_nonblocking(self.as_fd(), wanted)
+            .map_err(|errno| format!("non-blocking: {}", errno_text(errno)))?;
+        self.nonblocking.set(wanted);
+        Ok(())
+    }
+
+    /// One line for each thing that the kernel made smaller than asked for.
+    pub(super) fn caps(&self) -> Vec<String> {
+        let options = &self.applied.borrow().0;
+        let mut caps = settings::capped_buffers(self.as_fd(), options);
+        if let Some(got) = self.backlog.get()
+            && !self.is_inherited()
+            && got < backlog(options)
+        {
+            caps.push(format!(
+                "backlog {} capped to {got} by net.core.somaxconn",
+                backlog(options)
+            ));
+        }
+        caps
+    }
+}
+
+/// The options about which two sets differ.
+fn changed<'a>(one: &'a SocketOptions, other: &'a SocketOptions) -> impl Iterator<Item = Key> + 'a {
+    let only_other = other
+        .given()
+        .filter(|key| !one.given().any(|known| known == *key));
+    one.given()
+        .chain(only_other)
+        .filter(|key| !one.agree(other, *key))
+}
+
+/// The backlog to ask for.
+pub(super) fn backlog(options: &SocketOptions) -> u32 {
+    options.number(Key::Backlog).unwrap_or(DEFAULT_BACKLOG)
+}
+
+/// The access mode of a path.
+pub(super) fn mode(options: &SocketOptions) -> u32 {
+    options.number(Key::Mode).unwrap_or(DEFAULT_MODE)
+}
+
+/// What the kernel made of a backlog: a TCP socket tells, for others the cap is known.
+fn effective_backlog(fd: BorrowedFd<'_>, asked: Option<u32>) -> Option<u32> {
+    sock::tcp_backlog(fd).or_else(|| asked.map(|asked| asked.min(cap().unwrap_or(asked))))
+}
+
+fn cap() -> Option<u32> {
+    fs::read_to_string(Path::new(SOMAXCONN)).ok()?.trim().parse().ok()
+}
+
+fn is_nonblocking(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
+    let flags = OFlag::from_bits_retain(fcntl(fd, FcntlArg::F_GETFL)?);
+    Ok(flags.contains(OFlag::O_NONBLOCK))
+}
+
+/// Sets O_NONBLOCK for everybody who shares the socket; touches nothing if it is right already.
+pub(super) fn set_nonblocking(fd: BorrowedFd<'_>, on: bool) -> Result<(), Errno> {
+    let before = OFlag::from_bits_retain(fcntl(fd, FcntlArg::F_GETFL)?);
+    let mut after = before;
+    after.set(OFlag::O_NONBLOCK, on);
+    if after != before {
+        fcntl(fd, FcntlArg::F_SETFL(after))?;
+    }
+    Ok(())
+}
+
+fn is_hung_up(fd: BorrowedFd<'_>) -> bool {
+    let hang_up = PollFlags::from_bits_retain(libc::POLLRDHUP);
+    let mut asked = [PollFd::new(fd, hang_up)];
+    let answered = poll(&mut asked, PollTimeout::ZERO);
+    let events = asked[0].revents().unwrap_or(PollFlags::empty());
+    answered.is_ok_and(|count| count > 0) && events.contains(hang_up)
+}
+
+/// Whether somebody is at the other end: such a socket is a conversation, not a listener.
+pub(super) fn is_connected(fd: BorrowedFd<'_>) -> bool {
+    nix::sys::socket::getpeername::<nix::sys::socket::SockaddrStorage>(fd.as_raw_fd()).is_ok()
+}

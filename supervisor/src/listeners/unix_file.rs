@@ -1,0 +1,308 @@
+//! The path of a Unix socket: only the supervisor makes it, and only the supervisor removes it.
+//!
+//! The socket is bound at the path itself (a name given later would break getsockname(2) and those who compare it),
+//! under a lock file beside it. What is there already is removed only if it is a socket that refuses connections. The new
+//! path is born with mode 0000 and gets its owner and then its mode before anybody can connect.
+
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, Flock, FlockArg};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, bind, connect, socket};
+use nix::sys::stat::{Mode, fchmod};
+use nix::unistd::{Pid, fchownat, getegid, geteuid, getpid};
+
+use super::resolve::Owner;
+use crate::sys::errno_text;
+
+/// What is put behind a path to name its lock file.
+const LOCK_SUFFIX: &str = ".lock";
+/// Mode of a lock file: it holds nothing but a pid, and nobody else needs it.
+const LOCK_MODE: u32 = 0o600;
+/// How often a lock file may vanish between being opened and being locked before we give up: each time another
+/// supervisor has just ended, so even the second time is rare.
+const LOCK_TRIES: u32 = 16;
+
+/// A locked file beside a path. Unlocked and removed when dropped.
+#[derive(Debug)]
+pub(super) struct PathLock {
+    path: PathBuf,
+    /// Holds the lock; closing it releases it.
+    file: Flock<File>,
+    maker: Pid,
+}
+
+impl PathLock {
+    /// Takes the lock of the socket at `path`.
+    ///
+    /// # Errors
+    /// One clause: another supervisor has it (which one), or the file cannot be made.
+    pub(super) fn take(path: &Path) -> Result<Self, String> {
+        let mut name = path.as_os_str().to_owned();
+        name.push(LOCK_SUFFIX);
+        let lock = PathBuf::from(name);
+        for _ in 0..LOCK_TRIES {
+            let file = open_lock(&lock).map_err(|error| lock_failure(&lock, &error))?;
+            let mut file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+                Ok(file) => file,
+                Err((file, Errno::EAGAIN)) => return Err(taken(&lock, file)),
+                Err((_, errno)) => return Err(format!("lock {}: {}", lock.display(), errno_text(errno))),
+            };
+            // Its last holder may have removed the file after we opened it: then the lock locks nothing.
+            if is_still_there(&lock, &file) {
+                write_pid(&mut file);
+                return Ok(Self {
+                    path: lock,
+                    file,
+                    maker: getpid(),
+                });
+            }
+        }
+        Err(format!("lock {}: it is removed again and again", lock.display()))
+    }
+}
+
+impl Drop for PathLock {
+    fn drop(&mut self) {
+        if self.maker == getpid() && is_still_there(&self.path, &self.file) {
+            // Removed while it is still locked: whoever opens it now sees that it is gone and makes another.
+            // A failure leaves an unlocked file behind, which does no harm.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn open_lock(lock: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(LOCK_MODE)
+        // A symbolic link or a fifo that somebody put there must neither lead elsewhere nor block.
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC)
+        .open(lock)
+}
+
+fn lock_failure(lock: &Path, error: &io::Error) -> String {
+    if error.kind() == io::ErrorKind::NotFound {
+        let directory = lock.parent().unwrap_or(Path::new("/"));
+        return format!(
+            "directory {} does not exist (directory-mode=0755 makes it)",
+            directory.display()
+        );
+    }
+    format!("{} (lock file {})", errno_text(error), lock.display())
+}
+
+fn taken(lock: &Path, mut file: File) -> String {
+    let mut text = String::new();
+    // Only a few bytes are wanted, whatever the file holds.
+    let read = Read::by_ref(&mut file).take(32).read_to_string(&mut text);
+    match (read, text.trim().parse::<i32>()) {
+        (Ok(_), Ok(pid)) if pid == getpid().as_raw() => {
+            "an earlier generation still has it; reload again when that one is gone".to_owned()
+        }
+        (Ok(_), Ok(pid)) => {
+            format!(
+                "another supervisor has it (pid {pid} holds the lock {})",
+                lock.display()
+            )
+        }
+        (Ok(_) | Err(_), Ok(_) | Err(_)) => format!("another supervisor has it (lock {})", lock.display()),
+    }
+}
+
+fn is_still_there(lock: &Path, file: &File) -> bool {
+    match (fs::symlink_metadata(lock), file.metadata()) {
+        (Ok(named), Ok(open)) => same_file(&named, &open),
+        (Ok(_) | Err(_), Ok(_) | Err(_)) => false,
+    }
+}
+
+fn same_file(one: &Metadata, other: &Metadata) -> bool {
+    one.dev() == other.dev() && one.ino() == other.ino()
+}
+
+/// The pid is for the message of the next one alone, so a failure to write it is none. Nothing is written into a file
+/// that has another name or another owner: in a shared directory it may be somebody else's, linked there.
+fn write_pid(file: &mut File) {
+    let ours = file
+        .metadata()
+        .is_ok_and(|meta| meta.is_file() && meta.nlink() == 1 && meta.uid() == geteuid().as_raw());
+    if ours && file.set_len(0).is_ok() {
+        let _ = writeln!(file, "{}", getpid());
+    }
+}
+
+/// Makes the missing parents of `path`, as `directory-mode` asks for. They stay when the socket goes, as under systemd.
+///
+/// # Errors
+/// One clause.
+pub(super) fn make_parents(path: &Path, mode: u32) -> Result<(), String> {
+    let Some(parent) = path.parent() else {
+        return Ok(());
+    };
+    if parent.exists() {
+        return Ok(());
+    }
+    let failure = |error: io::Error| {
+        format!(
+            "cannot make the directory {}: {}",
+            parent.display(),
+            errno_text(&error)
+        )
+    };
+    DirBuilder::new()
+        .recursive(true)
+        .mode(mode)
+        .create(parent)
+        .map_err(failure)?;
+    // The umask may have taken bits away from what was asked for in plain words.
+    fs::set_permissions(parent, Permissions::from_mode(mode)).map_err(failure)
+}
+
+/// Removes a socket that nobody serves any more, so that the path is free.
+///
+/// # Errors
+/// One clause: something lives there, or what is there is no socket.
+pub(super) fn clear(path: &Path, socket_type: SockType) -> Result<(), String> {
+    let there = match fs::symlink_metadata(path) {
+        Ok(there) => there,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(errno_text(&error)),
+    };
+    if !there.file_type().is_socket() {
+        return Err(format!(
+            "there is {} at that path, not a socket, and it stays",
+            describe(&there)
+        ));
+    }
+    if is_served(path, socket_type)? {
+        return Err("address already in use (a process serves the socket at that path)".to_owned());
+    }
+    fs::remove_file(path).map_err(|error| format!("cannot remove the old socket: {}", errno_text(&error)))
+}
+
+fn describe(there: &Metadata) -> &'static str {
+    let kind = there.file_type();
+    if kind.is_dir() {
+        "a directory"
+    } else if kind.is_symlink() {
+        "a symbolic link"
+    } else if kind.is_fifo() {
+        "a fifo"
+    } else if kind.is_file() {
+        "a regular file"
+    } else {
+        "a device"
+    }
+}
+
+/// Whether connecting is anything but refused. Non-blocking: a full backlog says EAGAIN, and that is somebody, too.
+fn is_served(path: &Path, socket_type: SockType) -> Result<bool, String> {
+    let failure = |errno: Errno| {
+        format!(
+            "cannot tell whether the old socket is served: {}",
+            errno_text(errno)
+        )
+    };
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let asker = socket(AddressFamily::Unix, socket_type, flags, None).map_err(failure)?;
+    let address = UnixAddr::new(path).map_err(failure)?;
+    match connect(asker.as_raw_fd(), &address) {
+        Ok(()) | Err(Errno::EAGAIN | Errno::EINPROGRESS | Errno::EPROTOTYPE) => Ok(true),
+        Err(Errno::ECONNREFUSED | Errno::ENOENT) => Ok(false),
+        Err(other) => Err(failure(other)),
+    }
+}
+
+/// A path that leads to a socket of ours. Removed when dropped, if it still leads there, and before its lock.
+#[derive(Debug)]
+pub(super) struct SocketFile {
+    path: PathBuf,
+    device: u64,
+    inode: u64,
+    maker: Pid,
+    /// Held for as long as the path is ours; a probe listener lies in a private directory and needs none.
+    _lock: Option<PathLock>,
+}
+
+impl SocketFile {
+    /// Binds `fd` at `path`. The path gets mode 0000 until [`Self::give_access`] is called: bind(2) takes the mode from
+    /// the socket's own inode, so no umask of the whole process has to change for it.
+    ///
+    /// # Errors
+    /// One clause.
+    pub(super) fn bind(fd: BorrowedFd<'_>, path: &Path, lock: Option<PathLock>) -> Result<Self, String> {
+        fchmod(fd, Mode::empty()).map_err(errno_text)?;
+        let address = UnixAddr::new(path).map_err(errno_text)?;
+        bind(fd.as_raw_fd(), &address).map_err(|errno| explain_bind(path, errno))?;
+        let there = fs::symlink_metadata(path).map_err(|error| errno_text(&error))?;
+        Ok(Self {
+            path: path.to_owned(),
+            device: there.dev(),
+            inode: there.ino(),
+            maker: getpid(),
+            _lock: lock,
+        })
+    }
+
+    /// Gives the path its owner and then its mode.
+    ///
+    /// # Errors
+    /// One clause: mostly that only root may give files away.
+    pub(super) fn give_access(&self, owner: Owner, mode: u32) -> Result<(), String> {
+        // By an fd of the path itself, so that nobody can slip a link to something else under it meanwhile.
+        let there = OpenOptions::new()
+            .read(true)
+            .custom_flags(libc::O_PATH | libc::O_NOFOLLOW | libc::O_CLOEXEC)
+            .open(&self.path)
+            .map_err(|error| errno_text(&error))?;
+        let meta = there.metadata().map_err(|error| errno_text(&error))?;
+        if (meta.dev(), meta.ino()) != (self.device, self.inode) {
+            return Err("somebody put something else at that path".to_owned());
+        }
+        let user = owner.user.unwrap_or_else(geteuid);
+        let group = owner.group.unwrap_or_else(getegid);
+        let keep = (meta.uid(), meta.gid()) == (user.as_raw(), group.as_raw());
+        // The group of a new file may come from its directory; without a word about it, it stays.
+        let untold = owner == Owner::default() && meta.uid() == user.as_raw();
+        if !keep && !untold {
+            fchownat(there.as_fd(), "", Some(user), Some(group), AtFlags::AT_EMPTY_PATH)
+                .map_err(|errno| format!("cannot change the owner: {}", errno_text(errno)))?;
+        }
+        let by_fd = format!("/proc/self/fd/{}", there.as_raw_fd());
+        fs::set_permissions(by_fd, Permissions::from_mode(mode))
+            .map_err(|error| format!("cannot change the mode: {}", errno_text(&error)))
+    }
+
+    /// Whether the path still leads to this socket.
+    pub(super) fn is_in_place(&self) -> bool {
+        fs::symlink_metadata(&self.path)
+            .is_ok_and(|there| there.dev() == self.device && there.ino() == self.inode)
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        // A forked child that gives up before exec must not take the path with it.
+        if self.maker == getpid() && self.is_in_place() {
+            // Nobody is left to tell, and the next start removes what stays behind.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn explain_bind(path: &Path, errno: Errno) -> String {
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    match errno {
+        Errno::ENOENT | Errno::ENOTDIR => format!("directory {} does not exist", directory.display()),
+        Errno::EACCES => format!("permission denied (in directory {})", directory.display()),
+        other => errno_text(other),
+    }
+}

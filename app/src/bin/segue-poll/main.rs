@@ -1,0 +1,241 @@
+//! Asks a server the same question again and again, and tells when the answer changes or fails to come.
+
+mod client;
+mod print;
+mod stats;
+
+use std::cell::RefCell;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::rc::Rc;
+use std::time::Duration;
+
+use clap::Parser;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::LocalSet;
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+
+use crate::client::{Client, Target};
+use crate::print::Printer;
+use crate::stats::Stats;
+
+/// Polls a URL and prints UP, UP AND CHANGED or DOWN with the time (UTC); at the end a summary. Exits with 1 if
+/// anything was DOWN.
+#[derive(Debug, Parser)]
+#[command(name = "segue-poll", version)]
+struct Arguments {
+    /// What to ask; http only
+    #[arg(default_value = "http://localhost:1234/ping")]
+    url: String,
+
+    /// Connect to this Unix socket (@NAME: abstract) and take only host and path from the URL; without a PATH
+    /// $SEGUE_PROBE is asked, once
+    #[arg(long, value_name = "PATH", num_args = 0..=1)]
+    unix: Option<Option<PathBuf>>,
+
+    /// How long an answer may take, connecting included (100ms, 2s)
+    #[arg(long, value_name = "TIME", default_value = "100ms", value_parser = duration)]
+    timeout: Duration,
+
+    /// Time from one question to the next on each connection; 0 asks without a pause
+    #[arg(long, value_name = "TIME", default_value = "100ms", value_parser = duration)]
+    interval: Duration,
+
+    /// Stop after so many questions
+    #[arg(long, value_name = "N")]
+    count: Option<u64>,
+
+    /// Stop after this time
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    duration: Option<Duration>,
+
+    /// Ask again on the same connection; otherwise each question has a new one
+    #[arg(long)]
+    keep_alive: bool,
+
+    /// Ask on so many connections at the same time
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    connections: u16,
+
+    /// Print JSON, one object a line
+    #[arg(long)]
+    json: bool,
+
+    /// Print only changes, failures and the summary
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let settings = match settings(arguments) {
+        Ok(settings) => settings,
+        Err(error) => {
+            eprintln!("segue-poll: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("segue-poll: start the runtime: {}", segue_app::errno_text(&error));
+            return ExitCode::FAILURE;
+        }
+    };
+    match LocalSet::new().block_on(&runtime, poll(settings)) {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    }
+}
+
+/// What the questions are to be, checked.
+struct Settings {
+    target: Rc<Target>,
+    timeout: Duration,
+    interval: Duration,
+    count: Option<u64>,
+    duration: Option<Duration>,
+    keep_alive: bool,
+    connections: u16,
+    printer: Printer,
+}
+
+fn settings(arguments: Arguments) -> Result<Settings, String> {
+    let probe = || std::env::var_os("SEGUE_PROBE").map(PathBuf::from);
+    let (unix, once) = match arguments.unix {
+        None => (None, false),
+        Some(Some(path)) => (Some(path), false),
+        Some(None) => (
+            Some(probe().ok_or("--unix without a PATH needs SEGUE_PROBE in the environment")?),
+            true,
+        ),
+    };
+    Ok(Settings {
+        target: Rc::new(Target::new(&arguments.url, unix)?),
+        timeout: arguments.timeout,
+        interval: arguments.interval,
+        count: arguments.count.or(once.then_some(1)),
+        duration: arguments.duration,
+        keep_alive: arguments.keep_alive,
+        connections: arguments.connections,
+        printer: Printer::new(arguments.json, arguments.quiet),
+    })
+}
+
+/// What all connections share: they run on one thread.
+struct Shared {
+    stats: Stats,
+    printer: Printer,
+    left: Option<u64>,
+}
+
+/// Polls until it is done or told to stop. True if every question was answered, and there was one.
+async fn poll(settings: Settings) -> bool {
+    let Settings {
+        target,
+        timeout,
+        interval,
+        count,
+        duration,
+        keep_alive,
+        connections,
+        printer,
+    } = settings;
+    let shared = Rc::new(RefCell::new(Shared {
+        stats: Stats::new(),
+        printer,
+        left: count,
+    }));
+    let mut asking = tokio::task::JoinSet::new();
+    for _ in 0..connections {
+        asking.spawn_local(ask(
+            Client::new(Rc::clone(&target), keep_alive),
+            Rc::clone(&shared),
+            timeout,
+            interval,
+        ));
+    }
+    let all = async { while asking.join_next().await.is_some() {} };
+    tokio::select! {
+        () = all => {}
+        () = after(duration) => {}
+        () = told_to_stop() => {}
+    }
+    drop(asking);
+    let mut shared = shared.borrow_mut();
+    let Shared { stats, printer, .. } = &mut *shared;
+    stats.end();
+    printer.summary(stats);
+    stats.all_up()
+}
+
+async fn ask(mut client: Client, shared: Rc<RefCell<Shared>>, limit: Duration, every: Duration) {
+    let mut ticks = interval(every.max(Duration::from_micros(1)));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        if !every.is_zero() {
+            ticks.tick().await;
+        }
+        {
+            let left = &mut shared.borrow_mut().left;
+            match left {
+                Some(0) => return,
+                Some(left) => *left -= 1,
+                None => {}
+            }
+        }
+        let asked = Instant::now();
+        let answer = match timeout(limit, client.ask()).await {
+            Ok(answer) => answer,
+            Err(_) => Err(format!("no answer within {limit:?}")),
+        };
+        if answer.is_err() {
+            client.forget();
+        }
+        let mut shared = shared.borrow_mut();
+        let Shared { stats, printer, .. } = &mut *shared;
+        let changed = stats.enter(&answer, asked.elapsed());
+        printer.answer(&answer, changed, asked.elapsed());
+    }
+}
+
+async fn after(duration: Option<Duration>) {
+    match duration {
+        Some(duration) => tokio::time::sleep(duration).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn told_to_stop() {
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        // Without handlers the signals end the program, only without a summary.
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+}
+
+/// `250ms`, `30s`, `0.1s`, `5m`, `1h`, or a bare 0.
+fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text
+        .find(|letter: char| !letter.is_ascii_digit() && letter != '.')
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let seconds = match unit {
+        "us" => 1e-6,
+        "ms" => 1e-3,
+        "s" => 1.0,
+        "m" => 60.0,
+        "h" => 3600.0,
+        "" if number == "0" => 1.0,
+        _ => return Err("a time needs a unit: us, ms, s, m or h".to_owned()),
+    };
+    let number: f64 = number
+        .parse()
+        .map_err(|_| "a time is a number and a unit, such as 250ms".to_owned())?;
+    Duration::try_from_secs_f64(number * seconds).map_err(|_| "that time is too long".to_owned())
+}

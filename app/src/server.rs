@@ -1,0 +1,403 @@
+//! The server: its settings, and its life from `READY=1` to the end of its drain.
+
+use std::future::{Future, pending};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::body::{Body, Incoming};
+use hyper::service::Service;
+use hyper::{Request, Response};
+use hyper_util::service::TowerToHyperService;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
+
+use crate::accept::{Accepted, Acceptor};
+use crate::connection::{self, BoxError, Socket, Surroundings};
+use crate::drain::{Drain, Phase};
+use crate::environment::Environment;
+use crate::error::{Error, Result};
+use crate::limits::{LAST_ACCEPTS, Limits, PRESSURE_TIME};
+use crate::listener::Listener;
+use crate::notify::Notifier;
+use crate::report::{Report, Roster};
+
+/// How long the tasks of connections that have been reset may take to end.
+const LAST_MOMENT: Duration = Duration::from_secs(1);
+
+type Stop = Pin<Box<dyn Future<Output = ()> + Send>>;
+type Hook = Box<dyn FnOnce(&Drain) + Send>;
+
+/// A server for hyper and tower services that loses no request when it is replaced.
+///
+/// It serves HTTP/1.1 and HTTP/2 (with prior knowledge) on every listener that the supervisor handed over, or on the
+/// addresses given to [`or_bind`](Server::or_bind) if there are none. It says `READY=1` when it accepts, and on
+/// SIGTERM or SIGINT it drains: see the crate's documentation for the rules.
+pub struct Server {
+    listeners: Vec<Listener>,
+    handed_over: bool,
+    notifier: Notifier,
+    watchdog: Option<Duration>,
+    limits: Limits,
+    stop: Option<Stop>,
+    hooks: Vec<Hook>,
+    phase: watch::Sender<Phase>,
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Server")
+            .field("listeners", &self.listeners)
+            .field("limits", &self.limits)
+            .finish()
+    }
+}
+
+/// One setter for a time, with the constant that is its default.
+macro_rules! times {
+    ($($name:ident, $field:ident, $default:ident: $text:literal;)*) => {$(
+        #[doc = $text]
+        #[doc = concat!(" Default: [`", stringify!($default), "`](crate::limits::", stringify!($default), ").")]
+        #[must_use]
+        pub fn $name(mut self, time: Duration) -> Server {
+            self.limits.$field = time;
+            self
+        }
+    )*};
+}
+
+impl Server {
+    /// Reads the environment ([`Environment::take`]) and serves every listener in it. Call it first in `main`,
+    /// before there are threads.
+    ///
+    /// # Errors
+    /// As [`Environment::take`] and [`Server::new`].
+    pub fn from_environment() -> Result<Server> {
+        Server::new(Environment::take()?)
+    }
+
+    /// Serves every socket that is left in `environment`, and takes its notify socket, watchdog and drain timeout.
+    ///
+    /// # Errors
+    /// If a socket that is left is no listening stream socket.
+    pub fn new(mut environment: Environment) -> Result<Server> {
+        let sockets = environment.take_sockets();
+        let listeners = sockets
+            .into_iter()
+            .map(Listener::from_inherited)
+            .collect::<Result<Vec<_>>>()?;
+        Ok(Server {
+            handed_over: !listeners.is_empty(),
+            listeners,
+            notifier: Notifier::new(environment.notify_socket()),
+            watchdog: environment.watchdog(),
+            limits: Limits {
+                drain: environment.drain_deadline(),
+                ..Limits::default()
+            },
+            stop: None,
+            hooks: Vec::new(),
+            phase: watch::Sender::new(Phase::Serving),
+        })
+    }
+
+    /// Binds this address ([`Listener::bind`]) if no listener was handed over: the same program runs under a
+    /// supervisor and alone. May be called several times.
+    ///
+    /// # Errors
+    /// If the address cannot be bound.
+    pub fn or_bind(mut self, address: &str) -> Result<Server> {
+        if !self.handed_over {
+            self.listeners.push(Listener::bind(address)?);
+        }
+        Ok(self)
+    }
+
+    /// Serves one more listener.
+    #[must_use]
+    pub fn listener(mut self, listener: Listener) -> Server {
+        self.listeners.push(listener);
+        self
+    }
+
+    /// The listeners that will be served.
+    pub fn listeners(&self) -> &[Listener] {
+        &self.listeners
+    }
+
+    /// Whether the listeners were handed over by a supervisor.
+    pub fn handed_over(&self) -> bool {
+        self.handed_over
+    }
+
+    /// A handle that tells long-lived handlers when the drain begins.
+    pub fn drain(&self) -> Drain {
+        Drain {
+            phase: self.phase.subscribe(),
+        }
+    }
+
+    /// Calls `hook` once when the drain begins, before anything else is done: give up a leader's lock, stop taking
+    /// jobs. It must not block.
+    #[must_use]
+    pub fn on_drain(mut self, hook: impl FnOnce(&Drain) + Send + 'static) -> Server {
+        self.hooks.push(Box::new(hook));
+        self
+    }
+
+    /// Drains when `stop` resolves, in place of SIGTERM and SIGINT, which are then left to the program.
+    #[must_use]
+    pub fn stop_on(mut self, stop: impl Future<Output = ()> + Send + 'static) -> Server {
+        self.stop = Some(Box::pin(stop));
+        self
+    }
+
+    times! {
+        head_timeout, head, HEAD_TIMEOUT: "How long a request's head may take from its first byte.";
+        idle_timeout, idle, IDLE_TIMEOUT: "How long a connection may stay without a request outside of a drain.";
+        body_timeout, body, BODY_TIMEOUT: "How long the next bytes of a request body may take.";
+        write_timeout, write, WRITE_TIMEOUT: "How long a client may take nothing of its response.";
+        first_request_grace, first_request, FIRST_REQUEST_GRACE:
+            "While draining: how long a connection without any request yet is waited for.";
+        idle_linger, linger, IDLE_LINGER:
+            "While draining: how long an idle keep-alive connection is kept for one more request.";
+        pong_timeout, pong, PONG_TIMEOUT:
+            "While draining: how long an HTTP/2 client may take to acknowledge the GOAWAY.";
+        long_lived_timeout, long_lived, LONG_LIVED_TIMEOUT:
+            "While draining: how long event streams and upgraded connections are left alone at most.";
+        drain_timeout, drain, DRAIN_TIMEOUT:
+            "The hard deadline of the drain, after which what is left is reset. The supervisor's word, if it gave one, is the default.";
+    }
+
+    /// Serves a hyper service on a runtime of its own with one thread, until it has been told to stop and has
+    /// drained.
+    ///
+    /// # Errors
+    /// As [`Server::serve`].
+    pub fn run<S, B>(self, service: S) -> Result<Report>
+    where
+        S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+        S::Future: Send + 'static,
+        S::Error: Into<BoxError>,
+        B: Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<BoxError>,
+    {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|cause| Error::io("start the runtime", cause))?;
+        runtime.block_on(self.serve(service))
+    }
+
+    /// Like [`Server::serve`] for a tower service, such as an axum `Router`.
+    ///
+    /// # Errors
+    /// As [`Server::serve`].
+    pub async fn serve_tower<S, B>(self, service: S) -> Result<Report>
+    where
+        S: tower_service::Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+        S::Future: Send + 'static,
+        S::Error: Into<BoxError>,
+        B: Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<BoxError>,
+    {
+        self.serve(TowerToHyperService::new(service)).await
+    }
+
+    /// Serves a hyper service on the present tokio runtime (time and I/O enabled), until it has been told to stop
+    /// and every connection has ended.
+    ///
+    /// # Errors
+    /// If there is nothing to listen on, or `READY=1` cannot be sent. Errors of single connections are not errors of
+    /// the server.
+    pub async fn serve<S, B>(self, service: S) -> Result<Report>
+    where
+        S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+        S::Future: Send + 'static,
+        S::Error: Into<BoxError>,
+        B: Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<BoxError>,
+    {
+        if self.listeners.is_empty() {
+            return Err(Error::new(
+                "serve: no listener was handed over and none was bound",
+            ));
+        }
+        let status = serving_status(&self.listeners);
+        let drain = self.drain();
+        let Server {
+            listeners,
+            notifier,
+            watchdog,
+            limits,
+            stop,
+            hooks,
+            phase,
+            ..
+        } = self;
+        let phase = Arc::new(phase);
+        // The handlers are in place before READY=1: the supervisor may send SIGTERM from then on.
+        let stop = match stop {
+            Some(stop) => stop,
+            None => stop_signal()?,
+        };
+        let roster = Arc::new(Roster::default());
+        let around = Surroundings {
+            phase: phase.subscribe(),
+            limits: Arc::new(limits),
+            requests: Arc::clone(&roster.requests),
+        };
+        let mut accepting = JoinSet::new();
+        for listener in listeners {
+            let acceptor = Acceptor::new(listener).map_err(|cause| Error::io("watch a listener", cause))?;
+            let open = Open {
+                service: service.clone(),
+                around: around.clone(),
+                roster: Arc::clone(&roster),
+            };
+            accepting.spawn(accept(acceptor, Arc::clone(&phase), open));
+        }
+        drop(service);
+        notifier.ready(&status)?;
+        let mut watch = JoinSet::new();
+        if let Some(every) = watchdog {
+            watch.spawn(feed_watchdog(notifier.clone(), every / 2));
+        }
+
+        stop.await;
+
+        let since = Instant::now();
+        let deadline = since + limits.drain;
+        phase.send_replace(Phase::Draining { since, deadline });
+        hooks.into_iter().for_each(|hook| hook(&drain));
+        // Whether the supervisor hears it changes nothing about the drain.
+        let _ = notifier.stopping(&format!("draining {} connections", roster.open()));
+        while accepting.join_next().await.is_some() {}
+        let drained = roster.open();
+        tokio::select! {
+            biased;
+            () = roster.empty() => {}
+            () = sleep_until(deadline) => {
+                phase.send_replace(Phase::Cut);
+                let _ = timeout(LAST_MOMENT, roster.empty()).await;
+            }
+        }
+        Ok(roster.report(drained, since.elapsed()))
+    }
+}
+
+/// What every new connection of a listener is given.
+struct Open<S> {
+    service: S,
+    around: Surroundings,
+    roster: Arc<Roster>,
+}
+
+impl<S> Open<S> {
+    fn connection<B>(&self, socket: Socket)
+    where
+        S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+        S::Future: Send + 'static,
+        S::Error: Into<BoxError>,
+        B: Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<BoxError>,
+    {
+        let entry = self.roster.enter();
+        let (service, around) = (self.service.clone(), self.around.clone());
+        tokio::spawn(async move {
+            let ending = connection::serve(socket, service, around).await;
+            entry.note(ending);
+        });
+    }
+}
+
+/// Accepts until the drain begins, then once more what is in the queue already (a process that shares the listener
+/// may rely on the wake-up that this one got), and drops the listener. It is never shut down: others share it.
+async fn accept<S, B>(mut acceptor: Acceptor, phase: Arc<watch::Sender<Phase>>, open: Open<S>)
+where
+    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+    S::Error: Into<BoxError>,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+{
+    let mut watched = phase.subscribe();
+    loop {
+        tokio::select! {
+            biased;
+            _ = watched.wait_for(|phase| phase.is_draining()) => break,
+            accepted = acceptor.accept() => match accepted {
+                Accepted::Connection(socket) => open.connection(socket),
+                Accepted::Exhausted => press(&phase),
+            },
+        }
+    }
+    for socket in std::iter::from_fn(|| acceptor.accept_now()).take(LAST_ACCEPTS) {
+        open.connection(socket);
+    }
+}
+
+/// Fds have run out: kept-alive connections are asked to close for a while, each after its next response.
+fn press(phase: &Arc<watch::Sender<Phase>>) {
+    let began = phase.send_if_modified(|phase| match phase {
+        Phase::Serving => {
+            *phase = Phase::Pressed {
+                since: Instant::now(),
+            };
+            true
+        }
+        Phase::Pressed { .. } | Phase::Draining { .. } | Phase::Cut => false,
+    });
+    if began {
+        let phase = Arc::clone(phase);
+        tokio::spawn(async move {
+            sleep(PRESSURE_TIME).await;
+            phase.send_if_modified(|phase| match phase {
+                Phase::Pressed { .. } => {
+                    *phase = Phase::Serving;
+                    true
+                }
+                Phase::Serving | Phase::Draining { .. } | Phase::Cut => false,
+            });
+        });
+    }
+}
+
+fn serving_status(listeners: &[Listener]) -> String {
+    let addresses: Vec<String> = listeners.iter().map(Listener::address).collect();
+    format!("serving {}", addresses.join(", "))
+}
+
+/// Resolves at the first SIGTERM or SIGINT. Further ones change nothing: the handlers stay, and the drain goes on.
+fn stop_signal() -> Result<Stop> {
+    let handle = |kind, name| signal(kind).map_err(|cause| Error::io(format!("handle {name}"), cause));
+    let mut terminate = handle(SignalKind::terminate(), "SIGTERM")?;
+    let mut interrupt = handle(SignalKind::interrupt(), "SIGINT")?;
+    Ok(Box::pin(async move {
+        let told = tokio::select! {
+            told = terminate.recv() => told,
+            told = interrupt.recv() => told,
+        };
+        if told.is_none() {
+            // The runtime's signal driver is gone; nothing will ever be told.
+            pending::<()>().await;
+        }
+    }))
+}
+
+async fn feed_watchdog(notifier: Notifier, every: Duration) {
+    let mut ticks = interval(every.max(Duration::from_millis(1)));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        // A word that could not be sent is followed by the next; if none arrives, the supervisor is right to act.
+        let _ = notifier.watchdog();
+    }
+}

@@ -8,6 +8,8 @@
 //! Everything else that becomes our child (the supervisor is a subreaper) is a stranger: reaped, never named.
 
 mod group;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use crate::sys::ExitStatus;
 

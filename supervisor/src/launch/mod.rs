@@ -17,6 +17,8 @@ mod identity;
 mod program;
 mod report;
 mod spawn;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use binary::Binary;
 pub(crate) use error::LaunchError;

@@ -5,6 +5,8 @@
 //! comes along is ever kept.
 
 mod message;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use message::Word;
 

@@ -29,4 +29,6 @@ pub(crate) use terminal::{TerminalSize, terminal_size};
 pub(crate) use wait::{Dead, ExitStatus, Who, peek, reap};
 
 #[cfg(test)]
+pub(crate) mod alone;
+#[cfg(test)]
 mod tests;

@@ -1,0 +1,188 @@
+//! Real processes; each test is a process of its own, for a sweep reaps every child that it does not know.
+
+use super::*;
+use crate::sys::alone::alone;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::kill;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Longer than anything here takes; a test that gets here has failed.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How often to look again. (The test harness has a thread that would take SIGCHLD away from a signalfd.)
+const RECHECK_MS: u8 = 5;
+
+struct Nursery {
+    children: Children<u32>,
+    events: Vec<ChildEvent<u32>>,
+}
+
+impl Nursery {
+    fn new() -> Nursery {
+        sys::become_subreaper().unwrap();
+        Nursery { children: Children::new(), events: Vec::new() }
+    }
+
+    /// Starts `sh -c script` in a group of its own and waits for its first line.
+    fn start(&mut self, key: u32, script: &str) -> String {
+        let mut child = Command::new("/bin/sh")
+            .args(["-c", script])
+            .stdout(Stdio::piped())
+            .process_group(0)
+            .spawn()
+            .unwrap();
+        let pid = Pid::from_raw(child.id() as i32);
+        self.children.add(key, pid, sys::open_pidfd(pid).unwrap());
+        let mut line = String::new();
+        let out = child.stdout.take().unwrap();
+        std::io::BufRead::read_line(&mut std::io::BufReader::new(out), &mut line).unwrap();
+        line.trim().to_owned()
+    }
+
+    /// Sweeps until `enough`.
+    fn sweep_until(&mut self, enough: impl Fn(&Nursery) -> bool) {
+        let begin = Instant::now();
+        loop {
+            self.events.extend(self.children.sweep());
+            if enough(self) {
+                return;
+            }
+            assert!(begin.elapsed() < PATIENCE, "still waiting after {:?}", self.events);
+            poll(&mut [], PollTimeout::from(RECHECK_MS)).unwrap();
+        }
+    }
+
+    /// Waits until the leader is a zombie, without a sweep.
+    fn wait_for_death(&self, key: u32) {
+        let pidfd = self.children.known[&key].pidfd.as_fd();
+        poll(&mut [PollFd::new(pidfd, PollFlags::POLLIN)], PollTimeout::NONE).unwrap();
+    }
+
+    fn saw(&self, event: ChildEvent<u32>) -> bool {
+        self.events.contains(&event)
+    }
+}
+
+fn rows_of_children() -> Vec<ProcessRow> {
+    let rows = sys::process_rows().unwrap();
+    rows.into_iter().filter(|row| row.parent == Pid::this()).collect()
+}
+
+#[test]
+fn an_exit_is_told_once_and_then_the_child_is_unknown() {
+    alone("children::tests::an_exit_is_told_once_and_then_the_child_is_unknown", || {
+        let mut nursery = Nursery::new();
+        nursery.start(1, "exit 7");
+        nursery.sweep_until(|nursery| nursery.saw(ChildEvent::Gone(1)));
+        let expected = [ChildEvent::Exited(1, ExitStatus::Code(7)), ChildEvent::Gone(1)];
+        assert_eq!(nursery.events, expected);
+        assert_eq!(nursery.children.sweep(), []);
+        assert_eq!(nursery.children.signal(1, Signal::SIGTERM), Err(Errno::ESRCH));
+        assert_eq!(nursery.children.signal_group(1, Signal::SIGTERM), Err(Errno::ESRCH));
+        assert!(nursery.children.is_dead(1) && nursery.children.is_empty());
+        assert_eq!(rows_of_children(), []);
+    });
+}
+
+#[test]
+fn a_dead_child_is_known_to_be_dead_before_the_sweep() {
+    alone("children::tests::a_dead_child_is_known_to_be_dead_before_the_sweep", || {
+        let mut nursery = Nursery::new();
+        nursery.start(1, "echo up; exec sleep 1000");
+        assert!(!nursery.children.is_dead(1));
+        nursery.children.signal(1, Signal::SIGKILL).unwrap();
+        nursery.wait_for_death(1);
+        assert!(nursery.children.is_dead(1));
+        nursery.sweep_until(|nursery| nursery.saw(ChildEvent::Gone(1)));
+        let killed = ExitStatus::Signal { number: libc::SIGKILL, core_dumped: false };
+        assert_eq!(nursery.events[0], ChildEvent::Exited(1, killed));
+    });
+}
+
+#[test]
+fn a_group_outlives_its_leader_and_the_leader_is_reaped_last() {
+    alone("children::tests::a_group_outlives_its_leader_and_the_leader_is_reaped_last", || {
+        let mut nursery = Nursery::new();
+        nursery.start(1, "sleep 1000 >/dev/null & echo up; exit 3");
+        nursery.sweep_until(|nursery| nursery.saw(ChildEvent::Exited(1, ExitStatus::Code(3))));
+        assert_eq!(nursery.children.sweep(), [], "told once");
+        assert!(nursery.children.lingering() && !nursery.saw(ChildEvent::Gone(1)));
+        let leader = nursery.children.pid(1).unwrap();
+        assert!(rows_of_children().iter().any(|row| row.pid == leader && row.zombie), "not yet reaped");
+        nursery.children.signal_group(1, Signal::SIGTERM).unwrap();
+        nursery.sweep_until(|nursery| nursery.saw(ChildEvent::Gone(1)));
+        assert_eq!(rows_of_children(), []);
+    });
+}
+
+#[test]
+fn a_member_that_is_not_our_child_holds_the_group_and_its_zombie_does_not() {
+    alone(
+        "children::tests::a_member_that_is_not_our_child_holds_the_group_and_its_zombie_does_not",
+        || {
+            let mut nursery = Nursery::new();
+            // The parent of the member lives in a session of its own and never reaps it.
+            let script = "(sleep 1000 >/dev/null & exec setsid sh -c 'echo $$; exec sleep 1001 >/dev/null') &
+                          while ! [ -e /proc/$!/stat ] || [ $(cut -d' ' -f5 /proc/$!/stat) = $$ ]; do :; done";
+            let keeper: i32 = nursery.start(1, script).parse().unwrap();
+            nursery.sweep_until(|nursery| nursery.saw(ChildEvent::Exited(1, ExitStatus::Code(0))));
+            assert!(nursery.children.lingering());
+            nursery.children.signal_group(1, Signal::SIGKILL).unwrap();
+            nursery.sweep_until(|nursery| nursery.saw(ChildEvent::Gone(1)));
+            // The keeper has come to us: a stranger, which the next sweeps reap.
+            kill(Pid::from_raw(keeper), Signal::SIGKILL).unwrap();
+            nursery.sweep_until(|_| rows_of_children().is_empty());
+        },
+    );
+}
+
+#[test]
+fn strangers_are_reaped_even_while_a_dead_leader_is_kept() {
+    alone("children::tests::strangers_are_reaped_even_while_a_dead_leader_is_kept", || {
+        let mut nursery = Nursery::new();
+        nursery.start(1, "sleep 1000 >/dev/null & echo up");
+        nursery.sweep_until(|nursery| nursery.children.lingering());
+        nursery.start(2, "setsid sh -c 'echo $$; exec sleep 0.05 >/dev/null' & :");
+        nursery.sweep_until(|nursery| {
+            // Left are the leader (a zombie) and its member.
+            nursery.saw(ChildEvent::Gone(2)) && rows_of_children().len() == 2
+        });
+        nursery.children.signal_group(1, Signal::SIGKILL).unwrap();
+        nursery.sweep_until(|nursery| nursery.saw(ChildEvent::Gone(1)));
+        assert_eq!(rows_of_children(), []);
+    });
+}
+
+#[test]
+fn many_deaths_at_once_are_all_told() {
+    alone("children::tests::many_deaths_at_once_are_all_told", || {
+        let mut nursery = Nursery::new();
+        for key in 0..30 {
+            nursery.start(key, "echo up; exec sleep 1000");
+        }
+        for key in 0..30 {
+            nursery.children.signal_group(key, Signal::SIGTERM).unwrap();
+        }
+        nursery.sweep_until(|nursery| nursery.children.is_empty());
+        assert_eq!(nursery.events.len(), 60);
+        assert_eq!(rows_of_children(), []);
+    });
+}
+
+#[test]
+fn without_a_view_of_proc_the_group_is_still_waited_for() {
+    alone("children::tests::without_a_view_of_proc_the_group_is_still_waited_for", || {
+        let mut nursery = Nursery::new();
+        nursery.start(1, "sleep 1000 >/dev/null & echo up");
+        let leader = nursery.children.pid(1).unwrap();
+        nursery.wait_for_death(1);
+        assert_eq!(nursery.children.note_exits(), [ChildEvent::Exited(1, ExitStatus::Code(0))]);
+        assert_eq!(nursery.children.note_ends(&[]), [], "the kernel knows of the member that /proc hides");
+        assert_eq!(sys::peek(Who::Process(leader)), Err(Errno::ECHILD), "reaped for the question");
+        nursery.children.signal_group(1, Signal::SIGKILL).unwrap();
+        nursery.sweep_until(|nursery| nursery.saw(ChildEvent::Gone(1)));
+        assert_eq!(rows_of_children(), []);
+    });
+}

@@ -22,7 +22,10 @@ struct Nursery {
 impl Nursery {
     fn new() -> Nursery {
         sys::become_subreaper().unwrap();
-        Nursery { children: Children::new(), events: Vec::new() }
+        Nursery {
+            children: Children::new(),
+            events: Vec::new(),
+        }
     }
 
     /// Starts `sh -c script` in a group of its own and waits for its first line.
@@ -49,7 +52,11 @@ impl Nursery {
             if enough(self) {
                 return;
             }
-            assert!(begin.elapsed() < PATIENCE, "still waiting after {:?}", self.events);
+            assert!(
+                begin.elapsed() < PATIENCE,
+                "still waiting after {:?}",
+                self.events
+            );
             poll(&mut [], PollTimeout::from(RECHECK_MS)).unwrap();
         }
     }
@@ -72,49 +79,69 @@ fn rows_of_children() -> Vec<ProcessRow> {
 
 #[test]
 fn an_exit_is_told_once_and_then_the_child_is_unknown() {
-    alone("children::tests::an_exit_is_told_once_and_then_the_child_is_unknown", || {
-        let mut nursery = Nursery::new();
-        nursery.start(1, "exit 7");
-        nursery.sweep_until(|nursery| nursery.saw(ChildEvent::Gone(1)));
-        let expected = [ChildEvent::Exited(1, ExitStatus::Code(7)), ChildEvent::Gone(1)];
-        assert_eq!(nursery.events, expected);
-        assert_eq!(nursery.children.sweep(), []);
-        assert_eq!(nursery.children.signal(1, Signal::SIGTERM), Err(Errno::ESRCH));
-        assert_eq!(nursery.children.signal_group(1, Signal::SIGTERM), Err(Errno::ESRCH));
-        assert!(nursery.children.is_dead(1) && nursery.children.is_empty());
-        assert_eq!(rows_of_children(), []);
-    });
+    alone(
+        "children::tests::an_exit_is_told_once_and_then_the_child_is_unknown",
+        || {
+            let mut nursery = Nursery::new();
+            nursery.start(1, "exit 7");
+            nursery.sweep_until(|nursery| nursery.saw(ChildEvent::Gone(1)));
+            let expected = [ChildEvent::Exited(1, ExitStatus::Code(7)), ChildEvent::Gone(1)];
+            assert_eq!(nursery.events, expected);
+            assert_eq!(nursery.children.sweep(), []);
+            assert_eq!(nursery.children.signal(1, Signal::SIGTERM), Err(Errno::ESRCH));
+            assert_eq!(
+                nursery.children.signal_group(1, Signal::SIGTERM),
+                Err(Errno::ESRCH)
+            );
+            assert!(nursery.children.is_dead(1) && nursery.children.is_empty());
+            assert_eq!(rows_of_children(), []);
+        },
+    );
 }
 
 #[test]
 fn a_dead_child_is_known_to_be_dead_before_the_sweep() {
-    alone("children::tests::a_dead_child_is_known_to_be_dead_before_the_sweep", || {
-        let mut nursery = Nursery::new();
-        nursery.start(1, "echo up; exec sleep 1000");
-        assert!(!nursery.children.is_dead(1));
-        nursery.children.signal(1, Signal::SIGKILL).unwrap();
-        nursery.wait_for_death(1);
-        assert!(nursery.children.is_dead(1));
-        nursery.sweep_until(|nursery| nursery.saw(ChildEvent::Gone(1)));
-        let killed = ExitStatus::Signal { number: libc::SIGKILL, core_dumped: false };
-        assert_eq!(nursery.events[0], ChildEvent::Exited(1, killed));
-    });
+    alone(
+        "children::tests::a_dead_child_is_known_to_be_dead_before_the_sweep",
+        || {
+            let mut nursery = Nursery::new();
+            nursery.start(1, "echo up; exec sleep 1000");
+            assert!(!nursery.children.is_dead(1));
+            nursery.children.signal(1, Signal::SIGKILL).unwrap();
+            nursery.wait_for_death(1);
+            assert!(nursery.children.is_dead(1));
+            nursery.sweep_until(|nursery| nursery.saw(ChildEvent::Gone(1)));
+            let killed = ExitStatus::Signal {
+                number: libc::SIGKILL,
+                core_dumped: false,
+            };
+            assert_eq!(nursery.events[0], ChildEvent::Exited(1, killed));
+        },
+    );
 }
 
 #[test]
 fn a_group_outlives_its_leader_and_the_leader_is_reaped_last() {
-    alone("children::tests::a_group_outlives_its_leader_and_the_leader_is_reaped_last", || {
-        let mut nursery = Nursery::new();
-        nursery.start(1, "sleep 1000 >/dev/null & echo up; exit 3");
-        nursery.sweep_until(|nursery| nursery.saw(ChildEvent::Exited(1, ExitStatus::Code(3))));
-        assert_eq!(nursery.children.sweep(), [], "told once");
-        assert!(nursery.children.lingering() && !nursery.saw(ChildEvent::Gone(1)));
-        let leader = nursery.children.pid(1).unwrap();
-        assert!(rows_of_children().iter().any(|row| row.pid == leader && row.zombie), "not yet reaped");
-        nursery.children.signal_group(1, Signal::SIGTERM).unwrap();
-        nursery.sweep_until(|nursery| nursery.saw(ChildEvent::Gone(1)));
-        assert_eq!(rows_of_children(), []);
-    });
+    alone(
+        "children::tests::a_group_outlives_its_leader_and_the_leader_is_reaped_last",
+        || {
+            let mut nursery = Nursery::new();
+            nursery.start(1, "sleep 1000 >/dev/null & echo up; exit 3");
+            nursery.sweep_until(|nursery| nursery.saw(ChildEvent::Exited(1, ExitStatus::Code(3))));
+            assert_eq!(nursery.children.sweep(), [], "told once");
+            assert!(nursery.children.lingering() && !nursery.saw(ChildEvent::Gone(1)));
+            let leader = nursery.children.pid(1).unwrap();
+            assert!(
+                rows_of_children()
+                    .iter()
+                    .any(|row| row.pid == leader && row.zombie),
+                "not yet reaped"
+            );
+            nursery.children.signal_group(1, Signal::SIGTERM).unwrap();
+            nursery.sweep_until(|nursery| nursery.saw(ChildEvent::Gone(1)));
+            assert_eq!(rows_of_children(), []);
+        },
+    );
 }
 
 #[test]
@@ -140,19 +167,22 @@ fn a_member_that_is_not_our_child_holds_the_group_and_its_zombie_does_not() {
 
 #[test]
 fn strangers_are_reaped_even_while_a_dead_leader_is_kept() {
-    alone("children::tests::strangers_are_reaped_even_while_a_dead_leader_is_kept", || {
-        let mut nursery = Nursery::new();
-        nursery.start(1, "sleep 1000 >/dev/null & echo up");
-        nursery.sweep_until(|nursery| nursery.children.lingering());
-        nursery.start(2, "setsid sh -c 'echo $$; exec sleep 0.05 >/dev/null' & :");
-        nursery.sweep_until(|nursery| {
-            // Left are the leader (a zombie) and its member.
-            nursery.saw(ChildEvent::Gone(2)) && rows_of_children().len() == 2
-        });
-        nursery.children.signal_group(1, Signal::SIGKILL).unwrap();
-        nursery.sweep_until(|nursery| nursery.saw(ChildEvent::Gone(1)));
-        assert_eq!(rows_of_children(), []);
-    });
+    alone(
+        "children::tests::strangers_are_reaped_even_while_a_dead_leader_is_kept",
+        || {
+            let mut nursery = Nursery::new();
+            nursery.start(1, "sleep 1000 >/dev/null & echo up");
+            nursery.sweep_until(|nursery| nursery.children.lingering());
+            nursery.start(2, "setsid sh -c 'echo $$; exec sleep 0.05 >/dev/null' & :");
+            nursery.sweep_until(|nursery| {
+                // Left are the leader (a zombie) and its member.
+                nursery.saw(ChildEvent::Gone(2)) && rows_of_children().len() == 2
+            });
+            nursery.children.signal_group(1, Signal::SIGKILL).unwrap();
+            nursery.sweep_until(|nursery| nursery.saw(ChildEvent::Gone(1)));
+            assert_eq!(rows_of_children(), []);
+        },
+    );
 }
 
 #[test]
@@ -173,16 +203,30 @@ fn many_deaths_at_once_are_all_told() {
 
 #[test]
 fn without_a_view_of_proc_the_group_is_still_waited_for() {
-    alone("children::tests::without_a_view_of_proc_the_group_is_still_waited_for", || {
-        let mut nursery = Nursery::new();
-        nursery.start(1, "sleep 1000 >/dev/null & echo up");
-        let leader = nursery.children.pid(1).unwrap();
-        nursery.wait_for_death(1);
-        assert_eq!(nursery.children.note_exits(), [ChildEvent::Exited(1, ExitStatus::Code(0))]);
-        assert_eq!(nursery.children.note_ends(&[]), [], "the kernel knows of the member that /proc hides");
-        assert_eq!(sys::peek(Who::Process(leader)), Err(Errno::ECHILD), "reaped for the question");
-        nursery.children.signal_group(1, Signal::SIGKILL).unwrap();
-        nursery.sweep_until(|nursery| nursery.saw(ChildEvent::Gone(1)));
-        assert_eq!(rows_of_children(), []);
-    });
+    alone(
+        "children::tests::without_a_view_of_proc_the_group_is_still_waited_for",
+        || {
+            let mut nursery = Nursery::new();
+            nursery.start(1, "sleep 1000 >/dev/null & echo up");
+            let leader = nursery.children.pid(1).unwrap();
+            nursery.wait_for_death(1);
+            assert_eq!(
+                nursery.children.note_exits(),
+                [ChildEvent::Exited(1, ExitStatus::Code(0))]
+            );
+            assert_eq!(
+                nursery.children.note_ends(&[]),
+                [],
+                "the kernel knows of the member that /proc hides"
+            );
+            assert_eq!(
+                sys::peek(Who::Process(leader)),
+                Err(Errno::ECHILD),
+                "reaped for the question"
+            );
+            nursery.children.signal_group(1, Signal::SIGKILL).unwrap();
+            nursery.sweep_until(|nursery| nursery.saw(ChildEvent::Gone(1)));
+            assert_eq!(rows_of_children(), []);
+        },
+    );
 }

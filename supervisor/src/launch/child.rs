@@ -175,13 +175,16 @@ fn choose_stdin(child: &InChild, stdin: Stdin) -> Result<(), Errno> {
     sys::place_at(child, null.as_fd(), 0)
 }
 
-/// Makes `uid` the owner of a socket that lies in a directory in which only the supervisor can make entries.
+/// Makes `uid` the owner of a socket that lies in a directory in which only the supervisor can make entries. An app may
+/// have removed its probe listener's path (nginx and puma do); then there is nothing to give.
 fn give_away(path: &Path, uid: Uid) -> Result<(), String> {
     if uid == Uid::effective() {
         return Ok(());
     }
-    fchownat(AT_FDCWD, path, Some(uid), None, AtFlags::AT_SYMLINK_NOFOLLOW)
-        .map_err(|errno| format!("chown {}: {}", path.display(), errno_text(errno)))
+    match fchownat(AT_FDCWD, path, Some(uid), None, AtFlags::AT_SYMLINK_NOFOLLOW) {
+        Ok(()) | Err(Errno::ENOENT) => Ok(()),
+        Err(errno) => Err(format!("chown {}: {}", path.display(), errno_text(errno))),
+    }
 }
 
 fn complete(environment: &mut Environment, pid_variables: &[&str], identity: &Identity) {

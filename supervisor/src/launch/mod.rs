@@ -1,6 +1,6 @@
 //! Starting an app: from the birth record to exec.
 //!
-//! [`resolve`] makes a configuration definite (the birth record), [`spawn`] starts one worker of it. The child is
+//! [`BirthRecord::resolve`] makes a configuration definite, [`BirthRecord::spawn`] starts one worker of it. The child is
 //! prepared by plain code between fork and exec (`child.rs`), for the supervisor has one thread. It tells through a pipe
 //! ([`ReportPipe`]) how far it came; the supervisor never waits for it.
 //!
@@ -15,6 +15,7 @@ mod environment;
 mod error;
 mod identity;
 mod program;
+mod record;
 mod report;
 mod spawn;
 #[cfg(test)]
@@ -22,7 +23,8 @@ mod tests;
 
 pub(crate) use binary::Binary;
 pub(crate) use error::LaunchError;
-pub(crate) use identity::Login;
-pub(crate) use program::Heritage;
+use identity::Login;
+pub(crate) use program::{Heritage, Wanted};
+pub(crate) use record::BirthRecord;
 pub(crate) use report::{Report, ReportPipe};
-pub(crate) use spawn::{Extra, Lent, Spawned, WorkerIdentity};
+pub(crate) use spawn::{Extra, Lent, OwnPid, Spawned, WorkerIdentity};

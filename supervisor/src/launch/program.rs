@@ -3,6 +3,7 @@
 use super::LaunchError;
 use super::binary::Binary;
 use super::environment::Environment;
+use super::spawn::OwnPid;
 use crate::sys::{Limits, errno_text};
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
@@ -12,13 +13,22 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 /// What is asked for, in the words of the configuration.
-pub(super) struct Wanted<'a> {
-    pub(super) command: &'a [OsString],
-    pub(super) chdir: Option<&'a Path>,
-    pub(super) env: &'a [(OsString, OsString)],
-    pub(super) user: Option<&'a str>,
-    pub(super) group: Option<&'a str>,
-    pub(super) umask: Option<u32>,
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted<'a> {
+    /// The program and its arguments.
+    pub(crate) command: &'a [OsString],
+    /// The working directory; the supervisor's own if there is none.
+    pub(crate) chdir: Option<&'a Path>,
+    /// Variables to set on top of the inherited ones.
+    pub(crate) env: &'a [(OsString, OsString)],
+    /// The user to become, by name or number; looked up in the child.
+    pub(crate) user: Option<&'a str>,
+    /// The group to become, by name or number; looked up in the child.
+    pub(crate) group: Option<&'a str>,
+    /// The umask; the supervisor's own if there is none.
+    pub(crate) umask: Option<u32>,
+    /// Whether `LISTEN_PID` is set.
+    pub(crate) own_pid: OwnPid,
 }
 
 /// What the supervisor itself was started with and its apps get, too. Captured once, first thing in `main`,

@@ -59,8 +59,10 @@ pub(crate) struct Spawned {
 
 /// Whether `LISTEN_PID` (and `WATCHDOG_PID`) are set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum OwnPid {
+pub(crate) enum OwnPid {
+    /// They are the pid of the worker.
     Set,
+    /// They are left out, for wrappers that fork.
     LeftOut,
 }
 

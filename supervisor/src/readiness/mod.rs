@@ -47,6 +47,24 @@ pub(crate) struct Ignored {
     pub(crate) bad_barrier: u64,
 }
 
+impl fmt::Display for Ignored {
+    /// `3 notify messages (2 forged, 1 oversized)`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kinds = [
+            (self.forged, "forged"),
+            (self.oversized, "oversized"),
+            (self.malformed, "malformed"),
+            (self.bad_barrier, "with a bad BARRIER=1"),
+        ];
+        let told: Vec<String> = kinds
+            .iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, kind)| format!("{count} {kind}"))
+            .collect();
+        write!(f, "{} notify messages ({})", self.total(), told.join(", "))
+    }
+}
+
 impl Ignored {
     /// All of them.
     pub(crate) fn total(self) -> u64 {

@@ -24,7 +24,10 @@ fn each_word_is_understood_and_all_else_is_skipped() {
         ("STOPPING=1\nREADY=1", vec![Word::Stopping]),
         ("RELOADING=1\nMONOTONIC_USEC=7\nREADY=1", vec![Word::Ready]),
         ("RELOADING=1\nMONOTONIC_USEC=7", vec![Word::Reloading]),
-        ("READY=1\nSTATUS=warm", vec![Word::Status("warm".into()), Word::Ready]),
+        (
+            "READY=1\nSTATUS=warm",
+            vec![Word::Status("warm".into()), Word::Ready],
+        ),
         ("STATUS=one\nSTATUS=two", vec![Word::Status("one".into())]),
         ("STATUS=", vec![Word::Status(String::new())]),
         ("STATUS=a=b", vec![Word::Status("a=b".into())]),
@@ -36,10 +39,28 @@ fn each_word_is_understood_and_all_else_is_skipped() {
         assert_eq!(words(text), expected, "{text:?}");
     }
     for text in [
-        "READY=0", "READY=", "ready=1", " READY=1", "READY=1 ", "READY", "\n", "=", "MAINPID=1",
-        "FDSTORE=1\nFDNAME=x", "ERRNO=0", "ERRNO=4096", "ERRNO=-1", "ERRNO=+1", "ERRNO=", "WATCHDOG=0",
-        "WATCHDOG_USEC=1", "EXTEND_TIMEOUT_USEC=0", "EXTEND_TIMEOUT_USEC=18446744073709551615",
-        "EXTEND_TIMEOUT_USEC=18446744073709551616", "EXTEND_TIMEOUT_USEC= 1", "NOTIFYACCESS=all",
+        "READY=0",
+        "READY=",
+        "ready=1",
+        " READY=1",
+        "READY=1 ",
+        "READY",
+        "\n",
+        "=",
+        "MAINPID=1",
+        "FDSTORE=1\nFDNAME=x",
+        "ERRNO=0",
+        "ERRNO=4096",
+        "ERRNO=-1",
+        "ERRNO=+1",
+        "ERRNO=",
+        "WATCHDOG=0",
+        "WATCHDOG_USEC=1",
+        "EXTEND_TIMEOUT_USEC=0",
+        "EXTEND_TIMEOUT_USEC=18446744073709551615",
+        "EXTEND_TIMEOUT_USEC=18446744073709551616",
+        "EXTEND_TIMEOUT_USEC= 1",
+        "NOTIFYACCESS=all",
     ] {
         assert_eq!(words(text), [], "{text:?}");
     }
@@ -51,7 +72,10 @@ fn what_is_not_text_is_refused_as_a_whole_or_as_a_status() {
     assert_eq!(read(b"\0", 0), Err(Malformed::NotText));
     assert_eq!(read(b"READY=1\0\0", 0), Err(Malformed::NotText));
     assert_eq!(read(b"READY\0=1", 0), Err(Malformed::NotText));
-    let expected = Message { words: vec![Word::Ready], status_was_not_text: true };
+    let expected = Message {
+        words: vec![Word::Ready],
+        status_was_not_text: true,
+    };
     assert_eq!(read(b"STATUS=\xff\nREADY=1", 0), Ok(expected));
 }
 
@@ -60,14 +84,23 @@ fn a_barrier_stands_alone_with_one_fd() {
     assert_eq!(read(b"BARRIER=1", 1), Ok(Message::default()));
     assert_eq!(read(b"BARRIER=1\n", 1), Ok(Message::default()));
     for (text, fds) in [("BARRIER=1", 0), ("BARRIER=1", 2), ("BARRIER=1\nREADY=1", 1)] {
-        assert_eq!(read(text.as_bytes(), fds), Err(Malformed::BadBarrier), "{text:?} with {fds} fds");
+        assert_eq!(
+            read(text.as_bytes(), fds),
+            Err(Malformed::BadBarrier),
+            "{text:?} with {fds} fds"
+        );
     }
 }
 
 #[test]
 fn a_status_is_one_short_line_that_does_nothing_to_a_terminal() {
-    assert_eq!(words("STATUS=a\x1b[2J\tb\r\u{202e}"), [Word::Status("a\\u{1b}[2J\\tb\\r\\u{202e}".into())]);
-    let [Word::Status(text)] = &words(&format!("STATUS={}", "ü".repeat(1000)))[..] else { panic!("a status") };
+    assert_eq!(
+        words("STATUS=a\x1b[2J\tb\r\u{202e}"),
+        [Word::Status("a\\u{1b}[2J\\tb\\r\\u{202e}".into())]
+    );
+    let [Word::Status(text)] = &words(&format!("STATUS={}", "ü".repeat(1000)))[..] else {
+        panic!("a status")
+    };
     assert!(text.len() <= 512 && text.starts_with('ü') && text.ends_with('…'));
 }
 
@@ -78,7 +111,9 @@ fn a_million_messages_do_no_harm() {
     let mut random = fastrand::Rng::with_seed(seed);
     for _ in 0..1_000_000 {
         let bytes = random_message(&mut random);
-        let Ok(message) = read(&bytes, random.usize(..3)) else { continue };
+        let Ok(message) = read(&bytes, random.usize(..3)) else {
+            continue;
+        };
         assert!(message.words.len() <= 5, "{bytes:?}");
         for word in message.words {
             if let Word::Status(text) = word {
@@ -91,9 +126,26 @@ fn a_million_messages_do_no_harm() {
 /// Lines that are nearly right, with bytes put in, taken out and changed.
 fn random_message(random: &mut fastrand::Rng) -> Vec<u8> {
     const PIECES: [&[u8]; 20] = [
-        b"READY=1", b"STOPPING=1", b"RELOADING=1", b"STATUS=", b"STATUS=warming \xf0\x9f\x94\xa5", b"ERRNO=",
-        b"ERRNO=13", b"WATCHDOG=", b"WATCHDOG=1", b"WATCHDOG=trigger", b"EXTEND_TIMEOUT_USEC=", b"BARRIER=1",
-        b"MAINPID=1", b"FDSTORE=1", b"99999999999999999999", b"\n", b"\n", b"\0", b"\xff\xfe", b"=",
+        b"READY=1",
+        b"STOPPING=1",
+        b"RELOADING=1",
+        b"STATUS=",
+        b"STATUS=warming \xf0\x9f\x94\xa5",
+        b"ERRNO=",
+        b"ERRNO=13",
+        b"WATCHDOG=",
+        b"WATCHDOG=1",
+        b"WATCHDOG=trigger",
+        b"EXTEND_TIMEOUT_USEC=",
+        b"BARRIER=1",
+        b"MAINPID=1",
+        b"FDSTORE=1",
+        b"99999999999999999999",
+        b"\n",
+        b"\n",
+        b"\0",
+        b"\xff\xfe",
+        b"=",
     ];
     let mut bytes = Vec::new();
     for _ in 0..random.usize(..8) {
@@ -125,7 +177,14 @@ fn say(socket: &NotifySocket, bytes: &[u8], fds: &[RawFd]) {
     sender.connect(socket.path()).unwrap();
     let rights = [ControlMessage::ScmRights(fds)];
     let control = if fds.is_empty() { &[][..] } else { &rights[..] };
-    sendmsg::<()>(sender.as_raw_fd(), &[IoSlice::new(bytes)], control, MsgFlags::empty(), None).unwrap();
+    sendmsg::<()>(
+        sender.as_raw_fd(),
+        &[IoSlice::new(bytes)],
+        control,
+        MsgFlags::empty(),
+        None,
+    )
+    .unwrap();
 }
 
 fn own_uid() -> Option<u32> {
@@ -139,7 +198,10 @@ fn the_socket_is_private_from_the_start_and_its_path_goes_with_it() {
     assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
     assert_eq!(path.metadata().unwrap().uid(), Uid::current().as_raw());
     let taken = NotifySocket::bind(&path).unwrap_err().to_string();
-    assert_eq!(taken, format!("notify socket {}: address already in use", path.display()));
+    assert_eq!(
+        taken,
+        format!("notify socket {}: address already in use", path.display())
+    );
     drop(socket);
     assert!(!path.exists());
     let long = directory.path().join("x".repeat(120));
@@ -154,14 +216,29 @@ fn messages_come_in_order_and_bad_ones_are_counted() {
     let longest = [b"READY=1\n".as_slice(), &vec![b'x'; LONGEST - 8]].concat();
     let too_long = [longest.as_slice(), b"x"].concat();
     let far_too_long = vec![b'x'; 60_000];
-    for message in
-        [&b"STATUS=one"[..], b"", b"READY\0=1", b"STATUS=\xff", &longest, &too_long, &far_too_long, b"STOPPING=1"]
-    {
+    for message in [
+        &b"STATUS=one"[..],
+        b"",
+        b"READY\0=1",
+        b"STATUS=\xff",
+        &longest,
+        &too_long,
+        &far_too_long,
+        b"STOPPING=1",
+    ] {
         say(&socket, message, &[]);
         words.extend(socket.receive(own_uid()));
     }
     assert_eq!(words, [Word::Status("one".into()), Word::Ready, Word::Stopping]);
-    assert_eq!(socket.ignored(), Ignored { forged: 0, oversized: 2, malformed: 3, bad_barrier: 0 });
+    assert_eq!(
+        socket.ignored(),
+        Ignored {
+            forged: 0,
+            oversized: 2,
+            malformed: 3,
+            bad_barrier: 0
+        }
+    );
     assert_eq!(socket.ignored().total(), 5);
 }
 
@@ -215,27 +292,34 @@ fn no_fd_is_kept_whatever_comes() {
         assert_eq!(open_fds(), before);
         let fds = vec![null.as_raw_fd(); 253];
         say(&socket, b"READY=1\nFDSTORE=1", &fds);
-        assert_eq!(socket.receive(own_uid()), [Word::Ready], "the most that a message can carry is no reason");
+        assert_eq!(
+            socket.receive(own_uid()),
+            [Word::Ready],
+            "the most that a message can carry is no reason"
+        );
     });
 }
 
 #[test]
 fn a_full_table_of_fds_costs_the_message_and_no_fd() {
-    alone("readiness::tests::a_full_table_of_fds_costs_the_message_and_no_fd", || {
-        let (_directory, mut socket) = bound();
-        let null = std::fs::File::open("/dev/null").unwrap();
-        say(&socket, b"READY=1", &[null.as_raw_fd(); 8]);
-        let mut all = Vec::new();
-        while let Ok(file) = null.try_clone() {
-            all.push(file);
-        }
-        all.truncate(all.len() - 3);
-        assert_eq!(socket.receive(own_uid()), []);
-        assert_eq!(socket.ignored().oversized, 1);
-        for _ in 0..3 {
-            all.push(null.try_clone().unwrap());
-        }
-    });
+    alone(
+        "readiness::tests::a_full_table_of_fds_costs_the_message_and_no_fd",
+        || {
+            let (_directory, mut socket) = bound();
+            let null = std::fs::File::open("/dev/null").unwrap();
+            say(&socket, b"READY=1", &[null.as_raw_fd(); 8]);
+            let mut all = Vec::new();
+            while let Ok(file) = null.try_clone() {
+                all.push(file);
+            }
+            all.truncate(all.len() - 3);
+            assert_eq!(socket.receive(own_uid()), []);
+            assert_eq!(socket.ignored().oversized, 1);
+            for _ in 0..3 {
+                all.push(null.try_clone().unwrap());
+            }
+        },
+    );
 }
 
 #[test]

@@ -20,5 +20,8 @@ pub(crate) fn alone(name: &str, body: fn()) {
         String::from_utf8_lossy(&output.stderr)
     );
     assert!(output.status.success(), "{name} alone: {}\n{said}", output.status);
-    assert!(said.contains("1 passed"), "{name} is not the name of a test\n{said}");
+    assert!(
+        said.contains("1 passed"),
+        "{name} is not the name of a test\n{said}"
+    );
 }

@@ -23,7 +23,7 @@ pub(crate) use fork::{InChild, fork};
 pub(crate) use limits::Limits;
 pub(crate) use peer::peer_groups;
 pub(crate) use pidfd::{open_pidfd, signal_by_pidfd, signal_group_by_pidfd};
-pub(crate) use process::{ProcessRow, become_subreaper, catches_signal, process_rows};
+pub(crate) use process::{ProcessRow, become_subreaper, catches_signal, ignores_signal, process_rows};
 pub(crate) use signals::{default_dispositions, unblock_all, with_signals_blocked};
 pub(crate) use terminal::{TerminalSize, terminal_size};
 pub(crate) use wait::{Dead, ExitStatus, Who, peek, reap};

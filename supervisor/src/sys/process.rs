@@ -20,12 +20,29 @@ pub(crate) fn become_subreaper() -> Result<(), Errno> {
 /// # Errors
 /// Those of reading /proc/PID/status; `InvalidData` if the kernel wrote no such line.
 pub(crate) fn catches_signal(pid: Pid, signal: Signal) -> io::Result<bool> {
+    signal_in(pid, "SigCgt:", signal)
+}
+
+/// Whether this process ignores `signal` (`SigIgn` in /proc/self/status), as it does under nohup(1).
+///
+/// # Errors
+/// As for [`catches_signal`].
+pub(crate) fn ignores_signal(signal: Signal) -> io::Result<bool> {
+    signal_in(Pid::this(), "SigIgn:", signal)
+}
+
+fn signal_in(pid: Pid, set: &str, signal: Signal) -> io::Result<bool> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let mask = status
         .lines()
-        .find_map(|line| line.strip_prefix("SigCgt:"))
+        .find_map(|line| line.strip_prefix(set))
         .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
-        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "no SigCgt in /proc/PID/status"))?;
+        .ok_or_else(|| {
+            io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("no {set} in /proc/PID/status"),
+            )
+        })?;
     Ok(mask & (1 << (signal as u32 - 1)) != 0)
 }
 
@@ -111,6 +128,7 @@ mod tests {
 
     #[test]
     fn rust_programs_ignore_sigpipe_and_do_not_catch_usr1() {
+        assert!(ignores_signal(Signal::SIGPIPE).unwrap());
         assert!(!catches_signal(Pid::this(), Signal::SIGUSR1).unwrap());
         assert!(
             catches_signal(Pid::this(), Signal::SIGSEGV).unwrap(),

@@ -1,0 +1,60 @@
+//! The birth record: what every worker of a generation is started from.
+
+use super::LaunchError;
+use super::binary::Binary;
+use super::program::{Heritage, Program, Wanted};
+use super::spawn::{self, Extra, Lent, OwnPid, Spawned, WorkerIdentity};
+use std::path::Path;
+
+/// What a generation was started with, fixed when a reload creates it: the open binary, arguments, environment,
+/// open working directory, user, umask, limits. Its sockets are lent at each start. Dropping it closes its fds.
+#[derive(Debug)]
+pub(crate) struct BirthRecord {
+    program: Program,
+    own_pid: OwnPid,
+}
+
+impl BirthRecord {
+    /// Make the wanted command definite: look up paths, open files, compute the environment.
+    ///
+    /// # Errors
+    /// One line: `exec ./app: no such file or directory`, `chdir ...`, `environment variable ...`.
+    pub(crate) fn resolve(wanted: &Wanted<'_>, heritage: &Heritage) -> Result<Self, LaunchError> {
+        Ok(Self {
+            program: Program::resolve(wanted, heritage)?,
+            own_pid: wanted.own_pid,
+        })
+    }
+
+    /// What is executed.
+    pub(crate) fn binary(&self) -> &Binary {
+        self.program.binary()
+    }
+
+    /// Start one worker with these sockets at fd 3 and up. It is on its way when this returns; its report tells how far it came.
+    ///
+    /// # Errors
+    /// If no process can be made: `fork: resource temporarily unavailable`. Nothing is left of it then.
+    pub(crate) fn spawn(
+        &self,
+        sockets: &[Lent<'_>],
+        worker: WorkerIdentity,
+        extra: &Extra<'_>,
+    ) -> Result<Spawned, LaunchError> {
+        spawn::worker(&self.program, sockets, self.own_pid, worker, extra)
+    }
+
+    /// Start `/bin/sh -c command` as the app's user, in its directory and environment, with `SEGUE_PROBE` set to the path.
+    ///
+    /// # Errors
+    /// As for [`BirthRecord::spawn`].
+    pub(crate) fn spawn_shell(
+        &self,
+        worker: WorkerIdentity,
+        name: &str,
+        command: &str,
+        probe_path: &Path,
+    ) -> Result<Spawned, LaunchError> {
+        spawn::shell(&self.program, worker, name, command, probe_path)
+    }
+}

@@ -1,1 +1,365 @@
-//! x
+//! The commands' side of the control socket: find the instance, ask, wait, and say what came of it.
+//!
+//! | exit | meaning |
+//! |---|---|
+//! | 0 | done |
+//! | 1 | it failed; stderr says why, and who serves now |
+//! | 2 | the command does not say which of several instances it means |
+//! | 3 | no supervisor answers |
+//! | 4 | the client's own `--timeout` has passed; what it asked for goes on |
+//!
+//! The outcome of success goes to stdout, everything else (progress, failures) to stderr.
+
+mod connection;
+mod find;
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use connection::{Connection, Lost};
+
+use crate::place::Surroundings;
+use crate::protocol::{Change, Reply, Request, Seen, Serving, Until, elapsed, one_line};
+
+/// How long a supervisor may take to accept a connection or to tell its status when the user has not said how
+/// long. Its loop answers within milliseconds; one that takes longer is stopped (SIGSTOP) or hangs, and
+/// counts as one that does not answer.
+const ANSWER_TIME: Duration = Duration::from_secs(5);
+
+/// How often `status --watch` asks.
+const REFRESH_TIME: Duration = Duration::from_secs(1);
+
+/// The longest message that is printed, in characters. Ours are shorter; this bounds what an app's own words
+/// can fill.
+const MESSAGE_MAX: usize = 1000;
+
+/// Which instance a command means.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Target {
+    /// `--name`.
+    pub(crate) name: Option<String>,
+    /// `--control`; it wins over the name.
+    pub(crate) control: Option<PathBuf>,
+}
+
+/// How a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// 0
+    Done,
+    /// 1
+    Failed,
+    /// 2
+    Usage,
+    /// 3
+    NoSupervisor,
+    /// 4
+    TimedOut,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(match exit {
+            Exit::Done => 0,
+            Exit::Failed => 1,
+            Exit::Usage => 2,
+            Exit::NoSupervisor => 3,
+            Exit::TimedOut => 4,
+        })
+    }
+}
+
+/// How often a status is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refresh {
+    /// Once.
+    Once,
+    /// Every second, until somebody interrupts it (`--watch`).
+    EverySecond,
+}
+
+/// What [`status`] has to show: a status, or (only after the first) one line that says why there is none now.
+pub(crate) type Sight<'a> = Result<Seen, &'a str>;
+
+/// `segue reload`: asks for a new generation and waits for `until`, at most for `timeout`.
+pub(crate) fn reload(target: &Target, until: Until, timeout: Option<Duration>) -> Exit {
+    ask(target, Request::Reload { until }, timeout)
+}
+
+/// `segue stop`: asks for a stop and waits for its end, at most for `timeout`.
+pub(crate) fn stop(target: &Target, timeout: Option<Duration>) -> Exit {
+    ask(target, Request::Stop, timeout)
+}
+
+/// `segue workers`: asks for another number of workers and waits for it, at most for `timeout`.
+pub(crate) fn workers(target: &Target, change: Change, timeout: Option<Duration>) -> Exit {
+    ask(target, Request::Workers { change }, timeout)
+}
+
+/// `segue status`: fetches the status (each time anew) and gives it to `show`. Ends well if a generation
+/// serves.
+///
+/// `show` may fail only in writing; a reader that has gone (`segue status | head`) ends the command without a
+/// word.
+pub(crate) fn status(
+    target: &Target,
+    refresh: Refresh,
+    timeout: Option<Duration>,
+    show: &mut dyn FnMut(Sight<'_>) -> io::Result<()>,
+) -> Exit {
+    let mut client = Client::of_this_process();
+    client.run(|client| match refresh {
+        Refresh::Once => client.show_once(target, timeout, show),
+        Refresh::EverySecond => client.watch(target, timeout, show),
+    })
+}
+
+/// `segue metrics`: fetches the status once and gives it to `show`. Ends well if there was one, whoever
+/// serves.
+pub(crate) fn metrics(
+    target: &Target,
+    timeout: Option<Duration>,
+    show: &mut dyn FnMut(Sight<'_>) -> io::Result<()>,
+) -> Exit {
+    let mut client = Client::of_this_process();
+    client.run(|client| client.show_once(target, timeout, show).map(|_| Exit::Done))
+}
+
+fn ask(target: &Target, request: Request, timeout: Option<Duration>) -> Exit {
+    Client::of_this_process().run(|client| client.ask(target, request, timeout))
+}
+
+/// Why a command has no outcome: how it ends, and what stderr is told (without the leading `segue: `).
+#[derive(Debug, PartialEq, Eq)]
+struct Failure {
+    exit: Exit,
+    text: String,
+}
+
+impl Failure {
+    fn new(exit: Exit, text: impl Into<String>) -> Self {
+        Self {
+            exit,
+            text: text.into(),
+        }
+    }
+}
+
+/// Where the words go, and where instances are looked for.
+struct Client<'a> {
+    out: Box<dyn Write + 'a>,
+    err: Box<dyn Write + 'a>,
+    around: Surroundings,
+}
+
+impl Client<'_> {
+    fn of_this_process() -> Self {
+        Self {
+            out: Box::new(io::stdout()),
+            err: Box::new(io::stderr()),
+            around: Surroundings::of_this_process(),
+        }
+    }
+
+    fn run(&mut self, command: impl FnOnce(&mut Self) -> Result<Exit, Failure>) -> Exit {
+        match command(self) {
+            Ok(exit) => exit,
+            Err(failure) => {
+                self.complain(&failure.text);
+                failure.exit
+            }
+        }
+    }
+
+    /// Nobody can be told that stderr is closed.
+    fn complain(&mut self, text: &str) {
+        let _ = writeln!(self.err, "segue: {text}");
+    }
+
+    fn ask(&mut self, target: &Target, request: Request, timeout: Option<Duration>) -> Result<Exit, Failure> {
+        let deadline = timeout.map(|timeout| Instant::now() + timeout);
+        let mut connection = find::connect(target, &self.around, deadline)
+            .map_err(|failure| in_time(failure, timeout, deadline, "asked"))?;
+        connection.send(request);
+        loop {
+            let reply = connection
+                .receive(deadline)
+                .map_err(|lost| outcome_lost(lost, request, timeout, &connection))?;
+            match reply {
+                Reply::Progress { message } => {
+                    let _ = writeln!(self.err, "{}", one_line(&message, MESSAGE_MAX));
+                }
+                Reply::Done { message, .. } => {
+                    // The deed is done whether or not anybody reads of it.
+                    let _ = writeln!(self.out, "{}", one_line(&message, MESSAGE_MAX));
+                    return Ok(Exit::Done);
+                }
+                Reply::Failed { message, serving } => {
+                    let who = serving
+                        .as_ref()
+                        .map_or_else(|| "nobody serves".to_owned(), Serving::to_string);
+                    return Err(Failure::new(
+                        Exit::Failed,
+                        format!("{}; {who}", one_line(&message, MESSAGE_MAX)),
+                    ));
+                }
+                Reply::Refused { message } => return Err(refused(&message)),
+                Reply::Status(_) => {
+                    return Err(Failure::new(
+                        Exit::Failed,
+                        "the supervisor answered something else; is it another version?",
+                    ));
+                }
+            }
+        }
+    }
+
+    fn show_once(
+        &mut self,
+        target: &Target,
+        timeout: Option<Duration>,
+        show: &mut dyn FnMut(Sight<'_>) -> io::Result<()>,
+    ) -> Result<Exit, Failure> {
+        let (seen, _) = self.fetch(target, timeout)?;
+        let exit = if seen.status.serves() {
+            Exit::Done
+        } else {
+            Exit::Failed
+        };
+        written(show(Ok(seen)))?;
+        Ok(exit)
+    }
+
+    /// Ends only by a signal, or when the first look fails or nobody reads any more.
+    fn watch(
+        &mut self,
+        target: &Target,
+        timeout: Option<Duration>,
+        show: &mut dyn FnMut(Sight<'_>) -> io::Result<()>,
+    ) -> Result<Exit, Failure> {
+        let (seen, control) = self.fetch(target, timeout)?;
+        let mut shown = show(Ok(seen));
+        // From now on this one, even if another starts.
+        let target = Target {
+            name: None,
+            control: Some(control),
+        };
+        loop {
+            if shown.is_err() {
+                written(shown)?;
+                return Ok(Exit::Done);
+            }
+            std::thread::sleep(REFRESH_TIME);
+            shown = match self.fetch(&target, timeout) {
+                Ok((seen, _)) => show(Ok(seen)),
+                Err(failure) => show(Err(&failure.text)),
+            };
+        }
+    }
+
+    fn fetch(&mut self, target: &Target, timeout: Option<Duration>) -> Result<(Seen, PathBuf), Failure> {
+        let deadline = Instant::now() + timeout.unwrap_or(ANSWER_TIME);
+        let fetched = find::connect(target, &self.around, Some(deadline)).and_then(|mut connection| {
+            let status = connection
+                .status(Some(deadline))
+                .map_err(|lost| status_lost(lost, &connection))?;
+            Ok((
+                Seen {
+                    status,
+                    supervisor: connection.supervisor(),
+                },
+                connection.path().to_owned(),
+            ))
+        });
+        fetched.map_err(|failure| in_time(failure, timeout, Some(deadline), "told"))
+    }
+}
+
+/// `status | head` has seen what it wanted; a full disk is a failure.
+fn written(result: io::Result<()>) -> Result<(), Failure> {
+    match result {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::new(
+            Exit::Failed,
+            format!("stdout: {}", crate::sys::errno_text(error)),
+        )),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+fn refused(message: &str) -> Failure {
+    Failure::new(
+        Exit::Failed,
+        format!("refused: {}", one_line(message, MESSAGE_MAX)),
+    )
+}
+
+/// A supervisor that did not answer counts as none, unless the user's own timeout was what ran out.
+fn in_time(failure: Failure, timeout: Option<Duration>, deadline: Option<Instant>, what: &str) -> Failure {
+    match (timeout, deadline) {
+        (Some(timeout), Some(deadline))
+            if failure.exit == Exit::NoSupervisor && Instant::now() >= deadline =>
+        {
+            Failure::new(
+                Exit::TimedOut,
+                format!(
+                    "nothing could be {what} within {} ({})",
+                    elapsed(timeout),
+                    failure.text
+                ),
+            )
+        }
+        (Some(_) | None, Some(_) | None) => failure,
+    }
+}
+
+fn status_lost(lost: Lost, connection: &Connection) -> Failure {
+    let path = connection.path().display();
+    match lost {
+        Lost::TimedOut => Failure::new(
+            Exit::NoSupervisor,
+            format!("no supervisor answers at {path}: it accepted and says nothing"),
+        ),
+        Lost::Gone => Failure::new(
+            Exit::NoSupervisor,
+            format!("no supervisor answers at {path}: it closed the connection"),
+        ),
+        Lost::Refused(message) => refused(&message),
+        Lost::Garbled(message) => Failure::new(Exit::Failed, message),
+    }
+}
+
+fn outcome_lost(lost: Lost, request: Request, timeout: Option<Duration>, connection: &Connection) -> Failure {
+    let what = match request {
+        Request::Reload { .. } => "reload",
+        Request::Stop => "stop",
+        Request::Workers { .. } => "change of workers",
+        Request::Status => "status",
+    };
+    match lost {
+        Lost::TimedOut => {
+            let waited = elapsed(timeout.unwrap_or_default());
+            Failure::new(
+                Exit::TimedOut,
+                format!("no outcome within {waited}; the {what} goes on"),
+            )
+        }
+        Lost::Gone => {
+            let pid = connection
+                .supervisor()
+                .map_or_else(String::new, |pid| format!(" (pid {pid})"));
+            Failure::new(
+                Exit::Failed,
+                format!(
+                    "the supervisor{pid} went away before the {what} had an outcome; ask `segue status` who serves"
+                ),
+            )
+        }
+        Lost::Refused(message) => refused(&message),
+        Lost::Garbled(message) => Failure::new(Exit::Failed, message),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -102,7 +102,14 @@ impl Drop for Claim {
 fn lock(place: &Place) -> Result<Flock<File>, PlaceError> {
     let failed = |error: io::Error| PlaceError::io(format!("lock file {}", place.lock.display()), &error);
     for _ in 0..LOCK_ROUNDS {
-        let file = open(&place.lock).map_err(failed)?;
+        // The last owner may have removed the directory since the place was chosen.
+        if let Some(own) = &place.own {
+            directory::own(own, directory::Mode::AtLeast(0o700))?;
+        }
+        let file = match open(&place.lock) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && place.own.is_some() => continue,
+            opened => opened.map_err(failed)?,
+        };
         let found = file.metadata().map_err(failed)?;
         if found.uid() != nix::unistd::geteuid().as_raw() || !found.is_file() {
             return Err(PlaceError::Unsafe {

@@ -72,6 +72,22 @@ impl Surroundings {
         }
     }
 
+    /// Surroundings of our user in a file system of a test's own, so that no test meets an instance that runs
+    /// on this machine.
+    #[cfg(test)]
+    pub(crate) fn below(root: &Path) -> Self {
+        for directory in ["run", "tmp", "dev/shm"] {
+            std::fs::create_dir_all(root.join(directory)).expect("directory");
+        }
+        let uid = nix::unistd::geteuid().as_raw();
+        Self {
+            runtime_directory: None,
+            xdg_runtime_dir: None,
+            uid,
+            root: root.to_owned(),
+        }
+    }
+
     /// The directories in which instances may lie, in the order in which a new one tries them.
     fn bases(&self) -> Vec<Base> {
         let (uid, root) = (self.uid, &self.root);

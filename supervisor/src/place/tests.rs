@@ -7,16 +7,8 @@ use std::os::unix::net::UnixListener;
 use super::*;
 
 fn around(root: &Path) -> Surroundings {
-    for dir in ["run", "tmp", "dev/shm", "xdg"] {
-        fs::create_dir_all(root.join(dir)).expect("directory");
-    }
-    let uid = nix::unistd::geteuid().as_raw();
-    Surroundings {
-        runtime_directory: None,
-        xdg_runtime_dir: None,
-        uid,
-        root: root.to_owned(),
-    }
+    fs::create_dir_all(root.join("xdg")).expect("directory");
+    Surroundings::below(root)
 }
 
 fn root() -> tempfile::TempDir {

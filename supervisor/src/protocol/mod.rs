@@ -24,7 +24,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use status::{
-    Binary, Generation, LastReload, Listener, Outcome, Role, SCHEMA, State, Status, Worker, WorkerState,
+    Binary, Generation, LastReload, Listener, Outcome, Role, SCHEMA, Seen, State, Status, Worker, WorkerState,
 };
 pub(crate) use text::{elapsed, one_line};
 pub(crate) use time::{parse_rfc3339, rfc3339};

@@ -35,6 +35,16 @@ pub(crate) struct Status {
     pub(crate) rollbacks: u64,
 }
 
+/// A status as a client has received it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Seen {
+    /// What the supervisor said.
+    pub(crate) status: Status,
+    /// The supervisor's pid as the kernel tells it *here*. If it is not the one that the status names, the
+    /// two live in different pid namespaces and the status' pids mean nothing to us.
+    pub(crate) supervisor: Option<i32>,
+}
+
 /// What the instance as a whole is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

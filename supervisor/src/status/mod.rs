@@ -1,1 +1,130 @@
-//! x
+//! What a status looks like: as JSON, as a table, as metrics. Runs in the client's process, which adds what
+//! only /proc tells (open and waiting connections), so that the supervisor's loop never reads it.
+
+mod metrics;
+mod proc;
+mod screen;
+mod table;
+
+use std::io::{self, IsTerminal, Write};
+use std::time::SystemTime;
+
+use crate::protocol::Seen;
+use crate::sys::terminal_size;
+use screen::Screen;
+
+/// The width of a table where the terminal does not say.
+const COLUMNS: usize = 80;
+
+/// How a status is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum View {
+    /// For people: at most as wide as the terminal, ASCII only.
+    Table,
+    /// For programs: schema 1, indented when it is shown once, one line each when it is shown again and
+    /// again.
+    Json,
+    /// Prometheus text exposition format 0.0.4.
+    Metrics,
+}
+
+/// Whether a status is shown once or again and again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Showing {
+    /// Once.
+    Once,
+    /// Each time over the last one, on a terminal.
+    Again,
+}
+
+/// Shows statuses on stdout.
+pub(crate) struct Viewer {
+    view: View,
+    showing: Showing,
+    screen: Screen,
+    started: bool,
+}
+
+impl Viewer {
+    /// Shows nothing yet.
+    pub(crate) fn new(view: View, showing: Showing) -> Self {
+        let screen = match (showing, view) {
+            (Showing::Again, View::Table) if io::stdout().is_terminal() => Screen::Redrawn,
+            (Showing::Again | Showing::Once, View::Table | View::Json | View::Metrics) => Screen::Scrolling,
+        };
+        Self {
+            view,
+            showing,
+            screen,
+            started: false,
+        }
+    }
+
+    /// Shows a status, or the line that says why there is none.
+    ///
+    /// # Errors
+    /// Those of writing to stdout.
+    pub(crate) fn draw(&mut self, sight: Result<Seen, &str>) -> io::Result<()> {
+        let size = terminal_size(std::os::fd::AsFd::as_fd(&io::stdout()));
+        let text = self.text(
+            sight,
+            size.map_or(COLUMNS, |size| size.columns),
+            SystemTime::now(),
+        );
+        let text = self.screen.frame(&text, size);
+        // Rust's stdout is line-buffered: written at once, a redraw does not flicker.
+        let mut out = io::stdout().lock();
+        out.write_all(text.as_bytes())?;
+        out.flush()
+    }
+
+    fn text(&mut self, sight: Result<Seen, &str>, columns: usize, now: SystemTime) -> String {
+        let again = std::mem::replace(&mut self.started, true);
+        let seen = match sight {
+            Ok(seen) => filled(seen),
+            Err(why) => return self.absence(why),
+        };
+        match (self.view, self.showing) {
+            (View::Table, _) => {
+                let gap = if again && self.screen == Screen::Scrolling {
+                    "\n"
+                } else {
+                    ""
+                };
+                format!("{gap}{}", table::render(&seen.status, columns, now))
+            }
+            (View::Json, Showing::Once) => json(serde_json::to_string_pretty(&seen.status)),
+            (View::Json, Showing::Again) => json(serde_json::to_string(&seen.status)),
+            (View::Metrics, _) => metrics::render(&seen.status),
+        }
+    }
+
+    /// Programs that read one status after the other get `null` for none.
+    fn absence(&self, why: &str) -> String {
+        match self.view {
+            View::Table => format!("{why}\n"),
+            View::Json => "null\n".to_owned(),
+            View::Metrics => String::new(),
+        }
+    }
+}
+
+/// Adds what /proc tells, and takes out what `--json` does not promise.
+fn filled(mut seen: Seen) -> Seen {
+    // In another pid namespace the pids of the status are other processes, or nobody's.
+    if seen.supervisor == Some(seen.status.pid) {
+        proc::fill(&mut seen.status);
+    }
+    for listener in &mut seen.status.listeners {
+        listener.inode = None;
+    }
+    seen
+}
+
+/// Our own types have string keys, so that serialising them cannot fail.
+fn json(text: serde_json::Result<String>) -> String {
+    text.unwrap_or_else(|_| "null".to_owned()) + "\n"
+}
+
+#[cfg(test)]
+mod tests;

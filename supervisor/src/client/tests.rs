@@ -1,0 +1,493 @@
+//! Commands against real control sockets, some of them with a server that misbehaves.
+
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+
+use super::*;
+use crate::control::harness::Server;
+use crate::control::{ClientId, Control};
+use crate::place::{Place, choose};
+use crate::protocol::{Generation, Role, SCHEMA, State, Status, Worker, WorkerState};
+
+fn directory() -> tempfile::TempDir {
+    tempfile::Builder::new()
+        .prefix("s")
+        .tempdir()
+        .expect("temporary directory")
+}
+
+fn around(root: &Path) -> Surroundings {
+    Surroundings::below(root)
+}
+
+fn place(root: &Path, name: &str) -> Place {
+    choose(name, None, &around(root)).expect("a place")
+}
+
+/// A supervisor in a thread that answers every request with what `script` gives for it, until it is dropped.
+struct Supervisor {
+    stop: std::sync::Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Supervisor {
+    fn start(place: &Place, script: impl Fn(Request) -> Vec<Reply> + Send + 'static) -> Self {
+        let mut server = Server::new(Control::open(place, None).expect("control socket"));
+        let stop = std::sync::Arc::new(AtomicBool::new(false));
+        let stopped = stop.clone();
+        let thread = thread::spawn(move || {
+            while !stopped.load(Ordering::Relaxed) {
+                let asked: Vec<(ClientId, Request)> = server.turn(Duration::from_millis(10));
+                for (id, request) in asked {
+                    for reply in script(request) {
+                        let now = server.now();
+                        server.control.reply(id, &reply, now);
+                    }
+                }
+            }
+        });
+        Self {
+            stop,
+            thread: Some(thread),
+        }
+    }
+}
+
+impl Drop for Supervisor {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            thread.join().expect("supervisor thread");
+        }
+    }
+}
+
+fn status_of(name: &str, workers: Vec<Worker>) -> Reply {
+    let time = "2026-11-22T10:00:00.000Z".to_owned();
+    Reply::Status(Box::new(Status {
+        schema: SCHEMA,
+        name: name.into(),
+        pid: i32::try_from(std::process::id()).expect("pid"),
+        since: time.clone(),
+        version: "0.1.0".into(),
+        state: State::Serving,
+        generation: Some(1),
+        listeners: Vec::new(),
+        generations: vec![Generation {
+            generation: 1,
+            role: Role::Incumbent,
+            since: time,
+            workers,
+            binary: crate::protocol::Binary {
+                path: "/app".into(),
+                inode: 1,
+                sha256: None,
+            },
+        }],
+        last_reload: None,
+        restarts: 0,
+        rollbacks: 0,
+    }))
+}
+
+fn serving() -> Worker {
+    let since = "2026-11-22T10:00:00.000Z".to_owned();
+    Worker {
+        pid: 1,
+        state: WorkerState::Serving,
+        since,
+        connections: None,
+        status: None,
+    }
+}
+
+/// Runs a command; gives its exit, its stdout and its stderr.
+fn run(
+    around: &Surroundings,
+    command: impl FnOnce(&mut Client<'_>) -> Result<Exit, Failure>,
+) -> (Exit, String, String) {
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let mut client = Client {
+        out: Box::new(&mut out),
+        err: Box::new(&mut err),
+        around: around.clone(),
+    };
+    let exit = client.run(command);
+    drop(client);
+    (
+        exit,
+        String::from_utf8(out).expect("text"),
+        String::from_utf8(err).expect("text"),
+    )
+}
+
+fn reload_of(
+    around: &Surroundings,
+    target: &Target,
+    until: Until,
+    timeout: Option<Duration>,
+) -> (Exit, String, String) {
+    run(around, |client| {
+        client.ask(target, Request::Reload { until }, timeout)
+    })
+}
+
+fn at(path: &Path) -> Target {
+    Target {
+        name: None,
+        control: Some(path.to_owned()),
+    }
+}
+
+fn who() -> Serving {
+    Serving {
+        generation: 8,
+        pids: vec![123],
+    }
+}
+
+#[test]
+fn a_reload_that_succeeds_says_so_in_one_line() {
+    let directory = directory();
+    let place = place(directory.path(), "app");
+    let _supervisor = Supervisor::start(&place, |request| {
+        assert_eq!(
+            request,
+            Request::Reload {
+                until: Until::Takeover
+            }
+        );
+        vec![Reply::reload_ok(who(), Duration::from_millis(41))]
+    });
+    let (exit, out, err) = reload_of(
+        &around(directory.path()),
+        &Target::default(),
+        Until::Takeover,
+        None,
+    );
+    assert_eq!((exit, err.as_str()), (Exit::Done, ""));
+    assert_eq!(out, "reload ok: generation 8 serves (pid 123) after 41 ms\n");
+}
+
+#[test]
+fn progress_goes_to_stderr_and_is_harmless() {
+    let directory = directory();
+    let place = place(directory.path(), "app");
+    let _supervisor = Supervisor::start(&place, |_| {
+        vec![
+            Reply::Progress {
+                message: "generation 7 drains: 3 connections, 29 s left".into(),
+            },
+            Reply::Progress {
+                message: "\u{1b}[2J\nreload ok".into(),
+            },
+            Reply::reload_ok(who(), Duration::from_secs(12)),
+        ]
+    });
+    let (exit, out, err) = reload_of(
+        &around(directory.path()),
+        &Target::default(),
+        Until::Drained,
+        None,
+    );
+    assert_eq!(exit, Exit::Done);
+    assert_eq!(out, "reload ok: generation 8 serves (pid 123) after 12.0 s\n");
+    assert_eq!(
+        err,
+        "generation 7 drains: 3 connections, 29 s left\n\\u{1b}[2J\\nreload ok\n"
+    );
+}
+
+#[test]
+fn a_failure_says_why_and_who_serves() {
+    let directory = directory();
+    let place = place(directory.path(), "app");
+    let supervisor = Supervisor::start(&place, |_| {
+        vec![Reply::reload_failed("exec ./app: permission denied", Some(who()))]
+    });
+    let around = around(directory.path());
+    let ended = reload_of(&around, &Target::default(), Until::Takeover, None);
+    let text = "segue: reload failed: exec ./app: permission denied; generation 8 serves (pid 123)\n";
+    assert_eq!(ended, (Exit::Failed, String::new(), text.to_owned()));
+    drop(supervisor);
+
+    let _supervisor = Supervisor::start(&place, |_| vec![Reply::reload_failed("stopping", None)]);
+    let ended = reload_of(&around, &at(place.control()), Until::Takeover, None);
+    assert_eq!(
+        ended,
+        (
+            Exit::Failed,
+            String::new(),
+            "segue: reload failed: stopping; nobody serves\n".to_owned()
+        )
+    );
+}
+
+#[test]
+fn a_refusal_is_a_failure() {
+    let directory = directory();
+    let place = place(directory.path(), "app");
+    let _supervisor = Supervisor::start(&place, |_| {
+        vec![Reply::Refused {
+            message: "stopping".into(),
+        }]
+    });
+    let around = around(directory.path());
+    let (exit, _, err) = run(&around, |client| {
+        client.ask(
+            &Target::default(),
+            Request::Workers {
+                change: Change::Set(2),
+            },
+            None,
+        )
+    });
+    assert_eq!((exit, err.as_str()), (Exit::Failed, "segue: refused: stopping\n"));
+}
+
+#[test]
+fn a_timeout_ends_the_wait_and_not_the_reload() {
+    let directory = directory();
+    let place = place(directory.path(), "app");
+    let _supervisor = Supervisor::start(&place, |_| Vec::new());
+    let timeout = Some(Duration::from_millis(50));
+    let (exit, _, err) = reload_of(
+        &around(directory.path()),
+        &Target::default(),
+        Until::Settled,
+        timeout,
+    );
+    assert_eq!(
+        (exit, err.as_str()),
+        (
+            Exit::TimedOut,
+            "segue: no outcome within 50 ms; the reload goes on\n"
+        )
+    );
+}
+
+#[test]
+fn a_supervisor_that_dies_meanwhile_is_said_to() {
+    let directory = directory();
+    let path = directory.path().join("ctl");
+    let listener = UnixListener::bind(&path).expect("listener");
+    let dying = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("client");
+        io::Read::read(&mut stream, &mut [0; 100]).expect("request");
+    });
+    let (exit, _, err) = reload_of(&around(directory.path()), &at(&path), Until::Takeover, None);
+    let text = format!(
+        "segue: the supervisor (pid {}) went away before the reload had an outcome; ask `segue status` who serves\n",
+        std::process::id()
+    );
+    assert_eq!((exit, err), (Exit::Failed, text));
+    dying.join().expect("thread");
+}
+
+#[test]
+fn something_else_that_answers_does_no_harm() {
+    let directory = directory();
+    let path = directory.path().join("ctl");
+    let listener = UnixListener::bind(&path).expect("listener");
+    let other = thread::spawn(move || {
+        for answer in [
+            "HTTP/1.1 400 Bad\u{1b}[2J Request\r\n",
+            "{\"reply\":\"status\"}\n",
+            "{\"reply\":\"later\"}\n",
+        ] {
+            let (mut stream, _) = listener.accept().expect("client");
+            stream.write_all(answer.as_bytes()).expect("answer");
+        }
+    });
+    for _ in 0..3 {
+        let (exit, _, err) = reload_of(&around(directory.path()), &at(&path), Until::Takeover, None);
+        assert_eq!(exit, Exit::Failed);
+        assert!(err.starts_with("segue: reply not understood: "), "{err}");
+        assert_eq!(err.matches(|c: char| c.is_control()).count(), 1, "{err:?}");
+    }
+    other.join().expect("thread");
+}
+
+#[test]
+fn no_supervisor_answers_where_there_is_none() {
+    let directory = directory();
+    let around = around(directory.path());
+    let (exit, _, err) = reload_of(
+        &around,
+        &at(&directory.path().join("none")),
+        Until::Takeover,
+        None,
+    );
+    assert_eq!(exit, Exit::NoSupervisor);
+    assert!(err.ends_with("/none: no such file or directory\n"), "{err}");
+
+    let (exit, _, err) = reload_of(
+        &around,
+        &Target {
+            name: Some("nöne".into()),
+            control: None,
+        },
+        Until::Takeover,
+        None,
+    );
+    assert_eq!(exit, Exit::NoSupervisor);
+    assert!(
+        err.starts_with("segue: no supervisor named nöne answers"),
+        "{err}"
+    );
+
+    // What a killed supervisor has left is nobody.
+    let place = place(directory.path(), "dead");
+    drop(UnixListener::bind(place.control()).expect("left behind"));
+    let (exit, _, err) = reload_of(&around, &at(place.control()), Until::Takeover, None);
+    assert_eq!(exit, Exit::NoSupervisor);
+    assert!(err.ends_with("/control: connection refused\n"), "{err}");
+    let target = Target {
+        name: Some("dead".into()),
+        control: None,
+    };
+    let (exit, _, err) = reload_of(&around, &target, Until::Takeover, None);
+    assert_eq!((exit, err.lines().count()), (Exit::NoSupervisor, 1), "{err}");
+}
+
+#[test]
+fn several_instances_are_listed_and_one_can_be_named() {
+    let directory = directory();
+    let around = around(directory.path());
+    let script = |name: &'static str| {
+        move |request| match request {
+            Request::Status => vec![status_of(name, vec![serving()])],
+            Request::Reload { .. } | Request::Stop | Request::Workers { .. } => {
+                vec![Reply::Done {
+                    message: format!("this is {name}"),
+                    serving: None,
+                    duration_ms: None,
+                }]
+            }
+        }
+    };
+    let (one, two) = (place(directory.path(), "one"), place(directory.path(), "two"));
+    let _one = Supervisor::start(&one, script("one"));
+    // Its directory has another name.
+    let _two = Supervisor::start(&two, script("zwei"));
+    let (exit, out, err) = reload_of(&around, &Target::default(), Until::Takeover, None);
+    assert_eq!((exit, out.as_str()), (Exit::Usage, ""));
+    assert!(
+        err.starts_with("segue: several instances run; say which with --name or --control:\n"),
+        "{err}"
+    );
+    for (name, place) in [("one", &one), ("zwei", &two)] {
+        let row = format!(
+            "  {name:<20} pid {:<8} {}\n",
+            std::process::id(),
+            place.control().display()
+        );
+        assert!(err.contains(&row), "{err}");
+        let target = Target {
+            name: Some(name.into()),
+            control: None,
+        };
+        let (exit, out, _) = reload_of(&around, &target, Until::Takeover, None);
+        assert_eq!((exit, out), (Exit::Done, format!("this is {name}\n")));
+    }
+    let target = Target {
+        name: Some("drei".into()),
+        control: None,
+    };
+    let (exit, _, err) = reload_of(&around, &target, Until::Takeover, None);
+    assert_eq!(exit, Exit::NoSupervisor);
+    assert!(
+        err.contains("named drei answers; these run: ") && err.contains("zwei"),
+        "{err}"
+    );
+}
+
+#[test]
+fn a_supervisor_that_hangs_is_none_for_status() {
+    let directory = directory();
+    let place = place(directory.path(), "app");
+    let _listener = UnixListener::bind(place.control()).expect("listener");
+    let around = around(directory.path());
+    let show = &mut |_: Sight<'_>| -> io::Result<()> { panic!("nothing to show") };
+    let timeout = Some(Duration::from_millis(30));
+    let (exit, _, err) = run(&around, |client| {
+        client.show_once(&at(place.control()), timeout, show)
+    });
+    assert_eq!(exit, Exit::TimedOut);
+    assert!(
+        err.starts_with("segue: nothing could be told within 30 ms (no supervisor answers at "),
+        "{err}"
+    );
+}
+
+#[test]
+fn a_backlog_that_is_full_does_not_hold_us_for_ever() {
+    let directory = directory();
+    let path = directory.path().join("full");
+    let socket = nix::sys::socket::socket(
+        AddressFamily::Unix,
+        SockType::Stream,
+        SockFlag::SOCK_CLOEXEC,
+        None,
+    )
+    .expect("socket");
+    nix::sys::socket::bind(
+        std::os::fd::AsRawFd::as_raw_fd(&socket),
+        &UnixAddr::new(&path).expect("address"),
+    )
+    .expect("bind");
+    nix::sys::socket::listen(&socket, nix::sys::socket::Backlog::new(0).expect("backlog")).expect("listen");
+    let _waiting = UnixStream::connect(&path).expect("the one that fits");
+    let error = Connection::open(&path, Duration::from_millis(20)).expect_err("no room");
+    assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+}
+
+#[test]
+fn status_ends_by_who_serves() {
+    let directory = directory();
+    let place = place(directory.path(), "app");
+    let around = around(directory.path());
+    for (workers, expected) in [(vec![serving()], Exit::Done), (Vec::new(), Exit::Failed)] {
+        let _supervisor = Supervisor::start(&place, move |_| vec![status_of("app", workers.clone())]);
+        let mut seen = None;
+        let show = &mut |sight: Sight<'_>| {
+            seen = sight.ok();
+            Ok(())
+        };
+        let (exit, _, err) = run(&around, |client| client.show_once(&Target::default(), None, show));
+        assert_eq!((exit, err.as_str()), (expected, ""));
+        let seen = seen.expect("a status");
+        assert_eq!(seen.supervisor, Some(seen.status.pid));
+    }
+}
+
+#[test]
+fn a_watch_survives_its_supervisor_and_ends_with_its_reader() {
+    let directory = directory();
+    let place = place(directory.path(), "app");
+    let mut supervisor = Some(Supervisor::start(&place, |_| {
+        vec![status_of("app", vec![serving()])]
+    }));
+    let around = around(directory.path());
+    let mut sights = Vec::new();
+    let show = &mut |sight: Sight<'_>| {
+        sights.push(sight.map(|seen| seen.status.name).map_err(str::to_owned));
+        match sights.len() {
+            1 => supervisor = None,
+            2 => {}
+            _ => return Err(io::ErrorKind::BrokenPipe.into()),
+        }
+        Ok(())
+    };
+    let (exit, _, err) = run(&around, |client| client.watch(&Target::default(), None, show));
+    assert_eq!((exit, err.as_str()), (Exit::Done, ""));
+    assert_eq!(sights[0], Ok("app".to_owned()));
+    assert!(sights[1..].iter().all(|sight| {
+        sight
+            .as_ref()
+            .is_err_and(|line| line.starts_with("no supervisor answers"))
+    }));
+}

@@ -1,0 +1,230 @@
+//! The table for people. ASCII, as wide as the terminal at most, every number right under its word:
+//!
+//! ```text
+//! app: handing-off, generation 8 serves (pid 4242, segue 0.1.0, up 3h 12m)
+//!
+//! LISTENER  ADDRESS         QUEUED  BACKLOG
+//! web       127.0.0.1:8080       0     4096
+//!
+//! GENERATION  ROLE        PID  STATE        FOR  CONNS  STATUS
+//!          8  incumbent   123  serving   2m 10s     12  ready to serve
+//!                         124  serving   2m 10s     10
+//!             /srv/app/releases/8/app
+//!          7  retired      99  draining     12s      3
+//!             /srv/app/releases/7/app
+//!
+//! last reload: ok, generation 8 after 41 ms, 2m 10s ago
+//! restarts 0, rollbacks 0
+//! ```
+
+use std::time::{Duration, SystemTime};
+
+use crate::protocol::{Generation, LastReload, Outcome, Status, elapsed, one_line, parse_rfc3339};
+
+/// What stands where there is nothing to say.
+const NOTHING: &str = "-";
+
+/// Wider than any cell that is not cut: paths and messages.
+const UNLIMITED: usize = 4096;
+
+/// The whole table, every line ended.
+pub(super) fn render(status: &Status, columns: usize, now: SystemTime) -> String {
+    let mut text = vec![headline(status, now)];
+    if !status.listeners.is_empty() {
+        text.push(String::new());
+        text.extend(listeners(status));
+    }
+    if !status.generations.is_empty() {
+        text.push(String::new());
+        text.extend(generations(status, now));
+    }
+    text.push(String::new());
+    text.push(status.last_reload.as_ref().map_or_else(
+        || "last reload: none yet".to_owned(),
+        |last| format!("last reload: {}", reload(last, now)),
+    ));
+    text.push(format!(
+        "restarts {}, rollbacks {}",
+        status.restarts, status.rollbacks
+    ));
+    let cut = |line: String| ascii(&line, columns.max(20)).trim_end().to_owned() + "\n";
+    text.into_iter().map(cut).collect()
+}
+
+fn headline(status: &Status, now: SystemTime) -> String {
+    let who = match status.generation {
+        Some(generation) if status.serves() => format!("generation {generation} serves"),
+        Some(generation) => format!("generation {generation} does not serve"),
+        None => "nobody serves".to_owned(),
+    };
+    let (pid, version, up) = (status.pid, &status.version, ago(&status.since, now));
+    format!(
+        "{}: {}, {who} (pid {pid}, segue {version}, up {up})",
+        status.name,
+        status.state.word()
+    )
+}
+
+fn listeners(status: &Status) -> Vec<String> {
+    let number = |number: Option<u64>| number.map_or_else(|| NOTHING.to_owned(), |number| number.to_string());
+    let rows = status.listeners.iter().map(|listener| {
+        [
+            ascii(&listener.name, 20),
+            ascii(&listener.address, UNLIMITED),
+            number(listener.queued),
+            number(listener.backlog.map(u64::from)),
+        ]
+    });
+    let heads = ["LISTENER", "ADDRESS", "QUEUED", "BACKLOG"].map(str::to_owned);
+    align(
+        [Side::Left, Side::Left, Side::Right, Side::Right],
+        std::iter::once(heads).chain(rows).collect(),
+    )
+}
+
+/// One row a worker; then the binary, which is too long for a column and is the same for all workers of a
+/// generation.
+fn generations(status: &Status, now: SystemTime) -> Vec<String> {
+    let heads = ["GENERATION", "ROLE", "PID", "STATE", "FOR", "CONNS", "STATUS"].map(str::to_owned);
+    let mut rows = vec![heads];
+    for generation in &status.generations {
+        rows.extend(workers(generation, now));
+    }
+    let sides = [
+        Side::Right,
+        Side::Left,
+        Side::Right,
+        Side::Left,
+        Side::Right,
+        Side::Right,
+        Side::Left,
+    ];
+    let mut lines = align(sides, rows).into_iter();
+    let mut text: Vec<String> = lines.next().into_iter().collect();
+    let indent = " ".repeat("GENERATION".len() + GAP.len());
+    for generation in &status.generations {
+        text.extend(lines.by_ref().take(generation.workers.len().max(1)));
+        text.push(format!("{indent}{}", binary(generation)));
+    }
+    text
+}
+
+fn workers(generation: &Generation, now: SystemTime) -> Vec<[String; 7]> {
+    let (number, role) = (
+        generation.generation.to_string(),
+        generation.role.word().to_owned(),
+    );
+    if generation.workers.is_empty() {
+        let since = ago(&generation.since, now);
+        let nothing = || NOTHING.to_owned();
+        return vec![[
+            number,
+            role,
+            nothing(),
+            nothing(),
+            since,
+            nothing(),
+            String::new(),
+        ]];
+    }
+    let rows = generation.workers.iter().enumerate().map(|(index, worker)| {
+        let first = |text: &String| if index == 0 { text.clone() } else { String::new() };
+        [
+            first(&number),
+            first(&role),
+            worker.pid.to_string(),
+            worker.state.word().to_owned(),
+            ago(&worker.since, now),
+            worker
+                .connections
+                .map_or_else(|| NOTHING.to_owned(), |count| count.to_string()),
+            worker
+                .status
+                .as_deref()
+                .map_or_else(String::new, |status| ascii(status, UNLIMITED)),
+        ]
+    });
+    rows.collect()
+}
+
+/// The digest is cut to what tells two builds apart; `--json` has all of it.
+fn binary(generation: &Generation) -> String {
+    let binary = &generation.binary;
+    let digest = binary.sha256.as_ref().map_or_else(String::new, |digest| {
+        format!(" (sha256 {})", ascii(digest, 12).replace("...", ""))
+    });
+    format!("{}{digest}", ascii(&binary.path, UNLIMITED))
+}
+
+fn reload(last: &LastReload, now: SystemTime) -> String {
+    let after = elapsed(Duration::from_millis(last.duration_ms));
+    let generation = last
+        .generation
+        .map_or_else(String::new, |number| format!("generation {number} "));
+    let ago = ago(&last.at, now);
+    let reason = last.reason.as_deref().unwrap_or("no reason known");
+    match last.outcome {
+        Outcome::Ok => format!("ok, {generation}after {after}, {ago} ago"),
+        Outcome::Failed | Outcome::RolledBack => {
+            format!(
+                "{}, {generation}after {after}, {ago} ago: {reason}",
+                last.outcome.word()
+            )
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Left,
+    Right,
+}
+
+const GAP: &str = "  ";
+
+/// Columns as wide as their widest cell.
+fn align<const N: usize>(sides: [Side; N], rows: Vec<[String; N]>) -> Vec<String> {
+    let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
+    let widths: [usize; N] = std::array::from_fn(width);
+    let line = |row: [String; N]| {
+        let cells = row
+            .into_iter()
+            .zip(sides)
+            .zip(widths)
+            .map(|((cell, side), width)| match side {
+                Side::Left => format!("{cell:<width$}"),
+                Side::Right => format!("{cell:>width$}"),
+            });
+        cells.collect::<Vec<_>>().join(GAP)
+    };
+    rows.into_iter().map(line).collect()
+}
+
+/// How long ago a time was, in its two largest units: `12s`, `2m 10s`, `3h 12m`, `5d 1h`. A clock that was
+/// set back gives `0s`.
+fn ago(time: &str, now: SystemTime) -> String {
+    let Some(time) = parse_rfc3339(time) else {
+        return NOTHING.to_owned();
+    };
+    let seconds = now.duration_since(time).unwrap_or_default().as_secs();
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3600 => format!("{}m {}s", seconds / 60, seconds % 60),
+        3600..86_400 => format!("{}h {}m", seconds / 3600, seconds % 3600 / 60),
+        86_400.. => format!("{}d {}h", seconds / 86_400, seconds % 86_400 / 3600),
+    }
+}
+
+/// Printable ASCII of at most `max` characters: what a terminal shows with the width that we counted, in any
+/// locale.
+fn ascii(text: &str, max: usize) -> String {
+    let safe = |character: char| {
+        if character == ' ' || character.is_ascii_graphic() {
+            character
+        } else {
+            '?'
+        }
+    };
+    let line = one_line(text, text.len() * 8);
+    one_line(&line.chars().map(safe).collect::<String>(), max)
+}

@@ -1,0 +1,307 @@
+//! What people and programs get to see.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use super::*;
+use crate::protocol::{
+    Binary, Generation, LastReload, Listener, Outcome, Role, SCHEMA, State, Status, Worker, WorkerState,
+    rfc3339,
+};
+use crate::sys::TerminalSize;
+
+/// 2026-11-22T10:00:00Z.
+const NOW: Duration = Duration::from_secs(1_795_341_600);
+
+fn now() -> SystemTime {
+    UNIX_EPOCH + NOW
+}
+
+fn before(seconds: u64) -> String {
+    rfc3339(now() - Duration::from_secs(seconds))
+}
+
+fn worker(
+    pid: i32,
+    state: WorkerState,
+    seconds: u64,
+    connections: Option<u64>,
+    status: Option<&str>,
+) -> Worker {
+    Worker {
+        pid,
+        state,
+        since: before(seconds),
+        connections,
+        status: status.map(str::to_owned),
+    }
+}
+
+fn generation(generation: u64, role: Role, seconds: u64, workers: Vec<Worker>) -> Generation {
+    let binary = Binary {
+        path: format!("/srv/app/releases/{generation}/app"),
+        inode: 42,
+        sha256: None,
+    };
+    Generation {
+        generation,
+        role,
+        since: before(seconds),
+        workers,
+        binary,
+    }
+}
+
+fn status() -> Status {
+    let listener = |name: &str, address: &str, backlog, queued| Listener {
+        name: name.into(),
+        address: address.into(),
+        backlog,
+        queued,
+        inode: None,
+    };
+    Status {
+        schema: SCHEMA,
+        name: "app".into(),
+        pid: 4242,
+        since: before(11_520),
+        version: "0.1.0".into(),
+        state: State::Serving,
+        generation: Some(8),
+        listeners: vec![
+            listener("web", "127.0.0.1:8080", Some(4096), Some(0)),
+            listener("admin", "unix:/run/app/admin.sock", Some(128), None),
+        ],
+        generations: vec![
+            generation(
+                8,
+                Role::Incumbent,
+                130,
+                vec![
+                    worker(123, WorkerState::Serving, 130, Some(12), Some("ready to serve")),
+                    worker(124, WorkerState::Serving, 130, Some(10), None),
+                ],
+            ),
+            generation(
+                7,
+                Role::Retired,
+                12,
+                vec![worker(99, WorkerState::Draining, 12, None, None)],
+            ),
+        ],
+        last_reload: Some(LastReload {
+            outcome: Outcome::Ok,
+            reason: None,
+            duration_ms: 41,
+            generation: Some(8),
+            at: before(130),
+        }),
+        restarts: 0,
+        rollbacks: 1,
+    }
+}
+
+#[test]
+fn the_table_is_as_documented() {
+    let expected = "\
+app: serving, generation 8 serves (pid 4242, segue 0.1.0, up 3h 12m)
+
+LISTENER  ADDRESS                   QUEUED  BACKLOG
+web       127.0.0.1:8080                 0     4096
+admin     unix:/run/app/admin.sock       -      128
+
+GENERATION  ROLE       PID  STATE        FOR  CONNS  STATUS
+         8  incumbent  123  serving   2m 10s     12  ready to serve
+                       124  serving   2m 10s     10
+            /srv/app/releases/8/app
+         7  retired     99  draining     12s      -
+            /srv/app/releases/7/app
+
+last reload: ok, generation 8 after 41 ms, 2m 10s ago
+restarts 0, rollbacks 1
+";
+    assert_eq!(table::render(&status(), 80, now()), expected);
+}
+
+#[test]
+fn a_table_tells_who_does_not_serve_and_why_a_reload_failed() {
+    let mut status = status();
+    status.state = State::BackingOff;
+    status.generations = vec![generation(8, Role::Incumbent, 1, Vec::new())];
+    status.last_reload = Some(LastReload {
+        outcome: Outcome::RolledBack,
+        reason: Some("killed by SIGSEGV".into()),
+        duration_ms: 30_000,
+        generation: None,
+        at: before(90_000),
+    });
+    let table = table::render(&status, 80, now());
+    assert!(
+        table.starts_with("app: backing-off, generation 8 does not serve (pid "),
+        "{table}"
+    );
+    assert!(
+        table.contains("\n         8  incumbent    -  -       1s      -\n"),
+        "{table}"
+    );
+    assert!(
+        table.contains("last reload: rolled-back, after 30.0 s, 1d 1h ago: killed by SIGSEGV\n"),
+        "{table}"
+    );
+    status.generation = None;
+    status.generations.clear();
+    status.listeners.clear();
+    status.last_reload = None;
+    let table = table::render(&status, 80, now());
+    assert!(
+        table.starts_with("app: backing-off, nobody serves (pid "),
+        "{table}"
+    );
+    assert!(table.contains("\n\nlast reload: none yet\n"), "{table}");
+}
+
+#[test]
+fn a_table_fits_and_is_ascii_whatever_an_app_says() {
+    let mut status = status();
+    status.name = "größe".into();
+    status.generations[0].workers[0].status = Some("\u{1b}[2J\n\u{202e}grün ".repeat(50));
+    status.generations[1].binary.path = "/very/long".repeat(30);
+    status.listeners[0].address = "x".repeat(300);
+    status.since = "not a time".into();
+    for columns in [0, 40, 80, 200] {
+        let table = table::render(&status, columns, now());
+        for line in table.lines() {
+            assert!(line.len() <= columns.max(20), "{line}");
+            assert!(line.chars().all(|c| c == ' ' || c.is_ascii_graphic()), "{line:?}");
+        }
+    }
+}
+
+#[test]
+fn metrics_are_as_prometheus_reads_them() {
+    let mut status = status();
+    status.name = "a\"p\\p".into();
+    let page = metrics::render(&status);
+    for line in [
+        "# TYPE segue_info gauge",
+        r#"segue_info{name="a\"p\\p",version="0.1.0"} 1"#,
+        r#"segue_state{name="a\"p\\p",state="serving"} 1"#,
+        r#"segue_state{name="a\"p\\p",state="stopping"} 0"#,
+        r#"segue_start_time_seconds{name="a\"p\\p"} 1795330080.000"#,
+        r#"segue_listener_queued{name="a\"p\\p",listener="web",address="127.0.0.1:8080"} 0"#,
+        r#"segue_workers{name="a\"p\\p",role="incumbent",state="serving"} 2"#,
+        r#"segue_connections{name="a\"p\\p",role="incumbent"} 22"#,
+        r#"segue_connections{name="a\"p\\p",role="candidate"} 0"#,
+        r#"segue_last_reload{name="a\"p\\p",outcome="ok"} 1"#,
+        r#"segue_last_reload_duration_seconds{name="a\"p\\p"} 0.041"#,
+        "# TYPE segue_rollbacks_total counter",
+        r#"segue_rollbacks_total{name="a\"p\\p"} 1"#,
+    ] {
+        assert!(
+            page.lines().any(|found| found == line),
+            "{line} is missing from\n{page}"
+        );
+    }
+    assert!(!page.contains("role=\"retired\"} -"), "{page}");
+    assert!(
+        !page
+            .lines()
+            .any(|line| line.starts_with("segue_connections") && line.contains("retired")),
+        "{page}"
+    );
+}
+
+/// Each family has one HELP and one TYPE, before its samples, which follow each other.
+#[test]
+fn metrics_come_in_families() {
+    let page = metrics::render(&status());
+    let mut family = String::new();
+    let mut seen = Vec::new();
+    for line in page.lines() {
+        let mut words = line.split(' ');
+        if let (Some("#"), Some(kind), Some(name)) = (words.next(), words.next(), words.next()) {
+            if kind == "HELP" {
+                assert!(!seen.contains(&name.to_owned()), "{name} twice");
+                seen.push(name.to_owned());
+                family = name.to_owned();
+            }
+            assert_eq!(name, family);
+        } else {
+            let (name, rest) = line.split_once('{').expect("labels");
+            assert_eq!(name, family, "{line}");
+            let (_, value) = rest.rsplit_once(' ').expect("a value");
+            value.parse::<f64>().expect("a number");
+        }
+    }
+    assert!(page.ends_with('\n') && seen.len() > 10);
+}
+
+#[test]
+fn json_is_schema_1_and_nothing_else() {
+    let mut seen = Seen {
+        status: status(),
+        supervisor: None,
+    };
+    seen.status.listeners[0].inode = Some(7);
+    let text = Viewer::new(View::Json, Showing::Once).text(Ok(seen.clone()), 80, now());
+    assert!(
+        text.starts_with("{\n  \"schema\": 1,\n") && !text.contains("\"inode\": 7"),
+        "{text}"
+    );
+    assert!(serde_json::from_str::<Status>(&text).is_ok());
+    let mut again = Viewer::new(View::Json, Showing::Again);
+    assert_eq!(again.text(Ok(seen), 80, now()).lines().count(), 1);
+    assert_eq!(again.text(Err("no supervisor answers"), 80, now()), "null\n");
+}
+
+#[test]
+fn pids_of_another_namespace_are_not_looked_up() {
+    let mut foreign = status();
+    // Our own pid, but a supervisor whose pid here is another.
+    foreign.pid = i32::try_from(std::process::id()).expect("pid");
+    foreign.listeners.clear();
+    let supervisor = Some(foreign.pid + 1);
+    let seen = filled(Seen {
+        status: foreign.clone(),
+        supervisor,
+    });
+    assert_eq!(seen.status.generations[1].workers[0].connections, None);
+    let seen = filled(Seen {
+        supervisor: Some(foreign.pid),
+        status: foreign,
+    });
+    assert_eq!(seen.status.generations[0].workers[0].connections, Some(0));
+}
+
+#[test]
+fn tables_follow_each_other_with_a_gap_or_in_place() {
+    let mut viewer = Viewer {
+        view: View::Table,
+        showing: Showing::Again,
+        screen: Screen::Scrolling,
+        started: false,
+    };
+    let sight = || {
+        Ok(Seen {
+            status: status(),
+            supervisor: None,
+        })
+    };
+    assert!(viewer.text(sight(), 80, now()).starts_with("app: "));
+    assert!(viewer.text(sight(), 80, now()).starts_with("\napp: "));
+    assert_eq!(
+        viewer.text(Err("no supervisor answers"), 80, now()),
+        "no supervisor answers\n"
+    );
+}
+
+#[test]
+fn a_redraw_clears_what_it_does_not_cover() {
+    let size = |rows| Some(TerminalSize { columns: 80, rows });
+    assert_eq!(Screen::Scrolling.frame("a\nb\n", size(1)), "a\nb\n");
+    assert_eq!(
+        Screen::Redrawn.frame("a\nb\n", size(24)),
+        "\x1b[Ha\x1b[K\nb\x1b[K\n\x1b[J"
+    );
+    let tall = Screen::Redrawn.frame("1\n2\n3\n4\n5\n", size(4));
+    assert_eq!(tall, "\x1b[H1\x1b[K\n2\x1b[K\n... 3 more lines\x1b[K\n\x1b[J");
+}

@@ -1,4 +1,7 @@
 //! Segue: a tiny supervisor that hands listening sockets from one generation of an app to the next.
+//!
+//! Floor 5: parse, open, run, exit code. The reload itself is the package `segue-lifecycle`; the loop that turns
+//! the outside into its events is `shell`. docs/ARCHITECTURE.md has the picture.
 
 #[cfg(not(target_os = "linux"))]
 compile_error!(
@@ -12,10 +15,11 @@ mod client;
 mod clock;
 mod config;
 mod control;
-mod journal;
 mod launch;
 mod listeners;
+mod log;
 mod manager;
+mod pid_file;
 mod place;
 mod protocol;
 mod readiness;
@@ -24,4 +28,149 @@ mod sources;
 mod status;
 mod sys;
 
-fn main() {}
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use cli::Command;
+use config::{Config, Invocation, LogFormat};
+use control::Control;
+use launch::{BirthRecord, Heritage};
+use listeners::Inherited;
+use log::{Log, Style};
+use manager::Manager;
+use pid_file::PidFile;
+use place::Surroundings;
+use segue_lifecycle::Ending;
+use shell::Begin;
+
+/// It failed.
+const FAILED: u8 = 1;
+
+/// The command line or the settings cannot be understood.
+const USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    // First of all, before anything of it is changed for our own use.
+    let heritage = Heritage::of_this_process();
+    match cli::parse(std::env::args_os()) {
+        Ok(command) => carry_out(command, heritage),
+        Err(answer) => answer.print(),
+    }
+}
+
+fn carry_out(command: Command, heritage: Heritage) -> ExitCode {
+    match command {
+        Command::Run(invocation) => run(invocation, heritage),
+        Command::Check(invocation) => check(&invocation, &heritage),
+        Command::Completions(completions) => print(&completions.script()),
+        Command::Reload(_)
+        | Command::Stop(_)
+        | Command::Workers(_)
+        | Command::Status(_)
+        | Command::Metrics(_) => ExitCode::FAILURE,
+    }
+}
+
+/// Supervise, in the foreground, until it has ended.
+fn run(invocation: Invocation, heritage: Heritage) -> ExitCode {
+    let config = match config::resolve(&invocation) {
+        Ok(config) => config,
+        Err(error) => return refuse(&error, USAGE),
+    };
+    let log = Log::new(&config.name, style(config.log_format));
+    match open(invocation, config, heritage, log) {
+        Ok((begin, pid_file)) => {
+            let ending = shell::run(begin);
+            drop(pid_file);
+            match ending {
+                Ok(Ending::Stopped) => ExitCode::SUCCESS,
+                Ok(Ending::NeverServed(_)) => ExitCode::from(FAILED),
+                Err(error) => refuse(&error, FAILED),
+            }
+        }
+        Err(text) => refuse(&text, FAILED),
+    }
+}
+
+/// Everything that must be there before the first birth record is made.
+fn open(
+    invocation: Invocation,
+    config: Config,
+    heritage: Heritage,
+    log: Log,
+) -> Result<(Begin, Option<PidFile>), String> {
+    let text = |error: &dyn std::fmt::Display| error.to_string();
+    let place = place::choose(
+        &config.name,
+        config.control.as_deref(),
+        &Surroundings::of_this_process(),
+    )
+    .map_err(|error| text(&error))?;
+    let control = Control::open(&place, config.control_group.as_deref()).map_err(|error| text(&error))?;
+    let pid_file = config
+        .pid_file
+        .as_deref()
+        .map(PidFile::write)
+        .transpose()
+        .map_err(|error| text(&error))?;
+    let inherited = Inherited::from_environment(&heritage.environment).map_err(|error| text(&error))?;
+    sys::become_subreaper().map_err(|errno| format!("subreaper: {}", sys::errno_text(errno)))?;
+    let manager = Manager::from_environment();
+    Ok((
+        Begin {
+            invocation,
+            config,
+            place,
+            control,
+            inherited,
+            heritage,
+            log,
+            manager,
+        },
+        pid_file,
+    ))
+}
+
+fn style(format: LogFormat) -> Style {
+    match format {
+        LogFormat::Json => Style::Json,
+        LogFormat::Text => Style::for_text(std::env::var("JOURNAL_STREAM").ok().as_deref()),
+    }
+}
+
+/// Say what is wrong with flags and files. Notes alone are no failure.
+fn check(invocation: &Invocation, heritage: &Heritage) -> ExitCode {
+    let findings = config::check(invocation, |config| {
+        let found = BirthRecord::resolve(&shell::wanted(config), heritage);
+        found.map(drop).map_err(|error| error.to_string())
+    });
+    for problem in &findings.problems {
+        say(problem);
+    }
+    for note in &findings.notes {
+        say(&format!("note: {note}"));
+    }
+    if findings.problems.is_empty() {
+        print(b"ok\n")
+    } else {
+        ExitCode::from(FAILED)
+    }
+}
+
+/// One line on stderr, as every refusal of ours.
+fn say(text: &str) {
+    // If stderr is gone there is nobody to tell.
+    let _ = writeln!(std::io::stderr(), "segue: {text}");
+}
+
+fn refuse(error: &dyn std::fmt::Display, code: u8) -> ExitCode {
+    say(&error.to_string());
+    ExitCode::from(code)
+}
+
+fn print(bytes: &[u8]) -> ExitCode {
+    match std::io::stdout().write_all(bytes) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::from(FAILED),
+    }
+}

@@ -39,6 +39,7 @@ mod text;
 mod tests;
 
 pub(crate) use check::{Findings, check};
+pub(crate) use defaults::MAX_WORKERS;
 pub(crate) use duration::Limit;
 pub(crate) use environment::parse_variable;
 pub(crate) use error::ConfigError;

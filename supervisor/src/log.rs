@@ -1,0 +1,201 @@
+//! The supervisor's own lines on stderr: one line an event, never waiting for whoever reads them.
+//!
+//! A log pipe whose reader sleeps must not stop the supervisor, so a line is written only if it fits without
+//! waiting; lines that did not fit are counted, and the count is told with the next line that does.
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::stat::fstat;
+use nix::unistd::write;
+use serde_json::json;
+use std::cell::Cell;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::SystemTime;
+
+/// The longest line, in bytes. Up to PIPE_BUF (4096) a pipe that polls writable takes a write whole (pipe(7)).
+const LONGEST_LINE: usize = 4096;
+
+/// How serious a line is, with the numbers of syslog(3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Level {
+    /// Something failed, and people should look.
+    Error,
+    /// Something is not as it should be, but nothing was lost.
+    Warning,
+    /// What happened.
+    Info,
+}
+
+impl Level {
+    const fn priority(self) -> u8 {
+        match self {
+            Self::Error => 3,
+            Self::Warning => 4,
+            Self::Info => 6,
+        }
+    }
+
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+            Self::Info => "info",
+        }
+    }
+}
+
+/// How lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Style {
+    /// `segue[NAME]: text`.
+    Text,
+    /// The same behind `<6>`: stderr is the journal, which takes the priority from there (sd-daemon(3)).
+    Journal,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Style {
+    /// Text, with priorities if stderr is the journal: `JOURNAL_STREAM` then names its device and inode (systemd.exec(5)).
+    pub(crate) fn for_text(journal_stream: Option<&str>) -> Self {
+        let named = journal_stream.and_then(|value| {
+            let (device, inode) = value.split_once(':')?;
+            Some((device.parse::<u64>().ok()?, inode.parse::<u64>().ok()?))
+        });
+        let stderr = fstat(std::io::stderr().as_fd())
+            .map(|stat| (stat.st_dev, stat.st_ino))
+            .ok();
+        if named.is_some() && named == stderr {
+            Self::Journal
+        } else {
+            Self::Text
+        }
+    }
+}
+
+/// Where lines go.
+#[derive(Debug)]
+pub(crate) struct Log {
+    name: String,
+    style: Style,
+    dropped: Cell<u64>,
+}
+
+impl Log {
+    /// Lines of the instance `name`, on stderr.
+    pub(crate) fn new(name: &str, style: Style) -> Self {
+        Self {
+            name: name.to_owned(),
+            style,
+            dropped: Cell::new(0),
+        }
+    }
+
+    /// What happened.
+    pub(crate) fn info(&self, text: &str) {
+        self.line(Level::Info, text);
+    }
+
+    /// What is not as it should be.
+    pub(crate) fn warning(&self, text: &str) {
+        self.line(Level::Warning, text);
+    }
+
+    /// What failed.
+    pub(crate) fn error(&self, text: &str) {
+        self.line(Level::Error, text);
+    }
+
+    fn line(&self, level: Level, text: &str) {
+        let stderr = std::io::stderr();
+        let dropped = self.dropped.get();
+        if dropped > 0 {
+            let apology = format!("{dropped} lines were not written: the reader of stderr did not keep up");
+            if !put(stderr.as_fd(), &self.render(Level::Warning, &apology)) {
+                self.dropped.set(dropped + 1);
+                return;
+            }
+            self.dropped.set(0);
+        }
+        if !put(stderr.as_fd(), &self.render(level, text)) {
+            self.dropped.set(self.dropped.get() + 1);
+        }
+    }
+
+    fn render(&self, level: Level, text: &str) -> String {
+        let text = one_line(text);
+        let line = match self.style {
+            Style::Text => format!("segue[{}]: {text}", self.name),
+            Style::Journal => format!("<{}>segue[{}]: {text}", level.priority(), self.name),
+            Style::Json => {
+                let time = crate::protocol::rfc3339(SystemTime::now());
+                json!({"time": time, "level": level.word(), "name": self.name, "message": text}).to_string()
+            }
+        };
+        let mut line = line;
+        if line.len() >= LONGEST_LINE {
+            line.truncate(line.floor_char_boundary(LONGEST_LINE - 1));
+        }
+        line.push('\n');
+        line
+    }
+}
+
+/// A line stays one line, and cannot steer a terminal, whatever an app put into its words.
+fn one_line(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect()
+}
+
+/// Write a line if that takes no waiting. A reader that has gone away is no reason to keep the line.
+fn put(stderr: BorrowedFd<'_>, line: &str) -> bool {
+    let mut poll_set = [PollFd::new(stderr, PollFlags::POLLOUT)];
+    match poll(&mut poll_set, PollTimeout::ZERO) {
+        Ok(0) | Err(_) => false,
+        Ok(_) => write(stderr, line.as_bytes()).is_ok(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_stays_one_line_whatever_the_text() {
+        let log = Log::new("app", Style::Text);
+        assert_eq!(log.render(Level::Info, "a\nb\x1b[2J"), "segue[app]: a b [2J\n");
+        let long = log.render(Level::Info, &"ü".repeat(LONGEST_LINE));
+        assert!(long.len() <= LONGEST_LINE && long.ends_with('\n'));
+    }
+
+    #[test]
+    fn the_journal_gets_priorities_and_programs_get_json() {
+        assert_eq!(
+            Log::new("app", Style::Journal).render(Level::Error, "x"),
+            "<3>segue[app]: x\n"
+        );
+        let json = Log::new("app", Style::Json).render(Level::Warning, "say \"hi\"");
+        let value: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(
+            (&value["level"], &value["message"]),
+            (&"warning".into(), &"say \"hi\"".into())
+        );
+        assert!(value["time"].is_string());
+    }
+
+    #[test]
+    fn a_reader_that_sleeps_stops_nobody() {
+        let (read, write_end) = nix::unistd::pipe().unwrap();
+        let line = format!("{}\n", "x".repeat(1000));
+        let mut written = 0;
+        while put(write_end.as_fd(), &line) {
+            written += 1;
+            assert!(written < 100_000, "the pipe never filled");
+        }
+        drop(read);
+        assert!(
+            !put(write_end.as_fd(), &line),
+            "a reader that has gone away is no reason to wait"
+        );
+    }
+}

@@ -1,0 +1,108 @@
+//! The pid file, for those who ask for one. It is written and never read: Segue signals nobody by it.
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::sys::errno_text;
+
+/// A pid file that we have written. Dropping it removes the file.
+#[derive(Debug)]
+pub(crate) struct PidFile {
+    path: PathBuf,
+}
+
+/// Why there is no pid file.
+#[derive(Debug)]
+pub(crate) struct PidFileError {
+    path: PathBuf,
+    cause: io::Error,
+}
+
+impl fmt::Display for PidFileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "pid file {}: {}", self.path.display(), errno_text(&self.cause))
+    }
+}
+
+impl PidFile {
+    /// Write our pid beside the path and rename it into place, so that nobody ever reads half a number.
+    ///
+    /// # Errors
+    /// Those of writing and renaming.
+    pub(crate) fn write(path: &Path) -> Result<Self, PidFileError> {
+        let refused = |cause| PidFileError {
+            path: path.to_owned(),
+            cause,
+        };
+        let beside = beside(path);
+        let written =
+            fs::write(&beside, format!("{}\n", std::process::id())).and_then(|()| fs::rename(&beside, path));
+        if let Err(cause) = written {
+            let _ = fs::remove_file(&beside);
+            return Err(refused(cause));
+        }
+        Ok(Self {
+            path: path.to_owned(),
+        })
+    }
+}
+
+fn beside(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{}", std::process::id()));
+    PathBuf::from(name)
+}
+
+impl Drop for PidFile {
+    fn drop(&mut self) {
+        // It may have been removed already, or replaced by a successor's: that one is not ours to remove.
+        let ours = format!("{}\n", std::process::id());
+        if fs::read_to_string(&self.path).is_ok_and(|text| text == ours) {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_holds_our_pid_and_goes_with_us() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("app.pid");
+        let file = PidFile::write(&path).unwrap();
+        assert_eq!(
+            fs::read_to_string(&path).unwrap(),
+            format!("{}\n", std::process::id())
+        );
+        assert_eq!(
+            fs::read_dir(directory.path()).unwrap().count(),
+            1,
+            "nothing is left beside it"
+        );
+        drop(file);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn one_that_another_has_written_meanwhile_stays() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("app.pid");
+        let file = PidFile::write(&path).unwrap();
+        fs::write(&path, "1\n").unwrap();
+        drop(file);
+        assert!(path.exists());
+    }
+
+    #[test]
+    fn a_directory_that_is_not_there_is_one_clear_line() {
+        let error = PidFile::write(Path::new("/nonexistent/app.pid")).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "pid file /nonexistent/app.pid: no such file or directory"
+        );
+    }
+}

@@ -1,0 +1,197 @@
+//! Birth records: made afresh by a reload, kept as long as something may be started from them.
+
+use std::os::fd::AsFd as _;
+use std::rc::Rc;
+
+use segue_lifecycle::{Event, Mode, Number, Plan, Readiness, Record, Stage};
+
+use super::Shell;
+use super::view::GenerationInfo;
+use crate::config::{self, Config, Ready};
+use crate::launch::{BirthRecord, Lent, OwnPid, Wanted};
+use crate::listeners::{self, Listener, Lookup};
+
+/// What a generation is started with. Its listeners live as long as a record that names them.
+#[derive(Debug)]
+pub(super) struct Birth {
+    pub(super) config: Rc<Config>,
+    pub(super) record: BirthRecord,
+    pub(super) listeners: Vec<Rc<Listener>>,
+}
+
+/// The loan of a listener to a worker.
+pub(super) fn lend(listener: &Listener) -> Lent<'_> {
+    Lent {
+        name: listener.name(),
+        fd: listener.as_fd(),
+    }
+}
+
+impl Shell {
+    /// Make the birth record of a candidate: files, names and sockets as they are now. All of it, or nothing.
+    pub(super) fn prepare(&mut self, number: Number) {
+        match self.make_birth(number) {
+            Ok(birth) => {
+                let plan = plan(&birth.config);
+                self.births.insert(Record(number), birth);
+                match self.know_generation(number, Record(number)) {
+                    Ok(()) => self.events.push_back(Event::Prepared(number, plan)),
+                    Err(text) => {
+                        self.births.remove(&Record(number));
+                        self.refuse(number, text);
+                    }
+                }
+            }
+            Err(text) => self.refuse(number, text),
+        }
+    }
+
+    fn refuse(&mut self, number: Number, text: String) {
+        self.refusal = Some(text);
+        self.events.push_back(Event::PrepareFailed(number));
+    }
+
+    fn make_birth(&mut self, number: Number) -> Result<Birth, String> {
+        let config = config::resolve_again(&self.begin.invocation, &self.begin.config)
+            .map_err(|error| error.to_string())?;
+        let lookup = if number == 1 {
+            Lookup::AtStart
+        } else {
+            Lookup::Refused
+        };
+        let current = self.current_listeners();
+        let opened = listeners::open(&config.listen, &current, &mut self.inherited, lookup)
+            .map_err(|error| error.to_string())?;
+        for warning in &opened.warnings {
+            self.log.warning(warning);
+        }
+        let record = BirthRecord::resolve(&wanted(&config), &self.begin.heritage)
+            .map_err(|error| error.to_string())?;
+        self.announce(&opened.listeners, &current);
+        Ok(Birth {
+            config: Rc::new(config),
+            record,
+            listeners: opened.listeners,
+        })
+    }
+
+    /// Every listener that is open, each once; those of the newest record first, whose options are in force.
+    fn current_listeners(&self) -> Vec<Rc<Listener>> {
+        let mut current: Vec<Rc<Listener>> = Vec::new();
+        for listener in self.births.values().rev().flat_map(|birth| &birth.listeners) {
+            if !current.iter().any(|known| known.inode() == listener.inode()) {
+                current.push(Rc::clone(listener));
+            }
+        }
+        current
+    }
+
+    fn announce(&self, opened: &[Rc<Listener>], current: &[Rc<Listener>]) {
+        for listener in opened
+            .iter()
+            .filter(|new| !current.iter().any(|old| old.inode() == new.inode()))
+        {
+            let note = listener
+                .scope_note()
+                .map(|note| format!(" ({note})"))
+                .unwrap_or_default();
+            self.log.info(&format!(
+                "listening on {}{note} as {}",
+                listener.address_text(),
+                listener.name()
+            ));
+        }
+        let lonely = !opened.is_empty() && opened.iter().all(|listener| listener.is_loopback());
+        if current.is_empty() && std::process::id() == 1 && lonely {
+            self.log.warning(
+                "every listener is on this machine only, and this is PID 1: nobody outside the container can connect \
+                 (use `--listen :8080` to listen on every address)",
+            );
+        }
+    }
+
+    /// Make sure that a generation started from this record is known, with its private probe listener.
+    pub(super) fn know_generation(&mut self, number: Number, record: Record) -> Result<(), String> {
+        if self.generations.contains_key(&number) {
+            return Ok(());
+        }
+        let birth = self.births.get(&record).ok_or("its birth record is gone")?;
+        let probe = match &birth.config.probe {
+            Some(_) => {
+                let path = self
+                    .begin
+                    .place
+                    .notify_directory()
+                    .join(format!("probe.{number}"));
+                Some(listeners::probe_listener(&path).map_err(|error| error.to_string())?)
+            }
+            None => None,
+        };
+        let info = GenerationInfo::new(Rc::clone(&birth.config), birth.record.binary(), probe);
+        self.generations.insert(number, info);
+        Ok(())
+    }
+
+    /// Undo what processes did to the flags that all holders of a listener share.
+    pub(super) fn restore_flags(&self) {
+        for listener in self.births.values().flat_map(|birth| &birth.listeners) {
+            if let Err(error) = listener.restore_flags() {
+                self.log.error(&error.to_string());
+            }
+        }
+    }
+
+    /// At the first readiness of all, the flags that the app chose are those that are kept.
+    pub(super) fn record_flags(&self, number: Number) {
+        let record = self.core.generation(number).map(|generation| generation.record);
+        let birth = record.and_then(|record| self.births.get(&record));
+        for listener in birth.map(|birth| birth.listeners.as_slice()).unwrap_or_default() {
+            if let Err(error) = listener.record_flags() {
+                self.log.error(&error.to_string());
+            }
+        }
+    }
+
+    /// Nothing is started from this record any more: its files and, unless another record names them, its
+    /// listeners are closed.
+    pub(super) fn forget(&mut self, record: Record) {
+        self.births.remove(&record);
+    }
+}
+
+/// What the launch has to know of the settings.
+pub(crate) fn wanted(config: &Config) -> Wanted<'_> {
+    Wanted {
+        command: &config.command,
+        chdir: config.chdir.as_deref(),
+        env: &config.env,
+        user: config.user.as_deref(),
+        group: config.group.as_deref(),
+        umask: config.umask,
+        own_pid: match config.listen_pid {
+            config::ListenPid::Set => OwnPid::Set,
+            config::ListenPid::LeftOut => OwnPid::LeftOut,
+        },
+    }
+}
+
+/// What the core has to know of the settings.
+fn plan(config: &Config) -> Plan {
+    let kept = |kept: bool| if kept { Stage::Kept } else { Stage::Skipped };
+    Plan {
+        workers: config.workers,
+        mode: match config.mode {
+            config::Mode::Overlap => Mode::Overlap,
+            config::Mode::Queue => Mode::Queue,
+        },
+        readiness: match config.ready {
+            Ready::Notify => Readiness::Notify,
+            Ready::Exec(_) => Readiness::Alive,
+        },
+        probe: kept(config.probe.is_some()),
+        soak: kept(!config.soak.is_zero()),
+        probation: kept(config.probation.is_some_and(|probation| !probation.is_zero())),
+        watchdog: kept(config.watchdog.is_some()),
+        max_generations: config.max_generations,
+    }
+}

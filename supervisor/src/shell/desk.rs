@@ -1,0 +1,142 @@
+//! Who asked for what: tickets and the clients that hold them.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use segue_lifecycle::{Outcome, Ticket, Until};
+
+use super::Shell;
+use crate::clock;
+use crate::control::ClientId;
+use crate::protocol::{Reply, Serving, elapsed};
+
+/// One request for a reload that has not been answered.
+#[derive(Debug)]
+struct Asker {
+    /// The client that waits; none for a signal, or for a client that did not want to.
+    client: Option<ClientId>,
+    until: Until,
+    asked: Instant,
+}
+
+/// All of them.
+#[derive(Debug)]
+pub(super) struct Desk {
+    askers: BTreeMap<Ticket, Asker>,
+    next: u64,
+    /// When the oldest request was made that waits for the next handoff.
+    oldest_queued: Option<Instant>,
+    /// Clients that wait until everything has stopped.
+    stops: Vec<ClientId>,
+}
+
+impl Desk {
+    pub(super) const fn new() -> Self {
+        Self {
+            askers: BTreeMap::new(),
+            next: 0,
+            oldest_queued: None,
+            stops: Vec::new(),
+        }
+    }
+
+    /// A new ticket.
+    pub(super) fn take(&mut self, client: Option<ClientId>, until: Until) -> Ticket {
+        let ticket = Ticket(self.next);
+        self.next += 1;
+        let asked = clock::now();
+        self.askers.insert(ticket, Asker { client, until, asked });
+        self.oldest_queued.get_or_insert(asked);
+        ticket
+    }
+
+    /// The requests so far share the handoff that begins now. Returns when the first of them was made.
+    pub(super) fn handoff_began(&mut self) -> Option<Instant> {
+        self.oldest_queued.take()
+    }
+
+    /// A client waits for the end.
+    pub(super) fn wait_for_stop(&mut self, client: ClientId) {
+        self.stops.push(client);
+    }
+
+    pub(super) fn take_stops(&mut self) -> Vec<ClientId> {
+        std::mem::take(&mut self.stops)
+    }
+
+    /// The clients that wait for more than a takeover.
+    fn patient(&self) -> Vec<ClientId> {
+        let patient = self.askers.values().filter(|asker| match asker.until {
+            Until::Takeover => false,
+            Until::Settled | Until::Drained => true,
+        });
+        patient.filter_map(|asker| asker.client).collect()
+    }
+}
+
+impl Shell {
+    /// Give a ticket its answer.
+    pub(super) fn answer(&mut self, ticket: Ticket, outcome: Outcome) {
+        let Some(asker) = self.desk.askers.remove(&ticket) else {
+            return;
+        };
+        let Some(client) = asker.client else { return };
+        let took = clock::now().saturating_duration_since(asker.asked);
+        let reply = self.outcome_reply(outcome, took);
+        self.control.reply(client, &reply, clock::now());
+    }
+
+    fn outcome_reply(&self, outcome: Outcome, took: std::time::Duration) -> Reply {
+        let serving = self.serving();
+        let done = |number, more: &str| Reply::Done {
+            message: match &serving {
+                Some(serving) if serving.generation == number => {
+                    format!("reload ok: {serving} after {}{more}", elapsed(took))
+                }
+                Some(_) | None => format!("reload ok: generation {number} took over{more}"),
+            },
+            serving: serving.clone(),
+            duration_ms: Some(u64::try_from(took.as_millis()).unwrap_or(u64::MAX)),
+        };
+        match outcome {
+            Outcome::TookOver(number) => done(number, ""),
+            Outcome::Settled(number) => done(number, "; it has passed probation"),
+            Outcome::Drained(number) => done(number, "; every older generation is gone"),
+            Outcome::Replaced(old, new) => done(
+                old,
+                &format!(" (replaced by generation {new} before its probation ended)"),
+            ),
+            Outcome::Failed(number, cause) => {
+                Reply::reload_failed(&format!("generation {number}: {}", self.reason(cause)), serving)
+            }
+            Outcome::RolledBack(failed, number, cause) => Reply::Failed {
+                message: format!(
+                    "reload rolled back: generation {failed}: {}; generation {number} was started from the last good",
+                    self.reason(cause)
+                ),
+                serving,
+            },
+            Outcome::Stopping => Reply::reload_failed("stopping", serving),
+        }
+    }
+
+    /// Who serves at this moment, if anybody does.
+    pub(super) fn serving(&self) -> Option<Serving> {
+        let incumbent = self.core.incumbent().filter(|generation| generation.serves())?;
+        let pids = self.pids_of(incumbent);
+        Some(Serving {
+            generation: incumbent.number,
+            pids,
+        })
+    }
+
+    /// Tell those who wait for more than the takeover how far it has come.
+    pub(super) fn tell_progress(&mut self, message: &str) {
+        for client in self.desk.patient() {
+            let reply = Reply::Progress {
+                message: message.to_owned(),
+            };
+            self.control.reply(client, &reply, clock::now());
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! From what happened outside to events, in a fixed order: reports and notifications, then exits, then timers,
+//! then clients. Nothing here performs an effect.
+
+use segue_lifecycle::{Event, Worker};
+
+use super::worker::Launched;
+use super::{Alarm, Child, Shell};
+use crate::children::{ChildEvent, ExitStatus};
+use crate::clock;
+use crate::control::ClientId;
+use crate::readiness::Word;
+use crate::sources::{Ready, Source};
+
+impl Shell {
+    /// Read every source that is ready. The sources come sorted.
+    pub(super) fn gather(&mut self, ready: &[Ready<Worker, ClientId>]) {
+        let (clients, others) = ready
+            .iter()
+            .copied()
+            .partition::<Vec<_>, _>(|ready| match ready.source {
+                Source::Control | Source::Client(_) => true,
+                Source::Report(_) | Source::Notify(_) | Source::Signals => false,
+            });
+        for ready in others {
+            self.read_source(ready);
+        }
+        self.take_due();
+        for ready in clients {
+            self.read_source(ready);
+        }
+    }
+
+    fn read_source(&mut self, ready: Ready<Worker, ClientId>) {
+        match ready.source {
+            Source::Report(worker) => self.read_report(worker),
+            Source::Notify(worker) => self.read_words(worker),
+            Source::Signals => self.read_signals(),
+            Source::Control => self.admit_clients(),
+            Source::Client(client) => self.serve_client(client, ready),
+        }
+    }
+
+    fn take_due(&mut self) {
+        let now = clock::now();
+        for alarm in self.timers.take_due(now) {
+            match alarm {
+                Alarm::Core(timer) => self.events.push_back(Event::Due(timer)),
+                Alarm::Linger => self.sweep(),
+            }
+        }
+        self.expire_clients(now);
+    }
+
+    /// Whether the worker's process has become the app. The final word closes the pipe.
+    fn read_report(&mut self, worker: Worker) {
+        let Some(info) = self.workers.get_mut(&worker) else {
+            return;
+        };
+        match info.read_report() {
+            Launched::Pending => return,
+            Launched::Executed => self.events.push_back(Event::Executed(worker)),
+            // Its exit follows, and is the event.
+            Launched::Failed => {}
+        }
+        if let Some(pipe) = info.report.take() {
+            self.sources.remove(Source::Report(worker), pipe.as_fd());
+        }
+    }
+
+    /// What the worker says. Its launch report comes first, for it says who may speak.
+    fn read_words(&mut self, worker: Worker) {
+        self.read_report(worker);
+        let Some(info) = self.workers.get_mut(&worker) else {
+            return;
+        };
+        let Some(socket) = &mut info.notify else { return };
+        let words = socket.receive(info.uid);
+        let ignored = socket.ignored();
+        // Told once for each doubling, so that a flood of garbage is not answered by a flood of lines.
+        if ignored.total() > 2 * info.ignored_told || (ignored.total() > 0 && info.ignored_told == 0) {
+            info.ignored_told = ignored.total();
+            let text = format!("{}: ignored {ignored}", self.name_worker(worker));
+            self.log.warning(&text);
+        }
+        for word in words {
+            self.take_word(worker, word);
+        }
+    }
+
+    fn take_word(&mut self, worker: Worker, word: Word) {
+        let Some(info) = self.workers.get_mut(&worker) else {
+            return;
+        };
+        match word {
+            Word::Ready => self.events.push_back(Event::Ready(worker)),
+            Word::Watchdog => self.events.push_back(Event::Alive(worker)),
+            Word::WatchdogTrigger => self.events.push_back(Event::Stuck(worker)),
+            Word::ExtendTimeout(time) => {
+                info.more_time = Some(time);
+                self.events.push_back(Event::MoreTime(worker));
+            }
+            Word::Status(text) => info.status = (!text.is_empty()).then_some(text),
+            Word::Errno(errno) => info.errno = Some(errno),
+            // Neither changes what the supervisor does: an app that stops unasked exits, and that is the event; an
+            // app that reloads itself goes on serving.
+            Word::Stopping | Word::Reloading => {}
+        }
+    }
+
+    /// Look at everything that has died. What a dead worker had said is read before its exit is noted.
+    pub(super) fn sweep(&mut self) {
+        for event in self.children.sweep() {
+            match event {
+                ChildEvent::Exited(Child::Worker(worker), status) => self.worker_exited(worker, status),
+                ChildEvent::Gone(Child::Worker(worker)) => self.worker_gone(worker),
+                ChildEvent::Exited(Child::Probe(number, run), status) => {
+                    self.probe_exited(number, run, status);
+                }
+                ChildEvent::Gone(Child::Probe(..)) => {}
+            }
+        }
+    }
+
+    pub(super) fn worker_exited(&mut self, worker: Worker, status: ExitStatus) {
+        self.read_words(worker);
+        if let Some(info) = self.workers.get_mut(&worker) {
+            info.exit = Some((status, clock::now().saturating_duration_since(info.started)));
+        }
+        // Whatever the process did to the flags that all holders of a listener share is undone.
+        self.restore_flags();
+        self.events.push_back(Event::Exited(worker));
+    }
+
+    fn worker_gone(&mut self, worker: Worker) {
+        if let Some(info) = self.workers.get_mut(&worker) {
+            if let Some(socket) = info.notify.take() {
+                self.sources.remove(Source::Notify(worker), socket.as_fd());
+            }
+            if let Some(pipe) = info.report.take() {
+                self.sources.remove(Source::Report(worker), pipe.as_fd());
+            }
+        }
+        self.gone.push(worker);
+        self.events.push_back(Event::Gone(worker));
+    }
+}

@@ -1,0 +1,253 @@
+//! The loop: wait, turn what happened outside into events, step the core, perform its effects.
+//!
+//! One thread, one blocking wait. Everything that is pending in a turn becomes events before any effect is
+//! performed (`gather.rs`); effects are performed in the order of the core (`perform.rs`); what performing them
+//! shows (a birth record made, a spawn failed) becomes events of the same turn. *Why* an effect was chosen is the
+//! core's business: this room only knows how it is done and, for people, what to call it (`report.rs`).
+
+mod births;
+mod desk;
+mod gather;
+mod perform;
+mod probe;
+mod report;
+mod requests;
+mod signals;
+mod view;
+mod waits;
+mod worker;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::time::SystemTime;
+
+use nix::errno::Errno;
+use segue_lifecycle::{Effect, Ending, Event, Lifecycle, Number, Record, Timer, Worker};
+
+use crate::children::Children;
+use crate::clock::{self, Timers};
+use crate::config::{Config, Invocation};
+use crate::control::{ClientId, Control};
+use crate::launch::Heritage;
+use crate::listeners::Inherited;
+use crate::log::Log;
+use crate::manager::Manager;
+use crate::place::Place;
+use crate::sources::{Source, Sources};
+use crate::sys::errno_text;
+
+pub(crate) use births::wanted;
+
+use births::Birth;
+use desk::Desk;
+use probe::Probes;
+use signals::Signals;
+use view::{GenerationInfo, History};
+use worker::WorkerInfo;
+
+/// What the loop may wake up for besides its sources.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Alarm {
+    /// A timer of the lifecycle.
+    Core(Timer),
+    /// A process group outlives its leader and may end without a SIGCHLD to us.
+    Linger,
+}
+
+/// A process that we have started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Child {
+    /// A worker of the app.
+    Worker(Worker),
+    /// A run of the probe command, by the generation that is probed and the number of the run.
+    Probe(Number, u32),
+}
+
+/// Everything that the loop needs at its start.
+#[derive(Debug)]
+pub(crate) struct Begin {
+    /// What was given on the command line; the file is read again at each reload.
+    pub(crate) invocation: Invocation,
+    /// The settings at start; name, control socket, pid file and log format are those for the whole life.
+    pub(crate) config: Config,
+    /// Where the instance lies.
+    pub(crate) place: Place,
+    /// Its open control socket.
+    pub(crate) control: Control,
+    /// The sockets that we were given ourselves.
+    pub(crate) inherited: Inherited,
+    /// Environment and limits that we were born with.
+    pub(crate) heritage: Heritage,
+    /// Where lines go.
+    pub(crate) log: Log,
+    /// systemd above us, if it is there.
+    pub(crate) manager: Manager,
+}
+
+/// The loop and all that it owns.
+#[derive(Debug)]
+pub(crate) struct Shell {
+    core: Lifecycle,
+    /// Events that the core has not yet seen, oldest first.
+    events: VecDeque<Event>,
+    timers: Timers<Alarm>,
+    sources: Sources<Worker, ClientId>,
+    signals: Signals,
+    children: Children<Child>,
+    control: Control,
+    desk: Desk,
+    begin: Settled,
+    inherited: Inherited,
+    births: BTreeMap<Record, Birth>,
+    generations: BTreeMap<Number, GenerationInfo>,
+    workers: BTreeMap<Worker, WorkerInfo>,
+    /// Workers that are gone; what is known of them is kept until the turn ends, for the messages about them.
+    gone: Vec<Worker>,
+    probes: Probes,
+    /// Why the last birth record could not be made.
+    refusal: Option<String>,
+    history: History,
+    linger: waits::Linger,
+    log: Log,
+    manager: Manager,
+    ending: Option<Ending>,
+}
+
+/// What stays as it was at the start.
+#[derive(Debug)]
+struct Settled {
+    invocation: Invocation,
+    config: Config,
+    place: Place,
+    heritage: Heritage,
+    since: SystemTime,
+}
+
+/// Why the loop cannot begin, or cannot go on.
+#[derive(Debug)]
+pub(crate) struct ShellError(String);
+
+impl fmt::Display for ShellError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl ShellError {
+    fn new(attempt: &str, errno: Errno) -> Self {
+        Self(format!("{attempt}: {}", errno_text(errno)))
+    }
+}
+
+/// Supervise until the app has been stopped, or until it is clear that it never served.
+///
+/// # Errors
+/// One line, if the kernel refuses what the loop needs (an epoll set, a signalfd).
+pub(crate) fn run(begin: Begin) -> Result<Ending, ShellError> {
+    let (mut shell, effects) = Shell::new(begin)?;
+    shell.perform_all(effects);
+    shell.settle();
+    loop {
+        shell.turn()?;
+        if let Some(ending) = shell.ending {
+            shell.leave();
+            return Ok(ending);
+        }
+    }
+}
+
+impl Shell {
+    fn new(begin: Begin) -> Result<(Self, Vec<Effect>), ShellError> {
+        let mut sources = Sources::new().map_err(|errno| ShellError::new("epoll", errno))?;
+        let signals = Signals::open().map_err(|errno| ShellError::new("signalfd", errno))?;
+        let watched = |errno| ShellError::new("epoll", errno);
+        sources.add(Source::Signals, signals.as_fd()).map_err(watched)?;
+        sources
+            .add(Source::Control, begin.control.as_fd())
+            .map_err(watched)?;
+        let (core, effects) = Lifecycle::new();
+        let shell = Self {
+            core,
+            events: VecDeque::new(),
+            timers: Timers::new(),
+            sources,
+            signals,
+            children: Children::new(),
+            control: begin.control,
+            desk: Desk::new(),
+            begin: Settled {
+                invocation: begin.invocation,
+                config: begin.config,
+                place: begin.place,
+                heritage: begin.heritage,
+                since: clock::wall(),
+            },
+            inherited: begin.inherited,
+            births: BTreeMap::new(),
+            generations: BTreeMap::new(),
+            workers: BTreeMap::new(),
+            gone: Vec::new(),
+            probes: Probes::new(),
+            refusal: None,
+            history: History::new(),
+            linger: waits::Linger::new(),
+            log: begin.log,
+            manager: begin.manager,
+            ending: None,
+        };
+        Ok((shell, effects))
+    }
+
+    /// Wait until something happens, and deal with all of it.
+    fn turn(&mut self) -> Result<(), ShellError> {
+        let deadline = self
+            .timers
+            .next()
+            .into_iter()
+            .chain(self.control.next_deadline())
+            .min();
+        let ready = self
+            .sources
+            .wait(deadline, clock::now())
+            .map_err(|errno| ShellError::new("epoll_wait", errno))?;
+        self.gather(&ready);
+        self.settle();
+        self.tidy();
+        Ok(())
+    }
+
+    /// Step the core through every event before any of their effects is performed; performing may add events.
+    fn settle(&mut self) {
+        while !self.events.is_empty() {
+            let mut effects = Vec::new();
+            while let Some(event) = self.events.pop_front() {
+                effects.extend(self.core.step(event));
+            }
+            self.perform_all(effects);
+        }
+    }
+
+    fn perform_all(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            self.perform(effect);
+        }
+    }
+
+    /// What is to be done after each turn, whatever happened in it.
+    fn tidy(&mut self) {
+        for worker in std::mem::take(&mut self.gone) {
+            self.workers.remove(&worker);
+        }
+        self.watch_lingering();
+        self.update_interests();
+    }
+
+    /// The last acts: the control socket tells its clients what it still has to, and everything closes.
+    fn leave(&mut self) {
+        self.answer_stops();
+        if let Some(path) = &self.begin.config.pid_file {
+            // It may have been removed by whoever asked for the stop.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}

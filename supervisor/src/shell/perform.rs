@@ -1,0 +1,168 @@
+//! From effects to what they do outside.
+
+use nix::errno::Errno;
+use nix::sys::signal::Signal as Kill;
+use segue_lifecycle::{Effect, Event, Number, Record, Signal, Timer, Worker};
+
+use super::births::lend;
+use super::worker::WorkerInfo;
+use super::{Alarm, Child, Shell};
+use crate::clock;
+use crate::launch::{Extra, WorkerIdentity};
+use crate::readiness::NotifySocket;
+use crate::sources::Source;
+use crate::sys::errno_text;
+
+impl Shell {
+    /// Perform one effect.
+    pub(super) fn perform(&mut self, effect: Effect) {
+        match effect {
+            Effect::Prepare(number) => self.prepare(number),
+            Effect::Spawn(worker, record) => self.spawn(worker, record),
+            Effect::Signal(worker, signal) => self.signal(worker, signal),
+            Effect::Arm(timer, wait) => self.arm(timer, wait),
+            Effect::Disarm(timer) => self.timers.disarm(Alarm::Core(timer)),
+            Effect::Extend(timer) => self.extend(timer),
+            Effect::Probe(number) => self.start_probe(number),
+            Effect::EndProbe(number) => self.end_probe(number),
+            Effect::Confirm(number) => self.confirm(number),
+            Effect::Answer(ticket, outcome) => self.answer(ticket, outcome),
+            Effect::Tell(fact) => self.tell(fact),
+            Effect::Forget(record) => self.forget(record),
+            Effect::Finish(ending) => self.ending = Some(ending),
+        }
+    }
+
+    fn spawn(&mut self, worker: Worker, record: Record) {
+        let mut info = WorkerInfo::new(None);
+        match self.launch(worker, record, &mut info) {
+            Ok(()) => {}
+            Err(text) => {
+                info.failure = Some(text);
+                self.gone.push(worker);
+                self.events.push_back(Event::SpawnFailed(worker));
+            }
+        }
+        self.workers.insert(worker, info);
+    }
+
+    /// Fork a worker. On failure nothing of it is left.
+    fn launch(&mut self, worker: Worker, record: Record, info: &mut WorkerInfo) -> Result<(), String> {
+        self.know_generation(worker.generation, record)
+            .map_err(|error| error.to_string())?;
+        self.restore_flags();
+        let path = self
+            .begin
+            .place
+            .notify_socket(worker.generation, worker.slot, worker.start);
+        let notify = NotifySocket::bind(&path).map_err(|error| error.to_string())?;
+        let birth = self.births.get(&record).ok_or("its birth record is gone")?;
+        let generation = self
+            .generations
+            .get(&worker.generation)
+            .ok_or("its generation is gone")?;
+        let config = &generation.config;
+        let sockets: Vec<_> = birth.listeners.iter().map(|listener| lend(listener)).collect();
+        let spawned = birth
+            .record
+            .spawn(
+                &sockets,
+                WorkerIdentity {
+                    generation: worker.generation,
+                    slot: worker.slot,
+                },
+                &Extra {
+                    name: &self.begin.config.name,
+                    notify_path: notify.path(),
+                    drain_ms: config
+                        .drain_timeout
+                        .map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)),
+                    watchdog: config.watchdog,
+                    probe: generation.probe.as_deref().map(lend),
+                },
+            )
+            .map_err(|error| error.to_string())?;
+        let watched = self
+            .sources
+            .add(Source::Notify(worker), notify.as_fd())
+            .and_then(|()| self.sources.add(Source::Report(worker), spawned.report.as_fd()));
+        info.pid = Some(spawned.pid);
+        info.report = Some(spawned.report);
+        info.notify = Some(notify);
+        self.children
+            .add(Child::Worker(worker), spawned.pid, spawned.pidfd);
+        if let Err(errno) = watched {
+            // It cannot be heard, so it can never be ready: it is ended, and its exit tells the core.
+            info.failure = Some(format!("epoll: {}", errno_text(errno)));
+            let _ = self.children.signal_group(Child::Worker(worker), Kill::SIGKILL);
+        }
+        Ok(())
+    }
+
+    /// Signal a worker. One that is gone by now is not there to be signalled, and that is well.
+    fn signal(&mut self, worker: Worker, signal: Signal) {
+        let child = Child::Worker(worker);
+        let stop = self
+            .generations
+            .get(&worker.generation)
+            .map_or(Kill::SIGTERM, |generation| generation.config.stop_signal);
+        if let Some(info) = self.workers.get_mut(&worker) {
+            info.since = clock::wall();
+        }
+        let sent = match signal {
+            Signal::Stop => self.children.signal(child, stop),
+            Signal::StopGroup => self.children.signal_group(child, stop),
+            Signal::Abort => self.children.signal(child, Kill::SIGABRT),
+            Signal::Kill => self.children.signal_group(child, Kill::SIGKILL),
+        };
+        match sent {
+            Ok(()) | Err(Errno::ESRCH) => {}
+            Err(errno) => {
+                let text = format!("signal {}: {}", self.name_worker(worker), errno_text(errno));
+                self.log.error(&text);
+            }
+        }
+    }
+
+    fn extend(&mut self, timer: Timer) {
+        let asking = match timer {
+            Timer::Start(worker) | Timer::Drain(worker) => Some(worker),
+            Timer::Stop => self
+                .workers
+                .iter()
+                .find(|(_, info)| info.more_time.is_some())
+                .map(|(key, _)| *key),
+            Timer::Hint(_)
+            | Timer::Alive(_)
+            | Timer::Watchdog(_)
+            | Timer::Kill(_)
+            | Timer::Probe(_)
+            | Timer::ProbeAgain(_)
+            | Timer::Soak(_)
+            | Timer::Probation(_)
+            | Timer::BackOff(..)
+            | Timer::Calm(..) => None,
+        };
+        let info = asking.and_then(|worker| self.workers.get_mut(&worker));
+        if let Some(time) = info.and_then(|info| info.more_time.take()) {
+            self.timers.extend(Alarm::Core(timer), time, clock::now());
+        }
+    }
+
+    /// Look once more at each worker of a candidate, just before the incumbent is told to drain.
+    fn confirm(&mut self, number: Number) {
+        let workers: Vec<Worker> = self
+            .workers
+            .keys()
+            .filter(|worker| worker.generation == number)
+            .copied()
+            .collect();
+        if workers
+            .iter()
+            .any(|worker| self.children.is_dead(Child::Worker(*worker)))
+        {
+            self.sweep();
+        }
+        self.events.push_back(Event::Confirmed(number));
+    }
+}

@@ -1,0 +1,155 @@
+//! The probe: a shell command that asks the candidate, through a listener of its own, whether it really answers.
+
+use std::collections::BTreeMap;
+
+use std::os::fd::{AsFd as _, BorrowedFd};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::Signal;
+use segue_lifecycle::{Event, Number};
+
+use super::{Child, Shell};
+use crate::children::ExitStatus;
+use crate::launch::{self, WorkerIdentity};
+
+/// The runs of the probe command.
+#[derive(Debug)]
+pub(super) struct Probes {
+    /// By generation: the number of the last run, and how it ended if it has.
+    runs: BTreeMap<Number, Run>,
+}
+
+#[derive(Debug)]
+struct Run {
+    number: u32,
+    end: Option<String>,
+}
+
+impl Probes {
+    pub(super) const fn new() -> Self {
+        Self {
+            runs: BTreeMap::new(),
+        }
+    }
+
+    /// How the last run that ended did, in words.
+    pub(super) fn last_end(&self, generation: Number) -> Option<&str> {
+        self.runs.get(&generation)?.end.as_deref()
+    }
+
+    /// The generation that was probed last.
+    pub(super) fn newest(&self) -> Option<Number> {
+        self.runs.keys().next_back().copied()
+    }
+
+    pub(super) fn forget(&mut self, generation: Number) {
+        self.runs.remove(&generation);
+    }
+}
+
+impl Shell {
+    /// Run the probe command once.
+    pub(super) fn start_probe(&mut self, number: Number) {
+        let run = self
+            .probes
+            .runs
+            .entry(number)
+            .or_insert(Run { number: 0, end: None });
+        run.number += 1;
+        let key = Child::Probe(number, run.number);
+        match self.spawn_probe(number) {
+            Ok(Some(spawned)) => self.children.add(key, spawned.pid, spawned.pidfd),
+            Ok(None) => {}
+            Err(text) => self.probe_ended(number, Some(text)),
+        }
+    }
+
+    fn spawn_probe(&self, number: Number) -> Result<Option<launch::Spawned>, String> {
+        let (Some(generation), Some(core)) = (self.generations.get(&number), self.core.generation(number))
+        else {
+            return Ok(None);
+        };
+        let (Some(birth), Some(command)) = (self.births.get(&core.record), &generation.config.probe) else {
+            return Ok(None);
+        };
+        let path = self
+            .begin
+            .place
+            .notify_directory()
+            .join(format!("probe.{number}"));
+        let identity = WorkerIdentity {
+            generation: number,
+            slot: 0,
+        };
+        birth
+            .record
+            .spawn_shell(identity, &self.begin.config.name, command, &path)
+            .map(Some)
+            .map_err(|error| error.to_string())
+    }
+
+    /// A run of the probe command has ended. Only the last run speaks; one that was ended by us has nothing to say.
+    pub(super) fn probe_exited(&mut self, number: Number, run: u32, status: ExitStatus) {
+        // What the command left running in its group is of no use to anybody.
+        let _ = self
+            .children
+            .signal_group(Child::Probe(number, run), Signal::SIGKILL);
+        match self.probes.runs.get(&number) {
+            Some(last) if last.number == run => {}
+            Some(_) | None => return,
+        }
+        let failure = match status {
+            ExitStatus::Code(0) => None,
+            ExitStatus::Code(_) | ExitStatus::Signal { .. } => Some(status.to_string()),
+        };
+        self.probe_ended(number, failure);
+    }
+
+    fn probe_ended(&mut self, number: Number, failure: Option<String>) {
+        let event = if failure.is_none() {
+            Event::ProbePassed(number)
+        } else {
+            Event::ProbeFailed(number)
+        };
+        if let Some(run) = self.probes.runs.get_mut(&number) {
+            run.end = failure;
+        }
+        self.events.push_back(event);
+    }
+
+    /// End a run that may still be going on.
+    pub(super) fn end_probe(&mut self, number: Number) {
+        if let Some(run) = self.probes.runs.get(&number) {
+            let _ = self
+                .children
+                .signal_group(Child::Probe(number, run.number), Signal::SIGKILL);
+        }
+    }
+
+    /// Why the probe did not pass, in words: how its last run ended, and whether anybody serves its listener.
+    pub(super) fn probe_in_words(&self, number: Number) -> String {
+        let limit = self
+            .generations
+            .get(&number)
+            .and_then(|generation| generation.config.probe_timeout);
+        let limit = limit
+            .map(|limit| format!(" within {}", crate::protocol::elapsed(limit)))
+            .unwrap_or_default();
+        let last = self.probes.last_end(number).unwrap_or("still running");
+        let unserved = self
+            .generations
+            .get(&number)
+            .and_then(|generation| generation.probe.as_ref());
+        let unserved = match unserved.map(|listener| somebody_waits(listener.as_fd())) {
+            Some(true) => "; the app does not serve the listener \"probe\"",
+            Some(false) | None => "",
+        };
+        format!("the probe did not pass{limit} (last run: {last}){unserved}")
+    }
+}
+
+/// Whether a connection waits to be accepted: a listening socket is then readable (poll(2)).
+fn somebody_waits(listener: BorrowedFd<'_>) -> bool {
+    let mut poll_set = [PollFd::new(listener, PollFlags::POLLIN)];
+    poll(&mut poll_set, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
+}

@@ -1,0 +1,256 @@
+//! What people are told: one line an event, in the words of the core, with the details that the core does not know.
+
+use std::time::Instant;
+
+use segue_lifecycle::{Cause, Fact, Number, Timer, Worker};
+
+use super::waits::HINT;
+use super::{Alarm, Shell};
+use crate::clock;
+use crate::protocol::{LastReload, Outcome, elapsed, rfc3339};
+
+impl Shell {
+    /// Tell a fact: to the log, to `status`, to those who wait, to systemd.
+    pub(super) fn tell(&mut self, fact: Fact) {
+        match fact {
+            Fact::HandoffBegan(number) => {
+                self.history.asked = self.desk.handoff_began();
+                self.log.info(&format!("generation {number}: handoff began"));
+            }
+            Fact::WaitingForRoom => self.log.warning(&format!(
+                "reload waits: {} generations live, the most that --max-generations allows; it goes on when a retired one is gone",
+                self.core.generations().count()
+            )),
+            Fact::StillWaiting(worker) => self.still_waiting(worker),
+            Fact::WorkerReady(worker) => self.worker_ready(worker),
+            Fact::TookOver(number, old) => self.took_over(number, old),
+            Fact::Settled(number) => {
+                self.log.info(&format!("generation {number} passed probation: it is the last good"));
+            }
+            Fact::CandidateFailed(number, cause) => self.candidate_failed(number, cause),
+            Fact::RolledBack(failed, number, cause) => self.rolled_back(failed, number, cause),
+            Fact::Crashed(worker, cause) => self.crashed(worker, cause),
+            Fact::Restarted(worker) => {
+                self.history.restarts += 1;
+                self.log.info(&format!("{} started again", self.name_worker(worker)));
+            }
+            Fact::Overran(worker) => {
+                let text = format!("{} did not end in time: it is killed", self.name_worker(worker));
+                self.log.warning(&text);
+                self.tell_progress(&text);
+            }
+            Fact::Unkillable(worker) => {
+                self.log.error(&format!("{} survived SIGKILL: it is left behind", self.name_worker(worker)));
+            }
+            Fact::Ended(number) => self.ended(number),
+            Fact::Stopping => {
+                self.log.info("stopping: every generation drains");
+                self.manager.stopping();
+            }
+        }
+    }
+
+    /// `generation 2, worker 0 (pid 812)`.
+    pub(super) fn name_worker(&self, worker: Worker) -> String {
+        let pid = self.workers.get(&worker).and_then(|info| info.pid);
+        let pid = pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default();
+        format!("generation {}, worker {}{pid}", worker.generation, worker.slot)
+    }
+
+    fn still_waiting(&self, worker: Worker) {
+        let left = self.timers.deadline(Alarm::Core(Timer::Start(worker)));
+        let left = left.map(|deadline| deadline.saturating_duration_since(clock::now()));
+        let left = left
+            .map(|left| format!(" ({} left)", elapsed(round_to_seconds(left))))
+            .unwrap_or_default();
+        let pid = self.workers.get(&worker).and_then(|info| info.pid);
+        let pid = pid.map_or_else(|| "the app".to_owned(), |pid| format!("pid {pid}"));
+        self.log.warning(&format!(
+            "still waiting for READY=1 from {pid}{left}; an app that cannot notify needs --ready exec:2s"
+        ));
+    }
+
+    fn worker_ready(&mut self, worker: Worker) {
+        if let Some(info) = self.workers.get_mut(&worker) {
+            info.since = clock::wall();
+            let after = elapsed(clock::now().saturating_duration_since(info.started));
+            let text = format!("{} is ready after {after}", self.name_worker(worker));
+            self.log.info(&text);
+        }
+        self.record_flags(worker.generation);
+        self.restore_flags();
+    }
+
+    fn took_over(&mut self, number: Number, old: Option<Number>) {
+        self.mark_since(number);
+        if let Some(old) = old {
+            self.mark_since(old);
+        }
+        let serving = self.serving().map(|serving| serving.to_string());
+        let who = serving.unwrap_or_else(|| format!("generation {number} serves"));
+        if number == 1 {
+            self.log.info(&who);
+            self.manager.ready();
+        } else {
+            let took = self.note_reload(Outcome::Ok, None, number);
+            let draining = old
+                .map(|old| format!(", generation {old} drains"))
+                .unwrap_or_default();
+            let text = format!("{who}{draining}; the reload took {took}");
+            self.log.info(&text);
+            self.tell_progress(&text);
+        }
+        self.manager.status(&who);
+    }
+
+    fn candidate_failed(&mut self, number: Number, cause: Cause) {
+        self.mark_since(number);
+        let reason = self.reason(cause);
+        let serving = self
+            .serving()
+            .map_or_else(|| "nobody serves".to_owned(), |serving| serving.to_string());
+        if number == 1 {
+            self.log.error(&format!("the first start failed: {reason}"));
+        } else {
+            self.note_reload(Outcome::Failed, Some(reason.clone()), number);
+            self.log.error(&format!(
+                "reload failed: generation {number}: {reason}; {serving}"
+            ));
+        }
+        self.manager
+            .status(&format!("reload failed: {reason}; {serving}"));
+    }
+
+    fn rolled_back(&mut self, failed: Number, number: Number, cause: Cause) {
+        self.mark_since(failed);
+        let reason = self.reason(cause);
+        self.history.rollbacks += 1;
+        self.note_reload(Outcome::RolledBack, Some(reason.clone()), failed);
+        let text = format!(
+            "generation {failed} is rolled back: {reason}; generation {number} is started from the last good"
+        );
+        self.log.error(&text);
+        self.manager.status(&text);
+        if let Some(record) = self.core.generation(number).map(|generation| generation.record)
+            && let Err(text) = self.know_generation(number, record)
+        {
+            self.log.error(&format!("generation {number}: {text}"));
+        }
+    }
+
+    fn crashed(&self, worker: Worker, cause: Cause) {
+        let wait = self.core.timers().find_map(|timer| match timer {
+            Timer::BackOff(number, slot) if (number, slot) == (worker.generation, worker.slot) => Some(timer),
+            Timer::BackOff(..)
+            | Timer::Start(_)
+            | Timer::Hint(_)
+            | Timer::Alive(_)
+            | Timer::Watchdog(_)
+            | Timer::Drain(_)
+            | Timer::Kill(_)
+            | Timer::Probe(_)
+            | Timer::ProbeAgain(_)
+            | Timer::Soak(_)
+            | Timer::Probation(_)
+            | Timer::Calm(..)
+            | Timer::Stop => None,
+        });
+        let then = if wait.is_some() {
+            "after its back-off"
+        } else {
+            "at once"
+        };
+        let (name, reason) = (self.name_worker(worker), self.reason(cause));
+        self.log
+            .error(&format!("{name} crashed: {reason}; it is started again {then}"));
+    }
+
+    fn ended(&mut self, number: Number) {
+        let text = format!("generation {number} is gone");
+        self.log.info(&text);
+        self.tell_progress(&text);
+        self.generations.remove(&number);
+        self.probes.forget(number);
+    }
+
+    fn mark_since(&mut self, number: Number) {
+        if let Some(info) = self.generations.get_mut(&number) {
+            info.since = clock::wall();
+        }
+    }
+
+    /// Keep the outcome of a reload for `status`. Returns how long it took, in words.
+    fn note_reload(&mut self, outcome: Outcome, reason: Option<String>, number: Number) -> String {
+        let since = self
+            .history
+            .asked
+            .or_else(|| self.generations.get(&number).map(|info| info.created));
+        let took = clock::now().saturating_duration_since(since.unwrap_or_else(Instant::now));
+        self.history.last_reload = Some(LastReload {
+            outcome,
+            reason,
+            duration_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+            generation: Some(number),
+            at: rfc3339(clock::wall()),
+        });
+        elapsed(took)
+    }
+
+    /// Why it failed, in one line without the generation.
+    pub(super) fn reason(&self, cause: Cause) -> String {
+        match cause {
+            Cause::NotPrepared => self
+                .refusal
+                .clone()
+                .unwrap_or_else(|| "its birth record could not be made".to_owned()),
+            Cause::NotSpawned(worker) | Cause::Exited(worker) => {
+                let info = self.workers.get(&worker);
+                info.map_or_else(|| "ended".to_owned(), super::worker::WorkerInfo::end_in_words)
+            }
+            Cause::NotReady(worker) => self.not_ready_in_words(worker),
+            Cause::Stuck(worker) => {
+                let limit = self
+                    .generations
+                    .get(&worker.generation)
+                    .and_then(|info| info.config.watchdog);
+                let limit = limit
+                    .map(|limit| format!(" for {}", elapsed(limit)))
+                    .unwrap_or_default();
+                format!("no WATCHDOG=1{limit}{}", self.last_words(worker))
+            }
+            Cause::Probe => {
+                let candidate = self.probes.newest();
+                candidate.map_or_else(
+                    || "the probe did not pass".to_owned(),
+                    |number| self.probe_in_words(number),
+                )
+            }
+        }
+    }
+
+    fn not_ready_in_words(&self, worker: Worker) -> String {
+        let info = self.generations.get(&worker.generation);
+        let limit = info.and_then(|info| info.config.start_timeout);
+        let late = limit.map(|limit| format!("not ready after {}", elapsed(limit)));
+        let hint = match limit {
+            Some(limit) if limit < HINT => "",
+            Some(_) | None => " (an app that cannot notify needs --ready exec:2s)",
+        };
+        format!(
+            "{}{hint}{}",
+            late.unwrap_or_else(|| "not ready".to_owned()),
+            self.last_words(worker)
+        )
+    }
+
+    fn last_words(&self, worker: Worker) -> String {
+        self.workers
+            .get(&worker)
+            .map(super::worker::WorkerInfo::last_words)
+            .unwrap_or_default()
+    }
+}
+
+fn round_to_seconds(duration: std::time::Duration) -> std::time::Duration {
+    std::time::Duration::from_secs((duration.as_millis() + 500) as u64 / 1000)
+}

@@ -1,0 +1,182 @@
+//! The clients of the control socket and what they ask for.
+
+use std::time::Instant;
+
+use nix::sys::epoll::EpollFlags;
+use segue_lifecycle::{self as lifecycle, Event, Worker};
+
+use super::Shell;
+use crate::clock;
+use crate::config::MAX_WORKERS;
+use crate::control::{Change, ClientId, Interest};
+use crate::protocol::{self, Reply, Request, Until};
+use crate::sources::{Ready, Source};
+
+impl Shell {
+    pub(super) fn admit_clients(&mut self) {
+        self.control.accept(clock::now());
+        self.update_interests();
+    }
+
+    pub(super) fn serve_client(&mut self, client: ClientId, ready: Ready<Worker, ClientId>) {
+        if ready.writable {
+            self.control.writable(client);
+        }
+        if ready.readable
+            && let Some(request) = self.control.readable(client, clock::now())
+        {
+            self.take_request(client, request);
+        }
+    }
+
+    pub(super) fn expire_clients(&mut self, now: Instant) {
+        if self
+            .control
+            .next_deadline()
+            .is_some_and(|deadline| deadline <= now)
+        {
+            self.control.expire(now);
+        }
+    }
+
+    /// Make the poll set what the control room wants it to be.
+    pub(super) fn update_interests(&mut self) {
+        for change in self.control.changes(clock::now()) {
+            match change {
+                Change::Accepting(accepting) => {
+                    let flags = if accepting {
+                        EpollFlags::EPOLLIN
+                    } else {
+                        EpollFlags::empty()
+                    };
+                    self.sources.watch(Source::Control, self.control.as_fd(), flags);
+                }
+                Change::Opened(client, interest) => self.watch_client(client, interest),
+                Change::Changed(client, interest) => {
+                    if let Some(fd) = self.control.client_fd(client) {
+                        self.sources.watch(Source::Client(client), fd, flags(interest));
+                    }
+                }
+                Change::Closed(client, fd) => self.sources.remove(Source::Client(client), fd),
+            }
+        }
+    }
+
+    fn watch_client(&mut self, client: ClientId, interest: Interest) {
+        let Some(fd) = self.control.client_fd(client) else {
+            return;
+        };
+        match self.sources.add(Source::Client(client), fd) {
+            Ok(()) => self.sources.watch(Source::Client(client), fd, flags(interest)),
+            // Without a place in the poll set the client is never heard and runs into its deadline.
+            Err(errno) => self
+                .log
+                .error(&format!("epoll: {}", crate::sys::errno_text(errno))),
+        }
+    }
+
+    fn take_request(&mut self, client: ClientId, request: Request) {
+        match request {
+            Request::Status => {
+                let status = Reply::Status(Box::new(self.status()));
+                self.control.reply(client, &status, clock::now());
+            }
+            Request::Reload { until } => self.take_reload(client, until),
+            Request::Workers { change } => self.take_workers(client, change),
+            Request::Stop => {
+                self.log_request(client, "stop");
+                self.desk.wait_for_stop(client);
+                self.events.push_back(Event::Stop);
+            }
+        }
+    }
+
+    fn take_reload(&mut self, client: ClientId, until: Until) {
+        self.log_request(client, "reload");
+        let ticket = match until {
+            Until::Accepted => {
+                let accepted = Reply::Done {
+                    message: "reload accepted".to_owned(),
+                    serving: self.serving(),
+                    duration_ms: None,
+                };
+                self.control.reply(client, &accepted, clock::now());
+                self.ask_reload(None, lifecycle::Until::Takeover);
+                return;
+            }
+            Until::Takeover => lifecycle::Until::Takeover,
+            Until::Settled => lifecycle::Until::Settled,
+            Until::Drained => lifecycle::Until::Drained,
+        };
+        self.ask_reload(Some(client), ticket);
+    }
+
+    /// Ask the core for a reload, for a client or for nobody who waits.
+    pub(super) fn ask_reload(&mut self, client: Option<ClientId>, until: lifecycle::Until) {
+        let ticket = self.desk.take(client, until);
+        self.events.push_back(Event::Reload(ticket, until));
+    }
+
+    fn take_workers(&mut self, client: ClientId, change: protocol::Change) {
+        self.log_request(client, "workers");
+        let reply = match self.change_workers(change) {
+            Ok((before, after)) => Reply::Done {
+                message: format!("workers: {before} before, {after} now"),
+                serving: self.serving(),
+                duration_ms: None,
+            },
+            Err(message) => Reply::Refused { message },
+        };
+        self.control.reply(client, &reply, clock::now());
+    }
+
+    /// Ask the core for another number of workers.
+    pub(super) fn change_workers(&mut self, change: protocol::Change) -> Result<(u16, u16), String> {
+        let generation = self.core.incumbent().or_else(|| self.core.generations().last());
+        let before = generation
+            .map(|generation| generation.plan.workers)
+            .ok_or("workers: nothing runs")?;
+        let after = match change {
+            protocol::Change::Set(count) => Some(count),
+            protocol::Change::Add(count) => before.checked_add(count),
+            protocol::Change::Remove(count) => before.checked_sub(count),
+        };
+        match after {
+            Some(after) if (1..=MAX_WORKERS).contains(&after) => {
+                self.events.push_back(Event::Workers(after));
+                Ok((before, after))
+            }
+            Some(_) | None => Err(format!(
+                "workers: from {before} this leads outside 1 to {MAX_WORKERS}"
+            )),
+        }
+    }
+
+    fn log_request(&self, client: ClientId, what: &str) {
+        let by = self
+            .control
+            .peer(client)
+            .map(|peer| format!(" by {peer}"))
+            .unwrap_or_default();
+        self.log.info(&format!("{what} asked for{by}"));
+    }
+
+    /// The end has come: tell those who wait for it.
+    pub(super) fn answer_stops(&mut self) {
+        for client in self.desk.take_stops() {
+            let reply = Reply::Done {
+                message: "stopped".to_owned(),
+                serving: None,
+                duration_ms: None,
+            };
+            self.control.reply(client, &reply, clock::now());
+        }
+    }
+}
+
+fn flags(interest: Interest) -> EpollFlags {
+    let mut flags = EpollFlags::empty();
+    flags.set(EpollFlags::EPOLLIN, interest.read);
+    flags.set(EpollFlags::EPOLLOUT, interest.write);
+    flags
+}

@@ -1,0 +1,162 @@
+//! What `status` shows: the core's state, with the names, times and numbers that the core does not know.
+
+use std::rc::Rc;
+use std::time::{Instant, SystemTime};
+
+use segue_lifecycle::{Generation, Life, Role, State};
+
+use super::Shell;
+use crate::clock;
+use crate::config::Config;
+use crate::launch::Binary;
+use crate::listeners::Listener;
+use crate::protocol::{self, LastReload, Status, rfc3339};
+
+/// What the shell knows of a generation that the core does not, kept until its last process is gone.
+#[derive(Debug)]
+pub(super) struct GenerationInfo {
+    pub(super) config: Rc<Config>,
+    pub(super) binary: protocol::Binary,
+    pub(super) probe: Option<Rc<Listener>>,
+    /// Since when it has its present role.
+    pub(super) since: SystemTime,
+    pub(super) created: Instant,
+}
+
+impl GenerationInfo {
+    pub(super) fn new(config: Rc<Config>, binary: &Binary, probe: Option<Rc<Listener>>) -> Self {
+        let binary = protocol::Binary {
+            path: binary.path().display().to_string(),
+            inode: binary.inode(),
+            sha256: None,
+        };
+        Self {
+            config,
+            binary,
+            probe,
+            since: clock::wall(),
+            created: clock::now(),
+        }
+    }
+}
+
+/// What happened so far.
+#[derive(Debug)]
+pub(super) struct History {
+    pub(super) last_reload: Option<LastReload>,
+    pub(super) restarts: u64,
+    pub(super) rollbacks: u64,
+    /// When the reload was asked for whose handoff is under way.
+    pub(super) asked: Option<Instant>,
+}
+
+impl History {
+    pub(super) const fn new() -> Self {
+        Self {
+            last_reload: None,
+            restarts: 0,
+            rollbacks: 0,
+            asked: None,
+        }
+    }
+}
+
+impl Shell {
+    /// The state as `status` sends it. Connections are counted by the client, so that the loop never is.
+    pub(super) fn status(&self) -> Status {
+        Status {
+            schema: protocol::SCHEMA,
+            name: self.begin.config.name.clone(),
+            pid: nix::unistd::getpid().as_raw(),
+            since: rfc3339(self.begin.since),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            state: match self.core.state() {
+                State::Starting => protocol::State::Starting,
+                State::Serving => protocol::State::Serving,
+                State::HandingOff => protocol::State::HandingOff,
+                State::BackingOff => protocol::State::BackingOff,
+                State::Stopping => protocol::State::Stopping,
+            },
+            generation: self.core.incumbent().map(|generation| generation.number),
+            listeners: self.listeners_shown(),
+            generations: self
+                .core
+                .generations()
+                .map(|generation| self.generation_shown(generation))
+                .collect(),
+            last_reload: self.history.last_reload.clone(),
+            restarts: self.history.restarts,
+            rollbacks: self.history.rollbacks,
+        }
+    }
+
+    /// The listeners of whoever serves, or else of the newest record.
+    fn listeners_shown(&self) -> Vec<protocol::Listener> {
+        let record = self.core.incumbent().map(|generation| generation.record);
+        let birth = record.and_then(|record| self.births.get(&record));
+        let birth = birth.or_else(|| self.births.values().next_back());
+        let listeners = birth.map(|birth| birth.listeners.as_slice()).unwrap_or_default();
+        listeners
+            .iter()
+            .map(|listener| protocol::Listener {
+                name: listener.name().to_owned(),
+                address: listener.address_text(),
+                backlog: listener.backlog(),
+                queued: None,
+                inode: Some(listener.inode()),
+            })
+            .collect()
+    }
+
+    fn generation_shown(&self, generation: &Generation) -> protocol::Generation {
+        let info = self.generations.get(&generation.number);
+        let unknown = || protocol::Binary {
+            path: String::new(),
+            inode: 0,
+            sha256: None,
+        };
+        protocol::Generation {
+            generation: generation.number,
+            role: match generation.role {
+                Role::Candidate => protocol::Role::Candidate,
+                Role::Incumbent => protocol::Role::Incumbent,
+                Role::Retired => protocol::Role::Retired,
+            },
+            since: rfc3339(info.map_or(self.begin.since, |info| info.since)),
+            workers: self.workers_shown(generation),
+            binary: info.map_or_else(unknown, |info| info.binary.clone()),
+        }
+    }
+
+    fn workers_shown(&self, generation: &Generation) -> Vec<protocol::Worker> {
+        let shown = generation.processes.iter().filter_map(|process| {
+            let info = self.workers.get(&process.worker)?;
+            Some(protocol::Worker {
+                pid: info.pid?.as_raw(),
+                state: match process.life {
+                    Life::Starting => protocol::WorkerState::Starting,
+                    Life::Serving => protocol::WorkerState::Serving,
+                    Life::Draining | Life::Killed => protocol::WorkerState::Draining,
+                },
+                since: rfc3339(info.since),
+                connections: None,
+                status: info.status.clone(),
+            })
+        });
+        shown.collect()
+    }
+
+    /// The pids of the workers that serve, in the order of their slots.
+    pub(super) fn pids_of(&self, generation: &Generation) -> Vec<i32> {
+        let mut serving: Vec<_> = generation
+            .processes
+            .iter()
+            .filter(|process| process.life == Life::Serving)
+            .collect();
+        serving.sort_by_key(|process| process.worker.slot);
+        let pids = serving
+            .iter()
+            .filter_map(|process| self.workers.get(&process.worker)?.pid);
+        pids.map(nix::unistd::Pid::as_raw).collect()
+    }
+}

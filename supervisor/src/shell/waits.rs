@@ -1,0 +1,144 @@
+//! How long each wait of the core is, and the one wait of the shell's own.
+
+use std::time::Duration;
+
+use segue_lifecycle::{Timer, Wait};
+
+use super::{Alarm, Shell};
+use crate::clock;
+use crate::config::{Config, Ready};
+
+/// The time without readiness after which people are told how to help it.
+pub(super) const HINT: Duration = Duration::from_secs(5);
+
+/// The time that a stuck worker has to write its core dump after SIGABRT before it is killed.
+const ABORT_GRACE: Duration = Duration::from_secs(5);
+
+/// The time after SIGKILL in which the kernel ends any process that does not hang in a driver or on dead storage.
+const KILL_GRACE: Duration = Duration::from_secs(5);
+
+/// The pause between two runs of the probe command: short enough not to delay a takeover noticeably, long
+/// enough that a hundred runs in ten seconds are the most.
+const PROBE_PAUSE: Duration = Duration::from_millis(100);
+
+/// The first back-off; each further one is twice as long.
+const FIRST_BACK_OFF: Duration = Duration::from_millis(250);
+
+/// The longest back-off: a broken app is tried twice a minute, so that it is back soon after it is mended.
+const LONGEST_BACK_OFF: Duration = Duration::from_secs(30);
+
+/// The time without a crash after which earlier ones are forgiven.
+const CALM: Duration = Duration::from_secs(60);
+
+/// The first pause before process groups without a leader are looked at again, and the longest; each pause is
+/// twice the one before. A member that is not our child ends without telling us.
+const FIRST_LINGER: Duration = Duration::from_millis(10);
+const LONGEST_LINGER: Duration = Duration::from_secs(1);
+
+/// The growing pause between looks at process groups that outlive their leader.
+#[derive(Debug)]
+pub(super) struct Linger {
+    pause: Option<Duration>,
+}
+
+impl Linger {
+    pub(super) const fn new() -> Self {
+        Self { pause: None }
+    }
+
+    fn grow(&mut self) -> Duration {
+        let pause = self
+            .pause
+            .map_or(FIRST_LINGER, |pause| (pause * 2).min(LONGEST_LINGER));
+        self.pause = Some(pause);
+        pause
+    }
+}
+
+impl Shell {
+    /// Keep looking at process groups without a leader as long as there are any.
+    pub(super) fn watch_lingering(&mut self) {
+        if !self.children.lingering() {
+            self.linger = Linger::new();
+            self.timers.disarm(Alarm::Linger);
+        } else if self.timers.deadline(Alarm::Linger).is_none() {
+            let pause = self.linger.grow();
+            self.timers.arm(Alarm::Linger, Some(pause), clock::now());
+        }
+    }
+
+    pub(super) fn arm(&mut self, timer: Timer, wait: Wait) {
+        let length = length(wait, self.config_for(timer));
+        self.timers.arm(Alarm::Core(timer), length, clock::now());
+    }
+
+    /// The settings by which a timer runs: those of the generation that it is about.
+    fn config_for(&self, timer: Timer) -> &Config {
+        let number = match timer {
+            Timer::Start(worker)
+            | Timer::Hint(worker)
+            | Timer::Alive(worker)
+            | Timer::Watchdog(worker)
+            | Timer::Drain(worker)
+            | Timer::Kill(worker) => Some(worker.generation),
+            Timer::Probe(number)
+            | Timer::ProbeAgain(number)
+            | Timer::Soak(number)
+            | Timer::Probation(number)
+            | Timer::BackOff(number, _)
+            | Timer::Calm(number, _) => Some(number),
+            Timer::Stop => self.generations.keys().next_back().copied(),
+        };
+        let info = number.and_then(|number| self.generations.get(&number));
+        info.map_or(&self.begin.config, |info| &info.config)
+    }
+}
+
+fn length(wait: Wait, config: &Config) -> Option<Duration> {
+    match wait {
+        Wait::Start => config.start_timeout,
+        Wait::Hint => Some(HINT),
+        Wait::Alive => match config.ready {
+            Ready::Exec(duration) => Some(duration),
+            Ready::Notify => Some(Duration::ZERO),
+        },
+        Wait::Watchdog => config.watchdog,
+        Wait::Drain => config.drain_timeout,
+        Wait::Abort => Some(ABORT_GRACE),
+        Wait::Kill => Some(KILL_GRACE),
+        Wait::Probe => config.probe_timeout,
+        Wait::ProbeAgain => Some(PROBE_PAUSE),
+        Wait::Soak => Some(config.soak),
+        Wait::Probation => config.probation,
+        Wait::BackOff(nth) => Some(back_off(nth)),
+        Wait::Calm => Some(CALM),
+        Wait::Stop => config.stop_timeout,
+    }
+}
+
+fn back_off(nth: u8) -> Duration {
+    let doublings = u32::from(nth.saturating_sub(1)).min(16);
+    FIRST_BACK_OFF
+        .saturating_mul(1 << doublings)
+        .min(LONGEST_BACK_OFF)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn back_off_doubles_up_to_its_cap() {
+        let millis: Vec<_> = [1, 2, 3, 7, 8, 9, 255]
+            .map(|nth| back_off(nth).as_millis())
+            .into();
+        assert_eq!(millis, [250, 500, 1_000, 16_000, 30_000, 30_000, 30_000]);
+    }
+
+    #[test]
+    fn pauses_for_lingering_groups_grow_to_a_second() {
+        let mut linger = Linger::new();
+        let pauses: Vec<_> = (0..9).map(|_| linger.grow().as_millis()).collect();
+        assert_eq!(pauses, [10, 20, 40, 80, 160, 320, 640, 1_000, 1_000]);
+    }
+}

@@ -1,0 +1,29 @@
+# Commands for people who work on Segue; `just` lists them.
+
+_default:
+    @just --list
+
+# Build and run the sample app under Segue, on 127.0.0.1:1234.
+run:
+    ./examples/run.sh
+
+# Everything that CI runs.
+ci:
+    .ci/run
+
+# The tests, as in the README.
+test:
+    cargo test --workspace
+
+# Formatting and lints, quickly.
+check:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets --locked -- -D warnings
+
+# The long versions of the tests: a thousand reloads, a hundred thousand races (an hour or more).
+long:
+    SEGUE_LONG=1 cargo test --workspace --release -- --nocapture
+
+# Measure, and print the table of docs/BENCHMARKS.md.
+bench:
+    cargo run --release -p segue-benches

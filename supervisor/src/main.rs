@@ -31,7 +31,8 @@ mod sys;
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use cli::Command;
+use cli::{Command, StatusForm};
+use client::Refresh;
 use config::{Config, Invocation, LogFormat};
 use control::Control;
 use launch::{BirthRecord, Heritage};
@@ -42,6 +43,7 @@ use pid_file::PidFile;
 use place::Surroundings;
 use segue_lifecycle::Ending;
 use shell::Begin;
+use status::{Showing, View, Viewer};
 
 /// It failed.
 const FAILED: u8 = 1;
@@ -63,11 +65,15 @@ fn carry_out(command: Command, heritage: Heritage) -> ExitCode {
         Command::Run(invocation) => run(invocation, heritage),
         Command::Check(invocation) => check(&invocation, &heritage),
         Command::Completions(completions) => print(&completions.script()),
-        Command::Reload(_)
-        | Command::Stop(_)
-        | Command::Workers(_)
-        | Command::Status(_)
-        | Command::Metrics(_) => ExitCode::FAILURE,
+        Command::Reload(reload) => {
+            client::reload(&target(&reload.target), reload.until, reload.target.timeout).into()
+        }
+        Command::Stop(stop) => client::stop(&target(&stop.target), stop.target.timeout).into(),
+        Command::Workers(workers) => {
+            client::workers(&target(&workers.target), workers.change, workers.target.timeout).into()
+        }
+        Command::Status(wanted) => show_status(&wanted),
+        Command::Metrics(wanted) => show_metrics(&wanted),
     }
 }
 
@@ -154,6 +160,30 @@ fn check(invocation: &Invocation, heritage: &Heritage) -> ExitCode {
         print(b"ok\n")
     } else {
         ExitCode::from(FAILED)
+    }
+}
+
+fn show_status(wanted: &cli::Status) -> ExitCode {
+    let (view, refresh, showing) = match wanted.form {
+        StatusForm::Table => (View::Table, Refresh::Once, Showing::Once),
+        StatusForm::Json => (View::Json, Refresh::Once, Showing::Once),
+        StatusForm::Watch => (View::Table, Refresh::EverySecond, Showing::Again),
+    };
+    let mut viewer = Viewer::new(view, showing);
+    let mut draw = |sight: client::Sight<'_>| viewer.draw(sight);
+    client::status(&target(&wanted.target), refresh, wanted.target.timeout, &mut draw).into()
+}
+
+fn show_metrics(wanted: &cli::Metrics) -> ExitCode {
+    let mut viewer = Viewer::new(View::Metrics, Showing::Once);
+    let mut draw = |sight: client::Sight<'_>| viewer.draw(sight);
+    client::metrics(&target(&wanted.target), wanted.target.timeout, &mut draw).into()
+}
+
+fn target(target: &cli::Target) -> client::Target {
+    client::Target {
+        name: target.name.clone(),
+        control: target.control.clone(),
     }
 }
 

@@ -141,10 +141,13 @@ impl Connection {
                     self.input.extend_from_slice(&buffer[..count]);
                     return Ok(());
                 }
-                Err(error) => match error.kind() {
-                    io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {}
-                    _ => return Err(Lost::Gone),
-                },
+                // WouldBlock: the timeout of the socket, which ends with ours.
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock
+                    ) => {}
+                Err(_) => return Err(Lost::Gone),
             }
         }
     }

@@ -161,8 +161,9 @@ fn patience(deadline: Option<Instant>) -> Duration {
 }
 
 fn explain(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::WouldBlock => "it lives, but accepts nobody".to_owned(),
-        _ => errno_text(error),
+    if error.kind() == io::ErrorKind::WouldBlock {
+        "it lives, but accepts nobody".to_owned()
+    } else {
+        errno_text(error)
     }
 }

@@ -185,17 +185,23 @@ impl Control {
     /// gets its refusal here.
     pub(crate) fn accept(&mut self, now: Instant) -> Vec<ClientId> {
         let mut accepted = Vec::new();
-        while accepted.len() < ACCEPTS_PER_TURN && self.has_room(now) {
+        for _ in 0..ACCEPTS_PER_TURN {
+            if !self.has_room(now) {
+                break;
+            }
             match self.listener.accept() {
                 Ok((stream, _)) => accepted.extend(self.admit(stream, now)),
-                Err(error) => match error.kind() {
-                    io::ErrorKind::WouldBlock => break,
-                    io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted => {}
-                    _ => {
-                        self.paused_until = Some(now + OUT_OF_FDS_PAUSE);
-                        break;
-                    }
-                },
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                // That one client has gone, or a signal came.
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted
+                    ) => {}
+                Err(_) => {
+                    self.paused_until = Some(now + OUT_OF_FDS_PAUSE);
+                    break;
+                }
             }
         }
         accepted

@@ -145,11 +145,9 @@ impl Session {
                         None => {}
                     }
                 }
-                Err(error) => match error.kind() {
-                    io::ErrorKind::WouldBlock => return Read::Nothing,
-                    io::ErrorKind::Interrupted => {}
-                    _ => return Read::Gone,
-                },
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Read::Nothing,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return Read::Gone,
             }
         }
     }
@@ -173,11 +171,9 @@ impl Session {
                     return if self.hung_up() { Read::Gone } else { Read::Nothing };
                 }
                 Ok(count) => ignored += count,
-                Err(error) => match error.kind() {
-                    io::ErrorKind::WouldBlock => return Read::Nothing,
-                    io::ErrorKind::Interrupted => {}
-                    _ => return Read::Gone,
-                },
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Read::Nothing,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return Read::Gone,
             }
         }
         Read::Nothing
@@ -211,11 +207,9 @@ impl Session {
         while !self.output.is_empty() {
             match self.stream.write(&self.output) {
                 Ok(count) => drop(self.output.drain(..count)),
-                Err(error) => match error.kind() {
-                    io::ErrorKind::WouldBlock => return Flushed::Open,
-                    io::ErrorKind::Interrupted => {}
-                    _ => return Flushed::Done,
-                },
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Flushed::Open,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return Flushed::Done,
             }
         }
         if self.seat != Seat::Leaving {

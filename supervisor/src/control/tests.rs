@@ -475,3 +475,18 @@ fn a_storm_of_clients_is_served_in_full() {
     }
     assert_eq!(storm.join().expect("storm"), 1_000);
 }
+
+/// Out of fds: the loop must neither spin nor forget whom it has not accepted.
+#[test]
+fn a_pause_after_a_failed_accept_ends() {
+    let directory = directory();
+    let mut server = Server::open(directory.path(), "app");
+    let now = server.now();
+    server.control.paused_until = Some(now + OUT_OF_FDS_PAUSE);
+    let _client = ask(&server, &Request::Status.to_line());
+    assert!(server.settle().is_empty());
+    assert_eq!(server.control.next_deadline(), Some(now + OUT_OF_FDS_PAUSE));
+    server.ahead = OUT_OF_FDS_PAUSE;
+    assert_eq!(server.requests(1)[0].1, Request::Status);
+    assert!(server.control.paused_until.is_none());
+}

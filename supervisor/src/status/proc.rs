@@ -146,9 +146,11 @@ impl Tables {
         }
         let ours = |row: &TcpRow<'_>| {
             // A connection to a wildcard listener has the address that the client chose.
-            let wildcard = (row.local.0.len() == 8)
-                .then_some("00000000")
-                .unwrap_or(WILDCARD_V6);
+            let wildcard = if row.local.0.len() == WILDCARD_V4.len() {
+                WILDCARD_V4
+            } else {
+                WILDCARD_V6
+            };
             OPEN.contains(&row.state)
                 && (addresses.contains(&row.local) || addresses.contains(&(wildcard, row.local.1)))
         };
@@ -197,6 +199,7 @@ impl Tables {
     }
 }
 
+const WILDCARD_V4: &str = "00000000";
 const WILDCARD_V6: &str = "00000000000000000000000000000000";
 
 /// `sl local_address rem_address st tx_queue:rx_queue tr:tm->when retrnsmt uid timeout inode ...`, the same

@@ -1,1 +1,621 @@
+//! Real launches. Each test that forks is a process of its own, for a fork in the midst of other threads may find
+//! their locks held.
 
+use super::*;
+use crate::sys::alone::alone;
+use crate::sys::{Dead, Who, reap};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::SigSet;
+use nix::unistd::Uid;
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How a launch went: the report's last word and, if it ran, its exit status.
+type Outcome = (Report, Option<crate::sys::ExitStatus>);
+
+struct Bench {
+    directory: tempfile::TempDir,
+    env: Vec<(OsString, OsString)>,
+    user: Option<&'static str>,
+    group: Option<&'static str>,
+    umask: Option<u32>,
+    own_pid: OwnPid,
+}
+
+impl Bench {
+    fn new() -> Bench {
+        let directory = tempfile::tempdir().unwrap();
+        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o777)).unwrap();
+        File::create(directory.path().join("notify")).unwrap();
+        Bench {
+            directory,
+            env: Vec::new(),
+            user: None,
+            group: None,
+            umask: None,
+            own_pid: OwnPid::Set,
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).unwrap()
+    }
+
+    fn write(&self, name: &str, mode: u32, content: impl AsRef<[u8]>) {
+        // By a rename, as a deploy should, so that an old inode of that name stays what it was.
+        let new = self.path("new");
+        fs::write(&new, content).unwrap();
+        fs::set_permissions(&new, fs::Permissions::from_mode(mode)).unwrap();
+        fs::rename(new, self.path(name)).unwrap();
+    }
+
+    fn resolve(&self, command: &[&str]) -> Result<BirthRecord, String> {
+        let command: Vec<OsString> = command.iter().map(OsString::from).collect();
+        let wanted = Wanted {
+            command: &command,
+            chdir: Some(self.directory.path()),
+            env: &self.env,
+            user: self.user,
+            group: self.group,
+            umask: self.umask,
+            own_pid: self.own_pid,
+        };
+        BirthRecord::resolve(&wanted, &Heritage::of_this_process()).map_err(|error| error.to_string())
+    }
+
+    fn spawn(&self, record: &BirthRecord, sockets: &[Lent<'_>], probe: Option<Lent<'_>>) -> Spawned {
+        let notify_path = self.path("notify");
+        let extra = Extra {
+            name: "instance",
+            notify_path: &notify_path,
+            drain_ms: Some(30_000),
+            watchdog: Some(Duration::from_secs(2)),
+            probe,
+        };
+        record.spawn(sockets, WORKER, &extra).unwrap()
+    }
+
+    fn run(&self, command: &[&str]) -> Outcome {
+        self.run_record(&self.resolve(command).unwrap())
+    }
+
+    fn run_record(&self, record: &BirthRecord) -> Outcome {
+        conclude(self.spawn(record, &[], None))
+    }
+
+    /// Resolves and launches what must not start, and gives the reason.
+    fn reason(&self, command: &[&str]) -> String {
+        let outcome = match self.resolve(command) {
+            Err(text) => return text,
+            Ok(record) => self.run_record(&record),
+        };
+        match outcome {
+            (Report::Failed { text }, _) => text,
+            (report, status) => panic!("{command:?} started: {report:?}, {status:?}"),
+        }
+    }
+}
+
+const WORKER: WorkerIdentity = WorkerIdentity {
+    generation: 42,
+    slot: 3,
+};
+
+/// Waits for the report and the exit.
+fn conclude(mut spawned: Spawned) -> Outcome {
+    let report = loop {
+        wait_readable(&spawned.report.as_fd());
+        match spawned.report.read() {
+            Report::Pending => {}
+            report => break report,
+        }
+    };
+    wait_readable(&spawned.pidfd.as_fd());
+    let dead = reap(Who::Process(spawned.pid)).unwrap();
+    (report, dead.map(|Dead { status, .. }| status))
+}
+
+fn wait_readable(fd: &impl AsFd) {
+    poll(
+        &mut [PollFd::new(fd.as_fd(), PollFlags::POLLIN)],
+        PollTimeout::NONE,
+    )
+    .unwrap();
+}
+
+fn own_uid() -> u32 {
+    Uid::current().as_raw()
+}
+
+fn ran(status: i32) -> Outcome {
+    (
+        Report::Executed { uid: own_uid() },
+        Some(crate::sys::ExitStatus::Code(status)),
+    )
+}
+
+/// What `key` is in the lines `key<TAB>value` of /proc/PID/status.
+fn field<'a>(status: &'a str, key: &str) -> &'a str {
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))
+        .unwrap()
+        .trim()
+}
+
+#[test]
+fn an_app_is_born_as_the_design_says() {
+    alone("launch::tests::an_app_is_born_as_the_design_says", || {
+        let mut bench = Bench::new();
+        bench.umask = Some(0o27);
+        bench.env = vec![
+            ("COLOUR".into(), "blue".into()),
+            ("NOTIFY_SOCKET".into(), "/configured".into()),
+        ];
+        // The worst neighbourhood: the listeners lie at 3 and up in the wrong order, an fd leaks, signals are blocked.
+        let sockets: Vec<UnixDatagram> = (0..4).map(|_| UnixDatagram::unbound().unwrap()).collect();
+        let lowest = nix::fcntl::fcntl(&sockets[0], nix::fcntl::FcntlArg::F_DUPFD(3)).unwrap();
+        let inodes: Vec<u64> = sockets.iter().map(inode_of).rev().collect();
+        SigSet::all().thread_set_mask().unwrap();
+        let script = "umask > umask; pwd > cwd; env > env; ulimit -a > limits; cat /proc/$$/status > status
+                      for n in /proc/$$/fd/*; do stat -L -c \"${n##*/} %i\" $n; done > fds
+                      cut -d' ' -f5 /proc/$$/stat > group; echo $$ > pid; exit 9";
+        let names = ["a", "b", "c"];
+        let lent: Vec<Lent<'_>> = names
+            .iter()
+            .zip(sockets.iter().rev())
+            .map(|(name, socket)| Lent {
+                name,
+                fd: socket.as_fd(),
+            })
+            .collect();
+        let record = bench.resolve(&["sh", "-c", script]).unwrap();
+        let probe = Lent {
+            name: "probe",
+            fd: sockets[0].as_fd(),
+        };
+        let spawned = bench.spawn(&record, &lent, Some(probe));
+        let pid = spawned.pid.to_string();
+        assert_eq!(
+            nix::unistd::getpgid(Some(spawned.pid)),
+            Ok(spawned.pid),
+            "at once, in the parent"
+        );
+        SigSet::empty().thread_set_mask().unwrap();
+        assert_eq!(conclude(spawned), ran(9));
+        assert!(lowest >= 3);
+
+        let fds: Vec<(u32, u64)> = bench
+            .read("fds")
+            .lines()
+            .map(|line| line.split_once(' ').unwrap())
+            .map(|(number, inode)| (number.parse().unwrap(), inode.parse().unwrap()))
+            .collect();
+        let numbers: Vec<u32> = fds.iter().map(|(number, _)| *number).collect();
+        // Redirecting the loop's output, the shell itself holds one more (10 and up).
+        assert_eq!(
+            numbers.iter().filter(|number| **number < 10).collect::<Vec<_>>(),
+            [&0, &1, &2, &3, &4, &5, &6]
+        );
+        let found: Vec<u64> = fds
+            .iter()
+            .filter(|(number, _)| (3..=6).contains(number))
+            .map(|(_, inode)| *inode)
+            .collect();
+        assert_eq!(found, inodes);
+
+        let status = bench.read("status");
+        for (key, expected) in [("SigBlk", 0), ("SigIgn", 0), ("SigPnd", 0), ("ShdPnd", 0)] {
+            assert_eq!(
+                u64::from_str_radix(field(&status, key), 16),
+                Ok(expected),
+                "{key}"
+            );
+        }
+        assert_eq!(bench.read("group").trim(), pid);
+        assert_eq!(bench.read("pid").trim(), pid);
+        assert_eq!(bench.read("umask").trim(), "0027");
+        assert_eq!(
+            Path::new(bench.read("cwd").trim()),
+            bench.directory.path().canonicalize().unwrap()
+        );
+
+        let env = bench.read("env");
+        let notify = format!("NOTIFY_SOCKET={}", bench.path("notify").display());
+        let own = [format!("LISTEN_PID={pid}"), format!("WATCHDOG_PID={pid}"), notify];
+        for line in own.iter().map(String::as_str).chain([
+            "LISTEN_FDS=4",
+            "LISTEN_FDNAMES=a:b:c:probe",
+            "SEGUE_NAME=instance",
+            "SEGUE_GENERATION=42",
+            "SEGUE_WORKER=3",
+            "SEGUE_DRAIN_TIMEOUT_MS=30000",
+            "WATCHDOG_USEC=2000000",
+            "COLOUR=blue",
+            "SEGUE_TEST_ALONE=1",
+        ]) {
+            assert!(env.lines().any(|other| other == line), "{line} in\n{env}");
+        }
+    });
+}
+
+fn inode_of(socket: &UnixDatagram) -> u64 {
+    fs::metadata(format!("/proc/self/fd/{}", socket.as_raw_fd()))
+        .unwrap()
+        .ino()
+}
+
+#[test]
+fn no_listener_means_no_listen_variables_and_a_wrapper_gets_no_pid() {
+    alone(
+        "launch::tests::no_listener_means_no_listen_variables_and_a_wrapper_gets_no_pid",
+        || {
+            let mut bench = Bench::new();
+            assert_eq!(bench.run(&["sh", "-c", "env > env"]), ran(0));
+            assert!(!bench.read("env").contains("LISTEN_"), "{}", bench.read("env"));
+            bench.own_pid = OwnPid::LeftOut;
+            let socket = UnixDatagram::unbound().unwrap();
+            let record = bench.resolve(&["sh", "-c", "env > env"]).unwrap();
+            let lent = [Lent {
+                name: "web",
+                fd: socket.as_fd(),
+            }];
+            assert_eq!(conclude(bench.spawn(&record, &lent, None)), ran(0));
+            let env = bench.read("env");
+            assert!(
+                env.contains("LISTEN_FDS=1\n") && env.contains("WATCHDOG_USEC="),
+                "{env}"
+            );
+            assert!(
+                !env.contains("LISTEN_PID=") && !env.contains("WATCHDOG_PID="),
+                "{env}"
+            );
+        },
+    );
+}
+
+#[test]
+fn the_limits_are_those_of_the_supervisors_birth() {
+    alone(
+        "launch::tests::the_limits_are_those_of_the_supervisors_birth",
+        || {
+            use nix::sys::resource::{Resource, getrlimit, setrlimit};
+            let bench = Bench::new();
+            let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+            setrlimit(Resource::RLIMIT_NOFILE, 200, hard).unwrap();
+            let record = bench.resolve(&["sh", "-c", "ulimit -Sn > soft"]).unwrap();
+            setrlimit(Resource::RLIMIT_NOFILE, hard, hard).unwrap();
+            assert_eq!(bench.run_record(&record), ran(0));
+            assert_eq!(bench.read("soft").trim(), "200");
+        },
+    );
+}
+
+#[test]
+fn scripts_run_by_path_and_when_replaced_the_old_one_by_fd() {
+    alone(
+        "launch::tests::scripts_run_by_path_and_when_replaced_the_old_one_by_fd",
+        || {
+            let bench = Bench::new();
+            bench.write("app", 0o755, "#!/bin/sh\necho $0 >> names\nexit 5\n");
+            let record = bench.resolve(&["./app"]).unwrap();
+            assert_eq!(
+                record.binary().real_path(),
+                bench.path("app").canonicalize().unwrap()
+            );
+            assert_eq!(bench.run_record(&record), ran(5));
+            bench.write("app", 0o755, "#!/bin/sh\nexit 6\n");
+            assert_eq!(
+                bench.run_record(&record),
+                ran(5),
+                "the birth record holds what was opened"
+            );
+            assert_eq!(
+                bench.run(&["./app"]),
+                ran(6),
+                "a new record finds what is there now"
+            );
+            fs::remove_file(bench.path("app")).unwrap();
+            assert_eq!(bench.run_record(&record), ran(5), "and even without a path");
+            let names = bench.read("names");
+            let names: Vec<&str> = names.lines().collect();
+            assert_eq!(names[0], "./app");
+            assert!(names[1].starts_with("/dev/fd/"), "{names:?}");
+        },
+    );
+}
+
+#[test]
+fn a_replaced_binary_is_executed_by_fd_and_keeps_no_fd() {
+    alone(
+        "launch::tests::a_replaced_binary_is_executed_by_fd_and_keeps_no_fd",
+        || {
+            let bench = Bench::new();
+            fs::create_dir(bench.path("releases")).unwrap();
+            bench.write("releases/sh", 0o755, fs::read("/bin/sh").unwrap());
+            std::os::unix::fs::symlink("releases", bench.path("current")).unwrap();
+            let script = "for n in /proc/$$/fd/*; do [ -e $n ] && echo ${n##*/}; done > fds; tr '\\0' ' ' < /proc/$$/cmdline > argv; exit 8";
+            let record = bench.resolve(&["current/sh", "-c", script]).unwrap();
+            assert_eq!(
+                record.binary().real_path(),
+                bench.path("releases/sh").canonicalize().unwrap()
+            );
+            fs::remove_file(bench.path("current")).unwrap();
+            std::os::unix::fs::symlink("elsewhere", bench.path("current")).unwrap();
+            assert_eq!(bench.run_record(&record), ran(8));
+            assert!(bench.read("argv").starts_with("current/sh -c "));
+            let fds = bench.read("fds");
+            let low: Vec<&str> = fds.lines().filter(|number| number.len() == 1).collect();
+            assert_eq!(low, ["0", "1", "2"]);
+        },
+    );
+}
+
+#[test]
+fn each_reason_is_one_clear_line() {
+    alone("launch::tests::each_reason_is_one_clear_line", || {
+        let bench = Bench::new();
+        bench.write("plain", 0o644, "#!/bin/sh\n");
+        bench.write("garbage", 0o755, [0x7f, b'E', b'L', b'F', 9, 9, 9]);
+        bench.write("unmarked", 0o755, "echo no interpreter line\n");
+        bench.write("empty", 0o755, "");
+        bench.write("lost", 0o755, "#!/nowhere/python3 -u\n");
+        fs::create_dir(bench.path("directory")).unwrap();
+        nix::unistd::mkfifo(
+            &bench.path("fifo"),
+            nix::sys::stat::Mode::from_bits_truncate(0o777),
+        )
+        .unwrap();
+        std::os::unix::fs::symlink("loop", bench.path("loop")).unwrap();
+        let wrong = "exec format error (wrong architecture, or a script without #!)";
+        for (command, expected) in [
+            ("./missing", "exec ./missing: no such file or directory"),
+            ("./plain", "exec ./plain: permission denied"),
+            ("./plain/app", "exec ./plain/app: not a directory"),
+            ("./directory", "exec ./directory: is a directory"),
+            ("./fifo", "exec ./fifo: not a regular file"),
+            ("./loop", "exec ./loop: too many symbolic links encountered"),
+            ("./garbage", &format!("exec ./garbage: {wrong}")),
+            ("./unmarked", &format!("exec ./unmarked: {wrong}")),
+            ("./empty", "exec ./empty: exec format error (the file is empty)"),
+            (
+                "./lost",
+                "exec ./lost: no such file or directory (its interpreter /nowhere/python3 is missing)",
+            ),
+            ("no-such-program", "exec no-such-program: not found in PATH"),
+            ("empty", "exec empty: not found in PATH (did you mean ./empty?)"),
+            ("", "exec : the command is empty"),
+            ("./a\nb", "exec ./a\\nb: no such file or directory"),
+        ] {
+            assert_eq!(bench.reason(&[command]), expected);
+        }
+        let long = "x".repeat(4 << 20);
+        assert_eq!(
+            bench.reason(&["true", &long]),
+            "exec true: argument list too long"
+        );
+        assert_eq!(bench.resolve(&[]).unwrap_err(), "no command given");
+        assert_eq!(
+            bench.resolve(&["true", "a\0b"]).unwrap_err(),
+            "argument \"a\\0b\": contains a NUL byte"
+        );
+    });
+}
+
+#[test]
+fn a_missing_loader_is_named_as_such() {
+    alone("launch::tests::a_missing_loader_is_named_as_such", || {
+        let bench = Bench::new();
+        let mut image = fs::read("/bin/true").unwrap();
+        let Some(place) = image.windows(4).position(|bytes| bytes == b"/ld-") else {
+            return; // A statically linked system has no loader to miss.
+        };
+        image[place + 1] = b'x';
+        bench.write("app", 0o755, image);
+        assert_eq!(
+            bench.reason(&["./app"]),
+            "exec ./app: no such file or directory (its dynamic loader is missing)"
+        );
+    });
+}
+
+#[test]
+fn path_is_the_apps_own_and_skips_what_cannot_be_executed() {
+    alone(
+        "launch::tests::path_is_the_apps_own_and_skips_what_cannot_be_executed",
+        || {
+            let mut bench = Bench::new();
+            fs::create_dir_all(bench.path("one/app")).unwrap();
+            fs::create_dir(bench.path("two")).unwrap();
+            fs::create_dir(bench.path("three")).unwrap();
+            bench.env = vec![("PATH".into(), "nowhere:one:two:three".into())];
+            bench.write("two/app", 0o644, "#!/bin/sh\nexit 2\n");
+            let refused = "exec app: is a directory (one/app)";
+            assert_eq!(bench.reason(&["app"]), refused);
+            bench.write("three/app", 0o755, "#!/bin/sh\nexit 3\n");
+            assert_eq!(bench.run(&["app"]), ran(3));
+        },
+    );
+}
+
+#[test]
+fn a_file_that_is_being_written_is_waited_for_and_not_for_ever() {
+    alone(
+        "launch::tests::a_file_that_is_being_written_is_waited_for_and_not_for_ever",
+        || {
+            let bench = Bench::new();
+            bench.write("app", 0o755, fs::read("/bin/true").unwrap());
+            let mut writer = fs::OpenOptions::new()
+                .append(true)
+                .open(bench.path("app"))
+                .unwrap();
+            writer.write_all(b"\0").unwrap();
+            let record = bench.resolve(&["./app"]).unwrap();
+            let busy = "exec ./app: text file busy (it is still being written)";
+            assert_eq!(
+                bench.run_record(&record).0,
+                Report::Failed {
+                    text: busy.to_owned()
+                }
+            );
+
+            // The child holds the write end too until exec, so the close that ends the waiting is that of the parent's
+            // child: hand the writing to a process that ends on its own.
+            drop(writer);
+            let mut holder = std::process::Command::new("/bin/sh")
+                .args(["-c", "exec 3>>app; echo held; exec sleep 0.05 >/dev/null"])
+                .current_dir(bench.directory.path())
+                .stdout(std::process::Stdio::piped())
+                .spawn()
+                .unwrap();
+            std::io::Read::read_exact(holder.stdout.as_mut().unwrap(), &mut [0; 5]).unwrap();
+            assert_eq!(bench.run_record(&record), ran(0));
+            holder.wait().unwrap();
+        },
+    );
+}
+
+#[test]
+fn root_starts_an_app_as_another_user_who_owns_the_notify_socket() {
+    alone(
+        "launch::tests::root_starts_an_app_as_another_user_who_owns_the_notify_socket",
+        || {
+            let mut bench = Bench::new();
+            bench.user = Some("nobody");
+            let nobody = nix::unistd::User::from_name("nobody").unwrap().unwrap();
+            if !Uid::current().is_root() {
+                let chown = bench.reason(&["true"]);
+                assert!(chown.ends_with(": operation not permitted"), "{chown}");
+                return;
+            }
+            let record = bench
+                .resolve(&["sh", "-c", "cat /proc/$$/status > status; env > env"])
+                .unwrap();
+            let executed = Report::Executed {
+                uid: nobody.uid.as_raw(),
+            };
+            assert_eq!(bench.run_record(&record).0, executed);
+            let status = bench.read("status");
+            let all = |id: u32| vec![id.to_string(); 4].join("\t");
+            assert_eq!(field(&status, "Uid"), all(nobody.uid.as_raw()));
+            assert_eq!(field(&status, "Gid"), all(nobody.gid.as_raw()));
+            assert_eq!(field(&status, "Groups"), nobody.gid.to_string());
+            assert_eq!(field(&status, "CapEff"), "0000000000000000");
+            assert_eq!(
+                fs::metadata(bench.path("notify")).unwrap().uid(),
+                nobody.uid.as_raw()
+            );
+            let env = bench.read("env");
+            assert!(
+                env.contains("USER=nobody\n") && env.contains(&format!("HOME={}\n", nobody.dir.display())),
+                "{env}"
+            );
+
+            bench.user = Some("4242424");
+            let bare = "user 4242424: not in the user database (a bare number needs a group, too)";
+            assert_eq!(bench.reason(&["true"]), bare);
+            bench.group = Some("4242");
+            assert_eq!(bench.run(&["true"]).0, Report::Executed { uid: 4_242_424 });
+            bench.user = Some("root");
+            bench.group = None;
+            assert_eq!(bench.run(&["true"]), ran(0));
+        },
+    );
+}
+
+#[test]
+fn an_unknown_user_or_group_is_reported_by_the_child() {
+    alone(
+        "launch::tests::an_unknown_user_or_group_is_reported_by_the_child",
+        || {
+            let mut bench = Bench::new();
+            bench.user = Some("nobody-knows-me");
+            assert_eq!(bench.reason(&["true"]), "user nobody-knows-me: no such user");
+            bench.user = None;
+            bench.group = Some("nobody-knows-us");
+            assert_eq!(bench.reason(&["true"]), "group nobody-knows-us: no such group");
+            bench.group = None;
+            bench.user = Some("root");
+            if Uid::current().is_root() {
+                assert_eq!(bench.run(&["true"]), ran(0), "naming oneself changes nothing");
+            }
+        },
+    );
+}
+
+#[test]
+fn a_working_directory_that_is_not_there_is_named() {
+    let command = [OsString::from("true")];
+    let wanted = Wanted {
+        command: &command,
+        chdir: Some(Path::new("/nowhere/at all")),
+        env: &[],
+        user: None,
+        group: None,
+        umask: None,
+        own_pid: OwnPid::Set,
+    };
+    let error = BirthRecord::resolve(&wanted, &Heritage::of_this_process()).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "chdir /nowhere/at all: no such file or directory"
+    );
+}
+
+#[test]
+fn a_probe_runs_in_a_shell_with_the_apps_environment_and_no_socket() {
+    alone(
+        "launch::tests::a_probe_runs_in_a_shell_with_the_apps_environment_and_no_socket",
+        || {
+            let mut bench = Bench::new();
+            bench.env = vec![("COLOUR".into(), "blue".into())];
+            let record = bench.resolve(&["true"]).unwrap();
+            let probe = bench.path("probe");
+            let command = "read line; env > env; readlink /proc/$$/fd/0 > stdin; exit 4";
+            let spawned = record.spawn_shell(WORKER, "instance", command, &probe).unwrap();
+            assert_eq!(conclude(spawned), ran(4));
+            let env = bench.read("env");
+            assert!(
+                env.contains(&format!("SEGUE_PROBE={}\n", probe.display())),
+                "{env}"
+            );
+            assert!(
+                env.contains("COLOUR=blue\n") && env.contains("SEGUE_GENERATION=42\n"),
+                "{env}"
+            );
+            assert!(
+                !env.contains("NOTIFY_SOCKET=") && !env.contains("LISTEN_"),
+                "{env}"
+            );
+            assert_eq!(bench.read("stdin").trim(), "/dev/null");
+        },
+    );
+}
+
+#[test]
+fn a_hundred_launches_leave_no_fd_behind() {
+    alone("launch::tests::a_hundred_launches_leave_no_fd_behind", || {
+        let bench = Bench::new();
+        let open = || fs::read_dir("/proc/self/fd").unwrap().count();
+        let before = open();
+        for _ in 0..100 {
+            assert_eq!(bench.run(&["true"]), ran(0));
+            assert!(
+                bench
+                    .reason(&["./missing"])
+                    .ends_with("no such file or directory")
+            );
+        }
+        assert_eq!(open(), before);
+    });
+}

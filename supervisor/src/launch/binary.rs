@@ -128,8 +128,11 @@ impl Binary {
 
     /// Whether `path` still leads to the file that was opened. Asked in the child, in the app's cwd.
     pub(super) fn is_at_its_path(&self) -> bool {
-        nix::sys::stat::stat(&self.path)
-            .is_ok_and(|status| (status.st_dev, status.st_ino) == (self.device, self.inode))
+        match nix::sys::stat::stat(&self.path) {
+            Ok(status) => (status.st_dev, status.st_ino) == (self.device, self.inode),
+            // The app's user may not go there. Exec by path says so, where exec by fd would quietly get round it.
+            Err(errno) => errno == Errno::EACCES,
+        }
     }
 
     /// Why exec failed, with what the errno alone does not say.

@@ -100,15 +100,13 @@ impl Identity {
         if self.is_current().map_err(errno_text)? && nothing_to_set {
             return Ok(());
         }
-        self.change().map_err(|errno| match errno {
-            Errno::EPERM => {
-                format!(
-                    "{}: {} (segue must run as root for that)",
-                    self.attempt(),
-                    errno_text(errno)
-                )
-            }
-            errno => format!("{}: {}", self.attempt(), errno_text(errno)),
+        self.change().map_err(|errno| {
+            let hint = if errno == Errno::EPERM {
+                " (segue must run as root for that)"
+            } else {
+                ""
+            };
+            format!("{}: {}{hint}", self.attempt(), errno_text(errno))
         })?;
         match self.is_current() {
             Ok(true) => Ok(()),

@@ -92,9 +92,10 @@ impl NotifySocket {
     /// One line; a path of more than 107 bytes does not fit into an address, unix(7).
     pub(crate) fn bind(path: &Path) -> Result<NotifySocket, NotifyError> {
         let fd = open_bound(path).map_err(|errno| {
-            let cause = match errno {
-                Errno::ENAMETOOLONG => "the path is longer than 107 bytes".to_owned(),
-                errno => errno_text(errno),
+            let cause = if errno == Errno::ENAMETOOLONG {
+                "the path is longer than 107 bytes".to_owned()
+            } else {
+                errno_text(errno)
             };
             NotifyError(format!("notify socket {}: {cause}", path.display()))
         })?;

@@ -7,11 +7,13 @@ use nix::unistd::Pid;
 use std::fs;
 use std::io::{self, Read};
 
-/// Makes this process the one that inherits orphaned descendants, `PR_SET_CHILD_SUBREAPER` of prctl(2).
+/// Makes this process the one that inherits orphaned descendants, `PR_SET_CHILD_SUBREAPER` of prctl(2), and that can
+/// wait for them: had it been started with SIGCHLD ignored, the kernel would reap them unseen (waitid(2), notes).
 ///
 /// # Errors
 /// None on any supported kernel.
 pub(crate) fn become_subreaper() -> Result<(), Errno> {
+    super::signals::stop_ignoring_children();
     nix::sys::prctl::set_child_subreaper(true)
 }
 

@@ -28,23 +28,32 @@ pub(crate) fn with_signals_blocked<T>(action: impl FnOnce() -> T) -> T {
 /// Gives every signal its default disposition, ignored ones included (nohup ignores SIGHUP, Rust ignores SIGPIPE),
 /// and those two that the C library keeps for itself and refuses to `sigaction`.
 pub(crate) fn default_dispositions(_: &InChild) {
-    let default: KernelAction = [0; 8];
     for number in 1..=HIGHEST {
-        if matches!(number, libc::SIGKILL | libc::SIGSTOP) {
-            continue;
+        if !matches!(number, libc::SIGKILL | libc::SIGSTOP) {
+            set_default(number);
         }
-        // SAFETY: the pointer is to readable memory that is larger than what the kernel reads; all zero means
-        // SIG_DFL without flags. In the child there is no handler left that anything could rely on.
-        let _ = unsafe {
-            libc::syscall(
-                libc::SYS_rt_sigaction,
-                number,
-                default.as_ptr(),
-                std::ptr::null_mut::<KernelAction>(),
-                MASK_BYTES,
-            )
-        };
     }
+}
+
+/// Gives SIGCHLD its default disposition, which still tells a signalfd.
+pub(super) fn stop_ignoring_children() {
+    set_default(libc::SIGCHLD);
+}
+
+fn set_default(number: libc::c_int) {
+    let default: KernelAction = [0; 8];
+    // SAFETY: the pointer is to readable memory that is larger than what the kernel reads; all zero means SIG_DFL
+    // without flags. No handler is lost that anything relies on: the child is about to exec, and the supervisor
+    // has none (it reads a signalfd).
+    let _ = unsafe {
+        libc::syscall(
+            libc::SYS_rt_sigaction,
+            number,
+            default.as_ptr(),
+            std::ptr::null_mut::<KernelAction>(),
+            MASK_BYTES,
+        )
+    };
 }
 
 /// Blocks no signal any more. In the child it comes last before exec: what is pending by then acts by default.

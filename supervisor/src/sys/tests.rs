@@ -1,5 +1,6 @@
 //! The wrappers, each against the kernel.
 
+use super::alone::alone;
 use super::*;
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
@@ -11,7 +12,7 @@ fn errors_are_one_lower_case_line_without_a_number() {
     assert_eq!(errno_text(Errno::EACCES), "permission denied");
     assert_eq!(errno_text(Errno::EIO), "I/O error");
     assert_eq!(
-        errno_text(&io::Error::from_raw_os_error(libc::ENOENT)),
+        errno_text(io::Error::from_raw_os_error(libc::ENOENT)),
         "no such file or directory"
     );
     assert_eq!(errno_text(io::Error::other("Two\nlines")), "two lines");
@@ -19,55 +20,72 @@ fn errors_are_one_lower_case_line_without_a_number() {
 
 #[test]
 fn the_status_of_a_child_is_seen_before_and_by_reaping() {
-    let child = fork(|_| 7).unwrap();
-    let seen = wait_until_dead(child);
-    assert_eq!(seen.status, ExitStatus::Code(7));
-    assert_eq!(peek(Who::Process(child)), Ok(Some(seen)), "peeking reaps nothing");
-    assert_eq!(reap(Who::Process(child)), Ok(Some(seen)));
-    assert_eq!(peek(Who::Process(child)), Err(Errno::ECHILD));
+    alone(
+        "sys::tests::the_status_of_a_child_is_seen_before_and_by_reaping",
+        || {
+            let child = fork(|_| 7).unwrap();
+            let seen = wait_until_dead(child);
+            assert_eq!(seen.status, ExitStatus::Code(7));
+            assert_eq!(peek(Who::Process(child)), Ok(Some(seen)), "peeking reaps nothing");
+            assert_eq!(reap(Who::Process(child)), Ok(Some(seen)));
+            assert_eq!(peek(Who::Process(child)), Err(Errno::ECHILD));
+        },
+    );
 }
 
 #[test]
 fn a_panic_in_the_child_ends_the_child() {
-    let child = fork(|_| std::panic::resume_unwind(Box::new(()))).unwrap();
-    assert_eq!(wait_until_dead(child).status, ExitStatus::Code(127));
-    reap(Who::Process(child)).unwrap();
+    alone("sys::tests::a_panic_in_the_child_ends_the_child", || {
+        let child = fork(|_| std::panic::resume_unwind(Box::new(()))).unwrap();
+        assert_eq!(wait_until_dead(child).status, ExitStatus::Code(127));
+        reap(Who::Process(child)).unwrap();
+    });
 }
 
 #[test]
 fn a_child_killed_by_a_real_time_signal_is_understood() {
-    let child = fork(|child| {
-        default_dispositions(child);
-        let _ = unblock_all(child);
-        nix::unistd::pause();
-        0
-    })
-    .unwrap();
-    let number = libc::SIGRTMIN() + 3;
-    // SAFETY: kill takes two integers.
-    unsafe { libc::kill(child.as_raw(), number) };
-    let status = wait_until_dead(child).status;
-    assert_eq!(
-        status,
-        ExitStatus::Signal {
-            number,
-            core_dumped: false
-        }
+    alone(
+        "sys::tests::a_child_killed_by_a_real_time_signal_is_understood",
+        || {
+            let child = fork(|child| {
+                default_dispositions(child);
+                let _ = unblock_all(child);
+                nix::unistd::pause();
+                0
+            })
+            .unwrap();
+            let number = libc::SIGRTMIN() + 3;
+            // SAFETY: kill takes two integers.
+            unsafe { libc::kill(child.as_raw(), number) };
+            let status = wait_until_dead(child).status;
+            assert_eq!(
+                status,
+                ExitStatus::Signal {
+                    number,
+                    core_dumped: false
+                }
+            );
+            assert_eq!(status.to_string(), format!("killed by signal {number}"));
+            reap(Who::Process(child)).unwrap();
+        },
     );
-    assert_eq!(status.to_string(), format!("killed by signal {number}"));
-    reap(Who::Process(child)).unwrap();
 }
 
 #[test]
 fn a_reaped_process_cannot_be_signalled_by_its_pidfd() {
-    let child = fork(|_| 0).unwrap();
-    let pidfd = open_pidfd(child).unwrap();
-    assert_eq!(signal_by_pidfd(pidfd.as_fd(), None), Ok(()));
-    wait_until_dead(child);
-    reap(Who::Process(child)).unwrap();
-    assert_eq!(
-        signal_by_pidfd(pidfd.as_fd(), Some(Signal::SIGTERM)),
-        Err(Errno::ESRCH)
+    alone(
+        "sys::tests::a_reaped_process_cannot_be_signalled_by_its_pidfd",
+        || {
+            let child = fork(|_| 0).unwrap();
+            let pidfd = open_pidfd(child).unwrap();
+            assert_eq!(signal_by_pidfd(pidfd.as_fd(), None), Ok(()));
+            wait_until_dead(child);
+            reap(Who::Process(child)).unwrap();
+            assert_eq!(
+                signal_by_pidfd(pidfd.as_fd(), Some(Signal::SIGTERM)),
+                Err(Errno::ESRCH)
+            );
+        },
     );
 }
 
@@ -86,6 +104,20 @@ fn exits_read_as_sentences() {
         core_dumped: true,
     };
     assert_eq!(killed.to_string(), "killed by SIGSEGV (core dumped)");
+}
+
+#[test]
+fn a_supervisor_that_was_started_with_sigchld_ignored_still_sees_its_children_end() {
+    alone(
+        "sys::tests::a_supervisor_that_was_started_with_sigchld_ignored_still_sees_its_children_end",
+        || {
+            // SAFETY: to ignore a signal installs no handler.
+            unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+            become_subreaper().unwrap();
+            let child = fork(|_| 7).unwrap();
+            assert_eq!(wait_until_dead(child).status, ExitStatus::Code(7));
+        },
+    );
 }
 
 /// Waits for the child's end without reaping it.

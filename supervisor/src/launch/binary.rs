@@ -162,8 +162,12 @@ fn open_for_exec(path: &Path, cwd: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
     }
 }
 
+/// Not there, or in a directory that we may not enter, which in PATH is passed over like one that is not there.
 fn is_absence(path: &Path, cwd: BorrowedFd<'_>) -> bool {
-    matches!(open_for_exec(path, cwd), Err(Errno::ENOENT | Errno::ENOTDIR))
+    matches!(
+        open_for_exec(path, cwd),
+        Err(Errno::ENOENT | Errno::ENOTDIR | Errno::EACCES)
+    )
 }
 
 fn check_executable(status: &FileStat) -> Result<(), String> {

@@ -183,6 +183,10 @@ fn give_away(path: &Path, uid: Uid) -> Result<(), String> {
     }
     match fchownat(AT_FDCWD, path, Some(uid), None, AtFlags::AT_SYMLINK_NOFOLLOW) {
         Ok(()) | Err(Errno::ENOENT) => Ok(()),
+        Err(Errno::EPERM) => Err(format!(
+            "run as uid {uid}: {} (segue must run as root for that)",
+            errno_text(Errno::EPERM)
+        )),
         Err(errno) => Err(format!("chown {}: {}", path.display(), errno_text(errno))),
     }
 }

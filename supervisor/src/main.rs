@@ -27,6 +27,7 @@ mod shell;
 mod sources;
 mod status;
 mod sys;
+mod watch;
 
 use std::io::Write as _;
 use std::process::ExitCode;

@@ -22,6 +22,8 @@ pub(crate) enum Source<W, C> {
     Notify(W),
     /// The signalfd.
     Signals,
+    /// The changes of the watched path.
+    Watch,
     /// The control socket: a client wants in.
     Control,
     /// A client of the control socket.

@@ -67,6 +67,7 @@ impl Shell {
         }
         let record = BirthRecord::resolve(&wanted(&config), &self.begin.heritage)
             .map_err(|error| error.to_string())?;
+        self.watch_path(config.watch.as_deref())?;
         self.announce(&opened.listeners, &current);
         Ok(Birth {
             config: Rc::new(config),

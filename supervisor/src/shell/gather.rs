@@ -19,7 +19,7 @@ impl Shell {
             .copied()
             .partition::<Vec<_>, _>(|ready| match ready.source {
                 Source::Control | Source::Client(_) => true,
-                Source::Report(_) | Source::Notify(_) | Source::Signals => false,
+                Source::Report(_) | Source::Notify(_) | Source::Signals | Source::Watch => false,
             });
         for ready in others {
             self.read_source(ready);
@@ -35,6 +35,7 @@ impl Shell {
             Source::Report(worker) => self.read_report(worker),
             Source::Notify(worker) => self.read_words(worker),
             Source::Signals => self.read_signals(),
+            Source::Watch => self.note_changes(),
             Source::Control => self.admit_clients(),
             Source::Client(client) => self.serve_client(client, ready),
         }
@@ -46,6 +47,7 @@ impl Shell {
             match alarm {
                 Alarm::Core(timer) => self.events.push_back(Event::Due(timer)),
                 Alarm::Linger => self.sweep(),
+                Alarm::Rested => self.reload_rested(),
             }
         }
         self.expire_clients(now);

@@ -15,6 +15,7 @@ mod requests;
 mod signals;
 mod view;
 mod waits;
+mod watching;
 mod worker;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -35,6 +36,7 @@ use crate::manager::Manager;
 use crate::place::Place;
 use crate::sources::{Source, Sources};
 use crate::sys::errno_text;
+use crate::watch::Watch;
 
 pub(crate) use births::wanted;
 
@@ -50,6 +52,8 @@ use worker::WorkerInfo;
 pub(crate) enum Alarm {
     /// A timer of the lifecycle.
     Core(Timer),
+    /// The watched path has come to rest.
+    Rested,
     /// A process group outlives its leader and may end without a SIGCHLD to us.
     Linger,
 }
@@ -104,6 +108,7 @@ pub(crate) struct Shell {
     /// Workers that are gone; what is known of them is kept until the turn ends, for the messages about them.
     gone: Vec<Worker>,
     probes: Probes,
+    watch: Option<Watch>,
     /// Why the last birth record could not be made.
     refusal: Option<String>,
     history: History,
@@ -188,6 +193,7 @@ impl Shell {
             workers: BTreeMap::new(),
             gone: Vec::new(),
             probes: Probes::new(),
+            watch: None,
             refusal: None,
             history: History::new(),
             linger: waits::Linger::new(),

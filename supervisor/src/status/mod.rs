@@ -1,6 +1,7 @@
 //! What a status looks like: as JSON, as a table, as metrics. Runs in the client's process, which adds what
 //! only /proc tells (open and waiting connections), so that the supervisor's loop never reads it.
 
+mod digest;
 mod metrics;
 mod proc;
 mod screen;
@@ -81,7 +82,7 @@ impl Viewer {
     fn text(&mut self, sight: Result<Seen, &str>, columns: usize, now: SystemTime) -> String {
         let again = std::mem::replace(&mut self.started, true);
         let seen = match sight {
-            Ok(seen) => filled(seen),
+            Ok(seen) => filled(seen, self.view),
             Err(why) => return self.absence(why),
         };
         match (self.view, self.showing) {
@@ -110,10 +111,15 @@ impl Viewer {
 }
 
 /// Adds what /proc tells, and takes out what `--json` does not promise.
-fn filled(mut seen: Seen) -> Seen {
+fn filled(mut seen: Seen, view: View) -> Seen {
     // In another pid namespace the pids of the status are other processes, or nobody's.
     if seen.supervisor == Some(seen.status.pid) {
         proc::fill(&mut seen.status);
+        match view {
+            View::Json => digest::fill(&mut seen.status),
+            // They do not show it, and reading a large binary takes a while.
+            View::Table | View::Metrics => {}
+        }
     }
     for listener in &mut seen.status.listeners {
         listener.inode = None;

@@ -59,7 +59,7 @@ fn headline(status: &Status, now: SystemTime) -> String {
     };
     let (pid, version, up) = (status.pid, &status.version, ago(&status.since, now));
     format!(
-        "{}: {}, {who} (pid {pid}, segue {version}, up {up})",
+        "{}: {}, {who} (segue {version}, pid {pid}, up {up})",
         status.name,
         status.state.word()
     )

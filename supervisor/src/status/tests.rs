@@ -103,7 +103,7 @@ fn status() -> Status {
 #[test]
 fn the_table_is_as_documented() {
     let expected = "\
-app: serving, generation 8 serves (pid 4242, segue 0.1.0, up 3h 12m)
+app: serving, generation 8 serves (segue 0.1.0, pid 4242, up 3h 12m)
 
 LISTENER  ADDRESS                   QUEUED  BACKLOG
 web       127.0.0.1:8080                 0     4096
@@ -260,15 +260,21 @@ fn pids_of_another_namespace_are_not_looked_up() {
     foreign.pid = i32::try_from(std::process::id()).expect("pid");
     foreign.listeners.clear();
     let supervisor = Some(foreign.pid + 1);
-    let seen = filled(Seen {
-        status: foreign.clone(),
-        supervisor,
-    });
+    let seen = filled(
+        Seen {
+            status: foreign.clone(),
+            supervisor,
+        },
+        View::Table,
+    );
     assert_eq!(seen.status.generations[1].workers[0].connections, None);
-    let seen = filled(Seen {
-        supervisor: Some(foreign.pid),
-        status: foreign,
-    });
+    let seen = filled(
+        Seen {
+            supervisor: Some(foreign.pid),
+            status: foreign,
+        },
+        View::Table,
+    );
     assert_eq!(seen.status.generations[0].workers[0].connections, Some(0));
 }
 

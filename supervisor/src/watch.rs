@@ -1,0 +1,177 @@
+//! Watching a path for changes, for development: `--watch`.
+//!
+//! A file is watched through its directory, for compilers and editors replace files by renaming; a directory is
+//! watched with everything below it. Only inotify(7) tells, so a file system that others write to over a network stays silent.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt;
+use std::fs;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDescriptor};
+
+use crate::sys::errno_text;
+
+/// How long nothing may change until the path counts as at rest. Linkers and editors write in bursts with shorter pauses.
+pub(crate) const REST: Duration = Duration::from_millis(250);
+
+/// The most directories that are watched below a path; with more, a watch is likely to have been put on the wrong place.
+const MOST_DIRECTORIES: usize = 1024;
+
+/// What counts as a change.
+const CHANGES: AddWatchFlags = AddWatchFlags::IN_CLOSE_WRITE
+    .union(AddWatchFlags::IN_MOVED_TO)
+    .union(AddWatchFlags::IN_MOVED_FROM)
+    .union(AddWatchFlags::IN_CREATE)
+    .union(AddWatchFlags::IN_DELETE)
+    .union(AddWatchFlags::IN_ATTRIB);
+
+/// A path that is watched. Dropping it ends the watch.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    inotify: Inotify,
+    path: PathBuf,
+    /// What is watched: the parent of the path, of which only one name counts, or a directory below it.
+    places: BTreeMap<WatchDescriptor, Place>,
+}
+
+#[derive(Debug)]
+enum Place {
+    Parent(OsString),
+    Below(PathBuf),
+}
+
+/// Why a path cannot be watched: one line.
+#[derive(Debug)]
+pub(crate) struct WatchError(String);
+
+impl fmt::Display for WatchError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Watch {
+    /// Watch a path, which must exist.
+    ///
+    /// # Errors
+    /// `watch PATH: no such file or directory` and its like.
+    pub(crate) fn open(path: &Path) -> Result<Self, WatchError> {
+        let refused = |cause: String| WatchError(format!("watch {}: {cause}", path.display()));
+        let failed = |errno: Errno| refused(errno_text(errno));
+        let whole = std::path::absolute(path).map_err(|error| refused(errno_text(&error)))?;
+        let metadata = fs::metadata(&whole).map_err(|error| refused(errno_text(&error)))?;
+        let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).map_err(failed)?;
+        let mut watch = Self {
+            inotify,
+            path: path.to_owned(),
+            places: BTreeMap::new(),
+        };
+        if let (Some(parent), Some(name)) = (whole.parent(), whole.file_name()) {
+            let descriptor = watch.inotify.add_watch(parent, CHANGES).map_err(failed)?;
+            watch.places.insert(descriptor, Place::Parent(name.to_owned()));
+        }
+        if metadata.is_dir() {
+            watch.add_below(whole).map_err(failed)?;
+        }
+        Ok(watch)
+    }
+
+    /// The path as it was given.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Readable when something may have changed.
+    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.inotify.as_fd()
+    }
+
+    /// Read what has happened, without waiting. Returns whether the path, or something below it, has changed.
+    pub(crate) fn changed(&mut self) -> bool {
+        let mut changed = false;
+        while let Ok(events) = self.inotify.read_events() {
+            for event in events {
+                changed |= self.take(&event);
+            }
+        }
+        changed
+    }
+
+    fn take(&mut self, event: &InotifyEvent) -> bool {
+        // An overflow of the queue names no place: anything may have changed.
+        let overflow = event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW);
+        let new_directory = match (self.places.get(&event.wd), &event.name) {
+            (Some(Place::Parent(name)), changed) => return overflow || changed.as_ref() == Some(name),
+            (Some(Place::Below(directory)), Some(name)) if event.mask.contains(AddWatchFlags::IN_ISDIR) => {
+                directory.join(name)
+            }
+            (Some(Place::Below(_)), _) => return true,
+            (None, _) => return overflow,
+        };
+        // One that has vanished again, or is one too many, is not watched; that something changed is known.
+        let _ = self.add_below(new_directory);
+        true
+    }
+
+    /// Watch a directory and those below it. Symbolic links are not followed: they may lead in circles.
+    fn add_below(&mut self, top: PathBuf) -> Result<(), Errno> {
+        let mut waiting = vec![top];
+        while let Some(directory) = waiting.pop() {
+            if self.places.len() > MOST_DIRECTORIES {
+                return Err(Errno::ENOSPC);
+            }
+            let descriptor = self.inotify.add_watch(&directory, CHANGES)?;
+            let entries = fs::read_dir(&directory).into_iter().flatten().flatten();
+            waiting.extend(
+                entries
+                    .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+                    .map(|entry| entry.path()),
+            );
+            self.places.insert(descriptor, Place::Below(directory));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_replaced_by_rename_has_changed_and_its_neighbours_do_not_matter() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("app");
+        fs::write(&file, "1").unwrap();
+        let mut watch = Watch::open(&file).unwrap();
+        fs::write(directory.path().join("other"), "x").unwrap();
+        assert!(!watch.changed());
+        fs::rename(directory.path().join("other"), &file).unwrap();
+        assert!(watch.changed());
+        assert!(!watch.changed(), "once");
+    }
+
+    #[test]
+    fn everything_below_a_directory_counts_new_directories_included() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut watch = Watch::open(directory.path()).unwrap();
+        let new = directory.path().join("src");
+        fs::create_dir(&new).unwrap();
+        assert!(watch.changed());
+        fs::write(new.join("main.rs"), "fn main() {}").unwrap();
+        assert!(watch.changed());
+    }
+
+    #[test]
+    fn a_path_that_is_not_there_is_one_clear_line() {
+        let error = Watch::open(Path::new("/nonexistent/app")).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "watch /nonexistent/app: no such file or directory"
+        );
+    }
+}

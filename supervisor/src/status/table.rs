@@ -1,7 +1,7 @@
 //! The table for people. ASCII, as wide as the terminal at most, every number right under its word:
 //!
 //! ```text
-//! app: handing-off, generation 8 serves (pid 4242, segue 0.1.0, up 3h 12m)
+//! app: handing-off, generation 8 serves (segue 0.1.0, pid 4242, up 3h 12m)
 //!
 //! LISTENER  ADDRESS         QUEUED  BACKLOG
 //! web       127.0.0.1:8080       0     4096

@@ -136,7 +136,7 @@ fn a_table_tells_who_does_not_serve_and_why_a_reload_failed() {
     });
     let table = table::render(&status, 80, now());
     assert!(
-        table.starts_with("app: backing-off, generation 8 does not serve (pid "),
+        table.starts_with("app: backing-off, generation 8 does not serve (segue "),
         "{table}"
     );
     assert!(

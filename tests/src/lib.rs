@@ -1,1 +1,37 @@
-//! Harness for tests with real processes.
+//! Harness for tests with real processes and real sockets. `tests/README.md` is the tour.
+//!
+//! * [`segue`]: a supervisor under test, in a directory of its own, with a deadline on everything;
+//! * [`stand_in`]: the barest loop that hands a listener over correctly, and a lossy restart: what the detectors and
+//!   the fixtures are checked with when Segue is not the subject;
+//! * [`load`]: generators of requests, each of which accounts for every single one in a [`ledger::Ledger`];
+//! * [`process`], [`proc`], [`binaries`], [`program`]: children, `/proc`, where the binaries are, what to run.
+#![forbid(unsafe_code)]
+
+pub mod binaries;
+pub mod http;
+pub mod ledger;
+pub mod load;
+pub mod proc;
+pub mod process;
+pub mod program;
+pub mod segue;
+pub mod stand_in;
+
+use std::time::Duration;
+
+/// The deadline on every wait of the harness. It is there to end a hung test, never to judge speed: nothing passes or
+/// fails because of how soon it happened. `SEGUE_TEST_PATIENCE` sets it in seconds (default 60).
+#[must_use]
+pub fn patience() -> Duration {
+    let seconds = std::env::var("SEGUE_TEST_PATIENCE")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(60);
+    Duration::from_secs(seconds)
+}
+
+/// Whether the long run was asked for (`SEGUE_LONG=1`): 1,000 reloads and 100,000 trials of each race.
+#[must_use]
+pub fn long_run() -> bool {
+    std::env::var_os("SEGUE_LONG").is_some_and(|value| value == "1")
+}

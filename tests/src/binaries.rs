@@ -1,0 +1,97 @@
+//! Where the binaries under test are. They are built on demand, so that no test ever runs a stale supervisor.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+/// A binary of the workspace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Binary {
+    /// The supervisor.
+    Segue,
+    /// The sample server.
+    App,
+    /// The polling client.
+    SeguePoll,
+    /// The fixtures of this package.
+    Fixture,
+    /// An example of `segue-app`, by name.
+    Example(&'static str),
+}
+
+impl Binary {
+    /// The path of the built binary.
+    ///
+    /// # Panics
+    /// When it cannot be built. The first call in a process asks cargo to build `segue` and `segue-app` (a fraction of a
+    /// second when they are fresh; cargo's own lock makes parallel test processes wait for each other).
+    /// `SEGUE_TEST_NO_BUILD=1` leaves that out, for runs against binaries that were put in place by other means.
+    #[must_use]
+    pub fn path(self) -> PathBuf {
+        let directory = directory();
+        let path = match self {
+            Self::Fixture => return directory.join("fixture"),
+            Self::Segue => directory.join("segue"),
+            Self::App => directory.join("app"),
+            Self::SeguePoll => directory.join("segue-poll"),
+            Self::Example(name) => directory.join("examples").join(name),
+        };
+        static BUILT: OnceLock<Result<(), String>> = OnceLock::new();
+        if let Err(reason) = BUILT.get_or_init(|| build(&directory)) {
+            panic!("{reason}");
+        }
+        assert!(path.exists(), "{} was not built", path.display());
+        path
+    }
+}
+
+/// The directory of the profile that the running test was built with: `target/debug` or the like. Test binaries are in
+/// its `deps`, `fixture` is in it.
+fn directory() -> PathBuf {
+    let exe = std::env::current_exe().unwrap_or_else(|error| panic!("current_exe: {error}"));
+    let parent = exe.parent().unwrap_or(Path::new("/"));
+    let strip = parent.ends_with("deps") || parent.ends_with("examples");
+    if strip {
+        parent.parent().unwrap_or(parent).to_owned()
+    } else {
+        parent.to_owned()
+    }
+}
+
+fn build(directory: &Path) -> Result<(), String> {
+    if std::env::var_os("SEGUE_TEST_NO_BUILD").is_some_and(|value| value == "1") {
+        return Ok(());
+    }
+    let profile = match directory.file_name().and_then(|name| name.to_str()) {
+        Some("debug") | None => "dev",
+        Some(name) => name,
+    };
+    let target = directory
+        .parent()
+        .ok_or("the test is not in a target directory")?;
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+        .args([
+            "build",
+            "--quiet",
+            "--package",
+            "segue",
+            "--package",
+            "segue-app",
+            "--bins",
+            "--examples",
+        ])
+        .args(["--profile", profile, "--target-dir"])
+        .arg(target)
+        .output()
+        .map_err(|error| format!("cargo build: {error}"))?;
+    if output.status.success() {
+        Ok(())
+    } else {
+        Err(format!(
+            "cargo build failed:\n{}",
+            String::from_utf8_lossy(&output.stderr)
+        ))
+    }
+}

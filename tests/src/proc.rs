@@ -1,0 +1,126 @@
+//! What `/proc` tells about other processes.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+/// The environment variable by which every descendant of a harness is known, wherever it fled.
+pub const MARK: &str = "SEGUE_TEST_MARK";
+
+/// One line about a process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// Its number.
+    pub pid: i32,
+    /// Its parent's.
+    pub ppid: i32,
+    /// The state letter: `Z` is a zombie, `T` is stopped.
+    pub state: char,
+    /// Its name.
+    pub comm: String,
+}
+
+/// Every process there is.
+#[must_use]
+pub fn all() -> Vec<Seen> {
+    let Ok(entries) = fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    entries
+        .flatten()
+        .filter_map(|entry| look(entry.file_name().to_str()?.parse().ok()?))
+        .collect()
+}
+
+/// One process, if it exists.
+#[must_use]
+pub fn look(pid: i32) -> Option<Seen> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name may contain anything, parentheses too.
+    let (front, back) = stat.rsplit_once(')')?;
+    let comm = front.split_once('(')?.1.to_owned();
+    let mut fields = back.split_whitespace();
+    let state = fields.next()?.chars().next()?;
+    let ppid = fields.next()?.parse().ok()?;
+    Some(Seen {
+        pid,
+        ppid,
+        state,
+        comm,
+    })
+}
+
+/// Every living process that carries a mark in its environment.
+#[must_use]
+pub fn marked(mark: &str) -> Vec<Seen> {
+    let wanted = format!("{MARK}={mark}");
+    let carries = |pid: i32| {
+        let bytes = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        bytes
+            .split(|byte| *byte == 0)
+            .any(|entry| entry == wanted.as_bytes())
+    };
+    all().into_iter().filter(|seen| carries(seen.pid)).collect()
+}
+
+/// The children of a process, zombies included.
+#[must_use]
+pub fn children(pid: i32) -> Vec<Seen> {
+    all().into_iter().filter(|seen| seen.ppid == pid).collect()
+}
+
+/// What a process has open: number -> target.
+#[must_use]
+pub fn descriptors(pid: i32) -> BTreeMap<i32, String> {
+    let Ok(entries) = fs::read_dir(format!("/proc/{pid}/fd")) else {
+        return BTreeMap::new();
+    };
+    let target = |path: &Path| {
+        fs::read_link(path)
+            .ok()
+            .map(|target| target.to_string_lossy().into_owned())
+    };
+    entries
+        .flatten()
+        .filter_map(|entry| Some((entry.file_name().to_str()?.parse().ok()?, target(&entry.path())?)))
+        .collect()
+}
+
+/// What must not grow over reloads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Footprint {
+    /// Proportional share of memory, KiB.
+    pub pss_kib: u64,
+    /// Open descriptors.
+    pub fds: usize,
+    /// Of these: timer descriptors.
+    pub timers: usize,
+    /// Threads.
+    pub threads: usize,
+    /// Children, living.
+    pub children: usize,
+    /// Children, dead and not reaped.
+    pub zombies: usize,
+}
+
+impl Footprint {
+    /// Measures a process; all zero if it is gone.
+    #[must_use]
+    pub fn of(pid: i32) -> Self {
+        let fds = descriptors(pid);
+        let children = children(pid);
+        let zombies = children.iter().filter(|child| child.state == 'Z').count();
+        let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+        let pss = rollup
+            .lines()
+            .find_map(|line| line.strip_prefix("Pss:")?.trim().strip_suffix("kB"));
+        Self {
+            pss_kib: pss.and_then(|text| text.trim().parse().ok()).unwrap_or(0),
+            timers: fds.values().filter(|target| target.contains("timerfd")).count(),
+            fds: fds.len(),
+            threads: fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count),
+            children: children.len() - zombies,
+            zombies,
+        }
+    }
+}

@@ -78,6 +78,25 @@ impl Setup {
         self.directory.path().join(name)
     }
 
+    /// Puts a `#!/bin/sh` script that execs a program at `name` in this instance's directory, as a deploy does it: written
+    /// beside, made executable, renamed over. The next reload of `./name` runs it.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    #[track_caller]
+    pub fn deploy(&self, name: &str, program: &Program) {
+        let words: Vec<_> = program
+            .words()
+            .iter()
+            .map(|word| format!("'{}'", word.to_string_lossy()))
+            .collect();
+        let beside = self.path(&format!("{name}.new"));
+        let deployed = std::fs::write(&beside, format!("#!/bin/sh\nexec {} \"$@\"\n", words.join(" ")))
+            .and_then(|()| std::fs::set_permissions(&beside, std::fs::Permissions::from_mode(0o755)))
+            .and_then(|()| std::fs::rename(&beside, self.path(name)));
+        deployed.unwrap_or_else(|error| panic!("deploy {name}: {error}"));
+    }
+
     /// Adds `--listen`; without any, `127.0.0.1:0` is used (unless everything comes from a file).
     #[must_use]
     pub fn listen(mut self, spec: impl Into<String>) -> Self {
@@ -217,6 +236,15 @@ impl Segue {
     #[must_use]
     pub fn path(&self, name: &str) -> PathBuf {
         self.setup.path(name)
+    }
+
+    /// As [`Setup::deploy`].
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    #[track_caller]
+    pub fn deploy(&self, name: &str, program: &Program) {
+        self.setup.deploy(name, program);
     }
 
     /// Starts `segue WORD --control ... ARGS` without waiting for its end.

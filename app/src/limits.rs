@@ -64,6 +64,9 @@ pub const ACCEPT_PAUSE_MAX: Duration = Duration::from_millis(50);
 /// How long connections are asked to close after their next response once fds have run out.
 pub(crate) const PRESSURE_TIME: Duration = Duration::from_secs(1);
 
+/// Like [`CLOSE_QUIET_TIMEOUT`] while fds have run out: others wait for the fd.
+pub(crate) const PRESSED_CLOSE_QUIET: Duration = Duration::from_millis(100);
+
 /// Most connections that are still taken from one listener when the drain begins.
 pub(crate) const LAST_ACCEPTS: usize = 4096;
 

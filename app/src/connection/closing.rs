@@ -11,6 +11,7 @@ use super::Ending;
 use super::link::Link;
 use super::track::Surroundings;
 use crate::drain::Phase;
+use crate::limits::PRESSED_CLOSE_QUIET;
 
 /// How much is read at a time from a client that is not listened to any more, in bytes.
 const SCRATCH: usize = 4096;
@@ -80,16 +81,22 @@ pub(super) async fn gently(link: &Link, around: &Surroundings) -> u64 {
     let last = Instant::now() + around.limits.close;
     let mut scratch = Vec::new();
     let mut late = 0;
+    let mut heard = Instant::now();
     loop {
-        if let Phase::Cut = *watched.borrow_and_update() {
-            return late;
-        }
-        let until = last.min(Instant::now() + around.limits.close_quiet);
+        let quiet = match *watched.borrow_and_update() {
+            Phase::Serving | Phase::Draining { .. } => around.limits.close_quiet,
+            Phase::Pressed { .. } => around.limits.close_quiet.min(PRESSED_CLOSE_QUIET),
+            Phase::Cut => return late,
+        };
+        let until = last.min(heard + quiet);
         tokio::select! {
             biased;
             read = discard(link, &mut scratch) => match read {
                 Ok(0) | Err(_) => return late,
-                Ok(bytes) => late += bytes as u64,
+                Ok(bytes) => {
+                    late += bytes as u64;
+                    heard = Instant::now();
+                }
             },
             () = sleep_until(until) => return late,
             changed = watched.changed() => if changed.is_err() { return late },

@@ -49,8 +49,8 @@ where
         Outcome::Due(Due::Idle) => closing::idle(link, around).await,
         Outcome::Due(Due::SlowHead) => closing::too_slow(link, around).await,
         Outcome::Due(Due::Stalled) | Outcome::Broken => Ending::Reset,
-        Outcome::Cut if link.lock().ledger.owes() => Ending::Cut,
-        Outcome::Cut => Ending::Idle { late: 0 },
+        Outcome::Cut => Ending::Cut,
+        Outcome::OwesNothing => Ending::Closed,
     }
 }
 
@@ -60,7 +60,10 @@ enum Outcome {
     /// A response was begun and cannot be completed.
     Broken,
     Due(Due),
+    /// The hard deadline has passed, and a response is owed.
     Cut,
+    /// The hard deadline has passed.
+    OwesNothing,
 }
 
 fn builder(around: &Surroundings) -> http1::Builder {
@@ -85,7 +88,12 @@ where
     loop {
         let phase = *watched.borrow_and_update();
         if let Phase::Cut = phase {
-            return Outcome::Cut;
+            // Asked now, while hyper still holds what it has not sent.
+            return if link.lock().ledger.owes() {
+                Outcome::Cut
+            } else {
+                Outcome::OwesNothing
+            };
         }
         tokio::select! {
             biased;

@@ -50,7 +50,9 @@ where
         loop {
             let phase = *watched.borrow_and_update();
             match phase {
-                Phase::Cut => break End::Cut,
+                // Asked now, while hyper still holds what it has not sent.
+                Phase::Cut if link.lock().ledger.in_flight() > 0 => break End::Cut,
+                Phase::Cut => break End::OwesNothing,
                 Phase::Draining { .. } if told.is_none() => {
                     connection.as_mut().graceful_shutdown();
                     told = Some(Instant::now());
@@ -78,8 +80,8 @@ where
             Ending::Closed
         }
         End::Stalled => Ending::Reset,
-        End::Cut if link.lock().ledger.in_flight() > 0 => Ending::Cut,
-        End::Cut => Ending::Closed,
+        End::Cut => Ending::Cut,
+        End::OwesNothing => Ending::Closed,
     }
 }
 
@@ -87,6 +89,7 @@ enum End {
     Done,
     Stalled,
     Cut,
+    OwesNothing,
 }
 
 /// Ready when the connection is idle for too long (then it is told), when it has been told and the PONG is overdue,

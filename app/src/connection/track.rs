@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
 use hyper::service::Service;
-use hyper::{HeaderMap, Method, Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode, Version};
 use pin_project_lite::pin_project;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -75,12 +75,14 @@ where
         self.around.requests.fetch_add(1, Ordering::Relaxed);
         let ticket = Ticket::new(&self.link);
         let connect = request.method() == Method::CONNECT;
+        let version = request.version();
         Answer {
             inner: self.inner.call(request),
             ticket: Some(ticket),
             around: self.around.clone(),
             protocol: self.protocol,
             connect,
+            version,
         }
     }
 }
@@ -94,6 +96,7 @@ pin_project! {
         around: Surroundings,
         protocol: Protocol,
         connect: bool,
+        version: Version,
     }
 }
 
@@ -124,7 +127,15 @@ where
         if *this.protocol == Protocol::Http1 {
             let upgrade = response.status() == StatusCode::SWITCHING_PROTOCOLS
                 || (*this.connect && response.status().is_success());
-            enter_response(&ticket.link, this.around, upgrade, response.headers_mut());
+            if enter_response(&ticket.link, this.around, upgrade) {
+                response
+                    .headers_mut()
+                    .insert(CONNECTION, HeaderValue::from_static("close"));
+                if *this.version == Version::HTTP_10 {
+                    // Else hyper adds `keep-alive` beside it for a client that asked for that.
+                    *response.version_mut() = Version::HTTP_10;
+                }
+            }
         }
         let farewell = is_long_lived(&response).then(|| Farewell::new(this.around));
         Poll::Ready(Ok(response.map(|inner| TrackedBody {
@@ -135,8 +146,8 @@ where
     }
 }
 
-/// Enters the response, and marks it if it is the last of its connection.
-fn enter_response(link: &Link, around: &Surroundings, upgrade: bool, headers: &mut HeaderMap) {
+/// Enters the response, and says whether it has to be the last of its connection.
+fn enter_response(link: &Link, around: &Surroundings, upgrade: bool) -> bool {
     let phase = *around.phase.borrow();
     let mut parts = link.lock();
     let last = phase.closing_since().is_some() && {
@@ -148,9 +159,8 @@ fn enter_response(link: &Link, around: &Surroundings, upgrade: bool, headers: &m
     parts.ledger.response_begun();
     if upgrade {
         parts.ledger.set_upgraded();
-    } else if last {
-        headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
+    last && !upgrade
 }
 
 fn is_long_lived<B>(response: &Response<B>) -> bool {

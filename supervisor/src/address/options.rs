@@ -9,7 +9,7 @@ use std::fmt;
 use super::host::{INTERFACE_MAX, is_interface};
 use super::{Address, AddressError, Host, UnixPath, quoted};
 
-/// One option. The order here is the order in which options are printed.
+/// One option. The order here is the order in which options are printed and set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Key {
     /// `Backlog=`: connections that may wait; default 4096, capped by net.core.somaxconn.
@@ -54,10 +54,10 @@ pub(crate) enum Key {
     SendBuffer,
     /// `Mark=`: SO_MARK, the firewall mark.
     Mark,
-    /// `Priority=`: SO_PRIORITY.
-    Priority,
     /// `IPTOS=`: IP_TOS, a number or `low-delay`, `throughput`, `reliability`, `low-cost`.
     IpTos,
+    /// `Priority=`: SO_PRIORITY. After `ip-tos`, which sets the priority as well.
+    Priority,
     /// `IPTTL=`: IP_TTL and IPV6_UNICAST_HOPS.
     IpTtl,
     /// `PassCredentials=`: SO_PASSCRED.

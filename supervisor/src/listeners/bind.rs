@@ -152,7 +152,7 @@ fn internet(
     finish(wanted, None, fd, originals)
 }
 
-fn explain_internet(errno: Errno, kind: Kind, address: SocketAddr, holder: Holder<'_>) -> String {
+pub(super) fn explain_internet(errno: Errno, kind: Kind, address: SocketAddr, holder: Holder<'_>) -> String {
     let text = errno_text(errno);
     match errno {
         Errno::EACCES => format!("{text} (try a systemd .socket unit)"),

@@ -210,6 +210,10 @@ pub(super) fn put(
         remember(fd, setting.option, originals);
         set(fd, &setting).map_err(|errno| format!("{}: {}", key.name(), explain(key, errno)))?;
     }
+    if key == Key::IpTos && options.number(Key::Priority).is_some() {
+        // The kernel derives the priority from IP_TOS (ip(7)), even where a priority was asked for in plain words.
+        return put(fd, Key::Priority, options, is_ipv6, originals);
+    }
     Ok(())
 }
 

@@ -8,8 +8,9 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{SockaddrStorage, bind, getpeername};
 
-use super::local::Local;
+use super::local::{Local, Place};
 use super::resolve::Owner;
 use super::settings::{self, ACCEPTS_CONNECTIONS, Originals, What};
 use super::unix_file::SocketFile;
@@ -161,11 +162,27 @@ impl Socket {
             (None, false) => Some(DEFAULT_BACKLOG),
             (None, true) => None,
         };
-        let again = backlog.map_or(Ok(()), |backlog| sock::listen(self.as_fd(), backlog));
+        let again = if listened { Ok(()) } else { self.bind_again() };
+        let again = again.and_then(|()| match backlog {
+            Some(backlog) => sock::listen(self.as_fd(), backlog),
+            None => Ok(()),
+        });
         match (listened, again) {
             (_, Err(errno)) => Some(format!("it does not listen any more: {}", errno_text(errno))),
             (false, Ok(())) => Some("an app shut it down; it listens again".to_owned()),
             (true, Ok(())) => self.check_shutdown(),
+        }
+    }
+
+    /// A port that the kernel picked is given back when a listener is shut down, and listen(2) would pick another; one
+    /// that was asked for stays bound, which bind(2) says with EINVAL.
+    fn bind_again(&self) -> Result<(), Errno> {
+        let Place::Internet { address, .. } = &self.local.place else {
+            return Ok(());
+        };
+        match bind(self.fd.as_raw_fd(), &SockaddrStorage::from(*address)) {
+            Ok(()) | Err(Errno::EINVAL) => Ok(()),
+            Err(errno) => Err(errno),
         }
     }
 
@@ -316,15 +333,13 @@ pub(super) fn set_nonblocking(fd: BorrowedFd<'_>, on: bool) -> Result<(), Errno>
     Ok(())
 }
 
+/// Nothing but a hang-up is asked for, so every answer is one; `nix` does not know POLLRDHUP and cannot name it.
 fn is_hung_up(fd: BorrowedFd<'_>) -> bool {
-    let hang_up = PollFlags::from_bits_retain(libc::POLLRDHUP);
-    let mut asked = [PollFd::new(fd, hang_up)];
-    let answered = poll(&mut asked, PollTimeout::ZERO);
-    let events = asked[0].revents().unwrap_or(PollFlags::empty());
-    answered.is_ok_and(|count| count > 0) && events.contains(hang_up)
+    let mut asked = [PollFd::new(fd, PollFlags::from_bits_retain(libc::POLLRDHUP))];
+    poll(&mut asked, PollTimeout::ZERO).is_ok_and(|answers| answers > 0)
 }
 
 /// Whether somebody is at the other end: such a socket is a conversation, not a listener.
 pub(super) fn is_connected(fd: BorrowedFd<'_>) -> bool {
-    nix::sys::socket::getpeername::<nix::sys::socket::SockaddrStorage>(fd.as_raw_fd()).is_ok()
+    getpeername::<SockaddrStorage>(fd.as_raw_fd()).is_ok()
 }

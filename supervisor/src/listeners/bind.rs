@@ -107,9 +107,11 @@ fn one_address(wanted: &Wanted<'_>, holder: Holder<'_>) -> Result<Bound, String>
     } else {
         AddressFamily::Inet
     };
-    let fd = new_socket(kind_of(&wanted.spec.address), family).map_err(|errno| match errno {
-        Errno::EAFNOSUPPORT if address.is_ipv6() => "this machine has no IPv6".to_owned(),
-        other => errno_text(other),
+    let fd = new_socket(kind_of(&wanted.spec.address), family).map_err(|errno| {
+        if errno == Errno::EAFNOSUPPORT && address.is_ipv6() {
+            return "this machine has no IPv6".to_owned();
+        }
+        errno_text(errno)
     })?;
     internet(fd, wanted, *address, holder)
 }
@@ -154,14 +156,16 @@ fn internet(
 
 pub(super) fn explain_internet(errno: Errno, kind: Kind, address: SocketAddr, holder: Holder<'_>) -> String {
     let text = errno_text(errno);
-    match errno {
-        Errno::EACCES => format!("{text} (try a systemd .socket unit)"),
-        Errno::EADDRNOTAVAIL => format!("{} is not an address of this machine", address.ip()),
-        Errno::EADDRINUSE => match holder(kind, address) {
-            Some(holder) => format!("{text} (by {holder})"),
-            None => text,
-        },
-        _ => text,
+    if errno == Errno::EACCES {
+        format!("{text} (try a systemd .socket unit)")
+    } else if errno == Errno::EADDRNOTAVAIL {
+        format!("{} is not an address of this machine", address.ip())
+    } else if errno == Errno::EADDRINUSE
+        && let Some(holder) = holder(kind, address)
+    {
+        format!("{text} (by {holder})")
+    } else {
+        text
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsRawFd, BorrowedFd};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use nix::errno::Errno;
 use nix::sys::socket::{SockaddrStorage, UnixAddr, getsockname};
@@ -85,9 +85,11 @@ impl Local {
     /// One clause, fit to stand after `it`: it is no socket, or one that cannot be a listener.
     pub(super) fn of(fd: BorrowedFd<'_>) -> Result<Self, String> {
         let ask = |option| {
-            sock::option_int(fd, option).map_err(|errno| match errno {
-                Errno::ENOTSOCK => "it is no socket".to_owned(),
-                other => format!("it does not answer: {}", errno_text(other)),
+            sock::option_int(fd, option).map_err(|errno| {
+                if errno == Errno::ENOTSOCK {
+                    return "it is no socket".to_owned();
+                }
+                format!("it does not answer: {}", errno_text(errno))
             })
         };
         let socket_type = ask(SOCKET_TYPE)?;
@@ -132,13 +134,6 @@ impl Local {
         match &self.place {
             Place::Internet { address, .. } => address.ip().to_canonical().is_loopback(),
             Place::Path(_) | Place::Abstract(_) | Place::Unnamed => false,
-        }
-    }
-
-    pub(super) fn path(&self) -> Option<&Path> {
-        match &self.place {
-            Place::Path(path) => Some(path),
-            Place::Internet { .. } | Place::Abstract(_) | Place::Unnamed => None,
         }
     }
 

@@ -32,7 +32,7 @@ use crate::address::{PROBE_NAME, SocketOptions};
 
 pub(crate) use inherited::Inherited;
 pub(crate) use local::Kind;
-pub(crate) use open::{Opened, open};
+pub(crate) use open::open;
 pub(crate) use resolve::Lookup;
 
 use resolve::Owner;
@@ -122,11 +122,6 @@ impl Listener {
     /// The inode of the socket, as in `socket:[INODE]` of `/proc/PID/fd` and in `/proc/net/tcp`.
     pub(crate) fn inode(&self) -> u64 {
         self.socket.inode()
-    }
-
-    /// The path of a Unix socket in the file system.
-    pub(crate) fn path(&self) -> Option<&Path> {
-        self.socket.local().path()
     }
 
     /// Whether both are the same socket, whatever their names and options.

@@ -300,9 +300,11 @@ impl Drop for SocketFile {
 
 fn explain_bind(path: &Path, errno: Errno) -> String {
     let directory = path.parent().unwrap_or(Path::new("/"));
-    match errno {
-        Errno::ENOENT | Errno::ENOTDIR => format!("directory {} does not exist", directory.display()),
-        Errno::EACCES => format!("permission denied (in directory {})", directory.display()),
-        other => errno_text(other),
+    if errno == Errno::ENOENT || errno == Errno::ENOTDIR {
+        format!("directory {} does not exist", directory.display())
+    } else if errno == Errno::EACCES {
+        format!("permission denied (in directory {})", directory.display())
+    } else {
+        errno_text(errno)
     }
 }

@@ -6,6 +6,7 @@ mod paths;
 mod reload;
 mod shared;
 
+use super::open::Opened;
 use super::*;
 use crate::address::ListenSpec;
 use crate::sys::sock;

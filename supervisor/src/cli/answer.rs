@@ -40,20 +40,39 @@ impl Answer {
     }
 }
 
-/// Clap's text, which repeats arguments as they are: their control characters are escaped.
+/// Clap's text in our shape: the error proper is one line (clap breaks some, and the first part alone says little),
+/// control characters of repeated arguments are escaped, and no line ends in blanks.
 pub(super) fn from_clap(error: &clap::Error) -> Answer {
     let stream = if error.use_stderr() {
         Stream::Stderr
     } else {
         Stream::Stdout
     };
-    let mut text = String::new();
-    for character in error.render().to_string().chars() {
+    let rendered = escaped(&error.render().to_string());
+    let mut lines: Vec<String> = rendered.lines().map(|line| line.trim_end().to_owned()).collect();
+    if rendered.starts_with("error: ") {
+        let end = lines.iter().position(String::is_empty).unwrap_or(lines.len());
+        let whole = lines[..end]
+            .iter()
+            .map(|line| line.trim())
+            .collect::<Vec<_>>()
+            .join(" ");
+        lines.splice(..end, [whole]);
+    }
+    Answer {
+        stream,
+        text: lines.join("\n") + "\n",
+    }
+}
+
+fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
         match character {
-            '\n' => text.push('\n'),
-            other if other.is_control() => text.extend(other.escape_default()),
-            other => text.push(other),
+            '\n' => escaped.push('\n'),
+            other if other.is_control() => escaped.extend(other.escape_default()),
+            other => escaped.push(other),
         }
     }
-    Answer { stream, text }
+    escaped
 }

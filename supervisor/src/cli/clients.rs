@@ -106,8 +106,8 @@ struct TargetArgs {
 
     /// How long to wait for the answer [default: none]
     ///
-    /// When it has passed, the command leaves with exit code 4. What was asked
-    /// for goes on: only the waiting ends.
+    /// When it has passed, the command leaves with exit code 4. What was
+    /// asked for goes on: only the waiting ends.
     #[arg(long, value_name = "DURATION", help_heading = INSTANCE, verbatim_doc_comment)]
     timeout: Option<Limit>,
 }

@@ -15,7 +15,7 @@ use std::ffi::OsString;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
-pub(crate) use answer::{Answer, Stream};
+pub(crate) use answer::Answer;
 pub(crate) use clients::{Completions, Metrics, Reload, Status, StatusForm, Stop, Target, Workers};
 
 use crate::config::Invocation;
@@ -72,7 +72,7 @@ struct Line {
 /// The subcommands. Their descriptions are in `texts`, beside each other, for they share words.
 #[derive(Subcommand)]
 enum Word {
-    #[command(about = texts::RUN, long_about = texts::LONG_RUN, after_long_help = texts::AFTER_RUN)]
+    #[command(about = texts::RUN, override_usage = texts::RUN_USAGE, long_about = texts::LONG_RUN, after_long_help = texts::AFTER_RUN)]
     Run(Box<run::RunArgs>),
     #[command(about = texts::RELOAD, long_about = texts::LONG_RELOAD, after_long_help = texts::EXIT_CODES)]
     Reload(clients::ReloadArgs),
@@ -82,7 +82,7 @@ enum Word {
     Stop(clients::StopArgs),
     #[command(about = texts::WORKERS, long_about = texts::LONG_WORKERS, after_long_help = texts::EXIT_CODES)]
     Workers(clients::WorkersArgs),
-    #[command(about = texts::CHECK, long_about = texts::LONG_CHECK, after_long_help = texts::CHECK_CODES)]
+    #[command(about = texts::CHECK, override_usage = texts::CHECK_USAGE, long_about = texts::LONG_CHECK, after_long_help = texts::CHECK_CODES)]
     Check(Box<run::RunArgs>),
     #[command(about = texts::METRICS, long_about = texts::LONG_METRICS, after_long_help = texts::EXIT_CODES)]
     Metrics(clients::MetricsArgs),

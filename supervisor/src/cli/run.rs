@@ -24,8 +24,9 @@ const INSTANCE: &str = "The instance";
 pub(super) struct RunArgs {
     /// The app and its arguments; what follows COMMAND is the app's
     ///
-    /// A COMMAND without a slash is looked up in PATH; a relative one is relative
-    /// to --chdir. It is looked up afresh, symlinks included, at each reload.
+    /// A COMMAND without a slash is looked up in PATH; a relative one is
+    /// relative to --chdir. It is looked up afresh at each reload, symlinks
+    /// included.
     #[arg(value_name = "COMMAND", required_unless_present = "config", trailing_var_arg = true,
         value_hint = ValueHint::CommandWithArguments, verbatim_doc_comment)]
     command: Vec<OsString>,
@@ -57,9 +58,10 @@ pub(super) struct RunArgs {
     /// Read settings from a TOML file; flags win over it
     ///
     /// Each long option is a key: `drain-timeout = "1m"`. Listeners are
-    /// strings or [[listen]] tables with the keys name, address and the options
-    /// of --listen; `command` is an array of strings; [env] is a table. The
-    /// file is read again at each reload and taken whole or refused whole.
+    /// strings or [[listen]] tables with the keys name, address and the
+    /// options of --listen; `command` is an array of strings; [env] is a
+    /// table. The file is read again at each reload and taken whole or
+    /// refused whole.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, verbatim_doc_comment)]
     config: Option<PathBuf>,
 
@@ -119,7 +121,7 @@ pub(super) struct RunArgs {
     #[arg(long, help_heading = APP, verbatim_doc_comment)]
     no_listen_pid: bool,
 
-    /// How the app is known to be ready: notify or exec:DURATION [default: notify]
+    /// How the app is ready: notify or exec:DURATION [default: notify]
     ///
     ///   notify   it says READY=1 (sd_notify)
     ///   exec:2s  it is alive 2 s after exec, for apps that cannot notify
@@ -135,15 +137,15 @@ pub(super) struct RunArgs {
 
     /// A shell command that must succeed before the takeover
     ///
-    /// It is run by /bin/sh -c when the app is ready, and again until it exits
-    /// with 0. Every generation gets one more listener for it, a Unix socket
-    /// whose path is in SEGUE_PROBE:
-    ///   --probe 'curl --fail --unix-socket "$SEGUE_PROBE" http://localhost/ping'
+    /// It is run by /bin/sh -c when the app is ready, and again until it
+    /// exits with 0. Every generation gets one more listener for it, a Unix
+    /// socket whose path is in SEGUE_PROBE:
+    ///   curl --fail --unix-socket "$SEGUE_PROBE" http://localhost/ping
     #[arg(long, value_name = "COMMAND", value_parser = config::parse_shell_command, value_hint = ValueHint::CommandString,
         help_heading = HANDOFF, verbatim_doc_comment)]
     probe: Option<String>,
 
-    /// How long the probe is retried before it fails the reload [default: 10s]
+    /// How long the probe is retried until it has failed [default: 10s]
     #[arg(long, value_name = "DURATION", help_heading = HANDOFF)]
     probe_timeout: Option<Limit>,
 
@@ -161,7 +163,7 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "DURATION", help_heading = HANDOFF, verbatim_doc_comment)]
     probation: Option<Limit>,
 
-    /// How long the old generation may drain before it is killed [default: 30s]
+    /// How long the old generation may drain, then KILL [default: 30s]
     ///
     /// The app finds it in SEGUE_DRAIN_TIMEOUT_MS. Longer than the longest
     /// request is right.
@@ -172,7 +174,7 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "DURATION", help_heading = HANDOFF)]
     stop_timeout: Option<Limit>,
 
-    /// Whether two generations may run at once: overlap or queue [default: overlap]
+    /// Whether generations overlap or queue [default: overlap]
     ///
     /// With queue the old generation drains and is gone before the new one
     /// starts, for apps that must not run twice; connections wait meanwhile.

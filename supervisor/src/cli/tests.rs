@@ -1,1 +1,413 @@
-//! tests
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use super::answer::Stream;
+use super::*;
+use crate::address::SocketOptions;
+use crate::config::{self, Limit, ListenPid, LogFormat, Mode, Ready, Settings, duration};
+use crate::protocol::{Change, Until};
+
+fn line(words: &[&str]) -> Result<Command, Answer> {
+    parse(
+        std::iter::once("segue")
+            .chain(words.iter().copied())
+            .map(OsString::from),
+    )
+}
+
+fn run(words: &[&str]) -> Invocation {
+    match line(&[&["run"], words].concat()) {
+        Ok(Command::Run(invocation)) => invocation,
+        other => panic!("{words:?} gave {other:?}"),
+    }
+}
+
+/// The text of a usage error: the first line says it all, and the hint at the usage follows.
+fn usage_error(words: &[&str]) -> String {
+    let answer = line(words).expect_err("a usage error");
+    assert_eq!(answer.stream, Stream::Stderr, "{words:?}");
+    assert!(
+        answer.text.contains("For more information, try '--help'"),
+        "{}",
+        answer.text
+    );
+    let first = answer.text.lines().next().unwrap_or_default();
+    assert!(
+        first.starts_with("error: ") && first.len() > 10,
+        "{}",
+        answer.text
+    );
+    first.to_owned()
+}
+
+fn help(words: &[&str]) -> String {
+    let answer = line(words).expect_err("a help text");
+    assert_eq!(answer.stream, Stream::Stdout, "{words:?}");
+    answer.text
+}
+
+#[test]
+fn nothing_given_is_nothing_set() {
+    let expected = Settings {
+        command: vec!["./app".into()],
+        ..Settings::default()
+    };
+    assert_eq!(
+        run(&["./app"]),
+        Invocation {
+            config: None,
+            settings: expected
+        }
+    );
+    assert_eq!(run(&["--config", "x.toml"]).settings, Settings::default());
+}
+
+#[test]
+fn every_flag_is_taken() {
+    let words = "--name web --control /c --control-group deploy --pid-file /p --log-format json -l http=8080 \
+                 --listen unix:/s --workers 2 --mode queue --ready exec:2s --start-timeout 1s --drain-timeout none \
+                 --stop-timeout 3s --probation 4s --probe true --probe-timeout 5s --soak 6s --watchdog 7s \
+                 --max-generations 3 --stop-signal quit --env A=b --env C= --env-file=-x.env --chdir /d \
+                 --umask 027 --user u --group g --no-listen-pid --watch w --config s.toml -- ./app --flag -l";
+    let words: Vec<&str> = words.split_whitespace().collect();
+    let limit = |seconds| Some(Limit(Some(Duration::from_secs(seconds))));
+    let settings = Settings {
+        name: Some("web".to_owned()),
+        control: Some("/c".into()),
+        control_group: Some("deploy".to_owned()),
+        pid_file: Some("/p".into()),
+        log_format: Some(LogFormat::Json),
+        listen: ["http=8080", "unix:/s"]
+            .map(|text| text.parse().expect("an address"))
+            .to_vec(),
+        command: ["./app", "--flag", "-l"].map(OsString::from).to_vec(),
+        workers: Some(2),
+        mode: Some(Mode::Queue),
+        ready: Some(Ready::Exec(Duration::from_secs(2))),
+        start_timeout: limit(1),
+        drain_timeout: Some(Limit(None)),
+        stop_timeout: limit(3),
+        probation: limit(4),
+        probe: Some("true".to_owned()),
+        probe_timeout: limit(5),
+        soak: Some(Duration::from_secs(6)),
+        watchdog: limit(7),
+        max_generations: Some(3),
+        stop_signal: Some(Signal::SIGQUIT),
+        env: vec![("A".into(), "b".into()), ("C".into(), "".into())],
+        env_file: vec!["-x.env".into()],
+        chdir: Some("/d".into()),
+        umask: Some(0o27),
+        user: Some("u".to_owned()),
+        group: Some("g".to_owned()),
+        listen_pid: Some(ListenPid::LeftOut),
+        watch: Some("w".into()),
+    };
+    let invocation = Invocation {
+        config: Some("s.toml".into()),
+        settings,
+    };
+    assert_eq!(run(&words), invocation);
+    let checked = line(&[&["check"], words.as_slice()].concat());
+    assert_eq!(checked, Ok(Command::Check(invocation)));
+}
+
+#[test]
+fn what_follows_the_command_is_the_apps() {
+    let command = |words: &[&str]| run(words).settings.command;
+    assert_eq!(
+        command(&["./app", "--workers", "9", "-x"]),
+        ["./app", "--workers", "9", "-x"]
+    );
+    assert_eq!(
+        command(&["--workers", "2", "./app", "--help"]),
+        ["./app", "--help"]
+    );
+    assert_eq!(command(&["--", "./app", "--", "-h"]), ["./app", "--", "-h"]);
+    assert_eq!(command(&["./app", "--", "x"]), ["./app", "--", "x"]);
+    assert_eq!(command(&["--", "--strange-app", "-1"]), ["--strange-app", "-1"]);
+    assert_eq!(command(&["app", "", "-"]), ["app", "", "-"]);
+    assert_eq!(run(&["./app", "--workers", "9"]).settings.workers, None);
+}
+
+#[test]
+fn a_command_need_not_be_text() {
+    use std::os::unix::ffi::OsStringExt as _;
+    let strange = OsString::from_vec(vec![b'.', b'/', 0xff]);
+    let words = ["segue", "run", "--"]
+        .map(OsString::from)
+        .into_iter()
+        .chain([strange.clone()]);
+    let Ok(Command::Run(invocation)) = parse(words) else {
+        panic!("refused")
+    };
+    assert_eq!(invocation.settings.command, [strange]);
+}
+
+#[test]
+fn usage_errors_say_what_is_wrong_in_one_line() {
+    for (words, expected) in [
+        (
+            &["run", "--soak", "30", "a"][..],
+            "invalid value '30' for '--soak <DURATION>': a duration needs a unit: `30s` (or ms, m, h)",
+        ),
+        (
+            &["run", "--soak", "none", "a"],
+            "invalid value 'none' for '--soak <DURATION>': `none` is not allowed here; a duration is, such as `30s`",
+        ),
+        (
+            &["run", "--workers", "0", "a"],
+            "invalid value '0' for '--workers <N>': expected a number from 1 to 1024, got \"0\"",
+        ),
+        (&["run", "--bogus", "a"], "unexpected argument '--bogus' found"),
+        (
+            &["run", "--mode", "both", "a"],
+            "invalid value 'both' for '--mode <MODE>' [possible values: overlap, queue]",
+        ),
+        (
+            &["run", "--env", "A", "a"],
+            "invalid value 'A' for '--env <NAME=VALUE>': expected NAME=VALUE, got \"A\" without `=`",
+        ),
+        (
+            &["run", "--chdir", "", "a"],
+            "a value is required for '--chdir <DIR>' but none was supplied",
+        ),
+        (
+            &["run", "--name", "a", "--name", "b", "a"],
+            "the argument '--name <NAME>' cannot be used multiple times",
+        ),
+        (
+            &["workers", "many"],
+            "invalid value 'many' for '<N|+N|-N>': expected a number from 1 to 1024, got \"many\"",
+        ),
+        (
+            &["workers", "-0"],
+            "invalid value '-0' for '<N|+N|-N>': expected a number from 1 to 1024, got \"0\"",
+        ),
+        (&["upgrade"], "unrecognized subcommand 'upgrade'"),
+        (&["reload", "now"], "unexpected argument 'now' found"),
+        (
+            &["status", "--json", "--watch"],
+            "the argument '--json' cannot be used with '--watch'",
+        ),
+        (
+            &["status", "--name", "../x"],
+            "invalid value '../x' for '--name <NAME>'",
+        ),
+    ] {
+        let first = usage_error(words);
+        assert!(
+            first.starts_with(&format!("error: {expected}")),
+            "{words:?}: {first}"
+        );
+    }
+    for words in [
+        &["run"][..],
+        &["run", "--workers", "2"],
+        &["workers"],
+        &["completions"],
+    ] {
+        let missing = usage_error(words);
+        let (_, what) = missing
+            .split_once("required arguments were not provided: ")
+            .expect("the reason");
+        assert!(what.starts_with('<'), "{missing}");
+    }
+}
+
+#[test]
+fn usage_errors_cannot_disturb_a_terminal() {
+    let answer = line(&["run", "--soak", "\x1b[2J", "a"]).expect_err("a usage error");
+    assert!(
+        !answer
+            .text
+            .chars()
+            .any(|character| character != '\n' && character.is_control()),
+        "{:?}",
+        answer.text
+    );
+}
+
+#[test]
+fn alone_it_shows_the_help_as_a_usage_error() {
+    let answer = line(&[]).expect_err("a help text");
+    assert_eq!(answer.stream, Stream::Stderr);
+    assert!(answer.text.contains("Usage: segue <COMMAND>"), "{}", answer.text);
+}
+
+#[test]
+fn a_reload_waits_as_asked() {
+    for (words, until) in [
+        (&["reload"][..], Until::Takeover),
+        (&["reload", "--settled"], Until::Settled),
+        (&["reload", "--drained"], Until::Drained),
+        (&["reload", "--no-wait"], Until::Accepted),
+    ] {
+        assert_eq!(
+            line(words),
+            Ok(Command::Reload(Reload {
+                target: Target::default(),
+                until
+            }))
+        );
+    }
+    for pair in [
+        ["--settled", "--drained"],
+        ["--no-wait", "--settled"],
+        ["--drained", "--no-wait"],
+    ] {
+        usage_error(&["reload", pair[0], pair[1]]);
+    }
+}
+
+#[test]
+fn clients_choose_their_instance() {
+    let target = Target {
+        name: Some("web".to_owned()),
+        control: None,
+        timeout: Some(Duration::from_secs(5)),
+    };
+    let words = ["--name", "web", "--timeout", "5s"];
+    assert_eq!(
+        line(&[&["stop"][..], &words].concat()),
+        Ok(Command::Stop(Stop {
+            target: target.clone()
+        }))
+    );
+    assert_eq!(
+        line(&[&["metrics"][..], &words].concat()),
+        Ok(Command::Metrics(Metrics {
+            target: target.clone()
+        }))
+    );
+    let status = Status {
+        target,
+        form: StatusForm::Json,
+    };
+    assert_eq!(
+        line(&[&["status", "--json"][..], &words].concat()),
+        Ok(Command::Status(status))
+    );
+    let target = Target {
+        control: Some("/c".into()),
+        ..Target::default()
+    };
+    assert_eq!(
+        line(&["stop", "--control", "/c", "--timeout", "none"]),
+        Ok(Command::Stop(Stop { target }))
+    );
+    usage_error(&["stop", "--control", "/c", "--name", "web"]);
+}
+
+#[test]
+fn workers_are_set_added_and_removed() {
+    for (word, change) in [
+        ("4", Change::Set(4)),
+        ("+1", Change::Add(1)),
+        ("-1", Change::Remove(1)),
+        ("-12", Change::Remove(12)),
+    ] {
+        let target = Target {
+            name: Some("web".to_owned()),
+            ..Target::default()
+        };
+        let expected = Ok(Command::Workers(Workers { target, change }));
+        assert_eq!(line(&["workers", word, "--name", "web"]), expected);
+        assert_eq!(line(&["workers", "--name", "web", word]), expected);
+    }
+}
+
+#[test]
+fn completions_are_there_for_every_shell() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let Ok(Command::Completions(completions)) = line(&["completions", shell]) else {
+            panic!("{shell}")
+        };
+        let script = String::from_utf8(completions.script()).expect("text");
+        assert!(
+            script.contains("drain-timeout") && script.contains("reload"),
+            "{shell}"
+        );
+    }
+    usage_error(&["completions", "tcsh"]);
+}
+
+/// The long flags of `segue run`, with their help.
+fn flags() -> Vec<(String, String)> {
+    let grammar = grammar();
+    let run = grammar.find_subcommand("run").expect("segue run");
+    let flag = |arg: &clap::Arg| {
+        let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+        arg.get_long().map(|long| (long.to_owned(), help))
+    };
+    run.get_arguments().filter_map(flag).collect()
+}
+
+#[test]
+fn every_flag_is_a_key_and_every_key_a_flag() {
+    let flags: BTreeSet<String> = flags().into_iter().map(|(flag, _)| flag).collect();
+    let keys: BTreeSet<String> = config::KEYS.iter().map(|key| (*key).to_owned()).collect();
+    let only_flags: Vec<&str> = flags.difference(&keys).map(String::as_str).collect();
+    let only_keys: Vec<&str> = keys.difference(&flags).map(String::as_str).collect();
+    assert_eq!((only_flags, only_keys), (vec!["config"], vec!["command"]));
+}
+
+#[test]
+fn the_defaults_in_the_help_are_the_real_ones() {
+    let expected = [
+        ("workers", config::WORKERS.to_string()),
+        ("start-timeout", duration::text(config::START_TIMEOUT)),
+        ("drain-timeout", duration::text(config::DRAIN_TIMEOUT)),
+        ("probation", duration::text(config::PROBATION)),
+        ("probe-timeout", duration::text(config::PROBE_TIMEOUT)),
+        ("soak", duration::text(config::SOAK)),
+        ("max-generations", config::MAX_GENERATIONS.to_string()),
+        ("stop-signal", config::short_name(Signal::SIGTERM).to_owned()),
+        ("mode", "overlap".to_owned()),
+        ("ready", "notify".to_owned()),
+        ("log-format", "text".to_owned()),
+    ];
+    let flags = flags();
+    for (flag, default) in expected {
+        let (_, help) = flags.iter().find(|(name, _)| name == flag).expect(flag);
+        assert!(
+            help.ends_with(&format!("[default: {default}]")),
+            "--{flag}: {help}"
+        );
+    }
+}
+
+#[test]
+fn the_help_of_listen_names_every_option() {
+    let text = help(&["run", "--help"]);
+    let words: BTreeSet<&str> = text
+        .split(|c: char| !(c.is_ascii_alphanumeric() || c == '-'))
+        .collect();
+    for option in SocketOptions::names() {
+        assert!(words.contains(option), "{option} is not in the help");
+    }
+}
+
+#[test]
+fn help_fits_a_terminal_and_nothing_lacks_one() {
+    let grammar = grammar();
+    for command in grammar.get_subcommands() {
+        let name = command.get_name();
+        assert!(command.get_about().is_some(), "{name} has no help");
+        for arg in command.get_arguments() {
+            assert!(arg.get_help().is_some(), "{name}: {} has no help", arg.get_id());
+        }
+        let text = help(&[name, "--help"]);
+        for line in text.lines() {
+            assert!(
+                line.chars().count() <= 80,
+                "{name}: {line:?} is wider than 80 columns"
+            );
+        }
+    }
+    assert!(help(&["--help"]).lines().all(|line| line.chars().count() <= 80));
+    assert!(help(&["--version"]).starts_with("segue "));
+}

@@ -29,6 +29,9 @@ Exit codes:
 
 pub(super) const RUN: &str = "Supervise an app in the foreground";
 
+pub(super) const RUN_USAGE: &str =
+    "segue run [OPTIONS] [--] COMMAND [ARG]...\n       segue run [OPTIONS] --config FILE";
+
 pub(super) const LONG_RUN: &str = "\
 Supervise an app in the foreground.
 
@@ -80,6 +83,9 @@ Change the number of workers of the generation that serves. The number lasts
 until the supervisor ends or a reload brings another one from segue.toml.";
 
 pub(super) const CHECK: &str = "Say what is wrong with flags and file, starting nothing";
+
+pub(super) const CHECK_USAGE: &str =
+    "segue check [OPTIONS] [--] COMMAND [ARG]...\n       segue check [OPTIONS] --config FILE";
 
 pub(super) const LONG_CHECK: &str = "\
 Read flags and segue.toml as `segue run` would and say everything that is wrong

@@ -18,7 +18,6 @@ use std::path::Path;
 use super::environment::check_variable;
 use super::read::{self, Unread};
 use super::settings::Variable;
-use super::text::quoted;
 
 /// Reads an env file, without ever blocking (see [`read::regular_file`]).
 ///
@@ -135,10 +134,8 @@ impl Reader<'_> {
             return Err("expected NAME=VALUE; `export` is the shell's, leave it out".to_owned());
         }
         if !is_name(&name) {
-            return Err(format!(
-                "a name has letters, digits and `_`, and no digit first, got {}",
-                quoted(&name)
-            ));
+            // The text is not repeated: it may be a line of somebody's private key, which often ends with `=`.
+            return Err("a name has letters, digits and `_`, and no digit first".to_owned());
         }
         Ok(name.into_owned())
     }

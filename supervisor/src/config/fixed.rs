@@ -23,7 +23,7 @@ pub(crate) fn resolve_again(invocation: &Invocation, running: &Config) -> Result
 /// The first setting that a reload would have to change and cannot: name and control socket are where clients find the
 /// instance, and group, pid file and log format are used before anything is served. Ignoring such a change would make
 /// the file say something that is not so.
-pub(crate) fn changes_refused(old: &Config, new: &Config) -> Option<ConfigError> {
+pub(super) fn changes_refused(old: &Config, new: &Config) -> Option<ConfigError> {
     let name = |config: &Config| match config.name_origin {
         NameOrigin::Given => Some(config.name.clone()),
         NameOrigin::Command => None,

@@ -161,14 +161,18 @@ impl<'a> Item<'a> {
 
     pub(super) fn variables(&self) -> Result<Vec<Variable>, Wrong> {
         let variable = |(name, item): (&str, Item<'_>)| {
-            let value = item.text("a string")?;
+            // The value is not repeated in an error, for it may be a secret.
+            let value = item
+                .value
+                .as_str()
+                .ok_or_else(|| item.wrong("expected a string"))?;
             check_variable(OsStr::new(name), OsStr::new(value)).map_err(|message| item.wrong(message))?;
             Ok((OsString::from(name), OsString::from(value)))
         };
-        self.table("a table such as { LOG = \"info\" }")?
-            .into_iter()
-            .map(variable)
-            .collect()
+        if !self.value.is_table() {
+            return Err(self.wrong("expected a table such as { LOG = \"info\" }"));
+        }
+        self.table("a table")?.into_iter().map(variable).collect()
     }
 }
 

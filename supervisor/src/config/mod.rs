@@ -38,20 +38,20 @@ mod text;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use check::{Findings, check};
+pub(crate) use check::check;
 pub(crate) use defaults::MAX_WORKERS;
 pub(crate) use duration::Limit;
 pub(crate) use environment::parse_variable;
 pub(crate) use error::ConfigError;
-pub(crate) use fixed::{changes_refused, resolve_again};
+pub(crate) use fixed::resolve_again;
 pub(crate) use resolve::resolve;
 pub(crate) use settings::{
     Invocation, ListenPid, LogFormat, Mode, Ready, Settings, parse_account, parse_generations, parse_name,
     parse_shell_command, parse_umask, parse_workers,
 };
-pub(crate) use signal::{parse_stop_signal, short_name};
+pub(crate) use signal::parse_stop_signal;
 #[cfg(test)]
-pub(crate) use {defaults::*, file::KEYS};
+pub(crate) use {defaults::*, file::KEYS, signal::short_name};
 
 /// The settings of an instance, complete: flags, file, env files and defaults made one.
 ///

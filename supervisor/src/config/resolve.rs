@@ -1,6 +1,6 @@
 //! From what was given to [`Config`]: read the files, let flags win, fill in defaults, check what only the whole shows.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::path::Path;
 use std::time::Duration;
 

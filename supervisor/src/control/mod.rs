@@ -69,13 +69,11 @@ pub(crate) struct ClientId(u64);
 
 impl ClientId {
     /// The number, for use as epoll data.
-    #[cfg(test)]
     pub(crate) fn number(self) -> u64 {
         self.0
     }
 
     /// The client with that number, which came from [`ClientId::number`].
-    #[cfg(test)]
     pub(crate) fn from_number(number: u64) -> Self {
         Self(number)
     }
@@ -133,7 +131,7 @@ pub(crate) struct Control {
     paused_until: Option<Instant>,
     // Dropped in this order: the path goes while the lock is still held.
     _file: SocketFile,
-    _claim: Claim,
+    claim: Claim,
 }
 
 impl Control {
@@ -159,7 +157,7 @@ impl Control {
             told_accepting: true,
             paused_until: None,
             _file: file,
-            _claim: claim,
+            claim,
         })
     }
 
@@ -169,9 +167,8 @@ impl Control {
     }
 
     /// Where it lies.
-    #[cfg(test)]
     pub(crate) fn place(&self) -> &Place {
-        self._claim.place()
+        self.claim.place()
     }
 
     /// The fd of a client, as long as it is known.

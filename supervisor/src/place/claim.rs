@@ -58,7 +58,6 @@ impl Place {
 
 impl Claim {
     /// The place that was claimed.
-    #[cfg(test)]
     pub(crate) fn place(&self) -> &Place {
         &self.place
     }

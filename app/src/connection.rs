@@ -61,6 +61,7 @@ where
         First::Silent => closing::idle(&link, &around).await,
         First::Slow => closing::too_slow(&link, &around).await,
         First::Gone => Ending::Closed,
+        First::Cut => Ending::Cut,
     };
     guard.settle(ending);
     ending
@@ -72,6 +73,8 @@ enum First {
     Silent,
     Slow,
     Gone,
+    /// The hard deadline came within the first bytes.
+    Cut,
 }
 
 async fn protocol(link: &Arc<Link>, around: &Surroundings) -> First {
@@ -80,7 +83,11 @@ async fn protocol(link: &Arc<Link>, around: &Surroundings) -> First {
     loop {
         let phase = *watched.borrow_and_update();
         if let Phase::Cut = phase {
-            return First::Silent;
+            return if link.lock().busy() {
+                First::Cut
+            } else {
+                First::Silent
+            };
         }
         tokio::select! {
             biased;
@@ -112,7 +119,7 @@ fn overdue(
             return Poll::Pending;
         };
         if at <= Instant::now() {
-            if due == Due::Idle && Link::kernel_has_more(&parts) {
+            if due == Due::Idle && parts.kernel_has_more() {
                 // A request has arrived that nobody has read yet. Its readiness event is on the way.
                 cx.waker().wake_by_ref();
                 return Poll::Pending;

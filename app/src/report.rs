@@ -19,7 +19,7 @@ pub struct Report {
     pub requests: u64,
     /// Connections that were open when the drain began.
     pub drained: usize,
-    /// Connections that the hard deadline reset although a response was owed to them.
+    /// Connections that a deadline reset although a request of theirs was not answered completely.
     pub reset: u64,
     /// Idle connections on which bytes arrived after they had been closed: the race that every keep-alive timeout
     /// has. Their clients saw an end before any answer and may ask again.

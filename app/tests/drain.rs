@@ -295,6 +295,8 @@ fn the_deadline_resets_what_is_left_and_says_how_many() {
     let mut streamed = kept(&listener);
     streamed.send(b"GET /bytes?n=1000000&ms=1000 HTTP/1.0\r\n\r\n");
     streamed.head();
+    let mut half = kept(&listener);
+    half.send(&GET[..9]);
     let mut idle = kept(&listener);
     server.drain();
     // Idle ones are closed in good order even when the time is short.

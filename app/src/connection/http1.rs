@@ -60,9 +60,9 @@ enum Outcome {
     /// A response was begun and cannot be completed.
     Broken,
     Due(Due),
-    /// The hard deadline has passed, and a response is owed.
+    /// The hard deadline has passed, and a request is not answered completely.
     Cut,
-    /// The hard deadline has passed.
+    /// The hard deadline has passed, and nobody misses anything.
     OwesNothing,
 }
 

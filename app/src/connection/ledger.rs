@@ -172,8 +172,11 @@ impl Ledger {
     }
 
     /// Whether nothing at all is under way, so that closing can lose nothing that has been read.
-    fn idle(&self) -> bool {
-        !self.owes() && self.framing.between_requests() && self.framing.heads() == self.started
+    pub(super) fn idle(&self) -> bool {
+        !self.owes()
+            && self.head_started.is_none()
+            && self.framing.between_requests()
+            && self.framing.heads() == self.started
     }
 
     /// When this HTTP/1 connection must end if nothing happens until then.
@@ -182,7 +185,7 @@ impl Ledger {
             return None;
         }
         let stalled = self.stalled(limits);
-        if self.idle() && self.head_started.is_none() {
+        if self.idle() {
             return Some((self.idle_until(phase, limits), Due::Idle));
         }
         let head = self

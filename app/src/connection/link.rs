@@ -114,11 +114,6 @@ impl Link {
         parts.socket.reset_on_close();
         parts.socket.finish_reading();
     }
-
-    /// Whether nothing but the request in hand has arrived, as far as the kernel knows.
-    pub(super) fn kernel_has_more(parts: &Parts) -> bool {
-        parts.socket.waiting() == Waiting::Bytes
-    }
 }
 
 /// hyper's end of the connection.
@@ -142,6 +137,16 @@ impl Drop for Wire {
 }
 
 impl Parts {
+    /// Whether bytes have arrived that nobody has read.
+    pub(super) fn kernel_has_more(&self) -> bool {
+        self.socket.waiting() == Waiting::Bytes
+    }
+
+    /// Whether an HTTP/1 request is being read, worked on or answered, or waits in the kernel.
+    pub(super) fn busy(&self) -> bool {
+        !self.ledger.idle() || self.kernel_has_more()
+    }
+
     /// Sends FIN, once.
     pub(super) fn finish_writing(&mut self) {
         if !self.finished {

@@ -151,7 +151,7 @@ fn enter_response(link: &Link, around: &Surroundings, upgrade: bool) -> bool {
     let phase = *around.phase.borrow();
     let mut parts = link.lock();
     let last = phase.closing_since().is_some() && {
-        let more = Link::kernel_has_more(&parts);
+        let more = parts.kernel_has_more();
         parts
             .ledger
             .is_last_response(phase, &around.limits, Instant::now(), more)

@@ -152,12 +152,13 @@ pub(crate) fn run(begin: Begin) -> Result<Ending, ShellError> {
     let (mut shell, effects) = Shell::new(begin)?;
     shell.perform_all(effects);
     shell.settle();
+    // It may have ended before the first wait: where no birth record could be made, nothing is left to wait for.
     loop {
-        shell.turn()?;
         if let Some(ending) = shell.ending {
             shell.leave();
             return Ok(ending);
         }
+        shell.turn()?;
     }
 }
 

@@ -80,6 +80,7 @@ impl<K: Copy + Ord> Children<K> {
     }
 
     /// Whether nobody is left in our charge.
+    #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
         self.known.is_empty()
     }

@@ -160,7 +160,7 @@ fn a_reload_that_succeeds_says_so_in_one_line() {
                 until: Until::Takeover
             }
         );
-        vec![Reply::reload_ok(who(), Duration::from_millis(41))]
+        vec![Reply::reload_ok(who(), Duration::from_millis(41), "")]
     });
     let (exit, out, err) = reload_of(
         &around(directory.path()),
@@ -184,7 +184,7 @@ fn progress_goes_to_stderr_and_is_harmless() {
             Reply::Progress {
                 message: "\u{1b}[2J\nreload ok".into(),
             },
-            Reply::reload_ok(who(), Duration::from_secs(12)),
+            Reply::reload_ok(who(), Duration::from_secs(12), ""),
         ]
     });
     let (exit, out, err) = reload_of(

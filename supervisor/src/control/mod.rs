@@ -69,11 +69,13 @@ pub(crate) struct ClientId(u64);
 
 impl ClientId {
     /// The number, for use as epoll data.
+    #[cfg(test)]
     pub(crate) fn number(self) -> u64 {
         self.0
     }
 
     /// The client with that number, which came from [`ClientId::number`].
+    #[cfg(test)]
     pub(crate) fn from_number(number: u64) -> Self {
         Self(number)
     }
@@ -131,7 +133,7 @@ pub(crate) struct Control {
     paused_until: Option<Instant>,
     // Dropped in this order: the path goes while the lock is still held.
     _file: SocketFile,
-    claim: Claim,
+    _claim: Claim,
 }
 
 impl Control {
@@ -157,7 +159,7 @@ impl Control {
             told_accepting: true,
             paused_until: None,
             _file: file,
-            claim,
+            _claim: claim,
         })
     }
 
@@ -167,8 +169,9 @@ impl Control {
     }
 
     /// Where it lies.
+    #[cfg(test)]
     pub(crate) fn place(&self) -> &Place {
-        self.claim.place()
+        self._claim.place()
     }
 
     /// The fd of a client, as long as it is known.

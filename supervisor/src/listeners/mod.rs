@@ -28,6 +28,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::rc::Rc;
 
+use nix::unistd::Uid;
+
 use crate::address::{PROBE_NAME, SocketOptions};
 
 pub(crate) use inherited::Inherited;
@@ -149,6 +151,15 @@ impl Listener {
         self.socket
             .restore(&self.options, self.owner)
             .map_err(|cause| self.alarm(&cause))
+    }
+
+    /// Gives the path of a probe listener to the app's user, as whom the probe asks; the mode stays 0600. For every
+    /// other listener, and for one whose path an app has removed, this does nothing.
+    ///
+    /// # Errors
+    /// One line: mostly that only root may give files away.
+    pub(crate) fn give_to(&self, user: Uid) -> Result<(), ListenError> {
+        self.socket.give_to(user).map_err(|cause| self.alarm(&cause))
     }
 
     fn alarm(&self, cause: &str) -> ListenError {

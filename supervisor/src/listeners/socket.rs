@@ -9,12 +9,13 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{SockaddrStorage, bind, getpeername};
+use nix::unistd::Uid;
 
 use super::local::{Local, Place};
 use super::resolve::Owner;
 use super::settings::{self, ACCEPTS_CONNECTIONS, Originals, What};
 use super::unix_file::SocketFile;
-use super::{DEFAULT_BACKLOG, DEFAULT_MODE};
+use super::{DEFAULT_BACKLOG, DEFAULT_MODE, PROBE_MODE};
 use crate::address::{Address, Key, SocketOptions};
 use crate::sys::{errno_text, sock};
 
@@ -147,6 +148,20 @@ impl Socket {
             Ok(())
         } else {
             Err(alarms.join("; "))
+        }
+    }
+
+    /// See [`super::Listener::give_to`].
+    pub(super) fn give_to(&self, user: Uid) -> Result<(), String> {
+        match &self.file {
+            Some(file) if self.source == Source::Probe && file.is_in_place() => file.give_access(
+                Owner {
+                    user: Some(user),
+                    group: None,
+                },
+                PROBE_MODE,
+            ),
+            Some(_) | None => Ok(()),
         }
     }
 

@@ -58,6 +58,7 @@ impl Place {
 
 impl Claim {
     /// The place that was claimed.
+    #[cfg(test)]
     pub(crate) fn place(&self) -> &Place {
         &self.place
     }

@@ -148,10 +148,10 @@ impl fmt::Display for Serving {
 
 impl Reply {
     /// The answer to a reload that succeeded, in the words that scripts see:
-    /// `reload ok: generation 8 serves (pid 123) after 41 ms`.
-    pub(crate) fn reload_ok(serving: Serving, took: Duration) -> Self {
+    /// `reload ok: generation 8 serves (pid 123) after 41 ms`, and what `more` adds.
+    pub(crate) fn reload_ok(serving: Serving, took: Duration, more: &str) -> Self {
         Self::Done {
-            message: format!("reload ok: {serving} after {}", elapsed(took)),
+            message: format!("reload ok: {serving} after {}{more}", elapsed(took)),
             serving: Some(serving),
             duration_ms: Some(u64::try_from(took.as_millis()).unwrap_or(u64::MAX)),
         }

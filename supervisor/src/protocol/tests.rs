@@ -184,7 +184,7 @@ fn replies_read_back() {
         Reply::Progress {
             message: "generation 7 drains: 3 connections".into(),
         },
-        Reply::reload_ok(serving.clone(), Duration::from_millis(41)),
+        Reply::reload_ok(serving.clone(), Duration::from_millis(41), ""),
         Reply::reload_failed("not ready after 30s", Some(serving.clone())),
         Reply::reload_failed("stopping", None),
         Reply::Refused {
@@ -195,7 +195,7 @@ fn replies_read_back() {
         assert_eq!(line.iter().filter(|byte| **byte == b'\n').count(), 1);
         assert_eq!(Reply::parse(&line), Ok(reply));
     }
-    let Reply::Done { message, .. } = Reply::reload_ok(serving, Duration::from_millis(41)) else {
+    let Reply::Done { message, .. } = Reply::reload_ok(serving, Duration::from_millis(41), "") else {
         panic!("not done")
     };
     assert_eq!(message, "reload ok: generation 8 serves (pid 123) after 41 ms");

@@ -47,6 +47,8 @@ impl Shell {
     }
 
     fn refuse(&mut self, number: Number, text: String) {
+        // The sockets may have got options already that were refused together with the rest.
+        self.restore_flags();
         self.refusal = Some(text);
         self.events.push_back(Event::PrepareFailed(number));
     }
@@ -135,7 +137,8 @@ impl Shell {
 
     /// Undo what processes did to the flags that all holders of a listener share.
     pub(super) fn restore_flags(&self) {
-        for listener in self.births.values().flat_map(|birth| &birth.listeners) {
+        // Each socket once: two records may want different options of it, and the newest is in force.
+        for listener in self.current_listeners() {
             if let Err(error) = listener.restore_flags() {
                 self.log.error(&error.to_string());
             }
@@ -157,6 +160,8 @@ impl Shell {
     /// listeners are closed.
     pub(super) fn forget(&mut self, record: Record) {
         self.births.remove(&record);
+        // Options that this record alone wanted are taken back.
+        self.restore_flags();
     }
 }
 

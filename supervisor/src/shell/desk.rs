@@ -8,7 +8,7 @@ use segue_lifecycle::{Outcome, Ticket, Until};
 use super::Shell;
 use crate::clock;
 use crate::control::ClientId;
-use crate::protocol::{Reply, Serving, elapsed};
+use crate::protocol::{Reply, Serving};
 
 /// One request for a reload that has not been answered.
 #[derive(Debug)]
@@ -88,15 +88,14 @@ impl Shell {
 
     fn outcome_reply(&self, outcome: Outcome, took: std::time::Duration) -> Reply {
         let serving = self.serving();
-        let done = |number, more: &str| Reply::Done {
-            message: match &serving {
-                Some(serving) if serving.generation == number => {
-                    format!("reload ok: {serving} after {}{more}", elapsed(took))
-                }
-                Some(_) | None => format!("reload ok: generation {number} took over{more}"),
+        let done = |number, more: &str| match &serving {
+            Some(serving) if serving.generation == number => Reply::reload_ok(serving.clone(), took, more),
+            // It took over, and somebody else (or nobody) serves by now.
+            Some(_) | None => Reply::Done {
+                message: format!("reload ok: generation {number} took over{more}"),
+                serving: serving.clone(),
+                duration_ms: Some(u64::try_from(took.as_millis()).unwrap_or(u64::MAX)),
             },
-            serving: serving.clone(),
-            duration_ms: Some(u64::try_from(took.as_millis()).unwrap_or(u64::MAX)),
         };
         match outcome {
             Outcome::TookOver(number) => done(number, ""),

@@ -109,6 +109,8 @@ pub(crate) struct Shell {
     gone: Vec<Worker>,
     probes: Probes,
     watch: Option<Watch>,
+    /// The number of workers that was asked for last, if anybody has asked.
+    workers_asked: Option<u16>,
     /// Why the last birth record could not be made.
     refusal: Option<String>,
     history: History,
@@ -150,6 +152,11 @@ impl ShellError {
 /// One line, if the kernel refuses what the loop needs (an epoll set, a signalfd).
 pub(crate) fn run(begin: Begin) -> Result<Ending, ShellError> {
     let (mut shell, effects) = Shell::new(begin)?;
+    shell.log.info(&format!(
+        "segue {} starts; its control socket is {}",
+        env!("CARGO_PKG_VERSION"),
+        shell.begin.place.control().display()
+    ));
     shell.perform_all(effects);
     shell.settle();
     // It may have ended before the first wait: where no birth record could be made, nothing is left to wait for.
@@ -195,6 +202,7 @@ impl Shell {
             gone: Vec::new(),
             probes: Probes::new(),
             watch: None,
+            workers_asked: None,
             refusal: None,
             history: History::new(),
             linger: waits::Linger::new(),
@@ -244,6 +252,10 @@ impl Shell {
     fn tidy(&mut self) {
         for worker in std::mem::take(&mut self.gone) {
             self.workers.remove(&worker);
+        }
+        // A wish for more time counts in the turn in which it was made.
+        for info in self.workers.values_mut() {
+            info.more_time = None;
         }
         self.watch_lingering();
         self.update_interests();

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use nix::sys::epoll::EpollFlags;
-use segue_lifecycle::{self as lifecycle, Event, Worker};
+use segue_lifecycle::{self as lifecycle, Event, State, Worker};
 
 use super::Shell;
 use crate::clock;
@@ -132,10 +132,15 @@ impl Shell {
 
     /// Ask the core for another number of workers.
     pub(super) fn change_workers(&mut self, change: protocol::Change) -> Result<(u16, u16), String> {
-        let generation = self.core.incumbent().or_else(|| self.core.generations().last());
-        let before = generation
-            .map(|generation| generation.plan.workers)
-            .ok_or("workers: nothing runs")?;
+        match self.core.state() {
+            State::Stopping => return Err("workers: stopping".to_owned()),
+            State::Starting | State::Serving | State::HandingOff | State::BackingOff => {}
+        }
+        let newest = self.core.incumbent().or_else(|| self.core.generations().last());
+        let before = self
+            .workers_asked
+            .or_else(|| newest.map(|generation| generation.plan.workers))
+            .ok_or("workers: nothing runs yet")?;
         let after = match change {
             protocol::Change::Set(count) => Some(count),
             protocol::Change::Add(count) => before.checked_add(count),
@@ -143,6 +148,7 @@ impl Shell {
         };
         match after {
             Some(after) if (1..=MAX_WORKERS).contains(&after) => {
+                self.workers_asked = Some(after);
                 self.events.push_back(Event::Workers(after));
                 Ok((before, after))
             }

@@ -26,7 +26,7 @@ pub(super) struct GenerationInfo {
 impl GenerationInfo {
     pub(super) fn new(config: Rc<Config>, binary: &Binary, probe: Option<Rc<Listener>>) -> Self {
         let binary = protocol::Binary {
-            path: binary.path().display().to_string(),
+            path: binary.real_path().display().to_string(),
             inode: binary.inode(),
             sha256: None,
         };

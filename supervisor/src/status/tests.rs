@@ -153,7 +153,7 @@ fn a_table_tells_who_does_not_serve_and_why_a_reload_failed() {
     status.last_reload = None;
     let table = table::render(&status, 80, now());
     assert!(
-        table.starts_with("app: backing-off, nobody serves (pid "),
+        table.starts_with("app: backing-off, nobody serves (segue "),
         "{table}"
     );
     assert!(table.contains("\n\nlast reload: none yet\n"), "{table}");

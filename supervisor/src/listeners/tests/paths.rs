@@ -281,8 +281,15 @@ fn a_probe_listener_is_private_and_goes_with_its_generation() {
     assert_eq!(spot.mode(), 0o600);
     assert!(!spot.lock().exists());
     UnixStream::connect(&spot.path).unwrap();
+    probe.give_to(geteuid()).unwrap();
+    if geteuid().is_root() {
+        probe.give_to(12345.into()).unwrap();
+        let meta = fs::metadata(&spot.path).unwrap();
+        assert_eq!((meta.uid(), meta.mode() & 0o777), (12345, 0o600));
+    }
     fs::remove_file(&spot.path).unwrap();
     probe.restore_flags().unwrap();
+    probe.give_to(geteuid()).unwrap();
     drop(probe);
     drop(probe_listener(&spot.path).unwrap());
     assert!(spot.is_empty());

@@ -1,0 +1,78 @@
+//! What the supervisor costs at rest, on disk, and after many reloads.
+
+use std::time::{Duration, Instant};
+
+use segue_tests::binaries::Binary;
+use segue_tests::proc::Footprint;
+use segue_tests::program::Program;
+use segue_tests::segue::Setup;
+
+use crate::{Extent, Row};
+
+pub(crate) fn rows(extent: Extent) -> Vec<Row> {
+    vec![at_rest(extent), size(), leak(extent)]
+}
+
+fn at_rest(extent: Extent) -> Row {
+    let segue = Setup::new(Program::app()).flags(["--probation", "0s"]).start();
+    let pid = segue.process().pid();
+    let before = wakeups(pid);
+    let until = Instant::now() + extent.rest;
+    std::thread::sleep(until.saturating_duration_since(Instant::now()));
+    let woken = wakeups(pid) - before;
+    let footprint = Footprint::of(pid);
+    segue.stop();
+    let a_minute = woken as f64 * Duration::from_secs(60).as_secs_f64() / extent.rest.as_secs_f64();
+    Row {
+        what: "supervisor at rest: memory (PSS), threads, wake-ups a minute".to_owned(),
+        measured: format!("{} KiB, {}, {a_minute:.0}", footprint.pss_kib, footprint.threads),
+        beside: format!("watched for {} s", extent.rest.as_secs()),
+        goal: "under 1,536 KiB, 1, 0",
+    }
+}
+
+/// How often the process gave up the processor to wait: each return from a wait is followed by another.
+fn wakeups(pid: i32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))
+        .unwrap();
+    line.trim().parse().unwrap()
+}
+
+fn size() -> Row {
+    let size = std::fs::metadata(Binary::Segue.path()).unwrap().len();
+    Row {
+        what: "binary, stripped".to_owned(),
+        measured: format!("{} KiB", size / 1024),
+        beside: "-".to_owned(),
+        goal: "under 1,536 KiB",
+    }
+}
+
+fn leak(extent: Extent) -> Row {
+    let segue = Setup::new(Program::app()).flags(["--probation", "0s"]).start();
+    let pid = segue.process().pid();
+    let settled = |count: usize| {
+        for _ in 0..count {
+            segue.reload_ok(&["--drained"]);
+        }
+        Footprint::of(pid)
+    };
+    let early = settled(10);
+    let late = settled(extent.leak);
+    segue.stop();
+    let shown = |f: &Footprint| {
+        format!(
+            "{} KiB, {} fds, {} children, {} zombies",
+            f.pss_kib, f.fds, f.children, f.zombies
+        )
+    };
+    Row {
+        what: format!("supervisor after {} reloads", extent.leak),
+        measured: shown(&late),
+        beside: format!("after 10: {}", shown(&early)),
+        goal: "as after 10",
+    }
+}

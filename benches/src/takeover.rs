@@ -1,0 +1,230 @@
+//! How soon a reload has taken over, and how briefly two versions answer.
+
+use std::net::SocketAddr;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use segue_tests::binaries::Binary;
+use segue_tests::http::{Target, get_and_close};
+use segue_tests::program::Program;
+use segue_tests::segue::{Segue, Setup};
+
+use crate::bare::Bare;
+use crate::stats::{median, ms, ratio};
+use crate::{Extent, Row};
+
+/// New connections a second while a handoff is watched.
+const RATE: u32 = 2000;
+
+/// The threads that make them.
+const THREADS: u32 = 4;
+
+pub(crate) fn rows(extent: Extent) -> Vec<Row> {
+    vec![command(extent), first_answer(extent), mixed(extent)]
+}
+
+fn supervised() -> Segue {
+    Setup::new(Program::app()).flags(["--probation", "0s"]).start()
+}
+
+/// `segue reload`, from the start of the command to its end, beyond spawn, exec and READY of the same app.
+fn command(extent: Extent) -> Row {
+    let mut bare = Bare::start();
+    let floor: Vec<_> = (0..extent.reloads).map(|_| bare.handoff()).collect();
+    drop(bare);
+    let segue = supervised();
+    let reloads: Vec<_> = (0..extent.reloads).map(|_| timed_reload(&segue)).collect();
+    segue.stop();
+    let (reload, floor) = (median(&reloads), median(&floor));
+    Row {
+        what: "reload command to takeover, beyond spawn + exec + READY of the same app (median)".to_owned(),
+        measured: ms(reload.saturating_sub(floor)),
+        beside: format!("command {}, floor {}", ms(reload), ms(floor)),
+        goal: "under 2 ms",
+    }
+}
+
+fn timed_reload(segue: &Segue) -> Duration {
+    let mut command = Command::new(Binary::Segue.path());
+    command
+        .args(["reload", "--control"])
+        .arg(segue.control())
+        .stdout(Stdio::null());
+    let start = Instant::now();
+    assert!(command.status().unwrap().success(), "the reload failed");
+    start.elapsed()
+}
+
+/// From SIGHUP to the first answer of the new version, beside the barest loop.
+fn first_answer(extent: Extent) -> Row {
+    let mut bare = Bare::start();
+    let floor: Vec<_> = (0..extent.handoffs)
+        .map(|_| {
+            let next = bare.generation() + 1;
+            let watch = Watch::start(bare.address());
+            let begin = Instant::now();
+            bare.handoff();
+            watch.first_of(next, begin)
+        })
+        .collect();
+    drop(bare);
+    let segue = supervised();
+    let ours: Vec<_> = (0..extent.handoffs)
+        .map(|_| {
+            let next = segue.status().generation() + 1;
+            let watch = Watch::start(address(&segue));
+            let begin = Instant::now();
+            segue.signal(Signal::SIGHUP);
+            watch.first_of(next, begin)
+        })
+        .collect();
+    segue.stop();
+    Row {
+        what: format!(
+            "SIGHUP to the first answer of the new version at {RATE} new connections a second (median)"
+        ),
+        measured: format!(
+            "{} = {} of the barest loop",
+            ms(median(&ours)),
+            ratio(median(&ours), median(&floor))
+        ),
+        beside: format!("barest loop {}", ms(median(&floor))),
+        goal: "under 1.5 times the barest loop",
+    }
+}
+
+/// The last answer of the old version on a new connection, after the first of the new one.
+fn mixed(extent: Extent) -> Row {
+    let segue = supervised();
+    let overlaps: Vec<_> = (0..extent.handoffs)
+        .map(|_| {
+            let old = segue.status().generation();
+            let watch = Watch::start(address(&segue));
+            segue.signal(Signal::SIGHUP);
+            watch.overlap(old, old + 1)
+        })
+        .collect();
+    segue.stop();
+    Row {
+        what: "mixed versions: last answer of the old one after the first of the new one (median, worst)"
+            .to_owned(),
+        measured: format!(
+            "{}, {}",
+            ms(median(&overlaps)),
+            ms(overlaps.iter().max().copied().unwrap_or_default())
+        ),
+        beside: "-".to_owned(),
+        goal: "under 2 ms with `--soak 0`",
+    }
+}
+
+fn address(segue: &Segue) -> SocketAddr {
+    match segue.target() {
+        Target::Tcp(address) => address,
+        Target::Unix(_) | Target::Abstract(_) => unreachable!("the bench listens on TCP"),
+    }
+}
+
+/// An answer: when it had come, and from which generation.
+type Answer = (Instant, u64);
+
+/// New connections at a fixed rate, each with one request.
+struct Watch {
+    stop: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<Vec<Answer>>>,
+    newest: Arc<std::sync::atomic::AtomicU64>,
+}
+
+impl Watch {
+    fn start(address: SocketAddr) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let newest = Arc::new(std::sync::atomic::AtomicU64::new(0));
+        let threads = (0..THREADS)
+            .map(|_| {
+                let (stop, newest) = (Arc::clone(&stop), Arc::clone(&newest));
+                std::thread::spawn(move || ask(address, &stop, &newest))
+            })
+            .collect();
+        let watch = Self {
+            stop,
+            threads,
+            newest,
+        };
+        watch.wait_for(1);
+        watch
+    }
+
+    /// Wait until this generation (or a later one) has answered.
+    fn wait_for(&self, generation: u64) {
+        let deadline = Instant::now() + segue_tests::patience();
+        while self.newest.load(Ordering::SeqCst) < generation {
+            assert!(
+                Instant::now() < deadline,
+                "generation {generation} never answered"
+            );
+            std::thread::yield_now();
+        }
+    }
+
+    fn answers(self) -> Vec<Answer> {
+        self.stop.store(true, Ordering::SeqCst);
+        self.threads
+            .into_iter()
+            .flat_map(|thread| thread.join().expect("a load thread"))
+            .collect()
+    }
+
+    fn first_of(self, generation: u64, begin: Instant) -> Duration {
+        self.wait_for(generation);
+        let answers = self.answers();
+        let first = answers
+            .iter()
+            .filter(|(_, from)| *from == generation)
+            .map(|(at, _)| *at)
+            .min();
+        first.expect("it answered").saturating_duration_since(begin)
+    }
+
+    fn overlap(self, old: u64, new: u64) -> Duration {
+        self.wait_for(new);
+        // As many answers again as a tenth of a second brings: the old one would have been heard among them.
+        let until = Instant::now() + Duration::from_millis(100);
+        while Instant::now() < until {
+            std::thread::yield_now();
+        }
+        let answers = self.answers();
+        let of = |generation| {
+            answers
+                .iter()
+                .filter(move |(_, from)| *from == generation)
+                .map(|(at, _)| *at)
+        };
+        let first = of(new).min().expect("the new one answered");
+        of(old)
+            .max()
+            .map_or(Duration::ZERO, |last| last.saturating_duration_since(first))
+    }
+}
+
+fn ask(address: SocketAddr, stop: &AtomicBool, newest: &std::sync::atomic::AtomicU64) -> Vec<Answer> {
+    let target = Target::Tcp(address);
+    let pause = Duration::from_secs(1) / RATE * THREADS;
+    let mut next = Instant::now();
+    let mut answers = Vec::new();
+    while !stop.load(Ordering::SeqCst) {
+        if let Ok(mut client) = target.connect()
+            && let Ok(response) = client.ask(&get_and_close("/ping"))
+            && let Ok(generation) = response.header("x-segue-generation").parse()
+        {
+            answers.push((Instant::now(), generation));
+            newest.fetch_max(generation, Ordering::SeqCst);
+        }
+        next += pause;
+        std::thread::sleep(next.saturating_duration_since(Instant::now()));
+    }
+    answers
+}

@@ -1,0 +1,139 @@
+//! Throughput and latency of an app under Segue, beside the same app alone, and around takeovers.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use segue_tests::http::{Target, get};
+use segue_tests::program::Program;
+use segue_tests::segue::Setup;
+
+use crate::bare::Bare;
+use crate::stats::{ms, percentile, ratio};
+use crate::{Extent, Row};
+
+/// Kept connections of a load.
+const CONNECTIONS: usize = 8;
+
+/// How often alone and supervised are measured in turn, so that a slow moment of the machine hits both.
+const TURNS: u32 = 4;
+
+/// What counts as around a takeover: from it to this long after it.
+const AROUND: Duration = Duration::from_secs(1);
+
+pub(crate) fn rows(extent: Extent) -> Vec<Row> {
+    vec![beside_alone(extent), around_takeovers(extent)]
+}
+
+fn beside_alone(extent: Extent) -> Row {
+    let bare = Bare::start();
+    let segue = Setup::new(Program::app()).flags(["--probation", "0s"]).start();
+    let (mut alone, mut supervised) = (Vec::new(), Vec::new());
+    for _ in 0..TURNS {
+        alone.extend(latencies(&Target::Tcp(bare.address()), extent.load / TURNS));
+        supervised.extend(latencies(&segue.target(), extent.load / TURNS));
+    }
+    segue.stop();
+    let p99 = |samples: &[Sample]| {
+        let took: Vec<_> = samples.iter().map(|(_, took)| *took).collect();
+        percentile(&took, 0.99)
+    };
+    Row {
+        what: "throughput and p99 of the app under Segue against the same app alone".to_owned(),
+        measured: format!(
+            "{:.2} and {}",
+            supervised.len() as f64 / alone.len().max(1) as f64,
+            ratio(p99(&supervised), p99(&alone))
+        ),
+        beside: format!(
+            "alone {:.0} requests a second, p99 {}",
+            alone.len() as f64 / extent.load.as_secs_f64(),
+            ms(p99(&alone))
+        ),
+        goal: "1.00, within noise",
+    }
+}
+
+fn around_takeovers(extent: Extent) -> Row {
+    let segue = Setup::new(Program::app()).flags(["--probation", "0s"]).start();
+    let stop = Arc::new(AtomicBool::new(false));
+    let threads: Vec<_> = (0..CONNECTIONS)
+        .map(|_| generator(segue.target(), Arc::clone(&stop), PACED))
+        .collect();
+    let mut takeovers = Vec::new();
+    for _ in 0..extent.handoffs.min(10) {
+        // Quiet and takeover take turns.
+        std::thread::sleep(AROUND);
+        segue.reload_ok(&[]);
+        takeovers.push(Instant::now());
+        std::thread::sleep(AROUND);
+    }
+    stop.store(true, Ordering::SeqCst);
+    let samples: Vec<Sample> = threads
+        .into_iter()
+        .flat_map(|thread| thread.join().expect("a generator"))
+        .collect();
+    segue.stop();
+    let near = |at: Instant| {
+        takeovers
+            .iter()
+            .any(|takeover| at + AROUND / 10 >= *takeover && at < *takeover + AROUND)
+    };
+    let (around, quiet): (Vec<_>, Vec<_>) = samples.into_iter().partition(|(at, _)| near(*at));
+    let p99 = |samples: Vec<Sample>| {
+        percentile(
+            &samples.into_iter().map(|(_, took)| took).collect::<Vec<_>>(),
+            0.99,
+        )
+    };
+    let (around, quiet) = (p99(around), p99(quiet));
+    Row {
+        what: "p99 in the second around a takeover against the quiet p99".to_owned(),
+        measured: ratio(around, quiet),
+        beside: format!("around {}, quiet {}", ms(around), ms(quiet)),
+        goal: "under 1.1",
+    }
+}
+
+/// When a request was sent, and how long its answer took.
+type Sample = (Instant, Duration);
+
+/// The pause between two requests of a paced generator: a server that is not saturated shows its own latency.
+const PACED: Duration = Duration::from_millis(2);
+
+fn latencies(target: &Target, duration: Duration) -> Vec<Sample> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let threads: Vec<_> = (0..CONNECTIONS)
+        .map(|_| generator(target.clone(), Arc::clone(&stop), Duration::ZERO))
+        .collect();
+    std::thread::sleep(duration);
+    stop.store(true, Ordering::SeqCst);
+    threads
+        .into_iter()
+        .flat_map(|thread| thread.join().expect("a generator"))
+        .collect()
+}
+
+/// A kept connection that asks again and again; one that the server wants closed is replaced.
+fn generator(target: Target, stop: Arc<AtomicBool>, pause: Duration) -> std::thread::JoinHandle<Vec<Sample>> {
+    std::thread::spawn(move || {
+        let mut samples = Vec::new();
+        let mut client = target.connect().expect("connect");
+        while !stop.load(Ordering::SeqCst) {
+            let start = Instant::now();
+            match client.ask(&get("/ping")) {
+                Ok(response) => {
+                    samples.push((start, start.elapsed()));
+                    if response.header("connection").eq_ignore_ascii_case("close") {
+                        client = target.connect().expect("connect");
+                    }
+                }
+                Err(_) => client = target.connect().expect("connect"),
+            }
+            if !pause.is_zero() {
+                std::thread::sleep(pause);
+            }
+        }
+        samples
+    })
+}

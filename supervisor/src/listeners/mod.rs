@@ -38,6 +38,7 @@ pub(crate) use open::open;
 pub(crate) use resolve::Lookup;
 
 use resolve::Owner;
+pub(crate) use socket::ChosenFlags;
 use socket::Socket;
 
 /// Connections that may wait in a listener unless `backlog` says otherwise: the kernel's own cap
@@ -131,13 +132,17 @@ impl Listener {
         Rc::ptr_eq(&self.socket, &other.socket)
     }
 
-    /// Remembers O_NONBLOCK as the app has set it; to be called when a generation has become ready. From then on
-    /// [`Self::restore_flags`] restores this value.
+    /// O_NONBLOCK as it is set now: asked when a generation has become ready, it is what that one has chosen.
     ///
     /// # Errors
     /// One line if the kernel does not tell.
-    pub(crate) fn record_flags(&self) -> Result<(), ListenError> {
-        self.socket.record_flags().map_err(|cause| self.alarm(&cause))
+    pub(crate) fn chosen_flags(&self) -> Result<ChosenFlags, ListenError> {
+        self.socket.chosen_flags().map_err(|cause| self.alarm(&cause))
+    }
+
+    /// From now on [`Self::restore_flags`] restores this choice: that of the generation that serves.
+    pub(crate) fn keep_flags(&self, chosen: ChosenFlags) {
+        self.socket.keep_flags(chosen);
     }
 
     /// Puts right what an app may have changed for all: the options (after a reload that failed, those of the set

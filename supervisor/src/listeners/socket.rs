@@ -40,6 +40,10 @@ struct Told {
     shut_down: bool,
 }
 
+/// The file status flags that an app has chosen for a socket: whether O_NONBLOCK is set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ChosenFlags(bool);
+
 /// The socket itself. Closed when dropped, its own path removed.
 #[derive(Debug)]
 pub(super) struct Socket {
@@ -127,10 +131,14 @@ impl Socket {
         self.applied.borrow().clone()
     }
 
-    pub(super) fn record_flags(&self) -> Result<(), String> {
-        self.nonblocking
-            .set(is_nonblocking(self.as_fd()).map_err(errno_text)?);
-        Ok(())
+    /// See [`super::Listener::chosen_flags`].
+    pub(super) fn chosen_flags(&self) -> Result<ChosenFlags, String> {
+        is_nonblocking(self.as_fd()).map(ChosenFlags).map_err(errno_text)
+    }
+
+    /// See [`super::Listener::keep_flags`].
+    pub(super) fn keep_flags(&self, chosen: ChosenFlags) {
+        self.nonblocking.set(chosen.0);
     }
 
     /// See [`super::Listener::restore_flags`].

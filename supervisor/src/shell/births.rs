@@ -145,15 +145,41 @@ impl Shell {
         }
     }
 
-    /// At the first readiness of all, the flags that the app chose are those that are kept.
-    pub(super) fn record_flags(&self, number: Number) {
-        let record = self.core.generation(number).map(|generation| generation.record);
-        let birth = record.and_then(|record| self.births.get(&record));
-        for listener in birth.map(|birth| birth.listeners.as_slice()).unwrap_or_default() {
-            if let Err(error) = listener.record_flags() {
-                self.log.error(&error.to_string());
+    /// A worker is ready: what is set now is what its generation has chosen. That is put in force when the
+    /// generation takes over, for until then another one accepts by its own choice.
+    pub(super) fn note_flags(&mut self, number: Number) {
+        for listener in self.listeners_of(number) {
+            match listener.chosen_flags() {
+                Ok(chosen) => {
+                    self.chosen_flags.insert((number, listener.inode()), chosen);
+                }
+                Err(error) => self.log.error(&error.to_string()),
             }
         }
+        if self
+            .core
+            .incumbent()
+            .is_none_or(|incumbent| incumbent.number == number)
+        {
+            self.keep_flags(number);
+        }
+        self.restore_flags();
+    }
+
+    /// What this generation has chosen is in force from now on.
+    pub(super) fn keep_flags(&mut self, number: Number) {
+        for listener in self.listeners_of(number) {
+            if let Some(chosen) = self.chosen_flags.get(&(number, listener.inode())) {
+                listener.keep_flags(*chosen);
+            }
+        }
+    }
+
+    /// The listeners of a generation's record.
+    fn listeners_of(&self, number: Number) -> Vec<Rc<Listener>> {
+        let record = self.core.generation(number).map(|generation| generation.record);
+        let birth = record.and_then(|record| self.births.get(&record));
+        birth.map(|birth| birth.listeners.clone()).unwrap_or_default()
     }
 
     /// Nothing is started from this record any more: its files and, unless another record names them, its

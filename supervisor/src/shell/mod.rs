@@ -30,7 +30,7 @@ use crate::clock::{self, Timers};
 use crate::config::{Config, Invocation};
 use crate::control::{ClientId, Control};
 use crate::launch::Heritage;
-use crate::listeners::Inherited;
+use crate::listeners::{ChosenFlags, Inherited};
 use crate::log::Log;
 use crate::manager::Manager;
 use crate::place::Place;
@@ -109,6 +109,8 @@ pub(crate) struct Shell {
     gone: Vec<Worker>,
     probes: Probes,
     watch: Option<Watch>,
+    /// By generation and socket: what the generation has made of the flags that all holders share.
+    chosen_flags: BTreeMap<(Number, u64), ChosenFlags>,
     /// The number of workers that was asked for last, if anybody has asked.
     workers_asked: Option<u16>,
     /// Why the last birth record could not be made.
@@ -202,6 +204,7 @@ impl Shell {
             gone: Vec::new(),
             probes: Probes::new(),
             watch: None,
+            chosen_flags: BTreeMap::new(),
             workers_asked: None,
             refusal: None,
             history: History::new(),

@@ -73,11 +73,12 @@ impl Shell {
             return Ok(None);
         };
         // The command runs as the app's user, whom the launch has reported before the app could become ready.
-        let mut workers = self.workers.iter().filter(|(worker, _)| worker.generation == number);
+        let mut workers = self
+            .workers
+            .iter()
+            .filter(|(worker, _)| worker.generation == number);
         if let (Some(listener), Some(uid)) = (&generation.probe, workers.find_map(|(_, info)| info.uid)) {
-            listener
-                .give_to(uid.into())
-                .map_err(|error| error.to_string())?;
+            listener.give_to(uid.into()).map_err(|error| error.to_string())?;
         }
         let path = self
             .begin

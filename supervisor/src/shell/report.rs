@@ -77,11 +77,12 @@ impl Shell {
             let text = format!("{} is ready after {after}", self.name_worker(worker));
             self.log.info(&text);
         }
-        self.record_flags(worker.generation);
-        self.restore_flags();
+        self.note_flags(worker.generation);
     }
 
     fn took_over(&mut self, number: Number, old: Option<Number>) {
+        self.keep_flags(number);
+        self.restore_flags();
         self.mark_since(number);
         if let Some(old) = old {
             self.mark_since(old);
@@ -170,6 +171,8 @@ impl Shell {
         self.log.info(&text);
         self.tell_progress(&text);
         self.generations.remove(&number);
+        self.chosen_flags
+            .retain(|(generation, _), _| *generation != number);
         self.probes.forget(number);
     }
 

@@ -26,7 +26,7 @@ fn nonblocking_is_restored_to_what_the_app_had_at_readiness() {
     );
 
     set_nonblocking(app.as_fd(), true).unwrap();
-    listener.record_flags().unwrap();
+    listener.keep_flags(listener.chosen_flags().unwrap());
     set_nonblocking(app.as_fd(), false).unwrap();
     listener.restore_flags().unwrap();
     assert!(is_nonblocking(&listener));

@@ -21,7 +21,7 @@
 //! * [`Effect::Prepare`] and [`Effect::Confirm`] are answered by an event; so is each run of [`Effect::Probe`].
 //! * A worker that was spawned is reported [`Event::Exited`] once and then [`Event::Gone`] once, or only
 //!   [`Event::SpawnFailed`]. Everything else about a worker may be late or doubled: it is then ignored.
-//! * After [`Effect::Finish`] nothing more is asked.
+//! * After [`Effect::Finish`] nothing more is asked; a ticket that comes in the same turn is refused.
 
 extern crate alloc;
 
@@ -123,9 +123,14 @@ impl Lifecycle {
 
     /// Take in one event; return what is to be done about it, in order.
     pub fn step(&mut self, event: Event) -> Vec<Effect> {
-        if self.phase != Phase::Finished {
-            self.dispatch(event);
-            self.come_to_rest();
+        match (self.phase, event) {
+            (Phase::Running | Phase::Stopping(_) | Phase::Killing(_), event) => {
+                self.dispatch(event);
+                self.come_to_rest();
+            }
+            // It came in the turn of the end, and is owed its answer.
+            (Phase::Finished, Event::Reload(ticket, until)) => self.on_reload(ticket, until),
+            (Phase::Finished, _) => {}
         }
         core::mem::take(&mut self.effects)
     }

@@ -72,8 +72,6 @@ pub enum SlotState {
 pub struct Slot {
     /// What it is doing.
     pub state: SlotState,
-    /// The number of the next start.
-    pub next: u32,
     /// Crashes since the last calm time; saturates.
     pub failures: u8,
 }
@@ -82,7 +80,6 @@ impl Slot {
     pub(crate) const fn new() -> Self {
         Self {
             state: SlotState::Wanted,
-            next: 0,
             failures: 0,
         }
     }
@@ -103,6 +100,9 @@ pub struct Generation {
     pub standing: Standing,
     /// Where workers should run; empty once retired.
     pub slots: Vec<Slot>,
+    /// How many workers were started in each slot, also in those that were taken away since: a slot that comes
+    /// back must not use the names of its workers again.
+    pub starts: Vec<u32>,
     /// What runs, in order of start.
     pub processes: Vec<Process>,
 }
@@ -117,7 +117,25 @@ impl Generation {
             role,
             standing,
             slots,
+            starts: Vec::new(),
             processes: Vec::new(),
+        }
+    }
+
+    /// The name of the next worker in a slot.
+    pub(crate) fn next_worker(&mut self, slot: u16) -> Worker {
+        let index = usize::from(slot);
+        if self.starts.len() <= index {
+            self.starts.resize(index + 1, 0);
+        }
+        let start = self
+            .starts
+            .get_mut(index)
+            .map_or(0, |starts| core::mem::replace(starts, *starts + 1));
+        Worker {
+            generation: self.number,
+            slot,
+            start,
         }
     }
 

@@ -40,16 +40,12 @@ impl Lifecycle {
         let Some(generation) = self.generations.get_mut(&number) else {
             return;
         };
+        let worker = generation.next_worker(index);
         let Some(slot) = generation.slots.get_mut(usize::from(index)) else {
             return;
         };
-        let worker = Worker {
-            generation: number,
-            slot: index,
-            start: slot.next,
-        };
-        slot.state = SlotState::Running(slot.next);
-        slot.next += 1;
+        slot.state = SlotState::Running(worker.start);
+        let replaces = slot.failures > 0;
         generation.processes.push(Process {
             worker,
             life: Life::Starting,
@@ -62,7 +58,7 @@ impl Lifecycle {
             Readiness::Notify => self.arm(Timer::Hint(worker), Wait::Hint),
             Readiness::Alive => {}
         }
-        if worker.start > 0 {
+        if replaces {
             self.tell(Fact::Restarted(worker));
         }
     }

@@ -140,6 +140,27 @@ impl Lifecycle {
         }
     }
 
+    /// A candidate that has grown is not ready until its new workers are, and is then probed again; one that has
+    /// shrunk may have lost just the worker that was waited for.
+    pub(crate) fn candidate_resized(&mut self, number: Number) {
+        let ready = self.generations.get(&number).is_some_and(Generation::all_serve);
+        match self.handoff {
+            Handoff::Probing(candidate) | Handoff::Soaking(candidate) | Handoff::Confirming(candidate)
+                if candidate == number && !ready =>
+            {
+                self.end_stage();
+                self.handoff = Handoff::Starting(number);
+            }
+            Handoff::Idle
+            | Handoff::Waiting
+            | Handoff::Preparing(_)
+            | Handoff::Starting(_)
+            | Handoff::Probing(_)
+            | Handoff::Soaking(_)
+            | Handoff::Confirming(_) => self.candidate_gained(number),
+        }
+    }
+
     /// One more worker of a candidate is ready. Readiness counts when all of them are.
     pub(crate) fn candidate_gained(&mut self, number: Number) {
         match self.handoff {

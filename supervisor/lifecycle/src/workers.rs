@@ -302,9 +302,8 @@ impl Lifecycle {
         for (index, slot) in (count..).zip(surplus) {
             self.clear_slot(number, index, slot.state);
         }
-        // One that was still starting may have been the last that others waited for.
         match role {
-            Role::Candidate => self.candidate_gained(number),
+            Role::Candidate => self.candidate_resized(number),
             Role::Incumbent => self.begin_probation(number),
             Role::Retired => {}
         }

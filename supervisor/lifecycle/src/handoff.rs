@@ -47,6 +47,7 @@ impl Lifecycle {
         }
         match self.handoff {
             Handoff::Idle | Handoff::Waiting => {}
+            started if self.planted.takes_two_candidates(started) => {}
             Handoff::Preparing(_)
             | Handoff::Starting(_)
             | Handoff::Probing(_)
@@ -185,6 +186,9 @@ impl Lifecycle {
                 self.handoff = Handoff::Probing(number);
                 self.arm(Timer::Probe(number), Wait::Probe);
                 self.effects.push(Effect::Probe(number));
+                if self.planted.probes_twice() {
+                    self.effects.push(Effect::Probe(number));
+                }
             }
             Some(Stage::Skipped) | None => self.soak_or_confirm(number),
         }
@@ -296,12 +300,12 @@ impl Lifecycle {
         if let Some(candidate) = self.generations.get_mut(&number) {
             candidate.role = Role::Incumbent;
         }
-        // The old one is told first of all: until it hears of it, both versions answer.
-        if let Some(old) = old {
-            self.retire(old);
-        }
         self.tell(Fact::TookOver(number, old));
         if let Some(old) = old {
+            if self.planted.trusts_the_superseded() {
+                self.settle(old);
+            }
+            self.retire(old);
             self.answer_superseded(old, number);
         }
         self.answer_taken_over(number);
@@ -313,6 +317,11 @@ impl Lifecycle {
         self.end_stage();
         self.handoff = Handoff::Idle;
         self.retire(number);
+        if self.planted.cancels_back_off() {
+            self.incumbent
+                .into_iter()
+                .for_each(|incumbent| self.disarm(Timer::BackOff(incumbent, 0)));
+        }
         match (self.incumbent, self.fallback.take()) {
             (None, Some(good)) => self.roll_back_to(number, good, cause),
             (Some(_), _) => {

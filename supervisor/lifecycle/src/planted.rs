@@ -1,12 +1,12 @@
 //! Bugs planted on purpose, one at a time, to prove that the explorer can see each kind of failure.
 //!
-//! Without the feature `planted-bugs` every question below is the constant `false`.
+//! They exist only in the crate's own tests: in every other build each question below is the constant `false`.
 
 use crate::handoff::Handoff;
 use crate::vocabulary::{Number, Timer};
 
 /// A way to be wrong.
-#[cfg(any(test, feature = "planted-bugs"))]
+#[cfg(test)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Bug {
     /// The incumbent drains when the candidate is spawned, not when it is ready.
@@ -35,12 +35,38 @@ pub enum Bug {
     RunsTwice,
     /// The last good record is closed while a rollback may need it.
     ForgetsLastGood,
+    /// Records are never forgotten.
+    KeepsRecords,
+    /// `--drained` is answered at the takeover.
+    AnswersDrainedEarly,
+    /// A worker that overruns its drain is given up at once.
+    GivesUpEarly,
+    /// A candidate that fails ends the back-off of the incumbent.
+    CancelsBackOff,
+    /// A crash on probation is treated like any other.
+    RestartsOnProbation,
+    /// A generation that is replaced on probation becomes the last good.
+    TrustsTheSuperseded,
+    /// A slot that comes back names its workers from 0 again.
+    ReusesNames,
+    /// A timer that was disarmed is heard when it comes due.
+    HearsTheStale,
+    /// A ticket that comes in the turn of the end gets no answer.
+    DropsTheLateTicket,
+    /// A handoff begins while another one is under way.
+    TwoCandidates,
+    /// Two probe commands are run at once.
+    ProbesTwice,
+    /// The end does not wait for the last process.
+    FinishesEarly,
+    /// A stop waits for the unkillable for ever.
+    NeverGivesUp,
 }
 
-#[cfg(any(test, feature = "planted-bugs"))]
+#[cfg(test)]
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 26] = [
         Self::DrainsBeforeReady,
         Self::AnswersTwice,
         Self::LosesTickets,
@@ -54,13 +80,26 @@ impl Bug {
         Self::SkipsConfirmation,
         Self::RunsTwice,
         Self::ForgetsLastGood,
+        Self::KeepsRecords,
+        Self::AnswersDrainedEarly,
+        Self::GivesUpEarly,
+        Self::CancelsBackOff,
+        Self::RestartsOnProbation,
+        Self::TrustsTheSuperseded,
+        Self::ReusesNames,
+        Self::HearsTheStale,
+        Self::DropsTheLateTicket,
+        Self::TwoCandidates,
+        Self::ProbesTwice,
+        Self::FinishesEarly,
+        Self::NeverGivesUp,
     ];
 }
 
 /// The bug that was planted, if any.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Planted {
-    #[cfg(any(test, feature = "planted-bugs"))]
+    #[cfg(test)]
     bug: Option<Bug>,
 }
 
@@ -69,9 +108,9 @@ macro_rules! questions {
         impl Planted {
             $(
                 pub(crate) const fn $name(self) -> bool {
-                    #[cfg(any(test, feature = "planted-bugs"))]
+                    #[cfg(test)]
                     return matches!(self.bug, Some(Bug::$bug));
-                    #[cfg(not(any(test, feature = "planted-bugs")))]
+                    #[cfg(not(test))]
                     false
                 }
             )*
@@ -93,17 +132,30 @@ questions! {
     skips_confirmation => SkipsConfirmation,
     runs_twice => RunsTwice,
     forgets_last_good => ForgetsLastGood,
+    keeps_records => KeepsRecords,
+    answers_drained_early => AnswersDrainedEarly,
+    gives_up_early => GivesUpEarly,
+    cancels_back_off => CancelsBackOff,
+    restarts_on_probation => RestartsOnProbation,
+    trusts_the_superseded => TrustsTheSuperseded,
+    reuses_names => ReusesNames,
+    hears_the_stale => HearsTheStale,
+    drops_the_late_ticket => DropsTheLateTicket,
+    is_impatient => TwoCandidates,
+    probes_twice => ProbesTwice,
+    finishes_early => FinishesEarly,
+    never_gives_up => NeverGivesUp,
 }
 
 impl Planted {
     pub(crate) const fn none() -> Self {
         Self {
-            #[cfg(any(test, feature = "planted-bugs"))]
+            #[cfg(test)]
             bug: None,
         }
     }
 
-    #[cfg(any(test, feature = "planted-bugs"))]
+    #[cfg(test)]
     pub(crate) const fn one(bug: Bug) -> Self {
         Self { bug: Some(bug) }
     }
@@ -118,6 +170,10 @@ impl Planted {
 
     pub(crate) fn stop_forgets(self, number: Number) -> bool {
         self.is_forgetting_at_stop() && number == 1
+    }
+
+    pub(crate) fn takes_two_candidates(self, handoff: Handoff) -> bool {
+        self.is_impatient() && matches!(handoff, Handoff::Starting(_))
     }
 
     pub(crate) fn joins_running_handoff(self, handoff: Handoff) -> Option<Number> {

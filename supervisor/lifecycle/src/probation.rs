@@ -41,7 +41,9 @@ impl Lifecycle {
             .get(&number)
             .is_some_and(|generation| generation.standing == Standing::Untried);
         match self.last_good {
-            Some(good) if on_probation => self.roll_back(number, good, cause),
+            Some(good) if on_probation && !self.planted.restarts_on_probation() => {
+                self.roll_back(number, good, cause)
+            }
             Some(_) | None => self.restart(number, slot, start, cause),
         }
         self.hurry();

@@ -69,6 +69,7 @@ impl Lifecycle {
                 }
                 self.arm(Timer::Stop, Wait::Kill);
             }
+            Phase::Killing(_) if self.planted.never_gives_up() => self.arm(Timer::Stop, Wait::Kill),
             Phase::Killing(_) => {
                 for (worker, _) in self.living() {
                     self.unkillable(worker);
@@ -84,7 +85,7 @@ impl Lifecycle {
             Phase::Stopping(ending) | Phase::Killing(ending) => ending,
             Phase::Running | Phase::Finished => return,
         };
-        if self.generations.is_empty() {
+        if self.generations.is_empty() || self.planted.finishes_early() {
             self.phase = Phase::Finished;
             self.disarm(Timer::Stop);
             self.effects.push(Effect::Finish(ending));

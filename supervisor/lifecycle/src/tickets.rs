@@ -108,6 +108,7 @@ impl Lifecycle {
             .held
             .drain(..)
             .partition(|held| match (held.until, &held.draining) {
+                (Until::Drained, Some(_)) if self.planted.answers_drained_early() => true,
                 (Until::Drained, Some(draining)) => draining.iter().all(|old| !generations.contains_key(old)),
                 (Until::Drained, None) | (Until::Takeover | Until::Settled, _) => false,
             });

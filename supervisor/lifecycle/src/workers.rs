@@ -190,7 +190,7 @@ impl Lifecycle {
 
     pub(crate) fn on_gone(&mut self, worker: Worker) {
         match self.process(worker).map(|process| process.life) {
-            None => {}
+            None => return,
             Some(Life::Draining | Life::Killed) => self.remove(worker),
             Some(Life::Starting | Life::Serving) => {
                 self.on_exited(worker);
@@ -204,6 +204,9 @@ impl Lifecycle {
 
     pub(crate) fn overran(&mut self, worker: Worker) {
         self.tell(Fact::Overran(worker));
+        if self.planted.gives_up_early() {
+            return self.unkillable(worker);
+        }
         self.kill(worker);
         self.arm(Timer::Kill(worker), Wait::Kill);
     }
@@ -297,6 +300,9 @@ impl Lifecycle {
         generation.plan.workers = count;
         while generation.slots.len() < usize::from(count) {
             generation.slots.push(Slot::new());
+        }
+        if self.planted.reuses_names() {
+            generation.starts.truncate(usize::from(count));
         }
         let surplus: Vec<Slot> = generation.slots.drain(usize::from(count)..).collect();
         for (index, slot) in (count..).zip(surplus) {

@@ -1,0 +1,71 @@
+//! Every invariant can fail: for each there is a bug, planted on purpose, that it catches.
+
+use super::explorer::{Explorer, Goal};
+use super::invariants::{OF_STATES, OF_STEPS, STOP_ALWAYS_ENDS};
+use super::scenarios::rules_of;
+use crate::Bug;
+
+/// In which scenario a bug shows, and which invariant catches it.
+const fn expected(bug: Bug) -> (&'static str, &'static str) {
+    match bug {
+        Bug::DrainsBeforeReady => ("overlap", "whoever_served_still_serves"),
+        Bug::AnswersTwice | Bug::LosesTickets => ("overlap", "each_ticket_gets_one_answer"),
+        Bug::JoinsRunningHandoff => ("overlap", "answers_come_from_a_later_start"),
+        Bug::ForgetsDrainTimer => ("overlap", "every_wait_has_a_timer"),
+        Bug::DisarmsTwice => ("overlap", "timers_start_and_stop_once"),
+        Bug::KeepsStartTimer => ("overlap", "every_timer_has_its_wait"),
+        Bug::ExceedsGenerations => ("limit of two generations", "generations_stay_within_the_limit"),
+        Bug::StopForgets => ("overlap", "everybody_is_told_of_the_stop"),
+        Bug::SignalsTheGone => ("overlap", "no_signal_to_the_gone"),
+        Bug::SkipsConfirmation => ("overlap", "takeover_only_by_the_ready"),
+        Bug::RunsTwice => ("queue", "queue_mode_runs_one_generation"),
+        Bug::ForgetsLastGood => ("probation", "records_are_used_while_kept"),
+        Bug::KeepsRecords => ("overlap", "records_are_forgotten"),
+        Bug::AnswersDrainedEarly => ("tickets", "answers_are_true"),
+        Bug::GivesUpEarly => ("overlap", "given_up_only_when_killed"),
+        Bug::CancelsBackOff => ("restarts", "back_off_goes_on"),
+        Bug::RestartsOnProbation => ("probation", "crash_on_probation_rolls_back"),
+        Bug::TrustsTheSuperseded => ("probation", "only_the_trusted_become_last_good"),
+        Bug::ReusesNames => ("workers change", "workers_are_never_named_twice"),
+        Bug::HearsTheStale => ("overlap", "the_stale_is_ignored"),
+        Bug::DropsTheLateTicket => ("overlap", "nothing_after_the_end"),
+        Bug::TwoCandidates => ("overlap", "one_candidate_one_incumbent"),
+        Bug::ProbesTwice => ("probe and soak", "one_probe_at_a_time"),
+        Bug::FinishesEarly => ("overlap", "no_orphan"),
+        Bug::NeverGivesUp => ("overlap", STOP_ALWAYS_ENDS),
+    }
+}
+
+#[test]
+fn every_planted_bug_is_caught() {
+    for bug in Bug::ALL {
+        let (scenario, invariant) = expected(bug);
+        let report = Explorer::new(rules_of(scenario), Some(bug), Goal::Broken(invariant)).run();
+        assert!(
+            report.broken.contains(invariant),
+            "{bug:?} is not caught by {invariant} in the scenario `{scenario}`, but by {:?}",
+            report.broken
+        );
+        let caught = std::format!("{bug:?}");
+        std::println!(
+            "{caught:<22} caught by {invariant:<36} after {:>6} states",
+            report.states
+        );
+        if std::env::var_os("SEGUE_STORIES").is_some() {
+            std::println!("{}\n", report.story.unwrap_or_default());
+        }
+    }
+}
+
+#[test]
+fn every_invariant_catches_a_bug() {
+    let caught: std::vec::Vec<&str> = Bug::ALL.into_iter().map(|bug| expected(bug).1).collect();
+    let steps = OF_STEPS.iter().map(|(name, _)| *name);
+    let states = OF_STATES.iter().map(|(name, _)| *name);
+    for invariant in steps.chain(states).chain([STOP_ALWAYS_ENDS]) {
+        assert!(
+            caught.contains(&invariant),
+            "no planted bug proves that {invariant} can fail"
+        );
+    }
+}

@@ -1,0 +1,23 @@
+//! The core, explored: every order of events up to a bound, and every invariant at every step.
+//!
+//! * `world.rs`: what can happen outside, and the books of what the core has asked for;
+//! * `explorer.rs`: breadth first through all of it, so that the first failure is the shortest story;
+//! * `invariants.rs`: what must hold, one function each;
+//! * `scenarios.rs`: the worlds and their bounds; `SEGUE_LONG=1` raises them;
+//! * `bugs.rs`: planted bugs prove that each invariant can fail; `SEGUE_STORIES=1` prints how;
+//! * `table.rs`: what was seen, as the table in `docs/LIFECYCLE.md`; `SEGUE_BLESS=1` writes it.
+//!
+//! It is compiled into the tests of the crate, and uses nothing of it but what is public: the bugs are planted under
+//! `cfg(test)` and so exist in no other build.
+
+mod bugs;
+mod explorer;
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "an invariant looks for the few words that it is about; those that must know all of them are in world.rs"
+)]
+mod invariants;
+mod scenarios;
+mod story;
+mod table;
+mod world;

@@ -1,0 +1,281 @@
+//! The worlds that are explored, and how far.
+
+use std::sync::OnceLock;
+use std::time::Instant;
+
+use super::explorer::{Explorer, Goal, Report};
+use super::world::{Budget, Rules};
+use crate::{Mode, Plan, Readiness, Stage, Until};
+
+const PLAIN: Plan = Plan {
+    workers: 1,
+    mode: Mode::Overlap,
+    readiness: Readiness::Notify,
+    probe: Stage::Skipped,
+    soak: Stage::Skipped,
+    probation: Stage::Skipped,
+    watchdog: Stage::Skipped,
+    max_generations: 8,
+};
+const ON_PROBATION: Plan = Plan {
+    probation: Stage::Kept,
+    ..PLAIN
+};
+const QUEUE: Plan = Plan {
+    mode: Mode::Queue,
+    ..ON_PROBATION
+};
+const TWO: Plan = Plan { workers: 2, ..PLAIN };
+const CAREFUL: Plan = Plan {
+    probe: Stage::Kept,
+    soak: Stage::Kept,
+    ..PLAIN
+};
+
+const RULES: Rules = Rules {
+    plans: &[PLAIN],
+    untils: &[Until::Takeover],
+    counts: &[],
+    budget: budget(1, 1, 1, 0),
+    chatter: false,
+    spawn_fails: false,
+    unkillable: false,
+};
+
+const fn budget(reloads: u8, failures: u8, stops: u8, scalings: u8) -> Budget {
+    Budget {
+        reloads,
+        failures,
+        stops,
+        scalings,
+    }
+}
+
+/// A world with a name.
+pub(super) struct Scenario {
+    pub(super) name: &'static str,
+    pub(super) rules: Rules,
+    /// The bounds with `SEGUE_LONG=1`.
+    long: Budget,
+    seen: OnceLock<Report>,
+}
+
+const fn scenario(name: &'static str, long: Budget, rules: Rules) -> Scenario {
+    Scenario {
+        name,
+        rules,
+        long,
+        seen: OnceLock::new(),
+    }
+}
+
+/// All of them. The order of a budget is reloads, failures, stops, changes of the number of workers.
+pub(super) static SCENARIOS: [Scenario; 13] = [
+    scenario(
+        "overlap",
+        budget(3, 2, 2, 0),
+        Rules {
+            budget: budget(2, 1, 1, 0),
+            ..RULES
+        },
+    ),
+    scenario(
+        "everything may go wrong",
+        budget(2, 2, 2, 0),
+        Rules {
+            chatter: true,
+            spawn_fails: true,
+            unkillable: true,
+            budget: budget(1, 1, 2, 0),
+            ..RULES
+        },
+    ),
+    scenario(
+        "tickets",
+        budget(2, 1, 1, 0),
+        Rules {
+            plans: &[ON_PROBATION],
+            untils: &[Until::Takeover, Until::Settled, Until::Drained],
+            budget: budget(2, 0, 1, 0),
+            ..RULES
+        },
+    ),
+    scenario(
+        "probation",
+        budget(2, 2, 1, 0),
+        Rules {
+            plans: &[ON_PROBATION],
+            untils: &[Until::Settled],
+            budget: budget(2, 1, 0, 0),
+            ..RULES
+        },
+    ),
+    scenario(
+        "restarts",
+        budget(2, 4, 1, 0),
+        Rules {
+            budget: budget(1, 3, 0, 0),
+            ..RULES
+        },
+    ),
+    scenario(
+        "two workers",
+        budget(2, 1, 1, 0),
+        Rules {
+            plans: &[TWO],
+            budget: budget(1, 1, 1, 0),
+            ..RULES
+        },
+    ),
+    scenario(
+        "probe and soak",
+        budget(2, 2, 1, 0),
+        Rules {
+            plans: &[CAREFUL],
+            budget: budget(1, 2, 1, 0),
+            ..RULES
+        },
+    ),
+    scenario(
+        "queue",
+        budget(3, 2, 2, 0),
+        Rules {
+            plans: &[QUEUE],
+            untils: &[Until::Settled],
+            budget: budget(2, 2, 1, 0),
+            ..RULES
+        },
+    ),
+    scenario(
+        "limit of two generations",
+        budget(4, 1, 1, 0),
+        Rules {
+            plans: &[Plan {
+                max_generations: 2,
+                ..PLAIN
+            }],
+            budget: budget(3, 0, 1, 0),
+            ..RULES
+        },
+    ),
+    scenario(
+        "ready when alive",
+        budget(2, 1, 1, 0),
+        Rules {
+            plans: &[Plan {
+                readiness: Readiness::Alive,
+                ..PLAIN
+            }],
+            ..RULES
+        },
+    ),
+    scenario(
+        "watchdog",
+        budget(2, 2, 1, 0),
+        Rules {
+            plans: &[Plan {
+                watchdog: Stage::Kept,
+                ..PLAIN
+            }],
+            ..RULES
+        },
+    ),
+    scenario(
+        "workers change",
+        budget(1, 1, 1, 2),
+        Rules {
+            plans: &[Plan {
+                probe: Stage::Kept,
+                ..TWO
+            }],
+            counts: &[1, 2],
+            budget: budget(0, 0, 0, 2),
+            ..RULES
+        },
+    ),
+    scenario(
+        "the mode changes",
+        budget(2, 2, 1, 0),
+        Rules {
+            plans: &[PLAIN, QUEUE],
+            budget: budget(2, 1, 0, 0),
+            ..RULES
+        },
+    ),
+];
+
+/// The world of the scenario with this name.
+pub(super) fn rules_of(name: &str) -> &'static Rules {
+    let found = SCENARIOS.iter().find(|scenario| scenario.name == name);
+    &found.expect("a scenario with this name").rules
+}
+
+/// Whether the bounds are raised.
+pub(super) fn is_long() -> bool {
+    std::env::var_os("SEGUE_LONG").is_some()
+}
+
+impl Scenario {
+    /// Explore it, once in the life of the test process.
+    pub(super) fn explore(&self) -> &Report {
+        self.seen.get_or_init(|| {
+            let budget = if is_long() { self.long } else { self.rules.budget };
+            let rules = Rules { budget, ..self.rules };
+            let begin = Instant::now();
+            let report = Explorer::new(&rules, None, Goal::Everything).run();
+            std::println!(
+                "{:<26} {:>9} states {:>10} transitions, {:>2} turns deep, {:.1?}",
+                self.name,
+                report.states,
+                report.transitions,
+                report.depth,
+                begin.elapsed()
+            );
+            report
+        })
+    }
+}
+
+fn holds(name: &str) {
+    let scenario = SCENARIOS.iter().find(|scenario| scenario.name == name);
+    let report = scenario.expect("a scenario with this name").explore();
+    if let Some(story) = &report.story {
+        panic!("in the scenario `{name}`:\n{story}");
+    }
+}
+
+macro_rules! tests {
+    ($($test:ident: $name:literal),* $(,)?) => {
+        $(
+            #[test]
+            fn $test() {
+                holds($name);
+            }
+        )*
+
+        #[test]
+        fn each_scenario_has_its_test() {
+            let mut tested = [$($name),*];
+            let mut named = SCENARIOS.each_ref().map(|scenario| scenario.name);
+            tested.sort_unstable();
+            named.sort_unstable();
+            assert_eq!(tested, named);
+        }
+    };
+}
+
+tests! {
+    overlap: "overlap",
+    everything_may_go_wrong: "everything may go wrong",
+    tickets: "tickets",
+    probation: "probation",
+    restarts: "restarts",
+    two_workers: "two workers",
+    probe_and_soak: "probe and soak",
+    queue: "queue",
+    limit_of_two_generations: "limit of two generations",
+    ready_when_alive: "ready when alive",
+    watchdog: "watchdog",
+    workers_change: "workers change",
+    the_mode_changes: "the mode changes",
+}

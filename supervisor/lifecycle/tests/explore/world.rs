@@ -1,0 +1,482 @@
+//! The world that the core lives in: processes that die when they like, clients that ask when they like, timers
+//! that come due in any order. It knows what may happen next, and keeps the books of what the core has asked for.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{
+    Effect, Event, Fact, Handoff, Lifecycle, Mode, Number, Plan, Readiness, Record, Role, Signal, Stage,
+    State, Ticket, Timer, Until, Worker,
+};
+
+/// What is known outside of a worker's main process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Leader {
+    /// It runs.
+    Running,
+    /// It is dead and nobody has looked.
+    Dead,
+    /// It is dead and the core was told; others of its group may live.
+    Reported,
+}
+
+/// The strongest signal that a worker was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Told {
+    Nothing,
+    ToStop,
+    Killed,
+}
+
+/// A process group that was spawned and is not gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Process {
+    pub(super) leader: Leader,
+    pub(super) told: Told,
+    /// Whether exec is known to have succeeded. Only followed where it matters ([`Readiness::Alive`]).
+    pub(super) executed: bool,
+    /// Whether the core was told that it is ready, in time.
+    pub(super) ready: bool,
+}
+
+/// A request that has no answer yet.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Asked {
+    pub(super) until: Until,
+    /// The generation that was prepared for it: the first one after the request.
+    pub(super) generation: Option<Number>,
+    /// The other generations that had processes when that one took over.
+    pub(super) draining: Vec<Number>,
+}
+
+/// How often things that lead ever onwards may still happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Budget {
+    pub(super) reloads: u8,
+    /// Failures of a worker of the incumbent; a candidate's are bounded by the reloads.
+    pub(super) failures: u8,
+    pub(super) stops: u8,
+    pub(super) scalings: u8,
+}
+
+/// What may happen in a story besides the essentials. Each doubles the number of states or worse.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rules {
+    /// The plans that a birth record may come out with.
+    pub(super) plans: &'static [Plan],
+    pub(super) untils: &'static [Until],
+    /// The numbers of workers that may be asked for.
+    pub(super) counts: &'static [u16],
+    pub(super) budget: Budget,
+    /// Timers that tell people something come due, and workers ask for more time.
+    pub(super) chatter: bool,
+    /// Creating a process may fail.
+    pub(super) spawn_fails: bool,
+    /// SIGKILL may not help.
+    pub(super) unkillable: bool,
+}
+
+/// The world outside of the core.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct World {
+    pub(super) processes: BTreeMap<Worker, Process>,
+    pub(super) preparing: BTreeSet<Number>,
+    /// Records that were prepared and not forgotten.
+    pub(super) records: BTreeSet<Record>,
+    /// The generation that a probe command asks at this moment.
+    pub(super) probe: Option<Number>,
+    pub(super) confirming: Option<Number>,
+    /// The last generation whose probe passed, and the last that soaked to the end.
+    pub(super) passed: Option<Number>,
+    pub(super) soaked: Option<Number>,
+    pub(super) tickets: BTreeMap<Ticket, Asked>,
+    /// The latest start of each slot of each living generation.
+    pub(super) starts: BTreeMap<(Number, u16), u32>,
+    pub(super) finished: bool,
+    pub(super) budget: Budget,
+}
+
+impl World {
+    /// Before anything has happened: the core wants the first record.
+    pub(super) fn new(budget: Budget) -> Self {
+        Self {
+            processes: BTreeMap::new(),
+            preparing: BTreeSet::new(),
+            records: BTreeSet::new(),
+            probe: None,
+            confirming: None,
+            passed: None,
+            soaked: None,
+            tickets: BTreeMap::new(),
+            starts: BTreeMap::new(),
+            finished: false,
+            budget,
+        }
+    }
+
+    /// Every event that may happen now. The answer to [`Effect::Confirm`] is not among them: see [`World::look`].
+    pub(super) fn possible(&self, core: &Lifecycle, rules: &Rules) -> Vec<Event> {
+        let mut events = Vec::new();
+        if self.finished {
+            return events;
+        }
+        self.requests(rules, &mut events);
+        for &number in &self.preparing {
+            events.extend(rules.plans.iter().map(|plan| Event::Prepared(number, *plan)));
+            events.push(Event::PrepareFailed(number));
+        }
+        for (&worker, process) in &self.processes {
+            self.of_process(worker, process, core, rules, &mut events);
+        }
+        if let Some(number) = self.probe {
+            events.extend([Event::ProbePassed(number), Event::ProbeFailed(number)]);
+        }
+        events.extend(
+            core.timers()
+                .filter(|timer| self.may_come_due(*timer, core, rules))
+                .map(Event::Due),
+        );
+        events
+    }
+
+    fn requests(&self, rules: &Rules, events: &mut Vec<Event>) {
+        if self.budget.reloads > 0 {
+            let ticket = Ticket(u64::from(rules.budget.reloads - self.budget.reloads) + 1);
+            events.extend(rules.untils.iter().map(|until| Event::Reload(ticket, *until)));
+        }
+        if self.budget.stops > 0 {
+            events.push(Event::Stop);
+        }
+        if self.budget.scalings > 0 {
+            events.extend(rules.counts.iter().map(|count| Event::Workers(*count)));
+        }
+    }
+
+    fn of_process(
+        &self,
+        worker: Worker,
+        process: &Process,
+        core: &Lifecycle,
+        rules: &Rules,
+        events: &mut Vec<Event>,
+    ) {
+        let Some(plan) = core
+            .generation(worker.generation)
+            .map(|generation| generation.plan)
+        else {
+            return;
+        };
+        if process.leader == Leader::Reported {
+            events.push(Event::Gone(worker));
+            return;
+        }
+        let affordable = self.budget.failures > 0 || !self.is_costly(worker, core);
+        match plan.readiness {
+            Readiness::Notify if !process.ready => events.push(Event::Ready(worker)),
+            Readiness::Alive if !process.executed => events.push(Event::Executed(worker)),
+            Readiness::Notify | Readiness::Alive => {}
+        }
+        if rules.chatter {
+            events.push(Event::MoreTime(worker));
+        }
+        if plan.watchdog == Stage::Kept {
+            events.push(Event::Alive(worker));
+            if affordable {
+                events.push(Event::Stuck(worker));
+            }
+        }
+        let fresh = !process.ready && !process.executed && process.leader == Leader::Running;
+        if rules.spawn_fails && fresh && affordable {
+            events.push(Event::SpawnFailed(worker));
+        }
+        if process.leader == Leader::Dead || affordable {
+            events.push(Event::Exited(worker));
+        }
+    }
+
+    fn may_come_due(&self, timer: Timer, core: &Lifecycle, rules: &Rules) -> bool {
+        match timer {
+            Timer::Start(worker) | Timer::Watchdog(worker) => {
+                self.budget.failures > 0 || !self.is_costly(worker, core)
+            }
+            Timer::Hint(_) => rules.chatter,
+            Timer::Kill(_) => rules.unkillable,
+            // The first time it kills, the second time it gives up.
+            Timer::Stop => {
+                rules.unkillable
+                    || self
+                        .processes
+                        .values()
+                        .any(|process| process.told != Told::Killed)
+            }
+            Timer::Alive(_)
+            | Timer::Drain(_)
+            | Timer::Probe(_)
+            | Timer::ProbeAgain(_)
+            | Timer::Soak(_)
+            | Timer::Probation(_)
+            | Timer::BackOff(..)
+            | Timer::Calm(..) => true,
+        }
+    }
+
+    /// A failure of the incumbent's worker leads to another start, which may fail in its turn.
+    fn is_costly(&self, worker: Worker, core: &Lifecycle) -> bool {
+        let told = self
+            .processes
+            .get(&worker)
+            .is_some_and(|process| process.told != Told::Nothing);
+        let role = core
+            .generation(worker.generation)
+            .map(|generation| generation.role);
+        role == Some(Role::Incumbent) && !told
+    }
+
+    /// The workers whose main process may die without anybody noticing for a while. For all but a candidate's
+    /// this makes no difference: nothing is decided by looking at them.
+    pub(super) fn may_die(&self, core: &Lifecycle) -> Vec<Worker> {
+        let running = self
+            .processes
+            .iter()
+            .filter(|(_, process)| process.leader == Leader::Running);
+        let of_candidate = running.filter(|(worker, _)| {
+            core.generation(worker.generation)
+                .is_some_and(|generation| generation.role == Role::Candidate)
+        });
+        of_candidate.map(|(worker, _)| *worker).collect()
+    }
+
+    pub(super) fn die(&mut self, worker: Worker) {
+        if let Some(process) = self.processes.get_mut(&worker) {
+            process.leader = Leader::Dead;
+        }
+    }
+
+    /// What performing [`Effect::Confirm`] shows: the dead of the candidate, then the confirmation.
+    pub(super) fn look(&self) -> Option<Vec<Event>> {
+        let number = self.confirming.filter(|_| !self.finished)?;
+        let dead = self
+            .processes
+            .iter()
+            .filter(|(worker, process)| worker.generation == number && process.leader == Leader::Dead);
+        let mut events: Vec<Event> = dead.map(|(worker, _)| Event::Exited(*worker)).collect();
+        events.push(Event::Confirmed(number));
+        Some(events)
+    }
+
+    /// The world has brought forth this event. `core` has not yet seen it.
+    pub(super) fn consume(&mut self, event: Event, core: &Lifecycle) {
+        match event {
+            Event::Reload(ticket, until) => {
+                self.budget.reloads = self.budget.reloads.saturating_sub(1);
+                self.tickets.insert(
+                    ticket,
+                    Asked {
+                        until,
+                        generation: None,
+                        draining: Vec::new(),
+                    },
+                );
+            }
+            Event::Prepared(number, _) => {
+                self.preparing.remove(&number);
+                self.records.insert(Record(number));
+            }
+            Event::PrepareFailed(number) => {
+                self.preparing.remove(&number);
+            }
+            Event::SpawnFailed(worker) => {
+                self.pay(worker, core);
+                self.processes.remove(&worker);
+            }
+            Event::Executed(worker) => {
+                if let Some(process) = self.processes.get_mut(&worker) {
+                    process.executed = true;
+                }
+            }
+            Event::Ready(worker) | Event::Due(Timer::Alive(worker)) => self.became_ready(worker, event, core),
+            Event::Stuck(worker) | Event::Due(Timer::Start(worker) | Timer::Watchdog(worker)) => {
+                self.pay(worker, core);
+            }
+            Event::Exited(worker) => {
+                self.pay(worker, core);
+                if let Some(process) = self.processes.get_mut(&worker) {
+                    process.leader = Leader::Reported;
+                }
+            }
+            Event::Gone(worker) => {
+                self.processes.remove(&worker);
+            }
+            Event::ProbePassed(number) => {
+                if self.probe.take() == Some(number) {
+                    self.passed = Some(number);
+                }
+            }
+            Event::ProbeFailed(_) => self.probe = None,
+            Event::Confirmed(_) => self.confirming = None,
+            Event::Due(Timer::Soak(number)) => self.soaked = Some(number),
+            Event::Workers(_) => self.budget.scalings = self.budget.scalings.saturating_sub(1),
+            Event::Stop => self.budget.stops = self.budget.stops.saturating_sub(1),
+            Event::MoreTime(_) | Event::Alive(_) => {}
+            Event::Due(
+                Timer::Hint(_)
+                | Timer::Drain(_)
+                | Timer::Kill(_)
+                | Timer::Probe(_)
+                | Timer::ProbeAgain(_)
+                | Timer::Probation(_)
+                | Timer::BackOff(..)
+                | Timer::Calm(..)
+                | Timer::Stop,
+            ) => {}
+        }
+    }
+
+    fn became_ready(&mut self, worker: Worker, event: Event, core: &Lifecycle) {
+        let readiness = core
+            .generation(worker.generation)
+            .map(|generation| generation.plan.readiness);
+        let counts = !matches!(event, Event::Ready(_)) || readiness == Some(Readiness::Notify);
+        if let Some(process) = self.processes.get_mut(&worker)
+            && counts
+            && process.told == Told::Nothing
+            && process.leader != Leader::Reported
+        {
+            process.ready = true;
+        }
+    }
+
+    fn pay(&mut self, worker: Worker, core: &Lifecycle) {
+        if self.is_costly(worker, core) {
+            self.budget.failures = self.budget.failures.saturating_sub(1);
+        }
+    }
+
+    /// Keep the books of what the core asks for.
+    pub(super) fn account(&mut self, effect: Effect) {
+        match effect {
+            Effect::Prepare(number) => {
+                self.preparing.insert(number);
+                for asked in self
+                    .tickets
+                    .values_mut()
+                    .filter(|asked| asked.generation.is_none())
+                {
+                    asked.generation = Some(number);
+                }
+            }
+            Effect::Spawn(worker, _) => {
+                let process = Process {
+                    leader: Leader::Running,
+                    told: Told::Nothing,
+                    executed: false,
+                    ready: false,
+                };
+                self.processes.insert(worker, process);
+                self.starts.insert((worker.generation, worker.slot), worker.start);
+            }
+            Effect::Signal(worker, signal) => {
+                let told = match signal {
+                    Signal::Stop | Signal::StopGroup | Signal::Abort => Told::ToStop,
+                    Signal::Kill => Told::Killed,
+                };
+                if let Some(process) = self.processes.get_mut(&worker) {
+                    process.told = process.told.max(told);
+                }
+            }
+            Effect::Probe(number) => self.probe = Some(number),
+            Effect::EndProbe(_) => self.probe = None,
+            Effect::Confirm(number) => self.confirming = Some(number),
+            Effect::Answer(ticket, _) => {
+                self.tickets.remove(&ticket);
+            }
+            Effect::Tell(fact) => self.hear(fact),
+            Effect::Forget(record) => {
+                self.records.remove(&record);
+            }
+            Effect::Finish(_) => self.finished = true,
+            Effect::Arm(..) | Effect::Disarm(_) | Effect::Extend(_) => {}
+        }
+    }
+
+    fn hear(&mut self, fact: Fact) {
+        match fact {
+            Fact::TookOver(number, _) => {
+                let others: BTreeSet<Number> = self
+                    .processes
+                    .keys()
+                    .map(|worker| worker.generation)
+                    .filter(|g| *g != number)
+                    .collect();
+                let asked = self
+                    .tickets
+                    .values_mut()
+                    .filter(|asked| asked.generation == Some(number));
+                for asked in asked.filter(|asked| asked.until == Until::Drained) {
+                    asked.draining = others.iter().copied().collect();
+                }
+            }
+            // Nobody waits for it any longer; what it does from now on is nobody's business.
+            Fact::Unkillable(worker) => {
+                self.processes.remove(&worker);
+            }
+            Fact::Ended(number) => self.starts.retain(|(generation, _), _| *generation != number),
+            Fact::HandoffBegan(_)
+            | Fact::WaitingForRoom
+            | Fact::StillWaiting(_)
+            | Fact::WorkerReady(_)
+            | Fact::Settled(_)
+            | Fact::CandidateFailed(..)
+            | Fact::RolledBack(..)
+            | Fact::Crashed(..)
+            | Fact::Restarted(_)
+            | Fact::Overran(_)
+            | Fact::Stopping => {}
+        }
+    }
+
+    /// The generations that have a process.
+    pub(super) fn running(&self) -> BTreeSet<Number> {
+        self.processes.keys().map(|worker| worker.generation).collect()
+    }
+}
+
+/// Whether performing an effect changes what may happen outside, so that an event that comes before it is
+/// performed is another story than one that comes after it.
+pub(super) fn acts_outside(effect: &Effect) -> bool {
+    match effect {
+        Effect::Prepare(_)
+        | Effect::Spawn(..)
+        | Effect::Signal(..)
+        | Effect::Probe(_)
+        | Effect::EndProbe(_)
+        | Effect::Confirm(_) => true,
+        Effect::Arm(..)
+        | Effect::Disarm(_)
+        | Effect::Extend(_)
+        | Effect::Answer(..)
+        | Effect::Tell(_)
+        | Effect::Forget(_)
+        | Effect::Finish(_) => false,
+    }
+}
+
+/// The candidate, if a handoff is under way.
+pub(super) fn candidate(handoff: Handoff) -> Option<Number> {
+    match handoff {
+        Handoff::Idle | Handoff::Waiting => None,
+        Handoff::Preparing(number)
+        | Handoff::Starting(number)
+        | Handoff::Probing(number)
+        | Handoff::Soaking(number)
+        | Handoff::Confirming(number) => Some(number),
+    }
+}
+
+pub(super) fn is_stopping(core: &Lifecycle) -> bool {
+    core.state() == State::Stopping
+}
+
+pub(super) fn is_queue(core: &Lifecycle, number: Number) -> bool {
+    core.generation(number)
+        .is_some_and(|generation| generation.plan.mode == Mode::Queue)
+}

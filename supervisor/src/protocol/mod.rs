@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use status::{
     Binary, Generation, LastReload, Listener, Outcome, Role, SCHEMA, Seen, State, Status, Worker, WorkerState,
 };
-pub(crate) use text::{elapsed, one_line};
+pub(crate) use text::{elapsed, one_line, setting};
 pub(crate) use time::{parse_rfc3339, rfc3339};
 
 /// The longest request line, in bytes without its newline. Every request that exists fits in 64; the rest is

@@ -231,6 +231,15 @@ fn durations_read_well() {
 }
 
 #[test]
+fn set_durations_read_as_they_are_written() {
+    let text = |ms| setting(Duration::from_millis(ms));
+    assert_eq!(
+        [text(0), text(250), text(6_000), text(90_000), text(300_000)],
+        ["0s", "250ms", "6s", "90s", "5m"]
+    );
+}
+
+#[test]
 fn one_line_is_one_line_of_at_most_its_width() {
     assert_eq!(one_line("plain", 5), "plain");
     assert_eq!(one_line("plainer", 6), "pla...");

@@ -40,3 +40,13 @@ pub(crate) fn elapsed(duration: Duration) -> String {
         60_000.. => format!("{} min {} s", ms / 60_000, ms % 60_000 / 1000),
     }
 }
+
+/// A duration that somebody has set, as it is written in flags: `250ms`, `30s`, `5m`.
+pub(crate) fn setting(duration: Duration) -> String {
+    match duration.as_millis() {
+        0 => "0s".to_owned(),
+        ms if ms % 60_000 == 0 => format!("{}m", ms / 60_000),
+        ms if ms % 1000 == 0 => format!("{}s", ms / 1000),
+        ms => format!("{ms}ms"),
+    }
+}

@@ -141,7 +141,7 @@ impl Shell {
             .get(&number)
             .and_then(|generation| generation.config.probe_timeout);
         let limit = limit
-            .map(|limit| format!(" within {}", crate::protocol::elapsed(limit)))
+            .map(|limit| format!(" within {}", crate::protocol::setting(limit)))
             .unwrap_or_default();
         let last = self.probes.last_end(number).unwrap_or("still running");
         let unserved = self

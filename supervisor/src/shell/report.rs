@@ -7,7 +7,7 @@ use segue_lifecycle::{Cause, Fact, Number, Timer, Worker};
 use super::waits::HINT;
 use super::{Alarm, Shell};
 use crate::clock;
-use crate::protocol::{LastReload, Outcome, elapsed, rfc3339};
+use crate::protocol::{LastReload, Outcome, elapsed, rfc3339, setting};
 
 impl Shell {
     /// Tell a fact: to the log, to `status`, to those who wait, to systemd.
@@ -61,7 +61,7 @@ impl Shell {
         let left = self.timers.deadline(Alarm::Core(Timer::Start(worker)));
         let left = left.map(|deadline| deadline.saturating_duration_since(clock::now()));
         let left = left
-            .map(|left| format!(" ({} left)", elapsed(round_to_seconds(left))))
+            .map(|left| format!(" ({} s left)", (left.as_millis() + 500) / 1000))
             .unwrap_or_default();
         let pid = self.workers.get(&worker).and_then(|info| info.pid);
         let pid = pid.map_or_else(|| "the app".to_owned(), |pid| format!("pid {pid}"));
@@ -217,7 +217,7 @@ impl Shell {
                     .get(&worker.generation)
                     .and_then(|info| info.config.watchdog);
                 let limit = limit
-                    .map(|limit| format!(" for {}", elapsed(limit)))
+                    .map(|limit| format!(" for {}", setting(limit)))
                     .unwrap_or_default();
                 format!("no WATCHDOG=1{limit}{}", self.last_words(worker))
             }
@@ -234,7 +234,7 @@ impl Shell {
     fn not_ready_in_words(&self, worker: Worker) -> String {
         let info = self.generations.get(&worker.generation);
         let limit = info.and_then(|info| info.config.start_timeout);
-        let late = limit.map(|limit| format!("not ready after {}", elapsed(limit)));
+        let late = limit.map(|limit| format!("not ready after {}", setting(limit)));
         let hint = match limit {
             Some(limit) if limit < HINT => "",
             Some(_) | None => " (an app that cannot notify needs --ready exec:2s)",
@@ -252,8 +252,4 @@ impl Shell {
             .map(super::worker::WorkerInfo::last_words)
             .unwrap_or_default()
     }
-}
-
-fn round_to_seconds(duration: std::time::Duration) -> std::time::Duration {
-    std::time::Duration::from_secs((duration.as_millis() + 500) as u64 / 1000)
 }

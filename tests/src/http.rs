@@ -70,6 +70,7 @@ impl Target {
             .prepare(patience)
             .map_err(|error| Loss::new(Reason::NotConnected, error))?;
         Ok(Client {
+            port: stream.port(),
             stream,
             buffer: Vec::new(),
             end: Instant::now() + patience,
@@ -94,6 +95,13 @@ impl Stream {
                 stream.set_read_timeout(Some(patience))?;
                 stream.set_write_timeout(Some(patience))
             }
+        }
+    }
+
+    fn port(&self) -> Option<u16> {
+        match self {
+            Self::Tcp(stream) => stream.local_addr().ok().map(|address| address.port()),
+            Self::Unix(_) => None,
         }
     }
 
@@ -122,6 +130,7 @@ impl Stream {
 /// One connection.
 pub struct Client {
     stream: Stream,
+    port: Option<u16>,
     buffer: Vec<u8>,
     end: Instant,
 }
@@ -266,6 +275,7 @@ impl Client {
     pub fn ask(&mut self, request: &[u8]) -> Result<Response, Loss> {
         let written = self.write(request);
         self.response().map_err(|mut loss| {
+            loss.port = self.port;
             if let Err(error) = written {
                 loss.detail = format!("{} (and the write failed: {error})", loss.detail);
             }

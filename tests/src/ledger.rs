@@ -56,6 +56,8 @@ pub struct Loss {
     pub reason: Reason,
     /// What the socket said.
     pub detail: String,
+    /// The client's own TCP port, by which an app can tell whether it had accepted the connection.
+    pub port: Option<u16>,
 }
 
 impl Loss {
@@ -64,6 +66,7 @@ impl Loss {
         Self {
             reason,
             detail: detail.to_string(),
+            port: None,
         }
     }
 }

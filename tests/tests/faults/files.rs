@@ -1,0 +1,57 @@
+//! Ways in which the file at `./app` is no program that can be started.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+
+use segue_tests::binaries::Binary;
+
+/// Written beside and renamed over, as a deploy does it.
+fn replace(path: &Path, bytes: &[u8], mode: u32) {
+    let beside = path.with_extension("new");
+    fs::write(&beside, bytes).unwrap();
+    fs::set_permissions(&beside, fs::Permissions::from_mode(mode)).unwrap();
+    fs::rename(&beside, path).unwrap();
+}
+
+pub(super) fn missing(path: &Path) {
+    fs::remove_file(path).unwrap();
+}
+
+pub(super) fn directory(path: &Path) {
+    fs::remove_file(path).unwrap();
+    fs::create_dir(path).unwrap();
+}
+
+pub(super) fn not_executable(path: &Path) {
+    replace(path, b"#!/bin/sh\n", 0o644);
+}
+
+pub(super) fn dangling_symlink(path: &Path) {
+    fs::remove_file(path).unwrap();
+    symlink("releases/41/app", path).unwrap();
+}
+
+pub(super) fn no_interpreter(path: &Path) {
+    replace(path, b"#!/opt/python4/bin/python\n", 0o755);
+}
+
+pub(super) fn empty(path: &Path) {
+    replace(path, b"", 0o755);
+}
+
+pub(super) fn half_written(path: &Path) {
+    let whole = fs::read(Binary::Fixture.path()).unwrap();
+    replace(path, &whole[..whole.len() / 50], 0o755);
+}
+
+/// The ELF header's `e_machine`, two bytes at offset 18, names a machine that nobody has (elf(5)).
+pub(super) fn wrong_architecture(path: &Path) {
+    let mut whole = fs::read(Binary::Fixture.path()).unwrap();
+    whole[18..20].copy_from_slice(&0x1234_u16.to_le_bytes());
+    replace(path, &whole, 0o755);
+}
+
+pub(super) fn whole_binary(path: &Path) {
+    replace(path, &fs::read(Binary::Fixture.path()).unwrap(), 0o755);
+}

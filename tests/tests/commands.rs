@@ -1,0 +1,254 @@
+//! The commands and signals as a person or a script uses them: what they print, how they exit, what they change.
+
+use nix::sys::signal::Signal;
+use segue_tests::http::get_and_close;
+use segue_tests::program::Program;
+use segue_tests::segue::{Segue, Setup};
+
+fn message(segue: &Segue) -> String {
+    let response = segue
+        .target()
+        .connect()
+        .and_then(|mut client| client.ask(&get_and_close("/ping")))
+        .unwrap_or_else(|loss| panic!("ping: {loss:?}"));
+    response.text()
+}
+
+fn good() -> Setup {
+    Setup::new(Program::fixture("good"))
+}
+
+#[test]
+fn reload_says_who_serves_and_how_long_it_took() {
+    let segue = good().flags(["--probation", "10ms"]).start();
+    let done = segue.reload(&[]);
+    assert_eq!(done.code, Some(0));
+    assert!(
+        done.stdout.starts_with("reload ok: generation 2 serves (pid "),
+        "{done:?}"
+    );
+    let done = segue.reload(&["--settled"]);
+    assert!(
+        done.stdout.contains("generation 3") && done.stdout.contains("probation"),
+        "{done:?}"
+    );
+    let done = segue.reload(&["--drained"]);
+    assert!(
+        done.stdout.contains("generation 4") && done.stdout.contains("gone"),
+        "{done:?}"
+    );
+    let done = segue.reload(&["--no-wait"]);
+    assert_eq!((done.code, done.stdout.as_str()), (Some(0), "reload accepted\n"));
+    segue.wait_until("the accepted reload took over", |status| status.generation() == 5);
+    segue.stop();
+}
+
+#[test]
+fn status_exits_1_where_nobody_serves_and_3_where_no_supervisor_answers() {
+    let segue = Setup::new(Program::fixture("never-ready")).spawn();
+    segue.process().wait_for_line("serving without READY=1");
+    assert_eq!(segue.run("status", &[]).code, Some(1));
+    let elsewhere = segue.path("elsewhere").display().to_string();
+    for word in ["status", "reload", "stop", "metrics"] {
+        let done = segue.run(word, &["--control", &elsewhere]);
+        assert_eq!(done.code, Some(3), "{word}: {done:?}");
+        assert_eq!(done.stderr.lines().count(), 1, "{word}: one line: {done:?}");
+    }
+    segue.signal(Signal::SIGTERM);
+    segue.ended();
+}
+
+#[test]
+fn a_client_that_runs_out_of_patience_exits_4_and_the_reload_goes_on() {
+    let setup = Setup::new(Program::new("./app"));
+    setup.deploy("app", &Program::fixture("good"));
+    let segue = setup.start();
+    segue.deploy("app", &Program::fixture("slow-start after=500ms"));
+    assert_eq!(segue.reload(&["--timeout", "20ms"]).code, Some(4));
+    segue.wait_until("the reload took over all the same", |status| {
+        status.generation() == 2
+    });
+    segue.stop();
+}
+
+#[test]
+fn usage_errors_exit_2_with_the_reason_first() {
+    let segue = good().start();
+    for (word, flags) in [
+        ("reload", &["--untill"][..]),
+        ("workers", &["0"]),
+        ("run", &["--listen", "nonsense:99999", "x"]),
+    ] {
+        let done = segue.run(word, flags);
+        assert_eq!(done.code, Some(2), "{word} {flags:?}: {done:?}");
+    }
+    segue.stop();
+}
+
+#[test]
+fn a_second_supervisor_of_the_same_name_is_refused_with_the_pid_of_the_first() {
+    let segue = good().start();
+    let control = segue.control().display().to_string();
+    let second = segue.begin("run", &["--listen", "127.0.0.1:0", "true"]).finish();
+    assert_eq!(second.code, Some(1), "{second:?}");
+    let pid = segue.process().pid();
+    assert!(
+        second.stderr.contains(&format!("is already running (pid {pid})")),
+        "{control}: {second:?}"
+    );
+    segue.stop();
+}
+
+#[test]
+fn hup_reloads() {
+    let segue = good().start();
+    segue.signal(Signal::SIGHUP);
+    segue.wait_until("generation 2 serves", |status| status.generation() == 2);
+    segue.stop();
+}
+
+#[test]
+fn a_second_term_kills_what_does_not_drain() {
+    let segue = Setup::new(Program::fixture("ignores-term")).start();
+    segue.signal(Signal::SIGTERM);
+    segue.process().wait_for_line("stopping");
+    segue.signal(Signal::SIGTERM);
+    segue.process().wait_for_line("it is killed");
+    segue.ended();
+}
+
+#[test]
+fn reloads_are_refused_once_a_stop_was_asked_for() {
+    let segue = Setup::new(Program::fixture("ignores-term"))
+        .flags(["--stop-timeout", "1h"])
+        .start();
+    let stopping = segue.begin("stop", &[]);
+    segue.process().wait_for_line("stopping");
+    let done = segue.reload(&[]);
+    assert_eq!(done.code, Some(1));
+    assert!(done.stderr.contains("stopping"), "{done:?}");
+    segue.signal(Signal::SIGTERM);
+    assert_eq!(stopping.finish().code, Some(0));
+    segue.ended();
+}
+
+#[test]
+fn workers_come_and_go_by_command_and_by_signal() {
+    let segue = good().flags(["--workers", "2"]).start();
+    let count = |segue: &Segue, wanted: usize| {
+        segue.wait_until(&format!("{wanted} workers"), |status| {
+            status.pids(status.generation()).len() == wanted
+        });
+    };
+    count(&segue, 2);
+    assert_eq!(segue.run("workers", &["+2"]).code, Some(0));
+    count(&segue, 4);
+    assert_eq!(segue.run("workers", &["1"]).code, Some(0));
+    count(&segue, 1);
+    segue.signal(Signal::SIGTTIN);
+    count(&segue, 2);
+    segue.signal(Signal::SIGTTOU);
+    count(&segue, 1);
+    let done = segue.run("workers", &["-1"]);
+    assert_eq!(done.code, Some(1), "the last one stays: {done:?}");
+    segue.reload_ok(&[]);
+    count(&segue, 1);
+    segue.stop();
+}
+
+#[test]
+fn usr1_reaches_only_an_app_that_catches_it_and_usr2_is_refused() {
+    let segue = good().start();
+    segue.signal(Signal::SIGUSR1);
+    segue.process().wait_for_line("does not catch it");
+    segue.signal(Signal::SIGUSR2);
+    segue.process().wait_for_line("SIGUSR2 refused");
+    assert_eq!(segue.status().generation(), 1);
+    segue.stop();
+}
+
+#[test]
+fn the_pid_file_names_the_supervisor_and_goes_with_it() {
+    let setup = good();
+    let path = setup.path("app.pid");
+    let segue = setup.flags(["--pid-file", "app.pid"]).start();
+    assert_eq!(
+        std::fs::read_to_string(&path).unwrap(),
+        format!("{}\n", segue.process().pid())
+    );
+    segue.stop();
+    assert!(!path.exists());
+}
+
+#[test]
+fn json_lines_are_json() {
+    let segue = good().flags(["--log-format", "json"]).start();
+    let log = segue.process().stderr();
+    for line in log.lines().filter(|line| line.starts_with('{')) {
+        let value: serde_json::Value =
+            serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+        assert!(value["message"].is_string() && value["level"].is_string() && value["time"].is_string());
+    }
+    assert!(log.contains("\"message\":\"generation 1 serves"), "{log}");
+    segue.stop();
+}
+
+#[test]
+fn a_watched_path_reloads_when_it_has_come_to_rest() {
+    let setup = Setup::new(Program::new("./app"));
+    setup.deploy("app", &Program::fixture("good message=one"));
+    let segue = setup.flags(["--watch", "app"]).start();
+    assert!(message(&segue).contains("one"));
+    segue.deploy("app", &Program::fixture("good message=two"));
+    segue.wait_until("the new version serves", |status| status.generation() == 2);
+    assert!(message(&segue).contains("two"));
+    segue.stop();
+}
+
+#[test]
+fn an_env_file_is_read_again_at_each_reload_and_what_vanished_from_it_is_gone() {
+    let setup = good();
+    std::fs::write(setup.path("env"), "FIXTURE_MESSAGE=first\n").unwrap();
+    let segue = setup.flags(["--env-file", "env"]).start();
+    assert!(message(&segue).contains("first"));
+    std::fs::write(segue.path("env"), "FIXTURE_MESSAGE=second\n").unwrap();
+    segue.reload_ok(&[]);
+    assert!(message(&segue).contains("second"));
+    std::fs::write(segue.path("env"), "").unwrap();
+    segue.reload_ok(&[]);
+    assert!(!message(&segue).contains("second"));
+    segue.stop();
+}
+
+#[test]
+fn metrics_are_prometheus_text() {
+    let segue = good().start();
+    let metrics = segue.run("metrics", &[]);
+    assert_eq!(metrics.code, Some(0));
+    assert!(
+        metrics.stdout.contains("\nsegue_serving{name=\"fixture\"} 1\n"),
+        "{}",
+        metrics.stdout
+    );
+    segue.stop();
+}
+
+#[test]
+fn ending_before_anybody_served_is_exit_1_with_the_reason() {
+    let done = Setup::new(Program::fixture("crash-at-start")).start_in_vain();
+    assert_eq!(done.code, Some(1));
+    assert!(
+        done.stderr
+            .contains("the first start failed: exited with status 101"),
+        "{}",
+        done.stderr
+    );
+    let done = Setup::new(Program::new("./nothing-here")).start_in_vain();
+    assert_eq!(done.code, Some(1));
+    assert!(
+        done.stderr
+            .contains("exec ./nothing-here: no such file or directory"),
+        "{}",
+        done.stderr
+    );
+}

@@ -48,13 +48,13 @@ fn status_exits_1_where_nobody_serves_and_3_where_no_supervisor_answers() {
     let segue = Setup::new(Program::fixture("never-ready")).spawn();
     segue.process().wait_for_line("serving without READY=1");
     assert_eq!(segue.run("status", &[]).code, Some(1));
-    let elsewhere = segue.path("elsewhere").display().to_string();
+    segue.signal(Signal::SIGTERM);
+    let _ = segue.process().wait_for_exit();
     for word in ["status", "reload", "stop", "metrics"] {
-        let done = segue.run(word, &["--control", &elsewhere]);
+        let done = segue.run(word, &[]);
         assert_eq!(done.code, Some(3), "{word}: {done:?}");
         assert_eq!(done.stderr.lines().count(), 1, "{word}: one line: {done:?}");
     }
-    segue.signal(Signal::SIGTERM);
     segue.ended();
 }
 

@@ -300,12 +300,15 @@ impl Lifecycle {
         if let Some(candidate) = self.generations.get_mut(&number) {
             candidate.role = Role::Incumbent;
         }
-        self.tell(Fact::TookOver(number, old));
+        // The old one is told first of all: until it hears of it, both versions answer.
         if let Some(old) = old {
             if self.planted.trusts_the_superseded() {
                 self.settle(old);
             }
             self.retire(old);
+        }
+        self.tell(Fact::TookOver(number, old));
+        if let Some(old) = old {
             self.answer_superseded(old, number);
         }
         self.answer_taken_over(number);

@@ -86,7 +86,10 @@ impl Shell {
             Request::Stop => {
                 self.log_request(client, "stop");
                 self.desk.wait_for_stop(client);
-                self.events.push_back(Event::Stop);
+                // Two commands mean one stop, and both wait for it; only a second signal is impatience.
+                if !self.stop_asked() {
+                    self.events.push_back(Event::Stop);
+                }
             }
         }
     }
@@ -118,23 +121,29 @@ impl Shell {
     }
 
     fn take_workers(&mut self, client: ClientId, change: protocol::Change) {
-        self.log_request(client, "workers");
         let reply = match self.change_workers(change) {
-            Ok((before, after)) => Reply::Done {
-                message: format!("workers: {before} before, {after} now"),
-                serving: self.serving(),
-                duration_ms: None,
-            },
+            Ok((before, after)) => {
+                self.log_request(client, &format!("workers: {before} before, {after} now,"));
+                Reply::Done {
+                    message: format!("workers: {before} before, {after} now"),
+                    serving: self.serving(),
+                    duration_ms: None,
+                }
+            }
             Err(message) => Reply::Refused { message },
         };
         self.control.reply(client, &reply, clock::now());
     }
 
+    /// Whether everything stops already, or will at the end of this turn.
+    pub(super) fn stop_asked(&self) -> bool {
+        self.core.state() == State::Stopping || self.events.contains(&Event::Stop)
+    }
+
     /// Ask the core for another number of workers.
     pub(super) fn change_workers(&mut self, change: protocol::Change) -> Result<(u16, u16), String> {
-        match self.core.state() {
-            State::Stopping => return Err("workers: stopping".to_owned()),
-            State::Starting | State::Serving | State::HandingOff | State::BackingOff => {}
+        if self.stop_asked() {
+            return Err("workers: stopping".to_owned());
         }
         let newest = self.core.incumbent().or_else(|| self.core.generations().last());
         let before = self
@@ -158,6 +167,7 @@ impl Shell {
         }
     }
 
+    /// `reload asked for by pid 812 (uid 0)`.
     fn log_request(&self, client: ClientId, what: &str) {
         let by = self
             .control

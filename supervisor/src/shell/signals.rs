@@ -81,12 +81,17 @@ impl Shell {
     }
 
     fn take_signal(&mut self, signal: Signal, info: &siginfo) {
-        let sender = format!("pid {} (uid {})", info.ssi_pid, info.ssi_uid);
+        let sender = sender(info);
         match signal {
             Signal::SIGHUP => self.hang_up(info, &sender),
             Signal::SIGTERM | Signal::SIGINT => {
+                let again = if self.stop_asked() {
+                    " again: what is left is killed"
+                } else {
+                    ""
+                };
                 self.log
-                    .info(&format!("stop asked for by {signal} from {sender}"));
+                    .info(&format!("stop asked for by {signal} from {sender}{again}"));
                 self.events.push_back(Event::Stop);
             }
             Signal::SIGUSR1 => self.pass_on_usr1(&sender),
@@ -155,5 +160,14 @@ impl Shell {
                 .log
                 .warning(&format!("{signal} from {sender} refused: {text}")),
         }
+    }
+}
+
+/// Who sent a signal, as far as the kernel tells: a sender outside our pid namespace has no number in it.
+fn sender(info: &siginfo) -> String {
+    match (info.ssi_code, info.ssi_pid) {
+        (libc::SI_KERNEL, _) => "the terminal".to_owned(),
+        (_, 0) => format!("outside this pid namespace (uid {})", info.ssi_uid),
+        (_, pid) => format!("pid {pid} (uid {})", info.ssi_uid),
     }
 }

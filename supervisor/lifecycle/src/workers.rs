@@ -244,17 +244,16 @@ impl Lifecycle {
         };
         self.disarm(Timer::Calm(number, index));
         self.disarm(Timer::Probation(number));
-        self.tell(Fact::Crashed(
-            Worker {
-                generation: number,
-                slot: index,
-                start,
-            },
-            cause,
-        ));
+        // Armed before it is told, so that whoever tells can say how long it takes.
         if failures > 1 {
             self.arm(Timer::BackOff(number, index), Wait::BackOff(failures - 1));
         }
+        let worker = Worker {
+            generation: number,
+            slot: index,
+            start,
+        };
+        self.tell(Fact::Crashed(worker, cause));
     }
 
     pub(crate) fn backed_off(&mut self, number: Number, index: u16) {

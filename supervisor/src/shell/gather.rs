@@ -96,7 +96,10 @@ impl Shell {
         match word {
             Word::Ready => self.events.push_back(Event::Ready(worker)),
             Word::Watchdog => self.events.push_back(Event::Alive(worker)),
-            Word::WatchdogTrigger => self.events.push_back(Event::Stuck(worker)),
+            Word::WatchdogTrigger => {
+                info.gave_up = true;
+                self.events.push_back(Event::Stuck(worker));
+            }
             Word::ExtendTimeout(time) => {
                 info.more_time = Some(time);
                 self.events.push_back(Event::MoreTime(worker));

@@ -140,26 +140,10 @@ impl Shell {
     }
 
     fn crashed(&self, worker: Worker, cause: Cause) {
-        let wait = self.core.timers().find_map(|timer| match timer {
-            Timer::BackOff(number, slot) if (number, slot) == (worker.generation, worker.slot) => Some(timer),
-            Timer::BackOff(..)
-            | Timer::Start(_)
-            | Timer::Hint(_)
-            | Timer::Alive(_)
-            | Timer::Watchdog(_)
-            | Timer::Drain(_)
-            | Timer::Kill(_)
-            | Timer::Probe(_)
-            | Timer::ProbeAgain(_)
-            | Timer::Soak(_)
-            | Timer::Probation(_)
-            | Timer::Calm(..)
-            | Timer::Stop => None,
-        });
-        let then = if wait.is_some() {
-            "after its back-off"
-        } else {
-            "at once"
+        let back_off = Timer::BackOff(worker.generation, worker.slot);
+        let then = match self.timers.deadline(Alarm::Core(back_off)) {
+            Some(deadline) => format!("in {}", elapsed(deadline.saturating_duration_since(clock::now()))),
+            None => "at once".to_owned(),
         };
         let (name, reason) = (self.name_worker(worker), self.reason(cause));
         self.log
@@ -211,6 +195,9 @@ impl Shell {
                 info.map_or_else(|| "ended".to_owned(), super::worker::WorkerInfo::end_in_words)
             }
             Cause::NotReady(worker) => self.not_ready_in_words(worker),
+            Cause::Stuck(worker) if self.workers.get(&worker).is_some_and(|info| info.gave_up) => {
+                format!("it said WATCHDOG=trigger{}", self.last_words(worker))
+            }
             Cause::Stuck(worker) => {
                 let limit = self
                     .generations

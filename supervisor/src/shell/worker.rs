@@ -34,6 +34,8 @@ pub(super) struct WorkerInfo {
     pub(super) errno: Option<i32>,
     /// How much time it has asked for with the `EXTEND_TIMEOUT_USEC=` that is being dealt with.
     pub(super) more_time: Option<Duration>,
+    /// Whether it has said `WATCHDOG=trigger`.
+    pub(super) gave_up: bool,
     /// Whether people were told of messages that were ignored.
     pub(super) ignored_told: u64,
 }
@@ -52,6 +54,7 @@ impl WorkerInfo {
             status: None,
             errno: None,
             more_time: None,
+            gave_up: false,
             ignored_told: 0,
         }
     }

@@ -53,6 +53,10 @@ const RESERVE: usize = 64;
 /// How long a client may take for its request. They send it at once; the rest is for a machine that swaps.
 pub(crate) const ASK_TIME: Duration = Duration::from_secs(2);
 
+/// How long it may take while the reserve is full, so that clients which never ask do not keep a `status` or a
+/// `stop` out for long: a hundred of them delay it by half a second.
+const CROWDED_ASK_TIME: Duration = Duration::from_millis(250);
+
 /// How long a client may take to read its final answer before it is dropped.
 const READ_TIME: Duration = Duration::from_secs(10);
 
@@ -306,9 +310,10 @@ impl Control {
 
     /// When [`Control::expire`] has something to do.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        let shortened = self.shortened();
         self.clients
             .values()
-            .filter_map(Session::deadline)
+            .filter_map(|session| deadline(session, shortened))
             .chain(self.paused_until)
             .min()
     }
@@ -316,7 +321,9 @@ impl Control {
     /// Refuses who has not asked in time, drops who does not read its answer, and ends a pause.
     pub(crate) fn expire(&mut self, now: Instant) {
         self.paused_until = self.paused_until.filter(|until| *until > now);
-        let overdue = |session: &Session| session.deadline().is_some_and(|deadline| deadline <= now);
+        let shortened = self.shortened();
+        let overdue =
+            |session: &Session| deadline(session, shortened).is_some_and(|deadline| deadline <= now);
         let late: Vec<ClientId> = self
             .clients
             .iter()
@@ -329,7 +336,10 @@ impl Control {
                 .get(&id)
                 .is_some_and(|session| session.seat() == Seat::Asking)
             {
-                let message = format!("no request within {} s", ASK_TIME.as_secs());
+                let message = match ASK_TIME.saturating_sub(shortened) {
+                    ASK_TIME => format!("no request within {} s", ASK_TIME.as_secs()),
+                    time => format!("no request within {} ms, and others wait", time.as_millis()),
+                };
                 self.reply(id, &Reply::Refused { message }, now);
             } else {
                 self.close(id);
@@ -338,8 +348,21 @@ impl Control {
     }
 
     fn has_room(&self, now: Instant) -> bool {
-        self.paused_until.is_none_or(|until| until <= now)
-            && self.count(Seat::Asking) + self.count(Seat::Served) + self.count(Seat::Leaving) < RESERVE
+        self.paused_until.is_none_or(|until| until <= now) && !self.is_crowded()
+    }
+
+    /// Whether the reserve is full.
+    fn is_crowded(&self) -> bool {
+        self.count(Seat::Asking) + self.count(Seat::Served) + self.count(Seat::Leaving) >= RESERVE
+    }
+
+    /// By how much clients that have not asked yet have less time than usual.
+    fn shortened(&self) -> Duration {
+        if self.is_crowded() {
+            ASK_TIME - CROWDED_ASK_TIME
+        } else {
+            Duration::ZERO
+        }
     }
 
     fn count(&self, seat: Seat) -> usize {
@@ -371,6 +394,16 @@ impl Control {
                 self.closed.push(Change::Closed(id, fd));
             }
         }
+    }
+}
+
+/// When a client must have asked, or read its answer; `shortened` is what those lose who have not asked.
+fn deadline(session: &Session, shortened: Duration) -> Option<Instant> {
+    match session.seat() {
+        Seat::Asking => session
+            .deadline()
+            .map(|deadline| deadline.checked_sub(shortened).unwrap_or(deadline)),
+        Seat::Ticket | Seat::Stop | Seat::Served | Seat::Leaving => session.deadline(),
     }
 }
 

@@ -15,9 +15,20 @@ pub(crate) fn resolve_again(invocation: &Invocation, running: &Config) -> Result
     if let Some(refused) = changes_refused(running, &config) {
         return Err(refused);
     }
+    if loses_every_listener(running, &config) {
+        return Err(ConfigError::plain(
+            "listen: no listener is left; to serve without one takes a new start of segue".to_owned(),
+        ));
+    }
     config.name.clone_from(&running.name);
     config.name_origin = running.name_origin;
     Ok(config)
+}
+
+/// Whether a reload would take the last listener away. Nobody means that; a file that is read while it is being written
+/// (empty, or cut short) says it.
+fn loses_every_listener(old: &Config, new: &Config) -> bool {
+    !old.listen.is_empty() && new.listen.is_empty()
 }
 
 /// The first setting that a reload would have to change and cannot: name and control socket are where clients find the

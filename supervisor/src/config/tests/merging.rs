@@ -125,6 +125,23 @@ fn the_environment_is_joined_variable_by_variable() {
 }
 
 #[test]
+fn a_reload_never_takes_the_last_listener_away() {
+    let directory = directory();
+    let file = write(directory.path(), "segue.toml", "listen = [\"8080\"]\n");
+    let invocation = Invocation {
+        config: Some(file),
+        ..invocation(Settings::default())
+    };
+    let old = resolve(&invocation).expect("valid");
+    write(directory.path(), "segue.toml", "");
+    let error = resolve_again(&invocation, &old).expect_err("a refusal");
+    assert_eq!(
+        line(&error),
+        "listen: no listener is left; to serve without one takes a new start of segue"
+    );
+}
+
+#[test]
 fn env_files_are_read_again() {
     let directory = directory();
     let path = write(directory.path(), "app.env", "A=1\nB=1\n");

@@ -8,11 +8,12 @@ use super::environment::Environment;
 use super::identity::Identity;
 use super::program::Program;
 use super::report::Reporter;
+use super::spawn::Voice;
 use crate::sys::{self, InChild, errno_text};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, open};
 use nix::sys::stat::{Mode, umask};
-use nix::unistd::{Pid, Uid, execve, execveat, fchdir, fchownat, setpgid};
+use nix::unistd::{AccessFlags, Pid, Uid, access, execve, execveat, fchdir, fchownat, setpgid};
 use std::convert::Infallible;
 use std::ffi::{CStr, CString};
 use std::io::IsTerminal;
@@ -72,7 +73,7 @@ pub(super) struct Job<'a> {
     /// Variables that hold the process's own pid.
     pub(super) pid_variables: Vec<&'static str>,
     /// A socket that the process's user must be able to connect to, and nobody else.
-    pub(super) own_socket: Option<&'a Path>,
+    pub(super) own_socket: Option<(&'a Path, Voice)>,
     pub(super) stdin: Stdin,
 }
 
@@ -112,12 +113,15 @@ fn prepare_and_exec(
     }
     fchdir(cwd.as_fd()).map_err(step("chdir"))?;
     let identity = Identity::look_up(program.user(), program.group())?;
-    if let Some(path) = job.own_socket {
+    if let Some((path, _)) = job.own_socket {
         give_away(path, identity.uid())?;
     }
     reporter.uid(identity.uid().as_raw());
     program.limits().restore().map_err(step("resource limits"))?;
     identity.assume()?;
+    if let Some((path, Voice::Needed)) = job.own_socket {
+        reach(path)?;
+    }
 
     complete(&mut job.environment, &job.pid_variables, &identity);
     let environment = job.environment.to_exec().map_err(|error| error.to_string())?;
@@ -189,6 +193,18 @@ fn give_away(path: &Path, uid: Uid) -> Result<(), String> {
         )),
         Err(errno) => Err(format!("chown {}: {}", path.display(), errno_text(errno))),
     }
+}
+
+/// Whether this process, as the app's user, can send to a socket: a directory on the way may be closed to it. Without this
+/// look the app would start, say READY=1 into the void, and fail after its whole start timeout.
+fn reach(path: &Path) -> Result<(), String> {
+    access(path, AccessFlags::W_OK).map_err(|errno| {
+        format!(
+            "the app's user cannot reach its notify socket {}: {} (the directories above it must let the user pass)",
+            path.display(),
+            errno_text(errno)
+        )
+    })
 }
 
 fn complete(environment: &mut Environment, pid_variables: &[&str], identity: &Identity) {

@@ -27,4 +27,4 @@ use identity::Login;
 pub(crate) use program::{Heritage, Wanted};
 pub(crate) use record::BirthRecord;
 pub(crate) use report::{Report, ReportPipe};
-pub(crate) use spawn::{Extra, Lent, OwnPid, Spawned, WorkerIdentity};
+pub(crate) use spawn::{Extra, Lent, OwnPid, Spawned, Voice, WorkerIdentity};

@@ -34,7 +34,7 @@ impl BirthRecord {
     /// Start one worker with these sockets at fd 3 and up. It is on its way when this returns; its report tells how far it came.
     ///
     /// # Errors
-    /// If no process can be made: `fork: resource temporarily unavailable`. Nothing is left of it then.
+    /// If no process can be made: `fork: no more processes allowed (...)`. Nothing is left of it then.
     pub(crate) fn spawn(
         &self,
         sockets: &[Lent<'_>],

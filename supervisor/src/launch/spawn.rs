@@ -38,12 +38,23 @@ pub(crate) struct Extra<'a> {
     pub(crate) name: &'a str,
     /// Where this worker's notify socket is bound, `NOTIFY_SOCKET`; the child gives it to the app's user.
     pub(crate) notify_path: &'a Path,
+    /// Whether the launch fails if the app's user cannot reach that socket.
+    pub(crate) voice: Voice,
     /// `SEGUE_DRAIN_TIMEOUT_MS`; left out if there is none.
     pub(crate) drain_ms: Option<u64>,
     /// `WATCHDOG_USEC`; left out if there is none.
     pub(crate) watchdog: Option<Duration>,
     /// The private listener that comes last.
     pub(crate) probe: Option<Lent<'a>>,
+}
+
+/// Whether anything depends on what the app says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Voice {
+    /// Without its READY=1 it is never ready.
+    Needed,
+    /// It may be silent.
+    Spare,
 }
 
 /// A child that has been forked and is on its way to exec.
@@ -101,7 +112,7 @@ pub(super) fn worker(
         environment,
         sockets: lent.iter().map(|socket| socket.fd).collect(),
         pid_variables,
-        own_socket: Some(extra.notify_path),
+        own_socket: Some((extra.notify_path, extra.voice)),
         stdin: Stdin::Inherited,
     })
 }
@@ -126,7 +137,7 @@ pub(super) fn shell(
         environment,
         sockets: Vec::new(),
         pid_variables: Vec::new(),
-        own_socket: Some(probe_path),
+        own_socket: Some((probe_path, Voice::Spare)),
         stdin: Stdin::Null,
     })
 }
@@ -148,7 +159,15 @@ fn start(job: Job<'_>) -> Result<Spawned, LaunchError> {
         let _ = setpgid(pid, pid);
         Ok(pid)
     });
-    let pid = forked.map_err(|errno| failed("fork", errno))?;
+    let pid = forked.map_err(|errno| {
+        if errno == Errno::EAGAIN {
+            // fork(2) has this one reason for it, and "try again" does not tell it.
+            let text = "fork: no more processes allowed (RLIMIT_NPROC, or pids.max of the cgroup)";
+            LaunchError::new(text.to_owned())
+        } else {
+            failed("fork", errno)
+        }
+    })?;
     match sys::open_pidfd(pid) {
         Ok(pidfd) => Ok(Spawned { pid, pidfd, report }),
         Err(errno) => {

@@ -78,6 +78,7 @@ impl Bench {
         let extra = Extra {
             name: "instance",
             notify_path: &notify_path,
+            voice: Voice::Spare,
             drain_ms: Some(30_000),
             watchdog: Some(Duration::from_secs(2)),
             probe,

@@ -50,7 +50,7 @@ impl Place {
             lock: Some(lock),
             _kept: kept,
         };
-        directory::own(&self.notify, directory::Mode::Exactly(0o711))?;
+        self.keep_notify_directory()?;
         empty(&self.notify);
         Ok(claim)
     }

@@ -31,6 +31,9 @@ use crate::sys::errno_text;
 /// has 108).
 const SUN_PATH_MAX: usize = 107;
 
+/// The mode of a notify directory: everybody may walk to a socket whose name is known, nobody may look around.
+const NOTIFY_MODE: u32 = 0o711;
+
 /// Room kept for the file name of a notify socket below its directory, in bytes: `/GENERATION.SLOT.START` at
 /// any number that can occur in a lifetime (ten digits of reloads, five of workers, six of restarts).
 const NOTIFY_NAME_MAX: usize = 24;
@@ -161,6 +164,15 @@ impl Place {
     /// The directory of the notify sockets.
     pub(crate) fn notify_directory(&self) -> &Path {
         &self.notify
+    }
+
+    /// Make the notify directory again if somebody has removed it (a cleaner of /tmp, say): without it nothing could be
+    /// started any more, after a crash as little as at a reload.
+    ///
+    /// # Errors
+    /// One line, if it cannot be made or what is there now is not ours.
+    pub(crate) fn keep_notify_directory(&self) -> Result<(), PlaceError> {
+        directory::own(&self.notify, directory::Mode::Exactly(NOTIFY_MODE)).map(drop)
     }
 
     /// The notify socket of one start of one worker: never the same path twice, so that a late word of a dead

@@ -65,6 +65,9 @@ fn the_instance_directory_is_private_and_the_notify_directory_can_be_walked_to()
     let claim = place.claim().expect("ours");
     assert_eq!(place.notify_directory(), root.path().join("run/segue/app.notify"));
     assert_eq!(mode(place.notify_directory()), 0o711);
+    fs::remove_dir(place.notify_directory()).expect("a cleaner");
+    place.keep_notify_directory().expect("made again");
+    assert_eq!(mode(place.notify_directory()), 0o711);
     assert_eq!(
         place.notify_socket(8, 0, 2),
         place.notify_directory().join("8.0.2")

@@ -121,6 +121,8 @@ impl Shell {
         let birth = self.births.get(&record).ok_or("its birth record is gone")?;
         let probe = match &birth.config.probe {
             Some(_) => {
+                let kept = self.begin.place.keep_notify_directory();
+                kept.map_err(|error| error.to_string())?;
                 let path = self
                     .begin
                     .place

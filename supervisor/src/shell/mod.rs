@@ -266,6 +266,7 @@ impl Shell {
 
     /// The last acts: the control socket tells its clients what it still has to, and everything closes.
     fn leave(&mut self) {
+        self.tell_who_stays();
         self.answer_stops();
         if let Some(path) = &self.begin.config.pid_file {
             // It may have been removed by whoever asked for the stop.

@@ -8,7 +8,8 @@ use super::births::lend;
 use super::worker::WorkerInfo;
 use super::{Alarm, Child, Shell};
 use crate::clock;
-use crate::launch::{Extra, WorkerIdentity};
+use crate::config::Ready;
+use crate::launch::{Extra, Voice, WorkerIdentity};
 use crate::readiness::NotifySocket;
 use crate::sources::Source;
 use crate::sys::errno_text;
@@ -51,6 +52,8 @@ impl Shell {
         self.know_generation(worker.generation, record)
             .map_err(|error| error.to_string())?;
         self.restore_flags();
+        let kept = self.begin.place.keep_notify_directory();
+        kept.map_err(|error| error.to_string())?;
         let path = self
             .begin
             .place
@@ -74,6 +77,10 @@ impl Shell {
                 &Extra {
                     name: &self.begin.config.name,
                     notify_path: notify.path(),
+                    voice: match config.ready {
+                        Ready::Notify => Voice::Needed,
+                        Ready::Exec(_) => Voice::Spare,
+                    },
                     drain_ms: config
                         .drain_timeout
                         .map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)),

@@ -2,12 +2,17 @@
 
 use std::time::Instant;
 
+use nix::unistd::Pid;
 use segue_lifecycle::{Cause, Fact, Number, Timer, Worker};
 
 use super::waits::HINT;
 use super::{Alarm, Shell};
 use crate::clock;
 use crate::protocol::{LastReload, Outcome, elapsed, rfc3339, setting};
+use crate::sys;
+
+/// How many processes that the app left behind are named, a line each: more would tell no more.
+const STAYING_TOLD: usize = 10;
 
 impl Shell {
     /// Tell a fact: to the log, to `status`, to those who wait, to systemd.
@@ -142,7 +147,10 @@ impl Shell {
     fn crashed(&self, worker: Worker, cause: Cause) {
         let back_off = Timer::BackOff(worker.generation, worker.slot);
         let then = match self.timers.deadline(Alarm::Core(back_off)) {
-            Some(deadline) => format!("in {}", elapsed(deadline.saturating_duration_since(clock::now()))),
+            Some(deadline) => format!(
+                "in {}",
+                elapsed(round_up(deadline.saturating_duration_since(clock::now())))
+            ),
             None => "at once".to_owned(),
         };
         let (name, reason) = (self.name_worker(worker), self.reason(cause));
@@ -158,6 +166,22 @@ impl Shell {
         self.chosen_flags
             .retain(|(generation, _), _| *generation != number);
         self.probes.forget(number);
+    }
+
+    /// Name the processes that the app has left behind: those that took a session or group of their own are in no
+    /// worker's group, so nobody told them to end, and they may hold the listeners. (With PID 1 the kernel ends them.)
+    pub(super) fn tell_who_stays(&self) {
+        if std::process::id() == 1 {
+            return;
+        }
+        let rows = sys::process_rows().unwrap_or_default();
+        let ours = rows.iter().filter(|row| row.parent == Pid::this() && !row.zombie);
+        for row in ours.take(STAYING_TOLD) {
+            self.log.warning(&format!(
+                "pid {} was started by the app in a process group of its own: it is left running and may hold listeners",
+                row.pid
+            ));
+        }
     }
 
     fn mark_since(&mut self, number: Number) {
@@ -239,4 +263,9 @@ impl Shell {
             .map(super::worker::WorkerInfo::last_words)
             .unwrap_or_default()
     }
+}
+
+/// To the next millisecond, so that 250 ms are not 249 because some of it has passed already.
+fn round_up(duration: std::time::Duration) -> std::time::Duration {
+    duration + std::time::Duration::from_micros(999)
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use segue_tests::binaries::Binary;
 
 /// Written beside and renamed over, as a deploy does it.
-fn replace(path: &Path, bytes: &[u8], mode: u32) {
+pub(super) fn replace(path: &Path, bytes: &[u8], mode: u32) {
     let beside = path.with_extension("new");
     fs::write(&beside, bytes).unwrap();
     fs::set_permissions(&beside, fs::Permissions::from_mode(mode)).unwrap();
@@ -15,7 +15,8 @@ fn replace(path: &Path, bytes: &[u8], mode: u32) {
 }
 
 pub(super) fn missing(path: &Path) {
-    fs::remove_file(path).unwrap();
+    // At a first start there has never been one.
+    let _ = fs::remove_file(path);
 }
 
 pub(super) fn directory(path: &Path) {

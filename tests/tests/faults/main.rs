@@ -46,7 +46,7 @@ struct Fault {
     logs: &'static [&'static str],
     /// The generation that serves afterwards; 0 for none, with the supervisor ended.
     serves: u64,
-    /// `outcome` of `last_reload` in the status; empty where there was no reload.
+    /// `outcome` of `last_reload` in the status; empty where the row is about a first start.
     outcome: &'static str,
     /// What may be lost.
     lost: Lost,
@@ -101,5 +101,22 @@ const REFUSED: Fault = Fault {
     exit: 1,
     serves: 1,
     outcome: "failed",
+    ..PLAIN
+};
+
+/// The same for a generation that fails after its takeover (or in queue mode) and is rolled back.
+const ROLLED_BACK: Fault = Fault {
+    exit: 1,
+    serves: 3,
+    outcome: "rolled-back",
+    ..PLAIN
+};
+
+/// A start with nobody who serves yet; the exit code is that of `segue run`. The incumbent of the scene is another instance.
+const FIRST_START: Fault = Fault {
+    story: stories::first_start,
+    exit: 1,
+    serves: 1,
+    outcome: "",
     ..PLAIN
 };

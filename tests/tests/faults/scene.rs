@@ -1,18 +1,20 @@
 //! Runs a row: incumbent, load, story, verdict.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::time::Instant;
 
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use segue_tests::binaries::Binary;
 use segue_tests::ledger::{Reason, Tally};
 use segue_tests::load::{Kind, Load};
+use segue_tests::proc;
 use segue_tests::process::Finished;
 use segue_tests::program::Program;
 use segue_tests::segue::{Segue, Setup};
 
-use crate::{Fault, Lost, New};
+use crate::{Fault, Lost, New, files};
 
 /// The stage of one row.
 pub(super) struct Scene {
@@ -44,6 +46,7 @@ impl Scene {
         let segue = setup
             .env("FIXTURE_ACCEPTED", accepted)
             .flags(fault.config.iter().flat_map(|_| ["--config", "segue.toml"]))
+            .flags(default_flags(fault))
             .flags(fault.flags.iter().map(|flag| fill(flag)))
             .start();
         let target = segue.target();
@@ -55,15 +58,20 @@ impl Scene {
 
     /// Puts the row's new version in its place.
     pub(super) fn deploy(&self) {
+        self.deploy_at(&self.segue.path("app"));
+    }
+
+    /// Puts the row's new version at a path.
+    pub(super) fn deploy_at(&self, app: &Path) {
         match self.fault.new {
-            New::App(line) => self.deploy_app(line),
+            New::App(line) => deploy(app, &Program::fixture(line)),
             New::Script(text) => {
                 let fixture = Binary::Fixture.path();
                 let text = text.replace("{fixture}", &fixture.to_string_lossy());
                 let words = ["-c".to_owned(), text];
-                self.segue.deploy("app", &Program::new("/bin/sh").args(words));
+                deploy(app, &Program::new("/bin/sh").args(words));
             }
-            New::File(make) => make(&self.segue.path("app")),
+            New::File(make) => make(app),
             New::Config(text) => {
                 let text = filled(text, &self.segue.path("").to_string_lossy());
                 std::fs::write(self.segue.path("segue.toml"), text).unwrap();
@@ -90,15 +98,19 @@ impl Scene {
     /// Waits for a line of the log that matches a pattern.
     #[track_caller]
     pub(super) fn logged(&self, pattern: &str) {
+        self.logged_times(pattern, 1);
+    }
+
+    /// Waits for so many lines of the log that match a pattern.
+    #[track_caller]
+    pub(super) fn logged_times(&self, pattern: &str, times: usize) {
         let end = Instant::now() + segue_tests::patience();
         let process = self.segue.process();
         loop {
             let mark = process.mark();
-            if process
-                .log()
-                .iter()
-                .any(|line| matches(pattern, own_words(&line.text)))
-            {
+            let log = process.log();
+            let found = log.iter().filter(|line| matches(pattern, own_words(&line.text)));
+            if found.count() >= times {
                 return;
             }
             assert!(
@@ -139,10 +151,25 @@ impl Scene {
         }
     }
 
-    /// Waits until the load has been answered anew, whoever answers.
+    /// Waits until a generation's first worker has stopped itself (a fixture's vice): `SIGCONT` lets it go on.
     #[track_caller]
-    pub(super) fn answered(&self) {
-        self.load.iter().for_each(|load| load.wait_for_more(2));
+    pub(super) fn held(&self, generation: u64) {
+        let pid = self.pid(generation).as_raw();
+        let end = Instant::now() + segue_tests::patience();
+        while proc::look(pid).is_none_or(|seen| seen.state != 'T') {
+            assert!(
+                Instant::now() < end,
+                "not stopped: pid {pid}\n{}",
+                self.segue.process().stderr()
+            );
+            std::thread::yield_now();
+        }
+    }
+
+    /// Whether a process is the fixtures' helper that holds what it inherited.
+    pub(super) fn is_sleeper(&self, pid: i32) -> bool {
+        let command = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        command.contains("sleeper")
     }
 
     fn judge(mut self, done: &Finished) {
@@ -223,6 +250,25 @@ impl Scene {
     }
 }
 
+/// A script that execs a program, renamed into its place.
+fn deploy(app: &Path, program: &Program) {
+    let words = program.words().iter();
+    let words: Vec<_> = words
+        .map(|word| format!("'{}'", word.to_string_lossy()))
+        .collect();
+    let text = format!("#!/bin/sh\nexec {} \"$@\"\n", words.join(" "));
+    files::replace(app, text.as_bytes(), 0o755);
+}
+
+/// Trust at once, unless the row is about probation: otherwise a generation that was well would be on probation still.
+fn default_flags(fault: &Fault) -> &'static [&'static str] {
+    if fault.flags.contains(&"--probation") {
+        &[]
+    } else {
+        &["--probation", "none"]
+    }
+}
+
 fn count(tally: &Tally, generation: &str) -> u64 {
     tally.by_generation.get(generation).copied().unwrap_or(0)
 }
@@ -254,6 +300,3 @@ pub(super) fn matches(pattern: &str, line: &str) -> bool {
     let starts = rest.char_indices().map(|(at, _)| at).chain([rest.len()]);
     starts.into_iter().any(|at| matches(back, &rest[at..]))
 }
-
-/// How long a story holds on to something that must be noticed, where only time can show that nothing happens.
-pub(super) const A_WHILE: Duration = Duration::from_millis(300);

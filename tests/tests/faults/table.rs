@@ -1,6 +1,6 @@
 //! The table. A row gives only what differs from its base.
 
-use super::{Fault, Lost, New, PLAIN, REFUSED, files, scene, stories};
+use super::{FIRST_START, Fault, Lost, New, PLAIN, REFUSED, ROLLED_BACK, files, scene, stories};
 
 macro_rules! faults {
     ($($chapter:literal: [$($name:ident = $base:ident { $($field:ident: $value:expr),* $(,)? })*])*) => {
@@ -83,28 +83,28 @@ faults! {
         release_directory_gone = REFUSED {
             wrong: "The working directory has been removed",
             does: "The directory is looked up anew at each reload; this one is refused.",
-            config: Some("listen = [\"127.0.0.1:0\"]\ncommand = [\"./app\"]\n"),
+            config: Some(TOML),
             new: New::Config("listen = [\"127.0.0.1:0\"]\ncommand = [\"./app\"]\nchdir = \"{dir}/release-41\"\n"),
             says: "segue: reload failed: generation 2: chdir …/release-41: no such file or directory; generation 1 serves (pid …)",
         }
         env_file_gone = REFUSED {
             wrong: "The env file cannot be read",
             does: "It is read anew at each reload; this one is refused as a whole.",
-            config: Some("listen = [\"127.0.0.1:0\"]\ncommand = [\"./app\"]\n"),
+            config: Some(TOML),
             new: New::Config("listen = [\"127.0.0.1:0\"]\ncommand = [\"./app\"]\nenv-file = \"{dir}/env\"\n"),
             says: "segue: reload failed: generation 2: …/env: no such file or directory; generation 1 serves (pid …)",
         }
         mistake_in_segue_toml = REFUSED {
             wrong: "segue.toml has a mistake",
             does: "The file is read anew at each reload, and applied as a whole or refused as a whole, with line and key.",
-            config: Some("listen = [\"127.0.0.1:0\"]\ncommand = [\"./app\"]\n"),
+            config: Some(TOML),
             new: New::Config("listen = [\"127.0.0.1:0\"]\ncommand = [\"./app\"]\nstart-timeuot = \"5s\"\n"),
             says: "segue: reload failed: generation 2: segue.toml:3: start-timeuot: …; generation 1 serves (pid …)",
         }
         unknown_user = REFUSED {
             wrong: "The app's user does not exist",
             does: "Users and groups are looked up in the new process, never by the supervisor; the candidate fails.",
-            config: Some("listen = [\"127.0.0.1:0\"]\ncommand = [\"./app\"]\n"),
+            config: Some(TOML),
             new: New::Config("listen = [\"127.0.0.1:0\"]\ncommand = [\"./app\"]\nuser = \"no-such-user\"\n"),
             says: "segue: reload failed: generation 2: …no-such-user…; generation 1 serves (pid …)",
         }
@@ -250,4 +250,576 @@ faults! {
             logs: &["generation 2 is gone"],
         }
     ]
+    "Ready, but not good": [
+        probe_answers_500 = REFUSED {
+            wrong: "It says READY=1 and answers every request with an error",
+            does: "With --probe a candidate must answer a question of yours before it takes over, on a listener of its own.",
+            flags: &["--probe", "{poll} --timeout 2s --unix", "--probe-timeout", "1s"],
+            new: New::App("fails-probe"),
+            says: "segue: reload failed: generation 2: the probe did not pass within 1s (last run: …); generation 1 serves (pid …)",
+            logs: &["generation 2 is gone"],
+        }
+        probe_listener_unserved = REFUSED {
+            wrong: "It does not serve the listener that the probe asks",
+            does: "The reason says so, since everything else about the app may be well.",
+            flags: &["--probe", "{poll} --timeout 200ms --unix", "--probe-timeout", "1s"],
+            new: New::App("ignores-probe"),
+            says: "segue: reload failed: generation 2: the probe did not pass within 1s (last run: …); the app does not serve the \
+                   listener \"probe\"; generation 1 serves (pid …)",
+            lost: Lost::AcceptedBy(&[2]),
+        }
+        accepts_nothing = REFUSED {
+            wrong: "It says READY=1 and accepts no connection",
+            does: "Without --probe nobody could know it; with it the candidate fails.",
+            flags: &["--probe", "{poll} --timeout 200ms --unix", "--probe-timeout", "1s"],
+            new: New::App("never-accepts"),
+            says: "segue: reload failed: generation 2: the probe did not pass within 1s (last run: …; generation 1 serves (pid …)",
+        }
+        closes_its_listeners = REFUSED {
+            wrong: "It says READY=1 and closes the listeners",
+            does: "The supervisor keeps its own copies, so nobody is refused; the probe does not pass.",
+            flags: &["--probe", "{poll} --timeout 200ms --unix", "--probe-timeout", "1s"],
+            new: New::App("closes-listener"),
+            says: "segue: reload failed: generation 2: the probe did not pass within 1s (last run: …; generation 1 serves (pid …)",
+        }
+        probe_hangs = REFUSED {
+            wrong: "The probe command itself hangs",
+            does: "It has the time of --probe-timeout; then it and all that it started are killed, and the candidate has failed.",
+            config: Some(TOML),
+            new: New::Config("listen = [\"127.0.0.1:0\"]\ncommand = [\"./app\"]\nprobe = \"sleep 1000 & sleep 1000\"\nprobe-timeout = \"700ms\"\n"),
+            says: "segue: reload failed: generation 2: the probe did not pass within 700ms (last run: still running); generation 1 \
+                   serves (pid …)",
+        }
+        probe_cannot_run = REFUSED {
+            wrong: "The probe command does not exist",
+            does: "Every run ends with status 127, until the probe's time is over.",
+            config: Some(TOML),
+            new: New::Config("listen = [\"127.0.0.1:0\"]\ncommand = [\"./app\"]\nprobe = \"no-such-probe\"\nprobe-timeout = \"700ms\"\n"),
+            says: "segue: reload failed: generation 2: the probe did not pass within 700ms (last run: exited with status 127…; \
+                   generation 1 serves (pid …)",
+        }
+        dies_during_its_probe = REFUSED {
+            wrong: "It is killed while it is probed",
+            does: "The reload fails at once; the probe is ended.",
+            config: Some(TOML),
+            new: New::Config("listen = [\"127.0.0.1:0\"]\ncommand = [\"./app\"]\nprobe = \"sleep 1000\"\nprobe-timeout = \"none\"\n"),
+            story: stories::candidate_killed_when_ready,
+            says: "segue: reload failed: generation 2: killed by SIGKILL after …; generation 1 serves (pid …)",
+            lost: Lost::AcceptedBy(&[2]),
+        }
+        dies_while_both_serve = REFUSED {
+            wrong: "It is well for a moment and then dies",
+            does: "With --soak both generations serve for a while before the old one is told to drain: whatever dies in that time \
+                   has never taken over.",
+            flags: &["--soak", "20s"],
+            new: New::App("ready-then-dies after=300ms"),
+            says: "segue: reload failed: generation 2: exited with status 3 after …; generation 1 serves (pid …)",
+            lost: Lost::AcceptedBy(&[2]),
+        }
+        stuck_while_both_serve = REFUSED {
+            wrong: "It is ready and then hangs",
+            does: "With --watchdog an app must say WATCHDOG=1 in time; one that does not is ended with ABRT and then KILL.",
+            flags: &["--soak", "20s", "--watchdog", "1s"],
+            new: New::App("watchdog-stuck"),
+            says: "segue: reload failed: generation 2: no WATCHDOG=1 for 1s; generation 1 serves (pid …)",
+            lost: Lost::AcceptedBy(&[2]),
+        }
+        knows_that_it_is_stuck = REFUSED {
+            wrong: "It says itself that it is stuck (WATCHDOG=trigger)",
+            does: "It is taken at its word.",
+            flags: &["--soak", "20s", "--watchdog", "20s"],
+            new: New::App("watchdog-trigger"),
+            says: "segue: reload failed: generation 2: it said WATCHDOG=trigger…; generation 1 serves (pid …)",
+            lost: Lost::AcceptedBy(&[2]),
+        }
+        dies_before_alive_long_enough = REFUSED {
+            wrong: "An app that cannot notify dies within the time of --ready exec:",
+            does: "Such an app counts as ready when it is still alive that long after its start. This one is not.",
+            config: Some(TOML),
+            new: New::Config("listen = [\"127.0.0.1:0\"]\ncommand = [\"./app\"]\nready = \"exec:20s\"\n"),
+            story: stories::candidate_killed_while_starting,
+            says: "segue: reload failed: generation 2: killed by SIGKILL after …; generation 1 serves (pid …)",
+            lost: Lost::AcceptedBy(&[2]),
+        }
+        alive_long_enough = PLAIN {
+            wrong: "An app that cannot notify is well",
+            does: "It takes over when it has been alive as long as --ready exec: says.",
+            config: Some(TOML),
+            new: New::Config("listen = [\"127.0.0.1:0\"]\ncommand = [\"./app\"]\nready = \"exec:400ms\"\n"),
+        }
+    ]
+    "Strange words on the notify socket": [
+        ready_from_a_child = PLAIN {
+            wrong: "A child of the app says READY=1 for it",
+            does: "A word counts if its sender has the app's uid or root's, whatever its pid.",
+            new: New::App("ready-from-child"),
+        }
+        ready_from_another_user = REFUSED {
+            wrong: "A process of another user says READY=1 for it",
+            does: "Forged words are ignored and counted.",
+            flags: &["--start-timeout", "1s"],
+            new: New::App("forged-ready"),
+            says: "segue: reload failed: generation 2: not ready after 1s; generation 1 serves (pid …)",
+            logs: &["generation 2, worker 0 (pid …): ignored …"],
+        }
+        garbage_instead_of_ready = REFUSED {
+            wrong: "It sends garbage: binary, oversized, cut, with descriptors, almost READY=1",
+            does: "None of it counts as READY=1, and none of it harms the supervisor.",
+            flags: &["--start-timeout", "1s"],
+            new: New::App("bad-notify then=nothing"),
+            says: "segue: reload failed: generation 2: not ready after 1s…; generation 1 serves (pid …)",
+            logs: &["generation 2, worker 0 (pid …): ignored …"],
+        }
+        garbage_before_ready = PLAIN {
+            wrong: "It sends garbage and then READY=1",
+            does: "The garbage is ignored and counted, READY=1 counts.",
+            new: New::App("bad-notify"),
+            logs: &["generation 2, worker 0 (pid …): ignored …"],
+        }
+        flood_of_words = PLAIN {
+            wrong: "It floods the notify socket without a pause",
+            does: "The supervisor reads a bounded number in each turn of its loop and goes on with everything else.",
+            new: New::App("floods-notify"),
+        }
+        ready_twice = PLAIN {
+            wrong: "It says READY=1 a thousand times",
+            does: "The first one counts.",
+            new: New::App("double-ready count=1000"),
+        }
+        stopping_before_ready = PLAIN {
+            wrong: "It says STOPPING=1 before READY=1",
+            does: "Only READY=1 and exits decide.",
+            new: New::App("stopping-first"),
+        }
+        poses_as_another_process = PLAIN {
+            wrong: "It sends MAINPID=1, RELOADING=1 and FDSTORE=1",
+            does: "Neither changes what Segue does; the descriptor is closed.",
+            new: New::App("reloading"),
+        }
+        waits_for_the_barrier = PLAIN {
+            wrong: "It waits until the supervisor has read its words (BARRIER=1)",
+            does: "The barrier's descriptor is closed when everything before it has been read.",
+            new: New::App("barrier"),
+        }
+        removes_its_notify_socket = PLAIN {
+            wrong: "It removes its notify socket after READY=1",
+            does: "Nothing else was to be said.",
+            new: New::App("unlinks-notify"),
+        }
+        closes_its_outputs = PLAIN {
+            wrong: "It closes stdin, stdout and stderr",
+            does: "Nothing depends on them.",
+            new: New::App("closes-stdout"),
+        }
+        moves_elsewhere = PLAIN {
+            wrong: "It changes its directory and umask",
+            does: "Every process has its own; the next generation starts where Segue says.",
+            new: New::App("changes-cwd"),
+        }
+        very_noisy = PLAIN {
+            wrong: "It writes a megabyte of log before it is ready",
+            does: "The app's stderr is Segue's own; nothing is copied or stalls.",
+            new: New::App("noisy"),
+        }
+    ]
+    "The new version breaks what all generations share": [
+        blocking_and_dead = REFUSED {
+            wrong: "It makes the shared listener blocking (as a Go program does that spawns) and dies",
+            does: "O_NONBLOCK is restored when it exits, or else the old app would hang in accept().",
+            new: New::App("clears-nonblock"),
+            says: "segue: reload failed: generation 2: exited with status 6 after …; generation 1 serves (pid …)",
+        }
+        blocking_and_ready = PLAIN {
+            wrong: "It makes the shared listener blocking and is ready",
+            does: "The flag is kept as the one who serves chose it until the takeover.",
+            new: New::App("clears-nonblock then=ready"),
+        }
+        tiny_backlog = PLAIN {
+            wrong: "It calls listen(1) on the shared listener",
+            does: "The backlog is restored when it is ready.",
+            new: New::App("listens-1"),
+        }
+        shuts_the_listener_down = REFUSED {
+            wrong: "It calls shutdown() on the shared listener and dies",
+            does: "shutdown() works on the socket that all share: connections are refused from that moment on, until Segue makes it \
+                   listen again, as soon as the process has exited.",
+            new: New::App("shuts-listener then=die"),
+            says: "segue: reload failed: generation 2: exited with status 5 after …; generation 1 serves (pid …)",
+            logs: &["listener listen1 (127.0.0.1:…): an app shut it down; it listens again"],
+            lost: Lost::Queued,
+        }
+        old_shuts_the_listener_down = PLAIN {
+            wrong: "The old version calls shutdown() on the shared listener when it is told to stop",
+            does: "Segue makes it listen again as soon as the old version has exited, and says whose fault it was.",
+            incumbent: "shuts-listener then=at-term",
+            flags: &["--drain-timeout", "3s"],
+            logs: &["listener listen1 (127.0.0.1:…): an app shut it down; it listens again"],
+            lost: Lost::Queued,
+        }
+    ]
+    "After the takeover": [
+        crash_on_probation = ROLLED_BACK {
+            wrong: "It crashes soon after it has taken over",
+            does: "Within --probation a crash means rollback: the last good version is started from the very file, arguments and \
+                   environment that it ran with. Clients wait in the backlog meanwhile.",
+            flags: &["--probation", "2s"],
+            new: New::App("ready-then-dies after=200ms"),
+            story: stories::after_probation,
+            reload: &["--settled"],
+            says: "segue: reload rolled back: generation 2: exited with status 3 after …; generation 3 was started from the last \
+                   good; …",
+            logs: &["generation 2 is rolled back: exited with status 3 after …; generation 3 is started from the last good"],
+            lost: Lost::AcceptedBy(&[2]),
+        }
+        killed_on_probation = ROLLED_BACK {
+            wrong: "It is killed by the kernel soon after it has taken over",
+            does: "The same.",
+            flags: &["--probation", "2s"],
+            new: New::App("ready-then-killed after=200ms"),
+            story: stories::after_probation,
+            reload: &["--settled"],
+            says: "segue: reload rolled back: generation 2: killed by SIGSEGV… after …; generation 3 was started from the last good; …",
+            lost: Lost::AcceptedBy(&[2]),
+        }
+        stuck_on_probation = ROLLED_BACK {
+            wrong: "It hangs soon after it has taken over",
+            does: "With --watchdog a hang is a crash.",
+            flags: &["--probation", "3s", "--watchdog", "1s"],
+            new: New::App("watchdog-stuck"),
+            story: stories::after_probation,
+            reload: &["--settled"],
+            says: "segue: reload rolled back: generation 2: no WATCHDOG=1 for 1s; generation 3 was started from the last good; …",
+            lost: Lost::AcceptedBy(&[2]),
+        }
+        crashes_with_no_last_good = PLAIN {
+            wrong: "It crashes again and again, and there is no last good version to go back to",
+            does: "The same version is started again: at once, then with a back-off that doubles up to 30 s. A reload does not wait for \
+                   the back-off.",
+            flags: &["--probation", "60s"],
+            new: New::App("ready-then-dies after=200ms"),
+            story: stories::mended_while_backing_off,
+            says: "reload ok: generation 3 serves (pid …) after …",
+            logs: &[
+                "generation 2, worker 0 (pid …) crashed: exited with status 3 after …; it is started again at once",
+                "generation 2, worker 0 (pid …) crashed: exited with status 3 after …; it is started again in …",
+            ],
+            serves: 3,
+            lost: Lost::AcceptedBy(&[2]),
+        }
+        incumbent_killed = REFUSED {
+            wrong: "Whoever serves is killed, and no reload is under way",
+            does: "It is started again at once, within the same generation. (The reload after that, of a broken version, still fails.)",
+            new: New::App("crash-at-start"),
+            story: stories::incumbent_killed_before,
+            says: "segue: reload failed: generation 2: exited with status 101 after …; generation 1 serves (pid …)",
+            logs: &[
+                "generation 1, worker 0 (pid …) crashed: killed by SIGKILL after …; it is started again at once",
+                "generation 1, worker 0… started again",
+            ],
+            lost: Lost::AcceptedBy(&[1]),
+        }
+        superseded_on_probation = PLAIN {
+            wrong: "The next reload comes before the probation of the last one is over",
+            does: "It is done; whoever waits with --settled is told that the generation was replaced.",
+            flags: &["--probation", "60s"],
+            story: stories::superseded,
+            says: "reload ok: generation 2 took over (replaced by generation 3 before its probation ended)",
+            serves: 3,
+        }
+        crash_while_being_superseded = PLAIN {
+            wrong: "A generation on probation crashes while its successor is starting",
+            does: "The last good version is started and serves, and the handoff goes on.",
+            flags: &["--probation", "2s"],
+            story: stories::crash_while_superseded,
+            says: "reload ok: generation 3 serves (pid …) after …",
+            logs: &["generation 2 is rolled back: killed by SIGKILL after …; generation 4 is started from the last good"],
+            serves: 3,
+            lost: Lost::AcceptedBy(&[2]),
+        }
+    ]
+    "The old version does not leave in good order": [
+        old_crashes_in_drain = PLAIN {
+            wrong: "The old version exits with an error when it has drained",
+            does: "It was asked to exit, and how it does is its own affair: it is not started again.",
+            incumbent: "crash-in-drain",
+            reload: &["--drained"],
+            says: "reload ok: generation 2 serves (pid …) after …; every older generation is gone",
+        }
+        old_exits_at_once = PLAIN {
+            wrong: "The old version exits at the stop signal without finishing its requests",
+            does: "Segue has told it to drain; what it had accepted it cuts.",
+            incumbent: "exits-on-term",
+            lost: Lost::AcceptedBy(&[1]),
+        }
+        old_dies_at_the_stop_signal = PLAIN {
+            wrong: "The old version crashes at the stop signal",
+            does: "It is not started again.",
+            incumbent: "killed-in-drain",
+            reload: &["--drained"],
+            says: "reload ok: generation 2 serves (pid …) after …; every older generation is gone",
+            lost: Lost::AcceptedBy(&[1]),
+        }
+        old_ignores_the_stop_signal = PLAIN {
+            wrong: "The old version ignores the stop signal and serves on",
+            does: "When the drain timeout is over its process group is killed; --drained waits for that and says so.",
+            incumbent: "ignores-term",
+            flags: &["--drain-timeout", "1s"],
+            reload: &["--drained"],
+            says: "reload ok: generation 2 serves (pid …) after …; every older generation is gone",
+            logs: &["generation 1, worker 0 (pid …) did not end in time: it is killed"],
+            lost: Lost::AcceptedBy(&[1]),
+        }
+        old_never_ends = PLAIN {
+            wrong: "The old version drains and then does not exit",
+            does: "It is killed when the drain timeout is over.",
+            incumbent: "hangs-in-drain",
+            flags: &["--drain-timeout", "3s"],
+            reload: &["--drained"],
+            says: "reload ok: generation 2 serves (pid …) after …; every older generation is gone",
+            logs: &["generation 1, worker 0 (pid …) did not end in time: it is killed"],
+        }
+        old_leaves_a_process_behind = PLAIN {
+            wrong: "The old version exits and leaves a process of its group behind",
+            does: "The rest of its process group gets the stop signal. The generation is gone when the group is empty.",
+            incumbent: "leaks-grandchild",
+            reload: &["--drained"],
+            says: "reload ok: generation 2 serves (pid …) after …; every older generation is gone",
+        }
+        old_leaves_a_stubborn_process_behind = PLAIN {
+            wrong: "The process that it leaves behind ignores the stop signal",
+            does: "It is killed with its group when the drain timeout is over.",
+            incumbent: "leaks-grandchild kind=ignores-term",
+            flags: &["--drain-timeout", "3s"],
+            reload: &["--drained"],
+            says: "reload ok: generation 2 serves (pid …) after …; every older generation is gone",
+            logs: &["generation 1, worker 0 (pid …) did not end in time: it is killed"],
+        }
+        old_leaves_a_daemon_behind = PLAIN {
+            wrong: "The old version leaves a process in a session of its own behind",
+            does: "That process has left the worker's process group: the generation is gone without it, and the handoff is not held up. \
+                   Segue is the parent of what is orphaned; what outlives a stop is named.",
+            incumbent: "leaks-grandchild kind=own-session",
+            reload: &["--drained"],
+            story: stories::with_daemon_left,
+            says: "reload ok: generation 2 serves (pid …) after …; every older generation is gone",
+        }
+        candidate_killed_in_drain = REFUSED {
+            wrong: "A candidate that has failed is killed while it drains",
+            does: "It was given up already; its end is noted and nothing else.",
+            flags: &["--start-timeout", "500ms", "--drain-timeout", "10m"],
+            new: New::App("stubborn-candidate"),
+            story: stories::failed_candidate_killed,
+            says: "segue: reload failed: generation 2: not ready after 500ms; generation 1 serves (pid …)",
+            logs: &["generation 2 is gone"],
+            lost: Lost::AcceptedBy(&[2]),
+        }
+        too_many_generations = PLAIN {
+            wrong: "The reloads come faster than old generations drain",
+            does: "Above --max-generations a reload waits until a retired one is gone. Nothing is killed to make room; the drain timeout \
+                   bounds the wait.",
+            incumbent: "hangs-in-drain",
+            flags: &["--max-generations", "2", "--drain-timeout", "3s"],
+            story: stories::twice,
+            says: "reload ok: generation 3 serves (pid …) after …",
+            logs: &["reload waits: 2 generations live, the most that --max-generations allows; it goes on when a retired one is gone"],
+            serves: 3,
+        }
+    ]
+    "The first start": [
+        first_start_crashes = FIRST_START {
+            wrong: "The very first version crashes at start",
+            does: "There is nobody to protect yet: `segue run` ends with the reason.",
+            new: New::App("crash-at-start"),
+            says: "segue[app]: the first start failed: exited with status 101 after …",
+        }
+        first_start_never_ready = FIRST_START {
+            wrong: "The very first version is never ready",
+            does: "`segue run` ends when the start timeout is over.",
+            new: New::App("waits-in-vain"),
+            says: "segue[app]: the first start failed: not ready after 1s",
+        }
+        first_start_missing_file = FIRST_START {
+            wrong: "The very first version is not there",
+            does: "`segue run` ends at once.",
+            new: New::File(files::missing),
+            says: "segue…: …exec ./app: no such file or directory",
+        }
+        port_taken = FIRST_START {
+            wrong: "The port is taken when `segue run` starts",
+            does: "It ends at once and says which.",
+            story: stories::port_taken,
+            says: "segue…: listen 127.0.0.1:…: address already in use…",
+        }
+        name_taken = FIRST_START {
+            wrong: "An instance of that name runs already",
+            does: "The second one ends at once; the first one notices nothing.",
+            story: stories::name_taken,
+            says: "segue…: instance app is already running (pid …)",
+        }
+    ]
+    "The moment is wrong": [
+        reload_during_reload = PLAIN {
+            wrong: "More reloads are asked for while one is under way",
+            does: "All of them share one next generation, started when the present handoff has ended, since the candidate may have \
+                   read an older file.",
+            new: New::App("stopped"),
+            story: stories::reload_during_reload,
+            says: "reload ok: generation 3 serves (pid …) after …",
+            serves: 3,
+        }
+        reload_command_killed = PLAIN {
+            wrong: "The `segue reload` that waits is killed",
+            does: "A client that goes away cancels nothing: its candidate takes over. (What is shown is the next reload's answer.)",
+            new: New::App("stopped"),
+            story: stories::client_killed,
+            says: "reload ok: generation 3 serves (pid …) after …",
+            logs: &["generation 2 serves (pid …), generation 1 drains; the reload took …"],
+            serves: 3,
+        }
+        reload_command_times_out = PLAIN {
+            wrong: "The patience of `segue reload --timeout` is over before the outcome is known",
+            does: "The command ends with 4; the reload goes on.",
+            new: New::App("stopped"),
+            reload: &["--timeout", "300ms"],
+            story: stories::client_impatient,
+            exit: 4,
+            says: "segue: no outcome within 300 ms; the reload goes on",
+            logs: &["generation 2 serves (pid …), generation 1 drains; the reload took …"],
+        }
+        incumbent_crashes_during_handoff = PLAIN {
+            wrong: "Whoever serves crashes while the new version is starting",
+            does: "The handoff goes on, and the incumbent is started again beside it.",
+            new: New::App("stopped"),
+            story: stories::incumbent_killed_during_handoff,
+            logs: &["generation 1, worker 0 (pid …) crashed: killed by SIGKILL after …; it is started again at once"],
+            lost: Lost::AcceptedBy(&[1]),
+        }
+        incumbent_crashes_during_soak = PLAIN {
+            wrong: "Whoever serves crashes while the new version soaks",
+            does: "The new version is ready, so it takes over at once.",
+            flags: &["--soak", "50s"],
+            story: stories::incumbent_killed_when_candidate_ready,
+            lost: Lost::AcceptedBy(&[1]),
+        }
+        hangup_asks_for_a_reload = REFUSED {
+            wrong: "The reload is asked for by SIGHUP, and the new version is broken",
+            does: "Nobody waits for the answer; the log has it, and so has `segue status`.",
+            new: New::App("crash-at-start"),
+            story: stories::hangup_then_reload,
+            says: "segue: reload failed: generation 3: exited with status 101 after …; generation 1 serves (pid …)",
+            logs: &[
+                "reload asked for by SIGHUP from pid … (uid …)",
+                "reload failed: generation 2: exited with status 101 after …; generation 1 serves (pid …)",
+            ],
+        }
+        stop_during_handoff = PLAIN {
+            wrong: "A stop is asked for while the new version is starting",
+            does: "The reload is answered with a failure, and everything drains: candidate, incumbent and retired.",
+            new: New::App("waits-in-vain"),
+            flags: &["--drain-timeout", "3s"],
+            story: stories::stop_during_handoff,
+            exit: 1,
+            says: "segue: reload failed: stopping; …",
+            serves: 0,
+        }
+        reload_while_stopping = PLAIN {
+            wrong: "A reload is asked for while everything stops",
+            does: "It is refused.",
+            incumbent: "hangs-in-drain",
+            flags: &["--drain-timeout", "3s"],
+            story: stories::reload_while_stopping,
+            exit: 1,
+            says: "segue: reload failed: stopping; …",
+            serves: 0,
+        }
+        second_stop_kills = PLAIN {
+            wrong: "The app does not end, and the operator has no patience: a second SIGTERM",
+            does: "The first one drains, the second one kills. (The reload that is shown came between the two.)",
+            incumbent: "hangs-in-drain",
+            flags: &["--drain-timeout", "10m"],
+            story: stories::second_stop,
+            exit: 1,
+            says: "segue: reload failed: stopping; …",
+            logs: &["generation 1, worker 0 (pid …) did not end in time: it is killed"],
+            serves: 0,
+        }
+    ]
+    "Queue mode: for apps that must not run twice": [
+        queue_good = PLAIN {
+            wrong: "Nothing: the new version is well",
+            does: "The old version drains and is gone, then the new one starts. Connections wait in the backlog meanwhile.",
+            flags: &["--mode", "queue"],
+        }
+        queue_crash = ROLLED_BACK {
+            wrong: "The new version crashes at start",
+            does: "The last good version is started again at once. Nobody is refused.",
+            flags: &["--mode", "queue"],
+            new: New::App("crash-at-start"),
+            says: "segue: reload rolled back: generation 2: exited with status 101 after …; generation 3 was started from the last \
+                   good; …",
+        }
+        queue_never_ready = ROLLED_BACK {
+            wrong: "The new version is never ready",
+            does: "It is retired when the start timeout is over, and then the last good version is started.",
+            flags: &["--mode", "queue", "--start-timeout", "1s"],
+            new: New::App("waits-in-vain"),
+            says: "segue: reload rolled back: generation 2: not ready after 1s; generation 3 was started from the last good; …",
+        }
+        queue_old_never_ends = PLAIN {
+            wrong: "The old version does not exit",
+            does: "It is killed when the drain timeout is over; only then the new one starts.",
+            incumbent: "hangs-in-drain",
+            flags: &["--mode", "queue", "--drain-timeout", "3s"],
+            logs: &["generation 1, worker 0 (pid …) did not end in time: it is killed"],
+        }
+        queue_missing_file = REFUSED {
+            wrong: "The new program is not there",
+            does: "That is known before anybody is told to drain: the reload is refused and nobody notices.",
+            flags: &["--mode", "queue"],
+            new: New::File(files::missing),
+            says: "segue: reload failed: generation 2: exec ./app: no such file or directory; generation 1 serves (pid …)",
+        }
+    ]
+    "Sockets that change at a reload": [
+        socket_added = PLAIN {
+            wrong: "Nothing: segue.toml names one more socket",
+            does: "It is bound before the new version starts.",
+            config: Some(TOML),
+            new: New::Config("listen = [\"127.0.0.1:0\", \"unix:{dir}/more.sock\"]\ncommand = [\"./app\"]\n"),
+            logs: &["listening on unix:…/more.sock as listen2"],
+        }
+        socket_path_taken = REFUSED {
+            wrong: "The path of a new Unix socket is taken by a file",
+            does: "Only a dead socket is replaced. The reload is refused as a whole: the old set of sockets stands.",
+            config: Some(TOML),
+            new: New::Config("listen = [\"127.0.0.1:0\", \"unix:{dir}/app\"]\ncommand = [\"./app\"]\n"),
+            says: "segue: reload failed: generation 2: listen unix:…/app: …; generation 1 serves (pid …)",
+        }
+        socket_added_by_a_bad_version = REFUSED {
+            wrong: "segue.toml names one more socket, and the new version dies",
+            does: "The old set of sockets stands.",
+            config: Some(TOML),
+            new: New::Config("listen = [\"127.0.0.1:0\", \"unix:{dir}/more.sock\"]\ncommand = [\"./app\", \"no-such-option=1\"]\n"),
+            story: stories::reload_and_no_socket_left,
+            says: "segue: reload failed: generation 2: exited with status 1 after …; generation 1 serves (pid …)",
+        }
+        unix_socket_kept = PLAIN {
+            wrong: "Nothing: a reload on a Unix socket",
+            does: "The path is the supervisor's: neither generation makes or removes it.",
+            config: Some(UNIX),
+        }
+        host_name_at_reload = REFUSED {
+            wrong: "segue.toml names a new host name to listen on",
+            does: "Names are looked up at the start only: a look-up could hold the supervisor up. The reload is refused.",
+            config: Some(TOML),
+            new: New::Config("listen = [\"127.0.0.1:0\", \"shop.example:8080\"]\ncommand = [\"./app\"]\n"),
+            says: "segue: reload failed: generation 2: listen shop.example:8080: …; generation 1 serves (pid …)",
+        }
+    ]
 }
+
+/// The plainest segue.toml.
+const TOML: &str = "listen = [\"127.0.0.1:0\"]\ncommand = [\"./app\"]\n";
+
+/// The same on a Unix socket.
+const UNIX: &str = "listen = [\"unix:{dir}/app.sock\"]\ncommand = [\"./app\"]\n";

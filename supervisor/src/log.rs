@@ -5,11 +5,12 @@
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::fstat;
-use nix::unistd::write;
 use serde_json::json;
 use std::cell::Cell;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::SystemTime;
+
+use crate::sys;
 
 /// The longest line, in bytes. Up to PIPE_BUF (4096) a pipe that polls writable takes a write whole (pipe(7)).
 const LONGEST_LINE: usize = 4096;
@@ -152,7 +153,7 @@ fn put(stderr: BorrowedFd<'_>, line: &str) -> bool {
     let mut poll_set = [PollFd::new(stderr, PollFlags::POLLOUT)];
     match poll(&mut poll_set, PollTimeout::ZERO) {
         Ok(0) | Err(_) => false,
-        Ok(_) => write(stderr, line.as_bytes()).is_ok(),
+        Ok(_) => sys::write_without_waiting(stderr, line.as_bytes()).is_ok(),
     }
 }
 

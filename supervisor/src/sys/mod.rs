@@ -15,6 +15,7 @@ mod signals;
 pub(crate) mod sock;
 mod terminal;
 mod wait;
+mod write;
 
 pub(crate) use datagram::{Datagram, receive_datagram};
 pub(crate) use errno::errno_text;
@@ -27,6 +28,7 @@ pub(crate) use process::{ProcessRow, become_subreaper, catches_signal, ignores_s
 pub(crate) use signals::{default_dispositions, unblock_all, with_signals_blocked};
 pub(crate) use terminal::{TerminalSize, terminal_size};
 pub(crate) use wait::{Dead, ExitStatus, Who, peek, reap};
+pub(crate) use write::write_without_waiting;
 
 #[cfg(test)]
 pub(crate) mod alone;

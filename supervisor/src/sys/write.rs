@@ -1,0 +1,86 @@
+//! Writing without ever waiting, to a descriptor that others share.
+
+use nix::errno::Errno;
+use nix::sys::socket::{MsgFlags, send};
+use nix::sys::stat::{SFlag, fstat};
+use nix::unistd::write;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+/// Writes if that takes no waiting, without setting O_NONBLOCK, which every holder of the description would see. To be called
+/// when the descriptor polls writable: for a pipe or a socket another holder may fill it between the poll and the write, so
+/// these are written with RWF_NOWAIT (pwritev2(2); pipes know it since Linux 6.4) and MSG_DONTWAIT (send(2)).
+///
+/// # Errors
+/// `EAGAIN` if it would wait; otherwise as write(2).
+pub(crate) fn write_without_waiting(fd: BorrowedFd<'_>, bytes: &[u8]) -> Result<usize, Errno> {
+    let kind = SFlag::from_bits_truncate(fstat(fd)?.st_mode) & SFlag::S_IFMT;
+    if kind == SFlag::S_IFSOCK {
+        return send(
+            fd.as_raw_fd(),
+            bytes,
+            MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL,
+        );
+    }
+    if kind == SFlag::S_IFIFO {
+        match write_now(fd, bytes) {
+            // An older kernel; the poll is all that there is.
+            Err(Errno::EOPNOTSUPP | Errno::ENOSYS) => {}
+            outcome => return outcome,
+        }
+    }
+    write(fd, bytes)
+}
+
+fn write_now(fd: BorrowedFd<'_>, bytes: &[u8]) -> Result<usize, Errno> {
+    const AT_THE_POSITION: libc::off_t = -1;
+    let part = libc::iovec {
+        iov_base: bytes.as_ptr().cast_mut().cast(),
+        iov_len: bytes.len(),
+    };
+    // SAFETY: the one part lies in `bytes`, which outlives the call and is only read.
+    let written = unsafe {
+        libc::pwritev2(
+            fd.as_raw_fd(),
+            &raw const part,
+            1,
+            AT_THE_POSITION,
+            libc::RWF_NOWAIT,
+        )
+    };
+    Errno::result(written).map(|count| usize::try_from(count).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsFd;
+    use std::os::unix::net::UnixStream;
+
+    fn fill(fd: BorrowedFd<'_>) {
+        for _ in 0..100_000 {
+            if write_without_waiting(fd, &[b'x'; 4096]) == Err(Errno::EAGAIN) {
+                return;
+            }
+        }
+        panic!("it never filled");
+    }
+
+    #[test]
+    fn a_full_pipe_and_a_full_socket_are_not_waited_for() {
+        let (reader, writer) = UnixStream::pair().unwrap();
+        fill(writer.as_fd());
+        drop(reader);
+        assert_eq!(write_without_waiting(writer.as_fd(), b"x"), Err(Errno::EPIPE));
+        let (_reader, writer) = nix::unistd::pipe().unwrap();
+        // Not on kernels whose pipes do not know RWF_NOWAIT: there the write would wait for ever.
+        if write_now(writer.as_fd(), b"x") == Ok(1) {
+            fill(writer.as_fd());
+        }
+    }
+
+    #[test]
+    fn files_are_written() {
+        let file = tempfile::tempfile().unwrap();
+        assert_eq!(write_without_waiting(file.as_fd(), b"line\n"), Ok(5));
+    }
+}

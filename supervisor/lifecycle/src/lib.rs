@@ -21,6 +21,8 @@
 //! * [`Effect::Prepare`] and [`Effect::Confirm`] are answered by an event; so is each run of [`Effect::Probe`].
 //! * A worker that was spawned is reported [`Event::Exited`] once and then [`Event::Gone`] once, or only
 //!   [`Event::SpawnFailed`]. Everything else about a worker may be late or doubled: it is then ignored.
+//! * A timer comes due only when the effects of all earlier events are performed: one that is armed anew or extended
+//!   in a turn has not come due in it. (One that is disarmed in it may be reported all the same, and is ignored.)
 //! * After [`Effect::Finish`] nothing more is asked; a ticket that comes in the same turn is refused.
 
 extern crate alloc;

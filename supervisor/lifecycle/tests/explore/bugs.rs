@@ -26,7 +26,7 @@ const fn expected(bug: Bug) -> (&'static str, &'static str) {
         Bug::CancelsBackOff => ("restarts", "back_off_goes_on"),
         Bug::RestartsOnProbation => ("probation", "crash_on_probation_rolls_back"),
         Bug::TrustsTheSuperseded => ("probation", "only_the_trusted_become_last_good"),
-        Bug::ReusesNames => ("workers change", "workers_are_never_named_twice"),
+        Bug::ReusesNames => ("workers change and crash", "workers_are_never_named_twice"),
         Bug::HearsTheStale => ("overlap", "the_stale_is_ignored"),
         Bug::DropsTheLateTicket => ("overlap", "nothing_after_the_end"),
         Bug::TwoCandidates => ("overlap", "one_candidate_one_incumbent"),
@@ -34,6 +34,26 @@ const fn expected(bug: Bug) -> (&'static str, &'static str) {
         Bug::FinishesEarly => ("overlap", "no_orphan"),
         Bug::NeverGivesUp => ("overlap", STOP_ALWAYS_ENDS),
     }
+}
+
+/// Which planted bugs each invariant catches, as Markdown.
+pub(super) fn table() -> String {
+    let mut text = String::from("| invariant | catches the planted bug |\n|---|---|\n");
+    for invariant in invariants() {
+        let bugs: Vec<String> = Bug::ALL
+            .into_iter()
+            .filter(|bug| expected(*bug).1 == invariant)
+            .map(|bug| format!("{bug:?}"))
+            .collect();
+        text += &format!("| `{invariant}` | {} |\n", bugs.join(", "));
+    }
+    text
+}
+
+fn invariants() -> impl Iterator<Item = &'static str> {
+    let steps = OF_STEPS.iter().map(|(name, _)| *name);
+    let states = OF_STATES.iter().map(|(name, _)| *name);
+    steps.chain(states).chain([STOP_ALWAYS_ENDS])
 }
 
 #[test]
@@ -46,23 +66,21 @@ fn every_planted_bug_is_caught() {
             "{bug:?} is not caught by {invariant} in the scenario `{scenario}`, but by {:?}",
             report.broken
         );
-        let caught = std::format!("{bug:?}");
-        std::println!(
+        let caught = format!("{bug:?}");
+        println!(
             "{caught:<22} caught by {invariant:<36} after {:>6} states",
             report.states
         );
         if std::env::var_os("SEGUE_STORIES").is_some() {
-            std::println!("{}\n", report.story.unwrap_or_default());
+            println!("{}\n", report.story.unwrap_or_default());
         }
     }
 }
 
 #[test]
 fn every_invariant_catches_a_bug() {
-    let caught: std::vec::Vec<&str> = Bug::ALL.into_iter().map(|bug| expected(bug).1).collect();
-    let steps = OF_STEPS.iter().map(|(name, _)| *name);
-    let states = OF_STATES.iter().map(|(name, _)| *name);
-    for invariant in steps.chain(states).chain([STOP_ALWAYS_ENDS]) {
+    let caught: Vec<&str> = Bug::ALL.into_iter().map(|bug| expected(bug).1).collect();
+    for invariant in invariants() {
         assert!(
             caught.contains(&invariant),
             "no planted bug proves that {invariant} can fail"

@@ -3,8 +3,6 @@
 use std::collections::hash_map::DefaultHasher;
 use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::hash::{Hash, Hasher};
-use std::string::String;
-use std::vec::Vec;
 
 use super::invariants::{self, Step};
 use super::story::Story;
@@ -197,7 +195,7 @@ impl<'a> Explorer<'a> {
 
     /// The way to a state, told from the start.
     fn tell(&self, trail: Trail, violations: &[Violation]) -> String {
-        let mut choices = std::vec![trail.successor];
+        let mut choices = vec![trail.successor];
         let mut at = trail.from;
         while at != 0 {
             let trail = self.trails[at as usize];
@@ -240,7 +238,7 @@ impl<'a> Explorer<'a> {
                 passed.push(print);
                 let event = next(&node);
                 let Some(event) = event.filter(|_| passed.len() < 500) else {
-                    let text = std::format!("a stop does not end though {name}: {:?}", node.world.running());
+                    let text = format!("a stop does not end though {name}: {:?}", node.world.running());
                     return Some(Violation {
                         invariant: invariants::STOP_ALWAYS_ENDS,
                         text,
@@ -341,7 +339,7 @@ fn expand(node: &Node, rules: &Rules, table: &mut Table) -> Vec<Successor> {
         }
         let Stepped { node, violations, .. } = first;
         successors.push(Successor {
-            by: Move::Turn(std::vec![event]),
+            by: Move::Turn(vec![event]),
             node,
             violations,
         });
@@ -378,13 +376,14 @@ fn pairs(
     world.consume(event, &node.core);
     let afterwards = first.node.world.possible(&first.node.core, rules);
     for second in world.possible(&node.core, rules) {
-        // A timer that the first event has touched is not taken out in the same turn; see `the_stale_is_ignored`.
+        // The contract: no timer comes due before the effects are performed. For those that are disarmed see
+        // `the_stale_is_ignored`.
         if matches!(second, Event::Due(_)) || afterwards.contains(&second) {
             continue;
         }
         let stepped = step(&first.node, second, table);
         successors.push(Successor {
-            by: Move::Turn(std::vec![event, second]),
+            by: Move::Turn(vec![event, second]),
             node: stepped.node,
             violations: stepped.violations,
         });

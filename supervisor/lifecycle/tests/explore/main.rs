@@ -5,12 +5,13 @@
 //! * `invariants.rs`: what must hold, one function each;
 //! * `scenarios.rs`: the worlds and their bounds; `SEGUE_LONG=1` raises them;
 //! * `bugs.rs`: planted bugs prove that each invariant can fail; `SEGUE_STORIES=1` prints how;
-//! * `table.rs`: what was seen, as the table in `docs/LIFECYCLE.md`; `SEGUE_BLESS=1` writes it.
+//! * `table.rs`, `words.rs`, `document.rs`: what was seen, as `docs/LIFECYCLE.md` shows it; `SEGUE_BLESS=1` writes it.
 //!
 //! It is compiled into the tests of the crate, and uses nothing of it but what is public: the bugs are planted under
 //! `cfg(test)` and so exist in no other build.
 
 mod bugs;
+mod document;
 mod explorer;
 #[expect(
     clippy::wildcard_enum_match_arm,
@@ -20,4 +21,5 @@ mod invariants;
 mod scenarios;
 mod story;
 mod table;
+mod words;
 mod world;

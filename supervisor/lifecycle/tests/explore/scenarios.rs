@@ -70,10 +70,10 @@ const fn scenario(name: &'static str, long: Budget, rules: Rules) -> Scenario {
 }
 
 /// All of them. The order of a budget is reloads, failures, stops, changes of the number of workers.
-pub(super) static SCENARIOS: [Scenario; 13] = [
+pub(super) static SCENARIOS: [Scenario; 15] = [
     scenario(
         "overlap",
-        budget(3, 2, 2, 0),
+        budget(2, 2, 1, 0),
         Rules {
             budget: budget(2, 1, 1, 0),
             ..RULES
@@ -86,17 +86,17 @@ pub(super) static SCENARIOS: [Scenario; 13] = [
             chatter: true,
             spawn_fails: true,
             unkillable: true,
-            budget: budget(1, 1, 2, 0),
+            budget: budget(2, 1, 2, 0),
             ..RULES
         },
     ),
     scenario(
         "tickets",
-        budget(2, 1, 1, 0),
+        budget(3, 0, 1, 0),
         Rules {
             plans: &[ON_PROBATION],
-            untils: &[Until::Takeover, Until::Settled, Until::Drained],
-            budget: budget(2, 0, 1, 0),
+            untils: &[Until::Settled, Until::Drained],
+            budget: budget(2, 1, 0, 0),
             ..RULES
         },
     ),
@@ -106,13 +106,13 @@ pub(super) static SCENARIOS: [Scenario; 13] = [
         Rules {
             plans: &[ON_PROBATION],
             untils: &[Until::Settled],
-            budget: budget(2, 1, 0, 0),
+            budget: budget(2, 1, 1, 0),
             ..RULES
         },
     ),
     scenario(
         "restarts",
-        budget(2, 4, 1, 0),
+        budget(1, 4, 0, 0),
         Rules {
             budget: budget(1, 3, 0, 0),
             ..RULES
@@ -120,7 +120,7 @@ pub(super) static SCENARIOS: [Scenario; 13] = [
     ),
     scenario(
         "two workers",
-        budget(2, 1, 1, 0),
+        budget(2, 0, 1, 0),
         Rules {
             plans: &[TWO],
             budget: budget(1, 1, 1, 0),
@@ -132,51 +132,53 @@ pub(super) static SCENARIOS: [Scenario; 13] = [
         budget(2, 2, 1, 0),
         Rules {
             plans: &[CAREFUL],
-            budget: budget(1, 2, 1, 0),
+            budget: budget(2, 1, 1, 0),
             ..RULES
         },
     ),
     scenario(
         "queue",
-        budget(3, 2, 2, 0),
+        budget(4, 2, 1, 0),
         Rules {
             plans: &[QUEUE],
             untils: &[Until::Settled],
-            budget: budget(2, 2, 1, 0),
+            budget: budget(3, 2, 1, 0),
             ..RULES
         },
     ),
     scenario(
         "limit of two generations",
-        budget(4, 1, 1, 0),
+        budget(5, 1, 1, 0),
         Rules {
             plans: &[Plan {
                 max_generations: 2,
                 ..PLAIN
             }],
-            budget: budget(3, 0, 1, 0),
+            budget: budget(4, 1, 1, 0),
             ..RULES
         },
     ),
     scenario(
         "ready when alive",
-        budget(2, 1, 1, 0),
+        budget(2, 2, 1, 0),
         Rules {
             plans: &[Plan {
                 readiness: Readiness::Alive,
                 ..PLAIN
             }],
+            budget: budget(2, 1, 1, 0),
             ..RULES
         },
     ),
     scenario(
         "watchdog",
-        budget(2, 2, 1, 0),
+        budget(2, 1, 1, 0),
         Rules {
             plans: &[Plan {
                 watchdog: Stage::Kept,
                 ..PLAIN
             }],
+            budget: budget(1, 2, 1, 0),
             ..RULES
         },
     ),
@@ -184,18 +186,36 @@ pub(super) static SCENARIOS: [Scenario; 13] = [
         "workers change",
         budget(1, 1, 1, 2),
         Rules {
-            plans: &[Plan {
-                probe: Stage::Kept,
-                ..TWO
-            }],
+            plans: &[CAREFUL],
             counts: &[1, 2],
-            budget: budget(0, 0, 0, 2),
+            budget: budget(1, 0, 0, 2),
+            ..RULES
+        },
+    ),
+    scenario(
+        "workers change and crash",
+        budget(0, 2, 1, 3),
+        Rules {
+            plans: &[TWO],
+            counts: &[1, 2],
+            budget: budget(0, 2, 0, 2),
+            ..RULES
+        },
+    ),
+    scenario(
+        "workers change on probation",
+        budget(1, 2, 0, 2),
+        Rules {
+            plans: &[ON_PROBATION],
+            untils: &[Until::Settled],
+            counts: &[2],
+            budget: budget(1, 1, 0, 1),
             ..RULES
         },
     ),
     scenario(
         "the mode changes",
-        budget(2, 2, 1, 0),
+        budget(2, 1, 1, 0),
         Rules {
             plans: &[PLAIN, QUEUE],
             budget: budget(2, 1, 0, 0),
@@ -223,8 +243,8 @@ impl Scenario {
             let rules = Rules { budget, ..self.rules };
             let begin = Instant::now();
             let report = Explorer::new(&rules, None, Goal::Everything).run();
-            std::println!(
-                "{:<26} {:>9} states {:>10} transitions, {:>2} turns deep, {:.1?}",
+            println!(
+                "{:<28} {:>8} states {:>10} transitions, {:>2} turns deep, {:.1?}",
                 self.name,
                 report.states,
                 report.transitions,
@@ -277,5 +297,7 @@ tests! {
     ready_when_alive: "ready when alive",
     watchdog: "watchdog",
     workers_change: "workers change",
+    workers_change_and_crash: "workers change and crash",
+    workers_change_on_probation: "workers change on probation",
     the_mode_changes: "the mode changes",
 }

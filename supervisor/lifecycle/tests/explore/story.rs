@@ -1,9 +1,6 @@
 //! A sequence of turns as a person would tell it.
 
 use std::fmt::{Debug, Write};
-use std::string::String;
-use std::vec::Vec;
-use std::{format, write, writeln};
 
 use super::explorer::{Move, Node, Violation, step};
 use super::table::Table;

@@ -1,9 +1,293 @@
-//! What the explorer has seen, by situation and event.
-use super::invariants::Step;
+//! What the explorer has seen, by event and situation: the table of `docs/LIFECYCLE.md`.
 
-#[derive(Default)]
-pub(super) struct Table {}
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::invariants::Step;
+use super::words::{self, Topic};
+use crate::{Event, Handoff, Life, Lifecycle, Mode, Role, Standing, Timer, Worker};
+
+/// What an event can mean depends on this much of the state.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Situation {
+    /// How the worker of the event is doing.
+    Worker(Part, LifeOf),
+    /// How far the handoff is.
+    Stage(StageOf),
+    /// The same, as the candidate's record comes out for this mode.
+    Prepared(StageOf, bool),
+    /// What the slot's generation is.
+    Slot(Part),
+}
+
+/// What a generation is to the others, and what its crash would mean.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Part {
+    Candidate,
+    /// A crash means a restart.
+    Incumbent,
+    /// A crash means rollback.
+    OnProbation,
+    Retired,
+    /// The core knows nothing of it.
+    Unknown,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum LifeOf {
+    Starting,
+    Serving,
+    Draining,
+    Killed,
+    Gone,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum StageOf {
+    Idle,
+    Waiting,
+    Preparing,
+    Starting,
+    Probing,
+    Soaking,
+    Confirming,
+    Stopping,
+    Finished,
+}
+
+/// What followed in every case, what in some, and the stages of the handoff that it led to.
+#[derive(Clone, PartialEq, Eq)]
+struct Cell {
+    always: BTreeSet<&'static str>,
+    ever: BTreeSet<&'static str>,
+    then: BTreeSet<StageOf>,
+}
+
+/// What was seen.
+#[derive(Clone, Default)]
+pub(super) struct Table {
+    cells: BTreeMap<(usize, Situation), Cell>,
+}
 
 impl Table {
-    pub(super) fn note(&mut self, _step: &Step) {}
+    /// Take note of one step.
+    pub(super) fn note(&mut self, step: &Step) {
+        let seen: BTreeSet<&'static str> = step.effects.iter().filter_map(words::of_effect).collect();
+        let now = stage(step.after, step.then.finished);
+        let moved = (now != stage(step.before, false)).then_some(now);
+        let cell = self
+            .cells
+            .entry((words::of_event(step.event), situation(step)))
+            .or_insert_with(|| Cell {
+                always: seen.clone(),
+                ever: BTreeSet::new(),
+                then: BTreeSet::new(),
+            });
+        cell.always.retain(|word| seen.contains(word));
+        cell.ever.extend(seen);
+        cell.then.extend(moved);
+    }
+
+    /// Add what another exploration has seen.
+    pub(super) fn add(&mut self, other: &Self) {
+        for (key, theirs) in &other.cells {
+            let cell = self.cells.entry(*key).or_insert_with(|| theirs.clone());
+            cell.always.retain(|word| theirs.always.contains(word));
+            cell.ever.extend(theirs.ever.iter().copied());
+            cell.then.extend(theirs.then.iter().copied());
+        }
+    }
+
+    /// The events that were never seen.
+    pub(super) fn unseen(&self) -> Vec<&'static str> {
+        let seen: BTreeSet<usize> = self.cells.keys().map(|(event, _)| *event).collect();
+        let all = words::EVENTS.iter().enumerate();
+        all.filter(|(index, _)| !seen.contains(index))
+            .map(|(_, (name, _))| *name)
+            .collect()
+    }
+
+    /// The tables, as Markdown.
+    pub(super) fn render(&self) -> String {
+        let mut text = String::new();
+        for topic in Topic::ALL {
+            text += &format!(
+                "### {}\n\n| event | in this situation | always | sometimes | the handoff goes to |\n",
+                topic.title()
+            );
+            text += "|---|---|---|---|---|\n";
+            for (index, (name, of)) in words::EVENTS.iter().enumerate() {
+                if *of == topic {
+                    text += &self.rows(index, name);
+                }
+            }
+            text.push('\n');
+        }
+        text
+    }
+
+    /// The rows of one event; situations in which the same follows share one.
+    fn rows(&self, event: usize, name: &str) -> String {
+        let mut rows: Vec<(Vec<Situation>, &Cell)> = Vec::new();
+        for ((_, situation), cell) in self.cells.iter().filter(|((index, _), _)| *index == event) {
+            match rows.iter_mut().find(|(_, other)| *other == cell) {
+                Some((situations, _)) => situations.push(*situation),
+                None => rows.push((vec![*situation], cell)),
+            }
+        }
+        let mut text = String::new();
+        let mut name = format!("**{name}**");
+        for (situations, cell) in rows {
+            let situations: Vec<String> = situations.into_iter().map(Situation::text).collect();
+            let sometimes = words::join(&cell.ever.difference(&cell.always).copied().collect());
+            let nothing = cell.ever.is_empty() && cell.then.is_empty();
+            let always = if nothing {
+                "nothing".into()
+            } else {
+                words::join(&cell.always)
+            };
+            let then: Vec<&str> = cell.then.iter().map(|stage| stage.text()).collect();
+            text += &format!(
+                "| {name} | {} | {} | {} | {} |\n",
+                situations.join("; "),
+                always,
+                sometimes,
+                then.join(", ")
+            );
+            name.clear();
+        }
+        text
+    }
+}
+
+fn stage(core: &Lifecycle, finished: bool) -> StageOf {
+    if finished {
+        return StageOf::Finished;
+    }
+    if super::world::is_stopping(core) {
+        return StageOf::Stopping;
+    }
+    match core.handoff() {
+        Handoff::Idle => StageOf::Idle,
+        Handoff::Waiting => StageOf::Waiting,
+        Handoff::Preparing(_) => StageOf::Preparing,
+        Handoff::Starting(_) => StageOf::Starting,
+        Handoff::Probing(_) => StageOf::Probing,
+        Handoff::Soaking(_) => StageOf::Soaking,
+        Handoff::Confirming(_) => StageOf::Confirming,
+    }
+}
+
+fn situation(step: &Step) -> Situation {
+    let core = step.before;
+    match step.event {
+        Event::Reload(..)
+        | Event::PrepareFailed(_)
+        | Event::ProbePassed(_)
+        | Event::ProbeFailed(_)
+        | Event::Confirmed(_)
+        | Event::Workers(_)
+        | Event::Stop
+        | Event::Due(Timer::Probe(_) | Timer::ProbeAgain(_) | Timer::Soak(_) | Timer::Stop) => {
+            Situation::Stage(stage(core, false))
+        }
+        Event::Prepared(_, plan) => Situation::Prepared(stage(core, false), plan.mode == Mode::Queue),
+        Event::SpawnFailed(worker)
+        | Event::Executed(worker)
+        | Event::Ready(worker)
+        | Event::MoreTime(worker)
+        | Event::Alive(worker)
+        | Event::Stuck(worker)
+        | Event::Exited(worker)
+        | Event::Gone(worker)
+        | Event::Due(
+            Timer::Start(worker)
+            | Timer::Hint(worker)
+            | Timer::Alive(worker)
+            | Timer::Watchdog(worker)
+            | Timer::Drain(worker)
+            | Timer::Kill(worker),
+        ) => Situation::Worker(part(core, worker.generation), life(core, worker)),
+        Event::Due(Timer::Probation(number) | Timer::BackOff(number, _) | Timer::Calm(number, _)) => {
+            Situation::Slot(part(core, number))
+        }
+    }
+}
+
+fn part(core: &Lifecycle, number: crate::Number) -> Part {
+    let Some(generation) = core.generation(number) else {
+        return Part::Unknown;
+    };
+    match (generation.role, generation.standing) {
+        (Role::Candidate, _) => Part::Candidate,
+        (Role::Incumbent, Standing::Untried) if core.last_good().is_some() => Part::OnProbation,
+        (Role::Incumbent, Standing::Untried | Standing::Proven) => Part::Incumbent,
+        (Role::Retired, _) => Part::Retired,
+    }
+}
+
+fn life(core: &Lifecycle, worker: Worker) -> LifeOf {
+    let generation = core.generation(worker.generation);
+    let process = generation.and_then(|g| g.processes.iter().find(|process| process.worker == worker));
+    match process.map(|process| process.life) {
+        Some(Life::Starting) => LifeOf::Starting,
+        Some(Life::Serving) => LifeOf::Serving,
+        Some(Life::Draining) => LifeOf::Draining,
+        Some(Life::Killed) => LifeOf::Killed,
+        None => LifeOf::Gone,
+    }
+}
+
+impl Situation {
+    fn text(self) -> String {
+        match self {
+            Self::Worker(_, LifeOf::Gone) | Self::Worker(Part::Unknown, _) => {
+                "of a worker that is gone".into()
+            }
+            Self::Worker(part, life) => format!("{}, {}", part.text(), life.text()),
+            Self::Stage(stage) => stage.text().into(),
+            Self::Prepared(stage, true) => format!("{}, queue mode", stage.text()),
+            Self::Prepared(stage, false) => format!("{}, overlap mode", stage.text()),
+            Self::Slot(part) => part.text().into(),
+        }
+    }
+}
+
+impl Part {
+    const fn text(self) -> &'static str {
+        match self {
+            Self::Candidate => "candidate",
+            Self::Incumbent => "incumbent",
+            Self::OnProbation => "incumbent on probation",
+            Self::Retired => "retired",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl LifeOf {
+    const fn text(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Serving => "serving",
+            Self::Draining => "draining",
+            Self::Killed => "killed",
+            Self::Gone => "gone",
+        }
+    }
+}
+
+impl StageOf {
+    const fn text(self) -> &'static str {
+        match self {
+            Self::Idle => "Idle",
+            Self::Waiting => "Waiting",
+            Self::Preparing => "Preparing",
+            Self::Starting => "Starting",
+            Self::Probing => "Probing",
+            Self::Soaking => "Soaking",
+            Self::Confirming => "Confirming",
+            Self::Stopping => "stopping",
+            Self::Finished => "the end",
+        }
+    }
 }

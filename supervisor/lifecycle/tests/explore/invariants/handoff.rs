@@ -1,0 +1,172 @@
+//! Who starts beside whom, and who takes over.
+
+use std::collections::BTreeSet;
+
+use super::{Step, Verdict, all_ready};
+use crate::explore::explorer::Node;
+use crate::explore::world::{Leader, Told, candidate, is_queue};
+use crate::{Effect, Handoff, Life, Mode, Number, Role, Stage, State, Worker};
+
+/// A handoff begins only if the candidate is not one too many. Restarts and rollbacks never wait.
+pub(super) fn generations_stay_within_the_limit(step: &Step) -> Verdict {
+    for effect in step.effects {
+        let (Effect::Prepare(number), Some(incumbent)) = (effect, step.after.incumbent()) else {
+            continue;
+        };
+        let mut living = step.then.running();
+        living.insert(incumbent.number);
+        let limit = usize::from(incumbent.plan.max_generations).max(2);
+        if incumbent.plan.mode == Mode::Overlap && living.len() >= limit {
+            broken!("generation {number} begins beside {living:?}");
+        }
+    }
+    Ok(())
+}
+
+/// A generation that must not run twice is started only when no process of another one is left.
+pub(super) fn queue_mode_runs_one_generation(step: &Step) -> Verdict {
+    step.walk(
+        |effect| matches!(effect, Effect::Spawn(..)),
+        |effect, world| {
+            let Effect::Spawn(worker, _) = effect else {
+                return Ok(());
+            };
+            let in_the_way =
+                |other: &&Worker| other.generation != worker.generation || other.slot == worker.slot;
+            if is_queue(step.after, worker.generation)
+                && let Some(other) = world.processes.keys().find(in_the_way)
+            {
+                broken!("{worker:?} is started beside {other:?}");
+            }
+            Ok(())
+        },
+    )
+}
+
+/// A candidate takes over only when each of its workers has said that it is ready and was found alive in the same
+/// turn. Probe and soak have passed, or nobody served for whom it could have waited.
+pub(super) fn takeover_only_by_the_ready(step: &Step) -> Verdict {
+    for effect in step.effects {
+        if let Effect::Confirm(number) = effect {
+            probe_and_soak_are_over(step, *number)?;
+        }
+    }
+    let Some((number, old)) = step.takeover() else {
+        return Ok(());
+    };
+    if old != step.before.incumbent().map(|incumbent| incumbent.number) {
+        broken!("{old:?} was not the incumbent");
+    }
+    let Some(generation) = step.before.generation(number) else {
+        broken!("generation {number} does not exist");
+    };
+    if !all_ready(step.world, generation) {
+        broken!("generation {number} takes over and is not ready");
+    }
+    let dead = generation
+        .processes
+        .iter()
+        .filter(|process| matches!(process.life, Life::Starting | Life::Serving))
+        .find(|process| {
+            step.world
+                .processes
+                .get(&process.worker)
+                .is_none_or(|p| p.leader != Leader::Running)
+        });
+    if let Some(dead) = dead {
+        broken!("generation {number} takes over and {:?} is dead", dead.worker);
+    }
+    Ok(())
+}
+
+fn probe_and_soak_are_over(step: &Step, number: Number) -> Verdict {
+    let Some(plan) = step.after.generation(number).map(|generation| generation.plan) else {
+        return Ok(());
+    };
+    if !step.after.somebody_serves() && step.before.incumbent().is_some() {
+        return Ok(());
+    }
+    if plan.probe == Stage::Kept && step.then.passed != Some(number) {
+        broken!("generation {number} did not pass its probe");
+    }
+    if plan.soak == Stage::Kept && step.then.soaked != Some(number) && step.after.somebody_serves() {
+        broken!("generation {number} did not soak");
+    }
+    Ok(())
+}
+
+/// There is one candidate at a time and one incumbent; a handoff is about the candidate; what `status` says of
+/// all this is true.
+pub(super) fn one_candidate_one_incumbent(node: &Node) -> Verdict {
+    let with = |role| {
+        node.core
+            .generations()
+            .filter(move |generation| generation.role == role)
+            .map(|g| g.number)
+    };
+    let expected = match node.core.handoff() {
+        Handoff::Preparing(_) => None,
+        handoff => candidate(handoff),
+    };
+    if !with(Role::Candidate).eq(expected) {
+        broken!(
+            "candidates in {:?} are {:?}",
+            node.core.handoff(),
+            with(Role::Candidate).collect::<BTreeSet<_>>()
+        );
+    }
+    if !with(Role::Incumbent).eq(node.core.incumbent().map(|incumbent| incumbent.number)) {
+        broken!(
+            "the incumbents are {:?}",
+            with(Role::Incumbent).collect::<BTreeSet<_>>()
+        );
+    }
+    if node.world.preparing.len() > 1 {
+        broken!("{:?} are prepared at once", node.world.preparing);
+    }
+    let serving = node.core.incumbent().is_some_and(|incumbent| {
+        node.world.processes.iter().any(|(worker, process)| {
+            let alive = process.leader != Leader::Reported && process.told == Told::Nothing;
+            worker.generation == incumbent.number && process.ready && alive
+        })
+    });
+    if node.core.state() == State::Serving && !serving {
+        broken!("nobody serves");
+    }
+    Ok(())
+}
+
+/// The name of a worker is never used again: each start in a slot has a higher number.
+pub(super) fn workers_are_never_named_twice(step: &Step) -> Verdict {
+    step.walk(
+        |effect| matches!(effect, Effect::Spawn(..)),
+        |effect, world| {
+            let Effect::Spawn(worker, _) = effect else {
+                return Ok(());
+            };
+            let last = world.starts.get(&(worker.generation, worker.slot));
+            if last.is_some_and(|last| *last >= worker.start) || world.processes.contains_key(worker) {
+                broken!("{worker:?} is started again (the last start was {last:?})");
+            }
+            Ok(())
+        },
+    )
+}
+
+/// A probe command runs only while its generation is probed, and one at a time.
+pub(super) fn one_probe_at_a_time(step: &Step) -> Verdict {
+    step.walk(
+        |effect| matches!(effect, Effect::Probe(_)),
+        |effect, world| match (effect, world.probe) {
+            (Effect::Probe(number), Some(running)) => {
+                broken!("{number} is probed while the probe of {running} runs")
+            }
+            _ => Ok(()),
+        },
+    )?;
+    match (step.then.probe, step.after.handoff()) {
+        (Some(number), Handoff::Probing(candidate)) if number == candidate => Ok(()),
+        (Some(number), handoff) => broken!("the probe of {number} runs in {handoff:?}"),
+        (None, _) => Ok(()),
+    }
+}

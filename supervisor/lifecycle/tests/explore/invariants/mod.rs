@@ -1,0 +1,185 @@
+//! What must hold at every step of every story: one documented function per invariant, listed in [`OF_STEPS`]
+//! and [`OF_STATES`].
+//!
+//! The first look at one step (what was known before it, the event, the effects in their order, what is known
+//! after it), the others at the state that it led to.
+
+/// Leave the check of an invariant: it is broken, and this is how.
+macro_rules! broken {
+    ($($text:tt)*) => { return Err(format!($($text)*)) };
+}
+
+mod ending;
+mod handoff;
+mod signals;
+mod tickets;
+mod trust;
+mod waits;
+
+use super::explorer::Node;
+use super::world::World;
+use crate::{
+    Effect, Event, Fact, Generation, Life, Lifecycle, Number, Outcome, Signal, SlotState, Ticket, Worker,
+};
+
+/// One step of the core, seen from outside.
+pub(super) struct Step<'a> {
+    pub(super) before: &'a Lifecycle,
+    /// The world after the event has happened and before anything was done about it.
+    pub(super) world: &'a World,
+    pub(super) event: Event,
+    pub(super) effects: &'a [Effect],
+    pub(super) after: &'a Lifecycle,
+    /// The world once the effects are performed.
+    pub(super) then: &'a World,
+}
+
+/// What is wrong, if anything.
+pub(super) type Verdict = Result<(), String>;
+
+macro_rules! list {
+    ($(#[$doc:meta])* $all:ident: $of:ident; $($file:ident::$name:ident),* $(,)?) => {
+        $(#[$doc])*
+        pub(super) const $all: &[(&str, fn(&$of) -> Verdict)] = &[$((stringify!($name), $file::$name)),*];
+    };
+}
+
+list! {
+    /// What must hold of each step.
+    OF_STEPS: Step;
+    tickets::each_ticket_gets_one_answer,
+    tickets::answers_come_from_a_later_start,
+    tickets::answers_are_true,
+    signals::no_signal_to_the_gone,
+    waits::timers_start_and_stop_once,
+    handoff::generations_stay_within_the_limit,
+    handoff::queue_mode_runs_one_generation,
+    signals::whoever_served_still_serves,
+    handoff::takeover_only_by_the_ready,
+    trust::records_are_used_while_kept,
+    handoff::workers_are_never_named_twice,
+    handoff::one_probe_at_a_time,
+    trust::crash_on_probation_rolls_back,
+    trust::only_the_trusted_become_last_good,
+    trust::back_off_goes_on,
+    signals::given_up_only_when_killed,
+}
+
+list! {
+    /// What must hold of each state at rest.
+    OF_STATES: Node;
+    waits::every_wait_has_a_timer,
+    waits::every_timer_has_its_wait,
+    handoff::one_candidate_one_incumbent,
+    trust::records_are_forgotten,
+    ending::everybody_is_told_of_the_stop,
+    ending::no_orphan,
+    ending::the_stale_is_ignored,
+    ending::nothing_after_the_end,
+}
+
+/// The one invariant that is about all that can follow: see `Explorer::ends`.
+pub(super) const STOP_ALWAYS_ENDS: &str = "stop_always_ends";
+
+impl Step<'_> {
+    fn facts(&self) -> impl Iterator<Item = Fact> + '_ {
+        self.effects.iter().filter_map(|effect| match effect {
+            Effect::Tell(fact) => Some(*fact),
+            _ => None,
+        })
+    }
+
+    fn told(&self, fact: Fact) -> bool {
+        self.facts().any(|told| told == fact)
+    }
+
+    fn answers(&self) -> impl Iterator<Item = (Ticket, Outcome)> + '_ {
+        self.effects.iter().filter_map(|effect| match effect {
+            Effect::Answer(ticket, outcome) => Some((*ticket, *outcome)),
+            _ => None,
+        })
+    }
+
+    fn signals(&self) -> impl Iterator<Item = (Worker, Signal)> + '_ {
+        self.effects.iter().filter_map(|effect| match effect {
+            Effect::Signal(worker, signal) => Some((*worker, *signal)),
+            _ => None,
+        })
+    }
+
+    /// Visit each effect of interest together with the world as it is when its turn comes.
+    fn walk(
+        &self,
+        interesting: fn(&Effect) -> bool,
+        mut visit: impl FnMut(&Effect, &World) -> Verdict,
+    ) -> Verdict {
+        if !self.effects.iter().any(interesting) {
+            return Ok(());
+        }
+        let mut world = self.world.clone();
+        for effect in self.effects {
+            visit(effect, &world)?;
+            world.account(*effect);
+        }
+        Ok(())
+    }
+
+    /// The generation that has just failed after or instead of a takeover, and the one that replaces it.
+    fn rollback(&self) -> Option<(Number, Number)> {
+        self.facts().find_map(|fact| match fact {
+            Fact::RolledBack(failed, number, _) => Some((failed, number)),
+            _ => None,
+        })
+    }
+
+    fn takeover(&self) -> Option<(Number, Option<Number>)> {
+        self.facts().find_map(|fact| match fact {
+            Fact::TookOver(number, old) => Some((number, old)),
+            _ => None,
+        })
+    }
+
+    fn failed_candidate(&self) -> Option<Number> {
+        self.facts().find_map(|fact| match fact {
+            Fact::CandidateFailed(number, _) => Some(number),
+            _ => None,
+        })
+    }
+}
+
+fn is_serving(generation: &Generation, index: u16) -> bool {
+    generation
+        .slots
+        .get(usize::from(index))
+        .is_some_and(|slot| match slot.state {
+            SlotState::Running(start) => {
+                let worker = Worker {
+                    generation: generation.number,
+                    slot: index,
+                    start,
+                };
+                generation
+                    .processes
+                    .iter()
+                    .any(|process| process.worker == worker && process.life == Life::Serving)
+            }
+            SlotState::Wanted | SlotState::BackingOff => false,
+        })
+}
+
+/// Whether each slot has a worker that said so, as the world knows it.
+fn all_ready(world: &World, generation: &Generation) -> bool {
+    (0u16..)
+        .zip(&generation.slots)
+        .all(|(index, slot)| match slot.state {
+            SlotState::Running(start) => {
+                let worker = Worker {
+                    generation: generation.number,
+                    slot: index,
+                    start,
+                };
+                world.processes.get(&worker).is_some_and(|process| process.ready)
+            }
+            SlotState::Wanted | SlotState::BackingOff => false,
+        })
+}

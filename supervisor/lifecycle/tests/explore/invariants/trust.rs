@@ -1,0 +1,118 @@
+//! Birth records, probation, rollback and back-off.
+
+use std::collections::BTreeSet;
+
+use super::{Step, Verdict};
+use crate::explore::explorer::Node;
+use crate::explore::world::is_stopping;
+use crate::{Effect, Event, Fact, Life, Lifecycle, Mode, Record, Role, Stage, Standing, Timer};
+
+/// A worker is started only from a birth record that was made and is still kept, and a record is forgotten once.
+pub(super) fn records_are_used_while_kept(step: &Step) -> Verdict {
+    step.walk(
+        |effect| matches!(effect, Effect::Spawn(..) | Effect::Forget(_)),
+        |effect, world| match effect {
+            Effect::Spawn(_, record) | Effect::Forget(record) if !world.records.contains(record) => {
+                broken!("{effect:?}, and kept are {:?}", world.records)
+            }
+            _ => Ok(()),
+        },
+    )
+}
+
+/// A birth record is kept as long as something may be started from it, and no longer.
+pub(super) fn records_are_forgotten(node: &Node) -> Verdict {
+    let active = node
+        .core
+        .generations()
+        .filter(|generation| generation.role != Role::Retired);
+    let mut needed: BTreeSet<Record> = active.map(|generation| generation.record).collect();
+    needed.extend(node.core.last_good());
+    let queue = node
+        .core
+        .generations()
+        .any(|generation| generation.plan.mode == Mode::Queue);
+    // In queue mode one more is kept, to fall back on while there is no incumbent.
+    let spare = usize::from(queue && node.core.incumbent().is_none() && !is_stopping(&node.core));
+    let kept = &node.world.records;
+    if !needed.is_subset(kept) || kept.difference(&needed).count() > spare {
+        broken!("{kept:?} are kept, {needed:?} are needed");
+    }
+    Ok(())
+}
+
+/// A crash of an incumbent on probation means rollback to the last good, if there is one; any other crash of an
+/// incumbent means that the worker is started again.
+pub(super) fn crash_on_probation_rolls_back(step: &Step) -> Verdict {
+    let (Event::Exited(worker)
+    | Event::Stuck(worker)
+    | Event::SpawnFailed(worker)
+    | Event::Due(Timer::Start(worker) | Timer::Watchdog(worker))) = step.event
+    else {
+        return Ok(());
+    };
+    let Some(generation) = step.before.generation(worker.generation) else {
+        return Ok(());
+    };
+    let asked = generation
+        .processes
+        .iter()
+        .any(|process| process.worker == worker && matches!(process.life, Life::Draining | Life::Killed));
+    if generation.role != Role::Incumbent || asked {
+        return Ok(());
+    }
+    let good = step.before.last_good();
+    let replaced = step.rollback().map(|(failed, _)| failed) == Some(generation.number);
+    if replaced && step.after.incumbent().map(|incumbent| incumbent.record) != good {
+        broken!("{:?} was the last good", good);
+    }
+    let due = generation.standing == Standing::Untried && good.is_some();
+    if replaced != due {
+        broken!(
+            "{worker:?} has crashed ({:?}, last good {good:?}): rolled back {replaced}",
+            generation.standing
+        );
+    }
+    Ok(())
+}
+
+/// What becomes the last good record has served as the incumbent through its probation; one that was superseded
+/// or has failed never does.
+pub(super) fn only_the_trusted_become_last_good(step: &Step) -> Verdict {
+    let (was, is) = (step.before.last_good(), step.after.last_good());
+    if was == is || is_stopping(step.after) {
+        return Ok(());
+    }
+    let incumbent = step.after.incumbent();
+    let settled = incumbent.is_some_and(|incumbent| {
+        let passed = match incumbent.plan.probation {
+            Stage::Kept => step.event == Event::Due(Timer::Probation(incumbent.number)),
+            Stage::Skipped => step
+                .takeover()
+                .is_some_and(|(number, _)| number == incumbent.number),
+        };
+        passed && Some(incumbent.record) == is && step.told(Fact::Settled(incumbent.number))
+    });
+    if !settled {
+        broken!("{is:?} has become the last good instead of {was:?}");
+    }
+    Ok(())
+}
+
+/// A candidate that fails leaves the incumbent as it was: a back-off that ran runs on.
+pub(super) fn back_off_goes_on(step: &Step) -> Verdict {
+    if step.failed_candidate().is_none() || is_stopping(step.after) {
+        return Ok(());
+    }
+    let before = step.before.incumbent().map(|g| (g.number, g.slots.clone()));
+    let after = step.after.incumbent().map(|g| (g.number, g.slots.clone()));
+    let backs_off = |core: &Lifecycle| -> BTreeSet<Timer> {
+        core.timers()
+            .filter(|timer| matches!(timer, Timer::BackOff(..)))
+            .collect()
+    };
+    if before != after || backs_off(step.before) != backs_off(step.after) {
+        broken!("the incumbent was {before:?} and is {after:?}");
+    }
+    Ok(())
+}

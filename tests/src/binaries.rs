@@ -23,8 +23,9 @@ impl Binary {
     /// The path of the built binary.
     ///
     /// # Panics
-    /// When it cannot be built. The first call in a process asks cargo to build `segue` and `segue-app` (a fraction of a
-    /// second when they are fresh; cargo's own lock makes parallel test processes wait for each other).
+    /// When it cannot be built. The first call in a process asks cargo to build `segue` and `segue-app`, and the first
+    /// for an example the examples (a fraction of a second when they are fresh; cargo's own lock makes parallel test
+    /// processes wait for each other).
     /// `SEGUE_TEST_NO_BUILD=1` leaves that out, for runs against binaries that were put in place by other means.
     #[must_use]
     pub fn path(self) -> PathBuf {
@@ -36,8 +37,15 @@ impl Binary {
             Self::SeguePoll => directory.join("segue-poll"),
             Self::Example(name) => directory.join("examples").join(name),
         };
-        static BUILT: OnceLock<Result<(), String>> = OnceLock::new();
-        if let Err(reason) = BUILT.get_or_init(|| build(&directory)) {
+        static PROGRAMS: OnceLock<Result<(), String>> = OnceLock::new();
+        static EXAMPLES: OnceLock<Result<(), String>> = OnceLock::new();
+        let built = match self {
+            Self::Example(_) => EXAMPLES.get_or_init(|| build(&directory, "--examples")),
+            Self::Segue | Self::App | Self::SeguePoll | Self::Fixture => {
+                PROGRAMS.get_or_init(|| build(&directory, "--bins"))
+            }
+        };
+        if let Err(reason) = built {
             panic!("{reason}");
         }
         assert!(path.exists(), "{} was not built", path.display());
@@ -58,7 +66,7 @@ fn directory() -> PathBuf {
     }
 }
 
-fn build(directory: &Path) -> Result<(), String> {
+fn build(directory: &Path, targets: &str) -> Result<(), String> {
     if std::env::var_os("SEGUE_TEST_NO_BUILD").is_some_and(|value| value == "1") {
         return Ok(());
     }
@@ -79,8 +87,7 @@ fn build(directory: &Path) -> Result<(), String> {
             "segue",
             "--package",
             "segue-app",
-            "--bins",
-            "--examples",
+            targets,
         ])
         .args(["--profile", profile, "--target-dir"])
         .arg(target)

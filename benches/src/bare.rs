@@ -80,14 +80,14 @@ impl Bare {
             .env("LISTEN_FDNAMES", "listen1")
             .env("NOTIFY_SOCKET", notify)
             .env("SEGUE_GENERATION", self.generation.to_string());
-        // SAFETY: between fork and exec only dup2(2) is called, which is async-signal-safe.
-        unsafe {
-            command.pre_exec(move || {
-                nix::errno::Errno::result(nix::libc::dup2(fd, 3))
-                    .map(drop)
-                    .map_err(Into::into)
-            });
-        }
+        let place = move || {
+            nix::errno::Errno::result(nix::libc::dup2(fd, 3))?;
+            // Where the listener is at 3 already, dup2 does nothing and close-on-exec stays.
+            nix::errno::Errno::result(nix::libc::fcntl(3, nix::libc::F_SETFD, 0))?;
+            Ok(())
+        };
+        // SAFETY: between fork and exec only dup2(2) and fcntl(2) are called, which are async-signal-safe.
+        unsafe { command.pre_exec(place) };
         command.spawn().unwrap()
     }
 }

@@ -1,6 +1,11 @@
 //! What an app is born with, seen by the app itself: exactly what the protocol promises, after a hundred reloads as
 //! after none.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot look at its subject has failed"
+)]
+
 use segue_tests::http::get_and_close;
 use segue_tests::program::Program;
 use segue_tests::segue::{Segue, Setup};

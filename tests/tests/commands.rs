@@ -1,5 +1,10 @@
 //! The commands and signals as a person or a script uses them: what they print, how they exit, what they change.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot look at its subject has failed"
+)]
+
 use nix::sys::signal::Signal;
 use segue_tests::http::get_and_close;
 use segue_tests::program::Program;

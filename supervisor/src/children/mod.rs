@@ -16,10 +16,12 @@ pub(crate) use crate::sys::ExitStatus;
 use crate::sys::{self, Dead, ProcessRow, Who};
 use group::Members;
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
 
 /// What a sweep found out about the child that the caller calls `K`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,13 +106,22 @@ impl<K: Copy + Ord> Children<K> {
         group::signal(child.pid, child.pidfd.as_fd(), Some(signal))
     }
 
-    /// Whether the child's main process has ended (or the key is unknown). Asks the kernel, so it may know before
-    /// the next [`Children::sweep`] tells.
-    pub(crate) fn is_dead(&self, key: K) -> bool {
-        match self.known.get(&key) {
-            Some(child) => child.leader != Leader::Alive || look(child.pid).is_some(),
-            None => true,
-        }
+    /// Whether one of these children's main processes has ended, or ends while we watch for so long. Unknown keys have
+    /// ended. Asks the kernel, so it may know before the next [`Children::sweep`] tells.
+    ///
+    /// This is the one place where the supervisor waits outside its loop; the patience must be a matter of a millisecond.
+    pub(crate) fn any_dies_within(&self, keys: &[K], patience: Duration) -> bool {
+        let watched: Option<Vec<&Child>> = keys.iter().map(|key| self.known.get(key)).collect();
+        let Some(watched) = watched else { return true };
+        let mut poll_set: Vec<PollFd<'_>> = watched
+            .iter()
+            .map(|child| PollFd::new(child.pidfd.as_fd(), PollFlags::POLLIN))
+            .collect();
+        // A pidfd becomes readable when its process has ended (pidfd_open(2)).
+        let died = ppoll(&mut poll_set, Some(patience.into()), None).is_ok_and(|ready| ready > 0);
+        died || watched
+            .iter()
+            .any(|child| child.leader != Leader::Alive || look(child.pid).is_some())
     }
 
     /// Whether some group outlives its leader. Such a member need not be our child, so its end may send no

@@ -1,5 +1,7 @@
 //! From effects to what they do outside.
 
+use std::time::Duration;
+
 use nix::errno::Errno;
 use nix::sys::signal::Signal as Kill;
 use segue_lifecycle::{Effect, Event, Number, Record, Signal, Timer, Worker};
@@ -13,6 +15,10 @@ use crate::launch::{Extra, Voice, WorkerIdentity};
 use crate::readiness::NotifySocket;
 use crate::sources::Source;
 use crate::sys::errno_text;
+
+/// How long the last look at a candidate takes. A process that says READY=1 and exits in one breath needs some
+/// hundred microseconds to be dead; without this look it would take over and be rolled back.
+const LAST_LOOK: Duration = Duration::from_millis(1);
 
 impl Shell {
     /// Perform one effect.
@@ -164,10 +170,8 @@ impl Shell {
             .filter(|worker| worker.generation == number)
             .copied()
             .collect();
-        if workers
-            .iter()
-            .any(|worker| self.children.is_dead(Child::Worker(*worker)))
-        {
+        let keys: Vec<Child> = workers.into_iter().map(Child::Worker).collect();
+        if self.children.any_dies_within(&keys, LAST_LOOK) {
             self.sweep();
         }
         self.events.push_back(Event::Confirmed(number));

@@ -7,6 +7,8 @@ use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
+use nix::libc;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use segue_tests::binaries::Binary;
@@ -80,14 +82,15 @@ impl Bare {
             .env("LISTEN_FDNAMES", "listen1")
             .env("NOTIFY_SOCKET", notify)
             .env("SEGUE_GENERATION", self.generation.to_string());
-        let place = move || {
-            nix::errno::Errno::result(nix::libc::dup2(fd, 3))?;
-            // Where the listener is at 3 already, dup2 does nothing and close-on-exec stays.
-            nix::errno::Errno::result(nix::libc::fcntl(3, nix::libc::F_SETFD, 0))?;
-            Ok(())
-        };
         // SAFETY: between fork and exec only dup2(2) and fcntl(2) are called, which are async-signal-safe.
-        unsafe { command.pre_exec(place) };
+        unsafe {
+            command.pre_exec(move || {
+                Errno::result(libc::dup2(fd, 3))?;
+                // Where the listener is at 3 already, dup2 does nothing and close-on-exec stays.
+                Errno::result(libc::fcntl(3, libc::F_SETFD, 0))?;
+                Ok(())
+            });
+        }
         command.spawn().unwrap()
     }
 }

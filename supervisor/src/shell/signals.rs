@@ -80,6 +80,10 @@ impl Shell {
         }
     }
 
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the kernel's signals; the signalfd brings those of TAKEN alone"
+    )]
     fn take_signal(&mut self, signal: Signal, info: &siginfo) {
         let sender = sender(info);
         match signal {

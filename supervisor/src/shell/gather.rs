@@ -1,5 +1,5 @@
-//! From what happened outside to events, in a fixed order: reports and notifications, then exits, then timers,
-//! then clients. Nothing here performs an effect.
+//! From what happened outside to events, in a fixed order: reports and notifications, then exits, then clients,
+//! and last the timers, once what is due because of the others is done. Nothing here performs an effect.
 
 use segue_lifecycle::{Event, Worker};
 
@@ -24,7 +24,6 @@ impl Shell {
         for ready in others {
             self.read_source(ready);
         }
-        self.take_due();
         for ready in clients {
             self.read_source(ready);
         }
@@ -41,7 +40,9 @@ impl Shell {
         }
     }
 
-    fn take_due(&mut self) {
+    /// Take the timers that have come due. Only after the effects of the other events of the turn: a watchdog that
+    /// was fed in it is armed anew by then, and a deadline for which more time was asked has moved.
+    pub(super) fn take_due(&mut self) {
         let now = clock::now();
         for alarm in self.timers.take_due(now) {
             match alarm {

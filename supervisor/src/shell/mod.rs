@@ -230,6 +230,8 @@ impl Shell {
             .map_err(|errno| ShellError::new("epoll_wait", errno))?;
         self.gather(&ready);
         self.settle();
+        self.take_due();
+        self.settle();
         self.tidy();
         Ok(())
     }

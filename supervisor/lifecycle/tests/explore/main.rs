@@ -2,7 +2,7 @@
 //!
 //! * `world.rs`: what can happen outside, and the books of what the core has asked for;
 //! * `explorer.rs`: breadth first through all of it, so that the first failure is the shortest story;
-//! * `invariants.rs`: what must hold, one function each;
+//! * `invariants/`: what must hold, one function each;
 //! * `scenarios.rs`: the worlds and their bounds; `SEGUE_LONG=1` raises them;
 //! * `bugs.rs`: planted bugs prove that each invariant can fail; `SEGUE_STORIES=1` prints how;
 //! * `table.rs`, `words.rs`, `document.rs`: what was seen, as `docs/LIFECYCLE.md` shows it; `SEGUE_BLESS=1` writes it.

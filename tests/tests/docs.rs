@@ -1,0 +1,314 @@
+//! The documents are kept true: what they show is compared with what the programs and the sources say.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use segue_tests::binaries::Binary;
+use segue_tests::program::Program;
+use segue_tests::segue::{Setup, directory};
+use serde_json::Value;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+#[track_caller]
+fn read(path: &str) -> String {
+    let text = std::fs::read_to_string(root().join(path));
+    text.unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// The code blocks of a document: the line before the fence (a comment may name a file), the language, the content.
+fn blocks(text: &str) -> Vec<(String, String, String)> {
+    let mut found = Vec::new();
+    let mut before = String::new();
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        if let Some(language) = line.strip_prefix("```") {
+            let content: Vec<&str> = lines.by_ref().take_while(|line| *line != "```").collect();
+            found.push((before.clone(), language.to_owned(), content.join("\n")));
+        }
+        line.clone_into(&mut before);
+    }
+    found
+}
+
+#[test]
+fn the_readmes_rust_is_that_of_the_examples() {
+    let mut compared = 0;
+    for (before, language, content) in blocks(&read("README.md")) {
+        if language != "rust" {
+            continue;
+        }
+        let file = before.trim_start_matches("<!-- ").trim_end_matches(" -->");
+        assert!(
+            read(file).contains(&content),
+            "README.md shows what is not in {file}:\n{content}"
+        );
+        compared += 1;
+    }
+    assert_eq!(compared, 2, "a hyper and an axum server");
+}
+
+/// The options in the first column of a table, each with the rest of its row.
+fn options_of_readme() -> BTreeMap<String, String> {
+    let readme = read("README.md");
+    let table = readme.split("### Options of `segue run`").nth(1);
+    let table = table
+        .and_then(|text| text.split("\n### ").next())
+        .unwrap_or_default();
+    let mut options = BTreeMap::new();
+    for row in table.lines().filter(|line| line.starts_with("| `-")) {
+        let (first, rest) = row[1..].split_once('|').unwrap_or_default();
+        for option in first.split("--").skip(1) {
+            let name = option
+                .split(|letter: char| !letter.is_ascii_lowercase() && letter != '-')
+                .next();
+            options.insert(name.unwrap_or_default().to_owned(), rest.to_owned());
+        }
+    }
+    options
+}
+
+/// The options in the help, each with its default if it says one.
+fn options_of_help() -> BTreeMap<String, Option<String>> {
+    let help = Command::new(Binary::Segue.path())
+        .args(["run", "--help"])
+        .output();
+    let help = help.unwrap_or_else(|error| panic!("segue run --help: {error}"));
+    let help = String::from_utf8_lossy(&help.stdout).into_owned();
+    let mut options = BTreeMap::new();
+    let mut last = String::new();
+    for line in help.lines() {
+        let text = line.trim_start();
+        let indent = line.len() - text.len();
+        if indent <= 6
+            && let Some((_, option)) = text.split_once("--").filter(|_| text.starts_with('-'))
+        {
+            option.split(' ').next().unwrap_or_default().clone_into(&mut last);
+            options.insert(last.clone(), None);
+        } else if let Some((_, default)) = text.split_once("[default: ")
+            && let Some(slot @ None) = options.get_mut(&last)
+        {
+            *slot = Some(default.trim_end_matches(']').to_owned());
+        }
+    }
+    options.remove("help");
+    options
+}
+
+#[test]
+fn the_readme_has_every_option_and_its_default() {
+    let (readme, help) = (options_of_readme(), options_of_help());
+    assert!(help.len() > 20, "the help was not understood: {help:?}");
+    let names = |options: BTreeSet<&String>| format!("{options:?}");
+    assert_eq!(
+        names(readme.keys().collect()),
+        names(help.keys().collect()),
+        "left: README.md, right: segue run --help"
+    );
+    for (name, default) in help {
+        if let Some(default) = default {
+            let cell = readme[&name].split('|').next().unwrap_or_default().trim();
+            assert!(
+                cell.ends_with(&default),
+                "--{name}: README.md says {cell:?}, the help {default:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_readmes_segue_toml_is_accepted_and_serves() {
+    let toml = blocks(&read("README.md"))
+        .into_iter()
+        .find(|(_, language, _)| language == "toml");
+    let (_, _, toml) = toml.unwrap_or_else(|| panic!("README.md has no toml"));
+    let place = directory();
+    let at = |name: &str| place.path().join(name);
+    std::os::unix::fs::symlink(Binary::App.path(), at("app")).unwrap();
+    std::fs::write(at("segue.toml"), &toml).unwrap();
+    let checked = Command::new(Binary::Segue.path())
+        .args(["check", "--config", "segue.toml"])
+        .current_dir(place.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&checked.stderr);
+    assert!(checked.status.success() && said.is_empty(), "segue check: {said}");
+
+    // The same with a port and a probe that do not depend on the machine: both listeners are handed over.
+    let poll = Binary::SeguePoll.path();
+    let toml = toml
+        .replace("127.0.0.1:1234", "127.0.0.1:0")
+        .replace("segue-poll", &poll.to_string_lossy());
+    let setup = Setup::from_config().flags(["--config", "segue.toml"]);
+    std::os::unix::fs::symlink(Binary::App.path(), setup.path("app")).unwrap();
+    std::fs::write(setup.path("segue.toml"), toml).unwrap();
+    let segue = setup.start();
+    segue.reload_ok(&[]);
+    let status = segue.run("status", &["--json"]).stdout;
+    let status: Value = serde_json::from_str(&status).unwrap();
+    let names: Vec<_> = status["listeners"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|listener| &listener["name"])
+        .collect();
+    assert_eq!(names, ["http", "admin"]);
+    assert_eq!(status["generations"][0]["workers"].as_array().unwrap().len(), 2);
+    segue.stop();
+}
+
+/// All key paths of an object, as the document writes them: `listeners[].name`. Leaves only, and what is null or empty.
+fn paths(value: &Value, prefix: &str, found: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(keys) => {
+            for (key, value) in keys {
+                let dot = if prefix.is_empty() { "" } else { "." };
+                let path = format!("{prefix}{dot}{key}");
+                if !value.is_object() || key == "last_reload" {
+                    found.insert(path.clone());
+                }
+                paths(value, &path, found);
+            }
+        }
+        Value::Array(values) => values
+            .iter()
+            .for_each(|value| paths(value, &format!("{prefix}[]"), found)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+#[test]
+fn the_status_has_the_keys_of_the_document() {
+    let document = read("docs/protocol.md");
+    let table = document.split("## The status").nth(1).unwrap();
+    let documented: BTreeSet<String> = table
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `"))
+        .filter_map(|row| row.split_once(" | "))
+        .flat_map(|(first, _)| first.split(", ").map(|key| key.trim_matches('`').to_owned()))
+        .collect();
+    let segue = Setup::new(Program::app()).start();
+    segue.reload_ok(&["--drained"]);
+    let status: Value = serde_json::from_str(&segue.run("status", &["--json"]).stdout).unwrap();
+    segue.stop();
+    let mut real = BTreeSet::new();
+    paths(&status, "", &mut real);
+    assert_eq!(
+        documented, real,
+        "left: docs/protocol.md, right: segue status --json"
+    );
+}
+
+/// What stands behind `>` and what behind `<` in one conversation of the document.
+fn conversations() -> Vec<(String, Vec<String>)> {
+    let document = read("docs/protocol.md");
+    let conversation = |(_, _, content): (String, String, String)| {
+        let said = |mark| {
+            let lines = content.lines().filter_map(|line| line.strip_prefix(mark));
+            lines.map(str::to_owned).collect::<Vec<_>>()
+        };
+        Some((said("> ").first()?.clone(), said("< ")))
+    };
+    blocks(&document).into_iter().filter_map(conversation).collect()
+}
+
+/// Numbers and times differ from run to run.
+fn without_numbers(text: &str) -> String {
+    let mut out = String::new();
+    for letter in text.chars() {
+        match letter {
+            digit if digit.is_ascii_digit() => {
+                if !out.ends_with('#') {
+                    out.push('#');
+                }
+            }
+            other => out.push(other),
+        }
+    }
+    out
+}
+
+#[test]
+fn the_conversations_of_the_document_are_real() {
+    let segue = Setup::new(Program::app()).start();
+    let mut conversations = conversations();
+    assert!(conversations.len() >= 6, "{conversations:?}");
+    // The stop comes last, whatever the order of the document.
+    conversations.sort_by_key(|(request, _)| request.contains("stop"));
+    for (request, shown) in conversations {
+        let mut stream = UnixStream::connect(segue.control()).unwrap();
+        stream.set_read_timeout(Some(segue_tests::patience())).unwrap();
+        stream.write_all(format!("{request}\n").as_bytes()).unwrap();
+        let replies: Vec<String> = BufReader::new(stream).lines().map(Result::unwrap).collect();
+        if request.contains("status") {
+            assert!(replies[0].starts_with(r#"{"reply":"status","schema":1,"name":"app","pid":"#));
+            continue;
+        }
+        // How many words of progress there are is a matter of time; the last word is not.
+        let last = |replies: &[String]| replies.last().map(|reply| without_numbers(reply));
+        assert_eq!(
+            last(&replies),
+            last(&shown),
+            "right: docs/protocol.md, after {request}"
+        );
+    }
+    segue.ended();
+}
+
+fn documents(directory: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+        let (path, name) = (entry.path(), entry.file_name());
+        if path.is_dir() && name != "target" && !name.to_string_lossy().starts_with('.') {
+            documents(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "md") {
+            found.push(path);
+        }
+    }
+}
+
+#[test]
+fn links_lead_somewhere() {
+    let mut found = Vec::new();
+    documents(&root(), &mut found);
+    assert!(found.len() > 10, "{found:?}");
+    for document in found {
+        let text = std::fs::read_to_string(&document).unwrap();
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let path = link.split('#').next().unwrap_or_default();
+            if path.is_empty() || path.contains("://") {
+                continue;
+            }
+            let target = document.parent().unwrap().join(path);
+            assert!(target.exists(), "{}: {link} leads nowhere", document.display());
+        }
+    }
+}
+
+#[test]
+fn the_architecture_names_every_room() {
+    let document = read("docs/ARCHITECTURE.md");
+    let main = read("supervisor/src/main.rs");
+    let rooms = main.lines().filter_map(|line| line.strip_prefix("mod "));
+    for room in rooms.map(|line| line.trim_end_matches(';')) {
+        let named = document
+            .split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_')
+            .any(|word| word == room);
+        assert!(named, "docs/ARCHITECTURE.md does not name the room {room}");
+    }
+    // Each file that the ten steps name is there.
+    let steps = document.split("## How a reload flows").nth(1).unwrap();
+    let steps = steps.split("\n## ").next().unwrap();
+    for name in steps.split('`').skip(1).step_by(2) {
+        if !(name.ends_with(".rs") || name.ends_with('/')) {
+            continue;
+        }
+        let places = ["supervisor/src", "supervisor", "supervisor/lifecycle/src"];
+        let there = places.iter().any(|place| root().join(place).join(name).exists());
+        assert!(there, "docs/ARCHITECTURE.md: there is no {name}");
+    }
+}

@@ -130,6 +130,20 @@ impl Tally {
         );
     }
 
+    /// The figures in a few words: `1204 trials, 0 lost`.
+    #[must_use]
+    pub fn figures(&self) -> String {
+        let declined = match self.declined {
+            0 => String::new(),
+            count => format!(" ({count} more declined and sent again)"),
+        };
+        format!(
+            "{} trials, {} lost{declined}",
+            self.sent - self.declined,
+            self.lost.len()
+        )
+    }
+
     /// Adds another tally to this one.
     pub fn add(&mut self, other: Self) {
         self.sent += other.sent;

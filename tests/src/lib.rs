@@ -4,10 +4,12 @@
 //! * [`stand_in`]: the barest loop that hands a listener over correctly, and a lossy restart: what the detectors and
 //!   the fixtures are checked with when Segue is not the subject;
 //! * [`load`]: generators of requests, each of which accounts for every single one in a [`ledger::Ledger`];
-//! * [`process`], [`proc`], [`binaries`], [`program`]: children, `/proc`, where the binaries are, what to run.
+//! * [`process`], [`proc`], [`binaries`], [`program`]: children, `/proc`, where the binaries are, what to run;
+//! * [`figures`]: what was measured, printed so that it can be quoted.
 #![forbid(unsafe_code)]
 
 pub mod binaries;
+pub mod figures;
 pub mod http;
 pub mod ledger;
 pub mod load;

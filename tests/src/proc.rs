@@ -89,8 +89,10 @@ pub fn descriptors(pid: i32) -> BTreeMap<i32, String> {
 /// What must not grow over reloads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Footprint {
-    /// Proportional share of memory, KiB.
+    /// Proportional share of memory, KiB. It changes with the number of others that run the same binary.
     pub pss_kib: u64,
+    /// Memory of its own, KiB: heap, stack, changed data. It does not depend on others.
+    pub anonymous_kib: u64,
     /// Open descriptors.
     pub fds: usize,
     /// Of these: timer descriptors.
@@ -111,16 +113,56 @@ impl Footprint {
         let children = children(pid);
         let zombies = children.iter().filter(|child| child.state == 'Z').count();
         let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
-        let pss = rollup
-            .lines()
-            .find_map(|line| line.strip_prefix("Pss:")?.trim().strip_suffix("kB"));
+        let memory = |name: &str| {
+            let found = rollup
+                .lines()
+                .find_map(|line| line.strip_prefix(name)?.trim().strip_suffix("kB"));
+            found.and_then(|text| text.trim().parse().ok()).unwrap_or(0)
+        };
         Self {
-            pss_kib: pss.and_then(|text| text.trim().parse().ok()).unwrap_or(0),
+            pss_kib: memory("Pss:"),
+            anonymous_kib: memory("Anonymous:"),
             timers: fds.values().filter(|target| target.contains("timerfd")).count(),
             fds: fds.len(),
             threads: fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count),
             children: children.len() - zombies,
             zombies,
         }
+    }
+}
+
+/// What an event loop that is asleep waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waiting {
+    /// It is not asleep in `epoll_wait`.
+    Not,
+    /// For an event, or for a timer that is armed.
+    UntilTimer,
+    /// For an event alone: no timer is armed.
+    ForEver,
+    /// The kernel does not tell (`/proc/PID/syscall` needs CONFIG_HAVE_ARCH_TRACEHOOK and the right to trace).
+    Unknown,
+}
+
+/// What the main thread of a process waits for, from the arguments of the system call in which it sleeps.
+#[must_use]
+pub fn waiting(pid: i32) -> Waiting {
+    /// `epoll_wait`, where it exists, and `epoll_pwait`: both have the timeout as their fourth argument.
+    const EPOLL: [&str; 2] = if cfg!(target_arch = "x86_64") {
+        ["232", "281"]
+    } else {
+        ["22", "22"]
+    };
+    let Ok(line) = fs::read_to_string(format!("/proc/{pid}/syscall")) else {
+        return Waiting::Unknown;
+    };
+    let mut words = line.split_whitespace();
+    if !words.next().is_some_and(|number| EPOLL.contains(&number)) {
+        return Waiting::Not;
+    }
+    match words.nth(3) {
+        // An int of -1; the upper half of the register is undefined.
+        Some(timeout) if timeout.ends_with("ffffffff") => Waiting::ForEver,
+        Some(_) | None => Waiting::UntilTimer,
     }
 }

@@ -59,34 +59,59 @@ impl Parked {
         Self { held }
     }
 
-    /// Kept connections with one answered request each, idle now.
+    /// Whole requests for this path whose answers, of so many bytes, are not read before [`Parked::finish`]: the server is in
+    /// the middle of them when something happens.
     #[must_use]
-    pub fn idle(target: &Target, ledger: &Ledger, count: usize) -> Self {
+    pub fn unread(target: &Target, ledger: &Ledger, path: &str, length: usize, count: usize) -> Self {
+        let expected: Vec<u8> = (b'a'..=b'z').cycle().take(length).collect();
         let held = (0..count)
             .filter_map(|number| {
-                let warm = ledger.send(format!("first request on kept connection {number}"));
-                let warmed = target
-                    .connect()
-                    .and_then(|mut client| Ok((client.ask(&http::get("/ping"))?, client)));
-                let client = match warmed {
-                    Ok((response, client)) => {
-                        warm.settle(super::http1::is_ping(&response));
-                        client
-                    }
-                    Err(loss) => {
-                        warm.lost(loss);
-                        return None;
-                    }
-                };
-                let entry = ledger.send(format!("second request on kept connection {number}"));
-                Some(Held {
-                    entry,
+                let label = format!("GET {path}, unread answer {number}");
+                hold(
+                    target,
+                    ledger,
+                    label,
+                    &http::get_and_close(path),
+                    b"",
+                    Some(&expected),
+                )
+            })
+            .collect();
+        Self { held }
+    }
+
+    /// Whole requests for this path, a ping by another name (`/slow?ms=200`), whose answers are not read before
+    /// [`Parked::finish`].
+    #[must_use]
+    pub fn unanswered(target: &Target, ledger: &Ledger, path: &str, count: usize) -> Self {
+        let held = (0..count)
+            .filter_map(|number| {
+                let label = format!("GET {path}, slow answer {number}");
+                hold(target, ledger, label, &http::get_and_close(path), b"", None)
+            })
+            .collect();
+        Self { held }
+    }
+
+    /// Kept connections with one answered request each, idle now. Where that answer announced the end of its connection (an
+    /// app that has just been told to drain took it), there is none to keep, and another one is opened.
+    #[must_use]
+    pub fn idle(target: &Target, ledger: &Ledger, count: usize) -> Self {
+        let mut held = Vec::new();
+        let end = Instant::now() + crate::patience();
+        while held.len() < count && Instant::now() < end {
+            let number = held.len();
+            match warm(target, ledger, number) {
+                Warm::Kept(client) => held.push(Held {
+                    entry: ledger.send(format!("second request on kept connection {number}")),
                     client,
                     rest: http::get("/ping"),
                     body: None,
-                })
-            })
-            .collect();
+                }),
+                Warm::Ended => {}
+                Warm::Lost => break,
+            }
+        }
         Self { held }
     }
 
@@ -149,6 +174,34 @@ impl Parked {
                 }
                 Err(loss) => held.entry.lost(loss),
             }
+        }
+    }
+}
+
+/// What the first request on a connection leaves.
+enum Warm {
+    Kept(Client),
+    Ended,
+    Lost,
+}
+
+fn warm(target: &Target, ledger: &Ledger, number: usize) -> Warm {
+    let entry = ledger.send(format!("first request on kept connection {number}"));
+    let answer = target
+        .connect()
+        .and_then(|mut client| Ok((client.ask(&http::get("/ping"))?, client)));
+    match answer {
+        Ok((response, client)) => {
+            entry.settle(super::http1::is_ping(&response));
+            if response.close {
+                Warm::Ended
+            } else {
+                Warm::Kept(client)
+            }
+        }
+        Err(loss) => {
+            entry.lost(loss);
+            Warm::Lost
         }
     }
 }

@@ -177,8 +177,11 @@ impl Setup {
 
     /// A `segue` command in this instance's surroundings: no variable of the machine that runs the tests gets in.
     fn command(&self, word: &str) -> Command {
-        let mut command = Command::new(Binary::Segue.path());
+        // Under nohup(1), as in some CI systems, SIGHUP would arrive ignored, and Segue leaves it so.
+        let mut command = Command::new("env");
         command
+            .arg("--default-signal=HUP")
+            .arg(Binary::Segue.path())
             .arg(word)
             .stdin(Stdio::null())
             .current_dir(self.directory.path());

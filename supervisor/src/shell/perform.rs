@@ -18,7 +18,7 @@ use crate::sys::errno_text;
 
 /// How long the last look at a candidate takes. A process that says READY=1 and exits in one breath needs some
 /// hundred microseconds to be dead; without this look it would take over and be rolled back.
-const LAST_LOOK: Duration = Duration::from_millis(1);
+const LAST_LOOK: Duration = Duration::from_micros(500);
 
 impl Shell {
     /// Perform one effect.

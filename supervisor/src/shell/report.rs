@@ -31,8 +31,6 @@ impl Shell {
             Fact::TookOver(number, old) => self.took_over(number, old),
             Fact::Settled(number) => {
                 self.log.info(&format!("generation {number} passed probation: it is the last good"));
-                // From here on it mostly rests, and what the reload needed is not needed for that.
-                sys::give_back();
             }
             Fact::CandidateFailed(number, cause) => self.candidate_failed(number, cause),
             Fact::RolledBack(failed, number, cause) => self.rolled_back(failed, number, cause),
@@ -99,7 +97,6 @@ impl Shell {
         if number == 1 {
             self.log.info(&who);
             self.manager.ready();
-            sys::give_back();
         } else {
             let took = self.note_reload(Outcome::Ok, None, number);
             let draining = old

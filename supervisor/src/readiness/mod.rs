@@ -61,7 +61,8 @@ impl fmt::Display for Ignored {
             .filter(|(count, _)| *count > 0)
             .map(|(count, kind)| format!("{count} {kind}"))
             .collect();
-        write!(f, "{} notify messages ({})", self.total(), told.join(", "))
+        let messages = if self.total() == 1 { "message" } else { "messages" };
+        write!(f, "{} notify {messages} ({})", self.total(), told.join(", "))
     }
 }
 

@@ -17,6 +17,9 @@ use screen::Screen;
 /// The width of a table where the terminal does not say.
 const COLUMNS: usize = 80;
 
+/// The width where there is no terminal: a log or a script gets every line whole.
+const UNCUT: usize = usize::MAX;
+
 /// How a status is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum View {
@@ -67,11 +70,12 @@ impl Viewer {
     /// Those of writing to stdout.
     pub(crate) fn draw(&mut self, sight: Result<Seen, &str>) -> io::Result<()> {
         let size = terminal_size(std::os::fd::AsFd::as_fd(&io::stdout()));
-        let text = self.text(
-            sight,
-            size.map_or(COLUMNS, |size| size.columns),
-            SystemTime::now(),
-        );
+        let columns = match size {
+            Some(size) => size.columns,
+            None if io::stdout().is_terminal() => COLUMNS,
+            None => UNCUT,
+        };
+        let text = self.text(sight, columns, SystemTime::now());
         let text = self.screen.frame(&text, size);
         // Rust's stdout is line-buffered: written at once, a redraw does not flicker.
         let mut out = io::stdout().lock();

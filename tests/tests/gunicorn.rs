@@ -1,0 +1,319 @@
+//! The case that Segue began with, unmodified: Gunicorn with three gevent workers serves a Django view whose value is
+//! edited in the source between reloads, and a polling client looks on. Beside it, Gunicorn's own SIGHUP.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot look at its subject has failed"
+)]
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use nix::sys::signal::Signal;
+use segue_tests::binaries::Binary;
+use segue_tests::http::{Target, get_and_close};
+use segue_tests::process::{Finished, Process};
+use segue_tests::program::Program;
+use segue_tests::segue::{Segue, Setup};
+
+/// The example, beside this package.
+const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/django");
+
+/// How many times the source is edited.
+fn edits() -> usize {
+    if segue_tests::long_run() { 20 } else { 5 }
+}
+
+/// Gunicorn in a virtual environment below `target`, made once. `None` where it cannot be had, and says so; in CI that
+/// is an error.
+fn gunicorn() -> Option<PathBuf> {
+    static ENVIRONMENT: std::sync::OnceLock<Result<PathBuf, String>> = std::sync::OnceLock::new();
+    match ENVIRONMENT.get_or_init(install) {
+        Ok(path) => Some(path.clone()),
+        Err(reason) => {
+            assert!(std::env::var_os("CI").is_none(), "gunicorn: cannot run: {reason}");
+            println!("skipped: gunicorn: {reason}");
+            None
+        }
+    }
+}
+
+fn install() -> Result<PathBuf, String> {
+    let environment = Binary::Segue.path().parent().unwrap().join("gunicorn-venv");
+    let gunicorn = environment.join("bin/gunicorn");
+    let wanted = std::fs::read(format!("{EXAMPLE}/requirements.txt")).map_err(|error| error.to_string())?;
+    let installed = environment.join("requirements.txt");
+    if std::fs::read(&installed).ok().as_ref() != Some(&wanted) {
+        let run = |command: &mut Command| -> Result<(), String> {
+            let output = command
+                .output()
+                .map_err(|error| format!("{command:?}: {error}"))?;
+            let text = String::from_utf8_lossy(&output.stderr).into_owned();
+            if output.status.success() {
+                Ok(())
+            } else {
+                Err(format!("{command:?}: {text}"))
+            }
+        };
+        run(Command::new("python3").args(["-m", "venv"]).arg(&environment))?;
+        let pip = environment.join("bin/pip");
+        run(Command::new(pip)
+            .args(["install", "--quiet", "-r"])
+            .arg(format!("{EXAMPLE}/requirements.txt")))?;
+        std::fs::write(&installed, &wanted).map_err(|error| error.to_string())?;
+    }
+    Ok(gunicorn)
+}
+
+/// The site with this value, in a directory of its own; an edit replaces the file by renaming, as editors and deploys do.
+fn write_site(directory: &Path) {
+    std::fs::create_dir_all(directory.join("demo")).unwrap();
+    for file in ["__init__.py", "settings.py", "urls.py", "views.py", "wsgi.py"] {
+        std::fs::copy(
+            format!("{EXAMPLE}/demo/{file}"),
+            directory.join("demo").join(file),
+        )
+        .unwrap();
+    }
+}
+
+fn edit(directory: &Path, file: &str, text: &str) {
+    let path = directory.join("demo").join(file);
+    let beside = path.with_extension("new");
+    std::fs::write(&beside, text)
+        .and_then(|()| std::fs::rename(&beside, &path))
+        .unwrap();
+}
+
+fn set_message(directory: &Path, message: &str) {
+    let source = std::fs::read_to_string(format!("{EXAMPLE}/demo/views.py")).unwrap();
+    edit(
+        directory,
+        "views.py",
+        &source.replace("\"test\"", &format!("\"{message}\"")),
+    );
+}
+
+fn arguments() -> [&'static str; 5] {
+    // Without kept connections: what Gunicorn's gevent worker does with idle ones at SIGTERM is its own matter.
+    [
+        "--workers=3",
+        "--worker-class=gevent",
+        "--keep-alive=0",
+        "--log-level=warning",
+        "demo.wsgi",
+    ]
+}
+
+fn supervised(gunicorn: &Path) -> Segue {
+    let setup = Setup::new(Program::new(gunicorn).args(arguments()));
+    write_site(&setup.path("."));
+    let probe = format!(
+        "{} --unix --timeout 30s --count 1",
+        Binary::SeguePoll.path().display()
+    );
+    setup
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .flags([
+            "--probe",
+            &probe,
+            "--probe-timeout",
+            "60s",
+            "--start-timeout",
+            "60s",
+            "--probation",
+            "0s",
+        ])
+        .start()
+}
+
+/// The polling client. Its patience is long, for a slow machine is not a lost request.
+fn poll(target: &Target) -> Process {
+    let Target::Tcp(address) = target else {
+        panic!("{target:?} is no TCP address")
+    };
+    // The harness waits for lines of the error output.
+    let mut command = Command::new("/bin/sh");
+    command
+        .args(["-c", "exec \"$@\" >&2", "sh"])
+        .arg(Binary::SeguePoll.path())
+        .args(["--timeout", "30s", "--interval", "100ms"])
+        .arg(format!("http://{address}/ping"));
+    Process::start(&mut command)
+}
+
+fn end(poll: &Process) -> Finished {
+    poll.signal(Signal::SIGINT);
+    poll.finish()
+}
+
+fn lines(done: &Finished, start: &str) -> usize {
+    done.stderr.lines().filter(|line| line.starts_with(start)).count()
+}
+
+/// The last answer of the record, which was given when every older generation was gone.
+fn message_of_last(done: &Finished) -> String {
+    let last = done.stderr.lines().rfind(|line| line.starts_with("UP"));
+    last.unwrap_or_default().to_owned()
+}
+
+fn message_of(target: &Target) -> String {
+    let asked = target
+        .connect()
+        .and_then(|mut client| client.ask(&get_and_close("/ping")));
+    asked.map(|response| response.text()).unwrap_or_default()
+}
+
+#[test]
+fn a_value_edited_in_the_source_is_served_and_nothing_is_down() {
+    let Some(gunicorn) = gunicorn() else { return };
+    let segue = supervised(&gunicorn);
+    let poll = poll(&segue.target());
+    poll.wait_for_line("UP: response was");
+    for number in 1..=edits() {
+        set_message(&segue.path("."), &format!("edit {number}"));
+        segue.reload_ok(&[]);
+        poll.wait_for_line(&format!("\"edit {number}\""));
+    }
+    segue.reload_ok(&["--drained"]);
+    let mark = poll.mark();
+    poll.wait_for_line_after(mark, "UP: response was");
+    let done = end(&poll);
+    let (changes, downs) = (lines(&done, "UP AND CHANGED"), lines(&done, "DOWN"));
+    println!(
+        "figures: Gunicorn under Segue, {} reloads: {changes} UP AND CHANGED, {downs} DOWN",
+        edits()
+    );
+    assert_eq!(done.code, Some(0), "{}", done.stderr);
+    assert_eq!(downs, 0, "{}", done.stderr);
+    // More than one change an edit: a gevent worker of Gunicorn notices the stop signal at its next tick, once a second,
+    // and accepts until then. See docs/gunicorn.md.
+    assert!(changes >= edits(), "{}", done.stderr);
+    assert!(
+        message_of_last(&done).contains(&format!("\"edit {}\"", edits())),
+        "{}",
+        done.stderr
+    );
+    segue.stop();
+}
+
+#[test]
+fn code_that_cannot_be_imported_is_refused_and_the_incumbent_loses_nothing() {
+    let Some(gunicorn) = gunicorn() else { return };
+    let segue = supervised(&gunicorn);
+    let poll = poll(&segue.target());
+    poll.wait_for_line("UP: response was");
+    // Gunicorn itself loads this at its start, and gives up.
+    let good = std::fs::read_to_string(segue.path("demo/wsgi.py")).unwrap();
+    edit(&segue.path("."), "wsgi.py", "import nothing_of_that_name\n");
+    let done = segue.reload(&[]);
+    assert_eq!(done.code, Some(1), "{done:?}");
+    assert!(done.stderr.contains("reload failed: generation 2: "), "{done:?}");
+    println!(
+        "figures: an import that fails at the start: {}",
+        done.stderr.trim()
+    );
+    edit(&segue.path("."), "wsgi.py", &good);
+    assert!(message_of(&segue.target()).contains("\"test\""));
+    let record = end(&poll);
+    assert_eq!(
+        (record.code, lines(&record, "UP AND CHANGED")),
+        (Some(0), 0),
+        "{}",
+        record.stderr
+    );
+    segue.stop();
+}
+
+#[test]
+fn broken_code_that_is_imported_lazily_is_refused_by_the_probe() {
+    let Some(gunicorn) = gunicorn() else { return };
+    let setup = Setup::new(Program::new(&gunicorn).args(arguments()));
+    write_site(&setup.path("."));
+    let probe = format!(
+        "{} --unix --timeout 30s --count 1",
+        Binary::SeguePoll.path().display()
+    );
+    let segue = setup
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .flags([
+            "--probe",
+            &probe,
+            "--start-timeout",
+            "60s",
+            "--probe-timeout",
+            "3s",
+            "--probation",
+            "0s",
+        ])
+        .start();
+    let poll = poll(&segue.target());
+    poll.wait_for_line("UP: response was");
+    // Django imports the URLs at the first request: Gunicorn says READY=1 all the same.
+    edit(&segue.path("."), "urls.py", "import nothing_of_that_name\n");
+    let done = segue.reload(&[]);
+    assert_eq!(done.code, Some(1), "{done:?}");
+    assert!(
+        done.stderr.contains("the probe did not pass within 3s"),
+        "{done:?}"
+    );
+    println!(
+        "figures: an import that fails at the first request: {}",
+        done.stderr.trim()
+    );
+    assert_eq!(segue.status().generation(), 1);
+    let record = end(&poll);
+    // While the candidate is probed it answers real connections too, with its error: that is said in the docs.
+    println!(
+        "figures: meanwhile {} of {} answers came from it",
+        lines(&record, "DOWN"),
+        record.stderr.lines().count()
+    );
+    segue.stop();
+}
+
+/// The comparison, recorded and not judged but for what is certain: broken code takes Gunicorn down at its own SIGHUP.
+#[test]
+fn gunicorn_alone_serves_both_versions_in_turns_and_broken_code_takes_it_down() {
+    let Some(gunicorn) = gunicorn() else { return };
+    let directory = segue_tests::segue::directory();
+    write_site(directory.path());
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut command = Command::new(&gunicorn);
+    command
+        .args(["--bind", &port.to_string()])
+        .args(arguments())
+        .current_dir(directory.path())
+        .env("PYTHONDONTWRITEBYTECODE", "1");
+    let server = Process::start(&mut command);
+    let target = Target::Tcp(port);
+    wait_until_it_answers(&target);
+    let poll = poll(&target);
+    poll.wait_for_line("UP: response was");
+    for number in 1..=edits() {
+        set_message(directory.path(), &format!("edit {number}"));
+        server.signal(Signal::SIGHUP);
+        poll.wait_for_line(&format!("\"edit {number}\""));
+    }
+    let record = end(&poll);
+    println!(
+        "figures: Gunicorn's own SIGHUP, {} reloads: {} UP AND CHANGED, {} DOWN",
+        edits(),
+        lines(&record, "UP AND CHANGED"),
+        lines(&record, "DOWN")
+    );
+    edit(directory.path(), "wsgi.py", "import nothing_of_that_name\n");
+    server.signal(Signal::SIGHUP);
+    let exit = server.wait_for_exit();
+    println!("figures: Gunicorn's own SIGHUP with an import that fails: it ends ({exit}), and nobody serves");
+    assert!(target.connect().is_err(), "somebody serves still");
+}
+
+/// Nothing tells when a bound server without a supervisor answers, so it is asked until it does.
+fn wait_until_it_answers(target: &Target) {
+    let end = std::time::Instant::now() + segue_tests::patience();
+    while message_of(target).is_empty() {
+        assert!(std::time::Instant::now() < end, "it never answered");
+        std::thread::yield_now();
+    }
+}

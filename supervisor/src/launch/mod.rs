@@ -7,7 +7,7 @@
 //! What an app is born with: its listeners at fd 3 and up and, but for 0, 1 and 2, no other fd (a `#!` script run
 //! by fd keeps that fd); every signal at its default disposition and none blocked; a process group of its own; the resource limits
 //! of the supervisor's own birth; umask, working directory, user and groups as configured; the environment of
-//! design.md, computed afresh.
+//! the README, computed afresh.
 
 mod binary;
 mod child;

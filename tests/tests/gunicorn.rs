@@ -287,7 +287,7 @@ fn gunicorn_alone_serves_both_versions_in_turns_and_broken_code_takes_it_down() 
         .env("PYTHONDONTWRITEBYTECODE", "1");
     let server = Process::start(&mut command);
     let target = Target::Tcp(port);
-    wait_until_it_answers(&target);
+    wait_until("it answers", || !message_of(&target).is_empty());
     let poll = poll(&target);
     poll.wait_for_line("UP: response was");
     for number in 1..=edits() {
@@ -306,14 +306,15 @@ fn gunicorn_alone_serves_both_versions_in_turns_and_broken_code_takes_it_down() 
     server.signal(Signal::SIGHUP);
     let exit = server.wait_for_exit();
     println!("figures: Gunicorn's own SIGHUP with an import that fails: it ends ({exit}), and nobody serves");
-    assert!(target.connect().is_err(), "somebody serves still");
+    // Its workers notice that their master has gone at their next tick.
+    wait_until("nobody serves", || target.connect().is_err());
 }
 
-/// Nothing tells when a bound server without a supervisor answers, so it is asked until it does.
-fn wait_until_it_answers(target: &Target) {
+/// Nothing tells how a server without a supervisor is doing, so it is asked until it is so.
+fn wait_until(what: &str, condition: impl Fn() -> bool) {
     let end = std::time::Instant::now() + segue_tests::patience();
-    while message_of(target).is_empty() {
-        assert!(std::time::Instant::now() < end, "it never answered");
+    while !condition() {
+        assert!(std::time::Instant::now() < end, "not in time: {what}");
         std::thread::yield_now();
     }
 }

@@ -127,8 +127,7 @@ impl StandIn {
         }
         meanwhile();
         let bound = match &self.target {
-            // std sets SO_REUSEADDR, so that connections in TIME_WAIT do not stand in the way.
-            Target::Tcp(address) => TcpListener::bind(address).map(OwnedFd::from),
+            Target::Tcp(address) => bind_again(address).map(OwnedFd::from),
             Target::Unix(path) => {
                 let _ = std::fs::remove_file(path);
                 UnixListener::bind(path).map(OwnedFd::from)
@@ -176,6 +175,21 @@ impl StandIn {
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
                 Err(error) => panic!("no READY=1: {error}; log:\n{}", process.stderr()),
             }
+        }
+    }
+}
+
+/// Binds an address that was ours a moment ago. A child that another test forks just now may still hold the old socket
+/// until its exec, or a client of another test may have been given the port: both pass. (std sets SO_REUSEADDR, so that
+/// connections in TIME_WAIT do not stand in the way.)
+fn bind_again(address: &std::net::SocketAddr) -> std::io::Result<TcpListener> {
+    let end = Instant::now() + crate::patience();
+    loop {
+        match TcpListener::bind(address) {
+            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse && Instant::now() < end => {
+                std::thread::yield_now();
+            }
+            bound => return bound,
         }
     }
 }

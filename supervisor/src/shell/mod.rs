@@ -34,6 +34,7 @@ use crate::listeners::{ChosenFlags, Inherited};
 use crate::log::Log;
 use crate::manager::Manager;
 use crate::place::Place;
+use crate::protocol::Reply;
 use crate::sources::{Source, Sources};
 use crate::sys::errno_text;
 use crate::watch::Watch;
@@ -100,6 +101,8 @@ pub(crate) struct Shell {
     children: Children<Child>,
     control: Control,
     desk: Desk,
+    /// Answers to tickets that go out when the effects beside them are performed.
+    answers: Vec<(ClientId, Reply)>,
     begin: Settled,
     inherited: Inherited,
     births: BTreeMap<Record, Birth>,
@@ -190,6 +193,7 @@ impl Shell {
             children: Children::new(),
             control: begin.control,
             desk: Desk::new(),
+            answers: Vec::new(),
             begin: Settled {
                 invocation: begin.invocation,
                 config: begin.config,
@@ -247,9 +251,14 @@ impl Shell {
         }
     }
 
+    /// Perform effects in their order. What tickets are answered is put down in that order too, but goes out last: whoever
+    /// has an answer finds everything done that it tells of.
     fn perform_all(&mut self, effects: Vec<Effect>) {
         for effect in effects {
             self.perform(effect);
+        }
+        for (client, reply) in std::mem::take(&mut self.answers) {
+            self.control.reply(client, &reply, clock::now());
         }
     }
 

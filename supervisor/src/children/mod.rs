@@ -21,7 +21,11 @@ use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// How long to wait between two looks at whether a process has come to rest. Timers of a process come some 50 us late
+/// (timer slack, prctl(2)), so that a shorter time would not be shorter.
+const LOOK_AGAIN: Duration = Duration::from_micros(50);
 
 /// What a sweep found out about the child that the caller calls `K`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,22 +110,30 @@ impl<K: Copy + Ord> Children<K> {
         group::signal(child.pid, child.pidfd.as_fd(), Some(signal))
     }
 
-    /// Whether one of these children's main processes has ended, or ends while we watch for so long. Unknown keys have
-    /// ended. Asks the kernel, so it may know before the next [`Children::sweep`] tells.
+    /// Whether one of these children's main processes has ended, or ends while we watch. We watch until all of them have
+    /// come to rest (they wait for something, [`sys::is_at_rest`]), but no longer than `patience`. Unknown keys have ended.
+    /// Asks the kernel, so it may know before the next [`Children::sweep`] tells.
     ///
     /// This is the one place where the supervisor waits outside its loop; the patience must be a matter of a millisecond.
     pub(crate) fn any_dies_within(&self, keys: &[K], patience: Duration) -> bool {
         let watched: Option<Vec<&Child>> = keys.iter().map(|key| self.known.get(key)).collect();
         let Some(watched) = watched else { return true };
-        let mut poll_set: Vec<PollFd<'_>> = watched
-            .iter()
-            .map(|child| PollFd::new(child.pidfd.as_fd(), PollFlags::POLLIN))
-            .collect();
-        // A pidfd becomes readable when its process has ended (pidfd_open(2)).
-        let died = ppoll(&mut poll_set, Some(patience.into()), None).is_ok_and(|ready| ready > 0);
-        died || watched
-            .iter()
-            .any(|child| child.leader != Leader::Alive || look(child.pid).is_some())
+        let until = Instant::now() + patience;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let settled = left.is_zero() || all_at_rest(&watched, until);
+            let wait = if settled {
+                Duration::ZERO
+            } else {
+                left.min(LOOK_AGAIN)
+            };
+            if any_ends_within(&watched, wait) {
+                return true;
+            }
+            if settled {
+                return false;
+            }
+        }
     }
 
     /// Whether some group outlives its leader. Such a member need not be our child, so its end may send no
@@ -210,6 +222,26 @@ impl Child {
         // Dead members that their own parent does not reap count as gone; they do nothing any more.
         seen == Members::Dead || group::signal(self.pid, self.pidfd.as_fd(), None) == Err(Errno::ESRCH)
     }
+}
+
+/// Whether each waits for something. Looking takes time too, and ends when the time is over.
+fn all_at_rest(watched: &[&Child], until: Instant) -> bool {
+    watched
+        .iter()
+        .all(|child| Instant::now() < until && sys::is_at_rest(child.pid))
+}
+
+/// Whether one of them has ended, or ends within `wait`.
+fn any_ends_within(watched: &[&Child], wait: Duration) -> bool {
+    let mut poll_set: Vec<PollFd<'_>> = watched
+        .iter()
+        .map(|child| PollFd::new(child.pidfd.as_fd(), PollFlags::POLLIN))
+        .collect();
+    // A pidfd becomes readable when its process has ended (pidfd_open(2)).
+    let died = ppoll(&mut poll_set, Some(wait.into()), None).is_ok_and(|ready| ready > 0);
+    died || watched
+        .iter()
+        .any(|child| child.leader != Leader::Alive || look(child.pid).is_some())
 }
 
 /// How the child ended, if it has; it stays a zombie. A child that somebody else reaped (there is nobody) counts

@@ -71,6 +71,7 @@ struct Line {
 
 /// The subcommands. Their descriptions are in `texts`, beside each other, for they share words.
 #[derive(Subcommand)]
+#[command(defer = true)]
 enum Word {
     #[command(about = texts::RUN, override_usage = texts::RUN_USAGE, long_about = texts::LONG_RUN, after_long_help = texts::AFTER_RUN)]
     Run(Box<run::RunArgs>),

@@ -16,8 +16,8 @@ use crate::readiness::NotifySocket;
 use crate::sources::Source;
 use crate::sys::errno_text;
 
-/// How long the last look at a candidate takes. A process that says READY=1 and exits in one breath needs some
-/// hundred microseconds to be dead; without this look it would take over and be rolled back.
+/// How long the last look at a candidate may take, if it does not come to rest sooner. A process that says READY=1 and exits in
+/// one breath needs some hundred microseconds to be dead; without this look it would take over and be rolled back.
 const LAST_LOOK: Duration = Duration::from_micros(500);
 
 impl Shell {

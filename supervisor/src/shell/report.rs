@@ -97,6 +97,7 @@ impl Shell {
         if number == 1 {
             self.log.info(&who);
             self.manager.ready();
+            sys::give_back();
         } else {
             let took = self.note_reload(Outcome::Ok, None, number);
             let draining = old

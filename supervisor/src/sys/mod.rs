@@ -8,6 +8,7 @@ mod errno;
 mod fds;
 mod fork;
 mod limits;
+mod memory;
 mod peer;
 mod pidfd;
 mod process;
@@ -22,9 +23,12 @@ pub(crate) use errno::errno_text;
 pub(crate) use fds::{close_on_exec_from, keep_over_exec, move_above, place_at};
 pub(crate) use fork::{InChild, fork};
 pub(crate) use limits::Limits;
+pub(crate) use memory::give_back;
 pub(crate) use peer::peer_groups;
 pub(crate) use pidfd::{open_pidfd, signal_by_pidfd, signal_group_by_pidfd};
-pub(crate) use process::{ProcessRow, become_subreaper, catches_signal, ignores_signal, process_rows};
+pub(crate) use process::{
+    ProcessRow, become_subreaper, catches_signal, ignores_signal, is_at_rest, process_rows,
+};
 pub(crate) use signals::{default_dispositions, unblock_all, with_signals_blocked};
 pub(crate) use terminal::{TerminalSize, terminal_size};
 pub(crate) use wait::{Dead, ExitStatus, Who, peek, reap};

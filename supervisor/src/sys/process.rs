@@ -59,6 +59,18 @@ pub(crate) struct ProcessRow {
     pub(crate) group: Pid,
     /// Ended and not yet reaped. A process whose first thread has ended while others run is no zombie.
     pub(crate) zombie: bool,
+    /// Its only thread waits for something, state `S` of proc_pid_stat(5).
+    pub(crate) sleeps: bool,
+}
+
+/// Whether a process waits for something, so that it does not end by itself at this moment: its only thread sleeps, and it has
+/// no child of whose end it could hear. `false` where that cannot be seen: on kernels without `CONFIG_PROC_CHILDREN`, under
+/// `hidepid`, and for every process of more than one thread (each would have to be looked at, one after the other).
+pub(crate) fn is_at_rest(pid: Pid) -> bool {
+    // proc_pid_task(5). Looked at last, for nearly always the process is still running if it is not at rest.
+    let childless =
+        || fs::read(format!("/proc/{pid}/task/{pid}/children")).is_ok_and(|children| children.is_empty());
+    process_row(pid.as_raw()).is_some_and(|row| row.sleeps) && childless()
 }
 
 /// Every process that /proc shows us. A process that ends meanwhile may be missing.
@@ -66,18 +78,24 @@ pub(crate) struct ProcessRow {
 /// # Errors
 /// Those of reading /proc itself.
 pub(crate) fn process_rows() -> io::Result<Vec<ProcessRow>> {
-    let mut text = Vec::new();
     let rows = fs::read_dir("/proc")?.filter_map(|entry| {
         let name = entry.ok()?.file_name();
-        let pid: i32 = name.to_str()?.parse().ok()?;
-        text.clear();
-        fs::File::open(format!("/proc/{pid}/stat"))
-            .ok()?
-            .read_to_end(&mut text)
-            .ok()?;
-        parse_stat(pid, &text)
+        process_row(name.to_str()?.parse().ok()?)
     });
     Ok(rows.collect())
+}
+
+/// More than the longest line of /proc/PID/stat: 52 fields of at most 20 digits and a name of 64 bytes. The kernel gives it in
+/// one read, and one read a process matters where there are thousands of them.
+const STAT_LENGTH: usize = 2048;
+
+fn process_row(pid: i32) -> Option<ProcessRow> {
+    let mut line = [0; STAT_LENGTH];
+    let length = fs::File::open(format!("/proc/{pid}/stat"))
+        .ok()?
+        .read(&mut line)
+        .ok()?;
+    parse_stat(pid, line.get(..length)?)
 }
 
 /// Reads one line of /proc/PID/stat, proc_pid_stat(5). The program's name may hold spaces and parentheses, so
@@ -96,6 +114,7 @@ fn parse_stat(pid: i32, line: &[u8]) -> Option<ProcessRow> {
         parent: Pid::from_raw(parent),
         group: Pid::from_raw(group),
         zombie: matches!(state, "Z" | "X") && threads <= 1,
+        sleeps: state == "S" && threads == 1,
     })
 }
 
@@ -119,6 +138,46 @@ mod tests {
     fn a_process_with_a_dead_first_thread_is_alive() {
         let line = b"77 (x) Z 12 34 34 0 -1 4194560 0 0 0 0 0 0 0 0 20 0 3 0 9 9\n";
         assert!(!parse_stat(77, line).unwrap().zombie);
+    }
+
+    #[test]
+    fn only_a_sleeping_process_of_one_thread_sleeps() {
+        let sleeps = |line: &[u8]| parse_stat(77, line).unwrap().sleeps;
+        assert!(sleeps(
+            b"77 (x) S 12 34 34 0 -1 4194560 0 0 0 0 0 0 0 0 20 0 1 0 9 9\n"
+        ));
+        assert!(!sleeps(
+            b"77 (x) S 12 34 34 0 -1 4194560 0 0 0 0 0 0 0 0 20 0 2 0 9 9\n"
+        ));
+        assert!(!sleeps(
+            b"77 (x) R 12 34 34 0 -1 4194560 0 0 0 0 0 0 0 0 20 0 1 0 9 9\n"
+        ));
+    }
+
+    #[test]
+    fn a_process_that_runs_or_waits_for_a_child_is_not_at_rest() {
+        assert!(!is_at_rest(Pid::this()), "it runs this test");
+        let mut parent = std::process::Command::new("/bin/sh")
+            .args(["-c", "sleep 1000 & echo up; wait"])
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let pid = Pid::from_raw(parent.id() as i32);
+        let mut line = String::new();
+        io::BufRead::read_line(
+            &mut io::BufReader::new(parent.stdout.as_mut().unwrap()),
+            &mut line,
+        )
+        .unwrap();
+        let child = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+        let child = Pid::from_raw(child.trim().parse().unwrap());
+        while !process_row(pid.as_raw()).unwrap().sleeps || !is_at_rest(child) {
+            std::thread::yield_now();
+        }
+        assert!(!is_at_rest(pid), "its child's end would wake it");
+        nix::sys::signal::kill(child, Signal::SIGKILL).unwrap();
+        parent.wait().unwrap();
+        assert!(!is_at_rest(pid), "it has ended");
     }
 
     #[test]

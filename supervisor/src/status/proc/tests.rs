@@ -182,6 +182,7 @@ fn a_tree_is_a_group_with_all_descendants() {
             parent: pid_of(parent),
             group: pid_of(group),
             zombie: false,
+            sleeps: true,
         }
     };
     let rows = [

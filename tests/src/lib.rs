@@ -13,6 +13,7 @@ pub mod figures;
 pub mod http;
 pub mod ledger;
 pub mod load;
+pub mod needs;
 pub mod proc;
 pub mod process;
 pub mod program;

@@ -48,6 +48,7 @@ pub struct Setup {
     flags: Vec<OsString>,
     env: Vec<(OsString, OsString)>,
     program: Option<Program>,
+    opener: Vec<OsString>,
 }
 
 impl Setup {
@@ -69,6 +70,7 @@ impl Setup {
             flags: Vec::new(),
             env: Vec::new(),
             program: None,
+            opener: Vec::new(),
         }
     }
 
@@ -121,6 +123,16 @@ impl Setup {
         self
     }
 
+    /// Lets another program open the sockets: it is run with these words, and executes `segue run` in its own process.
+    #[must_use]
+    pub fn opened_by<I: IntoIterator>(mut self, words: I) -> Self
+    where
+        I::Item: Into<OsString>,
+    {
+        self.opener.extend(words.into_iter().map(Into::into));
+        self
+    }
+
     /// Starts it and waits until a generation serves.
     ///
     /// # Panics
@@ -141,7 +153,7 @@ impl Setup {
             self.listen.push("127.0.0.1:0".to_owned());
         }
         let control = self.path("control");
-        let mut command = self.command("run");
+        let mut command = self.command_after(&self.opener, "run");
         command.arg("--control").arg(&control);
         for spec in &self.listen {
             command.arg("--listen").arg(spec);
@@ -177,10 +189,15 @@ impl Setup {
 
     /// A `segue` command in this instance's surroundings: no variable of the machine that runs the tests gets in.
     fn command(&self, word: &str) -> Command {
+        self.command_after(&[], word)
+    }
+
+    fn command_after(&self, opener: &[OsString], word: &str) -> Command {
         // Under nohup(1), as in some CI systems, SIGHUP would arrive ignored, and Segue leaves it so.
         let mut command = Command::new("env");
         command
             .arg("--default-signal=HUP")
+            .args(opener)
             .arg(Binary::Segue.path())
             .arg(word)
             .stdin(Stdio::null())

@@ -28,14 +28,7 @@ fn edits() -> usize {
 /// is an error.
 fn gunicorn() -> Option<PathBuf> {
     static ENVIRONMENT: std::sync::OnceLock<Result<PathBuf, String>> = std::sync::OnceLock::new();
-    match ENVIRONMENT.get_or_init(install) {
-        Ok(path) => Some(path.clone()),
-        Err(reason) => {
-            assert!(std::env::var_os("CI").is_none(), "gunicorn: cannot run: {reason}");
-            println!("skipped: gunicorn: {reason}");
-            None
-        }
-    }
+    segue_tests::needs::or_skip("gunicorn", ENVIRONMENT.get_or_init(install).clone())
 }
 
 fn install() -> Result<PathBuf, String> {

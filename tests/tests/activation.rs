@@ -1,0 +1,166 @@
+//! Local development: somebody else opens the sockets. systemd-socket-activate and systemfd, each in front of the app
+//! alone and in front of Segue, which hands on what it inherits.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot look at its subject has failed"
+)]
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use nix::sys::signal::Signal;
+use segue_tests::binaries::Binary;
+use segue_tests::http::{Client, Target, get_and_close};
+use segue_tests::load::{Kind, Load};
+use segue_tests::needs;
+use segue_tests::process::Process;
+use segue_tests::program::Program;
+use segue_tests::segue::Setup;
+
+/// An address that no other test and no server uses: these tools bind what they are told and cannot pick a port.
+fn own_address(number: u8) -> SocketAddr {
+    let [_, _, high, low] = std::process::id().to_be_bytes();
+    SocketAddr::from((Ipv4Addr::new(127, 1 + high % 200, low, number), 8642))
+}
+
+/// A connection that is made as soon as somebody listens.
+fn connect(address: SocketAddr) -> Client {
+    let end = std::time::Instant::now() + segue_tests::patience();
+    loop {
+        if let Ok(client) = Target::Tcp(address).connect() {
+            return client;
+        }
+        assert!(std::time::Instant::now() < end, "nobody listens on {address}");
+        std::thread::yield_now();
+    }
+}
+
+/// Two programs that open sockets for others.
+enum Opener {
+    /// Waits for the first connection before it starts anything.
+    SocketActivate,
+    /// Starts the program at once.
+    Systemfd(PathBuf),
+}
+
+impl Opener {
+    fn words(&self, address: SocketAddr) -> Vec<String> {
+        match self {
+            Self::SocketActivate => {
+                let words = ["systemd-socket-activate", "--fdname=http"].map(str::to_owned);
+                let env = ["PATH", segue_tests::proc::MARK, "XDG_RUNTIME_DIR"]
+                    .map(|name| format!("--setenv={name}"));
+                let listen = format!("--listen={address}");
+                words.into_iter().chain(env).chain([listen]).collect()
+            }
+            Self::Systemfd(path) => {
+                let words = ["--quiet", "--backlog", "4096", "--socket"].map(str::to_owned);
+                let path = path.display().to_string();
+                let last = [address.to_string(), "--".to_owned()];
+                std::iter::once(path).chain(words).chain(last).collect()
+            }
+        }
+    }
+}
+
+fn socket_activate(test: &str) -> Option<Opener> {
+    needs::or_skip(test, needs::program("systemd-socket-activate")).map(|()| Opener::SocketActivate)
+}
+
+/// systemfd below `target`, built once.
+fn systemfd(test: &str) -> Option<Opener> {
+    static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    let root = Binary::Segue.path().parent().unwrap().join("systemfd");
+    needs::or_skip(test, BUILT.get_or_init(|| install_systemfd(&root)).clone()).map(Opener::Systemfd)
+}
+
+fn install_systemfd(root: &Path) -> Result<PathBuf, String> {
+    let program = root.join("bin/systemfd");
+    if program.is_file() {
+        return Ok(program);
+    }
+    let mut command = Command::new("cargo");
+    command
+        .args(["install", "--quiet", "--locked", "--version", "0.4.6", "--root"])
+        .arg(root)
+        .arg("systemfd");
+    let output = command.output().map_err(|error| format!("cargo: {error}"))?;
+    if output.status.success() {
+        Ok(program)
+    } else {
+        let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        Err(format!("cargo install systemfd: {said}"))
+    }
+}
+
+fn app_alone(opener: &Opener, address: SocketAddr) {
+    let words = opener.words(address);
+    let server = Process::start(
+        Command::new(&words[0])
+            .args(&words[1..])
+            .arg(Binary::App.path())
+            .args(["--message", "lent"]),
+    );
+    // The connection that wakes it is answered too.
+    let response = connect(address).ask(&get_and_close("/ping")).unwrap();
+    assert!(response.text().contains("lent"), "{response:?}");
+    server.signal(Signal::SIGTERM);
+    let exit = server.wait_for_exit();
+    assert_eq!(exit.code(), Some(0), "{}", server.stderr());
+}
+
+/// Segue inherits the socket and hands it on; its own `--listen` with that address stands aside.
+fn supervised(opener: &Opener, address: SocketAddr, name: &str) {
+    let segue = Setup::new(Program::app())
+        .opened_by(opener.words(address))
+        .listen(address.to_string())
+        .spawn();
+    let mut first = connect(address);
+    let response = first.ask(&get_and_close("/ping")).unwrap();
+    assert_eq!(response.header("x-segue-generation"), "1");
+    let status = segue.wait_until("it serves", |status| status.state() == "serving");
+    let listeners = status.0["listeners"].as_array().unwrap();
+    assert_eq!(listeners.len(), 1, "{status:?}");
+    assert_eq!(listeners[0]["name"], name, "{status:?}");
+    let load = Load::start(Kind::Fresh, &segue.target(), 3);
+    for generation in 2..=4 {
+        segue.reload_ok(&[]);
+        load.wait_for_generation(generation);
+    }
+    load.stop().assert_nothing_lost();
+    segue.stop();
+}
+
+#[test]
+fn the_app_serves_under_systemd_socket_activate() {
+    let Some(opener) = socket_activate("the_app_serves_under_systemd_socket_activate") else {
+        return;
+    };
+    app_alone(&opener, own_address(1));
+}
+
+#[test]
+fn segue_hands_on_what_systemd_socket_activate_opened() {
+    let Some(opener) = socket_activate("segue_hands_on_what_systemd_socket_activate_opened") else {
+        return;
+    };
+    supervised(&opener, own_address(2), "http");
+}
+
+#[test]
+fn the_app_serves_under_systemfd() {
+    let Some(opener) = systemfd("the_app_serves_under_systemfd") else {
+        return;
+    };
+    app_alone(&opener, own_address(3));
+}
+
+#[test]
+fn segue_hands_on_what_systemfd_opened() {
+    let Some(opener) = systemfd("segue_hands_on_what_systemfd_opened") else {
+        return;
+    };
+    supervised(&opener, own_address(4), "unknown");
+}

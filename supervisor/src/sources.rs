@@ -90,14 +90,16 @@ impl<W: Copy + Ord, C: Copy + Ord> Sources<W, C> {
         }
     }
 
-    /// Wait until something is ready or the deadline has passed, and return what is, in the fixed order. An
-    /// interruption by a debugger or a stop counts as nothing ready.
+    /// Wait until something is ready or the deadline has passed, and return what is, in the fixed order. If the wait is
+    /// interrupted (by a debugger, or because this process was stopped and goes on) it returns what is ready by then.
     pub(crate) fn wait(&self, deadline: Option<Instant>, now: Instant) -> Result<Vec<Ready<W, C>>, Errno> {
         let mut events = [EpollEvent::empty(); READY_PER_TURN];
-        let count = match self.epoll.wait(&mut events, timeout(deadline, now)) {
-            Ok(count) => count,
-            Err(Errno::EINTR) => 0,
-            Err(errno) => return Err(errno),
+        let mut patience = timeout(deadline, now);
+        let count = loop {
+            match self.epoll.wait(&mut events, patience) {
+                Err(Errno::EINTR) => patience = EpollTimeout::ZERO,
+                outcome => break outcome?,
+            }
         };
         let mut ready: Vec<_> = events
             .iter()

@@ -1,6 +1,8 @@
 //! From what happened outside to events, in a fixed order: reports and notifications, then exits, then clients,
 //! and last the timers, once what is due because of the others is done. Nothing here performs an effect.
 
+use std::time::Instant;
+
 use segue_lifecycle::{Event, Worker};
 
 use super::worker::Launched;
@@ -40,10 +42,9 @@ impl Shell {
         }
     }
 
-    /// Take the timers that have come due. Only after the effects of the other events of the turn: a watchdog that
-    /// was fed in it is armed anew by then, and a deadline for which more time was asked has moved.
-    pub(super) fn take_due(&mut self) {
-        let now = clock::now();
+    /// Take the timers that have come due by `now`. Only after the effects of all that was heard by then: a watchdog that
+    /// was fed is armed anew, and a deadline for which more time was asked has moved.
+    pub(super) fn take_due(&mut self, now: Instant) {
         for alarm in self.timers.take_due(now) {
             match alarm {
                 Alarm::Core(timer) => self.events.push_back(Event::Due(timer)),

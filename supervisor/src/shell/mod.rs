@@ -20,7 +20,7 @@ mod worker;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use nix::errno::Errno;
 use segue_lifecycle::{Effect, Ending, Event, Lifecycle, Number, Record, Timer, Worker};
@@ -228,15 +228,27 @@ impl Shell {
             .into_iter()
             .chain(self.control.next_deadline())
             .min();
+        self.hear(deadline)?;
+        let now = clock::now();
+        if self.timers.next().is_some_and(|next| next <= now) {
+            // Whatever came before this instant counts before the deadlines that have passed by it: the process may have been
+            // stopped, or the machine suspended, since the sources were last looked at.
+            self.hear(Some(now))?;
+        }
+        self.take_due(now);
+        self.settle();
+        self.tidy();
+        Ok(())
+    }
+
+    /// Wait until the deadline for something to happen outside, and deal with it.
+    fn hear(&mut self, deadline: Option<Instant>) -> Result<(), ShellError> {
         let ready = self
             .sources
             .wait(deadline, clock::now())
             .map_err(|errno| ShellError::new("epoll_wait", errno))?;
         self.gather(&ready);
         self.settle();
-        self.take_due();
-        self.settle();
-        self.tidy();
         Ok(())
     }
 

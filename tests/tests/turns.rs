@@ -1,0 +1,64 @@
+//! A loop that was held up (a slow machine, a stopped process, a suspended one) finds words and deadlines at once. The words
+//! count: what was said in time is not too late because it was read late.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot look at its subject has failed"
+)]
+
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use segue_tests::program::Program;
+use segue_tests::segue::{Segue, Setup};
+
+/// The deadlines of these tests: long enough for a slow machine to say its word in, short enough to wait for.
+const DEADLINE: Duration = Duration::from_secs(3);
+
+/// Holds the supervisor up from now until its deadlines have passed, and longer. Nothing tells that time has passed, so
+/// this is the one thing that is waited for by the clock.
+fn hold_up(segue: &Segue, meanwhile: impl FnOnce()) {
+    segue.signal(Signal::SIGSTOP);
+    let until = Instant::now() + 2 * DEADLINE;
+    meanwhile();
+    while Instant::now() < until {
+        std::thread::yield_now();
+    }
+    segue.signal(Signal::SIGCONT);
+}
+
+#[test]
+fn a_ready_that_came_in_time_counts_though_it_is_read_late() {
+    let setup = Setup::new(Program::new("./app")).flags(["--start-timeout", "3s"]);
+    setup.deploy("app", &Program::fixture("good"));
+    let segue = setup.start();
+    segue.deploy("app", &Program::fixture("slow-start after=1s"));
+    let mark = segue.process().mark();
+    let reload = segue.begin("reload", &[]);
+    segue.wait_until("the candidate has been started", |status| {
+        !status.pids(2).is_empty()
+    });
+    // It says READY=1 just before this line.
+    hold_up(&segue, || {
+        segue.process().wait_for_line_after(mark, "serving");
+    });
+    let done = reload.finish();
+    assert_eq!(done.code, Some(0), "{done:?}\n{}", segue.process().stderr());
+    assert_eq!(segue.status().generation(), 2);
+    segue.stop();
+}
+
+#[test]
+fn a_watchdog_that_was_fed_is_no_crash_though_the_food_is_seen_late() {
+    let segue = Setup::new(Program::app()).flags(["--watchdog", "3s"]).start();
+    let pids = segue.status().pids(1);
+    hold_up(&segue, || {});
+    // The answer is given in a turn in which all that is due has been dealt with.
+    let status = segue.status();
+    assert_eq!(
+        (status.pids(1), status.count("restarts")),
+        (pids, 0),
+        "{}",
+        segue.process().stderr()
+    );
+    segue.stop();
+}

@@ -1,10 +1,11 @@
 //! Process groups.
 
+use super::Groups;
 use crate::sys::{self, ProcessRow};
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 /// Who is in a group beside its leader, as far as /proc shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +25,15 @@ pub(super) fn members(leader: Pid, rows: &[ProcessRow]) -> Members {
         (Members::Living, _) | (_, false) => Members::Living,
         (Members::Dead | Members::None, true) => Members::Dead,
     })
+}
+
+/// What this kernel can do; asked of our own process group.
+pub(super) fn named_by() -> Groups {
+    // Whoever leads our group need not be we; then the answer is ESRCH, which an older kernel would not give either.
+    match sys::open_pidfd(Pid::this()).and_then(|own| sys::signal_group_by_pidfd(own.as_fd(), None)) {
+        Ok(()) | Err(Errno::ESRCH) => Groups::ByPidfd,
+        Err(_) => Groups::ByNumber,
+    }
 }
 
 /// Sends `signal` to the group, or with `None` asks whether there is one. By the leader's pidfd, which cannot mean

@@ -1,9 +1,13 @@
 //! The processes that the supervisor has started: their pids, signals and deaths.
 //!
 //! Each child leads a process group of its own. It is *dead* when its leader is a zombie, and *gone* when the group
-//! has no living member left. The leader is reaped last, when the group is empty, so that the group's
-//! number cannot come to mean somebody else while we may still signal it; and with the reaping its entry leaves this
-//! room, so that a reaped process cannot be named any more. Signals to leaders go by pidfd.
+//! has no living member left; with that its entry leaves this room, so that it cannot be named any more. Signals to
+//! leaders go by pidfd.
+//!
+//! The number of a group must not come to mean somebody else while we may still signal it. Since Linux 6.9 a pidfd names
+//! the group too, whatever becomes of the number: there a dead leader is reaped at once, and the kernel is asked whether
+//! the group has members. Before, the leader is reaped last, and /proc is searched for members: by then that costs some
+//! system calls for each process of the machine.
 //!
 //! Everything else that becomes our child (the supervisor is a subreaper) is a stranger: reaped, never named.
 
@@ -40,6 +44,16 @@ pub(crate) enum ChildEvent<K> {
 #[derive(Debug)]
 pub(crate) struct Children<K> {
     known: BTreeMap<K, Child>,
+    groups: Groups,
+}
+
+/// How the kernel lets us name a process group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Groups {
+    /// By the pidfd of the process that leads or led it, Linux 6.9.
+    ByPidfd,
+    /// By its number alone.
+    ByNumber,
 }
 
 #[derive(Debug)]
@@ -54,8 +68,9 @@ enum Leader {
     Alive,
     /// Dead and kept as a zombie; its number is safe.
     Zombie,
-    /// Reaped because /proc showed no other member, and yet the kernel says that there are some (another uid's under
-    /// `hidepid`, or one that was forked while we looked). The group's number is safe as long as they live.
+    /// Reaped, though the group has members still: because a pidfd names the group all the same, or because /proc showed
+    /// no member, and yet the kernel says that there are some (another uid's under `hidepid`, or one that was forked while we
+    /// looked). The group's number is safe as long as they live.
     Reaped,
 }
 
@@ -64,6 +79,7 @@ impl<K: Copy + Ord> Children<K> {
     pub(crate) fn new() -> Children<K> {
         Children {
             known: BTreeMap::new(),
+            groups: group::named_by(),
         }
     }
 
@@ -146,6 +162,9 @@ impl<K: Copy + Ord> Children<K> {
     /// while [`Children::lingering`], now and then.
     pub(crate) fn sweep(&mut self) -> Vec<ChildEvent<K>> {
         let mut events = self.note_exits();
+        if self.groups == Groups::ByPidfd {
+            events.extend(self.note_empty_groups());
+        }
         if self.lingering() {
             // A kept zombie would always be the first that waitid(P_ALL) shows, so /proc names the strangers.
             let rows = sys::process_rows().unwrap_or_default();
@@ -168,6 +187,19 @@ impl<K: Copy + Ord> Children<K> {
             }
         }
         events
+    }
+
+    /// Reaps dead leaders, and notes those whose group has no member any more, not even a dead one.
+    fn note_empty_groups(&mut self) -> Vec<ChildEvent<K>> {
+        let mut gone = Vec::new();
+        self.known.retain(|key, child| {
+            let empty = child.leader != Leader::Alive && child.leaves_an_empty_group();
+            if empty {
+                gone.push(ChildEvent::Gone(*key));
+            }
+            !empty
+        });
+        gone
     }
 
     /// Reaps the dead who are not ours until one is (it died just now) or none is left.
@@ -212,15 +244,17 @@ impl Child {
     /// Reaps the leader if its group has no other living member, and tells whether the group has ended.
     fn end(&mut self, rows: &[ProcessRow]) -> bool {
         let seen = group::members(self.pid, rows);
-        if seen == Members::Living {
-            return false;
-        }
+        // Dead members that their own parent does not reap count as gone; they do nothing any more.
+        seen != Members::Living && (self.leaves_an_empty_group() || seen == Members::Dead)
+    }
+
+    /// Reaps the leader and asks the kernel whether that has emptied the group. Zombies count as members.
+    fn leaves_an_empty_group(&mut self) -> bool {
         if self.leader == Leader::Zombie {
             let _ = sys::reap(Who::Process(self.pid));
             self.leader = Leader::Reaped;
         }
-        // Dead members that their own parent does not reap count as gone; they do nothing any more.
-        seen == Members::Dead || group::signal(self.pid, self.pidfd.as_fd(), None) == Err(Errno::ESRCH)
+        group::signal(self.pid, self.pidfd.as_fd(), None) == Err(Errno::ESRCH)
     }
 }
 

@@ -28,6 +28,22 @@ impl Nursery {
         }
     }
 
+    /// As on a kernel before 6.9.
+    fn by_number() -> Nursery {
+        let mut nursery = Nursery::new();
+        nursery.children.groups = Groups::ByNumber;
+        nursery
+    }
+
+    /// Both ways to name a group, or the one that this kernel knows.
+    fn of_each_kind() -> Vec<Nursery> {
+        let (new, old) = (Nursery::new(), Nursery::by_number());
+        match new.children.groups {
+            Groups::ByPidfd => vec![new, old],
+            Groups::ByNumber => vec![old],
+        }
+    }
+
     /// Starts `sh -c script` in a group of its own and waits for its first line.
     #[expect(clippy::zombie_processes, reason = "reaping is what is tested")]
     fn start(&mut self, key: u32, script: &str) -> String {
@@ -83,19 +99,22 @@ fn an_exit_is_told_once_and_then_the_child_is_unknown() {
     alone(
         "children::tests::an_exit_is_told_once_and_then_the_child_is_unknown",
         || {
-            let mut nursery = Nursery::new();
-            nursery.start(1, "exit 7");
-            nursery.sweep_until(|nursery| nursery.saw(ChildEvent::Gone(1)));
-            let expected = [ChildEvent::Exited(1, ExitStatus::Code(7)), ChildEvent::Gone(1)];
-            assert_eq!(nursery.events, expected);
-            assert_eq!(nursery.children.sweep(), []);
-            assert_eq!(nursery.children.signal(1, Signal::SIGTERM), Err(Errno::ESRCH));
-            assert_eq!(
-                nursery.children.signal_group(1, Signal::SIGTERM),
-                Err(Errno::ESRCH)
-            );
-            assert!(nursery.children.any_dies_within(&[1], Duration::ZERO) && nursery.children.is_empty());
-            assert_eq!(rows_of_children(), []);
+            for mut nursery in Nursery::of_each_kind() {
+                nursery.start(1, "exit 7");
+                nursery.sweep_until(|nursery| nursery.saw(ChildEvent::Gone(1)));
+                let expected = [ChildEvent::Exited(1, ExitStatus::Code(7)), ChildEvent::Gone(1)];
+                assert_eq!(nursery.events, expected);
+                assert_eq!(nursery.children.sweep(), []);
+                assert_eq!(nursery.children.signal(1, Signal::SIGTERM), Err(Errno::ESRCH));
+                assert_eq!(
+                    nursery.children.signal_group(1, Signal::SIGTERM),
+                    Err(Errno::ESRCH)
+                );
+                assert!(
+                    nursery.children.any_dies_within(&[1], Duration::ZERO) && nursery.children.is_empty()
+                );
+                assert_eq!(rows_of_children(), []);
+            }
         },
     );
 }
@@ -121,25 +140,28 @@ fn a_dead_child_is_known_to_be_dead_before_the_sweep() {
 }
 
 #[test]
-fn a_group_outlives_its_leader_and_the_leader_is_reaped_last() {
+fn a_group_outlives_its_leader_whose_number_is_kept_where_it_matters() {
     alone(
-        "children::tests::a_group_outlives_its_leader_and_the_leader_is_reaped_last",
+        "children::tests::a_group_outlives_its_leader_whose_number_is_kept_where_it_matters",
         || {
-            let mut nursery = Nursery::new();
-            nursery.start(1, "sleep 1000 >/dev/null & echo up; exit 3");
-            nursery.sweep_until(|nursery| nursery.saw(ChildEvent::Exited(1, ExitStatus::Code(3))));
-            assert_eq!(nursery.children.sweep(), [], "told once");
-            assert!(nursery.children.lingering() && !nursery.saw(ChildEvent::Gone(1)));
-            let leader = nursery.children.pid(1).unwrap();
-            assert!(
-                rows_of_children()
+            for mut nursery in Nursery::of_each_kind() {
+                nursery.start(1, "sleep 1000 >/dev/null & echo up; exit 3");
+                nursery.sweep_until(|nursery| nursery.saw(ChildEvent::Exited(1, ExitStatus::Code(3))));
+                assert_eq!(nursery.children.sweep(), [], "told once");
+                assert!(nursery.children.lingering() && !nursery.saw(ChildEvent::Gone(1)));
+                let leader = nursery.children.pid(1).unwrap();
+                let kept = rows_of_children()
                     .iter()
-                    .any(|row| row.pid == leader && row.zombie),
-                "not yet reaped"
-            );
-            nursery.children.signal_group(1, Signal::SIGTERM).unwrap();
-            nursery.sweep_until(|nursery| nursery.saw(ChildEvent::Gone(1)));
-            assert_eq!(rows_of_children(), []);
+                    .any(|row| row.pid == leader && row.zombie);
+                assert_eq!(
+                    kept,
+                    nursery.children.groups == Groups::ByNumber,
+                    "it keeps its number"
+                );
+                nursery.children.signal_group(1, Signal::SIGTERM).unwrap();
+                nursery.sweep_until(|nursery| nursery.saw(ChildEvent::Gone(1)));
+                assert_eq!(rows_of_children(), []);
+            }
         },
     );
 }
@@ -149,38 +171,44 @@ fn a_member_that_is_not_our_child_holds_the_group_and_its_zombie_does_not() {
     alone(
         "children::tests::a_member_that_is_not_our_child_holds_the_group_and_its_zombie_does_not",
         || {
-            let mut nursery = Nursery::new();
-            // The parent of the member lives in a session of its own and never reaps it.
-            let script = "(sleep 1000 >/dev/null & exec setsid sh -c 'echo $$; exec sleep 1001 >/dev/null') &
+            for mut nursery in Nursery::of_each_kind() {
+                // The parent of the member lives in a session of its own and never reaps it.
+                let script = "(sleep 1000 >/dev/null & exec setsid sh -c 'echo $$; exec sleep 1001 >/dev/null') &
                           while ! [ -e /proc/$!/stat ] || [ $(cut -d' ' -f5 /proc/$!/stat) = $$ ]; do :; done";
-            let keeper: i32 = nursery.start(1, script).parse().unwrap();
-            nursery.sweep_until(|nursery| nursery.saw(ChildEvent::Exited(1, ExitStatus::Code(0))));
-            assert!(nursery.children.lingering());
-            nursery.children.signal_group(1, Signal::SIGKILL).unwrap();
-            nursery.sweep_until(|nursery| nursery.saw(ChildEvent::Gone(1)));
-            // The keeper has come to us: a stranger, which the next sweeps reap.
-            kill(Pid::from_raw(keeper), Signal::SIGKILL).unwrap();
-            nursery.sweep_until(|_| rows_of_children().is_empty());
+                let keeper: i32 = nursery.start(1, script).parse().unwrap();
+                nursery.sweep_until(|nursery| nursery.saw(ChildEvent::Exited(1, ExitStatus::Code(0))));
+                assert!(nursery.children.lingering());
+                nursery.children.signal_group(1, Signal::SIGKILL).unwrap();
+                nursery.sweep_until(|nursery| nursery.saw(ChildEvent::Gone(1)));
+                // The keeper has come to us: a stranger, which the next sweeps reap.
+                kill(Pid::from_raw(keeper), Signal::SIGKILL).unwrap();
+                nursery.sweep_until(|_| rows_of_children().is_empty());
+            }
         },
     );
 }
 
 #[test]
-fn strangers_are_reaped_even_while_a_dead_leader_is_kept() {
+fn strangers_are_reaped_even_while_a_group_outlives_its_leader() {
     alone(
-        "children::tests::strangers_are_reaped_even_while_a_dead_leader_is_kept",
+        "children::tests::strangers_are_reaped_even_while_a_group_outlives_its_leader",
         || {
-            let mut nursery = Nursery::new();
-            nursery.start(1, "sleep 1000 >/dev/null & echo up");
-            nursery.sweep_until(|nursery| nursery.children.lingering());
-            nursery.start(2, "setsid sh -c 'echo $$; exec sleep 0.05 >/dev/null' & :");
-            nursery.sweep_until(|nursery| {
-                // Left are the leader (a zombie) and its member.
-                nursery.saw(ChildEvent::Gone(2)) && rows_of_children().len() == 2
-            });
-            nursery.children.signal_group(1, Signal::SIGKILL).unwrap();
-            nursery.sweep_until(|nursery| nursery.saw(ChildEvent::Gone(1)));
-            assert_eq!(rows_of_children(), []);
+            for mut nursery in Nursery::of_each_kind() {
+                let left = match nursery.children.groups {
+                    Groups::ByPidfd => 1,
+                    Groups::ByNumber => 2,
+                };
+                nursery.start(1, "sleep 1000 >/dev/null & echo up");
+                nursery.sweep_until(|nursery| nursery.children.lingering());
+                nursery.start(2, "setsid sh -c 'echo $$; exec sleep 0.05 >/dev/null' & :");
+                nursery.sweep_until(|nursery| {
+                    // Left are the member of the group and, where its number matters, its dead leader.
+                    nursery.saw(ChildEvent::Gone(2)) && rows_of_children().len() == left
+                });
+                nursery.children.signal_group(1, Signal::SIGKILL).unwrap();
+                nursery.sweep_until(|nursery| nursery.saw(ChildEvent::Gone(1)));
+                assert_eq!(rows_of_children(), []);
+            }
         },
     );
 }
@@ -188,16 +216,17 @@ fn strangers_are_reaped_even_while_a_dead_leader_is_kept() {
 #[test]
 fn many_deaths_at_once_are_all_told() {
     alone("children::tests::many_deaths_at_once_are_all_told", || {
-        let mut nursery = Nursery::new();
-        for key in 0..30 {
-            nursery.start(key, "echo up; exec sleep 1000");
+        for mut nursery in Nursery::of_each_kind() {
+            for key in 0..30 {
+                nursery.start(key, "echo up; exec sleep 1000");
+            }
+            for key in 0..30 {
+                nursery.children.signal_group(key, Signal::SIGTERM).unwrap();
+            }
+            nursery.sweep_until(|nursery| nursery.children.is_empty());
+            assert_eq!(nursery.events.len(), 60);
+            assert_eq!(rows_of_children(), []);
         }
-        for key in 0..30 {
-            nursery.children.signal_group(key, Signal::SIGTERM).unwrap();
-        }
-        nursery.sweep_until(|nursery| nursery.children.is_empty());
-        assert_eq!(nursery.events.len(), 60);
-        assert_eq!(rows_of_children(), []);
     });
 }
 

@@ -9,7 +9,7 @@ use segue_tests::program::Program;
 use segue_tests::segue::Setup;
 
 use crate::bare::Bare;
-use crate::stats::{ms, percentile, ratio};
+use crate::stats::{median, ms, percentile, ratio};
 use crate::{Extent, Row};
 
 /// Kept connections of a load.
@@ -18,7 +18,7 @@ const CONNECTIONS: usize = 8;
 /// How often alone and supervised are measured in turn, so that a slow moment of the machine hits both.
 const TURNS: u32 = 4;
 
-/// What counts as around a takeover: from it to this long after it.
+/// What counts as around a takeover: from the request for it to this long after it.
 const AROUND: Duration = Duration::from_secs(1);
 
 pub(crate) fn rows(extent: Extent) -> Vec<Row> {
@@ -54,6 +54,8 @@ fn beside_alone(extent: Extent) -> Row {
     }
 }
 
+/// Each takeover is compared with the quiet second before it, so that a slow moment of the machine hits one pair and not the
+/// figure, which is the median.
 fn around_takeovers(extent: Extent) -> Row {
     let segue = Setup::new(Program::app()).flags(["--probation", "0s"]).start();
     let stop = Arc::new(AtomicBool::new(false));
@@ -61,11 +63,11 @@ fn around_takeovers(extent: Extent) -> Row {
         .map(|_| generator(segue.target(), Arc::clone(&stop), PACED))
         .collect();
     let mut takeovers = Vec::new();
-    for _ in 0..extent.handoffs.min(10) {
-        // Quiet and takeover take turns.
+    for _ in 0..extent.handoffs {
         std::thread::sleep(AROUND);
+        let asked = Instant::now();
         segue.reload_ok(&[]);
-        takeovers.push(Instant::now());
+        takeovers.push((asked, Instant::now()));
         std::thread::sleep(AROUND);
     }
     stop.store(true, Ordering::SeqCst);
@@ -74,23 +76,36 @@ fn around_takeovers(extent: Extent) -> Row {
         .flat_map(|thread| thread.join().expect("a generator"))
         .collect();
     segue.stop();
-    let near = |at: Instant| {
-        takeovers
-            .iter()
-            .any(|takeover| at + AROUND / 10 >= *takeover && at < *takeover + AROUND)
+    let p99 = |from: Instant, to: Instant| {
+        let within = samples.iter().filter(|(at, _)| *at >= from && *at < to);
+        percentile(&within.map(|(_, took)| *took).collect::<Vec<_>>(), 0.99)
     };
-    let (around, quiet): (Vec<_>, Vec<_>) = samples.into_iter().partition(|(at, _)| near(*at));
-    let p99 = |samples: Vec<Sample>| {
-        percentile(
-            &samples.into_iter().map(|(_, took)| took).collect::<Vec<_>>(),
-            0.99,
-        )
-    };
-    let (around, quiet) = (p99(around), p99(quiet));
+    let pairs: Vec<(Duration, Duration)> = takeovers
+        .iter()
+        .map(|(asked, done)| (p99(*asked, *done + AROUND), p99(*asked - AROUND, *asked)))
+        .collect();
+    let mut ratios: Vec<f64> = pairs
+        .iter()
+        .map(|(around, quiet)| around.as_secs_f64() / quiet.as_secs_f64())
+        .collect();
+    ratios.sort_by(f64::total_cmp);
+    let of =
+        |which: fn(&(Duration, Duration)) -> Duration| median(&pairs.iter().map(which).collect::<Vec<_>>());
     Row {
-        what: "p99 in the second around a takeover against the quiet p99".to_owned(),
-        measured: ratio(around, quiet),
-        beside: format!("around {}, quiet {}", ms(around), ms(quiet)),
+        what: format!(
+            "p99 in the second from a reload on against the quiet second before it (median of {}, worst)",
+            pairs.len()
+        ),
+        measured: format!(
+            "{:.2}, {:.2}",
+            ratios[ratios.len() / 2],
+            ratios.last().copied().unwrap_or_default()
+        ),
+        beside: format!(
+            "around {}, quiet {}",
+            ms(of(|pair| pair.0)),
+            ms(of(|pair| pair.1))
+        ),
         goal: "under 1.1",
     }
 }

@@ -5,6 +5,7 @@
 //!   the fixtures are checked with when Segue is not the subject;
 //! * [`load`]: generators of requests, each of which accounts for every single one in a [`ledger::Ledger`];
 //! * [`process`], [`proc`], [`binaries`], [`program`]: children, `/proc`, where the binaries are, what to run;
+//! * [`mdoc`]: our man pages, taken apart; [`needs`]: what a test may not find where it runs;
 //! * [`figures`]: what was measured, printed so that it can be quoted.
 #![forbid(unsafe_code)]
 
@@ -13,6 +14,7 @@ pub mod figures;
 pub mod http;
 pub mod ledger;
 pub mod load;
+pub mod mdoc;
 pub mod needs;
 pub mod proc;
 pub mod process;

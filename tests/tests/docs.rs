@@ -1,13 +1,10 @@
 //! The documents are kept true: what they show is compared with what the programs and the sources say.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{BufRead, BufReader, Write};
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use segue_tests::binaries::Binary;
-use segue_tests::program::Program;
 use segue_tests::segue::{Setup, directory};
 use serde_json::Value;
 
@@ -160,104 +157,6 @@ fn the_readmes_segue_toml_is_accepted_and_serves() {
     assert_eq!(names, ["http", "admin"]);
     assert_eq!(status["generations"][0]["workers"].as_array().unwrap().len(), 2);
     segue.stop();
-}
-
-/// All key paths of an object, as the document writes them: `listeners[].name`. Leaves only, and what is null or empty.
-fn paths(value: &Value, prefix: &str, found: &mut BTreeSet<String>) {
-    match value {
-        Value::Object(keys) => {
-            for (key, value) in keys {
-                let dot = if prefix.is_empty() { "" } else { "." };
-                let path = format!("{prefix}{dot}{key}");
-                if !value.is_object() || key == "last_reload" {
-                    found.insert(path.clone());
-                }
-                paths(value, &path, found);
-            }
-        }
-        Value::Array(values) => values
-            .iter()
-            .for_each(|value| paths(value, &format!("{prefix}[]"), found)),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
-    }
-}
-
-#[test]
-fn the_status_has_the_keys_of_the_document() {
-    let document = read("docs/protocol.md");
-    let table = document.split("## The status").nth(1).unwrap();
-    let documented: BTreeSet<String> = table
-        .lines()
-        .filter_map(|line| line.strip_prefix("| `"))
-        .filter_map(|row| row.split_once(" | "))
-        .flat_map(|(first, _)| first.split(", ").map(|key| key.trim_matches('`').to_owned()))
-        .collect();
-    let segue = Setup::new(Program::app()).start();
-    segue.reload_ok(&["--drained"]);
-    let status: Value = serde_json::from_str(&segue.run("status", &["--json"]).stdout).unwrap();
-    segue.stop();
-    let mut real = BTreeSet::new();
-    paths(&status, "", &mut real);
-    assert_eq!(
-        documented, real,
-        "left: docs/protocol.md, right: segue status --json"
-    );
-}
-
-/// What stands behind `>` and what behind `<` in one conversation of the document.
-fn conversations() -> Vec<(String, Vec<String>)> {
-    let document = read("docs/protocol.md");
-    let conversation = |(_, _, content): (String, String, String)| {
-        let said = |mark| {
-            let lines = content.lines().filter_map(|line| line.strip_prefix(mark));
-            lines.map(str::to_owned).collect::<Vec<_>>()
-        };
-        Some((said("> ").first()?.clone(), said("< ")))
-    };
-    blocks(&document).into_iter().filter_map(conversation).collect()
-}
-
-/// Numbers and times differ from run to run.
-fn without_numbers(text: &str) -> String {
-    let mut out = String::new();
-    for letter in text.chars() {
-        match letter {
-            digit if digit.is_ascii_digit() => {
-                if !out.ends_with('#') {
-                    out.push('#');
-                }
-            }
-            other => out.push(other),
-        }
-    }
-    out
-}
-
-#[test]
-fn the_conversations_of_the_document_are_real() {
-    let segue = Setup::new(Program::app()).start();
-    let mut conversations = conversations();
-    assert!(conversations.len() >= 6, "{conversations:?}");
-    // The stop comes last, whatever the order of the document.
-    conversations.sort_by_key(|(request, _)| request.contains("stop"));
-    for (request, shown) in conversations {
-        let mut stream = UnixStream::connect(segue.control()).unwrap();
-        stream.set_read_timeout(Some(segue_tests::patience())).unwrap();
-        stream.write_all(format!("{request}\n").as_bytes()).unwrap();
-        let replies: Vec<String> = BufReader::new(stream).lines().map(Result::unwrap).collect();
-        if request.contains("status") {
-            assert!(replies[0].starts_with(r#"{"reply":"status","schema":1,"name":"app","pid":"#));
-            continue;
-        }
-        // How many words of progress there are is a matter of time; the last word is not.
-        let last = |replies: &[String]| replies.last().map(|reply| without_numbers(reply));
-        assert_eq!(
-            last(&replies),
-            last(&shown),
-            "right: docs/protocol.md, after {request}"
-        );
-    }
-    segue.ended();
 }
 
 fn documents(directory: &Path, found: &mut Vec<PathBuf>) {

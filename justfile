@@ -27,3 +27,16 @@ long:
 # Measure, and print the table of docs/BENCHMARKS.md.
 bench:
     cargo run --release -p segue-benches
+
+# Where `just install` puts things: `just PREFIX=/usr DESTDIR=/tmp/package install`, or the environment.
+PREFIX := env_var_or_default("PREFIX", "/usr/local")
+DESTDIR := env_var_or_default("DESTDIR", "")
+
+# Build the supervisor and install it with man pages, completions and units; nothing is started.
+install:
+    cargo build --release --locked -p segue
+    ./install.sh --prefix '{{PREFIX}}' --destdir '{{DESTDIR}}'
+
+# Remove what `just install` has installed.
+uninstall:
+    ./install.sh --uninstall --prefix '{{PREFIX}}' --destdir '{{DESTDIR}}'

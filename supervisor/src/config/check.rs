@@ -87,7 +87,7 @@ impl Findings {
         if let Some(path) = &config.watch
             && let Err(error) = std::fs::metadata(path)
         {
-            self.note(format!(
+            self.problem(format!(
                 "watch {}: {}",
                 path.display(),
                 crate::sys::errno_text(&error)
@@ -96,7 +96,9 @@ impl Findings {
     }
 
     fn accounts(&mut self, config: &Config) {
-        let user = config.user.as_deref().map(|name| (name, find_user(name)));
+        let group = config.group.as_deref();
+        let user = config.user.as_deref();
+        let user = user.map(|name| (name, find_user(name, group)));
         if let Some((name, Err(why))) = &user {
             self.problem(format!("user {name}: {why}"));
         }
@@ -166,14 +168,19 @@ fn directory(path: &Path) -> Result<(), String> {
     }
 }
 
-fn find_user(name: &str) -> Result<Uid, String> {
-    match User::from_name(name) {
-        Ok(Some(user)) => Ok(user.uid),
-        Ok(None) => name
-            .parse()
-            .map(Uid::from_raw)
-            .map_err(|_| "no such user".to_owned()),
-        Err(errno) => Err(crate::sys::errno_text(errno)),
+/// As the launch looks it up: a number that is in no user database has no group of its own.
+fn find_user(name: &str, group: Option<&str>) -> Result<Uid, String> {
+    let number = name.parse().map(Uid::from_raw);
+    let found = match (User::from_name(name), &number) {
+        (Ok(None), Ok(uid)) => User::from_uid(*uid),
+        (found, _) => found,
+    };
+    match (found, number) {
+        (Ok(Some(user)), _) => Ok(user.uid),
+        (Ok(None), Ok(uid)) if group.is_some() => Ok(uid),
+        (Ok(None), Ok(_)) => Err("not in the user database, so it needs a group, too".to_owned()),
+        (Ok(None), Err(_)) => Err("no such user".to_owned()),
+        (Err(errno), _) => Err(crate::sys::errno_text(errno)),
     }
 }
 

@@ -66,6 +66,20 @@ fn what_is_missing_is_a_problem() {
         ),
         (
             Settings {
+                user: Some("4711".to_owned()),
+                ..sound()
+            },
+            "user 4711: not in the user database, so it needs a group, too".to_owned(),
+        ),
+        (
+            Settings {
+                watch: Some("/nowhere".into()),
+                ..sound()
+            },
+            "watch /nowhere: no such file or directory".to_owned(),
+        ),
+        (
+            Settings {
                 group: Some("no-such-group".to_owned()),
                 ..sound()
             },
@@ -109,9 +123,15 @@ fn what_is_missing_is_a_problem() {
     assert!(findings(long).problems[0].ends_with("longer than 107 bytes"));
     let number = Settings {
         user: Some("4711".to_owned()),
+        group: Some("4711".to_owned()),
         ..sound()
     };
     assert_eq!(findings(number).problems, Vec::<String>::new());
+    let known = Settings {
+        user: Some("0".to_owned()),
+        ..sound()
+    };
+    assert_eq!(findings(known).problems, Vec::<String>::new());
 }
 
 #[test]
@@ -151,13 +171,6 @@ fn what_is_probably_not_meant_is_a_note() {
                 ..sound()
             },
             "probe-timeout is none: a probe that never succeeds is retried without end",
-        ),
-        (
-            Settings {
-                watch: Some("/nowhere".into()),
-                ..sound()
-            },
-            "watch /nowhere: no such file or directory",
         ),
     ] {
         let found = findings(settings);

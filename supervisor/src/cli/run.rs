@@ -117,7 +117,7 @@ pub(super) struct RunArgs {
     /// Leave LISTEN_PID out, for wrappers that fork (sh -c, npm, go run)
     ///
     /// The app is then not the process that segue started, and its pid is
-    /// not LISTEN_PID. Without it apps accept what they are given.
+    /// not LISTEN_PID. Apps that find none accept what they are given.
     #[arg(long, help_heading = APP, verbatim_doc_comment)]
     no_listen_pid: bool,
 

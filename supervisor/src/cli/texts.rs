@@ -52,7 +52,7 @@ Signals to segue run:
 Exit codes:
   0  stopped as asked
   1  it cannot start; stderr says why, and nothing has served
-  2  the command line is wrong";
+  2  the command line or the settings are wrong";
 
 pub(super) const RELOAD: &str = "Start a new generation and hand the sockets over";
 
@@ -80,7 +80,7 @@ pub(super) const WORKERS: &str = "Change the number of workers";
 
 pub(super) const LONG_WORKERS: &str = "\
 Change the number of workers of the generation that serves. The number lasts
-until the supervisor ends or a reload brings another one from segue.toml.";
+until the supervisor ends, over all reloads, whatever segue.toml says.";
 
 pub(super) const CHECK: &str = "Say what is wrong with flags and file, starting nothing";
 

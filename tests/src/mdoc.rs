@@ -202,6 +202,7 @@ fn unescaped(text: &str) -> String {
         .replace("\\(aq", "'")
         .replace("\\(ga", "`")
         .replace("\\&", "")
+        .replace("\\e", "\\")
 }
 
 #[cfg(test)]

@@ -23,7 +23,8 @@ fn command_lines(example: &str) -> Vec<Vec<String>> {
             .first()
             .is_some_and(|word| word.rsplit('/').next() == Some("segue"))
     };
-    example.lines().flat_map(command).filter(ours).collect()
+    let joined = example.replace("\\\n", " ");
+    joined.lines().flat_map(command).filter(ours).collect()
 }
 
 /// Words as a shell splits them: blanks, single quotes; nothing else is needed.
@@ -109,5 +110,6 @@ fn an_example_that_is_wrong_is_found() {
         "ExecStart=/usr/local/bin/segue run --listen 8080 -- /srv/nothing"
     ));
     assert!(wrong("x && segue stop --timeout 5 | cat"));
+    assert!(wrong("segue run --listen 8080 \\\n    --soap 1s -- ./app"));
     assert!(!wrong("segue run --listen 8080 --probe 'a | b' -- ./app"));
 }

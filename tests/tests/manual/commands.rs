@@ -25,7 +25,7 @@ fn commands(page: &Page) -> Vec<String> {
         .iter()
         .filter(|(section, _)| section == "COMMANDS");
     let documented = titles.filter_map(|(_, title)| title.split(' ').nth(1));
-    compare(SEGUE, "the command", &names(documented), &commands_here())
+    compare(SEGUE, "the command {}", &names(documented), &commands_here())
 }
 
 #[test]
@@ -56,7 +56,7 @@ fn own_options(page: &Page) -> Vec<String> {
         let items = page.section("COMMANDS").filter(|item| title(&item.subsection));
         let own = names(items.flat_map(|item| item.options()));
         let documented = own.union(shared).cloned().collect();
-        let what = format!("of segue {command} the option");
+        let what = format!("the option --{{}} of segue {command}");
         complaints.extend(compare(SEGUE, &what, &documented, &names(real.keys())));
     }
     complaints
@@ -98,7 +98,7 @@ fn exit_status(page: &Page) -> Vec<String> {
     let real = all
         .flat_map(|command| help::list(&command, "Exit codes"))
         .collect();
-    compare(SEGUE, "the exit status", &documented, &real)
+    compare(SEGUE, "the exit status {}", &documented, &real)
 }
 
 #[test]
@@ -133,7 +133,12 @@ fn every_metric_is_in_the_page() {
     let real = names(real.filter_map(|line| line.split(' ').next()));
     let check = |page: &Page| {
         let items = page.subsection("COMMANDS", "segue metrics");
-        compare(SEGUE, "the metric", &names(items.map(|item| &item.head)), &real)
+        compare(
+            SEGUE,
+            "the metric {}",
+            &names(items.map(|item| &item.head)),
+            &real,
+        )
     };
     assert_none(&check(&page("segue.1")));
     assert_finds(

@@ -11,7 +11,7 @@ fn options(page: &Page) -> Vec<String> {
     let help = help::options("run");
     let items: Vec<_> = page.section("OPTIONS").collect();
     let documented = names(items.iter().flat_map(|item| item.options()));
-    let mut complaints = compare(RUN, "the option", &documented, &names(help.keys()));
+    let mut complaints = compare(RUN, "the option --{}", &documented, &names(help.keys()));
     for item in items {
         for option in item.options() {
             let (here, there) = (item.default(), help.get(&option).and_then(Option::as_deref));
@@ -42,7 +42,12 @@ fn listener_options(page: &Page) -> Vec<String> {
     let items = page.subsection("LISTEN ADDRESSES", "Options of a listener");
     let name = |name: String| name.split('=').next().unwrap_or_default().to_owned();
     let documented = names(items.flat_map(|item| item.names()).map(name));
-    compare(RUN, "the listener option", &documented, &help::listener_options())
+    compare(
+        RUN,
+        "the listener option {}",
+        &documented,
+        &help::listener_options(),
+    )
 }
 
 #[test]
@@ -67,7 +72,7 @@ fn signals(page: &Page) -> Vec<String> {
     let documented = names(page.section("SIGNALS").flat_map(|item| item.names()));
     let help = help::list("run", "Signals to segue run");
     assert!(help.len() >= 6, "the help was not understood: {help:?}");
-    let mut complaints = compare(RUN, "the signal", &documented, &taken);
+    let mut complaints = compare(RUN, "the signal {}", &documented, &taken);
     complaints.extend(
         help.difference(&documented)
             .map(|name| format!("{RUN} does not document {name}")),
@@ -85,7 +90,7 @@ fn exit_status(page: &Page) -> Vec<String> {
     let documented = names(page.section("EXIT STATUS").map(|item| &item.head));
     compare(
         RUN,
-        "the exit status",
+        "the exit status {}",
         &documented,
         &help::list("run", "Exit codes"),
     )

@@ -32,17 +32,19 @@ pub(crate) fn names<S: AsRef<str>>(all: impl IntoIterator<Item = S>) -> BTreeSet
     all.into_iter().map(|name| name.as_ref().to_owned()).collect()
 }
 
-/// What the page lacks, and what it tells of that is not so, one line each.
+/// What the page lacks, and what it tells of that is not so, one line each. `what` is what the names are, with `{}` for
+/// the name.
 pub(crate) fn compare(
     page: &str,
     what: &str,
     documented: &BTreeSet<String>,
     real: &BTreeSet<String>,
 ) -> Vec<String> {
+    let named = |name: &String| what.replace("{}", name);
     let missing = real.difference(documented);
-    let missing = missing.map(|name| format!("{page} does not document {what} {name}"));
+    let missing = missing.map(|name| format!("{page} does not document {}", named(name)));
     let invented = documented.difference(real);
-    let invented = invented.map(|name| format!("{page} documents {what} {name}, which does not exist"));
+    let invented = invented.map(|name| format!("{page} documents {}, which does not exist", named(name)));
     missing.chain(invented).collect()
 }
 

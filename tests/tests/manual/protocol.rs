@@ -43,7 +43,7 @@ fn the_status_has_the_keys_of_the_page() {
     paths(&status, "", &mut real);
     let check = |page: &Page| {
         let documented = names(page.section("STATUS").map(|item| &item.head));
-        compare(PROTOCOL, "the key of the status", &documented, &real)
+        compare(PROTOCOL, "the key of the status {}", &documented, &real)
     };
     assert_none(&check(&page("segue-protocol.7")));
     let protocol = source("segue-protocol.7");
@@ -159,13 +159,13 @@ fn the_words_of_requests_and_replies_are_in_the_page() {
         [
             compare(
                 PROTOCOL,
-                "the request",
+                "the request {}",
                 &names(titles.map(|(_, title)| title)),
                 &requests,
             ),
-            compare(PROTOCOL, "until", &heads("REQUESTS"), &untils),
-            compare(PROTOCOL, "the reply", &heads("REPLIES"), &replies),
-            compare(PROTOCOL, "the change", &names(offered_changes), &changes),
+            compare(PROTOCOL, "until {}", &heads("REQUESTS"), &untils),
+            compare(PROTOCOL, "the reply {}", &heads("REPLIES"), &replies),
+            compare(PROTOCOL, "the change {}", &names(offered_changes), &changes),
         ]
         .concat()
     };
@@ -197,7 +197,7 @@ fn the_words_of_an_app_are_in_the_page() {
                 .filter_map(|item| item.head.split_once('='))
                 .map(|(key, _)| key),
         );
-        compare(PROTOCOL, "the message", &documented, &keys)
+        compare(PROTOCOL, "the message {}", &documented, &keys)
     };
     assert_none(&check(&page("segue-protocol.7")));
     assert_finds(

@@ -22,7 +22,7 @@ fn keys(page: &Page) -> Vec<String> {
     assert!(help.remove("config").is_some());
     help.insert("command".to_owned(), None);
     let documented = names(page.section("KEYS").map(|item| key(&item.head)));
-    let mut complaints = compare(TOML, "the key", &documented, &names(help.keys()));
+    let mut complaints = compare(TOML, "the key {}", &documented, &names(help.keys()));
     for item in page.section("KEYS") {
         let (here, there) = (item.default(), help.get(&key(&item.head)).cloned().flatten());
         if here != there.as_deref() {
@@ -47,7 +47,7 @@ fn keys_of_a_listener(page: &Page) -> Vec<String> {
     let documented = names(page.section("KEYS OF A LISTENER").map(|item| key(&item.head)));
     let mut real = help::listener_options();
     real.extend(names(["name", "address"]));
-    compare(TOML, "the key of a listener", &documented, &real)
+    compare(TOML, "the key of a listener {}", &documented, &real)
 }
 
 #[test]

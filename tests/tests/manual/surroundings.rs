@@ -50,7 +50,7 @@ fn every_variable_that_the_app_gets_is_in_the_page() {
     let check = |page: &Page| {
         let items = page.subsection("ENVIRONMENT", "Of the app");
         let documented = names(items.flat_map(|item| item.names()));
-        compare("segue-run(8)", "the variable", &documented, &given)
+        compare("segue-run(8)", "the variable {}", &documented, &given)
     };
     assert_none(&check(&page("segue-run.8")));
     let run = source("segue-run.8");

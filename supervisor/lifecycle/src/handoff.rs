@@ -2,12 +2,12 @@
 //!
 //! Each function below answers one event in every stage of [`Handoff`]; none has a catch-all arm.
 
-use crate::Lifecycle;
 use crate::generation::{Generation, Role, Standing};
 use crate::stop::Phase;
 use crate::vocabulary::{
     Cause, Effect, Ending, Fact, Mode, Number, Outcome, Plan, Record, Stage, Ticket, Timer, Until, Wait,
 };
+use crate::{FIRST, Lifecycle};
 
 /// How far a handoff has come. The number is the candidate's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -36,6 +36,22 @@ impl Lifecycle {
             Phase::Stopping(_) | Phase::Killing(_) | Phase::Finished => {
                 self.effects.push(Effect::Answer(ticket, Outcome::Stopping));
             }
+        }
+    }
+
+    /// No handoff is under way any more. Whoever was told that a reload began (or waits) is told that it is over.
+    pub(crate) fn reload_over(&mut self) {
+        let over = match core::mem::replace(&mut self.handoff, Handoff::Idle) {
+            Handoff::Idle => false,
+            Handoff::Waiting => true,
+            Handoff::Preparing(number)
+            | Handoff::Starting(number)
+            | Handoff::Probing(number)
+            | Handoff::Soaking(number)
+            | Handoff::Confirming(number) => number != FIRST,
+        };
+        if over {
+            self.tell(Fact::ReloadOver);
         }
     }
 
@@ -295,7 +311,6 @@ impl Lifecycle {
     /// The candidate becomes the incumbent, and only now is the old one told to drain.
     fn take_over(&mut self, number: Number) {
         let old = self.incumbent.replace(number);
-        self.handoff = Handoff::Idle;
         self.fallback = None;
         if let Some(candidate) = self.generations.get_mut(&number) {
             candidate.role = Role::Incumbent;
@@ -308,6 +323,7 @@ impl Lifecycle {
             self.retire(old);
         }
         self.tell(Fact::TookOver(number, old));
+        self.reload_over();
         if let Some(old) = old {
             self.answer_superseded(old, number);
         }
@@ -318,7 +334,6 @@ impl Lifecycle {
     /// The candidate is given up. Whoever served serves on; in queue mode the fallback is started.
     pub(crate) fn fail_candidate(&mut self, number: Number, cause: Cause) {
         self.end_stage();
-        self.handoff = Handoff::Idle;
         self.retire(number);
         if self.planted.cancels_back_off() {
             self.incumbent
@@ -326,13 +341,18 @@ impl Lifecycle {
                 .for_each(|incumbent| self.disarm(Timer::BackOff(incumbent, 0)));
         }
         match (self.incumbent, self.fallback.take()) {
-            (None, Some(good)) => self.roll_back_to(number, good, cause),
+            (None, Some(good)) => {
+                self.roll_back_to(number, good, cause);
+                self.reload_over();
+            }
             (Some(_), _) => {
                 self.tell(Fact::CandidateFailed(number, cause));
+                self.reload_over();
                 self.answer_all_of(number, Outcome::Failed(number, cause));
             }
             (None, None) => {
                 self.tell(Fact::CandidateFailed(number, cause));
+                self.reload_over();
                 self.answer_all_of(number, Outcome::Failed(number, cause));
                 self.begin_stop(Ending::NeverServed(cause));
             }

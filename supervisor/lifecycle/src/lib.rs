@@ -56,6 +56,9 @@ use planted::Planted;
 use stop::Phase;
 use tickets::Tickets;
 
+/// The generation that nobody asked for by a reload.
+const FIRST: Number = 1;
+
 /// What the supervisor as a whole is doing, in the words of `segue status`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum State {
@@ -102,23 +105,22 @@ impl Lifecycle {
     }
 
     fn with(planted: Planted) -> (Self, Vec<Effect>) {
-        let first = 1;
         let machine = Self {
             generations: BTreeMap::new(),
             incumbent: None,
-            handoff: Handoff::Preparing(first),
+            handoff: Handoff::Preparing(FIRST),
             last_good: None,
             fallback: None,
             tickets: Tickets::new(),
             timers: BTreeSet::new(),
             records: BTreeSet::new(),
             workers_wanted: None,
-            next_number: first + 1,
+            next_number: FIRST + 1,
             phase: Phase::Running,
             planted,
             effects: Vec::new(),
         };
-        (machine, alloc::vec![Effect::Prepare(first)])
+        (machine, alloc::vec![Effect::Prepare(FIRST)])
     }
 
     /// A machine that errs in one way, to prove that the explorer notices.

@@ -61,12 +61,14 @@ pub enum Bug {
     FinishesEarly,
     /// A stop waits for the unkillable for ever.
     NeverGivesUp,
+    /// A stop ends a reload and nobody is told that it is over.
+    LeavesTheReloadOpen,
 }
 
 #[cfg(test)]
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::DrainsBeforeReady,
         Self::AnswersTwice,
         Self::LosesTickets,
@@ -93,6 +95,7 @@ impl Bug {
         Self::ProbesTwice,
         Self::FinishesEarly,
         Self::NeverGivesUp,
+        Self::LeavesTheReloadOpen,
     ];
 }
 
@@ -145,6 +148,7 @@ questions! {
     probes_twice => ProbesTwice,
     finishes_early => FinishesEarly,
     never_gives_up => NeverGivesUp,
+    leaves_the_reload_open => LeavesTheReloadOpen,
 }
 
 impl Planted {

@@ -36,10 +36,13 @@ impl Lifecycle {
     /// go the supervisor's own copies of the listeners.
     pub(crate) fn begin_stop(&mut self, ending: Ending) {
         self.phase = Phase::Stopping(ending);
+        self.end_stage();
+        if self.planted.leaves_the_reload_open() {
+            self.handoff = Handoff::Idle;
+        }
+        self.reload_over();
         self.tell(Fact::Stopping);
         self.answer_everyone(Outcome::Stopping);
-        self.end_stage();
-        self.handoff = Handoff::Idle;
         self.incumbent = None;
         self.last_good = None;
         self.fallback = None;

@@ -276,6 +276,8 @@ pub enum Fact {
     HandoffBegan(Number),
     /// A reload waits until a retired generation has gone.
     WaitingForRoom,
+    /// The reload that began or waited is over, however it ended. The first start is no reload, and is not told.
+    ReloadOver,
     /// Still no readiness from this worker.
     StillWaiting(Worker),
     /// The worker serves.

@@ -138,6 +138,7 @@ const fn of_fact(fact: Fact) -> Option<&'static str> {
         Fact::StillWaiting(_) => Some("*still waiting*"),
         Fact::HandoffBegan(_)
         | Fact::WaitingForRoom
+        | Fact::ReloadOver
         | Fact::WorkerReady(_)
         | Fact::Restarted(_)
         | Fact::Overran(_)

@@ -91,6 +91,8 @@ pub(super) struct World {
     pub(super) tickets: BTreeMap<Ticket, Asked>,
     /// The latest start of each slot of each living generation.
     pub(super) starts: BTreeMap<(Number, u16), u32>,
+    /// Whether a reload was told to have begun (or to wait) and not to be over.
+    pub(super) reloading: bool,
     pub(super) finished: bool,
     pub(super) budget: Budget,
 }
@@ -108,6 +110,7 @@ impl World {
             soaked: None,
             tickets: BTreeMap::new(),
             starts: BTreeMap::new(),
+            reloading: false,
             finished: false,
             budget,
         }
@@ -420,9 +423,9 @@ impl World {
                 self.processes.remove(&worker);
             }
             Fact::Ended(number) => self.starts.retain(|(generation, _), _| *generation != number),
-            Fact::HandoffBegan(_)
-            | Fact::WaitingForRoom
-            | Fact::StillWaiting(_)
+            Fact::HandoffBegan(_) | Fact::WaitingForRoom => self.reloading = true,
+            Fact::ReloadOver => self.reloading = false,
+            Fact::StillWaiting(_)
             | Fact::WorkerReady(_)
             | Fact::Settled(_)
             | Fact::CandidateFailed(..)

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{Step, Verdict, all_ready};
 use crate::explore::explorer::Node;
 use crate::explore::world::{Leader, Told, candidate, is_queue};
-use crate::{Effect, Handoff, Life, Mode, Number, Role, Stage, State, Worker};
+use crate::{Effect, Fact, Handoff, Life, Mode, Number, Role, Stage, State, Worker};
 
 /// A handoff begins only if the candidate is not one too many. Restarts and rollbacks never wait.
 pub(super) fn generations_stay_within_the_limit(step: &Step) -> Verdict {
@@ -91,6 +91,39 @@ fn probe_and_soak_are_over(step: &Step, number: Number) -> Verdict {
     }
     if plan.soak == Stage::Kept && step.then.soaked != Some(number) && step.after.somebody_serves() {
         broken!("generation {number} did not soak");
+    }
+    Ok(())
+}
+
+/// A reload that was told to begin (or to wait) is told once to be over: when its handoff is, whatever has ended it,
+/// and before the next one begins. The first start is nobody's reload.
+pub(super) fn reloads_are_told_as_they_are(step: &Step) -> Verdict {
+    step.walk(
+        |effect| matches!(effect, Effect::Tell(_)),
+        |effect, world| {
+            let waited = step.before.handoff() == Handoff::Waiting;
+            match effect {
+                Effect::Tell(Fact::WaitingForRoom) if world.reloading => {
+                    broken!("a reload waits beside another")
+                }
+                Effect::Tell(Fact::HandoffBegan(number)) if world.reloading && !waited => {
+                    broken!("{number} begins before the last reload is over")
+                }
+                Effect::Tell(Fact::ReloadOver) if !world.reloading => broken!("over, and none had begun"),
+                _ => Ok(()),
+            }
+        },
+    )?;
+    let under_way = match step.after.handoff() {
+        Handoff::Waiting => true,
+        handoff => candidate(handoff).is_some_and(|number| number > 1),
+    };
+    if step.then.reloading != under_way {
+        broken!(
+            "told to be reloading: {}, in {:?}",
+            step.then.reloading,
+            step.after.handoff()
+        );
     }
     Ok(())
 }

@@ -59,6 +59,7 @@ list! {
     trust::records_are_used_while_kept,
     handoff::workers_are_never_named_twice,
     handoff::one_probe_at_a_time,
+    handoff::reloads_are_told_as_they_are,
     trust::crash_on_probation_rolls_back,
     trust::only_the_trusted_become_last_good,
     trust::back_off_goes_on,

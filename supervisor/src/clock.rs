@@ -3,6 +3,7 @@
 //! Deadlines are monotonic (`CLOCK_MONOTONIC`), so that a step of the wall clock neither shortens nor stretches
 //! a wait; the wall clock is read only to tell people when something happened.
 
+use nix::time::{ClockId, clock_gettime};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -14,6 +15,13 @@ pub(crate) fn now() -> Instant {
 /// The time of day, for logs and `status`.
 pub(crate) fn wall() -> SystemTime {
     SystemTime::now()
+}
+
+/// The monotonic clock in microseconds, as systemd compares it with its own (sd_notify(3), `MONOTONIC_USEC=`).
+pub(crate) fn monotonic_micros() -> u64 {
+    // This clock is always there; a time of 0 would only be older than any signal.
+    let time = clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from);
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// Running timers, by key. Each runs at most once at a time.

@@ -122,7 +122,10 @@ fn open(
         .map_err(|error| text(&error))?;
     let inherited = Inherited::from_environment(&heritage.environment).map_err(|error| text(&error))?;
     sys::become_subreaper().map_err(|errno| format!("subreaper: {}", sys::errno_text(errno)))?;
-    let manager = Manager::from_environment();
+    let (manager, complaints) = Manager::from_environment(&heritage.environment);
+    for complaint in &complaints {
+        log.warning(complaint);
+    }
     Ok((
         Begin {
             invocation,

@@ -3,6 +3,7 @@
 //! * [`segue`]: a supervisor under test, in a directory of its own, with a deadline on everything;
 //! * [`stand_in`]: the barest loop that hands a listener over correctly, and a lossy restart: what the detectors and
 //!   the fixtures are checked with when Segue is not the subject;
+//! * [`manager`]: what a service manager above a supervisor hears;
 //! * [`load`]: generators of requests, each of which accounts for every single one in a [`ledger::Ledger`];
 //! * [`process`], [`proc`], [`binaries`], [`program`]: children, `/proc`, where the binaries are, what to run;
 //! * [`mdoc`]: our man pages, taken apart; [`needs`]: what a test may not find where it runs;
@@ -14,6 +15,7 @@ pub mod figures;
 pub mod http;
 pub mod ledger;
 pub mod load;
+pub mod manager;
 pub mod mdoc;
 pub mod needs;
 pub mod proc;

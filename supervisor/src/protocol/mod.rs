@@ -129,18 +129,30 @@ pub(crate) struct Serving {
 impl fmt::Display for Serving {
     /// `generation 8 serves (pid 123)`, `generation 8 serves (pids 123, 124, 125 and 5 more)`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const NAMED: usize = 3;
         write!(f, "generation {} serves", self.generation)?;
+        match self.pids_in_words() {
+            Some(pids) => write!(f, " ({pids})"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Serving {
+    /// `pid 123`, `pids 123, 124, 125 and 5 more`.
+    pub(crate) fn pids_in_words(&self) -> Option<String> {
+        const NAMED: usize = 3;
         match self.pids.as_slice() {
-            [] => Ok(()),
-            [pid] => write!(f, " (pid {pid})"),
+            [] => None,
+            [pid] => Some(format!("pid {pid}")),
             pids => {
                 let named: Vec<String> = pids.iter().take(NAMED).map(i32::to_string).collect();
-                write!(f, " (pids {}", named.join(", "))?;
-                if pids.len() > NAMED {
-                    write!(f, " and {} more", pids.len() - NAMED)?;
-                }
-                f.write_str(")")
+                let more = pids.len().saturating_sub(NAMED);
+                let more = if more > 0 {
+                    format!(" and {more} more")
+                } else {
+                    String::new()
+                };
+                Some(format!("pids {}{more}", named.join(", ")))
             }
         }
     }

@@ -50,6 +50,9 @@ impl Shell {
                 Alarm::Core(timer) => self.events.push_back(Event::Due(timer)),
                 Alarm::Linger => self.sweep(),
                 Alarm::Rested => self.reload_rested(),
+                // The end of the turn tries again.
+                Alarm::Upward => {}
+                Alarm::Beat => self.beat(),
             }
         }
         self.expire_clients(now);

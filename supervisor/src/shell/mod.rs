@@ -13,6 +13,7 @@ mod probe;
 mod report;
 mod requests;
 mod signals;
+mod upward;
 mod view;
 mod waits;
 mod watching;
@@ -45,6 +46,7 @@ use births::Birth;
 use desk::Desk;
 use probe::Probes;
 use signals::Signals;
+use upward::Upward;
 use view::{GenerationInfo, History};
 use worker::WorkerInfo;
 
@@ -57,6 +59,10 @@ pub(crate) enum Alarm {
     Rested,
     /// A process group outlives its leader and may end without a SIGCHLD to us.
     Linger,
+    /// The manager above us has no room, or is spared words of the app for a moment.
+    Upward,
+    /// The manager above us wants to hear that the loop goes round.
+    Beat,
 }
 
 /// A process that we have started.
@@ -119,9 +125,10 @@ pub(crate) struct Shell {
     /// Why the last birth record could not be made.
     refusal: Option<String>,
     history: History,
-    linger: waits::Linger,
+    linger: waits::Pauses,
     log: Log,
     manager: Manager,
+    upward: Upward,
     ending: Option<Ending>,
 }
 
@@ -162,8 +169,10 @@ pub(crate) fn run(begin: Begin) -> Result<Ending, ShellError> {
         env!("CARGO_PKG_VERSION"),
         shell.begin.place.control().display()
     ));
+    shell.beat();
     shell.perform_all(effects);
     shell.settle();
+    shell.look_up();
     // It may have ended before the first wait: where no birth record could be made, nothing is left to wait for.
     loop {
         if let Some(ending) = shell.ending {
@@ -212,9 +221,10 @@ impl Shell {
             workers_asked: None,
             refusal: None,
             history: History::new(),
-            linger: waits::Linger::new(),
+            linger: waits::Pauses::new(),
             log: begin.log,
             manager: begin.manager,
+            upward: Upward::new(),
             ending: None,
         };
         Ok((shell, effects))
@@ -264,10 +274,13 @@ impl Shell {
     }
 
     /// Perform effects in their order. What tickets are answered is put down in that order too, but goes out last: whoever
-    /// has an answer finds everything done that it tells of.
+    /// has an answer finds everything done that it tells of, and systemd told of it.
     fn perform_all(&mut self, effects: Vec<Effect>) {
         for effect in effects {
             self.perform(effect);
+        }
+        if !self.answers.is_empty() {
+            self.tell_status();
         }
         for (client, reply) in std::mem::take(&mut self.answers) {
             self.control.reply(client, &reply, clock::now());
@@ -285,11 +298,13 @@ impl Shell {
         }
         self.watch_lingering();
         self.update_interests();
+        self.look_up();
     }
 
     /// The last acts: the control socket tells its clients what it still has to, and everything closes.
     fn leave(&mut self) {
         self.tell_who_stays();
+        self.tell_status();
         self.answer_stops();
         if let Some(path) = &self.begin.config.pid_file {
             // It may have been removed by whoever asked for the stop.

@@ -158,6 +158,7 @@ impl Shell {
         };
         let info = asking.and_then(|worker| self.workers.get_mut(&worker));
         if let Some(time) = info.and_then(|info| info.more_time.take()) {
+            self.pass_on_more_time(time);
             self.timers.extend(Alarm::Core(timer), time, clock::now());
         }
     }

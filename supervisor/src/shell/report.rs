@@ -21,23 +21,32 @@ impl Shell {
             Fact::HandoffBegan(number) => {
                 self.history.asked = self.desk.handoff_began();
                 self.log.info(&format!("generation {number}: handoff began"));
+                // Also if it had waited: those who asked meanwhile need a later time than the one that was told then.
+                self.manager.reloading(clock::monotonic_micros());
             }
-            Fact::WaitingForRoom => self.log.warning(&format!(
-                "reload waits: {} generations live, the most that --max-generations allows; it goes on when a retired one is gone",
-                self.core.generations().count()
-            )),
+            Fact::WaitingForRoom => {
+                self.log.warning(&format!(
+                    "reload waits: {} generations live, the most that --max-generations allows; it goes on when a retired one is gone",
+                    self.core.generations().count()
+                ));
+                self.manager.reloading(clock::monotonic_micros());
+            }
+            Fact::ReloadOver => self.tell_ready(),
             Fact::StillWaiting(worker) => self.still_waiting(worker),
             Fact::WorkerReady(worker) => self.worker_ready(worker),
             Fact::TookOver(number, old) => self.took_over(number, old),
             Fact::Settled(number) => {
-                self.log.info(&format!("generation {number} passed probation: it is the last good"));
+                self.log.info(&format!(
+                    "generation {number} passed probation: it is the last good"
+                ));
             }
             Fact::CandidateFailed(number, cause) => self.candidate_failed(number, cause),
             Fact::RolledBack(failed, number, cause) => self.rolled_back(failed, number, cause),
             Fact::Crashed(worker, cause) => self.crashed(worker, cause),
             Fact::Restarted(worker) => {
                 self.history.restarts += 1;
-                self.log.info(&format!("{} started again", self.name_worker(worker)));
+                self.log
+                    .info(&format!("{} started again", self.name_worker(worker)));
             }
             Fact::Overran(worker) => {
                 let text = format!("{} did not end in time: it is killed", self.name_worker(worker));
@@ -45,11 +54,18 @@ impl Shell {
                 self.tell_progress(&text);
             }
             Fact::Unkillable(worker) => {
-                self.log.error(&format!("{} survived SIGKILL: it is left behind", self.name_worker(worker)));
+                self.log.error(&format!(
+                    "{} survived SIGKILL: it is left behind",
+                    self.name_worker(worker)
+                ));
             }
             Fact::Ended(number) => self.ended(number),
             Fact::Stopping => {
                 self.log.info("stopping: every generation drains");
+                // A failed start stays the last word; a failed reload does not matter any more.
+                if self.history.last_reload.is_some() {
+                    self.history.trouble = None;
+                }
                 self.manager.stopping();
             }
         }
@@ -78,7 +94,9 @@ impl Shell {
     fn worker_ready(&mut self, worker: Worker) {
         if let Some(info) = self.workers.get_mut(&worker) {
             info.since = clock::wall();
-            let after = elapsed(clock::now().saturating_duration_since(info.started));
+            let after = clock::now().saturating_duration_since(info.started);
+            info.ready_after = Some(after);
+            let after = elapsed(after);
             let text = format!("{} is ready after {after}", self.name_worker(worker));
             self.log.info(&text);
         }
@@ -86,6 +104,7 @@ impl Shell {
     }
 
     fn took_over(&mut self, number: Number, old: Option<Number>) {
+        self.history.crash = None;
         self.keep_flags(number);
         self.restore_flags();
         self.mark_since(number);
@@ -96,9 +115,10 @@ impl Shell {
         let who = serving.unwrap_or_else(|| format!("generation {number} serves"));
         if number == 1 {
             self.log.info(&who);
-            self.manager.ready();
+            self.tell_ready();
             sys::give_back();
         } else {
+            self.history.trouble = None;
             let took = self.note_reload(Outcome::Ok, None, number);
             let draining = old
                 .map(|old| format!(", generation {old} drains"))
@@ -107,37 +127,38 @@ impl Shell {
             self.log.info(&text);
             self.tell_progress(&text);
         }
-        self.manager.status(&who);
     }
 
     fn candidate_failed(&mut self, number: Number, cause: Cause) {
         self.mark_since(number);
         let reason = self.reason(cause);
-        let serving = self
-            .serving()
-            .map_or_else(|| "nobody serves".to_owned(), |serving| serving.to_string());
-        if number == 1 {
-            self.log.error(&format!("the first start failed: {reason}"));
+        let trouble = if number == 1 {
+            let text = format!("the first start failed: {reason}");
+            self.log.error(&text);
+            text
         } else {
-            self.note_reload(Outcome::Failed, Some(reason.clone()), number);
-            self.log.error(&format!(
-                "reload failed: generation {number}: {reason}; {serving}"
-            ));
-        }
-        self.manager
-            .status(&format!("reload failed: {reason}; {serving}"));
+            let serving = self
+                .serving()
+                .map_or_else(|| "nobody serves".to_owned(), |serving| serving.to_string());
+            let text = format!("reload failed: generation {number}: {reason}");
+            self.note_reload(Outcome::Failed, Some(reason), number);
+            self.log.error(&format!("{text}; {serving}"));
+            text
+        };
+        self.history.trouble = Some(trouble);
     }
 
     fn rolled_back(&mut self, failed: Number, number: Number, cause: Cause) {
         self.mark_since(failed);
         let reason = self.reason(cause);
         self.history.rollbacks += 1;
+        self.history.crash = None;
         self.note_reload(Outcome::RolledBack, Some(reason.clone()), failed);
         let text = format!(
             "generation {failed} is rolled back: {reason}; generation {number} is started from the last good"
         );
         self.log.error(&text);
-        self.manager.status(&text);
+        self.history.trouble = Some(format!("reload rolled back: generation {failed}: {reason}"));
         if let Some(record) = self.core.generation(number).map(|generation| generation.record)
             && let Err(text) = self.know_generation(number, record)
         {
@@ -145,7 +166,7 @@ impl Shell {
         }
     }
 
-    fn crashed(&self, worker: Worker, cause: Cause) {
+    fn crashed(&mut self, worker: Worker, cause: Cause) {
         let back_off = Timer::BackOff(worker.generation, worker.slot);
         let then = match self.timers.deadline(Alarm::Core(back_off)) {
             Some(deadline) => format!(
@@ -155,8 +176,9 @@ impl Shell {
             None => "at once".to_owned(),
         };
         let (name, reason) = (self.name_worker(worker), self.reason(cause));
-        self.log
-            .error(&format!("{name} crashed: {reason}; it is started again {then}"));
+        let text = format!("{name} crashed: {reason}; it is started again {then}");
+        self.log.error(&text);
+        self.history.crash = Some(text);
     }
 
     fn ended(&mut self, number: Number) {

@@ -46,6 +46,10 @@ pub(super) struct History {
     pub(super) last_reload: Option<LastReload>,
     pub(super) restarts: u64,
     pub(super) rollbacks: u64,
+    /// Why the last reload failed or was rolled back, until one succeeds.
+    pub(super) trouble: Option<String>,
+    /// The last crash, for as long as it matters.
+    pub(super) crash: Option<String>,
     /// When the reload was asked for whose handoff is under way.
     pub(super) asked: Option<Instant>,
 }
@@ -56,6 +60,8 @@ impl History {
             last_reload: None,
             restarts: 0,
             rollbacks: 0,
+            trouble: None,
+            crash: None,
             asked: None,
         }
     }

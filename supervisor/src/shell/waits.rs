@@ -30,26 +30,27 @@ const LONGEST_BACK_OFF: Duration = Duration::from_secs(30);
 /// The time without a crash after which earlier ones are forgiven.
 const CALM: Duration = Duration::from_secs(60);
 
-/// The first pause before process groups without a leader are looked at again, and the longest; each pause is
-/// twice the one before. A member that is not our child ends without telling us.
-const FIRST_LINGER: Duration = Duration::from_millis(10);
-const LONGEST_LINGER: Duration = Duration::from_secs(1);
+/// The first pause before something is looked at again that does not tell us when it changes, and the longest; each
+/// pause is twice the one before. So it is with members of a process group that are not our children, and with the
+/// manager's queue.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// The growing pause between looks at process groups that outlive their leader.
+/// The growing pause between looks at something.
 #[derive(Debug)]
-pub(super) struct Linger {
+pub(super) struct Pauses {
     pause: Option<Duration>,
 }
 
-impl Linger {
+impl Pauses {
     pub(super) const fn new() -> Self {
         Self { pause: None }
     }
 
-    fn grow(&mut self) -> Duration {
+    pub(super) fn grow(&mut self) -> Duration {
         let pause = self
             .pause
-            .map_or(FIRST_LINGER, |pause| (pause * 2).min(LONGEST_LINGER));
+            .map_or(FIRST_PAUSE, |pause| (pause * 2).min(LONGEST_PAUSE));
         self.pause = Some(pause);
         pause
     }
@@ -59,7 +60,7 @@ impl Shell {
     /// Keep looking at process groups without a leader as long as there are any.
     pub(super) fn watch_lingering(&mut self) {
         if !self.children.lingering() {
-            self.linger = Linger::new();
+            self.linger = Pauses::new();
             self.timers.disarm(Alarm::Linger);
         } else if self.timers.deadline(Alarm::Linger).is_none() {
             let pause = self.linger.grow();
@@ -137,7 +138,7 @@ mod tests {
 
     #[test]
     fn pauses_for_lingering_groups_grow_to_a_second() {
-        let mut linger = Linger::new();
+        let mut linger = Pauses::new();
         let pauses: Vec<_> = (0..9).map(|_| linger.grow().as_millis()).collect();
         assert_eq!(pauses, [10, 20, 40, 80, 160, 320, 640, 1_000, 1_000]);
     }

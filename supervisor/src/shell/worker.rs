@@ -26,6 +26,8 @@ pub(super) struct WorkerInfo {
     pub(super) exit: Option<(ExitStatus, Duration)>,
     /// When it was started.
     pub(super) started: Instant,
+    /// How long after its start it was ready.
+    pub(super) ready_after: Option<Duration>,
     /// Since when it is in its present state, for people.
     pub(super) since: SystemTime,
     /// Its last `STATUS=`.
@@ -50,6 +52,7 @@ impl WorkerInfo {
             failure: None,
             exit: None,
             started: clock::now(),
+            ready_after: None,
             since: clock::wall(),
             status: None,
             errno: None,

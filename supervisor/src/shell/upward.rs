@@ -1,0 +1,230 @@
+//! What the service manager above us is told: one line of status, kept current, and when it waits for us.
+
+use std::time::{Duration, Instant};
+
+use segue_lifecycle::{Generation, Handoff, Life, Role, State};
+
+use super::waits::Pauses;
+use super::{Alarm, Shell};
+use crate::clock;
+use crate::protocol::elapsed;
+
+/// The pause between two lines that differ only in the app's own words: people read them, and an app may change them
+/// as often as it likes.
+const WORDS_PAUSE: Duration = Duration::from_secs(1);
+
+/// The longest part of the app's own words that is shown, in bytes: the line belongs to the state of the instance.
+const LONGEST_WORDS: usize = 200;
+
+/// What was told last.
+#[derive(Debug)]
+pub(super) struct Upward {
+    /// The line without the app's words.
+    line: String,
+    words: String,
+    /// Before this, other words alone are no reason to speak.
+    quiet_until: Option<Instant>,
+    pauses: Pauses,
+    /// The failure that was logged last.
+    failure: Option<String>,
+}
+
+impl Upward {
+    pub(super) const fn new() -> Self {
+        Self {
+            line: String::new(),
+            words: String::new(),
+            quiet_until: None,
+            pauses: Pauses::new(),
+            failure: None,
+        }
+    }
+}
+
+impl Shell {
+    /// The first start, or a reload, is over.
+    pub(super) fn tell_ready(&mut self) {
+        let text = self.status_line();
+        self.manager.ready(&text);
+    }
+
+    /// Tell the manager how we are, if that has changed.
+    pub(super) fn tell_status(&mut self) {
+        if !self.manager.listens() {
+            return;
+        }
+        let quiet = self.upward.quiet_until.is_some_and(|until| clock::now() < until);
+        if quiet && self.line() == self.upward.line {
+            return;
+        }
+        let text = self.status_line();
+        self.manager.status(&text);
+    }
+
+    /// At the end of each turn: tell what is new and what is owed, and see to it that what cannot be told now will be.
+    pub(super) fn look_up(&mut self) {
+        if !self.manager.listens() {
+            return;
+        }
+        self.tell_status();
+        self.manager.flush();
+        let failure = self.manager.failure();
+        if let Some(text) = failure.as_ref().filter(|_| failure != self.upward.failure) {
+            self.log.warning(text);
+        }
+        self.upward.failure = failure;
+        self.arm_upward();
+    }
+
+    fn arm_upward(&mut self) {
+        let now = clock::now();
+        if self.manager.is_full() {
+            if self.timers.deadline(Alarm::Upward).is_none() {
+                let pause = self.upward.pauses.grow();
+                self.timers.arm(Alarm::Upward, Some(pause), now);
+            }
+            return;
+        }
+        self.upward.pauses = Pauses::new();
+        let until = self
+            .upward
+            .quiet_until
+            .filter(|_| self.words() != self.upward.words);
+        match until {
+            Some(until) => {
+                let left = until.saturating_duration_since(now);
+                self.timers.arm(Alarm::Upward, Some(left), now);
+            }
+            None => self.timers.disarm(Alarm::Upward),
+        }
+    }
+
+    /// The manager wants to hear from us regularly: say it, and be woken for the next time.
+    pub(super) fn beat(&mut self) {
+        if let Some(pause) = self.manager.beat() {
+            self.manager.alive();
+            self.timers.arm(Alarm::Beat, Some(pause), clock::now());
+        }
+    }
+
+    /// An app was given more time for a wait in which the manager waits for us, too.
+    pub(super) fn pass_on_more_time(&mut self, time: Duration) {
+        if self.manager.waits() {
+            self.manager.more_time(time);
+        }
+    }
+
+    /// The whole line, which is taken for told from now on.
+    fn status_line(&mut self) -> String {
+        let (line, words) = (self.line(), self.words());
+        let text = if words.is_empty() {
+            line.clone()
+        } else {
+            format!("{line} - {words}")
+        };
+        self.upward.quiet_until = clock::now().checked_add(WORDS_PAUSE);
+        self.upward.line = line;
+        self.upward.words = words;
+        text
+    }
+
+    /// `reload failed: generation 8: exited with status 1 after 3 ms; serving generation 7 (pid 812, 12 ms to ready), 1 draining`.
+    fn line(&self) -> String {
+        let mut line = self
+            .history
+            .trouble
+            .as_ref()
+            .map(|text| format!("{text}; "))
+            .unwrap_or_default();
+        if self.core.state() == State::Stopping {
+            return line + &self.stopping_in_words();
+        }
+        line += &self.serving_in_words();
+        let draining = self
+            .core
+            .generations()
+            .filter(|generation| generation.role == Role::Retired)
+            .count();
+        if draining > 0 {
+            line += &format!(", {draining} draining");
+        }
+        match self.core.handoff() {
+            Handoff::Idle => {}
+            Handoff::Waiting => line += ", a reload waits until one is gone",
+            // The first start is what is said already.
+            Handoff::Preparing(1)
+            | Handoff::Starting(1)
+            | Handoff::Probing(1)
+            | Handoff::Soaking(1)
+            | Handoff::Confirming(1) => {}
+            Handoff::Preparing(number)
+            | Handoff::Starting(number)
+            | Handoff::Probing(number)
+            | Handoff::Soaking(number)
+            | Handoff::Confirming(number) => line += &format!(", generation {number} starts"),
+        }
+        line
+    }
+
+    fn stopping_in_words(&self) -> String {
+        match self.core.generations().count() {
+            0 => "stopped".to_owned(),
+            1 => "stopping: 1 generation drains".to_owned(),
+            count => format!("stopping: {count} generations drain"),
+        }
+    }
+
+    fn serving_in_words(&self) -> String {
+        let incumbent = self.core.incumbent();
+        let serving = self.serving();
+        // With several workers, some may serve while another one is in trouble.
+        let in_trouble =
+            incumbent.is_some_and(|generation| serving.is_none() || Generation::backs_off(generation));
+        let crash = self.history.crash.as_ref().filter(|_| in_trouble);
+        let crash = crash.map(|text| format!("; {text}")).unwrap_or_default();
+        let (Some(incumbent), Some(serving)) = (incumbent, serving) else {
+            return match self.core.state() {
+                State::Starting => "generation 1 starts".to_owned(),
+                State::Serving | State::HandingOff | State::BackingOff | State::Stopping => {
+                    format!("nobody serves{crash}")
+                }
+            };
+        };
+        let serving_workers = incumbent
+            .processes
+            .iter()
+            .filter(|process| process.life == Life::Serving);
+        let slowest = serving_workers
+            .filter_map(|process| self.workers.get(&process.worker)?.ready_after)
+            .max();
+        let pids = serving.pids_in_words();
+        let ready = slowest.map(|after| format!("{} to ready", elapsed(after)));
+        let details: Vec<String> = pids.into_iter().chain(ready).collect();
+        format!(
+            "serving generation {} ({}){crash}",
+            incumbent.number,
+            details.join(", ")
+        )
+    }
+
+    /// The app's own `STATUS=`: of whoever serves, or else of whoever starts; of its first worker that said anything.
+    fn words(&self) -> String {
+        let speaker = self.core.incumbent().or_else(|| self.core.generations().last());
+        let mut workers: Vec<_> = speaker
+            .into_iter()
+            .flat_map(|generation| &generation.processes)
+            .filter(|process| process.life != Life::Killed)
+            .map(|process| process.worker)
+            .collect();
+        workers.sort_unstable_by_key(|worker| (worker.slot, std::cmp::Reverse(worker.start)));
+        let said = workers
+            .iter()
+            .find_map(|worker| self.workers.get(worker)?.status.as_ref());
+        let mut words = said.cloned().unwrap_or_default();
+        if words.len() > LONGEST_WORDS {
+            words.truncate(words.floor_char_boundary(LONGEST_WORDS));
+            words.push('…');
+        }
+        words
+    }
+}

@@ -1,0 +1,355 @@
+//! What the service manager above Segue hears. The test plays systemd, as far as it listens.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot look at its subject has failed"
+)]
+
+use std::fs;
+use std::path::Path;
+
+use nix::sys::signal::Signal;
+use nix::sys::stat::Mode;
+use segue_tests::http::{Client, get};
+use segue_tests::manager::{Manager, monotonic_micros, status_of, time_of};
+use segue_tests::program::Program;
+use segue_tests::segue::{Segue, Setup};
+
+/// A supervisor below a manager that listens.
+fn below(setup: Setup) -> (Manager, Setup) {
+    let manager = Manager::listen();
+    let setup = setup.env("NOTIFY_SOCKET", manager.path());
+    (manager, setup)
+}
+
+/// The same of a fixture that is deployed as `./app`, so that a test can put another one in its place.
+fn deployed(vice: &str, flags: &[&str]) -> (Manager, Segue) {
+    let setup = Setup::new(Program::new("./app")).flags(flags);
+    setup.deploy("app", &Program::fixture(vice));
+    let (manager, setup) = below(setup);
+    let segue = setup.start();
+    manager.wait_for(0, "READY=1");
+    (manager, segue)
+}
+
+/// The manager hears STOPPING=1 last of all states; nothing is left.
+fn stop(segue: Segue, manager: &Manager) {
+    segue.stop();
+    manager.mark();
+    assert_eq!(manager.states(0).last().unwrap(), "STOPPING");
+    assert_eq!(manager.status(), "stopped");
+}
+
+/// An app that waits for a word in a pipe, and only then becomes `program`.
+fn gated(setup: &Setup, name: &str, program: &Program) {
+    nix::unistd::mkfifo(&setup.path("gate"), Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
+    gate(&setup.path(name), program);
+}
+
+fn gate(path: &Path, program: &Program) {
+    let words: Vec<_> = program
+        .words()
+        .iter()
+        .map(|word| format!("'{}'", word.display()))
+        .collect();
+    let beside = path.with_extension("new");
+    fs::write(
+        &beside,
+        format!("#!/bin/sh\nread word < gate\nexec {}\n", words.join(" ")),
+    )
+    .unwrap();
+    fs::set_permissions(&beside, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    fs::rename(&beside, path).unwrap();
+}
+
+/// Whoever serves now has accepted this one, and drains until it is dropped.
+fn request_that_lasts(segue: &Segue) -> Client {
+    let mut client = segue.target().connect().unwrap();
+    client.ask(&get("/ping")).unwrap();
+    client
+        .write(b"POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\nhalf")
+        .unwrap();
+    client
+}
+
+fn open_gate(segue: &Segue) {
+    fs::write(segue.path("gate"), "go\n").unwrap();
+}
+
+/// Of a reload that has ended: one RELOADING=1 with a time since `asked`, in one datagram, and then READY=1. Returns the
+/// status that came with it.
+fn closed(manager: &Manager, mark: usize, asked: u64) -> String {
+    assert_eq!(manager.states(mark), ["RELOADING", "READY"]);
+    let heard = manager.heard();
+    let time = time_of(
+        heard
+            .iter()
+            .skip(mark)
+            .find(|text| text.starts_with("RELOADING=1\n"))
+            .unwrap(),
+    );
+    assert!(
+        (asked..=monotonic_micros()).contains(&time.unwrap()),
+        "{heard:#?}"
+    );
+    let ready = heard
+        .iter()
+        .skip(mark)
+        .find(|text| text.starts_with("READY=1"))
+        .unwrap();
+    status_of(ready).unwrap_or_default().to_owned()
+}
+
+#[test]
+fn ready_is_told_when_the_first_generation_is_and_not_before() {
+    let setup = Setup::new(Program::new("./app"));
+    gated(&setup, "app", &Program::fixture("good"));
+    let (manager, setup) = below(setup);
+    let segue = setup.spawn();
+    manager.wait_for(0, "STATUS=generation 1 starts");
+    segue.wait_until("its worker starts", |status| {
+        !status.in_role("candidate").is_empty()
+    });
+    manager.mark();
+    assert_eq!(manager.states(0), [""; 0]);
+    open_gate(&segue);
+    manager.wait_for(0, "READY=1");
+    let pid = segue
+        .wait_until("it serves", |status| status.state() == "serving")
+        .0["generations"][0]["workers"][0]["pid"]
+        .clone();
+    let status = manager.status();
+    assert!(
+        status.starts_with(&format!("serving generation 1 (pid {pid}, ")),
+        "{status}"
+    );
+    assert!(status.ends_with(" to ready)"), "{status}");
+    stop(segue, &manager);
+}
+
+#[test]
+fn a_first_start_that_fails_is_never_ready() {
+    let (manager, setup) = below(Setup::new(Program::fixture("status-then-dies")));
+    let ended = setup.start_in_vain();
+    assert_eq!(ended.code, Some(1));
+    manager.mark();
+    assert_eq!(manager.states(0), ["STOPPING"]);
+    let status = manager.status();
+    assert!(
+        status.starts_with("the first start failed: exited with status 1 after"),
+        "{status}"
+    );
+    assert!(status.contains("cannot reach the database"), "{status}");
+}
+
+#[test]
+fn each_reload_is_closed_before_its_ticket_is_answered_however_it_ends() {
+    let (manager, segue) = deployed("good", &["--probation", "0s"]);
+    let (mark, asked) = (manager.mark(), monotonic_micros());
+    segue.reload_ok(&[]);
+    // What is behind this mark came after the answer.
+    manager.mark();
+    let status = closed(&manager, mark, asked);
+    assert!(status.starts_with("serving generation 2 (pid "), "{status}");
+
+    segue.deploy("app", &Program::fixture("crash-at-start"));
+    let (mark, asked) = (manager.mark(), monotonic_micros());
+    assert_eq!(segue.reload(&[]).code, Some(1));
+    manager.mark();
+    let status = closed(&manager, mark, asked);
+    assert!(
+        status.starts_with("reload failed: generation 3: exited with status 101 after "),
+        "{status}"
+    );
+    assert!(status.contains("; serving generation 2 (pid "), "{status}");
+
+    fs::remove_file(segue.path("app")).unwrap();
+    let (mark, asked) = (manager.mark(), monotonic_micros());
+    assert_eq!(segue.reload(&[]).code, Some(1));
+    manager.mark();
+    let status = closed(&manager, mark, asked);
+    assert!(
+        status.contains("no such file or directory; serving generation 2"),
+        "{status}"
+    );
+
+    segue.deploy("app", &Program::fixture("good"));
+    let (mark, asked) = (manager.mark(), monotonic_micros());
+    segue.signal(Signal::SIGHUP);
+    manager.wait_for(mark, "READY=1");
+    let status = closed(&manager, mark, asked);
+    assert!(
+        status.starts_with("serving generation 5 (pid "),
+        "the failure is forgotten: {status}"
+    );
+    manager.wait("the retired generation is gone", |heard| {
+        let last = heard.iter().rev().find_map(|text| status_of(text));
+        last.filter(|status| !status.contains("draining")).map(drop)
+    });
+    stop(segue, &manager);
+}
+
+#[test]
+fn a_broken_file_closes_the_reload_that_read_it() {
+    let setup = Setup::from_config().flags(["--config", "segue.toml"]);
+    let good = format!(
+        "command = [{:?}, \"good\"]\nlisten = [\"127.0.0.1:0\"]\n",
+        Program::fixture("good").words()[0].display()
+    );
+    fs::write(setup.path("segue.toml"), &good).unwrap();
+    let (manager, setup) = below(setup);
+    let segue = setup.start();
+    fs::write(segue.path("segue.toml"), "command = 7").unwrap();
+    let (mark, asked) = (manager.mark(), monotonic_micros());
+    segue.signal(Signal::SIGHUP);
+    manager.wait_for(mark, "READY=1");
+    let status = closed(&manager, mark, asked);
+    assert!(status.starts_with("reload failed: generation 2: "), "{status}");
+    assert!(status.contains("; serving generation 1 (pid "), "{status}");
+    stop(segue, &manager);
+}
+
+#[test]
+fn a_changed_path_is_a_reload_like_any_other() {
+    let (manager, segue) = deployed("good", &["--watch", "."]);
+    let (mark, asked) = (manager.mark(), monotonic_micros());
+    segue.deploy("app", &Program::fixture("good message=changed"));
+    manager.wait_for(mark, "READY=1");
+    closed(&manager, mark, asked);
+    stop(segue, &manager);
+}
+
+#[test]
+fn a_hangup_during_a_handoff_gets_a_pair_of_its_own_with_a_later_time() {
+    let setup = Setup::new(Program::new("./app")).flags(["--probation", "0s"]);
+    setup.deploy("app", &Program::fixture("good"));
+    nix::unistd::mkfifo(&setup.path("gate"), Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
+    let (manager, setup) = below(setup);
+    let segue = setup.start();
+    gate(&segue.path("app"), &Program::fixture("good"));
+    let (mark, asked) = (manager.mark(), monotonic_micros());
+    let waiting = segue.begin("reload", &[]);
+    segue.process().wait_for_line("generation 2: handoff began");
+    let signalled = monotonic_micros();
+    segue.signal(Signal::SIGHUP);
+    segue.process().wait_for_line("reload asked for by SIGHUP");
+    // The third shares the generation of the second.
+    segue.signal(Signal::SIGHUP);
+    manager.mark();
+    assert_eq!(manager.states(mark), ["RELOADING"]);
+    open_gate(&segue);
+    assert_eq!(waiting.finish().code, Some(0));
+    segue.process().wait_for_line("generation 3: handoff began");
+    open_gate(&segue);
+    manager.wait("the end of both", |heard| {
+        (heard
+            .iter()
+            .skip(mark)
+            .filter(|text| text.starts_with("READY=1"))
+            .count()
+            == 2)
+            .then_some(())
+    });
+    assert_eq!(manager.states(mark), ["RELOADING", "READY", "RELOADING", "READY"]);
+    let times: Vec<u64> = manager
+        .heard()
+        .iter()
+        .skip(mark)
+        .filter_map(|text| time_of(text))
+        .collect();
+    assert!(asked <= times[0] && times[0] <= signalled, "{times:?}");
+    assert!(signalled <= times[1], "{times:?}");
+    stop(segue, &manager);
+}
+
+#[test]
+fn a_reload_that_waits_for_room_is_open_until_it_has_ended() {
+    let (manager, segue) = deployed("good", &["--probation", "0s", "--max-generations", "2"]);
+    let slow = request_that_lasts(&segue);
+    segue.reload_ok(&[]);
+    let mark = manager.mark();
+    let waiting = segue.begin("reload", &[]);
+    segue.process().wait_for_line("reload waits");
+    manager.wait_for(mark, "a reload waits until one is gone");
+    assert_eq!(manager.states(mark), ["RELOADING"]);
+    drop(slow);
+    assert_eq!(waiting.finish().code, Some(0));
+    manager.mark();
+    // The second time is for those who asked while it waited.
+    assert_eq!(manager.states(mark), ["RELOADING", "RELOADING", "READY"]);
+    stop(segue, &manager);
+}
+
+#[test]
+fn a_stop_closes_the_reload_and_then_tells_of_itself() {
+    let (manager, segue) = deployed("good", &[]);
+    segue.deploy("app", &Program::fixture("never-ready"));
+    let mark = manager.mark();
+    let waiting = segue.begin("reload", &[]);
+    manager.wait_for(mark, "RELOADING=1");
+    segue.process().wait_for_line("serving without READY=1");
+    segue.run("stop", &[]);
+    assert_eq!(waiting.finish().code, Some(1));
+    segue.ended();
+    manager.mark();
+    assert_eq!(manager.states(mark), ["RELOADING", "READY", "STOPPING"]);
+}
+
+#[test]
+fn a_reload_that_is_refused_because_of_a_stop_is_not_told() {
+    let (manager, segue) = deployed("good", &[]);
+    let slow = request_that_lasts(&segue);
+    let mark = manager.mark();
+    segue.signal(Signal::SIGTERM);
+    manager.wait_for(mark, "stopping: 1 generation drains");
+    segue.signal(Signal::SIGHUP);
+    assert_eq!(segue.reload(&[]).code, Some(1));
+    segue.process().wait_for_line("reload asked for by SIGHUP");
+    drop(slow);
+    segue.ended();
+    manager.mark();
+    assert_eq!(manager.states(mark), ["STOPPING"]);
+}
+
+#[test]
+fn in_queue_mode_a_failure_is_closed_and_the_status_follows_the_rollback() {
+    let (manager, segue) = deployed("good", &["--mode", "queue", "--probation", "0s"]);
+    let (mark, asked) = (manager.mark(), monotonic_micros());
+    segue.reload_ok(&[]);
+    manager.mark();
+    closed(&manager, mark, asked);
+
+    segue.deploy("app", &Program::fixture("crash-at-start"));
+    let (mark, asked) = (manager.mark(), monotonic_micros());
+    assert_eq!(segue.reload(&[]).code, Some(1));
+    manager.mark();
+    let status = closed(&manager, mark, asked);
+    assert!(
+        status.starts_with("reload rolled back: generation 3: exited with status 101"),
+        "{status}"
+    );
+    manager.wait_for(mark, "; serving generation 4 (pid ");
+    stop(segue, &manager);
+}
+
+#[test]
+fn the_status_follows_crashes_and_rollbacks_that_nobody_asked_for() {
+    let (manager, segue) = deployed("good", &["--probation", "1h"]);
+    segue.deploy("app", &Program::fixture("ready-then-dies after=10ms"));
+    let mark = manager.mark();
+    let _ = segue.reload(&[]);
+    // Generation 1 is not yet trusted, so that generation 2 is started again, and again.
+    let backing_off = manager.wait_for(mark, "nobody serves; generation 2, worker 0 (pid ");
+    assert!(
+        manager.heard()[backing_off].contains("crashed: exited with status 3"),
+        "{:?}",
+        manager.heard()
+    );
+    segue.deploy("app", &Program::fixture("good"));
+    let mark = manager.mark();
+    segue.reload_ok(&[]);
+    manager.wait_for(mark, "STATUS=serving generation 3 (pid ");
+    manager.mark();
+    assert_eq!(manager.states(mark), ["RELOADING", "READY"]);
+    stop(segue, &manager);
+}

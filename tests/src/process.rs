@@ -93,6 +93,20 @@ impl Process {
         }
     }
 
+    /// Waits until a SIGSTOP has taken effect.
+    ///
+    /// # Panics
+    /// When that does not happen in time.
+    #[track_caller]
+    pub fn wait_until_stopped(&self) {
+        let end = Instant::now() + crate::patience();
+        // A parent hears of it by wait(2), which the thread that reaps does not ask for.
+        while crate::proc::look(self.pid()).is_some_and(|seen| seen.state != 'T') {
+            assert!(Instant::now() < end, "{} was not stopped in time", self.name);
+            std::thread::yield_now();
+        }
+    }
+
     /// Whether it has not ended.
     #[must_use]
     pub fn is_running(&self) -> bool {

@@ -6,6 +6,7 @@
 )]
 
 use std::fs;
+use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 
 use nix::sys::signal::Signal;
@@ -351,5 +352,193 @@ fn the_status_follows_crashes_and_rollbacks_that_nobody_asked_for() {
     manager.wait_for(mark, "STATUS=serving generation 3 (pid ");
     manager.mark();
     assert_eq!(manager.states(mark), ["RELOADING", "READY"]);
+    stop(segue, &manager);
+}
+
+#[test]
+fn the_words_of_an_app_are_shown_and_a_flood_of_them_is_not_passed_on() {
+    let (manager, setup) = below(Setup::new(Program::fixture("chatty count=5000")));
+    let segue = setup.start();
+    manager.wait_for(0, " to ready) - the last\\tword");
+    let told = manager.heard().len();
+    assert!(told < 500, "{told} datagrams for 5000 words");
+    let status = manager.status();
+    assert!(status.starts_with("serving generation 1 (pid "), "{status}");
+    stop(segue, &manager);
+}
+
+#[test]
+fn several_workers_are_one_line() {
+    let (manager, setup) = below(Setup::new(Program::fixture("good")).flags(["--workers", "5"]));
+    let segue = setup.start();
+    manager.wait_for(0, " and 2 more, ");
+    manager.mark();
+    assert_eq!(manager.states(0), ["READY"]);
+    stop(segue, &manager);
+}
+
+/// Says READY=1, and more at its stop.
+fn talks_at_its_stop(text: &str) -> Program {
+    let fixture = Program::fixture("").words()[0].display().to_string();
+    let script = format!(
+        "trap \"'{fixture}' say text={text}; exit 0\" TERM; '{fixture}' say text=READY=1; sleep 10000 & wait"
+    );
+    Program::new("/bin/sh").args(["-c", &script])
+}
+
+#[test]
+fn a_wish_for_more_time_is_passed_on_while_the_manager_waits() {
+    let (manager, setup) = below(Setup::new(Program::new("./app")).flags(["--probation", "0s"]));
+    setup.deploy("app", &Program::fixture("extends-timeout after=500ms"));
+    let segue = setup.start();
+    let ready = manager.wait_for(0, "READY=1");
+    let asked = manager.wait_for(0, "EXTEND_TIMEOUT_USEC=2000000");
+    assert!(asked < ready, "{:?}", manager.heard());
+
+    let mark = manager.mark();
+    segue.deploy("app", &talks_at_its_stop("EXTEND_TIMEOUT_USEC=7000000"));
+    segue.reload_ok(&["--drained"]);
+    segue.deploy("app", &Program::fixture("good"));
+    // The retired generation asks when the reload is over, and nobody above waits for it.
+    segue.reload_ok(&["--drained"]);
+    segue.deploy("app", &talks_at_its_stop("EXTEND_TIMEOUT_USEC=9000000"));
+    segue.reload_ok(&["--drained"]);
+    manager.mark();
+    let wishes = |mark: usize| {
+        manager
+            .heard()
+            .iter()
+            .skip(mark)
+            .filter(|text| text.starts_with("EXTEND"))
+            .count()
+    };
+    assert_eq!(wishes(mark), 0, "{:?}", manager.heard());
+
+    segue.deploy("app", &Program::fixture("extends-and-stops"));
+    let mark = manager.mark();
+    let waiting = segue.begin("reload", &[]);
+    manager.wait_for(mark, "EXTEND_TIMEOUT_USEC=1000000");
+    let mark = manager.mark();
+    segue.run("stop", &[]);
+    assert_eq!(waiting.finish().code, Some(1));
+    segue.ended();
+    manager.wait_for(mark, "EXTEND_TIMEOUT_USEC=9000000");
+}
+
+#[test]
+fn the_loop_feeds_the_watchdog_of_the_manager() {
+    let (manager, setup) = below(Setup::new(Program::fixture("good")).env("WATCHDOG_USEC", "200000"));
+    let segue = setup.start();
+    let mut mark = 0;
+    for _ in 0..5 {
+        mark = manager.wait_for(mark, "WATCHDOG=1") + 1;
+    }
+    // Only a loop that goes round feeds it: a stopped one does not.
+    segue.signal(Signal::SIGSTOP);
+    segue.process().wait_until_stopped();
+    let mark = manager.mark();
+    segue.signal(Signal::SIGCONT);
+    manager.wait_for(mark, "WATCHDOG=1");
+    stop(segue, &manager);
+}
+
+#[test]
+fn a_watchdog_that_is_not_ours_or_makes_no_sense_is_not_fed() {
+    let (manager, setup) = below(Setup::new(Program::fixture("good")));
+    let segue = setup
+        .env("WATCHDOG_USEC", "1000")
+        .env("WATCHDOG_PID", "1")
+        .start();
+    stop(segue, &manager);
+    assert!(!manager.heard().iter().any(|text| text.contains("WATCHDOG")));
+
+    let (manager, setup) = below(Setup::new(Program::fixture("good")));
+    let segue = setup.env("WATCHDOG_USEC", "soon").start();
+    segue
+        .process()
+        .wait_for_line("WATCHDOG_USEC=\"soon\": not a number; no watchdog is fed");
+    stop(segue, &manager);
+    assert!(!manager.heard().iter().any(|text| text.contains("WATCHDOG")));
+}
+
+#[test]
+fn a_manager_that_does_not_read_stops_nobody_and_hears_the_last_state() {
+    let setup = Setup::new(Program::fixture("good")).flags(["--probation", "0s"]);
+    let directory = segue_tests::segue::directory();
+    let path = directory.path().join("notify");
+    let deaf = UnixDatagram::bind(&path).unwrap();
+    let segue = setup.env("NOTIFY_SOCKET", &path).start();
+    // Each is at least three datagrams; the queue of a socket is a few hundred at most, and ten by default.
+    for _ in 0..20 {
+        segue.reload_ok(&["--drained"]);
+    }
+    assert_eq!(segue.status().generation(), 21);
+    // Now it reads: among the last is the end of the last reload, and how it is now.
+    deaf.set_read_timeout(Some(segue_tests::patience())).unwrap();
+    let (mut states, mut status) = (Vec::new(), String::new());
+    while !(status.starts_with("serving generation 21 (pid ") && !status.contains(", 1 draining")) {
+        let mut buffer = [0; 4096];
+        let length = deaf.recv(&mut buffer).unwrap();
+        let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
+        states.extend(
+            ["READY=1", "RELOADING=1"]
+                .into_iter()
+                .filter(|state| text.starts_with(state)),
+        );
+        status = status_of(&text).map_or(status, str::to_owned);
+    }
+    assert_eq!(states.last(), Some(&"READY=1"), "{states:?}");
+    drop(deaf);
+    segue.stop();
+}
+
+#[test]
+fn an_abstract_address_is_a_manager_too() {
+    use std::os::linux::net::SocketAddrExt as _;
+    let name = format!("segue-test-{}", std::process::id());
+    let address = std::os::unix::net::SocketAddr::from_abstract_name(&name).unwrap();
+    let socket = UnixDatagram::bind_addr(&address).unwrap();
+    socket.set_read_timeout(Some(segue_tests::patience())).unwrap();
+    let setup = Setup::new(Program::fixture("good")).env("NOTIFY_SOCKET", format!("@{name}"));
+    let segue = setup.start();
+    let mut buffer = [0; 4096];
+    while !buffer.starts_with(b"READY=1\n") {
+        socket.recv(&mut buffer).unwrap();
+    }
+    segue.stop();
+}
+
+#[test]
+fn what_the_manager_says_to_segue_is_not_for_the_app_and_all_else_is() {
+    let (manager, setup) = below(Setup::new(Program::fixture("good")));
+    let passed = [
+        "STATE_DIRECTORY",
+        "CREDENTIALS_DIRECTORY",
+        "INVOCATION_ID",
+        "SYSTEMD_EXEC_PID",
+        "CACHE_DIRECTORY",
+    ];
+    // The stream of the journal is not the app's stderr here, so that its name would be a lie.
+    let kept = [
+        "WATCHDOG_USEC",
+        "WATCHDOG_PID",
+        "MAINPID",
+        "MANAGERPID",
+        "JOURNAL_STREAM",
+    ];
+    let setup = passed
+        .iter()
+        .chain(&kept)
+        .fold(setup, |setup, key| setup.env(*key, "1:1"));
+    let segue = setup.start();
+    let answer = segue.target().connect().unwrap().ask(&get("/birth")).unwrap();
+    let birth: serde_json::Value = serde_json::from_str(&answer.text()).unwrap();
+    for key in passed {
+        assert_eq!(birth["env"][key], "1:1", "{key}");
+    }
+    for key in kept {
+        assert!(birth["env"][key].is_null(), "{key}");
+    }
+    assert_ne!(birth["env"]["NOTIFY_SOCKET"], manager.path().to_str().unwrap());
     stop(segue, &manager);
 }

@@ -6,6 +6,7 @@
 use super::binary::{Binary, Kind};
 use super::environment::Environment;
 use super::identity::Identity;
+use super::journal;
 use super::program::Program;
 use super::report::Reporter;
 use super::spawn::Voice;
@@ -75,6 +76,8 @@ pub(super) struct Job<'a> {
     /// A socket that the process's user must be able to connect to, and nobody else.
     pub(super) own_socket: Option<(&'a Path, Voice)>,
     pub(super) stdin: Stdin,
+    /// How the journal calls it.
+    pub(super) identifier: String,
 }
 
 /// Prepares this process and executes the job. Returns only on failure, which it has reported by then.
@@ -123,6 +126,12 @@ fn prepare_and_exec(
         reach(path)?;
     }
 
+    // As the app's user, and by this process: both are in the journal with each line.
+    if let Some(journal) = program.journal()
+        && let Some(stream) = journal.rename(child, &job.identifier)
+    {
+        job.environment.set_unless_configured(journal::VARIABLE, stream);
+    }
     complete(&mut job.environment, &job.pid_variables, &identity);
     let environment = job.environment.to_exec().map_err(|error| error.to_string())?;
     sys::default_dispositions(child);

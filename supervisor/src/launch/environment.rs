@@ -68,9 +68,14 @@ impl Environment {
             ("LOGNAME", OsStr::new(&login.name)),
         ];
         for (key, value) in entries {
-            if !self.configured.iter().any(|configured| configured == key) {
-                self.set(key, value);
-            }
+            self.set_unless_configured(key, value);
+        }
+    }
+
+    /// Sets `key`, unless the configuration does.
+    pub(super) fn set_unless_configured(&mut self, key: &str, value: impl Into<OsString>) {
+        if !self.configured.iter().any(|configured| configured == key) {
+            self.set(key, value);
         }
     }
 

@@ -14,6 +14,7 @@ mod child;
 mod environment;
 mod error;
 mod identity;
+mod journal;
 mod program;
 mod record;
 mod report;

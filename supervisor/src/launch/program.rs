@@ -3,6 +3,7 @@
 use super::LaunchError;
 use super::binary::Binary;
 use super::environment::Environment;
+use super::journal::{self, JournalStreams};
 use super::spawn::OwnPid;
 use crate::sys::{Limits, errno_text};
 use nix::fcntl::{OFlag, open};
@@ -39,6 +40,8 @@ pub(crate) struct Heritage {
     pub(crate) environment: Vec<(OsString, OsString)>,
     /// The resource limits.
     pub(crate) limits: Limits,
+    /// Which of stdout and stderr are a stream to the journal.
+    pub(super) journal: Option<JournalStreams>,
 }
 
 impl Heritage {
@@ -47,6 +50,7 @@ impl Heritage {
         Heritage {
             environment: std::env::vars_os().collect(),
             limits: Limits::current(),
+            journal: JournalStreams::of_this_process(std::env::var_os(journal::VARIABLE).as_deref()),
         }
     }
 }
@@ -64,6 +68,7 @@ pub(super) struct Program {
     group: Option<String>,
     umask: Option<Mode>,
     limits: Limits,
+    journal: Option<JournalStreams>,
 }
 
 impl Program {
@@ -77,7 +82,11 @@ impl Program {
             .first()
             .ok_or_else(|| LaunchError::new("no command given".to_owned()))?;
         let cwd = open_cwd(wanted.chdir.unwrap_or(Path::new(".")))?;
-        let environment = Environment::compute(&heritage.environment, wanted.env);
+        let mut inherited = heritage.environment.clone();
+        if heritage.journal.is_none() {
+            inherited.retain(|(key, _)| key != journal::VARIABLE);
+        }
+        let environment = Environment::compute(&inherited, wanted.env);
         environment.to_exec()?;
         let binary = Binary::find(command, cwd.as_fd(), environment.get("PATH"))?;
         Ok(Program {
@@ -94,6 +103,7 @@ impl Program {
             group: wanted.group.map(str::to_owned),
             umask: wanted.umask.map(Mode::from_bits_truncate),
             limits: heritage.limits.clone(),
+            journal: heritage.journal,
         })
     }
 
@@ -129,6 +139,11 @@ impl Program {
     /// `None`: the supervisor's own.
     pub(super) fn umask(&self) -> Option<Mode> {
         self.umask
+    }
+
+    /// What of stdout and stderr goes to the journal.
+    pub(super) fn journal(&self) -> Option<JournalStreams> {
+        self.journal
     }
 
     pub(super) fn limits(&self) -> &Limits {

@@ -114,6 +114,7 @@ pub(super) fn worker(
         pid_variables,
         own_socket: Some((extra.notify_path, extra.voice)),
         stdin: Stdin::Inherited,
+        identifier: identifier(worker, extra.name),
     })
 }
 
@@ -139,7 +140,13 @@ pub(super) fn shell(
         pid_variables: Vec::new(),
         own_socket: Some((probe_path, Voice::Spare)),
         stdin: Stdin::Null,
+        identifier: identifier(worker, name),
     })
+}
+
+/// `app.7`: the workers of a generation, and its probes, are one in the journal.
+fn identifier(worker: WorkerIdentity, name: &str) -> String {
+    format!("{name}.{}", worker.generation)
 }
 
 fn common_environment(program: &Program, worker: WorkerIdentity, name: &str) -> Environment {

@@ -27,6 +27,7 @@ mod shell;
 mod sources;
 mod status;
 mod sys;
+mod unit;
 mod watch;
 
 use std::io::Write as _;
@@ -64,7 +65,7 @@ fn main() -> ExitCode {
 fn carry_out(command: Command, heritage: Heritage) -> ExitCode {
     match command {
         Command::Run(invocation) => run(invocation, heritage),
-        Command::Check(invocation) => check(&invocation, &heritage),
+        Command::Check(wanted) => check(&wanted, &heritage),
         Command::Completions(completions) => print(&completions.script()),
         Command::Reload(reload) => {
             client::reload(&target(&reload.target), reload.until, reload.target.timeout).into()
@@ -148,12 +149,23 @@ fn style(format: LogFormat) -> Style {
     }
 }
 
-/// Say what is wrong with flags and files. Notes alone are no failure.
-fn check(invocation: &Invocation, heritage: &Heritage) -> ExitCode {
-    let findings = config::check(invocation, |config| {
+/// Say what is wrong with flags and files, and what does not fit in the unit. Notes alone are no failure.
+fn check(wanted: &cli::Check, heritage: &Heritage) -> ExitCode {
+    let mut needs = None;
+    let mut findings = config::check(&wanted.invocation, |config| {
+        needs = Some(unit::Needs {
+            reload: config.longest_reload(),
+            stop: config.stop_timeout,
+        });
         let found = BirthRecord::resolve(&shell::wanted(config), heritage);
         found.map(drop).map_err(|error| error.to_string())
     });
+    if let (Some(unit), Some(needs)) = (&wanted.unit, needs) {
+        match unit::check(unit, needs) {
+            Ok(notes) => findings.notes.extend(notes),
+            Err(problem) => findings.problems.push(problem),
+        }
+    }
     for problem in &findings.problems {
         say(problem);
     }

@@ -8,11 +8,14 @@
 use std::fs;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
+use std::process::Command;
 
 use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
+use segue_tests::binaries::Binary;
 use segue_tests::http::{Client, get};
 use segue_tests::manager::{Manager, monotonic_micros, status_of, time_of};
+use segue_tests::process::Process;
 use segue_tests::program::Program;
 use segue_tests::segue::{Segue, Setup};
 
@@ -476,7 +479,7 @@ fn a_manager_that_does_not_read_stops_nobody_and_hears_the_last_state() {
     // Now it reads: among the last is the end of the last reload, and how it is now.
     deaf.set_read_timeout(Some(segue_tests::patience())).unwrap();
     let (mut states, mut status) = (Vec::new(), String::new());
-    while !(status.starts_with("serving generation 21 (pid ") && !status.contains(", 1 draining")) {
+    while !status.starts_with("serving generation 21 (pid ") || status.contains(", 1 draining") {
         let mut buffer = [0; 4096];
         let length = deaf.recv(&mut buffer).unwrap();
         let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
@@ -541,4 +544,77 @@ fn what_the_manager_says_to_segue_is_not_for_the_app_and_all_else_is() {
     }
     assert_ne!(birth["env"]["NOTIFY_SOCKET"], manager.path().to_str().unwrap());
     stop(segue, &manager);
+}
+
+#[test]
+fn check_notes_where_the_values_of_a_unit_do_not_fit() {
+    let directory = segue_tests::segue::directory();
+    let unit = directory.path().join("app.service");
+    fs::write(&unit, "[Service]\nType=exec\nTimeoutStopSec=30\n").unwrap();
+    let path = unit.display().to_string();
+    let check = |unit: &str, bin: &Path| {
+        let mut command = Command::new(Binary::Segue.path());
+        command.args([
+            "check",
+            "--unit",
+            unit,
+            "--drain-timeout",
+            "30s",
+            "--mode",
+            "queue",
+            "-l",
+            "80",
+            "/bin/true",
+        ]);
+        Process::start(command.env("PATH", bin)).finish()
+    };
+    let done = check(&path, directory.path());
+    assert_eq!(done.code, Some(0), "{}", done.stderr);
+    let notes: Vec<&str> = done.stderr.lines().collect();
+    let starts = [
+        "Type=exec: ",
+        "TimeoutStopSec=30s kills ",
+        "StartLimitIntervalSec=10s: ",
+    ];
+    assert_eq!(notes.len(), starts.len(), "{notes:#?}");
+    for (note, start) in notes.iter().zip(starts) {
+        assert!(
+            note.starts_with(&format!("segue: note: unit {path}: {start}")),
+            "{note}"
+        );
+    }
+
+    let fitting =
+        "[Unit]\nStartLimitIntervalSec=0\n[Service]\nType=notify\nTimeoutStopSec=40\nTimeoutStartSec=2min\n";
+    fs::create_dir(directory.path().join("app.service.d")).unwrap();
+    fs::write(directory.path().join("app.service.d/fit.conf"), fitting).unwrap();
+    let done = check(&path, directory.path());
+    assert_eq!((done.code, done.stderr.as_str()), (Some(0), ""));
+
+    // A name is asked for from systemctl, here one that stands in for it and hangs after its answer.
+    let systemctl = directory.path().join("systemctl");
+    let shown = "LoadState=loaded\nType=notify\nNotifyAccess=main\nTimeoutStartUSec=infinity\nTimeoutStopUSec=10s\nStartLimitIntervalUSec=0\n";
+    fs::write(
+        &systemctl,
+        format!("#!/bin/sh\necho '{shown}'\nexec >&-\nexec /bin/sleep 10000\n"),
+    )
+    .unwrap();
+    fs::set_permissions(&systemctl, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let done = check("app", directory.path());
+    assert_eq!(done.code, Some(0), "{}", done.stderr);
+    assert!(
+        done.stderr
+            .starts_with("segue: note: unit app: TimeoutStopSec=10s kills "),
+        "{}",
+        done.stderr
+    );
+
+    fs::remove_file(systemctl).unwrap();
+    for (unit, why) in [
+        ("app", "unit app: systemctl: no such file or directory"),
+        ("./none", "unit ./none: no such file or directory"),
+    ] {
+        let done = check(unit, directory.path());
+        assert_eq!((done.code, done.stderr), (Some(1), format!("segue: {why}\n")));
+    }
 }

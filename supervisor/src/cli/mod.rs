@@ -18,6 +18,8 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 pub(crate) use answer::Answer;
 pub(crate) use clients::{Completions, Metrics, Reload, Status, StatusForm, Stop, Target, Workers};
 
+pub(crate) use run::Check;
+
 use crate::config::Invocation;
 
 /// What was asked for.
@@ -34,7 +36,7 @@ pub(crate) enum Command {
     /// Ask an instance for more or fewer workers.
     Workers(Workers),
     /// Say what is wrong with flags and file, binding and starting nothing.
-    Check(Invocation),
+    Check(Check),
     /// Ask an instance for its metrics.
     Metrics(Metrics),
     /// Print a completion script.
@@ -84,7 +86,7 @@ enum Word {
     #[command(about = texts::WORKERS, long_about = texts::LONG_WORKERS, after_long_help = texts::EXIT_CODES)]
     Workers(clients::WorkersArgs),
     #[command(about = texts::CHECK, override_usage = texts::CHECK_USAGE, long_about = texts::LONG_CHECK, after_long_help = texts::CHECK_CODES)]
-    Check(Box<run::RunArgs>),
+    Check(Box<run::CheckArgs>),
     #[command(about = texts::METRICS, long_about = texts::LONG_METRICS, after_long_help = texts::EXIT_CODES)]
     Metrics(clients::MetricsArgs),
     #[command(about = texts::COMPLETIONS, long_about = texts::LONG_COMPLETIONS)]
@@ -99,7 +101,7 @@ impl Word {
             Word::Status(args) => Command::Status(args.into()),
             Word::Stop(args) => Command::Stop(args.into()),
             Word::Workers(args) => Command::Workers(args.into()),
-            Word::Check(args) => Command::Check(args.into_invocation()),
+            Word::Check(args) => Command::Check(args.into_check()),
             Word::Metrics(args) => Command::Metrics(args.into()),
             Word::Completions(args) => Command::Completions(args.into()),
         }

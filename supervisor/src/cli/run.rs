@@ -234,6 +234,37 @@ pub(super) struct RunArgs {
     watch: Option<PathBuf>,
 }
 
+/// `segue check`.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Check {
+    /// What `segue run` would be given.
+    pub(crate) invocation: Invocation,
+    /// The unit to look at: a name, or a path.
+    pub(crate) unit: Option<String>,
+}
+
+#[derive(Args)]
+pub(super) struct CheckArgs {
+    #[command(flatten)]
+    run: RunArgs,
+
+    /// Look at a systemd unit, too: whether its values fit
+    ///
+    /// NAME is asked for by `systemctl show`; what has a slash in it is a
+    /// unit file, which is read together with the drop-ins in FILE.d.
+    #[arg(long, value_name = "NAME|FILE", help_heading = INSTANCE, value_hint = ValueHint::FilePath, verbatim_doc_comment)]
+    unit: Option<String>,
+}
+
+impl CheckArgs {
+    pub(super) fn into_check(self) -> Check {
+        Check {
+            invocation: self.run.into_invocation(),
+            unit: self.unit,
+        }
+    }
+}
+
 impl RunArgs {
     /// The plain data. Only what was given is in it.
     pub(super) fn into_invocation(self) -> Invocation {

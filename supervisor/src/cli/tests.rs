@@ -112,7 +112,15 @@ fn every_flag_is_taken() {
     };
     assert_eq!(run(&words), invocation);
     let checked = line(&[&["check"], words.as_slice()].concat());
-    assert_eq!(checked, Ok(Command::Check(invocation)));
+    let check = |unit| {
+        Ok(Command::Check(Check {
+            invocation: invocation.clone(),
+            unit,
+        }))
+    };
+    assert_eq!(checked, check(None));
+    let unit = [&["check", "--unit", "app"], words.as_slice()].concat();
+    assert_eq!(line(&unit), check(Some("app".to_owned())));
 }
 
 #[test]

@@ -89,7 +89,9 @@ pub(super) const CHECK_USAGE: &str =
 
 pub(super) const LONG_CHECK: &str = "\
 Read flags and segue.toml as `segue run` would and say everything that is wrong
-with them. Nothing is bound and nothing is started.";
+with them. Nothing is bound and nothing is started. With --unit, the values of a
+systemd unit that do not fit are noted: its time limits must be above those of
+the settings, and it must hear what segue tells it.";
 
 pub(super) const METRICS: &str = "Print metrics as Prometheus text";
 
@@ -122,6 +124,6 @@ Exit codes:
 
 pub(super) const CHECK_CODES: &str = "\
 Exit codes:
-  0  nothing is wrong
+  0  nothing is wrong; there may be notes
   1  something is; stderr says what
   2  the command line is wrong";

@@ -44,6 +44,21 @@ pub(crate) fn check(
     findings
 }
 
+impl Config {
+    /// The longest that a start or a reload may take: in queue mode the drain comes first. `None` is without end.
+    pub(crate) fn longest_reload(&self) -> Option<Duration> {
+        let drain = match self.mode {
+            Mode::Overlap => Some(Duration::ZERO),
+            Mode::Queue => self.drain_timeout,
+        };
+        let probe = match &self.probe {
+            Some(_) => self.probe_timeout,
+            None => Some(Duration::ZERO),
+        };
+        Some(drain? + self.start_timeout? + probe? + self.soak)
+    }
+}
+
 impl Findings {
     fn problem(&mut self, text: impl AsRef<str>) {
         self.problems.push(one_line(text.as_ref()));

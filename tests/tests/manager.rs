@@ -611,7 +611,7 @@ fn check_notes_where_the_values_of_a_unit_do_not_fit() {
 
     fs::remove_file(systemctl).unwrap();
     for (unit, why) in [
-        ("app", "unit app: systemctl: no such file or directory"),
+        ("app", "unit app: systemctl cannot be executed"),
         ("./none", "unit ./none: no such file or directory"),
     ] {
         let done = check(unit, directory.path());

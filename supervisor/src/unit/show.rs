@@ -1,39 +1,55 @@
 //! Asking systemd for a unit as it has loaded it, drop-ins and defaults included.
 
-use std::io::Read as _;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::ffi::CString;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use std::os::fd::AsFd as _;
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::{Pid, execvp, pipe2, read as read_fd};
 
 use super::Values;
 use super::span::Span;
-use crate::sys::errno_text;
+use crate::sys::{self, errno_text};
 
 /// How long systemd may take to answer. It answers in milliseconds, unless it hangs.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// The exit status of a child that could not become systemctl, as a shell's.
+const NOT_EXECUTED: i32 = 127;
+
 /// The values of the unit with this name.
 pub(super) fn ask(name: &str) -> Result<Values, String> {
-    let mut systemctl = Command::new("systemctl")
-        .args([
-            "show",
-            "-p",
-            "LoadState,Type,NotifyAccess,TimeoutStartUSec,TimeoutStopUSec,StartLimitIntervalUSec",
-        ])
-        .args(["--", name])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
-        .map_err(|error| format!("systemctl: {}", errno_text(error)))?;
-    let answer = systemctl.stdout.take().map(listen);
-    end(&mut systemctl);
-    read(&answer.unwrap_or_default())
+    let name = CString::new(name).map_err(|_| "contains a NUL byte".to_owned())?;
+    let (systemctl, stdout) = start(&name).map_err(|errno| format!("systemctl: {}", errno_text(errno)))?;
+    let answer = listen(&stdout);
+    // It has answered or never will.
+    let _ = kill(systemctl, Signal::SIGKILL);
+    match waitpid(systemctl, None) {
+        Ok(WaitStatus::Exited(_, NOT_EXECUTED)) => Err("systemctl cannot be executed".to_owned()),
+        _ => read(&answer),
+    }
+}
+
+fn start(name: &CString) -> Result<(Pid, OwnedFd), Errno> {
+    const SHOWN: &std::ffi::CStr =
+        c"LoadState,Type,NotifyAccess,TimeoutStartUSec,TimeoutStopUSec,StartLimitIntervalUSec";
+    let (stdout, child_end) = pipe2(OFlag::O_CLOEXEC)?;
+    let pid = sys::fork(|child| {
+        let words = [c"systemctl", c"show", c"-p", SHOWN, c"--", name.as_c_str()];
+        // Both return only if they fail.
+        let _ = sys::place_at(child, child_end.as_fd(), libc::STDOUT_FILENO)
+            .and_then(|()| execvp(words[0], &words));
+        NOT_EXECUTED
+    })?;
+    Ok((pid, stdout))
 }
 
 /// All that comes in time.
-fn listen(mut stdout: ChildStdout) -> String {
+fn listen(stdout: &OwnedFd) -> String {
     let end = Instant::now() + PATIENCE;
     let mut answer = Vec::new();
     let mut buffer = [0; 4096];
@@ -42,19 +58,13 @@ fn listen(mut stdout: ChildStdout) -> String {
         let left = PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO);
         match poll(&mut [PollFd::new(stdout.as_fd(), PollFlags::POLLIN)], left) {
             Ok(0) | Err(_) => break,
-            Ok(_) => match stdout.read(&mut buffer) {
+            Ok(_) => match read_fd(stdout, &mut buffer) {
                 Ok(0) | Err(_) => break,
                 Ok(length) => answer.extend_from_slice(&buffer[..length]),
             },
         }
     }
     String::from_utf8_lossy(&answer).into_owned()
-}
-
-/// It has answered or never will.
-fn end(systemctl: &mut Child) {
-    let _ = systemctl.kill();
-    let _ = systemctl.wait();
 }
 
 /// Lines of `Key=value`. Where something went wrong, systemctl has said on stderr what.

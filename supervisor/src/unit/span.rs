@@ -4,15 +4,15 @@ use std::fmt;
 use std::time::Duration;
 
 /// The units in microseconds, as people write them.
-const UNITS: [(&[&str], f64); 8] = [
-    (&["us", "usec", "µs", "μs"], 1.0),
-    (&["ms", "msec"], 1e3),
-    (&["s", "sec", "second", "seconds", ""], 1e6),
-    (&["m", "min", "minute", "minutes"], 60e6),
-    (&["h", "hr", "hour", "hours"], 3600e6),
-    (&["d", "day", "days"], 86_400e6),
-    (&["w", "week", "weeks"], 604_800e6),
-    (&["y", "year", "years"], 31_557_600e6),
+const UNITS: [(&[&str], u64); 8] = [
+    (&["us", "usec", "µs", "μs"], 1),
+    (&["ms", "msec"], 1_000),
+    (&["s", "sec", "second", "seconds", ""], 1_000_000),
+    (&["m", "min", "minute", "minutes"], 60_000_000),
+    (&["h", "hr", "hour", "hours"], 3_600_000_000),
+    (&["d", "day", "days"], 86_400_000_000),
+    (&["w", "week", "weeks"], 604_800_000_000),
+    (&["y", "year", "years"], 31_557_600_000_000),
 ];
 
 /// A time, or no end.
@@ -32,7 +32,7 @@ impl Span {
             return Ok(Self::Endless);
         }
         let wrong = || format!("not a time span: {text:?}");
-        let mut micros = 0.0;
+        let mut micros: u64 = 0;
         let mut rest = text.trim();
         if rest.is_empty() {
             return Err(wrong());
@@ -40,15 +40,12 @@ impl Span {
         while !rest.is_empty() {
             let (number, after) = split_where(rest, |c| !c.is_ascii_digit() && c != '.');
             let (unit, after) = split_where(after.trim_start(), |c| c.is_ascii_digit() || c.is_whitespace());
-            let number: f64 = number.parse().map_err(|_| wrong())?;
             let found = UNITS.iter().find(|(names, _)| names.contains(&unit));
-            let (_, scale) = found.ok_or_else(wrong)?;
-            micros += number * scale;
+            let part = found.and_then(|(_, scale)| times(number, *scale));
+            micros = part.and_then(|part| micros.checked_add(part)).ok_or_else(wrong)?;
             rest = after.trim_start();
         }
-        Duration::try_from_secs_f64(micros / 1e6)
-            .map(Self::Of)
-            .map_err(|_| wrong())
+        Ok(Self::Of(Duration::from_micros(micros)))
     }
 
     /// Whether it leaves room for something that may take this long.
@@ -71,9 +68,20 @@ impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Endless => f.write_str("infinity"),
-            Self::Of(time) => write!(f, "{}s", time.as_secs_f64()),
+            Self::Of(time) if time.subsec_millis() == 0 => write!(f, "{}s", time.as_secs()),
+            Self::Of(time) => write!(f, "{}ms", time.as_millis()),
         }
     }
+}
+
+/// A number with at most six digits behind the point, times a whole one: more digits are less than a microsecond of the
+/// units that people give a fraction of.
+fn times(number: &str, scale: u64) -> Option<u64> {
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
+    let digits = u32::try_from(fraction.len()).ok().filter(|digits| *digits <= 6)?;
+    let whole = whole.parse::<u64>().ok()?.checked_mul(scale)?;
+    let fraction = fraction.parse::<u64>().ok()?.checked_mul(scale)? / 10_u64.pow(digits);
+    whole.checked_add(fraction)
 }
 
 fn split_where(text: &str, end: impl Fn(char) -> bool) -> (&str, &str) {

@@ -150,6 +150,7 @@ fn time_spans_are_those_of_systemd() {
         ("1min 30s", 90_000),
         ("1min30s", 90_000),
         ("1.5h", 5_400_000),
+        ("0.25s", 250),
         ("500ms", 500),
         ("2 hours 5 sec", 7_205_000),
         ("1d 1us", 86_400_000),
@@ -158,7 +159,17 @@ fn time_spans_are_those_of_systemd() {
     for (text, expected) in good {
         assert_eq!(millis(text), Some(expected), "{text}");
     }
-    for text in ["", "s", "1x", "-1", "1..5s", "one", "1e400"] {
+    for text in [
+        "",
+        "s",
+        "1x",
+        "-1",
+        "1..5s",
+        "one",
+        "1e400",
+        "99999999999999999999",
+        "1.1234567s",
+    ] {
         assert!(Span::parse(text).is_err(), "{text}");
     }
     assert_eq!(Span::parse("infinity"), Ok(Span::Endless));

@@ -1,5 +1,6 @@
 //! A service manager above a supervisor, as far as it listens: a socket for `NOTIFY_SOCKET`, and all that arrives.
 
+use std::io;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -42,7 +43,7 @@ impl Manager {
         let thread = Arc::clone(&heard);
         std::thread::spawn(move || {
             let mut buffer = [0; 8192];
-            while let Ok(length) = socket.recv(&mut buffer) {
+            while let Ok(length) = receive(&socket, &mut buffer) {
                 let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
                 if text == END {
                     return;
@@ -152,6 +153,19 @@ impl Drop for Manager {
         if let Ok(socket) = UnixDatagram::unbound() {
             // Without its directory the socket is out of reach, and the thread ends with the test.
             let _ = socket.send_to(END.as_bytes(), &self.path);
+        }
+    }
+}
+
+/// Receives one datagram, and again if that was interrupted: a process that is frozen and goes on wakes up so.
+///
+/// # Errors
+/// As recv(2), and when the time of the socket has passed.
+pub fn receive(socket: &UnixDatagram, buffer: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match socket.recv(buffer) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            outcome => return outcome,
         }
     }
 }

@@ -14,7 +14,7 @@ use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
 use segue_tests::binaries::Binary;
 use segue_tests::http::{Client, get};
-use segue_tests::manager::{Manager, monotonic_micros, status_of, time_of};
+use segue_tests::manager::{self, Manager, monotonic_micros, status_of, time_of};
 use segue_tests::process::Process;
 use segue_tests::program::Program;
 use segue_tests::segue::{Segue, Setup};
@@ -233,7 +233,7 @@ fn a_hangup_during_a_handoff_gets_a_pair_of_its_own_with_a_later_time() {
     gate(&segue.path("app"), &Program::fixture("good"));
     let (mark, asked) = (manager.mark(), monotonic_micros());
     let waiting = segue.begin("reload", &[]);
-    segue.process().wait_for_line("generation 2: handoff began");
+    manager.wait_for(mark, "RELOADING=1");
     let signalled = monotonic_micros();
     segue.signal(Signal::SIGHUP);
     segue.process().wait_for_line("reload asked for by SIGHUP");
@@ -481,7 +481,7 @@ fn a_manager_that_does_not_read_stops_nobody_and_hears_the_last_state() {
     let (mut states, mut status) = (Vec::new(), String::new());
     while !status.starts_with("serving generation 21 (pid ") || status.contains(", 1 draining") {
         let mut buffer = [0; 4096];
-        let length = deaf.recv(&mut buffer).unwrap();
+        let length = manager::receive(&deaf, &mut buffer).unwrap();
         let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
         states.extend(
             ["READY=1", "RELOADING=1"]
@@ -506,7 +506,7 @@ fn an_abstract_address_is_a_manager_too() {
     let segue = setup.start();
     let mut buffer = [0; 4096];
     while !buffer.starts_with(b"READY=1\n") {
-        socket.recv(&mut buffer).unwrap();
+        manager::receive(&socket, &mut buffer).unwrap();
     }
     segue.stop();
 }
@@ -550,7 +550,11 @@ fn what_the_manager_says_to_segue_is_not_for_the_app_and_all_else_is() {
 fn check_notes_where_the_values_of_a_unit_do_not_fit() {
     let directory = segue_tests::segue::directory();
     let unit = directory.path().join("app.service");
-    fs::write(&unit, "[Service]\nType=exec\nTimeoutStopSec=30\n").unwrap();
+    fs::write(
+        &unit,
+        "[Service]\nType=exec\nTimeoutStartSec=45\nTimeoutStopSec=30\n",
+    )
+    .unwrap();
     let path = unit.display().to_string();
     let check = |unit: &str, bin: &Path| {
         let mut command = Command::new(Binary::Segue.path());
@@ -573,6 +577,8 @@ fn check_notes_where_the_values_of_a_unit_do_not_fit() {
     let notes: Vec<&str> = done.stderr.lines().collect();
     let starts = [
         "Type=exec: ",
+        // The drain comes first in queue mode.
+        "TimeoutStartSec=45s ends reloads that may take 60s ",
         "TimeoutStopSec=30s kills ",
         "StartLimitIntervalSec=10s: ",
     ];

@@ -210,16 +210,16 @@ impl Shell {
     /// The app's own `STATUS=`: of whoever serves, or else of whoever starts; of its first worker that said anything.
     fn words(&self) -> String {
         let speaker = self.core.incumbent().or_else(|| self.core.generations().last());
-        let mut workers: Vec<_> = speaker
-            .into_iter()
-            .flat_map(|generation| &generation.processes)
-            .filter(|process| process.life != Life::Killed)
-            .map(|process| process.worker)
-            .collect();
-        workers.sort_unstable_by_key(|worker| (worker.slot, std::cmp::Reverse(worker.start)));
-        let said = workers
-            .iter()
-            .find_map(|worker| self.workers.get(worker)?.status.as_ref());
+        let processes = speaker.into_iter().flat_map(|generation| &generation.processes);
+        let said = processes
+            .filter_map(|process| {
+                Some((
+                    process.worker,
+                    self.workers.get(&process.worker)?.status.as_ref()?,
+                ))
+            })
+            .min_by_key(|(worker, _)| (worker.slot, std::cmp::Reverse(worker.start)))
+            .map(|(_, status)| status);
         let mut words = said.cloned().unwrap_or_default();
         if words.len() > LONGEST_WORDS {
             words.truncate(words.floor_char_boundary(LONGEST_WORDS));

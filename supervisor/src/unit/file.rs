@@ -1,7 +1,6 @@
 //! Reading a unit file and its drop-ins (systemd.unit(5)), as far as it matters here.
 
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -28,15 +27,15 @@ fn in_file(path: &Path, why: String) -> String {
 fn drop_ins(path: &Path) -> Vec<PathBuf> {
     let mut directory = path.as_os_str().to_owned();
     directory.push(".d");
-    let entries: io::Result<Vec<_>> = fs::read_dir(directory).and_then(Iterator::collect);
     // Most units have none.
-    let mut paths: Vec<_> = entries
-        .unwrap_or_default()
-        .iter()
-        .map(fs::DirEntry::path)
-        .collect();
-    paths.retain(|path| path.extension().is_some_and(|extension| extension == "conf"));
-    paths.sort();
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let mut left: Vec<_> = entries.map(|entry| entry.path()).collect();
+    left.retain(|path| path.extension().is_some_and(|extension| extension == "conf"));
+    // A handful, for which the binary need not carry another sort.
+    let mut paths = Vec::new();
+    while let Some(first) = (0..left.len()).min_by_key(|index| &left[*index]) {
+        paths.push(left.swap_remove(first));
+    }
     paths
 }
 

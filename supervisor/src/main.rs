@@ -183,6 +183,7 @@ fn show_status(wanted: &cli::Status) -> ExitCode {
     let (view, refresh, showing) = match wanted.form {
         StatusForm::Table => (View::Table, Refresh::Once, Showing::Once),
         StatusForm::Json => (View::Json, Refresh::Once, Showing::Once),
+        StatusForm::Flat => (View::Flat, Refresh::Once, Showing::Once),
         StatusForm::Watch => (View::Table, Refresh::EverySecond, Showing::Again),
     };
     let mut viewer = Viewer::new(view, showing);

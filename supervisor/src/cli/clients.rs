@@ -48,6 +48,8 @@ pub(crate) enum StatusForm {
     Table,
     /// One JSON object for programs.
     Json,
+    /// The same as `KEY=VALUE` lines for shell scripts.
+    Flat,
     /// The table, drawn again until the command is interrupted.
     Watch,
 }
@@ -162,6 +164,10 @@ pub(super) struct StatusArgs {
     #[arg(long, conflicts_with = "watch")]
     json: bool,
 
+    /// Print the same as KEY=VALUE lines, for shell scripts
+    #[arg(long, conflicts_with_all = ["json", "watch"])]
+    flat: bool,
+
     /// Draw the table again and again, until interrupted
     #[arg(long)]
     watch: bool,
@@ -174,6 +180,7 @@ impl From<StatusArgs> for Status {
     fn from(args: StatusArgs) -> Status {
         let form = match args {
             StatusArgs { json: true, .. } => StatusForm::Json,
+            StatusArgs { flat: true, .. } => StatusForm::Flat,
             StatusArgs { watch: true, .. } => StatusForm::Watch,
             StatusArgs { .. } => StatusForm::Table,
         };

@@ -291,6 +291,14 @@ fn clients_choose_their_instance() {
             target: target.clone()
         }))
     );
+    let flat = Status {
+        target: target.clone(),
+        form: StatusForm::Flat,
+    };
+    assert_eq!(
+        line(&[&["status", "--flat"][..], &words].concat()),
+        Ok(Command::Status(flat))
+    );
     let status = Status {
         target,
         form: StatusForm::Json,

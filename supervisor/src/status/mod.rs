@@ -1,7 +1,8 @@
-//! What a status looks like: as JSON, as a table, as metrics. Runs in the client's process, which adds what
+//! What a status looks like: as JSON, as `KEY=VALUE` lines, as a table, as metrics. Runs in the client's process, which adds what
 //! only /proc tells (open and waiting connections), so that the supervisor's loop never reads it.
 
 mod digest;
+mod flat;
 mod metrics;
 mod proc;
 mod screen;
@@ -28,6 +29,8 @@ pub(crate) enum View {
     /// For programs: schema 1, indented when it is shown once, one line each when it is shown again and
     /// again.
     Json,
+    /// For shell scripts: what `Json` has, one `KEY=VALUE` a line.
+    Flat,
     /// Prometheus text exposition format 0.0.4.
     Metrics,
 }
@@ -54,7 +57,9 @@ impl Viewer {
     pub(crate) fn new(view: View, showing: Showing) -> Self {
         let screen = match (showing, view) {
             (Showing::Again, View::Table) if io::stdout().is_terminal() => Screen::Redrawn,
-            (Showing::Again | Showing::Once, View::Table | View::Json | View::Metrics) => Screen::Scrolling,
+            (Showing::Again | Showing::Once, View::Table | View::Json | View::Flat | View::Metrics) => {
+                Screen::Scrolling
+            }
         };
         Self {
             view,
@@ -100,6 +105,7 @@ impl Viewer {
             }
             (View::Json, Showing::Once) => json(serde_json::to_string_pretty(&seen.status)),
             (View::Json, Showing::Again) => json(serde_json::to_string(&seen.status)),
+            (View::Flat, _) => flat::render(&seen.status),
             (View::Metrics, _) => metrics::render(&seen.status),
         }
     }
@@ -109,7 +115,7 @@ impl Viewer {
         match self.view {
             View::Table => format!("{why}\n"),
             View::Json => "null\n".to_owned(),
-            View::Metrics => String::new(),
+            View::Flat | View::Metrics => String::new(),
         }
     }
 }
@@ -120,7 +126,7 @@ fn filled(mut seen: Seen, view: View) -> Seen {
     if seen.supervisor == Some(seen.status.pid) {
         proc::fill(&mut seen.status);
         match view {
-            View::Json => digest::fill(&mut seen.status),
+            View::Json | View::Flat => digest::fill(&mut seen.status),
             // They do not show it, and reading a large binary takes a while.
             View::Table | View::Metrics => {}
         }

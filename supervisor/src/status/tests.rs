@@ -254,6 +254,27 @@ fn json_is_schema_1_and_nothing_else() {
 }
 
 #[test]
+fn flat_has_every_value_on_a_line_of_its_own() {
+    let mut seen = Seen {
+        status: status(),
+        supervisor: None,
+    };
+    seen.status.generations[0].workers[0].status = Some("two\nlines = 2".to_owned());
+    let text = Viewer::new(View::Flat, Showing::Once).text(Ok(seen.clone()), 80, now());
+    let name = format!("name={}", seen.status.name);
+    let lines: Vec<&str> = text.lines().collect();
+    for wanted in [
+        "schema=1",
+        &name,
+        "generations.0.workers.0.status=two\\nlines = 2",
+        "generations.0.binary.sha256=",
+    ] {
+        assert!(lines.contains(&wanted), "{wanted}: {text}");
+    }
+    assert!(lines.iter().all(|line| line.contains('=')), "{text}");
+}
+
+#[test]
 fn pids_of_another_namespace_are_not_looked_up() {
     let mut foreign = status();
     // Our own pid, but a supervisor whose pid here is another.

@@ -29,7 +29,7 @@ pub(crate) enum View {
     /// For programs: schema 1, indented when it is shown once, one line each when it is shown again and
     /// again.
     Json,
-    /// For shell scripts: what `Json` has, one `KEY=VALUE` a line.
+    /// For shell scripts: what `Json` has but the digest, one `KEY=VALUE` a line.
     Flat,
     /// Prometheus text exposition format 0.0.4.
     Metrics,
@@ -126,9 +126,9 @@ fn filled(mut seen: Seen, view: View) -> Seen {
     if seen.supervisor == Some(seen.status.pid) {
         proc::fill(&mut seen.status);
         match view {
-            View::Json | View::Flat => digest::fill(&mut seen.status),
-            // They do not show it, and reading a large binary takes a while.
-            View::Table | View::Metrics => {}
+            View::Json => digest::fill(&mut seen.status),
+            // They do not show it, or may be asked every second, and reading a large binary takes a while.
+            View::Table | View::Flat | View::Metrics => {}
         }
     }
     for listener in &mut seen.status.listeners {

@@ -1,0 +1,1321 @@
+#!/bin/sh
+# Deploys a program that runs under segue: copies it into a release directory, flips the symlink `current` to it and
+# reloads. It either ends with the new release serving, or leaves everything as it was and says why.
+# `deploy.sh --help` says how to use it; docs/deploy.md says what it does step by step.
+#
+# What holds at every instant, whatever kills this script:
+# * `current` leads to a complete release whose bytes are on the disk, or to where it led before;
+# * between the flip and its outcome the file .deploy says which flip is under way, so that the next run can settle it;
+# * whatever is half made lies in .deploy.work and releases/.new, which the next run removes under the lock.
+#
+# Wherever the script says who serves, it has asked segue. POSIX sh; beside the tools of a bare Debian (or busybox) it
+# needs nothing but segue.
+#
+# shellcheck disable=SC2015  # Wherever it says A && B || C here, C is meant for a B that fails, too.
+set -u
+umask 022
+# A reader of our output that has gone must not end a deploy in the middle.
+trap '' PIPE
+
+# Seconds that `--wait` waits for another deploy, unless it says how many: several deploys with a long probation.
+LOCK_WAIT=600
+# Seconds that a preflight may take: as long as segue gives an app to be ready.
+PREFLIGHT_TIMEOUT=30
+# How long the outcome of a reload is waited for: more than start, probe and probation with segue's defaults.
+RELOAD_TIMEOUT=10m
+# Releases that are kept.
+KEEP=5
+# Seconds that are given to a handoff that an interrupted deploy has left under way.
+SETTLE_WAIT=120
+# Seconds that a last good generation is given to serve after a rollback, before it is said that nobody serves.
+RETURN_WAIT=10
+# Seconds until a host that does not answer is given up, and between two signs of life of a connection.
+SSH_WAIT=15
+
+usage() {
+    cat <<TEXT
+Usage: deploy.sh [OPTIONS] BINARY
+       deploy.sh [OPTIONS] --entry PATH DIRECTORY
+       deploy.sh [OPTIONS] --rollback[=RELEASE]
+       deploy.sh [OPTIONS] --list
+
+Deploys BINARY to an app that runs under segue, with the command ROOT/current/NAME:
+copies it to ROOT/releases/TIMESTAMP-SHA/NAME, points the symlink ROOT/current to
+that, runs \`segue reload\`, and waits until probation has passed. If the new version
+fails, \`current\` points to the old one again, which has served all the while.
+
+What to deploy:
+  --entry PATH          deploy a directory whose executable is PATH within it; the
+                        command of segue is then ROOT/current/PATH
+  --sha256 HEX          refuse a BINARY with another SHA-256
+  --force               deploy even if the same release serves already
+  --preflight[=ARGS]    first run the copy with ARGS (split at spaces; default
+                        --check); deploy only if it exits with 0
+  --preflight-timeout SECONDS
+                        how long that may take [default: $PREFLIGHT_TIMEOUT]
+  --dry-run             make every check, say what would be done, change nothing
+
+Other commands:
+  --rollback[=RELEASE]  go back to the release before the current one, or to that one
+  --list                list the releases
+
+Where:
+  --name NAME           the app: its instance of segue, and the file in the release
+                        [default: the file name of BINARY]
+  --root DIRECTORY      where its releases are [default: /srv/NAME]
+  --control PATH        the control socket of segue, instead of its --name
+  --segue COMMAND       how segue is called, split at spaces unless it is one file, as
+                        in 'docker exec app segue' [default: \$SEGUE, or segue]
+  --host USER@HOST      deploy there, through ssh; repeatable: one after the other,
+                        ending with the first that fails
+  --ssh COMMAND         the ssh command, split at spaces [default: \$DEPLOY_SSH, or ssh]
+
+How:
+  --no-settle           return at the takeover, without waiting for probation
+  --no-reload           put the release in place, but reload nothing: for the first
+                        deploy, before the service has been started
+  --timeout DURATION    how long to wait for the outcome of the reload, as in 90s
+                        [default: $RELOAD_TIMEOUT]; \`none\` waits without end
+  --wait[=SECONDS]      wait for another deploy to end [default: $LOCK_WAIT]; without
+                        --wait a second deploy is refused
+  --keep N              how many good releases stay [default: $KEEP]; the current one,
+                        the one before and those that still run stay in any case
+  -h, --help            this text
+
+Progress and errors go to stderr. The last line says who serves: on stdout after a
+success, on stderr after a failure.
+
+Exit codes:
+  0    done: the release serves (or it did already)
+  1    it failed or was rolled back; whoever served before serves
+  2    the command line is wrong
+  3    no supervisor answers; nothing was changed
+  4    --timeout has passed before the outcome, which is still to come
+  129, 130, 143   interrupted by SIGHUP, SIGINT, SIGTERM; the last line says how far
+       it came. The next run settles what was left open.
+TEXT
+}
+
+# --- words -------------------------------------------------------------------------------------------------------------
+
+nl='
+'
+
+say() { printf 'deploy: %s\n' "$1" >&2 || :; }
+
+# fail TEXT [EXIT-CODE]
+fail() {
+    say "$1"
+    exit "${2:-1}"
+}
+
+misused() { fail "$1; see deploy.sh --help" 2; }
+
+# attempt WHAT COMMAND...: runs it; if it fails, says so in one line and returns its status. The cause is the last part
+# of what the command said.
+attempt() {
+    attempted=$1
+    shift
+    if said=$( [ "$phase" = checks ] || trap '' HUP INT TERM; LC_ALL=C "$@" 2>&1 ); then
+        return 0
+    else
+        status_of_attempt=$?
+    fi
+    said=${said##*"$nl"}
+    said=${said##*: }
+    cause="$attempted: ${said:-exit status $status_of_attempt}"
+    return "$status_of_attempt"
+}
+
+must() { attempt "$@" || fail "$cause"; }
+
+# put TEXT FILE. By way of cat, which says why it cannot write.
+put() { printf '%s\n' "$1" | cat >"$2"; }
+
+# quote WORD: as one word for a shell.
+quote() { printf '%s\n' "$1" | sed "s/'/'\\\\''/g; 1s/^/'/; \$s/\$/'/"; }
+
+is_number() {
+    case $1 in
+        '' | *[!0-9]* | ??????????*) return 1 ;;
+        *) return 0 ;;
+    esac
+}
+
+# when RFC3339: as people read it.
+when() {
+    when_time=${1#*T}
+    printf '%s %s UTC' "${1%%T*}" "${when_time%%[.Z]*}"
+}
+
+# --- the command line --------------------------------------------------------------------------------------------------
+
+action=deploy binary='' binary_given=no name='' root='' control='' entry='' expected_sha='' release_wanted=''
+segue=${SEGUE:-segue} ssh=${DEPLOY_SSH:-ssh} hosts='' passed_on=''
+settle=yes reload=yes timeout=$RELOAD_TIMEOUT wait_for_lock=0 keep=$KEEP force=no dry_run=no
+preflight=no preflight_arguments=--check preflight_timeout=$PREFLIGHT_TIMEOUT
+
+read_arguments() {
+    while [ $# -gt 0 ]; do
+        option=$1 value='' has_value=no
+        case $option in
+            --?*=*) value=${option#*=} option=${option%%=*} has_value=yes ;;
+        esac
+        case $option in
+            --name | --root | --control | --entry | --sha256 | --segue | --ssh | --host | --timeout | --keep | --preflight-timeout)
+                if [ $has_value = no ]; then
+                    [ $# -ge 2 ] || misused "$option needs a value"
+                    value=$2
+                    shift
+                fi
+                [ -n "$value" ] || misused "$option needs a value"
+                case $value in *"$nl"*) misused "$option: a line end in a value" ;; esac
+                ;;
+            --wait | --preflight | --rollback) ;;
+            -*) [ $has_value = no ] || misused "$option takes no value" ;;
+        esac
+        case $option in
+            -h | --help) usage; exit 0 ;;
+            --name) name=$value ;;
+            --root) root=$value ;;
+            --control) control=$value ;;
+            --entry) entry=$value ;;
+            --sha256) expected_sha=$value ;;
+            --segue) segue=$value ;;
+            --ssh) ssh=$value ;;
+            --host)
+                case $value in
+                    -* | *[[:space:]]*) misused "--host: expected USER@HOST, got $value" ;;
+                esac
+                hosts="$hosts $value"
+                ;;
+            --timeout) timeout=$value ;;
+            --keep) keep=$value ;;
+            --preflight) preflight=yes; [ $has_value = no ] || preflight_arguments=$value ;;
+            --preflight-timeout) preflight_timeout=$value ;;
+            --rollback) action=rollback release_wanted=$value ;;
+            --list) action=list ;;
+            --no-settle) settle=no ;;
+            --no-reload) reload=no ;;
+            --wait) wait_for_lock=$LOCK_WAIT; [ $has_value = no ] || wait_for_lock=$value ;;
+            --force) force=yes ;;
+            --dry-run) dry_run=yes ;;
+            --) shift; break ;;
+            -?*) misused "there is no option $option" ;;
+            *) take_binary "$1" ;;
+        esac
+        case $option in
+            --host | --ssh | --name | --) ;;
+            -*) if [ -n "$value" ]; then pass_on "$option=$value"; else pass_on "$option"; fi ;;
+        esac
+        shift
+    done
+    while [ $# -gt 0 ]; do
+        take_binary "$1"
+        shift
+    done
+}
+
+take_binary() {
+    [ $binary_given = no ] || misused "one BINARY at a time, got $binary and $1"
+    [ -n "$1" ] || misused "BINARY is empty"
+    case $1 in *"$nl"*) misused "a line end in the name of BINARY" ;; esac
+    binary=$1 binary_given=yes
+    # So that no command takes it for an option.
+    case $binary in -*) binary=./$binary ;; esac
+}
+
+pass_on() { passed_on="$passed_on $(quote "$1")"; }
+
+check_arguments() {
+    case $action in
+        deploy) [ $binary_given = yes ] || misused "which BINARY?" ;;
+        rollback | list) [ $binary_given = no ] || misused "--$action takes no BINARY" ;;
+    esac
+    if [ -z "$name" ]; then
+        [ $binary_given = yes ] || misused "which app? Say it with --name"
+        name=${binary%"${binary##*[!/]}"}
+        name=${name##*/}
+    fi
+    # What segue allows, so that the name can be that of an instance and of a file.
+    case $name in
+        [!A-Za-z0-9]* | *[!A-Za-z0-9._@+-]*)
+            misused "$name cannot be the name of an app (letters, digits, . _ @ + -); say one with --name" ;;
+    esac
+    case $entry in
+        /* | .. | ../* | */.. | */../*) misused "--entry: expected a path within the directory, got $entry" ;;
+    esac
+    entry=${entry#./}
+    is_number "$keep" && [ "$keep" -ge 1 ] || misused "--keep: expected a number from 1 on, got $keep"
+    is_number "$wait_for_lock" || misused "--wait: expected seconds, got $wait_for_lock"
+    is_number "$preflight_timeout" && [ "$preflight_timeout" -ge 1 ] ||
+        misused "--preflight-timeout: expected seconds, got $preflight_timeout"
+    case $timeout in
+        none | [0-9]*[a-z]) ;;
+        *) misused "--timeout: a duration needs a unit: 90s (or ms, m, h), got $timeout" ;;
+    esac
+    case $release_wanted in
+        */* | .*) misused "--rollback: expected the name of a release as in --list, got $release_wanted" ;;
+    esac
+    case $expected_sha in
+        '') ;;
+        *[!0-9a-f]*) misused "--sha256: expected 64 digits in lower-case hexadecimal, got $expected_sha" ;;
+        *) [ ${#expected_sha} -eq 64 ] || misused "--sha256: expected 64 digits, got ${#expected_sha}" ;;
+    esac
+}
+
+# --- what is deployed --------------------------------------------------------------------------------------------------
+
+check_source() {
+    [ -e "$binary" ] || {
+        [ ! -L "$binary" ] || fail "check $binary: it is a symlink that leads nowhere"
+        fail "check $binary: no such file"
+    }
+    if [ -n "$entry" ]; then
+        [ -d "$binary" ] || fail "check $binary: not a directory, as --entry says"
+        odd=$(find "$binary/." ! -type f ! -type d ! -type l 2>/dev/null | head -n 1)
+        [ -z "$odd" ] || fail "check $binary: $odd is neither a file, a directory nor a symlink"
+        [ -e "$binary/$entry" ] || fail "check $binary: there is no $entry in it"
+        check_program "$binary/$entry"
+    else
+        [ ! -d "$binary" ] || fail "check $binary: it is a directory; say which executable in it with --entry PATH"
+        check_program "$binary"
+    fi
+}
+
+# check_program FILE: what can be known before it is started.
+check_program() {
+    program=$1
+    [ -f "$program" ] || fail "check $program: it is no regular file"
+    [ -r "$program" ] || fail "check $program: permission denied"
+    program_size=$(wc -c <"$program" | tr -d ' ')
+    [ "$program_size" -gt 0 ] || fail "check $program: it is empty"
+    # shellcheck disable=SC2046  # One word a byte is what is wanted.
+    set -- $(od -A n -v -t u1 -N 64 "$program")
+    case "${1:-} ${2:-} ${3:-} ${4:-}" in
+        '127 69 76 70') check_elf "$@" ;;
+        '35 33 '*) check_script ;;
+        *) fail "check $program: neither a program for Linux (ELF) nor a script that starts with #!" ;;
+    esac
+}
+
+check_script() {
+    # As much as the kernel looks at.
+    first_line=$(head -c 256 "$program" | tr -d '\0' | head -n 1)
+    interpreter=${first_line#'#!'}
+    interpreter=${interpreter#"${interpreter%%[! 	]*}"}
+    interpreter=${interpreter%%[ 	]*}
+    [ -n "$interpreter" ] || fail "check $program: its first line names no interpreter"
+    case $interpreter in
+        *"$(printf '\r')") fail "check $program: its first line ends with a carriage return (the line ends of Windows)" ;;
+    esac
+    [ -e "$interpreter" ] || fail "check $program: its interpreter $interpreter does not exist"
+    [ -x "$interpreter" ] || fail "check $program: its interpreter $interpreter cannot be executed"
+}
+
+# little COUNT BYTE...: the number that COUNT bytes make, the least first, in $number.
+little() {
+    little_count=$1 number=0 shift_by=0
+    shift
+    while [ "$little_count" -gt 0 ]; do
+        number=$((number + (${1:-0} << shift_by)))
+        shift_by=$((shift_by + 8)) little_count=$((little_count - 1))
+        [ $# -eq 0 ] || shift
+    done
+}
+
+# field OFFSET COUNT: a number of the header whose bytes are in $header.
+field() {
+    field_offset=$1 field_count=$2
+    # shellcheck disable=SC2086  # One word a byte is what is wanted.
+    set -- $header
+    if [ $# -lt $((field_offset + field_count)) ]; then
+        number=0
+        return
+    fi
+    shift "$field_offset"
+    little "$field_count" "$@"
+}
+
+check_elf() {
+    header="$*"
+    [ $# -ge 20 ] || fail "check $program: truncated: only $program_size bytes"
+    [ "$6" -le 2 ] && [ "$6" -ge 1 ] && [ "$5" -le 2 ] && [ "$5" -ge 1 ] || fail "check $program: its ELF header makes no sense"
+    # A header with the other order of bytes is of another machine anyway.
+    if [ "$6" = 2 ]; then elf_machine=$((${19} * 256 + ${20})); else field 18 2; elf_machine=$number; fi
+    machine=$(uname -m)
+    case $elf_machine in
+        3) elf_name=i386 ;; 8) elf_name=mips ;; 20) elf_name=ppc ;; 21) elf_name=ppc64 ;; 22) elf_name=s390x ;;
+        40) elf_name=arm ;; 62) elf_name=x86_64 ;; 183) elf_name=aarch64 ;; 243) elf_name=riscv ;;
+        *) elf_name="machine number $elf_machine" ;;
+    esac
+    case $machine in
+        x86_64) wanted='62 2 1' ;;
+        aarch64) wanted='183 2 1' ;;
+        # On others nothing is compared: segue is not built for them.
+        *) wanted="$elf_machine $5 $6" ;;
+    esac
+    [ "$elf_machine $5 $6" = "$wanted" ] || {
+        bits=64
+        [ "$5" = 2 ] || bits=32
+        fail "check $program: built for $elf_name ($bits bit), this machine is $machine"
+    }
+    field 16 2
+    case $number in
+        2 | 3) ;;
+        1) fail "check $program: it is an object file, no program" ;;
+        4) fail "check $program: it is a core dump, no program" ;;
+        *) fail "check $program: it is no program (ELF type $number)" ;;
+    esac
+    if [ "$5" = 2 ]; then
+        [ $# -ge 64 ] || fail "check $program: truncated: only $program_size bytes"
+        field 32 8; phoff=$number; field 40 8; shoff=$number
+        field 54 2; phentsize=$number; field 56 2; phnum=$number; field 58 2; shentsize=$number; field 60 2; shnum=$number
+        word=8 at_offset=8 at_filesz=32
+    else
+        [ $# -ge 52 ] || fail "check $program: truncated: only $program_size bytes"
+        field 28 4; phoff=$number; field 32 4; shoff=$number
+        field 42 2; phentsize=$number; field 44 2; phnum=$number; field 46 2; shentsize=$number; field 48 2; shnum=$number
+        word=4 at_offset=4 at_filesz=16
+    fi
+    [ "$phnum" -gt 0 ] || fail "check $program: it is no program: it has nothing to load"
+    reaches "$phoff" $((phentsize * phnum))
+    reaches "$shoff" $((shentsize * shnum))
+    check_segments
+}
+
+# reaches OFFSET LENGTH: such a part must lie within the file.
+reaches() {
+    [ "$1" -ge 0 ] && [ $(($1 + $2)) -le "$program_size" ] && [ $(($1 + $2)) -ge 0 ] ||
+        fail "check $program: truncated: $program_size bytes, but its headers name bytes up to $(($1 + $2))"
+}
+
+check_segments() {
+    interpreter=''
+    # shellcheck disable=SC2046
+    set -- $(od -A n -v -t u1 -j "$phoff" -N $((phentsize * phnum)) "$program")
+    while [ "$phnum" -gt 0 ] && [ $# -ge "$phentsize" ] && [ "$phentsize" -ge 32 ]; do
+        segment_type=$1
+        # The header of one segment is at most 56 bytes long.
+        header="$1 $2 $3 $4 $5 $6 $7 $8 $9 ${10} ${11} ${12} ${13} ${14} ${15} ${16} ${17} ${18} ${19} ${20}"
+        header="$header ${21} ${22} ${23} ${24} ${25} ${26} ${27} ${28} ${29} ${30} ${31} ${32} ${33:-0} ${34:-0} ${35:-0}"
+        header="$header ${36:-0} ${37:-0} ${38:-0} ${39:-0} ${40:-0}"
+        field $at_offset $word; segment_offset=$number
+        field $at_filesz $word; segment_size=$number
+        case $segment_type in
+            1) reaches "$segment_offset" "$segment_size" ;;
+            3)
+                reaches "$segment_offset" "$segment_size"
+                interpreter=$(tail -c +$((segment_offset + 1)) "$program" | head -c "$segment_size" | tr -d '\0')
+                ;;
+        esac
+        shift "$phentsize"
+        phnum=$((phnum - 1))
+    done
+    [ -z "$interpreter" ] || [ -e "$interpreter" ] ||
+        fail "check $program: it needs the loader $interpreter, which does not exist (is it built for another C library?)"
+}
+
+# sha_of PATH: of a file; of a directory that of all its names, contents, links and execute bits.
+sha_of() {
+    if [ -n "$entry" ]; then
+        (
+            cd -- "$1" || exit
+            {
+                find . -type f ! -path ./.unproven -exec sha256sum {} +
+                find . -type f ! -path ./.unproven -perm -100
+                find . -type d
+                # shellcheck disable=SC2016  # The inner shell expands it.
+                find . -type l -exec sh -c 'for link do printf "%s -> %s\n" "$link" "$(readlink "$link")"; done' sh {} +
+            } | LC_ALL=C sort | sha256sum | cut -c 1-64
+        )
+    else
+        sha256sum <"$1" | cut -c 1-64
+    fi
+}
+
+# size_of PATH: bytes.
+size_of() {
+    if [ -d "$1" ]; then
+        find "$1" -type f ! -name .unproven -exec cat {} + | wc -c | tr -d ' '
+    else
+        wc -c <"$1" | tr -d ' '
+    fi
+}
+
+# --- who serves --------------------------------------------------------------------------------------------------------
+
+# In place of the (sub)shell that calls it.
+exec_segue() {
+    if [ -x "$segue" ] && [ ! -d "$segue" ]; then
+        exec "$segue" "$@"
+    else
+        # shellcheck disable=SC2086  # A command with its first arguments.
+        exec $segue "$@"
+    fi
+}
+
+with_target() {
+    if [ -n "$control" ]; then "$@" --control "$control"; else "$@" --name "$name"; fi
+}
+
+# ask: the status of segue in $facts, its exit code in $answered; who serves in $serving_release (a name in releases/,
+# empty if it is none of ours) and the other serving_ variables.
+ask() {
+    facts=$(with_target exec_segue status --flat 2>&1)
+    answered=$?
+    serving_release='' serving_generation='' serving_since='' serving_path='' through_current=no
+    case $answered in
+        0 | 1) ;;
+        *) return ;;
+    esac
+    facts="$nl$facts$nl"
+    serving_number=0
+    while fact "generations.$serving_number.role"; [ -n "$fact" ] && [ "$fact" != incumbent ]; do
+        serving_number=$((serving_number + 1))
+    done
+    [ -n "$fact" ] || return
+    fact "generations.$serving_number.generation"; serving_generation=$fact
+    fact "generations.$serving_number.since"; serving_since=$fact
+    fact "generations.$serving_number.binary.path"; serving_path=$fact
+    fact "generations.$serving_number.binary.inode"; serving_inode=$fact
+    fact "generations.$serving_number.workers.0.pid"; serving_pid=$fact
+    find_serving_release
+}
+
+# fact KEY: its value in $fact.
+fact() {
+    fact=${facts#*"$nl$1="}
+    if [ "$fact" = "$facts" ]; then fact=''; else fact=${fact%%"$nl"*}; fi
+}
+
+# The binary that the incumbent was started from lies in a release; or it is an interpreter that was started in one, or
+# that was told to read files below ROOT/current. Paths may differ (in a container), inodes do not.
+find_serving_release() {
+    case $serving_path in
+        */releases/*)
+            below=${serving_path##*/releases/}
+            inode=$(stat -c %i "$root/releases/$below" 2>/dev/null)
+            if [ "$inode" = "$serving_inode" ]; then
+                serving_release=${below%%/*}
+                return
+            fi
+            ;;
+    esac
+    [ -n "$serving_pid" ] || return
+    directory=$(readlink "/proc/$serving_pid/cwd" 2>/dev/null)
+    case $directory in
+        "$root/releases/"*)
+            serving_release=${directory#"$root/releases/"}
+            serving_release=${serving_release%%/*}
+            ;;
+        *)
+            if tr '\0' '\n' <"/proc/$serving_pid/cmdline" 2>/dev/null | grep -qF -e "$root/current/"; then
+                through_current=yes
+            fi
+            ;;
+    esac
+}
+
+# Who serves, as the last part of a line, in $who.
+describe_serving() {
+    case $answered in
+        0)
+            who="${serving_release:-$serving_path} serves since $(when "$serving_since") (generation $serving_generation)"
+            ;;
+        1) who="nobody serves at this moment"; fact state; [ -z "$fact" ] || who="$who ($fact)" ;;
+        *) who="nobody serves: ${facts##*"$nl"}" ;;
+    esac
+    who="$name: $who"
+}
+
+# --- the releases ------------------------------------------------------------------------------------------------------
+
+# The release that `current` leads to, in $current; where it points, in $link.
+read_current() {
+    link='' current=''
+    [ -L "$root/current" ] || {
+        [ ! -e "$root/current" ] || fail "read $root/current: it is no symlink; move it away"
+        return
+    }
+    link=$(readlink "$root/current")
+    case $link in
+        releases/*/* | releases/) ;;
+        releases/*) current=${link#releases/} ;;
+        "$root/releases/"*/*) ;;
+        "$root/releases/"?*) current=${link#"$root/releases/"} ;;
+    esac
+    [ -d "$root/releases/$current" ] || current=''
+}
+
+# Names of releases, newest first. One that has .unproven in it has never been seen to serve, or was taken back.
+releases() {
+    for release in "$root"/releases/*/; do
+        [ -d "$release" ] || continue
+        release=${release%/}
+        printf '%s\n' "${release##*/}"
+    done | LC_ALL=C sort -r
+}
+
+proven_releases() {
+    releases | while IFS= read -r release; do
+        [ -e "$root/releases/$release/.unproven" ] || printf '%s\n' "$release"
+    done
+}
+
+# The newest proven release before the current one, in $previous.
+find_previous() {
+    previous=$(proven_releases | while IFS= read -r release; do
+        if [ "$passed_current" = yes ]; then printf '%s\n' "$release"; break; fi
+        [ "$release" != "$current" ] || passed_current=yes
+    done)
+}
+passed_current=no
+
+# Everything that a process executes or was started in, as device:inode. A deployer who is not root sees only their own
+# processes; those that segue supervises are known from its status, too.
+look_for_busy() {
+    busy=$(stat -L -c %d:%i /proc/[0-9]*/exe /proc/[0-9]*/cwd 2>/dev/null | sort -u)
+}
+
+is_busy() {
+    case $facts in *"/releases/$1/"*) return 0 ;; esac
+    {
+        printf '%s\n' "$busy"
+        find "$root/releases/$1" -exec stat -c %d:%i {} + | sort -u
+    } | sort | uniq -d | grep -q .
+}
+
+# remove_release NAME: out of sight first, so that no half release is ever seen.
+remove_release() {
+    attempt "remove release $1" mv -T -- "$root/releases/$1" "$root/releases/.gone" &&
+        attempt "remove release $1" rm -rf -- "$root/releases/.gone" && return
+    say "$cause"
+}
+
+remove_old_releases() {
+    find_previous
+    look_for_busy
+    kept=0
+    for release in $(proven_releases); do
+        kept=$((kept + 1))
+        [ $kept -gt "$keep" ] || continue
+        [ "$release" != "$current" ] && [ "$release" != "$previous" ] || continue
+        if is_busy "$release"; then
+            say "release $release stays, for a process still runs it"
+        else
+            remove_release "$release" && say "removed old release $release"
+        fi
+    done
+}
+
+# What an earlier deploy has left that never served.
+remove_unproven_releases() {
+    look_for_busy
+    for release in $(releases); do
+        [ -e "$root/releases/$release/.unproven" ] && [ "$release" != "$current" ] || continue
+        is_busy "$release" || { remove_release "$release" && say "removed release $release, which does not serve"; }
+    done
+}
+
+prove() { [ ! -e "$root/releases/$1/.unproven" ] || attempt "trust release $1" rm -f -- "$root/releases/$1/.unproven" || say "$cause"; }
+
+# --- one at a time -----------------------------------------------------------------------------------------------------
+
+append_nothing() { printf '' >>"$1"; }
+
+take_lock() {
+    lock=$root/.lock
+    if [ $dry_run = yes ]; then
+        [ -e "$lock" ] || return 0
+        exec 9<"$lock"
+    else
+        must "make $root" mkdir -p -- "$root/releases"
+        must "open $lock" append_nothing "$lock"
+        exec 9>>"$lock"
+    fi
+    waited=0
+    until flock -n 9; do
+        IFS= read -r holder <"$lock" || holder=''
+        holder_pid=${holder#pid }
+        holder_pid=${holder_pid%%,*}
+        [ -n "$holder" ] && [ -e "/proc/$holder_pid" ] || holder='one that has just begun or ended'
+        [ $waited -lt "$wait_for_lock" ] || fail "lock $root: another deploy is under way: $holder"
+        [ $waited -gt 0 ] || say "waiting for another deploy: $holder"
+        sleep 1
+        waited=$((waited + 1))
+    done
+    [ $dry_run = yes ] || printf 'pid %s, %s, since %s: %s\n' $$ "$(id -un 2>/dev/null || id -u)" "$(date -u '+%Y-%m-%d %H:%M:%S UTC')" \
+        "$action $binary$release_wanted" >"$lock" 2>/dev/null || :
+}
+
+# What a deploy that was killed has left: half-made things go away, an unsettled flip is settled.
+recover() {
+    ask
+    read_current
+    if [ $dry_run = yes ]; then
+        [ ! -e "$root/.deploy" ] || say "an interrupted deploy is to be settled first; a real run does it"
+        return
+    fi
+    must "remove what an interrupted deploy has left" rm -rf -- "$root/.deploy.work" "$root/releases/.new" "$root/releases/.gone"
+    [ ! -e "$root/.deploy" ] || settle_flip
+    [ -z "$serving_release" ] || [ $answered -ne 0 ] || prove "$serving_release"
+    remove_unproven_releases
+}
+
+# journal KEY: from the file .deploy.
+journal() { sed -n "s/^$1=//p" "$root/.deploy" 2>/dev/null; }
+
+settle_flip() {
+    flip_from=$(journal from) flip_to=$(journal to)
+    say "a deploy (pid $(journal pid), $(journal at)) was interrupted or returned before probation had passed"
+    waited=0
+    while fact state; [ $answered -le 1 ] && [ "$fact" = handing-off ] && [ $waited -lt $SETTLE_WAIT ]; do
+        [ $waited -gt 0 ] || say "its reload is still under way; waiting for that"
+        sleep 1
+        waited=$((waited + 1))
+        ask
+    done
+    if [ "$link" != "$flip_to" ]; then
+        say "it had not flipped current, or had flipped it back: $root/current leads to ${link:-nothing}"
+    elif [ $answered -gt 1 ]; then
+        say "it had flipped current from ${flip_from:-nothing} to $flip_to; no supervisor tells whether that has served"
+    elif [ "releases/$serving_release" = "$link" ]; then
+        say "its release serves: ${link#releases/}"
+    elif [ -n "$serving_release" ]; then
+        must "flip current back" make_links "releases/$serving_release" ''
+        flip new
+        say "its release does not serve; current leads to the one that does again: $serving_release"
+        read_current
+    elif [ $through_current = no ] && [ -n "$flip_from" ] && [ -n "$serving_generation" ] &&
+        [ "$serving_generation" = "$(journal generation)" ]; then
+        must "flip current back" make_links "$flip_from" ''
+        flip new
+        say "its release does not serve; current leads to $flip_from again"
+        read_current
+    else
+        say "which release serves cannot be seen from $serving_path; $root/current leads to $link"
+    fi
+    must "remove $root/.deploy" rm -f -- "$root/.deploy"
+}
+
+# --- interruption ------------------------------------------------------------------------------------------------------
+
+# checks: a signal ends the script at once, and nothing has changed. flip: it is noted and heeded when the steps that
+# belong together are done. reload: it is heeded as far as a reload can be (see on_tick).
+phase=checks
+caught='' caught_count=0 job='' ticker=''
+
+on_signal() {
+    caught=$1
+    caught_count=$((caught_count + 1))
+    [ "$phase" != checks ] || {
+        [ -z "$job" ] || kill "$job" 2>/dev/null
+        say "interrupted by SIG$caught: nothing was changed"
+        exit "$(code_of_signal)"
+    }
+}
+
+code_of_signal() {
+    case $caught in HUP) echo 129 ;; INT) echo 130 ;; *) echo 143 ;; esac
+}
+
+clean_up() {
+    trap '' HUP INT TERM
+    [ -z "$ticker" ] || kill "$ticker" 2>/dev/null
+    [ -z "$work" ] || rm -rf -- "$work" 2>/dev/null
+    [ -z "$build" ] || rm -rf -- "$build" 2>/dev/null
+    [ -z "$published" ] || rm -rf -- "$published" 2>/dev/null
+}
+work='' build='' published=''
+
+catch_signals() {
+    trap 'on_signal HUP' HUP
+    trap 'on_signal INT' INT
+    trap 'on_signal TERM' TERM
+    trap clean_up EXIT
+}
+
+open_events() {
+    if [ $dry_run = yes ]; then
+        work=$(mktemp -d) || fail "make a temporary directory: mktemp failed"
+    else
+        work=$root/.deploy.work
+        must "make $work" mkdir -- "$work"
+    fi
+    must "make a pipe" mkfifo -- "$work/events"
+    exec 8<>"$work/events"
+    mark="deploy-$$-event"
+}
+
+# follow COMMAND...: runs it in the background, prints what it says as it comes, keeps the last line in $last_words, and
+# calls on_line and on_tick until it has ended; its status is in $ended.
+follow() {
+    ended='' last_words=''
+    (
+        trap '' HUP INT
+        trap 'kill "$child" 2>/dev/null' TERM
+        "$@" </dev/null >&8 2>&8 8>&- 9>&- &
+        child=$!
+        wait "$child"
+        printf '%s end %s\n' "$mark" $? >&8
+    ) 9>&- &
+    job=$!
+    start_ticker
+    while [ -z "$ended" ]; do
+        IFS= read -r event <&8 || event="$mark tick"
+        case $event in
+            "$mark end "*) ended=${event##* } ;;
+            "$mark tick") on_tick ;;
+            *)
+                [ -z "$event" ] || last_words=$event
+                printf '  %s\n' "$event" >&2 || :
+                on_line
+                ;;
+        esac
+    done
+    kill "$ticker" 2>/dev/null
+    ticker=''
+    wait "$job" 2>/dev/null
+    job=''
+}
+
+# Every second a line, so that the script looks up; it ends with the script, however that ends.
+start_ticker() {
+    (
+        trap '' HUP INT
+        trap 'kill "$nap" 2>/dev/null; exit' TERM
+        while kill -0 $$ 2>/dev/null; do
+            sleep 1 8>&- 9>&- &
+            nap=$!
+            wait "$nap"
+            printf '%s tick\n' "$mark" >&8
+        done
+    ) 9>&- &
+    ticker=$!
+}
+
+on_tick() { :; }
+on_line() { :; }
+
+# --- deploy ------------------------------------------------------------------------------------------------------------
+
+find_root() {
+    root=${root:-/srv/$name}
+    case $root in *"$nl"*) fail "use $name as root: a line end in a path" ;; esac
+    [ -d "$root" ] || {
+        parent=$(dirname -- "$root")
+        parent=$(cd -- "$parent" 2>/dev/null && pwd -P) || fail "use $root: the directory it lies in does not exist"
+        root=${parent%/}/$(basename -- "$root")
+        return
+    }
+    root=$(cd -- "$root" && pwd -P) || fail "use $root: cannot enter it"
+}
+
+check_supervisor() {
+    [ $answered -ne 126 ] && [ $answered -ne 127 ] || fail "ask who serves: cannot run $segue; is it in PATH? (--segue, or the variable SEGUE)" 1
+    [ $answered -ne 2 ] || fail "ask who serves: ${facts##*"$nl"}" 2
+    if [ $answered -gt 1 ]; then
+        [ $reload = no ] ||
+            fail "ask who serves: ${facts#segue: }; nothing was changed (before the service has been started, deploy with --no-reload)" 3
+        return
+    fi
+    fact state
+    [ "$fact" != stopping ] || fail "ask who serves: the supervisor is stopping"
+    fact restarts; restarts=$fact
+}
+
+already_serves() {
+    [ $force = no ] && [ $answered -eq 0 ] && [ -n "$current" ] && [ "$serving_release" = "$current" ] || return
+    if [ -n "$entry" ]; then there=$root/releases/$current; else there=$root/releases/$current/$name; fi
+    [ -e "$there" ] && [ "$(sha_of "$there")" = "$sha" ]
+}
+
+# A name behind that of every other release, even if two are made in a second or the clock was set back.
+choose_release_name() {
+    stamp=$(date -u +%Y%m%d-%H%M%S)
+    newest=$(releases | head -n 1)
+    newest=${newest%-*}
+    if [ -n "$newest" ] && [ "$(printf '%s\n%s\n' "$stamp" "$newest" | LC_ALL=C sort | tail -n 1)" = "$newest" ]; then
+        case $newest in
+            *.[0-9][0-9]) stamp=${newest%.*} count=${newest##*.} count=$((${count#0} + 1)) ;;
+            *) stamp=$newest count=1 ;;
+        esac
+        [ "$count" -le 99 ] || fail "name the release: too many since $stamp; is the clock right?"
+        stamp=$stamp.$(printf %02d "$count")
+    fi
+    release=$stamp-$(printf %.8s "$sha")
+}
+
+build_release() {
+    build=$root/releases/.new
+    must "make $build" mkdir -- "$build"
+    if [ -n "$entry" ]; then
+        must "copy $binary to $build" cp -R -- "$binary/." "$build/"
+        must "set modes in $build" chmod -R u+rwX,go+rX "$build"
+        must "set the mode of $entry" chmod 0755 "$build/$entry"
+        copy=$build
+    else
+        must "copy $binary to $build/$name" cp -- "$binary" "$build/$name"
+        must "set the mode of $build/$name" chmod 0755 "$build/$name"
+        copy=$build/$name
+    fi
+    size_copied=$(size_of "$copy")
+    [ "$size_copied" = "$size" ] || fail "copy $binary: $size_copied bytes arrived instead of $size; did it change meanwhile?"
+    sha_copied=$(sha_of "$copy")
+    [ "$sha_copied" = "$sha" ] || fail "copy $binary: another SHA-256 arrived; did it change meanwhile?"
+    must "write $build/.unproven" put "never served" "$build/.unproven"
+    must "sync $build" find "$build" \( -type f -o -type d \) -exec sync {} +
+    say "copied $size bytes, SHA-256 $sha"
+}
+
+run_preflight() {
+    [ $preflight = yes ] || return 0
+    preflight_program=$1
+    say "preflight: ${entry:-$name} $preflight_arguments"
+    # shellcheck disable=SC2086  # Split at spaces, as the help says.
+    follow timeout -k 5 "$preflight_timeout" "$preflight_program" $preflight_arguments
+    case $ended in
+        0) ;;
+        124 | 137) fail "preflight ${entry:-$name} $preflight_arguments: not done within $preflight_timeout s" ;;
+        *) fail "preflight ${entry:-$name} $preflight_arguments: exited with status $ended${last_words:+; its last words: \"$last_words\"}" ;;
+    esac
+}
+
+publish_release() {
+    must "name the release $release" mv -T -- "$build" "$root/releases/$release"
+    build='' published=$root/releases/$release
+    must "sync $root/releases" sync "$root/releases"
+}
+
+# make_links TO BACK: both symlinks, made beforehand: a rename needs no space on the disk, so that the way back is safe.
+make_links() {
+    mkdir -p -- "$root/.deploy.work" && rm -f -- "$root/.deploy.work/new" "$root/.deploy.work/back" || return
+    ln -s -- "$1" "$root/.deploy.work/new" || return
+    [ -z "$2" ] || ln -s -- "$2" "$root/.deploy.work/back"
+}
+
+# flip new|back
+flip() {
+    if [ "$1" = back ] && [ -z "$link" ]; then
+        attempt "remove $root/current" rm -f -- "$root/current" || return
+    else
+        attempt "flip $root/current" mv -T -- "$root/.deploy.work/$1" "$root/current" || return
+    fi
+    attempt "sync $root" sync "$root"
+}
+
+write_journal() {
+    attempt "write $root/.deploy" put \
+        "from=$link${nl}to=releases/$release${nl}generation=$serving_generation${nl}pid=$$${nl}at=$(date -u '+%Y-%m-%d %H:%M:%S UTC')" \
+        "$work/journal" &&
+        attempt "write $root/.deploy" sync "$work/journal" &&
+        attempt "write $root/.deploy" mv -T -- "$work/journal" "$root/.deploy" &&
+        attempt "sync $root" sync "$root"
+}
+
+remove_journal() {
+    attempt "remove $root/.deploy" rm -f -- "$root/.deploy" && attempt "sync $root" sync "$root" || say "$cause"
+}
+
+# Points current to releases/$release; all of it or nothing.
+flip_forward() {
+    phase=flip
+    attempt "make links in $work" make_links "releases/$release" "$link" && write_journal && flip new && [ -z "$caught" ] && return
+    problem=${caught:+interrupted by SIG$caught}
+    problem=${problem:-$cause}
+    # The rename may have been the last thing that worked.
+    take_back_flip || fail "$problem; and $cause"
+    [ -z "$caught" ] || { say "$problem: nothing was changed"; exit "$(code_of_signal)"; }
+    fail "$problem; nothing was changed"
+}
+
+take_back_flip() {
+    if [ "$(readlink "$root/current" 2>/dev/null)" != "$link" ]; then flip back || return; fi
+    remove_journal
+}
+
+# --- the reload --------------------------------------------------------------------------------------------------------
+
+took_over=no gave_up='' restarts=''
+
+# Each line of `segue reload`.
+on_reload_line() {
+    case $event in
+        "generation "*" serves ("*)
+            took_over=yes
+            ask
+            fact restarts; restarts=$fact
+            ;;
+    esac
+}
+
+# Each second of it.
+on_reload_tick() {
+    [ -z "$gave_up" ] || return 0
+    if [ -n "$caught" ]; then heed_signal; return; fi
+    [ $took_over = yes ] || return 0
+    ask
+    fact restarts
+    # Without a last good generation (none has passed probation yet) Segue starts the new one again and again.
+    if [ "$serving_release" = "$release" ] && is_number "$fact" && [ "$fact" -gt "${restarts:-$fact}" ]; then
+        gave_up=crashes
+        kill "$job" 2>/dev/null
+    fi
+}
+
+# A reload cannot be taken back. So the first signal ends the waiting only if the outcome of the handoff is known.
+heed_signal() {
+    ask
+    if [ "$serving_release" = "$release" ] || [ "$caught_count" -gt 1 ]; then
+        gave_up=signal
+        kill "$job" 2>/dev/null
+    elif [ "${told:-no}" = no ]; then
+        told=yes
+        say "interrupted by SIG$caught: a reload cannot be taken back; waiting for its takeover or failure (a second signal leaves at once)"
+    fi
+}
+
+reload() {
+    phase=reload
+    on_tick() { on_reload_tick; }
+    on_line() { on_reload_line; }
+    set -- reload --timeout "$timeout"
+    [ $settle = no ] || set -- "$@" --settled
+    say "reloading: segue $*"
+    follow with_target exec_segue "$@"
+    on_tick() { :; }
+    on_line() { :; }
+    phase=flip
+}
+
+conclude() {
+    words=$last_words
+    ask
+    case "$gave_up $ended" in
+        "signal "*) leave_early ;;
+        "crashes "*) return_to_old "it crashed in probation, and Segue knows no good one to go back to (none has passed probation)" ;;
+        " 0") succeed ;;
+        " 4") leave_unknown ;;
+        *) take_back "$(without_who "${words#segue: }")" ;;
+    esac
+}
+
+# without_who TEXT: what `segue reload` says of a failure, without who serves: that is asked again, and said by release.
+without_who() {
+    cause=${1#reload failed: }
+    cause=${cause#reload }
+    case $cause in
+        *'; nobody serves') cause=${cause%; *} ;;
+        *'; generation '*' serves (pid'*')') cause=${cause%; generation *} ;;
+    esac
+    printf '%s\n' "$cause"
+}
+
+# What runs is what was deployed.
+serves_release() { [ $answered -eq 0 ] && { [ "$serving_release" = "$release" ] || [ $through_current = yes ]; }; }
+
+succeed() {
+    serves_release || {
+        [ $answered -eq 0 ] || take_back "the reload was well, but then: $words"
+        take_back "generation $serving_generation runs $serving_path, which is not $root/current/${entry:-$name}; what is the command of segue run?"
+    }
+    case $words in
+        *"has passed probation"*)
+            end_of_wait='probation passed'
+            prove "$release"
+            remove_journal
+            ;;
+        # The next run settles it.
+        *) end_of_wait='probation not waited for' ;;
+    esac
+    read_current
+    [ $action = deploy ] || withdraw
+    remove_old_releases
+    fact last_reload.generation
+    took=''
+    [ "$fact" != "$serving_generation" ] || { fact last_reload.duration_ms; took="switched in $fact ms, "; }
+    published=''
+    printf '%s: %s serves since %s (generation %s, %s%s)\n' "$name" "$release" "$(when "$serving_since")" "$serving_generation" "$took" "$end_of_wait" || :
+    exit 0
+}
+
+# The release that was rolled back from is no good one any more.
+withdraw() {
+    [ -z "$old_release" ] || [ ! -d "$root/releases/$old_release" ] ||
+        attempt "withdraw release $old_release" put "rolled back from" "$root/releases/$old_release/.unproven" || say "$cause"
+}
+
+# take_back REASON: current leads to whoever serves.
+take_back() {
+    reason=$1
+    waited=0
+    while [ $answered -eq 1 ] && [ $waited -lt $RETURN_WAIT ] && fact state && [ "$fact" != backing-off ]; do
+        sleep 1
+        waited=$((waited + 1))
+        ask
+    done
+    note_failure
+    if [ "$serving_release" = "$release" ]; then
+        published=''
+        describe_serving
+        fail "reload: $reason; $who; current leads to it"
+    fi
+    back=$link
+    if [ $answered -le 1 ] && [ -n "$serving_release" ] && [ "releases/$serving_release" != "$link" ]; then
+        # Not the release before, but the last good one.
+        attempt "make links" make_links "$link" "releases/$serving_release" && back="releases/$serving_release"
+    fi
+    flip back || { published=''; describe_serving; fail "reload: $reason; $who; and $cause: current still leads to $release"; }
+    remove_journal
+    published=''
+    describe_serving
+    back=${back:-nothing}
+    [ "$back" != "releases/$serving_release" ] || back=it
+    fail "reload: $reason; $who; current leads to $back again"
+}
+
+# The failed release stays until the next run, for those who want to look at it.
+note_failure() {
+    attempt "note the failure" put "$reason" "$root/releases/$release/.unproven" || :
+}
+
+# return_to_old REASON: nobody serves, and Segue has nothing to go back to. We have.
+return_to_old() {
+    reason=$1
+    [ -n "$link" ] || {
+        published=''
+        describe_serving
+        fail "reload: $reason; $who; there is no release before it"
+    }
+    say "$reason; going back to $link with a second reload"
+    flip back || { published=''; describe_serving; fail "reload: $reason; $who; and $cause"; }
+    phase=reload
+    gave_up=''
+    follow with_target exec_segue reload --timeout "$timeout"
+    phase=flip
+    ask
+    note_failure
+    remove_journal
+    published=''
+    describe_serving
+    fail "reload: $reason; after a second reload: $who; current leads to $link again"
+}
+
+leave_early() {
+    published=''
+    describe_serving
+    if [ "$serving_release" = "$release" ]; then
+        say "interrupted by SIG$caught: $who; probation has not been waited for"
+    else
+        say "interrupted by SIG$caught: $who; the reload goes on, and current leads to $release, which does not serve yet; run deploy.sh again to settle it"
+    fi
+    exit "$(code_of_signal)"
+}
+
+leave_unknown() {
+    published=''
+    describe_serving
+    if [ "$serving_release" = "$release" ]; then
+        fail "reload: ${words#segue: }: $who; probation has not passed yet" 4
+    fi
+    fail "reload: ${words#segue: }: $who; current leads to $release, which does not serve yet; run deploy.sh again to settle it" 4
+}
+
+# --- the commands ------------------------------------------------------------------------------------------------------
+
+begin() {
+    find_root
+    # Before anything is made, and again when nobody else can change it.
+    ask
+    check_supervisor
+    catch_signals
+    take_lock
+    recover
+    check_supervisor
+    read_current
+    old_release=$current
+    [ $dry_run = yes ] && [ $preflight = no ] || open_events
+}
+
+go() {
+    flip_forward
+    say "flipped current from ${link:-nothing} to releases/$release"
+    if [ $reload = no ]; then finish_without_reload; fi
+    reload
+    conclude
+}
+
+finish_without_reload() {
+    remove_journal
+    published=''
+    ask
+    if [ $answered -le 1 ]; then
+        describe_serving
+        printf '%s; current leads to %s, which the next reload starts: segue reload %s\n' "$who" "$release" "$(with_target echo)" || :
+    else
+        printf '%s: %s is in place and nobody serves; start it with a command like: segue run --listen 8080 --name %s -- %s\n' \
+            "$name" "$release" "$name" "$(quote "$root/current/${entry:-$name}")" || :
+    fi
+    exit 0
+}
+
+deploy() {
+    check_source
+    if [ -n "$entry" ]; then size=$(size_of "$binary") sha=$(sha_of "$binary"); else size=$(size_of "$binary") sha=$(sha_of "$binary"); fi
+    [ ${#sha} -eq 64 ] || fail "read $binary: it cannot be read whole"
+    [ -z "$expected_sha" ] || [ "$sha" = "$expected_sha" ] || fail "check $binary: its SHA-256 is $sha, not the expected $expected_sha"
+    begin
+    if already_serves; then
+        describe_serving
+        printf '%s; %s already serves, nothing to do (--force deploys it anyway)\n' "$who" "$(printf %.8s "$sha")" || :
+        exit 0
+    fi
+    choose_release_name
+    if [ $dry_run = yes ]; then rehearse; fi
+    build_release
+    run_preflight "$build/${entry:-$name}"
+    publish_release
+    go
+}
+
+rollback() {
+    begin
+    if [ -z "$release_wanted" ]; then
+        [ -n "$current" ] || fail "roll back: there is no current release in $root"
+        find_previous
+        [ -n "$previous" ] || fail "roll back: there is no good release before $current"
+        release_wanted=$previous
+    fi
+    [ -d "$root/releases/$release_wanted" ] || fail "roll back: there is no release $release_wanted in $root"
+    release=$release_wanted
+    say "going back from ${current:-nothing} to $release"
+    if [ $dry_run = yes ]; then
+        say "would flip current to releases/$release and reload"
+        exit 0
+    fi
+    go
+}
+
+rehearse() {
+    if [ $preflight = yes ]; then
+        program=$binary${entry:+/$entry}
+        case $program in /*) ;; *) program=./$program ;; esac
+        if [ -x "$program" ]; then run_preflight "$program"; else say "preflight: not run, for $program is not executable; the copy would be"; fi
+    fi
+    place=$root
+    while [ ! -e "$place" ]; do place=$(dirname -- "$place"); done
+    [ -w "$place" ] || fail "write to $place: permission denied or read-only"
+    free=$(df -P -k -- "$place" | awk 'NR == 2 { print $4 }')
+    [ "${free:-0}" -ge $((size / 1024 + 1)) ] || fail "copy $binary to $root: $size bytes, but only ${free:-0} KiB are free"
+    say "would copy $size bytes to $root/releases/$release"
+    [ $reload = no ] || say "would flip current from ${link:-nothing} to releases/$release and reload"
+    describe_serving
+    printf '%s; dry run: nothing was changed\n' "$who" || :
+    exit 0
+}
+
+list() {
+    find_root
+    ask
+    read_current
+    releases | while IFS= read -r release; do
+        notes=''
+        [ "$release" != "$current" ] || notes=' current'
+        [ "$release" != "$serving_release" ] || [ $answered -ne 0 ] || notes="$notes, serves (generation $serving_generation)"
+        if [ -e "$root/releases/$release/.unproven" ]; then
+            IFS= read -r why <"$root/releases/$release/.unproven" || why=''
+            [ "$release" = "$serving_release" ] || notes="$notes, ${why:-never served}"
+        fi
+        if [ -f "$root/releases/$release/$name" ]; then size=$(size_of "$root/releases/$release/$name"); else size=$(size_of "$root/releases/$release"); fi
+        day=${release%%-*} hour=${release#*-}
+        hour=${hour%%[.-]*}
+        time="$(printf '%.4s-%.2s-%.2s' "$day" "${day#????}" "${day#??????}") $(printf '%.2s:%.2s:%.2s' "$hour" "${hour#??}" "${hour#????}") UTC"
+        notes=${notes# }
+        printf '%-28s  %s  %s  %10s bytes  %s\n' "$release" "$time" "${release##*-}" "$size" "${notes#, }"
+    done
+}
+
+# --- other machines ----------------------------------------------------------------------------------------------------
+
+remotely() {
+    if [ $action = deploy ]; then
+        [ -e "$binary" ] || fail "check $binary: no such file"
+        [ -n "$entry" ] || [ ! -d "$binary" ] || fail "check $binary: it is a directory; say which executable in it with --entry PATH"
+    fi
+    case ${root:-/} in /*) ;; *) misused "--root: with --host it must start with /, got $root" ;; esac
+    work=$(mktemp -d) || fail "make a temporary directory: mktemp failed"
+    catch_signals
+    pack
+    done_hosts='' remaining=$hosts
+    for host in $hosts; do
+        remaining=${remaining#" $host"}
+        say "$host: begins"
+        on_host "$host"
+        IFS= read -r line <"$work/out" || line=''
+        if [ $action = list ]; then sed "s/^/$(printf '%s' "$host" | sed 's/[\/&\\]/\\&/g'): /" "$work/out"; else [ -z "$line" ] || printf '%s: %s\n' "$host" "$line" || :; fi
+        [ "$ended" -eq 0 ] || stop_at_host
+        done_hosts="$done_hosts $host"
+    done
+    [ $action = list ] || printf '%s: %s done on%s\n' "$name" "$action" "$done_hosts" || :
+    exit 0
+}
+
+# The same bytes for every host, whatever becomes of the file meanwhile.
+pack() {
+    must "make $work/payload" mkdir -p -- "$work/payload"
+    must "copy this script" cp -- "$0" "$work/deploy.sh"
+    payload=''
+    if [ $action = deploy ]; then
+        payload=$(basename -- "$binary")
+        must "copy $binary" cp -R -L -- "$binary" "$work/payload/$payload"
+    fi
+    must "pack $binary" tar -cf "$work/tar" -C "$work" deploy.sh payload
+}
+
+on_host() {
+    # shellcheck disable=SC2016  # The other shell expands it.
+    script='umask 077
+d=$(mktemp -d) || exit 1
+trap "rm -rf \"\$d\"" EXIT
+trap "exit 129" HUP
+trap "exit 130" INT
+trap "exit 143" TERM
+trap "" PIPE
+tar -xf - -C "$d" || exit 1
+sh "$d/deploy.sh"'
+    script="$script$passed_on --name $(quote "$name")"
+    # shellcheck disable=SC2016
+    [ -z "$payload" ] || script="$script"' -- "$d"/payload/'"$(quote "$payload")"
+    # shellcheck disable=SC2086  # A command with its first arguments.
+    $ssh -o ConnectTimeout=$SSH_WAIT -o ServerAliveInterval=$SSH_WAIT "$1" "sh -c $(quote "$script")" <"$work/tar" >"$work/out" &
+    job=$!
+    phase=remote
+    while :; do
+        before=$caught_count
+        wait "$job"
+        ended=$?
+        [ "$caught_count" -ne "$before" ] || break
+        kill "$job" 2>/dev/null
+    done
+    job='' phase=checks
+}
+
+stop_at_host() {
+    rest="done:${done_hosts:- none}; not begun:${remaining:- none}"
+    [ -z "$caught" ] || {
+        say "interrupted by SIG$caught while $host was under way, where it goes on (ask with --host $host --list); $rest"
+        exit "$(code_of_signal)"
+    }
+    [ "$ended" -ne 255 ] || fail "deploy to $host: ssh failed or lost the connection; if the deploy had begun it goes on there (ask with --host $host --list); $rest"
+    fail "deploy to $host: exit status $ended; $rest" "$ended"
+}
+
+read_arguments "$@"
+check_arguments
+if [ -n "$hosts" ]; then remotely; fi
+case $action in
+    deploy) deploy ;;
+    rollback) rollback ;;
+    list) list ;;
+esac

@@ -548,12 +548,14 @@ read_current() {
     [ -d "$root/releases/$current" ] || current=''
 }
 
-# Names of releases, newest first. One that has .unproven in it has never been seen to serve, or was taken back.
+# Names of releases, newest first; what has another form is none of ours and is left alone. One that has .unproven in it
+# has never been seen to serve, or was taken back.
 releases() {
-    for release in "$root"/releases/*/; do
-        [ -d "$release" ] || continue
-        release=${release%/}
-        printf '%s\n' "${release##*/}"
+    for folder in "$root"/releases/[0-9]*-*/; do
+        folder=${folder%/}
+        folder=${folder##*/}
+        case $folder in *[!0-9a-f.-]*) continue ;; esac
+        [ ! -d "$root/releases/$folder" ] || printf '%s\n' "$folder"
     done | LC_ALL=C sort -r
 }
 
@@ -597,14 +599,14 @@ remove_old_releases() {
     find_previous
     look_for_busy
     kept=0
-    for release in $(proven_releases); do
+    for each in $(proven_releases); do
         kept=$((kept + 1))
         [ $kept -gt "$keep" ] || continue
-        [ "$release" != "$current" ] && [ "$release" != "$previous" ] || continue
-        if is_busy "$release"; then
-            say "release $release stays, for a process still runs it"
+        [ "$each" != "$current" ] && [ "$each" != "$previous" ] || continue
+        if is_busy "$each"; then
+            say "release $each stays, for a process still runs it"
         else
-            remove_release "$release" && say "removed old release $release"
+            remove_release "$each" && say "removed old release $each"
         fi
     done
 }
@@ -612,9 +614,9 @@ remove_old_releases() {
 # What an earlier deploy has left that never served.
 remove_unproven_releases() {
     look_for_busy
-    for release in $(releases); do
-        [ -e "$root/releases/$release/.unproven" ] && [ "$release" != "$current" ] || continue
-        is_busy "$release" || { remove_release "$release" && say "removed release $release, which does not serve"; }
+    for each in $(releases); do
+        [ -e "$root/releases/$each/.unproven" ] && [ "$each" != "$current" ] || continue
+        is_busy "$each" || { remove_release "$each" && say "removed release $each, which does not serve"; }
     done
 }
 

@@ -699,6 +699,7 @@ settle_flip() {
         say "which release serves cannot be seen from $serving_path; $root/current leads to $link"
     fi
     must "remove $root/.deploy" rm -f -- "$root/.deploy"
+    must "remove $root/.deploy.work" rm -rf -- "$root/.deploy.work"
 }
 
 # --- interruption ------------------------------------------------------------------------------------------------------

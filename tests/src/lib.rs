@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 pub mod binaries;
+pub mod deployed;
 pub mod figures;
 pub mod http;
 pub mod ledger;

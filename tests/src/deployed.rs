@@ -1,0 +1,283 @@
+//! An app that `deploy.sh` has put in place and that runs under a supervisor as `srv/current/app`, and deploys to it, made
+//! as a user makes them.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::binaries::Binary;
+use crate::http::get_and_close;
+use crate::proc;
+use crate::process::{Finished, Process};
+use crate::program::Program;
+use crate::segue::{Segue, Setup};
+
+/// The script under test.
+pub const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy.sh");
+
+/// An app with its releases, and the supervisor that runs it.
+pub struct Deployed {
+    /// The supervisor.
+    pub segue: Segue,
+}
+
+impl Deployed {
+    /// Deploys an app whose `/ping` says `old` before its service is started, and then starts the service.
+    ///
+    /// # Panics
+    /// When that fails.
+    #[must_use]
+    #[track_caller]
+    pub fn start<I: IntoIterator<Item = &'static str>>(flags: I) -> Self {
+        let setup = Setup::new(Program::new("./srv/current/app")).flags(flags);
+        Self::start_setup(setup)
+    }
+
+    /// The same with a setup of one's own, whose command is `./srv/current/app`.
+    ///
+    /// # Panics
+    /// When that fails.
+    #[must_use]
+    #[track_caller]
+    pub fn start_setup(setup: Setup) -> Self {
+        let directory = setup.path(".");
+        write_program(&setup.path("app"), "good message=old");
+        let first = finish(&mut command(
+            &directory,
+            &setup.path("control"),
+            &["--no-reload", "app"],
+        ));
+        assert_eq!(first.code, Some(0), "{first:?}");
+        Self { segue: setup.start() }
+    }
+
+    /// A path beside the root, where commands start.
+    #[must_use]
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.segue.path(name)
+    }
+
+    /// A path in the root.
+    #[must_use]
+    pub fn root(&self, name: &str) -> PathBuf {
+        self.path("srv").join(name)
+    }
+
+    /// Writes the program `app` that the next deploy takes: a fixture with its vice.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    #[track_caller]
+    pub fn write(&self, fixture: &str) {
+        write_program(&self.path("app"), fixture);
+    }
+
+    /// `deploy.sh ARGS`, not yet started; `--root`, `--name` and `--control` are given already.
+    #[must_use]
+    pub fn command<S: AsRef<OsStr>>(&self, args: &[S]) -> Command {
+        command(&self.path("."), self.segue.control(), args)
+    }
+
+    /// `deploy.sh ARGS` to its end.
+    ///
+    /// # Panics
+    /// When it does not end.
+    #[track_caller]
+    pub fn run<S: AsRef<OsStr>>(&self, args: &[S]) -> Finished {
+        finish(&mut self.command(args))
+    }
+
+    /// Writes a program and deploys it.
+    ///
+    /// # Panics
+    /// When it does not end.
+    #[track_caller]
+    pub fn deploy(&self, fixture: &str) -> Finished {
+        self.write(fixture);
+        self.run(&["app"])
+    }
+
+    /// What `/ping` says.
+    ///
+    /// # Panics
+    /// When nobody answers.
+    #[must_use]
+    #[track_caller]
+    pub fn message(&self) -> String {
+        let asked = self
+            .segue
+            .target()
+            .connect()
+            .and_then(|mut client| client.ask(&get_and_close("/ping")));
+        let text = asked.unwrap_or_else(|loss| panic!("ping: {loss:?}")).text();
+        text.trim_start_matches("{\"message\":")
+            .trim()
+            .trim_matches(['"', '}', ' '])
+            .to_owned()
+    }
+
+    /// The release that `current` leads to.
+    ///
+    /// # Panics
+    /// When `current` is no symlink to a release.
+    #[must_use]
+    #[track_caller]
+    pub fn current(&self) -> String {
+        let link =
+            std::fs::read_link(self.root("current")).unwrap_or_else(|error| panic!("current: {error}"));
+        let release = link
+            .strip_prefix("releases")
+            .unwrap_or_else(|error| panic!("{}: {error}", link.display()));
+        release.display().to_string()
+    }
+
+    /// The releases, the oldest first.
+    #[must_use]
+    pub fn releases(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(self.root("releases"))
+            .into_iter()
+            .flatten()
+            .flatten();
+        let mut names: Vec<_> = entries
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .collect();
+        names.sort();
+        names
+    }
+
+    /// `current` leads to a release whose program has the digest that its name promises; it is the app that serves.
+    ///
+    /// # Panics
+    /// When that is not so.
+    #[track_caller]
+    pub fn assert_consistent(&self) {
+        self.assert_current_is_complete();
+        let program = std::fs::read_to_string(self.root("current/app")).unwrap_or_default();
+        let message = self.message();
+        assert!(
+            program.contains(&format!("message={message}\n")),
+            "{message} serves, current leads to {program}"
+        );
+    }
+
+    /// `current` leads to a release whose program has the digest that its name promises.
+    ///
+    /// # Panics
+    /// When that is not so.
+    #[track_caller]
+    pub fn assert_current_is_complete(&self) {
+        let program = self.root("releases").join(self.current()).join("app");
+        let sha = finish(Command::new("sha256sum").arg(&program)).stdout;
+        let short = sha.get(..8).unwrap_or_default();
+        assert!(
+            !short.is_empty() && self.current().ends_with(short),
+            "{}: {sha}",
+            program.display()
+        );
+        let mode = std::fs::metadata(&program).map(|found| found.permissions().mode() & 0o777);
+        assert_eq!(mode.ok(), Some(0o755));
+    }
+
+    /// Nothing half made, no journal, no temporary link: what a good deploy leaves.
+    ///
+    /// # Panics
+    /// When there is more.
+    #[track_caller]
+    pub fn assert_tidy(&self) {
+        let mut names: Vec<_> = std::fs::read_dir(self.root(""))
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .collect();
+        names.sort();
+        assert_eq!(names, [".lock", "current", "releases"]);
+        let hidden: Vec<_> = self
+            .releases()
+            .into_iter()
+            .filter(|name| name.starts_with('.'))
+            .collect();
+        assert!(hidden.is_empty(), "{hidden:?}");
+    }
+
+    /// Stops the supervisor; nothing is left, of the deploys neither.
+    #[track_caller]
+    pub fn stop(self) {
+        self.segue.stop();
+    }
+}
+
+/// Writes a shell script that becomes a fixture: what is deployed can then be told from what was deployed before.
+///
+/// # Panics
+/// When it cannot be written.
+#[track_caller]
+pub fn write_program(path: &Path, fixture: &str) {
+    let text = format!(
+        "#!/bin/sh\nexec '{}' {fixture}\n",
+        Binary::Fixture.path().display()
+    );
+    let written = std::fs::write(path, text)
+        .and_then(|()| std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)));
+    written.unwrap_or_else(|error| panic!("write {}: {error}", path.display()));
+}
+
+/// `deploy.sh` in a directory that has the root `srv` in it. Its descendants carry the mark of that directory, so that a
+/// [`Segue`] that stops there finds what it left.
+#[must_use]
+pub fn command<S: AsRef<OsStr>>(directory: &Path, control: &Path, args: &[S]) -> Command {
+    let mut command = Command::new("env");
+    command.args(["--default-signal=HUP,INT,TERM,PIPE", SCRIPT]);
+    command
+        .args(["--name", "app", "--root", "srv", "--control"])
+        .arg(control)
+        .args(args);
+    command.current_dir(directory).stdin(std::process::Stdio::null());
+    command
+        .env("SEGUE", Binary::Segue.path())
+        .env_remove("DEPLOY_SSH");
+    command.env(proc::MARK, directory.components().collect::<PathBuf>());
+    command
+}
+
+#[track_caller]
+fn finish(command: &mut Command) -> Finished {
+    Process::start(command).finish()
+}
+
+/// Every file below a directory, with what tells one tree from another: kind, mode, link or content, time of change.
+#[must_use]
+pub fn tree(directory: &Path) -> BTreeMap<PathBuf, String> {
+    let mut found = BTreeMap::new();
+    let mut waiting = vec![directory.to_owned()];
+    while let Some(path) = waiting.pop() {
+        let Ok(status) = path.symlink_metadata() else {
+            continue;
+        };
+        let inside = if status.is_dir() {
+            waiting.extend(
+                std::fs::read_dir(&path)
+                    .into_iter()
+                    .flatten()
+                    .flatten()
+                    .map(|entry| entry.path()),
+            );
+            String::new()
+        } else if status.is_symlink() {
+            std::fs::read_link(&path)
+                .unwrap_or_default()
+                .display()
+                .to_string()
+        } else {
+            String::from_utf8_lossy(&std::fs::read(&path).unwrap_or_default()).into_owned()
+        };
+        let changed = status.modified().ok();
+        found.insert(
+            path,
+            format!("{:o} {changed:?} {inside}", status.permissions().mode()),
+        );
+    }
+    found
+}

@@ -1,0 +1,336 @@
+//! `deploy.sh` interrupted at each of its steps, by each signal: whatever it leaves, `current` leads to a complete release,
+//! the app serves, and the next run puts everything right.
+//!
+//! The commands that change something stand first in PATH as wrappers. They count their calls, and at the wanted one they
+//! send the script a signal, before or after they do what they are for.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot look at its subject has failed"
+)]
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use nix::sys::signal::Signal;
+use segue_tests::deployed::{Deployed, write_program};
+use segue_tests::load::{Kind, Load};
+use segue_tests::process::{Finished, Process};
+
+/// What changes files or asks segue.
+const COMMANDS: [&str; 10] = [
+    "mkdir", "mkfifo", "cp", "chmod", "cat", "sync", "mv", "ln", "rm", "flock",
+];
+
+/// As of the shell: the call at which the signal is sent, and whether the command is done by then.
+const WRAPPER: &str = r#"#!/bin/sh
+PATH=$STEPS_REAL_PATH
+count=$(($(cat "$STEPS/count") + 1))
+echo "$count" >"$STEPS/count"
+tool=${0##*/}
+[ "$count" = "$STEPS_WANTED" ] || exec "$tool" "$@"
+echo "$tool $*" >"$STEPS/reached"
+status=0
+[ "$STEPS_WHEN" = before ] || { "$tool" "$@"; status=$?; }
+kill -s "$STEPS_SIGNAL" "$(cat "$STEPS/pid")"
+[ "$STEPS_SIGNAL" != KILL ] || exit 137
+[ "$STEPS_WHEN" = after ] || exec "$tool" "$@"
+exit $status
+"#;
+
+#[derive(Clone, Copy, Debug)]
+enum When {
+    Before,
+    After,
+}
+
+/// The wrappers, in a directory of their own.
+fn write_wrappers(directory: &Path) {
+    std::fs::create_dir_all(directory.join("bin")).unwrap();
+    for command in COMMANDS {
+        let path = directory.join("bin").join(command);
+        std::fs::write(&path, WRAPPER).unwrap();
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+}
+
+/// A deploy of `app` that meets the signal at its step number `step`. What was interrupted, if it came so far.
+fn interrupted(deployed: &Deployed, signal: Signal, when: When, step: usize) -> (Finished, Option<String>) {
+    let steps = deployed.path("steps");
+    write_wrappers(&steps);
+    let _ = std::fs::remove_file(steps.join("reached"));
+    std::fs::write(steps.join("count"), "0").unwrap();
+    let real = std::env::var("PATH").unwrap_or_default();
+    // The script's own pid, for the wrappers: it takes the place of the shell that wrote it down.
+    let plain = deployed.command(&["app"]);
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", "echo $$ >steps/pid; exec \"$@\"", "sh"]);
+    command.arg(plain.get_program()).args(plain.get_args());
+    for (key, value) in plain.get_envs() {
+        match value {
+            Some(value) => command.env(key, value),
+            None => command.env_remove(key),
+        };
+    }
+    command.current_dir(deployed.path("."));
+    command.env("PATH", format!("{}:{real}", steps.join("bin").display()));
+    command.env("STEPS", &steps).env("STEPS_REAL_PATH", real);
+    command.env("STEPS_WANTED", step.to_string());
+    command.env("STEPS_SIGNAL", signal.as_str().trim_start_matches("SIG"));
+    command.env(
+        "STEPS_WHEN",
+        match when {
+            When::Before => "before",
+            When::After => "after",
+        },
+    );
+    let done = Process::start(&mut command).finish();
+    (done, std::fs::read_to_string(steps.join("reached")).ok())
+}
+
+/// Interrupts a deploy at every step, and makes another one after each.
+fn at_every_step(signal: Signal, when: When) {
+    let deployed = Deployed::start(["--probation", "1ms"]);
+    let load = Load::start(Kind::KeepAlive, &deployed.segue.target(), 2);
+    let mut step = 1;
+    loop {
+        let message = format!("step-{step}");
+        let before = deployed.message();
+        deployed.write(&format!("good message={message}"));
+        let (done, reached) = interrupted(&deployed, signal, when, step);
+        let Some(reached) = reached else {
+            assert_eq!(done.code, Some(0), "{done:?}");
+            break;
+        };
+        let story = format!(
+            "SIG{signal:?} {when:?} step {step} ({}): {done:?}",
+            reached.trim()
+        );
+        check_interrupted(&deployed, signal, &before, &message, &done, &story);
+        let next = deployed.run(&["app"]);
+        assert_eq!(next.code, Some(0), "{story}\nthen {next:?}");
+        assert_eq!(deployed.message(), message, "{story}\nthen {next:?}");
+        deployed.assert_consistent();
+        deployed.assert_tidy();
+        step += 1;
+    }
+    println!(
+        "figures: deploy.sh interrupted by {signal} {when:?} each of {} steps",
+        step - 1
+    );
+    assert!(step > 20, "only {step} steps were met");
+    load.stop().assert_nothing_lost();
+    deployed.stop();
+}
+
+/// What holds at once, without another run.
+#[track_caller]
+fn check_interrupted(
+    deployed: &Deployed,
+    signal: Signal,
+    before: &str,
+    message: &str,
+    done: &Finished,
+    story: &str,
+) {
+    deployed.assert_current_is_complete();
+    let serving = deployed.message();
+    assert!(serving == before || serving == message, "{serving}: {story}");
+    if signal == Signal::SIGKILL {
+        return;
+    }
+    // It could still put in order what it had begun, and say how it ended.
+    deployed.assert_consistent();
+    let code = if signal == Signal::SIGINT { 130 } else { 143 };
+    if done.code == Some(0) {
+        assert_eq!(serving, message, "{story}");
+        assert!(done.stdout.contains(" serves since "), "{story}");
+    } else {
+        assert_eq!((done.code, serving.as_str()), (Some(code), before), "{story}");
+        let last = done.stderr.lines().last().unwrap_or_default();
+        assert!(
+            last.contains("interrupted by SIG") && last.ends_with("nothing was changed"),
+            "{story}"
+        );
+        deployed.assert_tidy();
+    }
+}
+
+#[test]
+fn killed_before_every_step() {
+    at_every_step(Signal::SIGKILL, When::Before);
+}
+
+#[test]
+fn killed_after_every_step() {
+    at_every_step(Signal::SIGKILL, When::After);
+}
+
+#[test]
+fn terminated_before_every_step() {
+    at_every_step(Signal::SIGTERM, When::Before);
+}
+
+#[test]
+fn interrupted_after_every_step() {
+    at_every_step(Signal::SIGINT, When::After);
+}
+
+/// A deploy of a version that is not ready before its file `go` is there, at the moment at which that is waited for.
+fn while_starting(deployed: &Deployed) -> Process {
+    deployed
+        .segue
+        .process()
+        .wait_for_line("generation 1 passed probation");
+    deployed.write("good message=late");
+    let text = std::fs::read_to_string(deployed.path("app")).unwrap();
+    let go = deployed.path("go");
+    nix::unistd::mkfifo(&go, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    // Reading a pipe that nobody writes to waits without a sleep.
+    let waits = format!("#!/bin/sh\nread -r _ <'{}'\n", go.display());
+    std::fs::write(deployed.path("app"), text.replacen("#!/bin/sh\n", &waits, 1)).unwrap();
+    let deploy = Process::start(&mut deployed.command(&["app"]));
+    deploy.wait_for_line("deploy: reloading");
+    deployed
+        .segue
+        .wait_until("it starts", |status| !status.in_role("candidate").is_empty());
+    deploy
+}
+
+fn let_go(deployed: &Deployed) {
+    std::fs::write(deployed.path("go"), "go\n").unwrap();
+}
+
+#[test]
+fn a_signal_while_the_new_version_starts_waits_for_the_takeover_and_leaves() {
+    let deployed = Deployed::start(["--probation", "10s"]);
+    let deploy = while_starting(&deployed);
+    deploy.signal(Signal::SIGTERM);
+    deploy.wait_for_line("a reload cannot be taken back; waiting for its takeover or failure");
+    let_go(&deployed);
+    let done = deploy.finish();
+    assert_eq!(done.code, Some(143), "{done:?}");
+    let last = done.stderr.lines().last().unwrap();
+    assert!(
+        last.contains(&format!("app: {} serves since ", deployed.current()))
+            && last.ends_with("probation has not been waited for"),
+        "{done:?}"
+    );
+    deployed.assert_consistent();
+    settle(&deployed);
+}
+
+#[test]
+fn a_second_signal_leaves_at_once_and_says_what_is_open() {
+    let deployed = Deployed::start(["--probation", "10s"]);
+    let deploy = while_starting(&deployed);
+    deploy.signal(Signal::SIGINT);
+    deploy.wait_for_line("a reload cannot be taken back");
+    deploy.signal(Signal::SIGINT);
+    let done = deploy.finish();
+    assert_eq!(done.code, Some(130), "{done:?}");
+    let last = done.stderr.lines().last().unwrap();
+    assert!(
+        last.contains("which does not serve yet; run deploy.sh again to settle it"),
+        "{done:?}"
+    );
+    let_go(&deployed);
+    deployed
+        .segue
+        .wait_until("it took over", |status| status.generation() == 2);
+    settle(&deployed);
+}
+
+#[test]
+fn killed_while_the_new_version_starts_and_it_fails_then() {
+    let deployed = Deployed::start(["--probation", "10s"]);
+    let before = deployed.current();
+    let deploy = while_starting(&deployed);
+    deploy.signal(Signal::SIGKILL);
+    let _ = deploy.wait_for_exit();
+    assert_ne!(deployed.current(), before, "the flip stands");
+    let candidate = deployed.segue.status().pids(2);
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(candidate[0]), Signal::SIGKILL).unwrap();
+    deployed
+        .segue
+        .wait_until("it failed", |status| status.last_outcome() == "failed");
+    write_program(&deployed.path("app"), "good message=old");
+    let next = deployed.run(&["app"]);
+    assert_eq!(next.code, Some(0), "{next:?}");
+    assert!(
+        next.stderr
+            .contains("its release does not serve; current leads to the one that does again"),
+        "{next:?}"
+    );
+    assert!(next.stdout.contains("already serves"), "{next:?}");
+    assert_eq!(
+        (deployed.current(), deployed.message()),
+        (before, "old".to_owned())
+    );
+    deployed.assert_tidy();
+    deployed.stop();
+}
+
+#[test]
+fn a_signal_in_probation_leaves_with_the_new_version_serving() {
+    let deployed = Deployed::start(["--probation", "1h"]);
+    deployed.write("good message=new");
+    let deploy = Process::start(&mut deployed.command(&["app"]));
+    deploy.wait_for_line("generation 2 serves");
+    deploy.signal(Signal::SIGHUP);
+    let done = deploy.finish();
+    assert_eq!(done.code, Some(129), "{done:?}");
+    assert!(
+        done.stderr
+            .lines()
+            .last()
+            .unwrap()
+            .ends_with("probation has not been waited for"),
+        "{done:?}"
+    );
+    assert_eq!(deployed.message(), "new");
+    settle(&deployed);
+    deployed.stop();
+}
+
+/// The next run finds that the interrupted deploy serves.
+#[track_caller]
+fn settle(deployed: &Deployed) {
+    let current = deployed.current();
+    let next = deployed.run(&["app"]);
+    assert_eq!(next.code, Some(0), "{next:?}");
+    assert!(
+        next.stderr.contains(&format!("its release serves: {current}")),
+        "{next:?}"
+    );
+    assert!(next.stdout.contains("already serves"), "{next:?}");
+    deployed.assert_consistent();
+    deployed.assert_tidy();
+}
+
+#[test]
+fn a_reader_that_goes_away_ends_no_deploy() {
+    let deployed = Deployed::start(["--probation", "10ms"]);
+    deployed.write("good message=new");
+    let plain = deployed.command(&["app"]);
+    let mut command = std::process::Command::new("sh");
+    command.args([
+        "-c",
+        "{ \"$@\"; echo $? >code; } 2>&1 | true; until [ -s code ]; do :; done",
+        "sh",
+    ]);
+    command.arg(plain.get_program()).args(plain.get_args());
+    command
+        .current_dir(deployed.path("."))
+        .env("SEGUE", segue_tests::binaries::Binary::Segue.path());
+    let done = Process::start(&mut command).finish();
+    assert_eq!(
+        std::fs::read_to_string(deployed.path("code")).unwrap(),
+        "0\n",
+        "{done:?}"
+    );
+    assert_eq!(deployed.message(), "new");
+    deployed.assert_consistent();
+    deployed.assert_tidy();
+    deployed.stop();
+}

@@ -249,6 +249,19 @@ fn killed_while_the_new_version_starts_and_it_fails_then() {
     deploy.signal(Signal::SIGKILL);
     let _ = deploy.wait_for_exit();
     assert_ne!(deployed.current(), before, "the flip stands");
+    // What it had in the background looks up once a second, and ends.
+    let left = || {
+        deployed
+            .segue
+            .leftover_processes()
+            .into_iter()
+            .any(|seen| seen.comm == "deploy.sh" || seen.comm == "sleep")
+    };
+    let end = std::time::Instant::now() + segue_tests::patience();
+    while left() {
+        assert!(std::time::Instant::now() < end, "it left processes behind");
+        std::thread::yield_now();
+    }
     let candidate = deployed.segue.status().pids(2);
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(candidate[0]), Signal::SIGKILL).unwrap();
     deployed

@@ -14,6 +14,7 @@
 # shellcheck disable=SC2015  # Wherever it says A && B || C here, C is meant for a B that fails, too.
 set -u
 umask 022
+unset CDPATH
 # A reader of our output that has gone must not end a deploy in the middle.
 trap '' PIPE
 
@@ -29,6 +30,8 @@ KEEP=5
 SETTLE_WAIT=120
 # Seconds that a last good generation is given to serve after a rollback, before it is said that nobody serves.
 RETURN_WAIT=10
+# What .unproven says in a release that served until somebody rolled back from it.
+ROLLED_BACK='rolled back from'
 # Seconds until a host that does not answer is given up, and between two signs of life of a connection.
 SSH_WAIT=15
 
@@ -157,7 +160,7 @@ preflight=no preflight_arguments=--check preflight_timeout=$PREFLIGHT_TIMEOUT
 
 read_arguments() {
     while [ $# -gt 0 ]; do
-        option=$1 value='' has_value=no
+        option=$1 word=$1 value='' has_value=no
         case $option in
             --?*=*) value=${option#*=} option=${option%%=*} has_value=yes ;;
         esac
@@ -165,7 +168,7 @@ read_arguments() {
             --name | --root | --control | --entry | --sha256 | --segue | --ssh | --host | --timeout | --keep | --preflight-timeout)
                 if [ $has_value = no ]; then
                     [ $# -ge 2 ] || misused "$option needs a value"
-                    value=$2
+                    value=$2 word=$option=$2
                     shift
                 fi
                 [ -n "$value" ] || misused "$option needs a value"
@@ -185,7 +188,7 @@ read_arguments() {
             --ssh) ssh=$value ;;
             --host)
                 case $value in
-                    -* | *[[:space:]]*) misused "--host: expected USER@HOST, got $value" ;;
+                    -* | *[!A-Za-z0-9._@:%-]*) misused "--host: expected USER@HOST, got $value" ;;
                 esac
                 hosts="$hosts $value"
                 ;;
@@ -206,7 +209,7 @@ read_arguments() {
         esac
         case $option in
             --host | --ssh | --name | --) ;;
-            -*) if [ -n "$value" ]; then pass_on "$option=$value"; else pass_on "$option"; fi ;;
+            -*) pass_on "$word" ;;
         esac
         shift
     done
@@ -251,7 +254,9 @@ check_arguments() {
     is_number "$preflight_timeout" && [ "$preflight_timeout" -ge 1 ] ||
         misused "--preflight-timeout: expected seconds, got $preflight_timeout"
     case $timeout in
-        none | [0-9]*[a-z]) ;;
+        none) ;;
+        *[!0-9hms]* | [!0-9]*) misused "--timeout: expected a duration as in 90s (or ms, m, h), got $timeout" ;;
+        *[0-9]h | *[0-9]m | *[0-9]s | *[0-9]ms) ;;
         *) misused "--timeout: a duration needs a unit: 90s (or ms, m, h), got $timeout" ;;
     esac
     case $release_wanted in
@@ -381,7 +386,8 @@ check_elf() {
     [ "$phnum" -gt 0 ] || fail "check $program: it is no program: it has nothing to load"
     reaches "$phoff" $((phentsize * phnum))
     reaches "$shoff" $((shentsize * shnum))
-    check_segments
+    # Programs have about ten; so many would take long to read and are no sane program.
+    [ "$phnum" -le 200 ] && check_segments
 }
 
 # reaches OFFSET LENGTH: such a part must lie within the file.
@@ -450,6 +456,7 @@ exec_segue() {
     if [ -x "$segue" ] && [ ! -d "$segue" ]; then
         exec "$segue" "$@"
     else
+        set -f
         # shellcheck disable=SC2086  # A command with its first arguments.
         exec $segue "$@"
     fi
@@ -559,20 +566,19 @@ releases() {
     done | LC_ALL=C sort -r
 }
 
-proven_releases() {
-    releases | while IFS= read -r release; do
-        [ -e "$root/releases/$release/.unproven" ] || printf '%s\n' "$release"
-    done
-}
-
-# The newest proven release before the current one, in $previous.
+# The newest proven release before the current one, which itself need not be one, in $previous.
 find_previous() {
-    previous=$(proven_releases | while IFS= read -r release; do
-        if [ "$passed_current" = yes ]; then printf '%s\n' "$release"; break; fi
-        [ "$release" != "$current" ] || passed_current=yes
-    done)
+    previous=$(
+        passed=no
+        releases | while IFS= read -r folder; do
+            if [ $passed = yes ] && [ ! -e "$root/releases/$folder/.unproven" ]; then
+                printf '%s\n' "$folder"
+                break
+            fi
+            [ "$folder" != "$current" ] || passed=yes
+        done
+    )
 }
-passed_current=no
 
 # Everything that a process executes or was started in, as device:inode. A deployer who is not root sees only their own
 # processes; those that segue supervises are known from its status, too.
@@ -599,7 +605,7 @@ remove_old_releases() {
     find_previous
     look_for_busy
     kept=0
-    for each in $(proven_releases); do
+    for each in $(releases); do
         kept=$((kept + 1))
         [ $kept -gt "$keep" ] || continue
         [ "$each" != "$current" ] && [ "$each" != "$previous" ] || continue
@@ -611,11 +617,12 @@ remove_old_releases() {
     done
 }
 
-# What an earlier deploy has left that never served.
+# What an earlier deploy has left that never served. One that a rollback has left behind may be wanted again.
 remove_unproven_releases() {
     look_for_busy
     for each in $(releases); do
         [ -e "$root/releases/$each/.unproven" ] && [ "$each" != "$current" ] || continue
+        ! grep -qx "$ROLLED_BACK" "$root/releases/$each/.unproven" || continue
         is_busy "$each" || { remove_release "$each" && say "removed release $each, which does not serve"; }
     done
 }
@@ -689,8 +696,8 @@ settle_flip() {
         flip new
         say "its release does not serve; current leads to the one that does again: $serving_release"
         read_current
-    elif [ $through_current = no ] && [ -n "$flip_from" ] && [ -n "$serving_generation" ] &&
-        [ "$serving_generation" = "$(journal generation)" ]; then
+    elif [ -n "$flip_from" ] && [ -n "$serving_generation" ] && fact pid &&
+        [ "$fact $serving_generation" = "$(journal supervisor) $(journal generation)" ]; then
         must "flip current back" make_links "$flip_from" ''
         flip new
         say "its release does not serve; current leads to $flip_from again"
@@ -761,7 +768,8 @@ follow() {
         "$@" </dev/null >&8 2>&8 8>&- 9>&- &
         child=$!
         wait "$child"
-        printf '%s end %s\n' "$mark" $? >&8
+        # The last line may have had no end.
+        printf '\n%s end %s\n' "$mark" $? >&8
     ) 9>&- &
     job=$!
     start_ticker
@@ -770,8 +778,9 @@ follow() {
         case $event in
             "$mark end "*) ended=${event##* } ;;
             "$mark tick") on_tick ;;
+            '') ;;
             *)
-                [ -z "$event" ] || last_words=$event
+                last_words=$event
                 printf '  %s\n' "$event" >&2 || :
                 on_line
                 ;;
@@ -792,7 +801,7 @@ start_ticker() {
             sleep 1 8>&- 9>&- &
             nap=$!
             wait "$nap"
-            printf '%s tick\n' "$mark" >&8
+            printf '\n%s tick\n' "$mark" >&8
         done
     ) 9>&- &
     ticker=$!
@@ -876,8 +885,11 @@ run_preflight() {
     [ $preflight = yes ] || return 0
     preflight_program=$1
     say "preflight: ${entry:-$name} $preflight_arguments"
+    set -f
     # shellcheck disable=SC2086  # Split at spaces, as the help says.
-    follow timeout -k 5 "$preflight_timeout" "$preflight_program" $preflight_arguments
+    set -- $preflight_arguments
+    set +f
+    follow timeout -k 5 "$preflight_timeout" "$preflight_program" "$@"
     case $ended in
         0) ;;
         124 | 137) fail "preflight ${entry:-$name} $preflight_arguments: not done within $preflight_timeout s" ;;
@@ -909,8 +921,9 @@ flip() {
 }
 
 write_journal() {
+    fact pid
     attempt "write $root/.deploy" put \
-        "from=$link${nl}to=releases/$release${nl}generation=$serving_generation${nl}pid=$$${nl}at=$(date -u '+%Y-%m-%d %H:%M:%S UTC')" \
+        "from=$link${nl}to=releases/$release${nl}supervisor=$fact${nl}generation=$serving_generation${nl}pid=$$${nl}at=$(date -u '+%Y-%m-%d %H:%M:%S UTC')" \
         "$work/journal" &&
         attempt "write $root/.deploy" sync "$work/journal" &&
         attempt "write $root/.deploy" mv -T -- "$work/journal" "$root/.deploy" &&
@@ -1046,14 +1059,14 @@ succeed() {
 # The release that was rolled back from is no good one any more.
 withdraw() {
     [ -z "$old_release" ] || [ ! -d "$root/releases/$old_release" ] ||
-        attempt "withdraw release $old_release" put "rolled back from" "$root/releases/$old_release/.unproven" || say "$cause"
+        attempt "withdraw release $old_release" put "$ROLLED_BACK" "$root/releases/$old_release/.unproven" || say "$cause"
 }
 
 # take_back REASON: current leads to whoever serves.
 take_back() {
     reason=$1
     waited=0
-    while [ $answered -eq 1 ] && [ $waited -lt $RETURN_WAIT ] && fact state && [ "$fact" != backing-off ]; do
+    while [ $answered -eq 1 ] && [ $waited -lt $RETURN_WAIT ]; do
         sleep 1
         waited=$((waited + 1))
         ask
@@ -1080,6 +1093,7 @@ take_back() {
 
 # The failed release stays until the next run, for those who want to look at it.
 note_failure() {
+    [ $action = deploy ] || return 0
     attempt "note the failure" put "$reason" "$root/releases/$release/.unproven" || :
 }
 
@@ -1165,7 +1179,8 @@ finish_without_reload() {
 
 deploy() {
     check_source
-    if [ -n "$entry" ]; then size=$(size_of "$binary") sha=$(sha_of "$binary"); else size=$(size_of "$binary") sha=$(sha_of "$binary"); fi
+    size=$(size_of "$binary")
+    sha=$(sha_of "$binary")
     [ ${#sha} -eq 64 ] || fail "read $binary: it cannot be read whole"
     [ -z "$expected_sha" ] || [ "$sha" = "$expected_sha" ] || fail "check $binary: its SHA-256 is $sha, not the expected $expected_sha"
     begin
@@ -1270,8 +1285,12 @@ pack() {
     must "copy this script" cp -- "$0" "$work/deploy.sh"
     payload=''
     if [ $action = deploy ]; then
-        payload=$(basename -- "$binary")
-        must "copy $binary" cp -R -L -- "$binary" "$work/payload/$payload"
+        payload=$name
+        if [ -n "$entry" ]; then
+            must "copy $binary" cp -R -- "$binary/." "$work/payload/$payload"
+        else
+            must "copy $binary" cp -- "$binary" "$work/payload/$payload"
+        fi
     fi
     must "pack $binary" tar -cf "$work/tar" -C "$work" deploy.sh payload
 }
@@ -1316,6 +1335,9 @@ stop_at_host() {
 
 read_arguments "$@"
 check_arguments
+for tool in flock mkfifo od sha256sum stat timeout; do
+    command -v $tool >/dev/null || fail "find $tool: it is not installed (coreutils, util-linux or busybox have it)"
+done
 if [ -n "$hosts" ]; then remotely; fi
 case $action in
     deploy) deploy ;;

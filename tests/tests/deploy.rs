@@ -222,7 +222,9 @@ fn without_settling_a_later_crash_is_noticed_by_the_next_run() {
 #[test]
 fn a_supervisor_that_does_not_run_app_from_current_is_found_out() {
     let deployed = Deployed::start(TRUSTING);
-    let other = Setup::new(Program::fixture("good message=other")).start();
+    let other = Setup::new(Program::fixture("good message=other"))
+        .flags(TRUSTING)
+        .start();
     let before = deployed.current();
     deployed.write("good message=new");
     let done = deployed.run(&["--control", &other.control().display().to_string(), "app"]);
@@ -375,6 +377,13 @@ fn a_failed_preflight_is_told_with_its_last_words_and_changes_nothing() {
         done.stderr.ends_with("deploy: preflight app --config there: exited with status 7; its last words: \"no database at there\"\n"),
         "{done:?}"
     );
+    write("#!/bin/sh\nprintf 'no end of line'\nexit 1\n");
+    let done = deployed.run(&["--preflight=", "app"]);
+    assert!(
+        done.stderr
+            .ends_with("exited with status 1; its last words: \"no end of line\"\n"),
+        "{done:?}"
+    );
     write("#!/bin/sh\nexec sleep 1000\n");
     let done = deployed.run(&["--preflight", "--preflight-timeout=1", "app"]);
     assert_eq!(done.code, Some(1), "{done:?}");
@@ -415,9 +424,18 @@ fn rollback_goes_to_the_release_before_and_not_to_one_that_failed() {
         (Some(0), first, "old".to_owned()),
         "{done:?}"
     );
-    // The way forward, by name; where rolled-back releases still are.
+    // The way forward, by name; and from there back again.
     let done = deployed.run(&[format!("--rollback={third}")]);
-    assert_eq!(done.code, Some(1), "the runs since have removed it: {done:?}");
+    assert_eq!(
+        (done.code, deployed.message().as_str()),
+        (Some(0), "third"),
+        "{done:?}"
+    );
+    one_line_last(
+        &deployed.run(&["--rollback=20200101-000000-00000000"]),
+        "there is no release 20200101-000000-00000000",
+    );
+    assert_eq!((deployed.current(), deployed.releases().len()), (third, 3));
     deployed.assert_consistent();
     deployed.assert_tidy();
     deployed.stop();
@@ -445,6 +463,64 @@ fn a_rollback_to_a_release_that_fails_now_changes_nothing() {
         (deployed.current(), deployed.message()),
         (second, "second".to_owned())
     );
+    assert_eq!(deployed.deploy("good message=third").code, Some(0));
+    assert!(
+        deployed.releases().contains(&first),
+        "it failed for once, and stays"
+    );
+    deployed.stop();
+}
+
+#[test]
+fn a_rollback_brings_back_an_app_that_nobody_serves_any_more() {
+    let deployed = Deployed::start(["--probation", "1h"]);
+    let first = deployed.current();
+    deployed.write("ready-then-dies after=10ms");
+    let done = deployed.run(&["--no-settle", "app"]);
+    assert_eq!(done.code, Some(0), "{done:?}");
+    deployed.segue.wait_until("it crashes again and again", |status| {
+        status.count("restarts") > 3
+    });
+    let done = deployed.run(&["--rollback", "--no-settle"]);
+    assert_eq!(done.code, Some(0), "{done:?}");
+    assert_eq!(
+        (deployed.current(), deployed.message()),
+        (first, "old".to_owned())
+    );
+    deployed.stop();
+}
+
+#[test]
+fn a_copy_that_is_not_the_source_is_refused() {
+    let deployed = Deployed::start(TRUSTING);
+    std::fs::create_dir(deployed.path("bin")).unwrap();
+    let path = std::env::var("PATH").unwrap_or_default();
+    let wrongs = [
+        ("printf '#' >>\"$last\"", "bytes arrived instead of"),
+        ("sed -i s/new/odd/ \"$last\"", "another SHA-256 arrived"),
+    ];
+    for (wrong, reason) in wrongs {
+        let text = format!("#!/bin/sh\nPATH='{path}'\ncp \"$@\"\nfor last; do :; done\n{wrong}\n");
+        std::fs::write(deployed.path("bin/cp"), text).unwrap();
+        std::fs::set_permissions(deployed.path("bin/cp"), std::fs::Permissions::from_mode(0o755)).unwrap();
+        deployed.write("good message=new");
+        let mut command = deployed.command(&["app"]);
+        command.env("PATH", format!("{}:{path}", deployed.path("bin").display()));
+        one_line_last(&Process::start(&mut command).finish(), reason);
+        deployed.assert_consistent();
+        deployed.assert_tidy();
+    }
+    deployed.stop();
+}
+
+#[test]
+fn a_current_that_is_no_symlink_is_left_alone() {
+    let deployed = Deployed::start(TRUSTING);
+    std::fs::create_dir_all(deployed.path("other/current")).unwrap();
+    deployed.write("good message=new");
+    let done = deployed.run(&["--root", "other", "app"]);
+    one_line_last(&done, "it is no symlink; move it away");
+    assert!(deployed.path("other/current").is_dir());
     deployed.stop();
 }
 

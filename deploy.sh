@@ -412,7 +412,7 @@ check_segments() {
             1) reaches "$segment_offset" "$segment_size" ;;
             3)
                 reaches "$segment_offset" "$segment_size"
-                interpreter=$(tail -c +$((segment_offset + 1)) "$program" | head -c "$segment_size" | tr -d '\0')
+                interpreter=$(dd if="$program" bs=1 skip="$segment_offset" count="$segment_size" 2>/dev/null | tr -d '\0')
                 ;;
         esac
         shift "$phentsize"
@@ -591,7 +591,7 @@ is_busy() {
     {
         printf '%s\n' "$busy"
         find "$root/releases/$1" -exec stat -c %d:%i {} + | sort -u
-    } | sort | uniq -d | grep -q .
+    } 2>/dev/null | sort 2>/dev/null | uniq -d 2>/dev/null | grep -q .
 }
 
 # remove_release NAME: out of sight first, so that no half release is ever seen.

@@ -78,6 +78,8 @@ fn the_sample_app_itself_is_deployed_after_its_preflight() {
         done.stderr.contains("deploy: preflight: app --check\n"),
         "{done:?}"
     );
+    let ours = |line: &str| line.starts_with("deploy: ") || line.starts_with("  ");
+    assert!(done.stderr.lines().all(ours), "no tool complains: {done:?}");
     assert_eq!(deployed.message(), "test");
     let again = deployed.run(&["app"]);
     assert_eq!(again.code, Some(0), "{again:?}");

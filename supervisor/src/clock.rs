@@ -3,6 +3,7 @@
 //! Deadlines are monotonic (`CLOCK_MONOTONIC`), so that a step of the wall clock neither shortens nor stretches
 //! a wait; the wall clock is read only to tell people when something happened.
 
+use crate::order::in_order;
 use nix::time::{ClockId, clock_gettime};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime};
@@ -71,12 +72,11 @@ impl<K: Copy + Ord> Timers<K> {
 
     /// Take out every timer that has come due, earliest first.
     pub(crate) fn take_due(&mut self, now: Instant) -> Vec<K> {
-        let mut due: Vec<(Instant, K)> = self
+        let due = self
             .deadlines
             .iter()
-            .filter_map(|(key, deadline)| deadline.filter(|deadline| *deadline <= now).map(|at| (at, *key)))
-            .collect();
-        due.sort_unstable();
+            .filter_map(|(key, deadline)| deadline.filter(|deadline| *deadline <= now).map(|at| (at, *key)));
+        let due = in_order(due, |due| *due);
         for (_, key) in &due {
             self.deadlines.remove(key);
         }

@@ -19,6 +19,7 @@ mod launch;
 mod listeners;
 mod log;
 mod manager;
+mod order;
 mod pid_file;
 mod place;
 mod protocol;

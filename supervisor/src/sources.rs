@@ -3,6 +3,7 @@
 //! The order is part of the promise. Reports and notifications come before signals (and so before exits), so
 //! that no word of a dead process is lost; control clients come last, so that they are told what is true now.
 
+use crate::order::in_order;
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use std::collections::BTreeMap;
@@ -101,24 +102,19 @@ impl<W: Copy + Ord, C: Copy + Ord> Sources<W, C> {
                 outcome => break outcome?,
             }
         };
-        let mut ready: Vec<_> = events
-            .iter()
-            .take(count)
-            .filter_map(|event| {
-                let source = *self.tokens.get(&event.data())?;
-                let flags = event.events();
-                let writable = flags.contains(EpollFlags::EPOLLOUT);
-                let readable =
-                    flags.intersects(EpollFlags::EPOLLIN | EpollFlags::EPOLLHUP | EpollFlags::EPOLLERR);
-                Some(Ready {
-                    source,
-                    writable,
-                    readable,
-                })
+        let ready = events.iter().take(count).filter_map(|event| {
+            let source = *self.tokens.get(&event.data())?;
+            let flags = event.events();
+            let writable = flags.contains(EpollFlags::EPOLLOUT);
+            let readable =
+                flags.intersects(EpollFlags::EPOLLIN | EpollFlags::EPOLLHUP | EpollFlags::EPOLLERR);
+            Some(Ready {
+                source,
+                writable,
+                readable,
             })
-            .collect();
-        ready.sort_unstable();
-        Ok(ready)
+        });
+        Ok(in_order(ready, |ready| *ready))
     }
 }
 

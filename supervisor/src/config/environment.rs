@@ -76,9 +76,7 @@ pub(crate) fn check_variable(name: &OsStr, value: &OsStr) -> Result<(), String> 
 /// Joins variables of several sources, the weakest first: a later value replaces an earlier one of the same name.
 /// The result is in the order of the names.
 pub(crate) fn join(layers: impl IntoIterator<Item = Variable>) -> Vec<Variable> {
-    layers
-        .into_iter()
-        .collect::<BTreeMap<OsString, OsString>>()
-        .into_iter()
-        .collect()
+    let mut joined = BTreeMap::new();
+    joined.extend(layers);
+    joined.into_iter().collect()
 }

@@ -9,6 +9,7 @@ use toml::de::DeValue;
 use super::environment::check_variable;
 use super::settings::{self, Variable};
 use super::text::{one_line, quoted};
+use crate::order::in_order;
 
 /// What names a user or group.
 pub(super) const ACCOUNT: &str = "a name or number as a string";
@@ -114,22 +115,18 @@ impl<'a> Item<'a> {
     /// The items of a table, in the order of the file.
     pub(super) fn table(&self, what: &str) -> Result<Vec<(&'a str, Item<'a>)>, Wrong> {
         let table = self.value.as_table().ok_or_else(|| self.expected(what))?;
-        let mut items: Vec<_> = table
-            .iter()
-            .map(|(key, value)| {
-                let full = format!("{}.{}", self.key, key.get_ref());
-                (
-                    key.get_ref().as_ref(),
-                    Item {
-                        key: full,
-                        span: key.span(),
-                        value: value.get_ref(),
-                    },
-                )
-            })
-            .collect();
-        items.sort_by_key(|(_, item)| item.span.start);
-        Ok(items)
+        let items = table.iter().map(|(key, value)| {
+            let full = format!("{}.{}", self.key, key.get_ref());
+            (
+                key.get_ref().as_ref(),
+                Item {
+                    key: full,
+                    span: key.span(),
+                    value: value.get_ref(),
+                },
+            )
+        });
+        Ok(in_order(items, |(_, item)| item.span.start))
     }
 
     pub(super) fn command(&self) -> Result<Vec<OsString>, Wrong> {

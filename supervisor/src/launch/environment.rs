@@ -40,7 +40,8 @@ impl Environment {
         configured: &[(OsString, OsString)],
     ) -> Environment {
         let inherited = inherited.iter().filter(|(key, _)| !is_for_the_supervisor(key));
-        let mut variables: BTreeMap<_, _> = inherited.cloned().collect();
+        let mut variables = BTreeMap::new();
+        variables.extend(inherited.cloned());
         variables.extend(configured.iter().cloned());
         let configured = configured.iter().map(|(key, _)| key.clone()).collect();
         Environment {

@@ -5,6 +5,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use super::{Base, Kind, Surroundings};
+use crate::order::in_order;
 
 /// A control socket that was found. Whether anybody answers there, only connecting tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,9 +81,8 @@ fn trusted(base: &Base, uid: u32) -> bool {
 
 fn instances(base: &Path) -> Vec<Candidate> {
     let entries = fs::read_dir(base).into_iter().flatten().flatten();
-    let mut found: Vec<Candidate> = entries.filter_map(|entry| candidate(&entry.path())).collect();
-    found.sort_by(|a, b| a.directory.cmp(&b.directory));
-    found
+    let found = entries.filter_map(|entry| candidate(&entry.path()));
+    in_order(found, |candidate| candidate.directory.clone())
 }
 
 fn candidate(directory: &Path) -> Option<Candidate> {

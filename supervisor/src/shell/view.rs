@@ -10,6 +10,7 @@ use crate::clock;
 use crate::config::Config;
 use crate::launch::Binary;
 use crate::listeners::Listener;
+use crate::order::in_order;
 use crate::protocol::{self, LastReload, Status, rfc3339};
 
 /// What the shell knows of a generation that the core does not, kept until its last process is gone.
@@ -154,12 +155,9 @@ impl Shell {
 
     /// The pids of the workers that serve, in the order of their slots.
     pub(super) fn pids_of(&self, generation: &Generation) -> Vec<i32> {
-        let mut serving: Vec<_> = generation
-            .processes
-            .iter()
-            .filter(|process| process.life == Life::Serving)
-            .collect();
-        serving.sort_by_key(|process| process.worker.slot);
+        let processes = generation.processes.iter();
+        let serving = processes.filter(|process| process.life == Life::Serving);
+        let serving = in_order(serving, |process| process.worker.slot);
         let pids = serving
             .iter()
             .filter_map(|process| self.workers.get(&process.worker)?.pid);

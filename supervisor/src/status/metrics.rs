@@ -3,7 +3,6 @@
 //!
 //! No label bears the number of a generation or a pid, since both grow without end.
 
-use std::collections::BTreeMap;
 use std::fmt::{Display, Write};
 use std::time::UNIX_EPOCH;
 
@@ -109,32 +108,31 @@ fn listeners(page: &mut Page<'_>, status: &Status) {
 }
 
 fn generations(page: &mut Page<'_>, status: &Status) {
-    let mut alive: BTreeMap<&str, u64> = BTreeMap::new();
-    let mut workers: BTreeMap<(&str, &str), u64> = BTreeMap::new();
-    for generation in &status.generations {
-        *alive.entry(generation.role.word()).or_default() += 1;
-        for worker in &generation.workers {
-            *workers
-                .entry((generation.role.word(), worker.state.word()))
-                .or_default() += 1;
-        }
-    }
+    let of_role = |role: Role| {
+        status
+            .generations
+            .iter()
+            .filter(move |generation| generation.role == role)
+    };
+    let in_state = |role, state: WorkerState| {
+        let workers = of_role(role).flat_map(|generation| &generation.workers);
+        workers.filter(|worker| worker.state == state).count() as u64
+    };
     page.family("segue_generations", "gauge", "Generations that live.");
     for role in ROLES {
         page.sample(
             "segue_generations",
             &[("role", role.word())],
-            alive.get(role.word()).copied().unwrap_or(0),
+            of_role(role).count() as u64,
         );
     }
     page.family("segue_workers", "gauge", "Workers that live.");
     for role in ROLES {
         for state in WORKER_STATES {
-            let count = workers.get(&(role.word(), state.word())).copied().unwrap_or(0);
             page.sample(
                 "segue_workers",
                 &[("role", role.word()), ("state", state.word())],
-                count,
+                in_state(role, state),
             );
         }
     }

@@ -6,7 +6,8 @@
 //! * [`manager`]: what a service manager above a supervisor hears;
 //! * [`load`]: generators of requests, each of which accounts for every single one in a [`ledger::Ledger`];
 //! * [`process`], [`proc`], [`binaries`], [`program`]: children, `/proc`, where the binaries are, what to run;
-//! * [`mdoc`]: our man pages, taken apart; [`needs`]: what a test may not find where it runs;
+//! * [`machine`]: a real systemd in namespaces; [`mdoc`]: our man pages, taken apart; [`needs`]: what a test may not find
+//!   where it runs;
 //! * [`figures`]: what was measured, printed so that it can be quoted.
 #![forbid(unsafe_code)]
 
@@ -16,6 +17,7 @@ pub mod figures;
 pub mod http;
 pub mod ledger;
 pub mod load;
+pub mod machine;
 pub mod manager;
 pub mod mdoc;
 pub mod needs;

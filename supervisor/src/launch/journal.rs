@@ -39,6 +39,27 @@ const BUSY_WAITS: [Duration; 5] = [
     Duration::from_millis(16),
 ];
 
+/// Two empty lines, which journald does not keep, begin each stream. journald finds out whose a line is by asking /proc when
+/// it reads it, and keeps the answer for the lines of the same process that follow. So it is made to ask while the process lives
+/// for sure: a version that says why it cannot start and ends would otherwise often be read too late, and its last words would be
+/// of no unit. (Only root's streams may name the unit themselves.) The second is there to be read: by then journald is done
+/// with the first.
+const EMPTY_LINES: usize = 2;
+
+/// The pauses in which journald is given time to read one: it does so in a fraction of a millisecond, if it is not busy.
+/// Some 20 ms in all, in the child alone; then the app starts all the same.
+const READ_WAITS: [Duration; 9] = [
+    Duration::from_micros(50),
+    Duration::from_micros(50),
+    Duration::from_micros(100),
+    Duration::from_micros(200),
+    Duration::from_micros(500),
+    Duration::from_millis(1),
+    Duration::from_millis(2),
+    Duration::from_millis(6),
+    Duration::from_millis(10),
+];
+
 /// Device and inode of a stream.
 type Id = (u64, u64);
 
@@ -104,13 +125,31 @@ fn open(identifier: &str) -> Result<OwnedFd, Errno> {
         }
     }
     shutdown(stream.as_raw_fd(), Shutdown::Read)?;
-    let header = header(identifier);
-    let sent = send(stream.as_raw_fd(), header.as_bytes(), MsgFlags::MSG_NOSIGNAL)?;
-    if sent != header.len() {
-        return Err(Errno::EIO);
+    write(stream.as_fd(), &header(identifier))?;
+    for _ in 0..EMPTY_LINES {
+        write(stream.as_fd(), "\n")?;
+        wait_until_read(stream.as_fd());
     }
     fcntl(&stream, FcntlArg::F_SETFL(OFlag::empty()))?;
     Ok(stream)
+}
+
+fn write(stream: BorrowedFd<'_>, text: &str) -> Result<(), Errno> {
+    let sent = send(stream.as_raw_fd(), text.as_bytes(), MsgFlags::MSG_NOSIGNAL)?;
+    if sent == text.len() {
+        Ok(())
+    } else {
+        Err(Errno::EIO)
+    }
+}
+
+fn wait_until_read(stream: BorrowedFd<'_>) {
+    let mut waits = READ_WAITS.iter();
+    while sys::is_read(stream) == Some(false)
+        && let Some(wait) = waits.next()
+    {
+        std::thread::sleep(*wait);
+    }
 }
 
 /// What journald reads first: identifier, unit (it knows that by our cgroup), priority, whether lines may say their own

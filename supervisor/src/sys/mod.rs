@@ -15,6 +15,7 @@ mod process;
 mod signals;
 pub(crate) mod sock;
 mod terminal;
+mod unread;
 mod wait;
 mod write;
 
@@ -31,6 +32,7 @@ pub(crate) use process::{
 };
 pub(crate) use signals::{default_dispositions, unblock_all, with_signals_blocked};
 pub(crate) use terminal::{TerminalSize, terminal_size};
+pub(crate) use unread::is_read;
 pub(crate) use wait::{Dead, ExitStatus, Who, peek, reap};
 pub(crate) use write::write_without_waiting;
 

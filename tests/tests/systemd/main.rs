@@ -1,0 +1,119 @@
+//! Segue under a real systemd: the units of `systemd/`, as they are installed, on the systemd of this machine (252 on Debian
+//! 12) and on that of Debian 13 (257).
+//!
+//! Each test is one machine, in which all scenes are played one after the other, each with an app, a port and a unit of its own.
+//! `SEGUE_TEST_SCENE=text` plays those whose names contain the text.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot look at its subject has failed"
+)]
+
+mod deploy;
+mod failures;
+mod guide;
+mod journal;
+mod reload;
+mod restart;
+mod sandbox;
+mod site;
+mod start;
+mod stop;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use segue_tests::figures::say;
+use segue_tests::machine::{Below, Machine};
+use segue_tests::needs::or_skip;
+
+/// The oldest systemd that the units are for.
+const OLDEST: u32 = 252;
+
+/// One thing that is tried, and the first systemd that has what it needs.
+struct Scene {
+    name: &'static str,
+    since: u32,
+    play: fn(&Machine),
+}
+
+macro_rules! scenes {
+    ($($since:literal $module:ident::$name:ident;)*) => {
+        &[$(Scene { name: concat!(stringify!($module), "::", stringify!($name)), since: $since, play: $module::$name }),*]
+    };
+}
+
+const SCENES: &[Scene] = scenes! {
+    252 sandbox::units_are_clean;
+    252 sandbox::the_score;
+    252 sandbox::what_the_app_can_do;
+    252 start::returns_when_the_first_generation_is_ready;
+    252 start::fails_with_the_first_generation;
+    252 start::takes_as_long_as_the_app_asks_for;
+    252 start::on_a_port_below_1024;
+    252 start::the_plain_example;
+    252 reload::loses_nothing;
+    252 reload::that_fails_harms_nobody;
+    252 reload::asked_for_twice_at_once;
+    252 reload::by_deployers_of_a_group;
+    252 reload::after_a_daemon_reload;
+    253 reload::by_notify_reload;
+    252 restart::refuses_nobody;
+    252 restart::without_a_socket_unit_loses;
+    252 stop::finishes_what_is_in_flight;
+    252 stop::by_systemctl_kill;
+    252 failures::a_stuck_loop_is_killed_and_started_again;
+    252 failures::a_killed_supervisor_is_started_again;
+    252 deploy::ends_with_the_new_version_or_changes_nothing;
+    252 deploy::takes_back_what_dies_after_its_takeover;
+    252 deploy::one_at_a_time;
+    252 deploy::interrupted_is_settled_by_the_next;
+    252 journal::has_every_line;
+    252 journal::has_the_last_words;
+    252 journal::knows_priorities;
+};
+
+fn play_all(test: &str, below: Below) {
+    let machine = Machine::boot(below).and_then(|machine| match machine.version() {
+        version if version < OLDEST => Err(format!("systemd {version} is older than {OLDEST}")),
+        _ => Ok(machine),
+    });
+    let Some(machine) = or_skip(test, machine) else {
+        return;
+    };
+    site::install(&machine);
+    let wanted = std::env::var("SEGUE_TEST_SCENE").unwrap_or_default();
+    let version = machine.version();
+    let mut failed = Vec::new();
+    for scene in SCENES.iter().filter(|scene| scene.name.contains(&wanted)) {
+        if version < scene.since {
+            say(format_args!(
+                "systemd {version}: {}: only from {} on",
+                scene.name, scene.since
+            ));
+            continue;
+        }
+        let began = std::time::Instant::now();
+        let played = catch_unwind(AssertUnwindSafe(|| {
+            machine.in_its_network(|| (scene.play)(&machine))
+        }));
+        let end = if played.is_ok() { "ok" } else { "FAILED" };
+        println!(
+            "systemd {version}: {}: {end} ({:.1} s)",
+            scene.name,
+            began.elapsed().as_secs_f64()
+        );
+        if played.is_err() {
+            failed.push(scene.name);
+        }
+    }
+    assert!(failed.is_empty(), "on systemd {version}: {failed:?}");
+}
+
+#[test]
+fn on_the_systemd_of_this_machine() {
+    play_all("on_the_systemd_of_this_machine", Below::Host);
+}
+
+#[test]
+fn on_debian_13() {
+    play_all("on_debian_13", Below::Trixie);
+}

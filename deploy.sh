@@ -571,9 +571,10 @@ find_previous() {
     previous=$(
         passed=no
         releases | while IFS= read -r folder; do
+            # Read to the end all the same: whoever writes into a pipe that nobody reads says so.
             if [ $passed = yes ] && [ ! -e "$root/releases/$folder/.unproven" ]; then
                 printf '%s\n' "$folder"
-                break
+                passed=told
             fi
             [ "$folder" != "$current" ] || passed=yes
         done

@@ -7,7 +7,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::fstat;
 use serde_json::json;
 use std::cell::Cell;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::SystemTime;
 
 use crate::sys;
@@ -79,6 +79,8 @@ pub(crate) struct Log {
     name: String,
     style: Style,
     dropped: Cell<u64>,
+    /// Stderr opened once more, if it is a terminal: the only way to write to one without waiting.
+    terminal: Option<OwnedFd>,
 }
 
 impl Log {
@@ -88,6 +90,7 @@ impl Log {
             name: name.to_owned(),
             style,
             dropped: Cell::new(0),
+            terminal: sys::open_terminal_anew(std::io::stderr().as_fd()),
         }
     }
 
@@ -108,16 +111,17 @@ impl Log {
 
     fn line(&self, level: Level, text: &str) {
         let stderr = std::io::stderr();
+        let stderr = self.terminal.as_ref().map_or(stderr.as_fd(), AsFd::as_fd);
         let dropped = self.dropped.get();
         if dropped > 0 {
             let apology = format!("{dropped} lines were not written: the reader of stderr did not keep up");
-            if !put(stderr.as_fd(), &self.render(Level::Warning, &apology)) {
+            if !put(stderr, &self.render(Level::Warning, &apology)) {
                 self.dropped.set(dropped + 1);
                 return;
             }
             self.dropped.set(0);
         }
-        if !put(stderr.as_fd(), &self.render(level, text)) {
+        if !put(stderr, &self.render(level, text)) {
             self.dropped.set(self.dropped.get() + 1);
         }
     }
@@ -153,7 +157,7 @@ fn put(stderr: BorrowedFd<'_>, line: &str) -> bool {
     let mut poll_set = [PollFd::new(stderr, PollFlags::POLLOUT)];
     match poll(&mut poll_set, PollTimeout::ZERO) {
         Ok(0) | Err(_) => false,
-        Ok(_) => sys::write_without_waiting(stderr, line.as_bytes()).is_ok(),
+        Ok(_) => sys::write_without_waiting(stderr, line.as_bytes()).is_ok_and(|count| count == line.len()),
     }
 }
 

@@ -1,10 +1,28 @@
 //! Writing without ever waiting, to a descriptor that others share.
 
 use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
 use nix::sys::socket::{MsgFlags, send};
-use nix::sys::stat::{SFlag, fstat};
+use nix::sys::stat::{Mode, SFlag, fstat};
 use nix::unistd::write;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::io::IsTerminal as _;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+
+/// A terminal opened once more, so that O_NONBLOCK can be set without any other holder seeing it: one that polls writable
+/// takes a part of a line and then waits for whoever reads it (a frozen ssh session, say), and RWF_NOWAIT is unknown to
+/// terminals. `None` for anything else, and where it may not be opened (after su(1), say).
+pub(crate) fn open_terminal_anew(fd: BorrowedFd<'_>) -> Option<OwnedFd> {
+    if !fd.is_terminal() {
+        return None;
+    }
+    let flags = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    open(
+        format!("/proc/self/fd/{}", fd.as_raw_fd()).as_str(),
+        flags,
+        Mode::empty(),
+    )
+    .ok()
+}
 
 /// Writes if that takes no waiting, without setting O_NONBLOCK, which every holder of the description would see. To be called
 /// when the descriptor polls writable: for a pipe or a socket another holder may fill it between the poll and the write, so
@@ -76,6 +94,49 @@ mod tests {
         if write_now(writer.as_fd(), b"x") == Ok(1) {
             fill(writer.as_fd());
         }
+    }
+
+    /// Both ends of a new pseudo-terminal; the second is the terminal.
+    fn terminal() -> Option<(OwnedFd, OwnedFd)> {
+        let master = std::fs::File::options()
+            .read(true)
+            .write(true)
+            .open("/dev/ptmx")
+            .ok()?;
+        let unlocked: libc::c_int = 0;
+        // SAFETY: TIOCSPTLCK (ioctl_tty(2)) reads one int through the pointer.
+        let unlock = unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCSPTLCK, &raw const unlocked) };
+        let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC;
+        // SAFETY: TIOCGPTPEER takes open flags and gives a new fd.
+        let peer = unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCGPTPEER, flags) };
+        if unlock != 0 || peer < 0 {
+            return None;
+        }
+        // SAFETY: the kernel has just made this fd for us alone.
+        let peer = unsafe { <OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(peer) };
+        Some((master.into(), peer))
+    }
+
+    #[test]
+    fn a_terminal_that_nobody_reads_is_not_waited_for() {
+        let Some((_master, terminal)) = terminal() else {
+            return eprintln!("a_terminal_that_nobody_reads_is_not_waited_for: skipped: no pseudo-terminals here");
+        };
+        let Some(anew) = open_terminal_anew(terminal.as_fd()) else {
+            return eprintln!("a_terminal_that_nobody_reads_is_not_waited_for: skipped: no /dev/pts here");
+        };
+        let (said, told) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            fill(anew.as_fd());
+            said.send(()).unwrap();
+        });
+        told.recv_timeout(std::time::Duration::from_secs(60))
+            .expect("the write waits for a reader");
+        let flags = nix::fcntl::fcntl(&terminal, nix::fcntl::FcntlArg::F_GETFL).unwrap();
+        assert!(
+            !OFlag::from_bits_retain(flags).contains(OFlag::O_NONBLOCK),
+            "other holders of the terminal do not see it"
+        );
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -34,7 +35,11 @@ const CHANGES: AddWatchFlags = AddWatchFlags::IN_CLOSE_WRITE
 #[derive(Debug)]
 pub(crate) struct Watch {
     inotify: Inotify,
+    /// As it was given, and as an absolute path.
     path: PathBuf,
+    whole: PathBuf,
+    /// Device and inode of the directory that the path lies in.
+    parent: Option<(u64, u64)>,
     /// What is watched: the parent of the path, of which only one name counts, or a directory below it.
     places: BTreeMap<WatchDescriptor, Place>,
 }
@@ -69,6 +74,8 @@ impl Watch {
         let mut watch = Self {
             inotify,
             path: path.to_owned(),
+            parent: identity_of_parent(&whole),
+            whole: whole.clone(),
             places: BTreeMap::new(),
         };
         if let (Some(parent), Some(name)) = (whole.parent(), whole.file_name()) {
@@ -84,6 +91,17 @@ impl Watch {
     /// The path as it was given.
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Whether the path lies in another directory by now than the one that is watched, or in none: that one was removed or
+    /// made anew, or a symbolic link on the way leads elsewhere. The kernel tells that a watch has ended only when nothing
+    /// holds the old directory any more; and only then can the new one have its inode number.
+    pub(crate) fn is_lost(&self) -> bool {
+        let ended = !self.places.values().any(|place| match place {
+            Place::Parent(_) => true,
+            Place::Below(_) => false,
+        });
+        ended || identity_of_parent(&self.whole) != self.parent
     }
 
     /// Readable when something may have changed.
@@ -103,13 +121,19 @@ impl Watch {
     }
 
     fn take(&mut self, event: &InotifyEvent) -> bool {
+        if event.mask.contains(AddWatchFlags::IN_IGNORED) {
+            // The directory has gone, and its watch with it.
+            return matches!(self.places.remove(&event.wd), Some(Place::Below(_)));
+        }
         // An overflow of the queue names no place: anything may have changed.
         let overflow = event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW);
+        let is_directory = event.mask.contains(AddWatchFlags::IN_ISDIR);
         let new_directory = match (self.places.get(&event.wd), &event.name) {
-            (Some(Place::Parent(name)), changed) => return overflow || changed.as_ref() == Some(name),
-            (Some(Place::Below(directory)), Some(name)) if event.mask.contains(AddWatchFlags::IN_ISDIR) => {
-                directory.join(name)
-            }
+            (Some(Place::Parent(name)), changed) if changed.as_ref() != Some(name) => return overflow,
+            // A build may make the watched directory anew: what is written there next counts as well.
+            (Some(Place::Parent(_)), _) if is_directory => self.whole.clone(),
+            (Some(Place::Parent(_)), _) => return true,
+            (Some(Place::Below(directory)), Some(name)) if is_directory => directory.join(name),
             (Some(Place::Below(_)), _) => return true,
             (None, _) => return overflow,
         };
@@ -138,6 +162,11 @@ impl Watch {
     }
 }
 
+fn identity_of_parent(path: &Path) -> Option<(u64, u64)> {
+    let metadata = fs::metadata(path.parent()?).ok()?;
+    Some((metadata.dev(), metadata.ino()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -164,6 +193,40 @@ mod tests {
         assert!(watch.changed());
         fs::write(new.join("main.rs"), "fn main() {}").unwrap();
         assert!(watch.changed());
+    }
+
+    #[test]
+    fn a_directory_that_is_made_anew_is_watched_again() {
+        let above = tempfile::tempdir().unwrap();
+        let dist = above.path().join("dist");
+        fs::create_dir(&dist).unwrap();
+        let mut watch = Watch::open(&dist).unwrap();
+        let places = watch.places.len();
+        for _ in 0..3 {
+            fs::remove_dir_all(&dist).unwrap();
+            fs::create_dir(&dist).unwrap();
+            assert!(watch.changed());
+            assert!(!watch.changed());
+            fs::write(dist.join("app"), "x").unwrap();
+            assert!(watch.changed(), "what is written there next counts as well");
+        }
+        assert_eq!(watch.places.len(), places, "those that have gone are forgotten");
+    }
+
+    #[test]
+    fn a_file_whose_directory_has_gone_is_lost() {
+        let above = tempfile::tempdir().unwrap();
+        let target = above.path().join("target");
+        fs::create_dir(&target).unwrap();
+        fs::write(target.join("app"), "x").unwrap();
+        let mut watch = Watch::open(&target.join("app")).unwrap();
+        assert!(!watch.is_lost());
+        fs::remove_dir_all(&target).unwrap();
+        assert!(watch.changed());
+        assert!(watch.is_lost());
+        fs::create_dir(&target).unwrap();
+        let _ = watch.changed();
+        assert!(watch.is_lost(), "the new one is another");
     }
 
     #[test]

@@ -13,7 +13,8 @@ use crate::watch::{REST, Watch};
 impl Shell {
     /// Watch this path from now on, or none.
     pub(super) fn watch_path(&mut self, path: Option<&Path>) -> Result<(), String> {
-        if self.watch.as_ref().map(Watch::path) == path {
+        let lost = self.watch.as_ref().is_some_and(Watch::is_lost);
+        if self.watch.as_ref().map(Watch::path) == path && !lost {
             return Ok(());
         }
         let watch = path
@@ -45,6 +46,11 @@ impl Shell {
             .map(|watch| watch.path().display().to_string());
         self.log
             .info(&format!("reload: {} has changed", path.unwrap_or_default()));
+        if self.watch.as_ref().is_some_and(Watch::is_lost) {
+            self.log.warning(
+                "the directory of the watched path has gone; a reload by hand that succeeds watches it again",
+            );
+        }
         self.ask_reload(None, Until::Takeover);
     }
 }

@@ -120,7 +120,9 @@ mod tests {
     #[test]
     fn a_terminal_that_nobody_reads_is_not_waited_for() {
         let Some((_master, terminal)) = terminal() else {
-            return eprintln!("a_terminal_that_nobody_reads_is_not_waited_for: skipped: no pseudo-terminals here");
+            return eprintln!(
+                "a_terminal_that_nobody_reads_is_not_waited_for: skipped: no pseudo-terminals here"
+            );
         };
         let Some(anew) = open_terminal_anew(terminal.as_fd()) else {
             return eprintln!("a_terminal_that_nobody_reads_is_not_waited_for: skipped: no /dev/pts here");

@@ -2,7 +2,7 @@
 //! behind when the drain begins.
 
 use std::future::poll_fn;
-use std::io;
+use std::io::{self, Write as _};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -117,7 +117,10 @@ impl Acceptor {
     fn tell(&mut self, error: &io::Error) {
         if self.told.is_none_or(|told| told.elapsed() >= TELL_EVERY) {
             self.told = Some(Instant::now());
-            eprintln!("accept on {}: {}", self.address, crate::errno_text(error));
+            let told = format!("accept on {}: {}\n", self.address, crate::errno_text(error));
+            // Where nobody reads any more (a log pipe whose reader is gone, a full disk) there is nobody to tell; eprintln
+            // would panic, and nothing would be accepted any more.
+            let _ = io::stderr().write_all(told.as_bytes());
         }
     }
 }

@@ -31,6 +31,27 @@ fn alone(set: impl FnOnce(&mut Command)) -> Running {
     Running::start(command)
 }
 
+/// A log that takes nothing: the disk is full.
+#[test]
+fn a_full_log_does_not_end_the_app() {
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    let mut command = common::command(app(), socket.into());
+    command.env_remove("NOTIFY_SOCKET").stderr(full);
+    let mut child = command.spawn().unwrap();
+    // It may take its time: the listener is open, so the request waits in the queue.
+    let mut client = Client::connect(address);
+    client.send(b"GET /ping HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n");
+    assert_eq!(client.response().status, 200);
+    let pid = nix::unistd::Pid::from_raw(child.id().try_into().unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+    assert!(
+        child.wait().unwrap().success(),
+        "the report could not be told, and that is all"
+    );
+}
+
 #[test]
 fn the_message_and_who_answers() {
     let listener = listener();

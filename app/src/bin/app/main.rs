@@ -4,6 +4,7 @@ mod body;
 mod routes;
 
 use std::ffi::OsString;
+use std::io::Write as _;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -50,7 +51,7 @@ fn main() -> ExitCode {
     match environment.and_then(|environment| serve(environment, arguments)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("app: {error}");
+            say(&error);
             ExitCode::FAILURE
         }
     }
@@ -66,7 +67,11 @@ fn serve(environment: Environment, arguments: Arguments) -> Result<()> {
         server = server.or_bind(address)?;
     }
     for listener in server.listeners() {
-        eprintln!("app: serving {} on {}", listener.name(), listener.address());
+        say(&format_args!(
+            "serving {} on {}",
+            listener.name(),
+            listener.address()
+        ));
     }
     let site = Arc::new(Site::new(
         message.as_deref().unwrap_or(MESSAGE),
@@ -77,8 +82,14 @@ fn serve(environment: Environment, arguments: Arguments) -> Result<()> {
         let site = Arc::clone(&site);
         async move { site.answer(request).await }
     }))?;
-    eprintln!("app: {report}");
+    say(&report);
     Ok(())
+}
+
+/// One line on stderr. If nobody reads it any more (the disk is full, the reader of the log has gone) the app serves all the
+/// same, where eprintln would end it.
+fn say(text: &dyn std::fmt::Display) {
+    let _ = std::io::stderr().write_all(format!("app: {text}\n").as_bytes());
 }
 
 fn lossy(text: OsString) -> String {

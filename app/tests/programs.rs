@@ -79,6 +79,30 @@ fn the_message_and_who_answers() {
 }
 
 #[test]
+fn a_client_that_waits_for_100_continue_gets_it() {
+    let listener = listener();
+    let address = listener.local_addr().unwrap();
+    let _server = start(app(), &listener, &[]);
+    let mut client = Client::connect(address);
+    for body in ["echo", "once more"] {
+        let head = format!(
+            "POST /echo HTTP/1.1\r\nHost: t\r\nExpect: 100-continue\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        client.send(head.as_bytes());
+        assert_eq!(client.line().trim_end(), "HTTP/1.1 100 Continue");
+        assert_eq!(client.line().trim_end(), "");
+        client.send(body.as_bytes());
+        let response = client.response();
+        assert_eq!(
+            response.header("content-length"),
+            Some(body.len().to_string().as_str())
+        );
+        assert_eq!(response.body, body.as_bytes());
+    }
+}
+
+#[test]
 fn alone_it_binds_what_it_is_told() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("app");

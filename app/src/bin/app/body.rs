@@ -1,5 +1,6 @@
 //! The bodies of the answers.
 
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -23,7 +24,7 @@ pub(crate) enum Answer {
     /// So many bytes, a chunk at a time.
     Streamed(Streamed),
     /// What the client sends, sent back.
-    Echo(Incoming),
+    Echo(Echo),
     /// Events without end.
     Events(Events),
 }
@@ -45,7 +46,7 @@ impl Body for Answer {
         let data = match self.get_mut() {
             Answer::Whole(bytes) => bytes.take(),
             Answer::Streamed(streamed) => ready!(streamed.poll(cx)),
-            Answer::Echo(incoming) => return Pin::new(incoming).poll_frame(cx),
+            Answer::Echo(echo) => return echo.poll(cx),
             Answer::Events(events) => ready!(events.poll(cx)),
         };
         Poll::Ready(data.map(|data| Ok(Frame::data(data))))
@@ -55,7 +56,7 @@ impl Body for Answer {
         match self {
             Answer::Whole(bytes) => bytes.is_none(),
             Answer::Streamed(streamed) => streamed.left == 0,
-            Answer::Echo(incoming) => incoming.is_end_stream(),
+            Answer::Echo(echo) => echo.first.is_none() && echo.rest.is_end_stream(),
             Answer::Events(events) => events.ended,
         }
     }
@@ -66,8 +67,39 @@ impl Body for Answer {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
             Answer::Streamed(streamed) => SizeHint::with_exact(streamed.left),
-            Answer::Echo(incoming) => incoming.size_hint(),
+            Answer::Echo(echo) => echo.size,
             Answer::Events(_) => SizeHint::default(),
+        }
+    }
+}
+
+/// What the client sends.
+pub(crate) struct Echo {
+    first: Option<Result<Frame<Bytes>, hyper::Error>>,
+    rest: Incoming,
+    size: SizeHint,
+}
+
+impl Echo {
+    pub(crate) fn new(rest: Incoming) -> Echo {
+        let size = rest.size_hint();
+        Echo {
+            first: None,
+            rest,
+            size,
+        }
+    }
+
+    /// Waits for the first of it. hyper says 100 Continue when the body is asked for before the answer has begun, and a client
+    /// that waits for it sends nothing before.
+    pub(crate) async fn begin(&mut self) {
+        self.first = poll_fn(|cx| Pin::new(&mut self.rest).poll_frame(cx)).await;
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        match self.first.take() {
+            Some(first) => Poll::Ready(Some(first)),
+            None => Pin::new(&mut self.rest).poll_frame(cx),
         }
     }
 }

@@ -4,12 +4,12 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, EXPECT, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use segue_app::Drain;
 use tokio::time::sleep;
 
-use crate::body::{Answer, Events, Streamed};
+use crate::body::{Answer, Echo, Events, Streamed};
 
 /// The header that tells which process answered.
 const PID: HeaderName = HeaderName::from_static("x-segue-pid");
@@ -59,7 +59,7 @@ impl Site {
     async fn route(&self, request: Request<Incoming>) -> Response<Answer> {
         let reads = request.method() == Method::GET || request.method() == Method::HEAD;
         match request.uri().path() {
-            "/echo" if request.method() == Method::POST => echo(request),
+            "/echo" if request.method() == Method::POST => echo(request).await,
             "/echo" => refuse_method("POST"),
             "/ping" | "/slow" | "/bytes" | "/events" | "/healthz" if !reads => refuse_method("GET, HEAD"),
             "/ping" => reply(
@@ -110,9 +110,14 @@ impl Site {
     }
 }
 
-fn echo(request: Request<Incoming>) -> Response<Answer> {
+async fn echo(request: Request<Incoming>) -> Response<Answer> {
     let kind = request.headers().get(CONTENT_TYPE).cloned();
-    let mut response = Response::new(Answer::Echo(request.into_body()));
+    let waits = request.headers().contains_key(EXPECT);
+    let mut body = Echo::new(request.into_body());
+    if waits {
+        body.begin().await;
+    }
+    let mut response = Response::new(Answer::Echo(body));
     let kind = kind.unwrap_or(HeaderValue::from_static("application/octet-stream"));
     response.headers_mut().insert(CONTENT_TYPE, kind);
     response

@@ -216,9 +216,11 @@ fn refuse(error: &dyn std::fmt::Display, code: u8) -> ExitCode {
     ExitCode::from(code)
 }
 
+/// A reader that has gone away (`segue completions bash | head -1`) is no error.
 fn print(bytes: &[u8]) -> ExitCode {
     match std::io::stdout().write_all(bytes) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(_) => ExitCode::from(FAILED),
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => refuse(&format!("stdout: {}", sys::errno_text(error)), FAILED),
     }
 }

@@ -257,3 +257,25 @@ fn ending_before_anybody_served_is_exit_1_with_the_reason() {
         done.stderr
     );
 }
+
+/// Exit code 1 never comes without a reason on stderr.
+#[test]
+fn a_full_stdout_is_said() {
+    for arguments in [
+        &["completions", "bash"][..],
+        &["check", "--listen", "0", "--", "/bin/true"],
+    ] {
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let done = std::process::Command::new(segue_tests::binaries::Binary::Segue.path())
+            .args(arguments)
+            .stdout(full)
+            .output()
+            .unwrap();
+        assert_eq!(done.status.code(), Some(1), "{arguments:?}");
+        assert_eq!(
+            String::from_utf8_lossy(&done.stderr),
+            "segue: stdout: no space left on device\n",
+            "{arguments:?}"
+        );
+    }
+}

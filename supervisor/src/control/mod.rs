@@ -96,7 +96,11 @@ pub(crate) struct Peer {
 
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "pid {} (uid {})", self.pid, self.uid)
+        match self.pid {
+            // The kernel has no number for it here.
+            0 => write!(f, "outside this pid namespace (uid {})", self.uid),
+            pid => write!(f, "pid {pid} (uid {})", self.uid),
+        }
     }
 }
 

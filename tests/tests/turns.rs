@@ -62,3 +62,29 @@ fn a_watchdog_that_was_fed_is_no_crash_though_the_food_is_seen_late() {
     );
     segue.stop();
 }
+
+/// O_NONBLOCK belongs to the open socket that all workers share: one that has set it before it says READY=1 must not find it
+/// cleared because another is started (tokio's runtime would block in accept, or panic).
+#[test]
+fn a_worker_that_starts_keeps_the_flags_that_its_sibling_has_set() {
+    let fixture = segue_tests::binaries::Binary::Fixture.path();
+    let script = format!(
+        "if [ \"$SEGUE_WORKER\" = 0 ]; then exec {} never-ready; fi; echo \"the second is there\" >&2; exec sleep 1000",
+        fixture.display()
+    );
+    let segue = Setup::new(Program::new("/bin/sh").args(["-c", &script])).spawn();
+    segue.process().wait_for_line("serving without READY=1");
+    let flags = || {
+        let pid = segue.status().pids(1)[0];
+        let text = std::fs::read_to_string(format!("/proc/{pid}/fdinfo/3")).unwrap();
+        let flags = text.lines().find_map(|line| line.strip_prefix("flags:")).unwrap();
+        u32::from_str_radix(flags.trim(), 8).unwrap()
+    };
+    const O_NONBLOCK: u32 = 0o4000;
+    assert_ne!(flags() & O_NONBLOCK, 0, "the fixture sets it");
+    assert_eq!(segue.run("workers", &["2"]).code, Some(0));
+    segue.process().wait_for_line("the second is there");
+    assert_ne!(flags() & O_NONBLOCK, 0, "it stays");
+    segue.signal(nix::sys::signal::Signal::SIGTERM);
+    let _ = segue.process().wait_for_exit();
+}

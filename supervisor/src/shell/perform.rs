@@ -57,7 +57,15 @@ impl Shell {
     fn launch(&mut self, worker: Worker, record: Record, info: &mut WorkerInfo) -> Result<(), String> {
         self.know_generation(worker.generation, record)
             .map_err(|error| error.to_string())?;
-        self.restore_flags();
+        // Not under a sibling's feet: it may have chosen its O_NONBLOCK already and not yet have said READY=1, and what one
+        // worker of a generation chooses the others choose as well.
+        let alone = !self
+            .workers
+            .keys()
+            .any(|other| other.generation == worker.generation);
+        if alone {
+            self.restore_flags();
+        }
         let kept = self.begin.place.keep_notify_directory();
         kept.map_err(|error| error.to_string())?;
         let path = self

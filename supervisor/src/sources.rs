@@ -10,9 +10,6 @@ use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
-/// How many ready sources one turn reads; the rest stay ready for the next turn.
-const READY_PER_TURN: usize = 256;
-
 /// What may become ready. `W` names a worker, `C` a control client. The order of the variants is the order in
 /// which a turn reads them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -94,7 +91,9 @@ impl<W: Copy + Ord, C: Copy + Ord> Sources<W, C> {
     /// Wait until something is ready or the deadline has passed, and return what is, in the fixed order. If the wait is
     /// interrupted (by a debugger, or because this process was stopped and goes on) it returns what is ready by then.
     pub(crate) fn wait(&self, deadline: Option<Instant>, now: Instant) -> Result<Vec<Ready<W, C>>, Errno> {
-        let mut events = [EpollEvent::empty(); READY_PER_TURN];
+        // Room for all of them: the order holds among what one turn reads, and a deadline counts only against those that were
+        // read (a watchdog, say, of one worker in a thousand).
+        let mut events = vec![EpollEvent::empty(); self.tokens.len().max(1)];
         let mut patience = timeout(deadline, now);
         let count = loop {
             match self.epoll.wait(&mut events, patience) {
@@ -160,6 +159,18 @@ mod tests {
                 Source::Client(1)
             ]
         );
+    }
+
+    #[test]
+    fn one_turn_reads_everything_however_many_are_ready() {
+        let mut sources: Sources<u16, u16> = Sources::new().unwrap();
+        let (read, write_end) = pipe().unwrap();
+        write(&write_end, b"x").unwrap();
+        let copies: Vec<_> = (0..300).map(|_| read.try_clone().unwrap()).collect();
+        for (number, copy) in (0..).zip(&copies) {
+            sources.add(Source::Notify(number), copy).unwrap();
+        }
+        assert_eq!(sources.wait(None, clock::now()).unwrap().len(), copies.len());
     }
 
     #[test]

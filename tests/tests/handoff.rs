@@ -32,3 +32,29 @@ fn a_candidate_that_crashes_is_refused_with_the_reason_and_the_incumbent_serves_
     load.stop().assert_nothing_lost();
     segue.stop();
 }
+
+#[test]
+fn a_rollback_is_timed_from_its_own_request_though_another_reload_has_begun() {
+    let setup = Setup::new(Program::new("./app"));
+    setup.deploy("app", &Program::fixture("good"));
+    // With no last good yet a crash in probation would be a mere restart, so the first generation is trusted at once.
+    std::fs::write(setup.path("segue.toml"), "probation = \"0s\"\n").unwrap();
+    let config = setup.path("segue.toml");
+    let segue = setup.flags(["--config".into(), config.into_os_string()]).start();
+    std::fs::write(segue.path("segue.toml"), "probation = \"1m\"\n").unwrap();
+    segue.deploy("app", &Program::fixture("ready-then-dies after=1s"));
+    segue.reload_ok(&[]);
+    segue.deploy("app", &Program::fixture("waits-in-vain"));
+    segue.reload(&["--no-wait"]);
+    segue.wait_until("generation 2 is rolled back", |status| {
+        status.count("rollbacks") == 1
+    });
+    let told = segue.run("status", &["--json"]).stdout;
+    let status: serde_json::Value = serde_json::from_str(&told).unwrap();
+    assert_eq!(status["last_reload"]["generation"], 2, "{told}");
+    assert!(
+        status["last_reload"]["duration_ms"].as_u64().unwrap() >= 1_000,
+        "{told}"
+    );
+    segue.stop();
+}

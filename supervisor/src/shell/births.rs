@@ -132,7 +132,12 @@ impl Shell {
             }
             None => None,
         };
-        let info = GenerationInfo::new(Rc::clone(&birth.config), birth.record.binary(), probe);
+        let info = GenerationInfo::new(
+            Rc::clone(&birth.config),
+            birth.record.binary(),
+            probe,
+            self.history.asked,
+        );
         self.generations.insert(number, info);
         Ok(())
     }

@@ -215,10 +215,9 @@ impl Shell {
 
     /// Keep the outcome of a reload for `status`. Returns how long it took, in words.
     fn note_reload(&mut self, outcome: Outcome, reason: Option<String>, number: Number) -> String {
-        let since = self
-            .history
-            .asked
-            .or_else(|| self.generations.get(&number).map(|info| info.created));
+        // Its own request: another reload may have been asked for since. One that could not be prepared is not known.
+        let known = self.generations.get(&number).map(|info| info.asked);
+        let since = known.or(self.history.asked);
         let took = clock::now().saturating_duration_since(since.unwrap_or_else(Instant::now));
         self.history.last_reload = Some(LastReload {
             outcome,

@@ -21,11 +21,17 @@ pub(super) struct GenerationInfo {
     pub(super) probe: Option<Rc<Listener>>,
     /// Since when it has its present role.
     pub(super) since: SystemTime,
-    pub(super) created: Instant,
+    /// When the reload was asked for that made it, or else when it was made.
+    pub(super) asked: Instant,
 }
 
 impl GenerationInfo {
-    pub(super) fn new(config: Rc<Config>, binary: &Binary, probe: Option<Rc<Listener>>) -> Self {
+    pub(super) fn new(
+        config: Rc<Config>,
+        binary: &Binary,
+        probe: Option<Rc<Listener>>,
+        asked: Option<Instant>,
+    ) -> Self {
         let binary = protocol::Binary {
             path: binary.real_path().display().to_string(),
             inode: binary.inode(),
@@ -36,7 +42,7 @@ impl GenerationInfo {
             binary,
             probe,
             since: clock::wall(),
-            created: clock::now(),
+            asked: asked.unwrap_or_else(clock::now),
         }
     }
 }

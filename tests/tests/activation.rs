@@ -111,6 +111,38 @@ fn app_alone(opener: &Opener, address: SocketAddr) {
     assert_eq!(exit.code(), Some(0), "{}", server.stderr());
 }
 
+/// Names and descriptors of the listeners, as the app was born with them.
+fn lent(target: &Target) -> (String, usize) {
+    let mut client = target.connect().unwrap();
+    let birth: serde_json::Value =
+        serde_json::from_str(&client.ask(&get_and_close("/birth")).unwrap().text()).unwrap();
+    let env = |key: &str| birth["env"][key].as_str().unwrap().to_owned();
+    (env("LISTEN_FDNAMES"), env("LISTEN_FDS").parse().unwrap())
+}
+
+#[test]
+fn a_socket_that_came_twice_is_handed_on_twice_to_every_generation() {
+    let Some(opener) = systemfd("a_socket_that_came_twice_is_handed_on_twice_to_every_generation") else {
+        return;
+    };
+    let twice = "exec 4<&3; export LISTEN_FDS=2 LISTEN_FDNAMES=web:admin LISTEN_PID=$$; exec \"$@\"";
+    let address = own_address(5);
+    let mut words = opener.words(address);
+    words.extend(["sh", "-c", twice, "sh"].map(str::to_owned));
+    let segue = Setup::new(Program::fixture("good"))
+        .opened_by(words)
+        .listen(address.to_string())
+        .start();
+    let target = segue.target();
+    let first = lent(&target);
+    assert_eq!(first, ("web:admin".to_owned(), 2));
+    for _ in 0..2 {
+        segue.reload_ok(&["--drained"]);
+        assert_eq!(lent(&target), first);
+    }
+    segue.stop();
+}
+
 /// Segue inherits the socket and hands it on; its own `--listen` with that address stands aside.
 fn supervised(opener: &Opener, address: SocketAddr, name: &str) {
     let segue = Setup::new(Program::app())

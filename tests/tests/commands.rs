@@ -91,6 +91,26 @@ fn usage_errors_exit_2_with_the_reason_first() {
 }
 
 #[test]
+fn run_and_check_refuse_a_name_that_notify_directories_have() {
+    let segue = good().start();
+    let config = segue.path("segue.toml");
+    std::fs::write(&config, "name = \"x.notify\"\ncommand = [\"true\"]\n").unwrap();
+    let config = config.to_str().unwrap();
+    for (word, flags, code) in [
+        ("run", &["--name", "x.notify", "true"][..], 2),
+        ("check", &["--name", "x.notify", "true"], 2),
+        ("run", &["--config", config], 2),
+        ("check", &["--config", config], 1),
+        ("check", &["x.notify"], 1),
+    ] {
+        let done = segue.run(word, flags);
+        assert_eq!(done.code, Some(code), "{word} {flags:?}: {done:?}");
+        assert!(done.stderr.contains(".notify"), "{word} {flags:?}: {done:?}");
+    }
+    segue.stop();
+}
+
+#[test]
 fn a_second_supervisor_of_the_same_name_is_refused_with_the_pid_of_the_first() {
     let segue = good().start();
     let control = segue.control().display().to_string();

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use super::defaults::{LONGEST_NAME, MAX_WORKERS, MOST_GENERATIONS};
+use super::defaults::{LONGEST_NAME, MAX_WORKERS, MOST_GENERATIONS, NOTIFY_ENDING};
 use super::duration::{self, Limit};
 use super::text::quoted;
 use crate::address::ListenSpec;
@@ -201,7 +201,7 @@ pub(crate) fn parse_umask(text: &str) -> Result<u32, String> {
 }
 
 /// Reads the name of an instance. It is one component of a path, so it has 1 to [`LONGEST_NAME`] bytes of letters,
-/// digits, `.`, `_`, `@`, `+` and `-`, and starts with a letter or digit.
+/// digits, `.`, `_`, `@`, `+` and `-`, starts with a letter or digit, and does not end in [`NOTIFY_ENDING`].
 ///
 /// # Errors
 ///
@@ -224,6 +224,12 @@ pub(crate) fn parse_name(text: &str) -> Result<String, String> {
         return Err(format!(
             "a name has at most {LONGEST_NAME} bytes, got {}",
             text.len()
+        ));
+    }
+    if text.ends_with(NOTIFY_ENDING) {
+        return Err(format!(
+            "a name does not end in `{NOTIFY_ENDING}`, which marks the directories of notify sockets, got {}",
+            quoted(text)
         ));
     }
     Ok(text.to_owned())

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrStorage, UnixAddr, bind, socket};
@@ -72,11 +73,21 @@ pub(super) fn open(wanted: &Wanted<'_>, holder: Holder<'_>) -> Result<Bound, Lis
             Host::Every => every_address(wanted, place.port, holder),
             Host::Ip(_) | Host::Zoned(..) | Host::Name(_) => one_address(wanted, holder),
         },
-        (None, Some(UnixPath::Path(path))) => at_path(wanted, path),
-        (None, Some(UnixPath::Abstract(name))) => at_name(wanted, name),
-        (None, None) => Err("it has no place".to_owned()),
+        (None, _) => unix(wanted, None),
     };
     made.map_err(|cause| ListenError::at(address, cause))
+}
+
+/// Makes a Unix socket in the place of `dead`, whose path, if it has one, is cleared for it.
+///
+/// # Errors
+/// One clause. Nothing new is left behind.
+pub(super) fn unix(wanted: &Wanted<'_>, dead: Option<&Socket>) -> Result<Bound, String> {
+    match wanted.spec.address.unix_path() {
+        Some(UnixPath::Path(path)) => at_path(wanted, path, dead.and_then(Socket::file)),
+        Some(UnixPath::Abstract(name)) => at_name(wanted, name),
+        None => Err("it has no place".to_owned()),
+    }
 }
 
 /// `*`: one IPv6 socket that takes IPv4 clients, too; on a machine without IPv6, an IPv4 socket.
@@ -169,14 +180,21 @@ pub(super) fn explain_internet(errno: Errno, kind: Kind, address: SocketAddr, ho
     }
 }
 
-fn at_path(wanted: &Wanted<'_>, path: &Path) -> Result<Bound, String> {
+fn at_path(wanted: &Wanted<'_>, path: &Path, dead: Option<&SocketFile>) -> Result<Bound, String> {
     let options = &wanted.spec.options;
     let kind = kind_of(&wanted.spec.address);
     let path = absolute(path)?;
     if let Some(mode) = options.number(Key::DirectoryMode) {
         unix_file::make_parents(&path, mode)?;
     }
-    let lock = PathLock::take(&path)?;
+    let held = match dead {
+        Some(file) => file.make_room()?,
+        None => None,
+    };
+    let lock = match held {
+        Some(lock) => lock,
+        None => Rc::new(PathLock::take(&path)?),
+    };
     unix_file::clear(&path, socket_type(kind))?;
     let fd = new_socket(kind, AddressFamily::Unix).map_err(errno_text)?;
     let originals = put_all(fd.as_fd(), options, false)?;

@@ -167,6 +167,25 @@ impl Listener {
         self.socket.give_to(user).map_err(|cause| self.alarm(&cause))
     }
 
+    /// Why no client reaches it at this moment, in one clause; `None` as long as all is well.
+    pub(crate) fn trouble(&self) -> Option<&'static str> {
+        self.socket.trouble()
+    }
+
+    /// This listener on the socket that `fresh` was given in the place of a dead one; `None` if there is nothing to mend.
+    pub(crate) fn mended_by(&self, fresh: &Self) -> Option<Rc<Self>> {
+        let mended =
+            !fresh.socket.is_dead() && self.socket.is_dead() && self.socket.local() == fresh.socket.local();
+        mended.then(|| {
+            Rc::new(Self {
+                name: self.name.clone(),
+                options: self.options.clone(),
+                owner: self.owner,
+                socket: Rc::clone(&fresh.socket),
+            })
+        })
+    }
+
     fn alarm(&self, cause: &str) -> ListenError {
         ListenError(format!(
             "listener {} ({}): {cause}",

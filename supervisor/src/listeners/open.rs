@@ -6,7 +6,7 @@
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use super::bind::{self, Wanted, absolute, kind_of};
+use super::bind::{self, Bound, Wanted, absolute, kind_of};
 use super::local::{Kind, Local, Place};
 use super::resolve::{self, Lookup, Owner};
 use super::socket::Source;
@@ -29,6 +29,8 @@ enum Origin<'a> {
     StandsAside(Vec<Rc<Listener>>),
     /// A socket of ours is there already.
     Kept(Rc<Listener>, Owner),
+    /// It is there, but an app has killed it: another is bound in its place, or it is kept as it is.
+    Dead(Rc<Listener>, Wanted<'a>),
     /// It has to be made.
     New(Wanted<'a>),
 }
@@ -38,6 +40,8 @@ enum Origin<'a> {
 /// * A socket in `current` with the same address is kept, under a new name and with other options if these changed.
 /// * A spec stands aside if an inherited socket has its explicit name or its address; at a reload these are the
 ///   inherited ones in `current`, which are always kept.
+/// * A Unix socket of ours that an app has killed is bound afresh. If that cannot be done it is kept, with a warning: a
+///   version that treats its listeners well must be able to come.
 /// * Everything else is bound. Port 0 asks for a new port only if `current` has no socket for that spec.
 ///
 /// After a reload that failed the options of kept sockets are those of the failed set until
@@ -126,7 +130,7 @@ fn origin<'a>(
     if let Some(place) = same_spec(spec, ours) {
         let kept = ours.remove(place);
         let owner = owner_of(Some(&kept))?;
-        return Ok(Origin::Kept(kept, owner));
+        return Ok(kept_or_dead(spec, kept, owner));
     }
     let addresses = match spec.address.host_port() {
         Some(place) => {
@@ -153,12 +157,24 @@ fn origin<'a>(
     if let Some(place) = ours.iter().position(|one| is_at(one.socket.local(), &wanted)) {
         let kept = ours.remove(place);
         let owner = owner_of(Some(&kept))?;
-        return Ok(Origin::Kept(kept, owner));
+        return Ok(kept_or_dead(spec, kept, owner));
     }
     Ok(Origin::New(Wanted {
         owner: owner_of(None)?,
         ..wanted
     }))
+}
+
+fn kept_or_dead(spec: &ListenSpec, known: Rc<Listener>, owner: Owner) -> Origin<'_> {
+    if !known.socket.is_dead() {
+        return Origin::Kept(known, owner);
+    }
+    let wanted = Wanted {
+        spec,
+        addresses: Vec::new(),
+        owner,
+    };
+    Origin::Dead(known, wanted)
 }
 
 /// The owner that a spec asks for. A socket that is kept with the same words keeps what they meant.
@@ -266,18 +282,29 @@ fn realize(
         Origin::Kept(old, owner) => Ok(vec![under(old, name, spec, owner)]),
         Origin::New(wanted) => {
             let bound = bind::open(&wanted, &|kind, address| holder_of(known, lookup, kind, address))?;
-            let tell = |warning: String| ListenError::at(&spec.address, warning).to_string();
-            warnings.extend(bound.warnings.into_iter().map(tell));
-            let options = spec.options.clone();
-            let (owner, socket) = (wanted.owner, Rc::new(bound.socket));
-            Ok(vec![Rc::new(Listener {
-                name,
-                options,
-                owner,
-                socket,
-            })])
+            Ok(vec![made(bound, &wanted, name, warnings)])
         }
+        Origin::Dead(old, wanted) => Ok(vec![match bind::unix(&wanted, Some(&old.socket)) {
+            Ok(bound) => made(bound, &wanted, name, warnings),
+            Err(cause) => {
+                let kept = under(old, name, spec, wanted.owner);
+                let warning = kept.alarm(&format!("cannot bind it afresh: {cause}"));
+                warnings.push(warning.to_string());
+                kept
+            }
+        }]),
     }
+}
+
+fn made(bound: Bound, wanted: &Wanted<'_>, name: String, warnings: &mut Vec<String>) -> Rc<Listener> {
+    let tell = |warning: String| ListenError::at(&wanted.spec.address, warning).to_string();
+    warnings.extend(bound.warnings.into_iter().map(tell));
+    Rc::new(Listener {
+        name,
+        options: wanted.spec.options.clone(),
+        owner: wanted.owner,
+        socket: Rc::new(bound.socket),
+    })
 }
 
 /// The same listener if nothing changed, so that a generation can be compared with the next.

@@ -11,7 +11,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{SockaddrStorage, bind, getpeername};
 use nix::unistd::Uid;
 
-use super::local::{Local, Place};
+use super::local::{Kind, Local, Place};
 use super::resolve::Owner;
 use super::settings::{self, ACCEPTS_CONNECTIONS, Originals, What};
 use super::unix_file::SocketFile;
@@ -33,12 +33,13 @@ pub(super) enum Source {
     Probe,
 }
 
-/// Which lasting damage has been told already: it cannot be mended, so once is enough.
-#[derive(Debug, Clone, Copy, Default)]
-struct Told {
-    path_gone: bool,
-    shut_down: bool,
-}
+/// What an app has done to a socket for everybody, and until when that lasts.
+const SHUT_DOWN: &str = "an app shut it down, and clients are refused until the next reload";
+/// Nobody can bind an abstract address as long as anybody has its old socket.
+const SHUT_DOWN_ABSTRACT: &str = "an app shut it down, and clients are refused until segue is started again";
+/// Whoever made it has the dead one, too.
+const SHUT_DOWN_INHERITED: &str = "an app shut it down, and clients are refused until segue is given another";
+const PATH_REMOVED: &str = "an app removed its path, and no client finds it until the next reload";
 
 /// The file status flags that an app has chosen for a socket: whether O_NONBLOCK is set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +60,8 @@ pub(super) struct Socket {
     nonblocking: Cell<bool>,
     applied: RefCell<(SocketOptions, Owner)>,
     originals: RefCell<Originals>,
-    told: Cell<Told>,
+    /// The lasting damage that has been told already: this socket cannot be mended, so once is enough.
+    told: Cell<Option<&'static str>>,
 }
 
 /// What is known of a socket when it has been made or taken over.
@@ -101,6 +103,10 @@ impl Socket {
 
     pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
+    }
+
+    pub(super) fn file(&self) -> Option<&SocketFile> {
+        self.file.as_ref()
     }
 
     pub(super) fn local(&self) -> &Local {
@@ -151,7 +157,7 @@ impl Socket {
             alarms.push(format!("cannot restore O_NONBLOCK: {}", errno_text(errno)));
         }
         alarms.extend(self.restore_listening());
-        alarms.extend(self.check_path());
+        alarms.extend(self.lasting_damage().map(str::to_owned));
         if alarms.is_empty() {
             Ok(())
         } else {
@@ -193,7 +199,7 @@ impl Socket {
         match (listened, again) {
             (_, Err(errno)) => Some(format!("it does not listen any more: {}", errno_text(errno))),
             (false, Ok(())) => Some("an app shut it down; it listens again".to_owned()),
-            (true, Ok(())) => self.check_shutdown(),
+            (true, Ok(())) => None,
         }
     }
 
@@ -209,32 +215,51 @@ impl Socket {
         }
     }
 
-    /// A Unix listener that was shut down still says that it listens, but refuses every client for good; it is seen as a
-    /// hang-up. Once is enough: nothing can mend it.
-    fn check_shutdown(&self) -> Option<String> {
-        let told = self.told.get();
-        if told.shut_down || !is_hung_up(self.as_fd()) {
-            return None;
+    /// See [`super::Listener::trouble`].
+    pub(super) fn trouble(&self) -> Option<&'static str> {
+        let listens = |fd| sock::option_int(fd, ACCEPTS_CONNECTIONS) != Ok(0);
+        if self.local.kind.accepts_connections() && !listens(self.as_fd()) {
+            return Some(SHUT_DOWN);
         }
-        self.told.set(Told {
-            shut_down: true,
-            ..told
-        });
-        Some("an app shut it down; clients are refused until segue is started again".to_owned())
+        self.damage()
     }
 
-    /// A probe listener is private to one generation, and some apps unlink what they serve (nginx, puma): no alarm.
-    fn check_path(&self) -> Option<String> {
-        let told = self.told.get();
-        let gone = self.source != Source::Probe && self.file.as_ref().is_some_and(|file| !file.is_in_place());
-        if !gone || told.path_gone {
+    /// What no call mends: only a new socket does. A Unix listener that was shut down still says that it listens, but
+    /// refuses every client for good; it is seen as a hang-up. A path that is gone cannot be bound again.
+    ///
+    /// A probe listener is private to one generation, and some apps unlink what they serve (nginx, puma): no damage.
+    fn damage(&self) -> Option<&'static str> {
+        let is_unix = match self.local.kind {
+            Kind::Unix | Kind::UnixDatagram | Kind::UnixSeqpacket => true,
+            Kind::Tcp | Kind::Udp => false,
+        };
+        if !is_unix || self.source == Source::Probe {
             return None;
         }
-        self.told.set(Told {
-            path_gone: true,
-            ..told
-        });
-        Some("an app removed its path; no client finds it until segue is started again".to_owned())
+        if is_hung_up(self.as_fd()) {
+            return Some(match (&self.source, &self.file) {
+                (Source::Inherited { .. }, _) => SHUT_DOWN_INHERITED,
+                (Source::Spec(_) | Source::Probe, Some(_)) => SHUT_DOWN,
+                (Source::Spec(_) | Source::Probe, None) => SHUT_DOWN_ABSTRACT,
+            });
+        }
+        let gone = self.file.as_ref().is_some_and(|file| !file.is_in_place());
+        gone.then_some(PATH_REMOVED)
+    }
+
+    /// The damage, if it has not been told yet.
+    fn lasting_damage(&self) -> Option<&'static str> {
+        let damage = self.damage().filter(|damage| self.told.get() != Some(damage))?;
+        self.told.set(Some(damage));
+        Some(damage)
+    }
+
+    /// Whether this is a socket of ours that only a new one can replace.
+    pub(super) fn is_dead(&self) -> bool {
+        match self.source {
+            Source::Spec(_) => self.damage().is_some(),
+            Source::Inherited { .. } | Source::Probe => false,
+        }
     }
 
     /// Makes the socket what `options` say: all of it, or nothing.

@@ -9,6 +9,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, Flock, FlockArg};
@@ -228,8 +229,9 @@ pub(super) struct SocketFile {
     device: u64,
     inode: u64,
     maker: Pid,
-    /// Held for as long as the path is ours; a probe listener lies in a private directory and needs none.
-    _lock: Option<PathLock>,
+    /// Held for as long as the path is ours; a probe listener lies in a private directory and needs none. Shared with the
+    /// socket that is bound in the place of this one.
+    lock: Option<Rc<PathLock>>,
 }
 
 impl SocketFile {
@@ -238,7 +240,7 @@ impl SocketFile {
     ///
     /// # Errors
     /// One clause.
-    pub(super) fn bind(fd: BorrowedFd<'_>, path: &Path, lock: Option<PathLock>) -> Result<Self, String> {
+    pub(super) fn bind(fd: BorrowedFd<'_>, path: &Path, lock: Option<Rc<PathLock>>) -> Result<Self, String> {
         fchmod(fd, Mode::empty()).map_err(errno_text)?;
         let address = UnixAddr::new(path).map_err(errno_text)?;
         bind(fd.as_raw_fd(), &address).map_err(|errno| explain_bind(path, errno))?;
@@ -248,7 +250,7 @@ impl SocketFile {
             device: there.dev(),
             inode: there.ino(),
             maker: getpid(),
-            _lock: lock,
+            lock,
         })
     }
 
@@ -279,6 +281,23 @@ impl SocketFile {
         let by_fd = format!("/proc/self/fd/{}", there.as_raw_fd());
         fs::set_permissions(by_fd, Permissions::from_mode(mode))
             .map_err(|error| format!("cannot change the mode: {}", errno_text(&error)))
+    }
+
+    /// Makes room for the socket that is bound in the place of this one, which is dead: removes the path if it still leads
+    /// here, and shares its lock, if that still locks something.
+    ///
+    /// # Errors
+    /// One clause: the path cannot be removed.
+    pub(super) fn make_room(&self) -> Result<Option<Rc<PathLock>>, String> {
+        if self.is_in_place() {
+            fs::remove_file(&self.path)
+                .map_err(|error| format!("cannot remove the old socket: {}", errno_text(&error)))?;
+        }
+        let held = self
+            .lock
+            .as_ref()
+            .filter(|lock| is_still_there(&lock.path, &lock.file));
+        Ok(held.cloned())
     }
 
     /// Whether the path still leads to this socket.

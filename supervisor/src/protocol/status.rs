@@ -73,6 +73,9 @@ pub(crate) struct Listener {
     /// How many connections wait now; null where that cannot be seen, and for datagram sockets. The
     /// supervisor sends null, the client fills it in.
     pub(crate) queued: Option<u64>,
+    /// Why no client reaches it, in one clause; null as long as all is well.
+    #[serde(default)]
+    pub(crate) trouble: Option<String>,
     /// The socket's inode, by which the client finds it in /proc. The supervisor sends it; `--json` leaves it
     /// out.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -266,6 +266,7 @@ fn status_has_the_documented_keys() {
             address: "127.0.0.1:80".into(),
             backlog: Some(4096),
             queued: None,
+            trouble: None,
             inode: None,
         }],
         generations: vec![Generation {

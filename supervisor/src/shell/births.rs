@@ -82,7 +82,8 @@ impl Shell {
     fn current_listeners(&self) -> Vec<Rc<Listener>> {
         let mut current: Vec<Rc<Listener>> = Vec::new();
         for listener in self.births.values().rev().flat_map(|birth| &birth.listeners) {
-            if !current.iter().any(|known| known.inode() == listener.inode()) {
+            // Not by inode: the same socket may have been given to us twice, and is handed on as it came.
+            if !current.iter().any(|known| known.shares_socket(listener)) {
                 current.push(Rc::clone(listener));
             }
         }
@@ -178,6 +179,18 @@ impl Shell {
         for listener in self.listeners_of(number) {
             if let Some(chosen) = self.chosen_flags.get(&(number, listener.inode())) {
                 listener.keep_flags(*chosen);
+            }
+        }
+    }
+
+    /// What was bound afresh for this generation, which has taken over, takes the place of the dead socket in every record:
+    /// what is started from an older one after a rollback must be reached as well.
+    pub(super) fn share_mended(&mut self, number: Number) {
+        let fresh = self.listeners_of(number);
+        let known = self.births.values_mut().flat_map(|birth| &mut birth.listeners);
+        for listener in known {
+            if let Some(mended) = fresh.iter().find_map(|fresh| listener.mended_by(fresh)) {
+                *listener = mended;
             }
         }
     }

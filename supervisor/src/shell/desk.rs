@@ -88,14 +88,19 @@ impl Shell {
 
     fn outcome_reply(&self, outcome: Outcome, took: std::time::Duration) -> Reply {
         let serving = self.serving();
-        let done = |number, more: &str| match &serving {
-            Some(serving) if serving.generation == number => Reply::reload_ok(serving.clone(), took, more),
-            // It took over, and somebody else (or nobody) serves by now.
-            Some(_) | None => Reply::Done {
-                message: format!("reload ok: generation {number} took over{more}"),
-                serving: serving.clone(),
-                duration_ms: Some(u64::try_from(took.as_millis()).unwrap_or(u64::MAX)),
-            },
+        let done = |number, more: &str| {
+            let more = format!("{more}{}", self.dead_listeners());
+            match &serving {
+                Some(serving) if serving.generation == number => {
+                    Reply::reload_ok(serving.clone(), took, &more)
+                }
+                // It took over, and somebody else (or nobody) serves by now.
+                Some(_) | None => Reply::Done {
+                    message: format!("reload ok: generation {number} took over{more}"),
+                    serving: serving.clone(),
+                    duration_ms: Some(u64::try_from(took.as_millis()).unwrap_or(u64::MAX)),
+                },
+            }
         };
         match outcome {
             Outcome::TookOver(number) => done(number, ""),
@@ -117,6 +122,13 @@ impl Shell {
             },
             Outcome::Stopping => Reply::reload_failed("stopping", serving),
         }
+    }
+
+    /// `; listener web: CLAUSE` for each one that no client reaches: a reload that is ok must not hide it.
+    fn dead_listeners(&self) -> String {
+        let shown = self.listeners_shown().into_iter();
+        let dead = shown.filter_map(|one| Some(format!("; listener {}: {}", one.name, one.trouble?)));
+        dead.collect()
     }
 
     /// Who serves at this moment, if anybody does.

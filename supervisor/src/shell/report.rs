@@ -105,6 +105,7 @@ impl Shell {
 
     fn took_over(&mut self, number: Number, old: Option<Number>) {
         self.history.crash = None;
+        self.share_mended(number);
         self.keep_flags(number);
         self.restore_flags();
         self.mark_since(number);

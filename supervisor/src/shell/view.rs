@@ -104,7 +104,7 @@ impl Shell {
     }
 
     /// The listeners of whoever serves, or else of the newest record.
-    fn listeners_shown(&self) -> Vec<protocol::Listener> {
+    pub(super) fn listeners_shown(&self) -> Vec<protocol::Listener> {
         let record = self.core.incumbent().map(|generation| generation.record);
         let birth = record.and_then(|record| self.births.get(&record));
         let birth = birth.or_else(|| self.births.values().next_back());
@@ -116,6 +116,7 @@ impl Shell {
                 address: listener.address_text(),
                 backlog: listener.backlog(),
                 queued: None,
+                trouble: listener.trouble().map(str::to_owned),
                 inode: Some(listener.inode()),
             })
             .collect()

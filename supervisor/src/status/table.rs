@@ -65,6 +65,7 @@ fn headline(status: &Status, now: SystemTime) -> String {
     )
 }
 
+/// One row each; then, a line each, what is wrong with them.
 fn listeners(status: &Status) -> Vec<String> {
     let number = |number: Option<u64>| number.map_or_else(|| NOTHING.to_owned(), |number| number.to_string());
     let rows = status.listeners.iter().map(|listener| {
@@ -76,10 +77,15 @@ fn listeners(status: &Status) -> Vec<String> {
         ]
     });
     let heads = ["LISTENER", "ADDRESS", "QUEUED", "BACKLOG"].map(str::to_owned);
-    align(
+    let mut lines = align(
         [Side::Left, Side::Left, Side::Right, Side::Right],
         std::iter::once(heads).chain(rows).collect(),
-    )
+    );
+    lines.extend(status.listeners.iter().filter_map(|listener| {
+        let trouble = listener.trouble.as_deref()?;
+        Some(format!("listener {}: {trouble}", listener.name))
+    }));
+    lines
 }
 
 /// One row a worker; then the binary, which is too long for a column and is the same for all workers of a

@@ -57,6 +57,7 @@ fn status() -> Status {
         address: address.into(),
         backlog,
         queued,
+        trouble: None,
         inode: None,
     };
     Status {

@@ -77,6 +77,7 @@ fn names_are_path_components() {
         "a\n",
         "\u{e4}",
         "a:b",
+        "app.notify",
         &"x".repeat(65),
     ] {
         assert_one_line(&parse_name(refused).expect_err(refused));

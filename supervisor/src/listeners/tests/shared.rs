@@ -65,7 +65,7 @@ fn a_unix_listener_that_was_shut_down_is_told_once() {
     UnixStream::connect(&path).unwrap_err();
     let alarm = line(listener.restore_flags());
     assert!(
-        alarm.ends_with("an app shut it down; clients are refused until segue is started again"),
+        alarm.ends_with("an app shut it down, and clients are refused until the next reload"),
         "{alarm}"
     );
     listener.restore_flags().unwrap();
@@ -79,7 +79,7 @@ fn a_path_that_an_app_removed_is_told_once() {
     std::fs::remove_file(&path).unwrap();
     let alarm = line(listener.restore_flags());
     assert!(
-        alarm.ends_with("an app removed its path; no client finds it until segue is started again"),
+        alarm.ends_with("an app removed its path, and no client finds it until the next reload"),
         "{alarm}"
     );
     listener.restore_flags().unwrap();

@@ -29,6 +29,7 @@ fn status(inodes: &[Option<u64>]) -> Status {
         address: "x".into(),
         backlog: None,
         queued: None,
+        trouble: None,
         inode: *inode,
     };
     let worker = |pid| Worker {

@@ -124,6 +124,20 @@ restarts 0, rollbacks 1
 }
 
 #[test]
+fn a_table_tells_which_listener_is_in_trouble_and_keeps_its_columns() {
+    let mut status = status();
+    status.listeners[1].trouble = Some("an app shut it down".into());
+    let expected = "
+web       127.0.0.1:8080                 0     4096
+admin     unix:/run/app/admin.sock       -      128
+listener admin: an app shut it down
+
+GENERATION";
+    let table = table::render(&status, 80, now());
+    assert!(table.contains(expected), "{table}");
+}
+
+#[test]
 fn a_table_tells_who_does_not_serve_and_why_a_reload_failed() {
     let mut status = status();
     status.state = State::BackingOff;

@@ -1,6 +1,9 @@
 //! A reload: what is asked for again is kept, what is new is bound, and a refusal changes nothing.
 
 use std::net::TcpStream;
+use std::os::fd::AsRawFd;
+
+use nix::sys::socket::{Shutdown, shutdown};
 
 use super::*;
 
@@ -44,6 +47,31 @@ fn a_new_name_shares_the_socket() {
     TcpStream::connect(&text).unwrap();
     drop(after);
     TcpStream::connect(&text).unwrap_err();
+}
+
+#[test]
+fn a_unix_listener_of_any_kind_that_was_shut_down_is_bound_afresh_under_the_same_lock() {
+    for kind in ["unix", "unix-dgram", "unix-seqpacket"] {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s");
+        let spec = format!("web={kind}:{}", path.display());
+        let before = open_all(&[&spec]);
+        assert_eq!(before[0].trouble(), None, "{kind}");
+        shutdown(before[0].as_fd().as_raw_fd(), Shutdown::Both).unwrap();
+        assert!(before[0].trouble().is_some(), "{kind}");
+        let after = reload(&[&spec], &before).unwrap();
+        assert!(after.warnings.is_empty(), "{kind}: {:?}", after.warnings);
+        let fresh = &after.listeners[0];
+        assert!(!fresh.shares_socket(&before[0]), "{kind}");
+        let mended = before[0].mended_by(fresh).unwrap();
+        assert!(mended.shares_socket(fresh), "{kind}");
+        assert!(fresh.mended_by(&mended).is_none(), "{kind}");
+        drop(before);
+        assert_eq!(fresh.trouble(), None, "{kind}");
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2, "{kind}");
+        drop((mended, after));
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "{kind}");
+    }
 }
 
 #[test]

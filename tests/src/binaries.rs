@@ -66,6 +66,50 @@ fn directory() -> PathBuf {
     }
 }
 
+/// Builds `segue` and the sample app as static binaries, and returns the directory in which they are.
+///
+/// # Panics
+/// When they cannot be built.
+#[must_use]
+pub fn build_static() -> PathBuf {
+    let directory = directory();
+    let target = directory.with_file_name("static");
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    // With an explicit target the flag is for the programs, and not for the macros that the compiler itself loads.
+    let triple = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+    let output = Command::new(cargo)
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+        .env("RUSTFLAGS", "-C target-feature=+crt-static")
+        .args([
+            "build",
+            "--quiet",
+            "--locked",
+            "--package",
+            "segue",
+            "--package",
+            "segue-app",
+        ])
+        .args([
+            "--bin",
+            "segue",
+            "--bin",
+            "app",
+            "--target",
+            &triple,
+            "--target-dir",
+        ])
+        .arg(&target)
+        .output();
+    match output {
+        Ok(output) if output.status.success() => target.join(&triple).join("debug"),
+        Ok(output) => panic!(
+            "static build failed:\n{}",
+            String::from_utf8_lossy(&output.stderr)
+        ),
+        Err(error) => panic!("cargo build: {error}"),
+    }
+}
+
 fn build(directory: &Path, targets: &str) -> Result<(), String> {
     if std::env::var_os("SEGUE_TEST_NO_BUILD").is_some_and(|value| value == "1") {
         return Ok(());

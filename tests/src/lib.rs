@@ -6,6 +6,7 @@
 //! * [`manager`]: what a service manager above a supervisor hears;
 //! * [`load`]: generators of requests, each of which accounts for every single one in a [`ledger::Ledger`];
 //! * [`process`], [`proc`], [`binaries`], [`program`]: children, `/proc`, where the binaries are, what to run;
+//! * [`engine`]: a container engine in namespaces of its own, containers in it, and our images;
 //! * [`machine`]: a real systemd in namespaces; [`mdoc`]: our man pages, taken apart; [`needs`]: what a test may not find
 //!   where it runs;
 //! * [`figures`]: what was measured, printed so that it can be quoted.
@@ -13,6 +14,7 @@
 
 pub mod binaries;
 pub mod deployed;
+pub mod engine;
 pub mod figures;
 pub mod http;
 pub mod ledger;

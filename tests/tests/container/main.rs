@@ -1,0 +1,70 @@
+//! Segue as PID 1 of a container, in a real engine: the images of our Dockerfile, deploys into a volume, `docker stop`.
+//!
+//! One engine serves all cases; each is a function below, with a container of its own. They run side by side, in the
+//! engine's network.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot look at its subject has failed"
+)]
+
+mod cases;
+
+use std::sync::Mutex;
+
+use segue_tests::engine::{Engine, runtime_dockerfile};
+use segue_tests::needs;
+
+/// How many cases run at a time: they mostly wait.
+const SIDE_BY_SIDE: usize = 4;
+
+#[test]
+fn containers() {
+    let Some(engine) = needs::or_skip("container", Engine::start()) else {
+        return;
+    };
+    if needs::or_skip("container", engine.build_images()).is_none() {
+        return;
+    }
+    // `SEGUE_TEST_CASE=volume` runs the cases whose name contains that.
+    let only = std::env::var("SEGUE_TEST_CASE").unwrap_or_default();
+    let waiting: Vec<_> = cases::ALL
+        .iter()
+        .rev()
+        .filter(|(name, _)| name.contains(&only))
+        .collect();
+    let waiting = Mutex::new(waiting);
+    let failed = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..SIDE_BY_SIDE {
+            scope.spawn(|| {
+                engine.enter_network();
+                loop {
+                    let Some((name, case)) = waiting.lock().unwrap().pop() else {
+                        return;
+                    };
+                    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| case(&engine)));
+                    eprintln!("{name}: {}", if outcome.is_ok() { "ok" } else { "FAILED" });
+                    if outcome.is_err() {
+                        failed.lock().unwrap().push(*name);
+                    }
+                }
+            });
+        }
+    });
+    engine.end();
+    let failed = failed.into_inner().unwrap();
+    assert!(failed.is_empty(), "failed: {failed:?}");
+}
+
+/// What the engine builds differs from our Dockerfile in the build stages alone.
+#[test]
+fn the_runtime_stages_are_the_dockerfiles_own() {
+    let original = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../Dockerfile")).unwrap();
+    let ours = runtime_dockerfile(&original);
+    let runtime = original.find("FROM scratch AS static").unwrap();
+    assert!(ours.ends_with(&original[runtime..]), "{ours}");
+    assert!(
+        ours.starts_with(&original[..original.find("FROM ").unwrap()]),
+        "{ours}"
+    );
+}

@@ -8,6 +8,7 @@
 )]
 
 mod cases;
+mod volume;
 
 use std::sync::Mutex;
 

@@ -1,0 +1,82 @@
+//! The cases: what is promised of Segue in a container.
+
+mod deploys;
+mod failures;
+mod life;
+
+use segue_tests::engine::{Container, DEBIAN, Engine, STATIC, Way};
+use segue_tests::http::get_and_close;
+
+type Case = fn(&Engine);
+
+/// What a wary operator runs it with: nothing to write to, nothing allowed, a user whom nobody knows.
+const WARY: &[&str] = &[
+    "--read-only",
+    "--user=12345:12345",
+    "--cap-drop=ALL",
+    "--security-opt=no-new-privileges",
+];
+
+/// Name and case; those that take longest come first.
+pub(crate) const ALL: &[(&str, Case)] = &[
+    ("volume: deploys under load by exec", deploys::by_exec),
+    ("volume: deploys under load by HUP", deploys::by_hup),
+    ("a request longer than the stop timeout", life::overlong_request),
+    ("health", life::health),
+    ("control: docker restart loses requests", deploys::restart_is_seen),
+    (
+        "static: what does not work there is said",
+        failures::not_in_scratch,
+    ),
+    ("a slow request is drained", life::drains),
+    ("volume: a bad version", deploys::bad_version),
+    ("volume: a static binary, read-only", deploys::static_image),
+    ("strangers are reaped", life::reaps),
+    ("control: without segue they are not", life::unreaped),
+    ("output untouched", life::output),
+    ("TERM twice kills", life::term_twice),
+    ("the first start fails", failures::first_start),
+    ("start, reload, stop", |engine| {
+        life::plain(engine, "plain", DEBIAN, &[], &[])
+    }),
+    ("start, reload, stop: static", |engine| {
+        life::plain(engine, "static", STATIC, &[], &[])
+    }),
+    ("start, reload, stop: wary", |engine| {
+        life::plain(engine, "wary", DEBIAN, WARY, &[])
+    }),
+    ("start, reload, stop: static, wary", |engine| {
+        life::plain(engine, "static-wary", STATIC, WARY, &[]);
+    }),
+    ("start, reload, stop: root, whose app is not", |engine| {
+        life::plain(
+            engine,
+            "root",
+            DEBIAN,
+            &["--user=0:0"],
+            &["--user=12345", "--group=12345"],
+        );
+    }),
+    ("start, reload, stop: behind an init", life::behind_an_init),
+];
+
+/// What /ping answers.
+#[track_caller]
+fn message(container: &Container<'_>, way: Way) -> String {
+    let answer = container
+        .target(way)
+        .connect()
+        .unwrap()
+        .ask(&get_and_close("/ping"))
+        .unwrap();
+    answer.ok().unwrap().text()
+}
+
+/// `docker stop`, exit code 0, and nobody left behind by the log.
+#[track_caller]
+fn stop(container: &Container<'_>) {
+    container.docker_ok(&["stop"]);
+    assert_eq!(container.wait_for_exit(), 0, "{}", container.logs());
+    let log = container.logs();
+    assert!(log.ends_with(" is gone\n"), "{log}");
+}

@@ -126,6 +126,9 @@ pub(super) fn shell(
     command: &str,
     probe_path: &Path,
 ) -> Result<Spawned, LaunchError> {
+    // A container image may have no shell. A run of the probe gives back only how it ended, so that this is looked at before.
+    std::fs::metadata("/bin/sh")
+        .map_err(|error| LaunchError::new(format!("exec /bin/sh: {}", errno_text(error))))?;
     let mut environment = common_environment(program, worker, name);
     environment.set("SEGUE_PROBE", probe_path);
     let command = CString::new(command)

@@ -41,5 +41,6 @@ pub(super) fn not_in_scratch(engine: &Engine) {
         STATIC,
         &["--probe=true", "--probe-timeout=1s"],
     );
-    assert!(said.starts_with("the probe did not pass within 1s"), "{said}");
+    let why = "the probe did not pass within 1s (last run: exec /bin/sh: no such file or directory)";
+    assert_eq!(said, why);
 }

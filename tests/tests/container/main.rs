@@ -26,8 +26,8 @@ fn containers() {
     if needs::or_skip("container", engine.build_images()).is_none() {
         return;
     }
-    // `SEGUE_TEST_CASE=volume` runs the cases whose name contains that.
-    let only = std::env::var("SEGUE_TEST_CASE").unwrap_or_default();
+    // `SEGUE_TEST_SCENE=volume` runs the cases whose name contains that.
+    let only = std::env::var("SEGUE_TEST_SCENE").unwrap_or_default();
     let waiting: Vec<_> = cases::ALL
         .iter()
         .rev()

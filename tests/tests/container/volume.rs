@@ -35,8 +35,12 @@ impl Volume {
         [format!("--volume={}:/srv/app:ro", self.root.display())]
     }
 
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.root.join(name)
+    }
+
     pub(crate) fn write(&self, name: &str, bytes: &[u8]) {
-        std::fs::write(self.root.join(name), bytes).unwrap();
+        std::fs::write(self.path(name), bytes).unwrap();
     }
 
     /// Deploys a shell script.

@@ -139,3 +139,21 @@ pub(super) fn static_image(engine: &Engine) {
     assert!(status.contains("\"/srv/app/releases/1/app\""), "{status}");
     stop(&container);
 }
+
+/// Why the directory is mounted and not what lies in it: the engine follows a symlink when the container starts, and never
+/// again. The reload is well; it runs what the container sees.
+pub(super) fn mounted_symlink(engine: &Engine) {
+    for (name, inside) in [("current", "/srv/site"), ("current/app", "/srv/site/app")] {
+        let volume = Volume::new(engine, &format!("symlink-{}", name.len()));
+        volume.deploy(&volume::serves("version 1"));
+        let mount = format!("--volume={}:{inside}:ro", volume.path(name).display());
+        let container = engine
+            .container(&format!("symlink-{}", name.len()))
+            .options(volume.mount().iter().map(String::as_str))
+            .options([mount.as_str()])
+            .start(DEBIAN, &["--", "/srv/site/app"]);
+        volume.deploy(&volume::serves("version 2"));
+        container.exec_ok(&["segue", "reload"]);
+        assert_eq!(message(&container, Way::Proxy), "{\"message\": \"version 1\"}");
+    }
+}

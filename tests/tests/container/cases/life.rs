@@ -61,11 +61,14 @@ pub(super) fn drains(engine: &Engine) {
 }
 
 /// Segue itself ends what takes too long, and says so; the engine's patience is longer here than its 10 s, so that its
-/// SIGKILL cannot be what ended it.
+/// SIGKILL cannot be what ended the app.
 pub(super) fn overlong_request(engine: &Engine) {
-    let container = engine.container("overlong").start(DEBIAN, &[]);
+    let container = engine
+        .container("overlong")
+        .options(["--stop-timeout=600"])
+        .start(DEBIAN, &[]);
     let asked = ask_slowly(&container, "/slow?ms=500000");
-    container.docker_ok(&["stop", "--time=600"]);
+    container.docker_ok(&["stop"]);
     assert!(asked.join().unwrap().is_err(), "{}", container.logs());
     assert_eq!(container.wait_for_exit(), 0, "{}", container.logs());
     let log = container.logs();

@@ -31,6 +31,10 @@ pub(crate) const ALL: &[(&str, Case)] = &[
     ("a slow request is drained", life::drains),
     ("volume: a bad version", deploys::bad_version),
     ("volume: a static binary, read-only", deploys::static_image),
+    (
+        "volume: a symlink that is mounted is followed once",
+        deploys::mounted_symlink,
+    ),
     ("strangers are reaped", life::reaps),
     ("control: without segue they are not", life::unreaped),
     ("output untouched", life::output),

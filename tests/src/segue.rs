@@ -23,6 +23,7 @@ use tempfile::TempDir;
 
 use crate::binaries::Binary;
 use crate::http::Target;
+use crate::load::{Kind, Load};
 use crate::proc;
 use crate::process::{Finished, Process};
 use crate::program::Program;
@@ -308,6 +309,21 @@ impl Segue {
             done.stderr,
             self.process.stderr()
         );
+    }
+
+    /// Three reloads while new connections come in, each until the new generation has answered: nothing is lost.
+    ///
+    /// # Panics
+    /// When something is, or a reload fails.
+    #[track_caller]
+    pub fn reload_under_load(&self) {
+        let load = Load::start(Kind::Fresh, &self.target(), 3);
+        let serves = self.status().generation();
+        for generation in serves + 1..=serves + 3 {
+            self.reload_ok(&[]);
+            load.wait_for_generation(generation);
+        }
+        load.stop().assert_nothing_lost();
     }
 
     /// `segue status --json`.

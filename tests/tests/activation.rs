@@ -13,7 +13,6 @@ use std::sync::OnceLock;
 use nix::sys::signal::Signal;
 use segue_tests::binaries::Binary;
 use segue_tests::http::{Client, Target, get_and_close};
-use segue_tests::load::{Kind, Load};
 use segue_tests::needs;
 use segue_tests::process::Process;
 use segue_tests::program::Program;
@@ -156,12 +155,7 @@ fn supervised(opener: &Opener, address: SocketAddr, name: &str) {
     let listeners = status.0["listeners"].as_array().unwrap();
     assert_eq!(listeners.len(), 1, "{status:?}");
     assert_eq!(listeners[0]["name"], name, "{status:?}");
-    let load = Load::start(Kind::Fresh, &segue.target(), 3);
-    for generation in 2..=4 {
-        segue.reload_ok(&[]);
-        load.wait_for_generation(generation);
-    }
-    load.stop().assert_nothing_lost();
+    segue.reload_under_load();
     segue.stop();
 }
 

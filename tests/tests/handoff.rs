@@ -7,12 +7,7 @@ use segue_tests::segue::Setup;
 #[test]
 fn reloads_under_load_lose_nothing_and_leave_nothing() {
     let segue = Setup::new(Program::fixture("good")).start();
-    let load = Load::start(Kind::Fresh, &segue.target(), 3);
-    for generation in 2..=4 {
-        segue.reload_ok(&[]);
-        load.wait_for_generation(generation);
-    }
-    load.stop().assert_nothing_lost();
+    segue.reload_under_load();
     segue.stop();
 }
 

@@ -11,17 +11,6 @@ use segue_tests::segue::{Segue, Setup};
 /// What the heap may differ by for reasons of its own, KiB: a leak of 132 bytes a reload exceeds it in the long run.
 const HEAP_SLACK_KIB: u64 = 128;
 
-/// The loads, all at once.
-const KINDS: [Kind; 7] = [
-    Kind::Fresh,
-    Kind::KeepAlive,
-    Kind::Pipelined,
-    Kind::Post,
-    Kind::Slow,
-    Kind::Streamed,
-    Kind::Http2,
-];
-
 /// The supervisor's footprint when it is asleep, with no timer armed and one generation.
 ///
 /// # Panics
@@ -61,7 +50,7 @@ fn many_reloads_lose_nothing_and_leave_the_supervisor_as_after_ten() {
     let reloads: u64 = scale(100, 1_000);
     let segue = Setup::new(Program::app()).flags(["--probation", "100ms"]).start();
     let target = segue.target();
-    let loads = KINDS.map(|kind| (kind, Load::start(kind, &target, 1)));
+    let loads = Kind::ALL.map(|kind| (kind, Load::start(kind, &target, 1)));
     let mut done = 0;
     let mut reload = |until: u64| {
         while done + 2 < until {

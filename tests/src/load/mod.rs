@@ -35,6 +35,19 @@ pub enum Kind {
     Http2,
 }
 
+impl Kind {
+    /// Every kind.
+    pub const ALL: [Self; 7] = [
+        Self::Fresh,
+        Self::KeepAlive,
+        Self::Pipelined,
+        Self::Post,
+        Self::Slow,
+        Self::Streamed,
+        Self::Http2,
+    ];
+}
+
 /// The pause of a generator between two requests of one connection, so that a test measures loss and not the machine.
 const PACE: Duration = Duration::from_millis(4);
 

@@ -7,16 +7,6 @@ use segue_tests::load::{Kind, Load};
 use super::{WARY, message, stop};
 use crate::volume::{self, Volume};
 
-const KINDS: [Kind; 7] = [
-    Kind::Fresh,
-    Kind::KeepAlive,
-    Kind::Pipelined,
-    Kind::Post,
-    Kind::Slow,
-    Kind::Streamed,
-    Kind::Http2,
-];
-
 /// How many versions are deployed under load.
 fn deploys() -> u64 {
     figures::scale(5, 50)
@@ -37,7 +27,7 @@ fn under_load(engine: &Engine, name: &str, reload: fn(&Container<'_>, u64)) {
     let lives = container.lives();
     let mut loads = Vec::new();
     for way in [Way::Proxy, Way::Filter] {
-        for kind in KINDS {
+        for kind in Kind::ALL {
             loads.push((way, kind, Load::start(kind, &container.target(way), 1)));
         }
     }

@@ -764,10 +764,12 @@ open_events() {
 follow() {
     ended='' last_words=''
     (
+        child='' stopped=no
         trap '' HUP INT
-        trap 'kill "$child" 2>/dev/null' TERM
+        trap 'stopped=yes; [ -z "$child" ] || kill "$child" 2>/dev/null' TERM
         "$@" </dev/null >&8 2>&8 8>&- 9>&- &
         child=$!
+        [ $stopped = no ] || kill "$child" 2>/dev/null
         wait "$child"
         # The last line may have had no end.
         printf '\n%s end %s\n' "$mark" $? >&8
@@ -796,8 +798,9 @@ follow() {
 # Every second a line, so that the script looks up; it ends with the script, however that ends.
 start_ticker() {
     (
+        nap=''
         trap '' HUP INT
-        trap 'kill "$nap" 2>/dev/null; exit' TERM
+        trap '[ -z "$nap" ] || kill "$nap" 2>/dev/null; exit' TERM
         while kill -0 $$ 2>/dev/null; do
             sleep 1 8>&- 9>&- &
             nap=$!

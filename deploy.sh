@@ -132,8 +132,8 @@ attempt() {
 
 must() { attempt "$@" || fail "$cause"; }
 
-# put TEXT FILE. By way of cat, which says why it cannot write.
-put() { printf '%s\n' "$1" | cat >"$2"; }
+# put TEXT FILE. By way of cat, which says why it cannot write; printf would only say that cat has gone.
+put() { printf '%s\n' "$1" 2>/dev/null | cat >"$2"; }
 
 # quote WORD: as one word for a shell.
 quote() { printf '%s\n' "$1" | sed "s/'/'\\\\''/g; 1s/^/'/; \$s/\$/'/"; }

@@ -1,7 +1,9 @@
 # Segue as PID 1 of a container, with the sample app. docs/containers.md leads from here to deploys without a new image.
 #
-#   docker build --tag segue .                          on Debian, 100 MB: a shell, users and hosts by name
-#   docker build --tag segue:static --target static . nothing but two static binaries; what does not work there: docs/containers.md
+#   docker build --tag segue .                          on Debian: a shell, users and hosts by name
+#   docker build --tag segue:static --target static .   two static binaries; what does not work there: docs/containers.md
+#
+# The cache mounts below need BuildKit.
 #
 # An image of one's own needs two lines:
 #   FROM segue

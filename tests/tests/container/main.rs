@@ -20,12 +20,6 @@ const SIDE_BY_SIDE: usize = 4;
 
 #[test]
 fn containers() {
-    let Some(engine) = needs::or_skip("container", Engine::start()) else {
-        return;
-    };
-    if needs::or_skip("container", engine.build_images()).is_none() {
-        return;
-    }
     // `SEGUE_TEST_SCENE=volume` runs the cases whose name contains that.
     let only = std::env::var("SEGUE_TEST_SCENE").unwrap_or_default();
     let waiting: Vec<_> = cases::ALL
@@ -33,6 +27,13 @@ fn containers() {
         .rev()
         .filter(|(name, _)| name.contains(&only))
         .collect();
+    assert!(!waiting.is_empty(), "no scene has {only:?} in its name");
+    let Some(engine) = needs::or_skip("container", Engine::start()) else {
+        return;
+    };
+    if needs::or_skip("container", engine.build_images()).is_none() {
+        return;
+    }
     let waiting = Mutex::new(waiting);
     let failed = Mutex::new(Vec::new());
     std::thread::scope(|scope| {

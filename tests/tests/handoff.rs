@@ -53,3 +53,27 @@ fn a_rollback_is_timed_from_its_own_request_though_another_reload_has_begun() {
     );
     segue.stop();
 }
+
+#[test]
+fn a_reload_that_waits_for_trust_is_told_of_a_crash_though_nothing_can_be_rolled_back_to() {
+    let setup = Setup::new(Program::new("./app"));
+    setup.deploy("app", &Program::fixture("good"));
+    // Generation 1 is on probation itself (30 s by default): there is no last good.
+    let segue = setup.start();
+    segue.deploy("app", &Program::fixture("ready-then-dies after=200ms"));
+    let done = segue.reload(&["--settled"]);
+    assert_eq!(done.code, Some(1), "{}", done.stderr);
+    assert!(
+        done.stderr.contains("generation 2: exited with status 3 after")
+            && done
+                .stderr
+                .contains("no version has passed probation yet, so it is started again"),
+        "{}",
+        done.stderr
+    );
+    assert_eq!(segue.status().last_outcome(), "failed");
+    segue.deploy("app", &Program::fixture("good"));
+    segue.reload_ok(&[]);
+    assert_eq!(segue.status().last_outcome(), "ok");
+    segue.stop();
+}

@@ -63,12 +63,14 @@ pub enum Bug {
     NeverGivesUp,
     /// A stop ends a reload and nobody is told that it is over.
     LeavesTheReloadOpen,
+    /// Whoever waits for the end of probation waits on when there may be none.
+    HopesForEver,
 }
 
 #[cfg(test)]
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::DrainsBeforeReady,
         Self::AnswersTwice,
         Self::LosesTickets,
@@ -96,6 +98,7 @@ impl Bug {
         Self::FinishesEarly,
         Self::NeverGivesUp,
         Self::LeavesTheReloadOpen,
+        Self::HopesForEver,
     ];
 }
 
@@ -149,6 +152,7 @@ questions! {
     finishes_early => FinishesEarly,
     never_gives_up => NeverGivesUp,
     leaves_the_reload_open => LeavesTheReloadOpen,
+    hopes_for_ever => HopesForEver,
 }
 
 impl Planted {

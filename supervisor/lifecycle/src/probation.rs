@@ -1,8 +1,8 @@
 //! Trust: probation after a takeover, the last good record, and the rollback to it.
 
-use crate::Lifecycle;
 use crate::generation::{Generation, Role, Standing};
 use crate::vocabulary::{Cause, Fact, Number, Outcome, Plan, Record, Stage, Timer, Wait};
+use crate::{FIRST, Lifecycle};
 
 impl Lifecycle {
     /// Start (or start again, after a crash) the probation of an incumbent that is not yet trusted. It runs
@@ -34,7 +34,8 @@ impl Lifecycle {
     }
 
     /// A worker of the incumbent has failed. On probation, with a last good record, that means rollback;
-    /// otherwise the worker is started again.
+    /// otherwise the worker is started again. On probation without one, whoever waits for the end of probation is told: it
+    /// may never come.
     pub(crate) fn incumbent_lost(&mut self, number: Number, slot: u16, start: u32, cause: Cause) {
         let on_probation = self
             .generations
@@ -44,7 +45,14 @@ impl Lifecycle {
             Some(good) if on_probation && !self.planted.restarts_on_probation() => {
                 self.roll_back(number, good, cause)
             }
-            Some(_) | None => self.restart(number, slot, start, cause),
+            Some(_) => self.restart(number, slot, start, cause),
+            None => {
+                self.restart(number, slot, start, cause);
+                if on_probation && number != FIRST {
+                    self.tell(Fact::NoWayBack(number, cause));
+                    self.answer_no_way_back(number, cause);
+                }
+            }
         }
         self.hurry();
     }

@@ -2,7 +2,7 @@
 
 use crate::Lifecycle;
 use crate::generation::Role;
-use crate::vocabulary::{Effect, Number, Outcome, Ticket, Until};
+use crate::vocabulary::{Cause, Effect, Number, Outcome, Ticket, Until};
 use alloc::vec::Vec;
 
 /// A ticket whose generation has been started.
@@ -89,6 +89,16 @@ impl Lifecycle {
 
     pub(crate) fn answer_settled(&mut self, number: Number) {
         self.answer_where(Outcome::Settled(number), |held| {
+            held.generation == number && held.until == Until::Settled
+        });
+    }
+
+    /// It crashed on probation, and may never pass it.
+    pub(crate) fn answer_no_way_back(&mut self, number: Number, cause: Cause) {
+        if self.planted.hopes_for_ever() {
+            return;
+        }
+        self.answer_where(Outcome::NoWayBack(number, cause), |held| {
             held.generation == number && held.until == Until::Settled
         });
     }

@@ -265,6 +265,8 @@ pub enum Outcome {
     Failed(Number, Cause),
     /// The first has failed after it took over (or in queue mode); the second runs the last good record.
     RolledBack(Number, Number, Cause),
+    /// It has failed on probation, and there is no last good to go back to: it is started again.
+    NoWayBack(Number, Cause),
     /// A stop was asked for first.
     Stopping,
 }
@@ -290,6 +292,8 @@ pub enum Fact {
     CandidateFailed(Number, Cause),
     /// The first failed and the second was started from the last good record.
     RolledBack(Number, Number, Cause),
+    /// A generation that a reload brought crashed on probation, and there is no last good to go back to. Told at each crash.
+    NoWayBack(Number, Cause),
     /// A worker of the incumbent crashed and is going to be replaced.
     Crashed(Worker, Cause),
     /// A replacement was started.

@@ -74,6 +74,9 @@ impl Desk {
     }
 }
 
+/// Why a generation that crashed on probation is not rolled back.
+pub(super) const NO_WAY_BACK: &str = "no version has passed probation yet, so it is started again";
+
 impl Shell {
     /// Put down the answer to a ticket.
     pub(super) fn answer(&mut self, ticket: Ticket, outcome: Outcome) {
@@ -120,6 +123,10 @@ impl Shell {
                 ),
                 serving,
             },
+            Outcome::NoWayBack(number, cause) => Reply::reload_failed(
+                &format!("generation {number}: {}; {NO_WAY_BACK}", self.reason(cause)),
+                serving,
+            ),
             Outcome::Stopping => Reply::reload_failed("stopping", serving),
         }
     }

@@ -5,6 +5,7 @@ use std::time::Instant;
 use nix::unistd::Pid;
 use segue_lifecycle::{Cause, Fact, Number, Timer, Worker};
 
+use super::desk::NO_WAY_BACK;
 use super::waits::HINT;
 use super::{Alarm, Shell};
 use crate::clock;
@@ -42,6 +43,7 @@ impl Shell {
             }
             Fact::CandidateFailed(number, cause) => self.candidate_failed(number, cause),
             Fact::RolledBack(failed, number, cause) => self.rolled_back(failed, number, cause),
+            Fact::NoWayBack(number, cause) => self.no_way_back(number, cause),
             Fact::Crashed(worker, cause) => self.crashed(worker, cause),
             Fact::Restarted(worker) => {
                 self.history.restarts += 1;
@@ -165,6 +167,18 @@ impl Shell {
         {
             self.log.error(&format!("generation {number}: {text}"));
         }
+    }
+
+    /// The reload has failed after all. Told again at each crash, and noted once.
+    fn no_way_back(&mut self, number: Number, cause: Cause) {
+        let noted = self.history.last_reload.as_ref();
+        if noted.is_some_and(|last| last.generation == Some(number) && last.outcome == Outcome::Failed) {
+            return;
+        }
+        let reason = self.reason(cause);
+        let text = format!("reload failed: generation {number}: {reason}; {NO_WAY_BACK}");
+        self.note_reload(Outcome::Failed, Some(reason), number);
+        self.log.error(&text);
     }
 
     fn crashed(&mut self, worker: Worker, cause: Cause) {

@@ -122,6 +122,7 @@ const fn of_outcome(outcome: Outcome) -> &'static str {
         Outcome::Replaced(..) => "answer Replaced",
         Outcome::Failed(..) => "answer Failed",
         Outcome::RolledBack(..) => "answer RolledBack",
+        Outcome::NoWayBack(..) => "answer NoWayBack",
         Outcome::Stopping => "answer Stopping",
     }
 }
@@ -133,6 +134,7 @@ const fn of_fact(fact: Fact) -> Option<&'static str> {
         Fact::Settled(_) => Some("*last good*"),
         Fact::CandidateFailed(..) => Some("*candidate failed*"),
         Fact::RolledBack(..) => Some("*rollback*"),
+        Fact::NoWayBack(..) => Some("*no way back*"),
         Fact::Crashed(..) => Some("*crash*"),
         Fact::Unkillable(_) => Some("*given up*"),
         Fact::StillWaiting(_) => Some("*still waiting*"),

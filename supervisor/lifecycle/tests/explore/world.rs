@@ -430,6 +430,7 @@ impl World {
             | Fact::Settled(_)
             | Fact::CandidateFailed(..)
             | Fact::RolledBack(..)
+            | Fact::NoWayBack(..)
             | Fact::Crashed(..)
             | Fact::Restarted(_)
             | Fact::Overran(_)

@@ -133,6 +133,14 @@ impl Step<'_> {
         })
     }
 
+    /// The generation that has just crashed on probation and is started again.
+    fn no_way_back(&self) -> Option<Number> {
+        self.facts().find_map(|fact| match fact {
+            Fact::NoWayBack(number, _) => Some(number),
+            _ => None,
+        })
+    }
+
     fn takeover(&self) -> Option<(Number, Option<Number>)> {
         self.facts().find_map(|fact| match fact {
             Fact::TookOver(number, old) => Some((number, old)),

@@ -23,6 +23,12 @@ pub(super) fn each_ticket_gets_one_answer(step: &Step) -> Verdict {
         if asked.generation.is_some() && over.contains(&asked.generation) {
             broken!("{ticket:?} is not answered though its generation has failed");
         }
+        if asked.until == Until::Settled
+            && asked.generation.is_some()
+            && asked.generation == step.no_way_back()
+        {
+            broken!("{ticket:?} waits for the end of a probation that may never end");
+        }
         let taken_over = step.takeover().map(|(number, _)| number);
         if taken_over.is_some() && asked.generation == taken_over && asked.until == Until::Takeover {
             broken!("{ticket:?} is not answered at the takeover");
@@ -46,6 +52,7 @@ pub(super) fn answers_come_from_a_later_start(step: &Step) -> Verdict {
                 | Outcome::Drained(number)
                 | Outcome::Replaced(number, _)
                 | Outcome::Failed(number, _)
+                | Outcome::NoWayBack(number, _)
                 | Outcome::RolledBack(number, _, _) => Some(*number),
                 Outcome::Stopping => None,
             };
@@ -97,6 +104,9 @@ pub(super) fn answers_are_true(step: &Step) -> Verdict {
                             .after
                             .incumbent()
                             .is_some_and(|incumbent| incumbent.number == number)
+                }
+                Outcome::NoWayBack(number, cause) => {
+                    asked.until == Until::Settled && step.told(Fact::NoWayBack(number, cause))
                 }
                 Outcome::Stopping => is_stopping(step.after),
             };

@@ -73,6 +73,13 @@ pub(super) fn crash_on_probation_rolls_back(step: &Step) -> Verdict {
             generation.standing
         );
     }
+    let hopeless = generation.standing == Standing::Untried && good.is_none() && generation.number != 1;
+    if (step.no_way_back() == Some(generation.number)) != hopeless {
+        broken!(
+            "{worker:?} has crashed without a last good, told: {:?}",
+            step.no_way_back()
+        );
+    }
     Ok(())
 }
 

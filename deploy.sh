@@ -760,7 +760,7 @@ open_events() {
 }
 
 # follow COMMAND...: runs it in the background, prints what it says as it comes, keeps the last line in $last_words, and
-# calls on_line and on_tick until it has ended; its status is in $ended.
+# calls on_tick until it has ended; its status is in $ended.
 follow() {
     ended='' last_words=''
     (
@@ -785,7 +785,6 @@ follow() {
             *)
                 last_words=$event
                 printf '  %s\n' "$event" >&2 || :
-                on_line
                 ;;
         esac
     done
@@ -812,7 +811,6 @@ start_ticker() {
 }
 
 on_tick() { :; }
-on_line() { :; }
 
 # --- deploy ------------------------------------------------------------------------------------------------------------
 
@@ -838,7 +836,6 @@ check_supervisor() {
     fi
     fact state
     [ "$fact" != stopping ] || fail "ask who serves: the supervisor is stopping"
-    fact restarts; restarts=$fact
 }
 
 already_serves() {
@@ -957,31 +954,12 @@ take_back_flip() {
 
 # --- the reload --------------------------------------------------------------------------------------------------------
 
-took_over=no gave_up='' restarts=''
-
-# Each line of `segue reload`.
-on_reload_line() {
-    case $event in
-        "generation "*" serves ("*)
-            took_over=yes
-            ask
-            fact restarts; restarts=$fact
-            ;;
-    esac
-}
+gave_up=''
 
 # Each second of it.
 on_reload_tick() {
     [ -z "$gave_up" ] || return 0
-    if [ -n "$caught" ]; then heed_signal; return; fi
-    [ $took_over = yes ] || return 0
-    ask
-    fact restarts
-    # Without a last good generation (none has passed probation yet) Segue starts the new one again and again.
-    if [ "$serving_release" = "$release" ] && is_number "$fact" && [ "$fact" -gt "${restarts:-$fact}" ]; then
-        gave_up=crashes
-        kill "$job" 2>/dev/null
-    fi
+    [ -z "$caught" ] || heed_signal
 }
 
 # A reload cannot be taken back. So the first signal ends the waiting only if the outcome of the handoff is known.
@@ -999,24 +977,23 @@ heed_signal() {
 reload() {
     phase=reload
     on_tick() { on_reload_tick; }
-    on_line() { on_reload_line; }
     set -- reload --timeout "$timeout"
     [ $settle = no ] || set -- "$@" --settled
     say "reloading: segue $*"
     follow with_target exec_segue "$@"
     on_tick() { :; }
-    on_line() { :; }
     phase=flip
 }
 
 conclude() {
     words=$last_words
     ask
-    case "$gave_up $ended" in
+    case "$gave_up $ended $words" in
         "signal "*) leave_early ;;
-        "crashes "*) return_to_old "it crashed in probation, and Segue knows no good one to go back to (none has passed probation)" ;;
-        " 0") succeed ;;
-        " 4") leave_unknown ;;
+        " 0 "*) succeed ;;
+        " 4 "*) leave_unknown ;;
+        # Segue knows no good one to go back to, and starts the new one again and again.
+        *"no version has passed probation yet"*) return_to_old "$(without_who "${words#segue: }")" ;;
         *) take_back "$(without_who "${words#segue: }")" ;;
     esac
 }

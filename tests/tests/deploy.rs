@@ -182,7 +182,8 @@ fn a_crash_before_any_generation_is_trusted_is_mended_by_a_second_reload() {
     assert_eq!(done.code, Some(1), "{done:?}");
     let last = done.stderr.lines().last().unwrap();
     assert!(
-        last.contains("no version has passed probation yet") && last.contains(&format!("app: {before} serves")),
+        last.contains("no version has passed probation yet")
+            && last.contains(&format!("app: {before} serves")),
         "{done:?}"
     );
     assert_eq!(

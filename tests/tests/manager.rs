@@ -371,6 +371,31 @@ fn the_words_of_an_app_are_shown_and_a_flood_of_them_is_not_passed_on() {
 }
 
 #[test]
+fn the_words_of_those_that_drain_are_shown_too() {
+    let (manager, setup) = below(Setup::new(Program::app()));
+    let segue = setup.start();
+    let mut client = request_that_lasts(&segue);
+    segue.reload_ok(&[]);
+    let last_is = |what: &str, right: fn(&str) -> bool| {
+        manager.wait(what, |heard| {
+            let last = heard.iter().rev().find_map(|message| status_of(message));
+            last.filter(|status| right(status)).map(drop)
+        });
+    };
+    last_is("what generation 1 said", |status| {
+        status.contains(", 1 draining - serving ")
+            && status.ends_with("; generation 1: draining 1 connections")
+    });
+    client.write(b"a half").unwrap();
+    client.response().unwrap();
+    drop(client);
+    last_is("generation 1 is gone", |status| {
+        status.starts_with("serving generation 2") && !status.contains("generation 1")
+    });
+    stop(segue, &manager);
+}
+
+#[test]
 fn several_workers_are_one_line() {
     let (manager, setup) = below(Setup::new(Program::fixture("good")).flags(["--workers", "5"]));
     let segue = setup.start();

@@ -207,24 +207,35 @@ impl Shell {
         )
     }
 
-    /// The app's own `STATUS=`: of whoever serves, or else of whoever starts; of its first worker that said anything.
+    /// The app's own `STATUS=`: of whoever serves, or else of whoever starts; then of those that drain, which for a server
+    /// that uses segue-app says with how many connections.
     fn words(&self) -> String {
         let speaker = self.core.incumbent().or_else(|| self.core.generations().last());
-        let processes = speaker.into_iter().flat_map(|generation| &generation.processes);
-        let said = processes
-            .filter_map(|process| {
-                Some((
-                    process.worker,
-                    self.workers.get(&process.worker)?.status.as_ref()?,
-                ))
-            })
-            .min_by_key(|(worker, _)| (worker.slot, std::cmp::Reverse(worker.start)))
-            .map(|(_, status)| status);
-        let mut words = said.cloned().unwrap_or_default();
+        let mut words = speaker
+            .and_then(|generation| self.said_by(generation))
+            .cloned()
+            .unwrap_or_default();
+        let retired = self.core.generations().filter(|one| one.role == Role::Retired);
+        for generation in retired {
+            if let Some(said) = self.said_by(generation) {
+                let pause = if words.is_empty() { "" } else { "; " };
+                words += &format!("{pause}generation {}: {said}", generation.number);
+            }
+        }
         if words.len() > LONGEST_WORDS {
             words.truncate(words.floor_char_boundary(LONGEST_WORDS));
             words.push('…');
         }
         words
+    }
+
+    /// What the first worker of a generation that said anything said last.
+    fn said_by(&self, generation: &Generation) -> Option<&String> {
+        let said = generation.processes.iter().filter_map(|process| {
+            let status = self.workers.get(&process.worker)?.status.as_ref()?;
+            Some((process.worker, status))
+        });
+        said.min_by_key(|(worker, _)| (worker.slot, std::cmp::Reverse(worker.start)))
+            .map(|(_, status)| status)
     }
 }

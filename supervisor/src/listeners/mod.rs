@@ -172,10 +172,14 @@ impl Listener {
         self.socket.trouble()
     }
 
-    /// This listener on the socket that `fresh` was given in the place of a dead one; `None` if there is nothing to mend.
+    /// Whether an app has killed it for good: no client reaches it any more, and nothing can mend this socket.
+    pub(crate) fn is_dead(&self) -> bool {
+        self.socket.is_dead()
+    }
+
+    /// This dead listener on the socket that `fresh` was given in its place; `None` if it is another place, or dead as well.
     pub(crate) fn mended_by(&self, fresh: &Self) -> Option<Rc<Self>> {
-        let mended =
-            !fresh.socket.is_dead() && self.socket.is_dead() && self.socket.local() == fresh.socket.local();
+        let mended = self.socket.local() == fresh.socket.local() && !fresh.is_dead();
         mended.then(|| {
             Rc::new(Self {
                 name: self.name.clone(),

@@ -188,7 +188,7 @@ impl Shell {
     pub(super) fn share_mended(&mut self, number: Number) {
         let fresh = self.listeners_of(number);
         let known = self.births.values_mut().flat_map(|birth| &mut birth.listeners);
-        for listener in known {
+        for listener in known.filter(|listener| listener.is_dead()) {
             if let Some(mended) = fresh.iter().find_map(|fresh| listener.mended_by(fresh)) {
                 *listener = mended;
             }

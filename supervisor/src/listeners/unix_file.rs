@@ -4,6 +4,7 @@
 //! under a lock file beside it. What is there already is removed only if it is a socket that refuses connections. The new
 //! path is born with mode 0000 and gets its owner and then its mode before anybody can connect.
 
+use std::fmt;
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -18,11 +19,11 @@ use nix::sys::stat::{Mode, fchmod};
 use nix::unistd::{Pid, fchownat, getegid, geteuid, getpid};
 
 use super::resolve::Owner;
-use crate::sys::errno_text;
+use crate::sys::{errno_text, pid_namespace};
 
 /// What is put behind a path to name its lock file.
 const LOCK_SUFFIX: &str = ".lock";
-/// Mode of a lock file: it holds nothing but a pid, and nobody else needs it.
+/// Mode of a lock file: it holds nothing but who locked it, and nobody else needs it.
 const LOCK_MODE: u32 = 0o600;
 /// How often a lock file may vanish between being opened and being locked before we give up: each time another
 /// supervisor has just ended, so even the second time is rare.
@@ -55,7 +56,7 @@ impl PathLock {
             };
             // Its last holder may have removed the file after we opened it: then the lock locks nothing.
             if is_still_there(&lock, &file) {
-                write_pid(&mut file);
+                write_holder(&mut file);
                 return Ok(Self {
                     path: lock,
                     file,
@@ -103,18 +104,60 @@ fn lock_failure(lock: &Path, error: &io::Error) -> String {
 fn taken(lock: &Path, mut file: File) -> String {
     let mut text = String::new();
     // Only a few bytes are wanted, whatever the file holds.
-    let read = Read::by_ref(&mut file).take(32).read_to_string(&mut text);
-    match (read, text.trim().parse::<i32>()) {
-        (Ok(_), Ok(pid)) if pid == getpid().as_raw() => {
+    let read = Read::by_ref(&mut file).take(64).read_to_string(&mut text);
+    let holder = read.ok().and_then(|_| Holder::parse(&text));
+    let ours = Holder::this_process();
+    match holder {
+        Some(holder) if holder == ours => {
             "an earlier generation still has it; reload again when that one is gone".to_owned()
         }
-        (Ok(_), Ok(pid)) => {
+        Some(holder) => {
+            let elsewhere = if holder.namespace == ours.namespace {
+                ""
+            } else {
+                " in another pid namespace"
+            };
             format!(
-                "another supervisor has it (pid {pid} holds the lock {})",
+                "another supervisor has it (pid {}{elsewhere} holds the lock {})",
+                holder.pid,
                 lock.display()
             )
         }
-        (Ok(_) | Err(_), Ok(_) | Err(_)) => format!("another supervisor has it (lock {})", lock.display()),
+        None => format!("another supervisor has it (lock {})", lock.display()),
+    }
+}
+
+/// Who holds a lock. The pid alone would not do: in a container every supervisor is PID 1, and two of them may share a
+/// directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Holder {
+    pid: i32,
+    namespace: Option<u64>,
+}
+
+impl Holder {
+    fn this_process() -> Self {
+        Self {
+            pid: getpid().as_raw(),
+            namespace: pid_namespace(),
+        }
+    }
+
+    /// Reads `PID NAMESPACE`, or `PID` alone where its namespace was not known.
+    fn parse(text: &str) -> Option<Self> {
+        let mut words = text.split_whitespace();
+        let pid = words.next()?.parse().ok()?;
+        let namespace = words.next().map(str::parse).transpose().ok()?;
+        words.next().is_none().then_some(Self { pid, namespace })
+    }
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.namespace {
+            Some(namespace) => write!(f, "{} {namespace}", self.pid),
+            None => write!(f, "{}", self.pid),
+        }
     }
 }
 
@@ -129,14 +172,14 @@ fn same_file(one: &Metadata, other: &Metadata) -> bool {
     one.dev() == other.dev() && one.ino() == other.ino()
 }
 
-/// The pid is for the message of the next one alone, so a failure to write it is none. Nothing is written into a file
+/// Who holds it is for the message of the next one alone, so a failure to write it is none. Nothing is written into a file
 /// that has another name or another owner: in a shared directory it may be somebody else's, linked there.
-fn write_pid(file: &mut File) {
+fn write_holder(file: &mut File) {
     let ours = file
         .metadata()
         .is_ok_and(|meta| meta.is_file() && meta.nlink() == 1 && meta.uid() == geteuid().as_raw());
     if ours && file.set_len(0).is_ok() {
-        let _ = writeln!(file, "{}", getpid());
+        let _ = writeln!(file, "{}", Holder::this_process());
     }
 }
 

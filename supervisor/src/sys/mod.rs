@@ -28,7 +28,7 @@ pub(crate) use memory::give_back;
 pub(crate) use peer::peer_groups;
 pub(crate) use pidfd::{open_pidfd, signal_by_pidfd, signal_group_by_pidfd};
 pub(crate) use process::{
-    ProcessRow, become_subreaper, catches_signal, ignores_signal, is_at_rest, process_rows,
+    ProcessRow, become_subreaper, catches_signal, ignores_signal, is_at_rest, pid_namespace, process_rows,
 };
 pub(crate) use signals::{default_dispositions, unblock_all, with_signals_blocked};
 pub(crate) use terminal::{TerminalSize, terminal_size};

@@ -6,6 +6,7 @@ use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use std::fs;
 use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
 
 /// Makes this process the one that inherits orphaned descendants, `PR_SET_CHILD_SUBREAPER` of prctl(2), and that can
 /// wait for them: had it been started with SIGCHLD ignored, the kernel would reap them unseen (waitid(2), notes).
@@ -15,6 +16,12 @@ use std::io::{self, Read};
 pub(crate) fn become_subreaper() -> Result<(), Errno> {
     super::signals::stop_ignoring_children();
     nix::sys::prctl::set_child_subreaper(true)
+}
+
+/// The number of this process's pid namespace: what tells one PID 1 from another as long as both live. `None` without /proc.
+pub(crate) fn pid_namespace() -> Option<u64> {
+    let namespace = fs::metadata("/proc/self/ns/pid").ok()?;
+    Some(namespace.ino())
 }
 
 /// Whether the process has a handler for `signal` (`SigCgt` in /proc/PID/status): without one, SIGUSR1 would kill it.

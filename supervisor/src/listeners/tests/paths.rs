@@ -39,6 +39,11 @@ impl Spot {
         fs::symlink_metadata(&self.path).is_err() && !self.lock().exists()
     }
 
+    fn locked_by(&self, pid: u32) -> bool {
+        let text = fs::read_to_string(self.lock()).unwrap();
+        text.split_whitespace().next() == Some(pid.to_string().as_str())
+    }
+
     fn refused(&self) -> String {
         let line = refusal(&[&self.text]);
         line.strip_prefix(&format!("listen {}: ", self.text))
@@ -52,10 +57,7 @@ fn a_path_lives_as_long_as_its_listener() {
     let spot = spot();
     let listener = open_one(&spot.text);
     assert!(fs::metadata(&spot.path).unwrap().file_type().is_socket());
-    assert_eq!(
-        fs::read_to_string(spot.lock()).unwrap().trim(),
-        std::process::id().to_string()
-    );
+    assert!(spot.locked_by(std::process::id()));
     drop(listener);
     assert!(spot.is_empty());
 }
@@ -183,15 +185,22 @@ fn a_locked_path_is_refused_with_the_pid_of_its_holder() {
         spot.refused(),
         "an earlier generation still has it; reload again when that one is gone"
     );
-    fs::write(spot.lock(), "1\n").unwrap();
     let lock = spot.lock();
-    assert_eq!(
-        spot.refused(),
-        format!(
-            "another supervisor has it (pid 1 holds the lock {})",
+    let ours = fs::read_to_string(&lock).unwrap();
+    let (pid, namespace) = ours.trim().split_once(' ').unwrap();
+    // Every supervisor that is PID 1 of a container has the same number.
+    for (holder, who) in [
+        (format!("1 {namespace}"), "pid 1".to_owned()),
+        (format!("{pid} 1"), format!("pid {pid} in another pid namespace")),
+        (pid.to_owned(), format!("pid {pid} in another pid namespace")),
+    ] {
+        fs::write(&lock, holder + "\n").unwrap();
+        let why = format!(
+            "another supervisor has it ({who} holds the lock {})",
             lock.display()
-        )
-    );
+        );
+        assert_eq!(spot.refused(), why);
+    }
     fs::write(spot.lock(), "\u{1b}[2J").unwrap();
     assert_eq!(
         spot.refused(),
@@ -204,10 +213,7 @@ fn a_lock_file_that_was_left_behind_does_no_harm() {
     let spot = spot();
     fs::write(spot.lock(), "999999\n").unwrap();
     let listener = open_one(&spot.text);
-    assert_eq!(
-        fs::read_to_string(spot.lock()).unwrap().trim(),
-        std::process::id().to_string()
-    );
+    assert!(spot.locked_by(std::process::id()));
     drop(listener);
     assert!(spot.is_empty());
 }

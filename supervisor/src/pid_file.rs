@@ -1,8 +1,9 @@
 //! The pid file, for those who ask for one. It is written and never read: Segue signals nobody by it.
 
 use std::fmt;
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::sys::errno_text;
@@ -11,6 +12,8 @@ use crate::sys::errno_text;
 #[derive(Debug)]
 pub(crate) struct PidFile {
     path: PathBuf,
+    /// Kept open, so that the number of its inode cannot come to mean another file.
+    file: File,
 }
 
 /// Why there is no pid file.
@@ -37,15 +40,32 @@ impl PidFile {
             cause,
         };
         let beside = beside(path);
-        let written =
-            fs::write(&beside, format!("{}\n", std::process::id())).and_then(|()| fs::rename(&beside, path));
-        if let Err(cause) = written {
-            let _ = fs::remove_file(&beside);
-            return Err(refused(cause));
+        let written = File::create(&beside).and_then(|mut file| {
+            writeln!(file, "{}", std::process::id())?;
+            fs::rename(&beside, path)?;
+            Ok(file)
+        });
+        match written {
+            Ok(file) => Ok(Self {
+                path: path.to_owned(),
+                file,
+            }),
+            Err(cause) => {
+                let _ = fs::remove_file(&beside);
+                Err(refused(cause))
+            }
         }
-        Ok(Self {
-            path: path.to_owned(),
-        })
+    }
+
+    /// Whether the path still leads to the file that we wrote, and our pid stands in it. The pid alone does not tell: in a
+    /// container every supervisor is PID 1.
+    fn is_still_ours(&self) -> bool {
+        let ours = format!("{}\n", std::process::id());
+        let same_file = match (fs::symlink_metadata(&self.path), self.file.metadata()) {
+            (Ok(named), Ok(open)) => (named.dev(), named.ino()) == (open.dev(), open.ino()),
+            (Ok(_) | Err(_), Ok(_) | Err(_)) => false,
+        };
+        same_file && fs::read_to_string(&self.path).is_ok_and(|text| text == ours)
     }
 }
 
@@ -58,8 +78,7 @@ fn beside(path: &Path) -> PathBuf {
 impl Drop for PidFile {
     fn drop(&mut self) {
         // It may have been removed already, or replaced by a successor's: that one is not ours to remove.
-        let ours = format!("{}\n", std::process::id());
-        if fs::read_to_string(&self.path).is_ok_and(|text| text == ours) {
+        if self.is_still_ours() {
             let _ = fs::remove_file(&self.path);
         }
     }
@@ -95,6 +114,19 @@ mod tests {
         fs::write(&path, "1\n").unwrap();
         drop(file);
         assert!(path.exists());
+    }
+
+    /// Both are PID 1, each in a container of its own.
+    #[test]
+    fn one_that_another_of_the_same_pid_has_written_meanwhile_stays() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("app.pid");
+        let file = PidFile::write(&path).unwrap();
+        let other = PidFile::write(&path).unwrap();
+        drop(file);
+        assert!(path.exists());
+        drop(other);
+        assert!(!path.exists());
     }
 
     #[test]

@@ -306,9 +306,5 @@ impl Shell {
         self.tell_who_stays();
         self.tell_status();
         self.answer_stops();
-        if let Some(path) = &self.begin.config.pid_file {
-            // It may have been removed by whoever asked for the stop.
-            let _ = std::fs::remove_file(path);
-        }
     }
 }

@@ -40,6 +40,8 @@ pub(crate) const ALL: &[(&str, Case)] = &[
     ("output untouched", life::output),
     ("TERM twice kills", life::term_twice),
     ("the first start fails", failures::first_start),
+    ("killed and started again", failures::killed),
+    ("two supervisors of PID 1", failures::two_of_pid_1),
     ("start, reload, stop", |engine| {
         life::plain(engine, "plain", DEBIAN, &[], &[])
     }),

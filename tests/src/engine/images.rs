@@ -1,6 +1,6 @@
 //! The images under test: the runtime stages of the real Dockerfile, word for word, around binaries that cargo has built here.
 //!
-//! The build stages need the Rust image and a registry, which a test has not got; two stages of one `COPY` stand in for them.
+//! The build stages take a minute or two, so two stages of one `COPY` stand in for them; `source.rs` builds those, too, in CI.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -13,9 +13,9 @@ pub const DEBIAN: &str = "segue";
 /// The image of the stage `static`.
 pub const STATIC: &str = "segue:static";
 /// A bare Debian, which stands in for `debian:trixie-slim`.
-const BASE: &str = "segue-test-base";
+pub(super) const BASE: &str = "segue-test-base";
 
-const REPOSITORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+pub(super) const REPOSITORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
 impl Engine {
     /// Imports the base image and builds both of ours.
@@ -26,8 +26,7 @@ impl Engine {
     /// # Panics
     /// When an image cannot be built.
     pub fn build_images(&self) -> Result<(), String> {
-        let tree = debian_tree()?;
-        self.import(&tree);
+        self.import_base()?;
         let context = self.path("context");
         lay_out(&context);
         let context = context.to_string_lossy();
@@ -48,20 +47,32 @@ impl Engine {
         Ok(())
     }
 
-    fn import(&self, tree: &Path) {
+    /// Imports what stands in for `debian:trixie-slim`.
+    pub(super) fn import_base(&self) -> Result<(), String> {
+        let tree = debian_tree(&[])?;
         let mut tar = Command::new("tar");
         // What an image has no use for, and half of the bytes.
         let leave_out = ["./usr/share/doc", "./usr/share/locale", "./var/cache", "./dev"];
         tar.arg("-C")
-            .arg(tree)
+            .arg(&tree)
             .args(leave_out.map(|path| format!("--exclude={path}")))
             .args(["-c", "."]);
+        self.import(tar, &[], BASE);
+        Ok(())
+    }
+
+    /// Makes an image of what `tar` writes, with changes as in a Dockerfile.
+    pub(super) fn import(&self, mut tar: Command, changes: &[&str], image: &str) {
         let mut tar = tar
             .stdout(Stdio::piped())
             .spawn()
             .unwrap_or_else(|error| panic!("tar: {error}"));
         let mut import = self.command();
-        import.args(["import", "-", BASE]).stdout(Stdio::null());
+        import.arg("import").stdout(Stdio::null());
+        for change in changes {
+            import.args(["--change", change]);
+        }
+        import.args(["-", image]);
         if let Some(archive) = tar.stdout.take() {
             import.stdin(archive);
         }
@@ -70,15 +81,15 @@ impl Engine {
         assert!(
             imported.as_ref().is_ok_and(std::process::ExitStatus::success)
                 && packed.as_ref().is_ok_and(std::process::ExitStatus::success),
-            "import {}: tar: {packed:?}, docker import: {imported:?}",
-            tree.display()
+            "import {image}: tar: {packed:?}, docker import: {imported:?}"
         );
     }
 }
 
-/// A bare Debian tree, made once and kept.
-fn debian_tree() -> Result<PathBuf, String> {
+/// A bare Debian tree with further packages, made once and kept.
+pub(super) fn debian_tree(packages: &[&str]) -> Result<PathBuf, String> {
     let made = Command::new(format!("{REPOSITORY}/tests/rootfs.sh"))
+        .arg(packages.join(","))
         .output()
         .map_err(|error| format!("rootfs.sh: {error}"))?;
     if made.status.success() {

@@ -3,6 +3,7 @@
 
 mod container;
 mod images;
+mod source;
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -15,6 +16,7 @@ use tempfile::TempDir;
 
 pub use container::{Container, Way};
 pub use images::{DEBIAN, STATIC, runtime_dockerfile};
+pub use source::{DEBIAN_FROM_SOURCE, STATIC_FROM_SOURCE};
 
 use crate::needs;
 use crate::process::{Finished, Process};

@@ -58,7 +58,30 @@ fn containers() {
     assert!(failed.is_empty(), "failed: {failed:?}");
 }
 
-/// What the engine builds differs from our Dockerfile in the build stages alone.
+/// CI and the long run also build the images as a user does, from source. It takes a minute or two.
+#[test]
+fn the_whole_dockerfile_builds() {
+    let asked_for = segue_tests::long_run() || std::env::var_os("CI").is_some();
+    if !asked_for {
+        eprintln!("skipped: container, from source: it takes minutes; CI=1 or SEGUE_LONG=1 runs it");
+        return;
+    }
+    let Some(engine) = needs::or_skip("container, from source", Engine::start()) else {
+        return;
+    };
+    if needs::or_skip("container, from source", engine.build_from_source()).is_none() {
+        return;
+    }
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            engine.enter_network();
+            cases::from_source(&engine);
+        });
+    });
+    engine.end();
+}
+
+/// What the engine builds in the short run differs from our Dockerfile in the build stages alone.
 #[test]
 fn the_runtime_stages_are_the_dockerfiles_own() {
     let original = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../Dockerfile")).unwrap();

@@ -4,7 +4,7 @@ mod deploys;
 mod failures;
 mod life;
 
-use segue_tests::engine::{Container, DEBIAN, Engine, STATIC, Way};
+use segue_tests::engine::{Container, DEBIAN, DEBIAN_FROM_SOURCE, Engine, STATIC, STATIC_FROM_SOURCE, Way};
 use segue_tests::http::get_and_close;
 
 type Case = fn(&Engine);
@@ -65,6 +65,12 @@ pub(crate) const ALL: &[(&str, Case)] = &[
     }),
     ("start, reload, stop: behind an init", life::behind_an_init),
 ];
+
+/// What the images from source do, plain and without any right.
+pub(crate) fn from_source(engine: &Engine) {
+    life::plain(engine, "from-source", DEBIAN_FROM_SOURCE, &[], &[]);
+    life::plain(engine, "static-from-source", STATIC_FROM_SOURCE, WARY, &[]);
+}
 
 /// What /ping answers.
 #[track_caller]

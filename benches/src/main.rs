@@ -1,7 +1,8 @@
 //! Measures Segue on this machine, against a named peer or a physical floor in the same run, and prints the table
 //! of `docs/BENCHMARKS.md`.
 //!
-//! `cargo run --release -p segue-benches` takes about five minutes; `-- --quick` takes one and is for seeing that it works.
+//! `cargo run --release -p segue-benches` takes about six minutes; `-- --quick` takes one and is for seeing that it works;
+//! `-- takeover` (rest, traffic, probes, scale) measures one section again.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -70,14 +71,21 @@ fn main() {
     };
     println!("{}\n", machine());
     println!("| figure | measured | beside, in the same run | to reach |\n|---|---|---|---|");
-    let sections: [fn(Extent) -> Vec<Row>; 5] = [
-        takeover::rows,
-        rest::rows,
-        traffic::rows,
-        probes::rows,
-        scale::rows,
+    let sections: [(&str, fn(Extent) -> Vec<Row>); 5] = [
+        ("takeover", takeover::rows),
+        ("rest", rest::rows),
+        ("traffic", traffic::rows),
+        ("probes", probes::rows),
+        ("scale", scale::rows),
     ];
-    for section in sections {
+    let wanted: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|word| !word.starts_with('-'))
+        .collect();
+    for (name, section) in sections {
+        if !wanted.is_empty() && !wanted.iter().any(|word| word == name) {
+            continue;
+        }
         for row in section(extent) {
             println!(
                 "| {} | {} | {} | {} |",

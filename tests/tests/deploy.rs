@@ -783,8 +783,9 @@ fn a_full_disk_changes_nothing_wherever_it_fills_up() {
     println!("figures: a full disk stopped {failed} deploys, each at another step");
     assert!(failed >= 3, "{failed}");
     assert_ne!(deployed.current(), before);
-    deployed.stop();
+    // First, for nothing can remove the directory of a mount.
     drop(mounted);
+    deployed.stop();
 }
 
 #[test]
@@ -800,8 +801,9 @@ fn a_root_that_cannot_be_written_is_told_in_one_line() {
     one_line(&deployed.run(&["app"]), 1, ".lock: Read-only file system");
     one_line(&deployed.run(&["--dry-run", "app"]), 1, "read-only");
     assert_eq!(deployed.message(), "old");
-    deployed.stop();
+    // First, for nothing can remove the directory of a mount.
     drop(mounted);
+    deployed.stop();
 }
 
 #[test]

@@ -63,6 +63,9 @@ pub(crate) struct Row {
     pub(crate) goal: &'static str,
 }
 
+/// Measures some rows of the table.
+type Section = fn(Extent) -> Vec<Row>;
+
 fn main() {
     let extent = if std::env::args().any(|word| word == "--quick") {
         QUICK
@@ -71,7 +74,7 @@ fn main() {
     };
     println!("{}\n", machine());
     println!("| figure | measured | beside, in the same run | to reach |\n|---|---|---|---|");
-    let sections: [(&str, fn(Extent) -> Vec<Row>); 5] = [
+    let sections: [(&str, Section); 5] = [
         ("takeover", takeover::rows),
         ("rest", rest::rows),
         ("traffic", traffic::rows),

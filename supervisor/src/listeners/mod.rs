@@ -177,9 +177,10 @@ impl Listener {
         self.socket.is_dead()
     }
 
-    /// This dead listener on the socket that `fresh` was given in its place; `None` if it is another place, or dead as well.
+    /// This listener on the socket that `fresh` was given in its place; `None` if this one is not dead, or `fresh` is another
+    /// place or dead as well.
     pub(crate) fn mended_by(&self, fresh: &Self) -> Option<Rc<Self>> {
-        let mended = self.socket.local() == fresh.socket.local() && !fresh.is_dead();
+        let mended = self.socket.local() == fresh.socket.local() && self.is_dead() && !fresh.is_dead();
         mended.then(|| {
             Rc::new(Self {
                 name: self.name.clone(),

@@ -77,7 +77,7 @@ pub(crate) fn open(
     change_options(&sets, &mut warnings)?;
     inherited.listeners.clear();
     Ok(Opened {
-        listeners: in_order(&held, sets),
+        listeners: fd_order(&held, sets),
         warnings,
     })
 }
@@ -388,7 +388,8 @@ fn change_options(sets: &[Vec<Rc<Listener>>], warnings: &mut Vec<String>) -> Res
     Ok(())
 }
 
-fn in_order(held: &[Rc<Listener>], sets: Vec<Vec<Rc<Listener>>>) -> Vec<Rc<Listener>> {
+/// The order in which an app gets them: see [`Opened::listeners`].
+fn fd_order(held: &[Rc<Listener>], sets: Vec<Vec<Rc<Listener>>>) -> Vec<Rc<Listener>> {
     let mut chosen: Vec<Rc<Listener>> = Vec::new();
     for listener in sets.into_iter().flatten() {
         // One inherited socket may stand in for two specs, by name and by address; the app gets it once.

@@ -26,6 +26,12 @@ mod protocol;
 mod readiness;
 mod shell;
 mod sources;
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "the rooms that write rows are being built"
+)]
+mod state;
 mod status;
 mod sys;
 mod unit;

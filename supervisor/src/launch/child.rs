@@ -5,6 +5,7 @@
 
 use super::binary::{Binary, Kind};
 use super::environment::Environment;
+use super::go_ahead::{self, Leave};
 use super::identity::Identity;
 use super::journal;
 use super::program::Program;
@@ -26,7 +27,7 @@ use std::time::Duration;
 /// The first fd that socket activation hands over, `SD_LISTEN_FDS_START` of sd_listen_fds(3).
 const FIRST_LISTENER: RawFd = 3;
 
-/// The exit status of a child that could not exec, as a shell's. The reason is in the report.
+/// The exit status of a child that did not exec, as a shell's. The reason, if anybody is left to read it, is in the report.
 const NOT_EXECUTED: i32 = 127;
 
 /// How long to wait before exec is tried again while something still writes the file (a deploy in progress, or a
@@ -80,16 +81,23 @@ pub(super) struct Job<'a> {
     pub(super) identifier: String,
 }
 
-/// Prepares this process and executes the job. Returns only on failure, which it has reported by then.
-pub(super) fn run(child: &InChild, job: Job<'_>, report_end: BorrowedFd<'_>) -> i32 {
+/// Prepares this process, waits for the leave to go on, and executes the job. Returns only on failure, which it has
+/// reported by then.
+pub(super) fn run(
+    child: &InChild,
+    job: Job<'_>,
+    report_end: BorrowedFd<'_>,
+    leave_end: BorrowedFd<'_>,
+) -> i32 {
     let above = FIRST_LISTENER.saturating_add(RawFd::try_from(job.sockets.len()).unwrap_or(RawFd::MAX));
     // The report must not lie where a listener goes; should this fail, the failure is reported at the old place.
     let moved = move_if_below(report_end, above);
     let reporter = Reporter(moved.as_ref().map_or(report_end, Moved::as_fd));
     let failure = match &moved {
-        Ok(_) => match prepare_and_exec(child, job, above, &reporter) {
+        Ok(_) => match prepare_and_exec(child, job, above, &reporter, leave_end) {
             Ok(never) => match never {},
-            Err(text) => text,
+            Err(NotExecuted::NoLeave) => return NOT_EXECUTED,
+            Err(NotExecuted::Failed(text)) => text,
         },
         Err(errno) => format!("file descriptors: {}", errno_text(*errno)),
     };
@@ -97,17 +105,33 @@ pub(super) fn run(child: &InChild, job: Job<'_>, report_end: BorrowedFd<'_>) -> 
     NOT_EXECUTED
 }
 
+/// Why this process did not become the app.
+enum NotExecuted {
+    /// Attempt, then cause.
+    Failed(String),
+    /// The supervisor has died before it knew of this process. There is nobody to tell.
+    NoLeave,
+}
+
+impl From<String> for NotExecuted {
+    fn from(text: String) -> NotExecuted {
+        NotExecuted::Failed(text)
+    }
+}
+
 fn prepare_and_exec(
     child: &InChild,
     mut job: Job<'_>,
     above: RawFd,
     reporter: &Reporter<'_>,
-) -> Result<Infallible, String> {
+    leave_end: BorrowedFd<'_>,
+) -> Result<Infallible, NotExecuted> {
     let program = job.program;
     // The parent does the same; whoever comes first, the group exists before anyone relies on it.
     setpgid(Pid::from_raw(0), Pid::from_raw(0)).map_err(step("process group"))?;
     let binary = move_if_below(program.binary().as_fd(), above).map_err(step("file descriptors"))?;
     let cwd = move_if_below(program.cwd(), above).map_err(step("file descriptors"))?;
+    let leave_end = move_if_below(leave_end, above).map_err(step("file descriptors"))?;
     place_all(child, &job.sockets, above).map_err(step("file descriptors"))?;
     choose_stdin(child, job.stdin).map_err(step("standard input"))?;
 
@@ -135,9 +159,12 @@ fn prepare_and_exec(
     complete(&mut job.environment, &job.pid_variables, &identity);
     let environment = job.environment.to_exec().map_err(|error| error.to_string())?;
     sys::default_dispositions(child);
-    // Last: what came for this process since the fork now acts on it by default, as it would on the app.
+    // What came for this process since the fork now acts on it by default, as it would on the app.
     sys::unblock_all(child).map_err(step("signal mask"))?;
-    execute(&job, binary.as_fd(), &environment)
+    match go_ahead::wait_for_leave(child, leave_end.as_fd()) {
+        Leave::Given => Ok(execute(&job, binary.as_fd(), &environment)?),
+        Leave::Never => Err(NotExecuted::NoLeave),
+    }
 }
 
 fn step(attempt: &'static str) -> impl Fn(Errno) -> String {

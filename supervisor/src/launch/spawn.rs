@@ -2,6 +2,7 @@
 
 use super::child::{Job, Stdin, Target};
 use super::environment::Environment;
+use super::go_ahead::GoAhead;
 use super::program::Program;
 use super::report::ReportPipe;
 use super::{LaunchError, child};
@@ -66,6 +67,8 @@ pub(crate) struct Spawned {
     pub(crate) pidfd: OwnedFd,
     /// What it tells before exec.
     pub(crate) report: ReportPipe,
+    /// What it waits for before exec.
+    pub(crate) go: GoAhead,
 }
 
 /// Whether `LISTEN_PID` (and `WATCHDOG_PID`) are set.
@@ -163,8 +166,12 @@ fn common_environment(program: &Program, worker: WorkerIdentity, name: &str) -> 
 fn start(job: Job<'_>) -> Result<Spawned, LaunchError> {
     let failed = |attempt: &str, errno: Errno| LaunchError::new(format!("{attempt}: {}", errno_text(errno)));
     let (report, child_end) = ReportPipe::open().map_err(|errno| failed("pipe", errno))?;
+    let (go, leave) = GoAhead::open().map_err(|errno| failed("pipe", errno))?;
     let forked = sys::with_signals_blocked(|| {
-        let pid = sys::fork(|in_child| child::run(in_child, job, child_end.as_fd()))?;
+        let pid = sys::fork(|in_child| {
+            go.close_copy(in_child);
+            child::run(in_child, job, child_end.as_fd(), leave.as_fd())
+        })?;
         // The child does the same; EACCES says that it has done so and executed already.
         let _ = setpgid(pid, pid);
         Ok(pid)
@@ -179,7 +186,12 @@ fn start(job: Job<'_>) -> Result<Spawned, LaunchError> {
         }
     })?;
     match sys::open_pidfd(pid) {
-        Ok(pidfd) => Ok(Spawned { pid, pidfd, report }),
+        Ok(pidfd) => Ok(Spawned {
+            pid,
+            pidfd,
+            report,
+            go,
+        }),
         Err(errno) => {
             abandon(pid);
             Err(failed("pidfd", errno))

@@ -114,6 +114,7 @@ const WORKER: WorkerIdentity = WorkerIdentity {
 
 /// Waits for the report and the exit.
 fn conclude(mut spawned: Spawned) -> Outcome {
+    spawned.go.begin();
     let report = loop {
         wait_readable(&spawned.report.as_fd());
         let report = spawned.report.read();
@@ -132,6 +133,13 @@ fn wait_readable(fd: &impl AsFd) {
         PollTimeout::NONE,
     )
     .unwrap();
+}
+
+/// A child comes to rest nowhere but where it waits for its leave.
+fn wait_until_at_rest(pid: nix::unistd::Pid) {
+    while !crate::sys::is_at_rest(pid) {
+        std::thread::yield_now();
+    }
 }
 
 fn own_uid() -> u32 {
@@ -623,4 +631,55 @@ fn a_hundred_launches_leave_no_fd_behind() {
         }
         assert_eq!(open(), before);
     });
+}
+
+#[test]
+fn nothing_is_executed_before_the_leave_and_a_child_that_never_gets_it_exits_in_silence() {
+    alone(
+        "launch::tests::nothing_is_executed_before_the_leave_and_a_child_that_never_gets_it_exits_in_silence",
+        || {
+            let bench = Bench::new();
+            let record = bench.resolve(&["/bin/sh", "-c", "echo ran >> ran"]).unwrap();
+            // The second holds a copy of what the first waits for, as long as it waits itself.
+            let (first, second) = (bench.spawn(&record, &[], None), bench.spawn(&record, &[], None));
+            for child in [&first, &second] {
+                wait_until_at_rest(child.pid);
+            }
+            assert!(!bench.path("ran").exists());
+            let ended = [(first.pid, first.pidfd), (second.pid, second.pidfd)];
+            drop((first.go, second.go));
+            for (pid, pidfd) in ended {
+                wait_readable(&pidfd);
+                let status = reap(Who::Process(pid)).unwrap().map(|dead| dead.status);
+                assert_eq!(status, Some(crate::sys::ExitStatus::Code(127)));
+            }
+            assert!(!bench.path("ran").exists());
+            assert_eq!(bench.run_record(&record), ran(0));
+            assert_eq!(bench.read("ran"), "ran\n");
+        },
+    );
+}
+
+#[test]
+fn a_child_that_waits_for_its_leave_takes_signals_as_the_app_would() {
+    alone(
+        "launch::tests::a_child_that_waits_for_its_leave_takes_signals_as_the_app_would",
+        || {
+            let bench = Bench::new();
+            let record = bench.resolve(&["/bin/true"]).unwrap();
+            SigSet::all().thread_set_mask().unwrap();
+            let child = bench.spawn(&record, &[], None);
+            wait_until_at_rest(child.pid);
+            crate::sys::signal_by_pidfd(child.pidfd.as_fd(), Some(nix::sys::signal::Signal::SIGTERM))
+                .unwrap();
+            wait_readable(&child.pidfd);
+            let status = reap(Who::Process(child.pid)).unwrap().map(|dead| dead.status);
+            let terminated = crate::sys::ExitStatus::Signal {
+                number: libc::SIGTERM,
+                core_dumped: false,
+            };
+            assert_eq!(status, Some(terminated));
+            child.go.begin();
+        },
+    );
 }

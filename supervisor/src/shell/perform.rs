@@ -112,6 +112,7 @@ impl Shell {
         info.notify = Some(notify);
         self.children
             .add(Child::Worker(worker), spawned.pid, spawned.pidfd);
+        spawned.go.begin();
         if let Err(errno) = watched {
             // It cannot be heard, so it can never be ready: it is ended, and its exit tells the core.
             info.failure = Some(format!("epoll: {}", errno_text(errno)));

@@ -58,7 +58,10 @@ impl Shell {
         run.number += 1;
         let key = Child::Probe(number, run.number);
         match self.spawn_probe(number) {
-            Ok(Some(spawned)) => self.children.add(key, spawned.pid, spawned.pidfd),
+            Ok(Some(spawned)) => {
+                self.children.add(key, spawned.pid, spawned.pidfd);
+                spawned.go.begin();
+            }
             Ok(None) => {}
             Err(text) => self.probe_ended(number, Some(text)),
         }

@@ -32,6 +32,15 @@ pub(crate) fn place_at(_: &InChild, fd: BorrowedFd<'_>, number: RawFd) -> Result
     Errno::result(result).map(drop)
 }
 
+/// Closes this process's copy of an fd, whoever owns it.
+///
+/// Only in the child: in the parent the owner would close the number a second time.
+pub(crate) fn close_in_child(_: &InChild, fd: BorrowedFd<'_>) {
+    // SAFETY: close takes an integer. In the child no owner is ever used or dropped again, for the child ends in exec or
+    // `_exit`.
+    let _ = unsafe { libc::close(fd.as_raw_fd()) };
+}
+
 /// Clears close-on-exec on `fd`.
 ///
 /// # Errors

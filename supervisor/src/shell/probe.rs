@@ -111,7 +111,7 @@ impl Shell {
         }
         let failure = match status {
             ExitStatus::Code(0) => None,
-            ExitStatus::Code(_) | ExitStatus::Signal { .. } => Some(status.to_string()),
+            ExitStatus::Code(_) | ExitStatus::Signal { .. } | ExitStatus::Unknown => Some(status.to_string()),
         };
         self.probe_ended(number, failure);
     }

@@ -26,7 +26,13 @@ pub(crate) use fork::{InChild, fork};
 pub(crate) use limits::Limits;
 pub(crate) use memory::give_back;
 pub(crate) use peer::peer_groups;
-pub(crate) use pidfd::{open_pidfd, signal_by_pidfd, signal_group_by_pidfd};
+#[allow(unused_imports, reason = "adoption is being built")]
+pub(crate) use pidfd::fd_of;
+pub(crate) use pidfd::{
+    Told, exit_status_by_pidfd, is_dead_by_pidfd, open_pidfd, signal_by_pidfd, signal_group_by_pidfd,
+};
+#[allow(unused_imports, reason = "adoption is being built")]
+pub(crate) use process::start_time;
 pub(crate) use process::{
     ProcessRow, become_subreaper, catches_signal, ignores_signal, is_at_rest, pid_namespace, process_rows,
 };

@@ -98,19 +98,36 @@ const STAT_LENGTH: usize = 2048;
 
 fn process_row(pid: i32) -> Option<ProcessRow> {
     let mut line = [0; STAT_LENGTH];
-    let length = fs::File::open(format!("/proc/{pid}/stat"))
-        .ok()?
-        .read(&mut line)
-        .ok()?;
-    parse_stat(pid, line.get(..length)?)
+    parse_stat(pid, stat_line(pid, &mut line)?)
 }
 
-/// Reads one line of /proc/PID/stat, proc_pid_stat(5). The program's name may hold spaces and parentheses, so
-/// the fields are counted from the *last* parenthesis.
-fn parse_stat(pid: i32, line: &[u8]) -> Option<ProcessRow> {
+fn stat_line(pid: i32, buffer: &mut [u8; STAT_LENGTH]) -> Option<&[u8]> {
+    let length = fs::File::open(format!("/proc/{pid}/stat"))
+        .ok()?
+        .read(buffer)
+        .ok()?;
+    buffer.get(..length)
+}
+
+/// When the process was started, in clock ticks after the boot: field 22 of proc_pid_stat(5). It tells one process from
+/// another that has got the same pid.
+pub(crate) fn start_time(pid: Pid) -> Option<u64> {
+    let mut line = [0; STAT_LENGTH];
+    // The first field that is given is the third.
+    fields(stat_line(pid.as_raw(), &mut line)?)?.nth(19)?.parse().ok()
+}
+
+/// The fields of a line of /proc/PID/stat, proc_pid_stat(5), from the third on. The program's name may hold spaces and
+/// parentheses, so they are counted from the *last* parenthesis.
+fn fields(line: &[u8]) -> Option<impl Iterator<Item = &str>> {
     let after_name = line.iter().rposition(|byte| *byte == b')')? + 1;
     let text = std::str::from_utf8(line.get(after_name..)?).ok()?;
-    let mut fields = text.split_ascii_whitespace();
+    Some(text.split_ascii_whitespace())
+}
+
+/// Reads one line of /proc/PID/stat.
+fn parse_stat(pid: i32, line: &[u8]) -> Option<ProcessRow> {
+    let mut fields = fields(line)?;
     let state = fields.next()?;
     let parent = fields.next()?.parse().ok()?;
     let group = fields.next()?.parse().ok()?;
@@ -185,6 +202,20 @@ mod tests {
         nix::sys::signal::kill(child, Signal::SIGKILL).unwrap();
         parent.wait().unwrap();
         assert!(!is_at_rest(pid), "it has ended");
+    }
+
+    #[test]
+    fn a_start_time_is_that_of_the_kernel_and_does_not_change() {
+        let begin = start_time(Pid::this()).unwrap();
+        let ticks = nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK)
+            .unwrap()
+            .unwrap();
+        let uptime = fs::read_to_string("/proc/uptime").unwrap();
+        let uptime: f64 = uptime.split(' ').next().unwrap().parse().unwrap();
+        let age = uptime - begin as f64 / ticks as f64;
+        assert!((-1.0..3600.0).contains(&age), "{age}");
+        assert_eq!(start_time(Pid::this()), Some(begin));
+        assert_eq!(start_time(Pid::from_raw(i32::MAX)), None);
     }
 
     #[test]

@@ -104,6 +104,58 @@ fn exits_read_as_sentences() {
         core_dumped: true,
     };
     assert_eq!(killed.to_string(), "killed by SIGSEGV (core dumped)");
+    assert_eq!(ExitStatus::Unknown.to_string(), "unknown (adopted)");
+}
+
+#[test]
+fn a_status_of_wait_is_read_as_the_kernel_means_it() {
+    assert_eq!(ExitStatus::from_wait(7 << 8), ExitStatus::Code(7));
+    let killed = |status, number, core_dumped| {
+        let expected = ExitStatus::Signal { number, core_dumped };
+        assert_eq!(ExitStatus::from_wait(status), expected);
+    };
+    killed(libc::SIGTERM, libc::SIGTERM, false);
+    killed(libc::SIGSEGV | 0x80, libc::SIGSEGV, true);
+}
+
+#[test]
+fn the_kernel_tells_how_a_process_ended_once_its_parent_has_reaped_it() {
+    alone(
+        "sys::tests::the_kernel_tells_how_a_process_ended_once_its_parent_has_reaped_it",
+        || {
+            let child = fork(|_| 7).unwrap();
+            let pidfd = open_pidfd(child).unwrap();
+            wait_until_dead(child);
+            assert!(is_dead_by_pidfd(pidfd.as_fd()));
+            let before = exit_status_by_pidfd(pidfd.as_fd());
+            assert!(matches!(before, Told::NotYet | Told::Never), "{before:?}");
+            reap(Who::Process(child)).unwrap();
+            match exit_status_by_pidfd(pidfd.as_fd()) {
+                Told::Status(status) => assert_eq!(status, ExitStatus::Code(7)),
+                Told::NotYet | Told::Never => {
+                    eprintln!("not tested: this kernel does not tell (before 6.15)")
+                }
+            }
+            assert!(is_dead_by_pidfd(pidfd.as_fd()));
+        },
+    );
+}
+
+#[test]
+fn a_process_that_lives_is_not_dead_and_gives_a_duplicate_of_its_fd() {
+    let (read, write) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).unwrap();
+    let child = std::process::Command::new("/bin/cat").stdin(read).spawn();
+    let mut child = child.unwrap();
+    let pidfd = open_pidfd(nix::unistd::Pid::from_raw(child.id() as i32)).unwrap();
+    assert!(!is_dead_by_pidfd(pidfd.as_fd()));
+    assert!(!matches!(exit_status_by_pidfd(pidfd.as_fd()), Told::Status(_)));
+    assert_eq!(fd_of(pidfd.as_fd(), 999).map(drop), Err(Errno::EBADF));
+    let copy = fd_of(pidfd.as_fd(), 0).unwrap();
+    let inode = |fd: std::os::fd::BorrowedFd<'_>| nix::sys::stat::fstat(fd).unwrap().st_ino;
+    assert_eq!(inode(copy.as_fd()), inode(write.as_fd()));
+    drop(write);
+    assert!(child.wait().unwrap().success());
+    assert_eq!(fd_of(pidfd.as_fd(), 0).map(drop), Err(Errno::ESRCH));
 }
 
 #[test]

@@ -17,12 +17,29 @@ pub(crate) enum ExitStatus {
         /// Whether it left a core dump.
         core_dumped: bool,
     },
+    /// It was not our child, and the kernel does not tell.
+    Unknown,
+}
+
+impl ExitStatus {
+    /// Reads a status as wait(2) gives it.
+    pub(super) fn from_wait(status: libc::c_int) -> ExitStatus {
+        if libc::WIFEXITED(status) {
+            ExitStatus::Code(libc::WEXITSTATUS(status))
+        } else {
+            ExitStatus::Signal {
+                number: libc::WTERMSIG(status),
+                core_dumped: libc::WCOREDUMP(status),
+            }
+        }
+    }
 }
 
 impl fmt::Display for ExitStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             ExitStatus::Code(code) => write!(f, "exited with status {code}"),
+            ExitStatus::Unknown => f.write_str("unknown (adopted)"),
             ExitStatus::Signal { number, core_dumped } => {
                 match Signal::try_from(number) {
                     Ok(signal) => write!(f, "killed by {signal}")?,

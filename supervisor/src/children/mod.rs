@@ -9,34 +9,46 @@
 //! the group has members. Before, the leader is reaped last, and /proc is searched for members: by then that costs some
 //! system calls for each process of the machine.
 //!
+//! A supervisor that comes after one that was killed *adopts* what that had started. Those processes are not our children:
+//! their deaths send us no SIGCHLD (each pidfd becomes readable instead), their parent reaps them, and how they ended is known
+//! only where the kernel tells (Linux 6.15).
+//!
 //! Everything else that becomes our child (the supervisor is a subreaper) is a stranger: reaped, never named.
 
 mod group;
+mod saved;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use crate::sys::ExitStatus;
+#[allow(unused_imports, reason = "adoption is being built")]
+pub(crate) use saved::Saved;
 
-use crate::sys::{self, Dead, ProcessRow, Who};
+use crate::sys::{self, Dead, ProcessRow, Told, Who};
 use group::Members;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use std::collections::BTreeMap;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 /// How long to wait between two looks at whether a process has come to rest. Timers of a process come some 50 us late
 /// (timer slack, prctl(2)), so that a shorter time would not be shorter.
 const LOOK_AGAIN: Duration = Duration::from_micros(50);
 
+/// How long an adopted process that has ended may wait for its parent to reap it, after which the kernel tells how it ended.
+/// A parent that does its duty needs a millisecond; whoever waits for the end of the process waits for this, too.
+const UNTIL_REAPED: Duration = Duration::from_millis(100);
+
 /// What a sweep found out about the child that the caller calls `K`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ChildEvent<K> {
     /// Its leader has ended. Told once. The group may still have members.
     Exited(K, ExitStatus),
-    /// Its group is empty and its leader reaped; `K` is unknown from now on. Always after `Exited`.
+    /// Its group is empty and its leader reaped; `K` is unknown from now on. Always after `Exited`; that of an adopted one
+    /// comes with a later sweep, so that its pidfd can be taken out of a poll set by then.
     Gone(K),
 }
 
@@ -61,16 +73,33 @@ struct Child {
     pid: Pid,
     pidfd: OwnedFd,
     leader: Leader,
+    kin: Kin,
 }
 
+/// Whose child it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Leader {
+pub(crate) enum Kin {
+    /// Ours: we reap it.
+    Own,
+    /// Somebody else's.
+    Adopted,
+}
+
+/// What has become of the process that leads the group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Leader {
+    /// It has not ended, as far as a sweep has seen.
     Alive,
+    /// Adopted and ended. Its parent has time until then to reap it.
+    Unreaped(Instant),
+    /// Adopted, and its end is told by this very sweep.
+    Told,
     /// Dead and kept as a zombie; its number is safe.
     Zombie,
     /// Reaped, though the group has members still: because a pidfd names the group all the same, or because /proc showed
     /// no member, and yet the kernel says that there are some (another uid's under `hidepid`, or one that was forked while we
-    /// looked). The group's number is safe as long as they live.
+    /// looked). The group's number is safe as long as they live. An adopted one may have nobody who reaps it; all the same it
+    /// is not waited for any more.
     Reaped,
 }
 
@@ -85,15 +114,30 @@ impl<K: Copy + Ord> Children<K> {
 
     /// Takes charge of a child that leads a process group of its own. A key must not be in use.
     pub(crate) fn add(&mut self, key: K, pid: Pid, pidfd: OwnedFd) {
-        let replaced = self.known.insert(
-            key,
-            Child {
-                pid,
-                pidfd,
-                leader: Leader::Alive,
-            },
-        );
+        self.insert(key, pid, pidfd, Kin::Own, Leader::Alive);
+    }
+
+    /// Takes charge of a process that leads a group of its own and is not our child. Its pidfd is to be watched: a sweep is due
+    /// when it becomes readable.
+    #[allow(dead_code, reason = "adoption is being built")]
+    pub(crate) fn adopt(&mut self, key: K, pid: Pid, pidfd: OwnedFd) {
+        self.insert(key, pid, pidfd, Kin::Adopted, Leader::Alive);
+    }
+
+    fn insert(&mut self, key: K, pid: Pid, pidfd: OwnedFd, kin: Kin, leader: Leader) {
+        let child = Child {
+            pid,
+            pidfd,
+            leader,
+            kin,
+        };
+        let replaced = self.known.insert(key, child);
         debug_assert!(replaced.is_none(), "a key names one child");
+    }
+
+    /// The child's pidfd. It must be taken out of every poll set when the child has exited, for it stays readable.
+    pub(crate) fn pidfd(&self, key: K) -> Option<BorrowedFd<'_>> {
+        self.known.get(&key).map(|child| child.pidfd.as_fd())
     }
 
     /// The child's pid, which is also its group's number.
@@ -131,7 +175,17 @@ impl<K: Copy + Ord> Children<K> {
     /// Asks the kernel, so it may know before the next [`Children::sweep`] tells.
     ///
     /// This is the one place where the supervisor waits outside its loop; the patience must be a matter of a millisecond.
-    pub(crate) fn any_dies_within(&self, keys: &[K], patience: Duration) -> bool {
+    pub(crate) fn any_dies_within(&mut self, keys: &[K], patience: Duration) -> bool {
+        let dies = self.watch_for(keys, patience);
+        if dies {
+            // The next sweep has to tell all of it.
+            let children = self.known.values_mut();
+            children.for_each(Child::end_patience);
+        }
+        dies
+    }
+
+    fn watch_for(&self, keys: &[K], patience: Duration) -> bool {
         let watched: Option<Vec<&Child>> = keys.iter().map(|key| self.known.get(key)).collect();
         let Some(watched) = watched else { return true };
         let until = Instant::now() + patience;
@@ -152,14 +206,14 @@ impl<K: Copy + Ord> Children<K> {
         }
     }
 
-    /// Whether some group outlives its leader. Such a member need not be our child, so its end may send no
-    /// SIGCHLD: sweep again after a while, as long as this holds.
+    /// Whether some group outlives its leader, or an adopted one has ended of which more may be told. A member need not be our
+    /// child, so its end may send no SIGCHLD: sweep again after a while, as long as this holds.
     pub(crate) fn lingering(&self) -> bool {
         self.known.values().any(|child| child.leader != Leader::Alive)
     }
 
-    /// Looks at everything that has died. To be called after each SIGCHLD (ten deaths may send a single one) and,
-    /// while [`Children::lingering`], now and then.
+    /// Looks at everything that has died. To be called after each SIGCHLD (ten deaths may send a single one), when the pidfd of
+    /// an adopted one is readable, and, while [`Children::lingering`], now and then.
     pub(crate) fn sweep(&mut self) -> Vec<ChildEvent<K>> {
         let mut events = self.note_exits();
         if self.groups == Groups::ByPidfd {
@@ -179,10 +233,7 @@ impl<K: Copy + Ord> Children<K> {
     fn note_exits(&mut self) -> Vec<ChildEvent<K>> {
         let mut events = Vec::new();
         for (key, child) in &mut self.known {
-            if child.leader == Leader::Alive
-                && let Some(status) = look(child.pid)
-            {
-                child.leader = Leader::Zombie;
+            if let Some(status) = child.note_exit() {
                 events.push(ChildEvent::Exited(*key, status));
             }
         }
@@ -193,7 +244,7 @@ impl<K: Copy + Ord> Children<K> {
     fn note_empty_groups(&mut self) -> Vec<ChildEvent<K>> {
         let mut gone = Vec::new();
         self.known.retain(|key, child| {
-            let empty = child.leader != Leader::Alive && child.leaves_an_empty_group();
+            let empty = child.has_exited() && child.leaves_an_empty_group();
             if empty {
                 gone.push(ChildEvent::Gone(*key));
             }
@@ -226,10 +277,11 @@ impl<K: Copy + Ord> Children<K> {
     fn note_ends(&mut self, rows: &[ProcessRow]) -> Vec<ChildEvent<K>> {
         let mut gone = Vec::new();
         self.known.retain(|key, child| {
-            let ended = child.leader != Leader::Alive && child.end(rows);
+            let ended = child.has_exited() && child.end(rows);
             if ended {
                 gone.push(ChildEvent::Gone(*key));
             }
+            child.forget_that_it_was_told();
             !ended
         });
         gone
@@ -241,11 +293,77 @@ impl<K: Copy + Ord> Children<K> {
 }
 
 impl Child {
+    /// How its leader ended, if that is new.
+    fn note_exit(&mut self) -> Option<ExitStatus> {
+        let until = match self.leader {
+            Leader::Alive => None,
+            Leader::Unreaped(until) => Some(until),
+            Leader::Told | Leader::Zombie | Leader::Reaped => return None,
+        };
+        match self.kin {
+            Kin::Own => {
+                let status = look(self.pid)?;
+                self.leader = Leader::Zombie;
+                Some(status)
+            }
+            Kin::Adopted => self.note_exit_of_adopted(until),
+        }
+    }
+
+    fn note_exit_of_adopted(&mut self, until: Option<Instant>) -> Option<ExitStatus> {
+        if !sys::is_dead_by_pidfd(self.pidfd.as_fd()) {
+            return None;
+        }
+        let now = Instant::now();
+        let until = until.unwrap_or(now + UNTIL_REAPED);
+        let status = match sys::exit_status_by_pidfd(self.pidfd.as_fd()) {
+            Told::Status(status) => status,
+            Told::NotYet if now < until => {
+                self.leader = Leader::Unreaped(until);
+                return None;
+            }
+            Told::NotYet | Told::Never => ExitStatus::Unknown,
+        };
+        self.leader = Leader::Told;
+        Some(status)
+    }
+
+    /// The next look at it has to do with what is known by then.
+    fn end_patience(&mut self) {
+        if self.kin == Kin::Adopted
+            && self.leader == Leader::Alive
+            && sys::is_dead_by_pidfd(self.pidfd.as_fd())
+        {
+            self.leader = Leader::Unreaped(Instant::now());
+        }
+    }
+
+    /// Whether its end was told by an earlier sweep, or by this one if it is our child.
+    fn has_exited(&self) -> bool {
+        match self.leader {
+            Leader::Alive | Leader::Unreaped(_) | Leader::Told => false,
+            Leader::Zombie | Leader::Reaped => true,
+        }
+    }
+
+    fn forget_that_it_was_told(&mut self) {
+        if self.leader == Leader::Told {
+            self.leader = Leader::Reaped;
+        }
+    }
+
     /// Reaps the leader if its group has no other living member, and tells whether the group has ended.
     fn end(&mut self, rows: &[ProcessRow]) -> bool {
         let seen = group::members(self.pid, rows);
         // Dead members that their own parent does not reap count as gone; they do nothing any more.
-        seen != Members::Living && (self.leaves_an_empty_group() || seen == Members::Dead)
+        let only_dead = seen == Members::Dead || self.is_kept_by_its_parent(rows);
+        seen != Members::Living && (self.leaves_an_empty_group() || only_dead)
+    }
+
+    /// Whether an adopted leader is a zombie that its own parent does not reap.
+    fn is_kept_by_its_parent(&self, rows: &[ProcessRow]) -> bool {
+        let kept = |row: &ProcessRow| row.pid == self.pid && row.zombie;
+        self.kin == Kin::Adopted && rows.iter().any(kept)
     }
 
     /// Reaps the leader and asks the kernel whether that has emptied the group. Zombies count as members.
@@ -273,9 +391,11 @@ fn any_ends_within(watched: &[&Child], wait: Duration) -> bool {
         .collect();
     // A pidfd becomes readable when its process has ended (pidfd_open(2)).
     let died = ppoll(&mut poll_set, Some(wait.into()), None).is_ok_and(|ready| ready > 0);
-    died || watched
-        .iter()
-        .any(|child| child.leader != Leader::Alive || look(child.pid).is_some())
+    died || watched.iter().any(|child| match (child.leader, child.kin) {
+        (Leader::Alive, Kin::Own) => look(child.pid).is_some(),
+        (Leader::Alive, Kin::Adopted) => false,
+        (Leader::Unreaped(_) | Leader::Told | Leader::Zombie | Leader::Reaped, _) => true,
+    })
 }
 
 /// How the child ended, if it has; it stays a zombie. A child that somebody else reaped (there is nobody) counts

@@ -61,6 +61,24 @@ impl Nursery {
         line.trim().to_owned()
     }
 
+    /// Starts `sh -c script`, which says its pid first, in a session of its own and below a parent of ours that goes on as
+    /// `parent`, and adopts it.
+    #[expect(clippy::zombie_processes, reason = "the sweep reaps the parent, a stranger")]
+    fn adopt(&mut self, key: u32, script: &str, parent: &str) -> Parent {
+        let mut above = Command::new("/bin/sh")
+            .args(["-c", &format!("setsid sh -c \"$0\" & {parent}"), script])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        let out = above.stdout.take().unwrap();
+        std::io::BufRead::read_line(&mut std::io::BufReader::new(out), &mut line).unwrap();
+        let pid = Pid::from_raw(line.trim().parse().unwrap());
+        self.children.adopt(key, pid, sys::open_pidfd(pid).unwrap());
+        Parent(Pid::from_raw(above.id() as i32))
+    }
+
     /// Sweeps until `enough`.
     fn sweep_until(&mut self, enough: impl Fn(&Nursery) -> bool) {
         let begin = Instant::now();
@@ -87,6 +105,34 @@ impl Nursery {
     fn saw(&self, event: ChildEvent<u32>) -> bool {
         self.events.contains(&event)
     }
+}
+
+/// The parent of an adopted process; killed in the end.
+struct Parent(Pid);
+
+/// It reaps, as init does.
+const REAPS: &str = "wait";
+
+/// It never does.
+const NEVER_REAPS: &str = "exec sleep 1000 >/dev/null";
+
+impl Drop for Parent {
+    fn drop(&mut self) {
+        let _ = kill(self.0, Signal::SIGKILL);
+        let _ = sys::reap(Who::Process(self.0));
+    }
+}
+
+fn killed_by(signal: Signal) -> ExitStatus {
+    ExitStatus::Signal {
+        number: signal as i32,
+        core_dumped: false,
+    }
+}
+
+/// What is told of an adopted process whose parent has reaped it.
+fn told_or_unknown(status: ExitStatus) -> [ExitStatus; 2] {
+    [status, ExitStatus::Unknown]
 }
 
 fn rows_of_children() -> Vec<ProcessRow> {
@@ -256,6 +302,132 @@ fn without_a_view_of_proc_the_group_is_still_waited_for() {
             nursery.children.signal_group(1, Signal::SIGKILL).unwrap();
             nursery.sweep_until(|nursery| nursery.saw(ChildEvent::Gone(1)));
             assert_eq!(rows_of_children(), []);
+        },
+    );
+}
+
+#[test]
+fn the_end_of_an_adopted_process_is_told_and_how_it_ended_where_the_kernel_says() {
+    alone(
+        "children::tests::the_end_of_an_adopted_process_is_told_and_how_it_ended_where_the_kernel_says",
+        || {
+            for mut nursery in Nursery::of_each_kind() {
+                let _parent = nursery.adopt(1, "echo $$; exec sleep 1000 >/dev/null", REAPS);
+                assert!(!nursery.children.any_dies_within(&[1], Duration::ZERO));
+                assert_eq!(nursery.children.sweep(), []);
+                assert!(!nursery.children.lingering());
+                nursery.children.signal(1, Signal::SIGTERM).unwrap();
+                nursery.wait_for_death(1);
+                nursery.sweep_until(|nursery| !nursery.events.is_empty());
+                let [ChildEvent::Exited(1, status)] = nursery.events[..] else {
+                    panic!(
+                        "its pidfd is still to be taken out of a poll set: {:?}",
+                        nursery.events
+                    )
+                };
+                assert!(
+                    told_or_unknown(killed_by(Signal::SIGTERM)).contains(&status),
+                    "{status}"
+                );
+                assert!(nursery.children.pidfd(1).is_some() && nursery.children.lingering());
+                nursery.sweep_until(|nursery| nursery.saw(ChildEvent::Gone(1)));
+                assert_eq!(nursery.events.len(), 2, "told once");
+                assert!(nursery.children.is_empty() && !nursery.children.lingering());
+            }
+        },
+    );
+}
+
+#[test]
+fn an_adopted_process_that_nobody_reaps_holds_nobody_up() {
+    alone(
+        "children::tests::an_adopted_process_that_nobody_reaps_holds_nobody_up",
+        || {
+            for mut nursery in Nursery::of_each_kind() {
+                let _parent = nursery.adopt(1, "echo $$; exec sleep 1000 >/dev/null", NEVER_REAPS);
+                nursery.children.signal(1, Signal::SIGKILL).unwrap();
+                nursery.wait_for_death(1);
+                nursery.sweep_until(|nursery| nursery.saw(ChildEvent::Gone(1)));
+                let expected = [ChildEvent::Exited(1, ExitStatus::Unknown), ChildEvent::Gone(1)];
+                assert_eq!(nursery.events, expected);
+            }
+        },
+    );
+}
+
+#[test]
+fn an_adopted_process_that_is_known_to_be_dead_is_told_by_the_next_sweep() {
+    alone(
+        "children::tests::an_adopted_process_that_is_known_to_be_dead_is_told_by_the_next_sweep",
+        || {
+            let mut nursery = Nursery::new();
+            let _parent = nursery.adopt(1, "echo $$; exec sleep 1000 >/dev/null", NEVER_REAPS);
+            nursery.children.signal(1, Signal::SIGKILL).unwrap();
+            assert!(nursery.children.any_dies_within(&[1], PATIENCE));
+            let told = [ChildEvent::Exited(1, ExitStatus::Unknown)];
+            assert_eq!(nursery.children.sweep(), told);
+            assert!(nursery.children.any_dies_within(&[1], Duration::ZERO));
+            nursery.sweep_until(|nursery| nursery.saw(ChildEvent::Gone(1)));
+        },
+    );
+}
+
+#[test]
+fn the_group_of_an_adopted_process_outlives_it_and_can_be_ended() {
+    alone(
+        "children::tests::the_group_of_an_adopted_process_outlives_it_and_can_be_ended",
+        || {
+            for mut nursery in Nursery::of_each_kind() {
+                let script = "sleep 1000 >/dev/null & echo $$; exec sleep 1001 >/dev/null";
+                let parent = nursery.adopt(1, script, REAPS);
+                nursery.children.signal(1, Signal::SIGTERM).unwrap();
+                nursery.sweep_until(|nursery| !nursery.events.is_empty());
+                for _ in 0..3 {
+                    assert_eq!(nursery.children.sweep(), [], "a member lives");
+                }
+                drop(parent);
+                nursery.children.signal_group(1, Signal::SIGKILL).unwrap();
+                nursery.sweep_until(|nursery| nursery.saw(ChildEvent::Gone(1)));
+                nursery.sweep_until(|_| rows_of_children().is_empty());
+            }
+        },
+    );
+}
+
+#[test]
+fn after_an_upgrade_in_place_everybody_is_in_charge_as_before() {
+    alone(
+        "children::tests::after_an_upgrade_in_place_everybody_is_in_charge_as_before",
+        || {
+            for mut nursery in Nursery::of_each_kind() {
+                nursery.start(1, "sleep 1000 >/dev/null & echo up; exit 3");
+                nursery.start(2, "echo up; exec sleep 1000");
+                let _parent = nursery.adopt(3, "echo $$; exec sleep 1000 >/dev/null", REAPS);
+                nursery.sweep_until(|nursery| nursery.saw(ChildEvent::Exited(1, ExitStatus::Code(3))));
+                let mut upgraded = Children::new();
+                upgraded.groups = nursery.children.groups;
+                for saved in nursery.children.saved() {
+                    let pidfd = saved.pidfd.try_clone_to_owned().unwrap();
+                    let (kin, leader) = (saved.kin.to_string(), saved.leader.to_string());
+                    upgraded.restore(
+                        saved.key,
+                        saved.pid,
+                        pidfd,
+                        kin.parse().unwrap(),
+                        leader.parse().unwrap(),
+                    );
+                }
+                nursery.children = upgraded;
+                nursery.events.clear();
+                assert_eq!(nursery.children.sweep(), [], "what was told is not told again");
+                for key in 1..=3 {
+                    nursery.children.signal_group(key, Signal::SIGKILL).unwrap();
+                }
+                nursery.sweep_until(|nursery| nursery.children.is_empty());
+                assert!(nursery.saw(ChildEvent::Exited(2, killed_by(Signal::SIGKILL))));
+                assert!(!nursery.saw(ChildEvent::Exited(1, ExitStatus::Code(3))));
+                assert_eq!(nursery.events.len(), 5, "{:?}", nursery.events);
+            }
         },
     );
 }

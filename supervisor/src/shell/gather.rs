@@ -16,13 +16,21 @@ use crate::sources::{Ready, Source};
 impl Shell {
     /// Read every source that is ready. The sources come sorted.
     pub(super) fn gather(&mut self, ready: &[Ready<Worker, ClientId>]) {
-        let (clients, others) = ready
-            .iter()
-            .copied()
-            .partition::<Vec<_>, _>(|ready| match ready.source {
-                Source::Control | Source::Client(_) => true,
-                Source::Report(_) | Source::Notify(_) | Source::Signals | Source::Watch => false,
-            });
+        let (clients, mut others) =
+            ready
+                .iter()
+                .copied()
+                .partition::<Vec<_>, _>(|ready| match ready.source {
+                    Source::Control | Source::Client(_) => true,
+                    Source::Report(_)
+                    | Source::Notify(_)
+                    | Source::Exit(_)
+                    | Source::Signals
+                    | Source::Watch => false,
+                });
+        // One sweep sees every death.
+        let is_exit = |ready: &Ready<_, _>| matches!(ready.source, Source::Exit(_));
+        others.dedup_by(|next, before| is_exit(next) && is_exit(before));
         for ready in others {
             self.read_source(ready);
         }
@@ -35,6 +43,7 @@ impl Shell {
         match ready.source {
             Source::Report(worker) => self.read_report(worker),
             Source::Notify(worker) => self.read_words(worker),
+            Source::Exit(_) => self.sweep(),
             Source::Signals => self.read_signals(),
             Source::Watch => self.note_changes(),
             Source::Control => self.admit_clients(),
@@ -132,6 +141,9 @@ impl Shell {
     }
 
     pub(super) fn worker_exited(&mut self, worker: Worker, status: ExitStatus) {
+        if let Some(pidfd) = self.children.pidfd(Child::Worker(worker)) {
+            self.sources.remove(Source::Exit(worker), pidfd);
+        }
         self.read_words(worker);
         if let Some(info) = self.workers.get_mut(&worker) {
             info.exit = Some((status, clock::now().saturating_duration_since(info.started)));

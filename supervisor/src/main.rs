@@ -15,6 +15,8 @@ mod client;
 mod clock;
 mod config;
 mod control;
+#[allow(dead_code, unused_imports, reason = "the shell is about to use it")]
+mod keeper;
 mod launch;
 mod listeners;
 mod log;

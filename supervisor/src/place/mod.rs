@@ -137,6 +137,9 @@ enum Kind {
     Private,
 }
 
+/// What the two files are called in which the state is kept.
+const STATE_NAMES: [&str; 2] = ["state-a", "state-b"];
+
 /// The paths of one instance. All are absolute.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Place {
@@ -144,6 +147,8 @@ pub(crate) struct Place {
     control: PathBuf,
     lock: PathBuf,
     notify: PathBuf,
+    /// Where the state is kept, by turns.
+    state: [PathBuf; 2],
     /// The directory that is this instance's alone, if Segue made it.
     own: Option<PathBuf>,
     /// The directory above `own`.
@@ -166,6 +171,12 @@ impl Place {
         &self.notify
     }
 
+    /// The two files in which the state is kept for a successor.
+    #[allow(dead_code, reason = "the shell is about to use it")]
+    pub(crate) fn state_files(&self) -> &[PathBuf; 2] {
+        &self.state
+    }
+
     /// Make the notify directory again if somebody has removed it (a cleaner of /tmp, say): without it nothing could be
     /// started any more, after a crash as little as at a reload.
     ///
@@ -181,12 +192,13 @@ impl Place {
         self.notify.join(format!("{generation}.{slot}.{start}"))
     }
 
-    fn given(name: &str, control: PathBuf, lock: PathBuf, notify: PathBuf) -> Self {
+    fn given(name: &str, control: PathBuf, beside: impl Fn(&str) -> PathBuf) -> Self {
         Self {
             name: name.to_owned(),
             control,
-            lock,
-            notify,
+            lock: beside("lock"),
+            notify: beside("notify"),
+            state: STATE_NAMES.map(beside),
             own: None,
             base: None,
         }
@@ -199,6 +211,7 @@ impl Place {
             control: own.join("control"),
             lock: own.join("lock"),
             notify: base.join(format!("{name}.notify")),
+            state: STATE_NAMES.map(|file| own.join(file)),
             own: Some(own),
             base: Some(base.to_owned()),
         }
@@ -231,7 +244,7 @@ pub(crate) fn choose(name: &str, control: Option<&Path>, around: &Surroundings) 
     }
     if let Some(dir) = &around.runtime_directory {
         directory::given(dir, around.walk_mode())?;
-        return Place::given(name, dir.join("control"), dir.join("lock"), dir.join("notify")).check_lengths();
+        return Place::given(name, dir.join("control"), |file| dir.join(file)).check_lengths();
     }
     let mut tried = Vec::new();
     for base in around.bases() {
@@ -273,12 +286,13 @@ pub(crate) fn check_name(name: &str) -> Result<(), PlaceError> {
 fn explicit(name: &str, control: &Path, around: &Surroundings) -> Result<Place, PlaceError> {
     let control = std::path::absolute(control)
         .map_err(|error| PlaceError::io(format!("control socket {}", control.display()), &error))?;
-    let with = |ending: &str| {
+    let beside = |ending: &str| {
         let mut path = control.clone().into_os_string();
+        path.push(".");
         path.push(ending);
         PathBuf::from(path)
     };
-    let place = Place::given(name, control.clone(), with(".lock"), with(".notify")).check_lengths()?;
+    let place = Place::given(name, control.clone(), beside).check_lengths()?;
     directory::given(control.parent().unwrap_or(&around.root), around.walk_mode())?;
     Ok(place)
 }

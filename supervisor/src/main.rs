@@ -51,7 +51,7 @@ use listeners::Inherited;
 use log::{Log, Style};
 use manager::Manager;
 use pid_file::PidFile;
-use place::Surroundings;
+use place::{Leavings, Surroundings};
 use segue_lifecycle::Ending;
 use shell::Begin;
 use status::{Showing, View, Viewer};
@@ -123,7 +123,8 @@ fn open(
         &Surroundings::of_this_process(),
     )
     .map_err(|error| text(&error))?;
-    let control = Control::open(&place, config.control_group.as_deref()).map_err(|error| text(&error))?;
+    let control = Control::open(&place, config.control_group.as_deref(), Leavings::Removed)
+        .map_err(|error| text(&error))?;
     let pid_file = config
         .pid_file
         .as_deref()

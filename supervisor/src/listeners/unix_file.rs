@@ -19,6 +19,7 @@ use nix::sys::stat::{Mode, fchmod};
 use nix::unistd::{Pid, fchownat, getegid, geteuid, getpid};
 
 use super::resolve::Owner;
+use crate::state;
 use crate::sys::{errno_text, pid_namespace};
 
 /// What is put behind a path to name its lock file.
@@ -33,8 +34,8 @@ const LOCK_TRIES: u32 = 16;
 #[derive(Debug)]
 pub(super) struct PathLock {
     path: PathBuf,
-    /// Holds the lock; closing it releases it.
-    file: Flock<File>,
+    /// Holds the lock; dropping it releases it.
+    file: Option<Flock<File>>,
     maker: Pid,
 }
 
@@ -59,7 +60,7 @@ impl PathLock {
                 write_holder(&mut file);
                 return Ok(Self {
                     path: lock,
-                    file,
+                    file: Some(file),
                     maker: getpid(),
                 });
             }
@@ -68,9 +69,20 @@ impl PathLock {
     }
 }
 
+impl PathLock {
+    /// Whether the path still leads to the file that is locked.
+    fn locks_something(&self) -> bool {
+        let file = self.file.as_ref();
+        file.is_some_and(|file| is_still_there(&self.path, file))
+    }
+}
+
 impl Drop for PathLock {
     fn drop(&mut self) {
-        if self.maker == getpid() && is_still_there(&self.path, &self.file) {
+        if !state::in_charge() {
+            // Nor may it be unlocked: the lock is that of the one in charge.
+            std::mem::forget(self.file.take());
+        } else if self.maker == getpid() && self.locks_something() {
             // Removed while it is still locked: whoever opens it now sees that it is gone and makes another.
             // A failure leaves an unlocked file behind, which does no harm.
             let _ = fs::remove_file(&self.path);
@@ -336,10 +348,7 @@ impl SocketFile {
             fs::remove_file(&self.path)
                 .map_err(|error| format!("cannot remove the old socket: {}", errno_text(&error)))?;
         }
-        let held = self
-            .lock
-            .as_ref()
-            .filter(|lock| is_still_there(&lock.path, &lock.file));
+        let held = self.lock.as_ref().filter(|lock| lock.locks_something());
         Ok(held.cloned())
     }
 
@@ -353,7 +362,7 @@ impl SocketFile {
 impl Drop for SocketFile {
     fn drop(&mut self) {
         // A forked child that gives up before exec must not take the path with it.
-        if self.maker == getpid() && self.is_in_place() {
+        if state::in_charge() && self.maker == getpid() && self.is_in_place() {
             // Nobody is left to tell, and the next start removes what stays behind.
             let _ = fs::remove_file(&self.path);
         }

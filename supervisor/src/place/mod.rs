@@ -20,11 +20,13 @@ mod discover;
 use std::ffi::OsString;
 use std::fmt;
 use std::io;
+use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 
-pub(crate) use claim::Claim;
+pub(crate) use claim::{Claim, Leavings};
 pub(crate) use discover::{Candidate, candidates, searched};
 
+use crate::state::{Flaw, Row, Rows};
 use crate::sys::errno_text;
 
 /// The longest path that a Unix socket address holds, in bytes without the closing NUL (unix(7): `sun_path`
@@ -40,6 +42,9 @@ const NOTIFY_NAME_MAX: usize = 24;
 
 /// The longest instance name, in bytes: with it `/run/segue/NAME.notify/...` still fits in a socket address.
 const NAME_MAX: usize = 64;
+
+/// The kind of the row that tells a place.
+const ROW: &str = "place";
 
 /// What the choice of a place depends on, read once from the process.
 #[derive(Debug, Clone)]
@@ -190,6 +195,47 @@ impl Place {
     /// worker reaches nobody.
     pub(crate) fn notify_socket(&self, generation: u64, slot: u16, start: u32) -> PathBuf {
         self.notify.join(format!("{generation}.{slot}.{start}"))
+    }
+
+    /// Write the row `place`: chosen once, it stays, whatever the directories and the environment are later.
+    pub(crate) fn save(&self, rows: &mut Rows) {
+        rows.begin(ROW).text("name", &self.name);
+        let paths = [
+            ("control", &self.control),
+            ("lock", &self.lock),
+            ("notify", &self.notify),
+            (STATE_NAMES[0], &self.state[0]),
+            (STATE_NAMES[1], &self.state[1]),
+        ];
+        let found = [("own", &self.own), ("base", &self.base)];
+        let found = found
+            .into_iter()
+            .filter_map(|(key, path)| Some((key, path.as_ref()?)));
+        for (key, path) in paths.into_iter().chain(found) {
+            rows.os(key, path.as_os_str());
+        }
+    }
+
+    /// The place of a row.
+    ///
+    /// # Errors
+    /// The row is not whole.
+    pub(crate) fn restore(rows: &[Row<'_>]) -> Result<Self, Flaw> {
+        let row = Row::of_kind(rows, ROW)?;
+        let path = |key| row.os(key).map(PathBuf::from);
+        let found = |key| {
+            row.bytes_if_any(key)
+                .map(|path| path.map(|path| PathBuf::from(OsString::from_vec(path))))
+        };
+        Ok(Self {
+            name: row.text("name")?,
+            control: path("control")?,
+            lock: path("lock")?,
+            notify: path("notify")?,
+            state: [path(STATE_NAMES[0])?, path(STATE_NAMES[1])?],
+            own: found("own")?,
+            base: found("base")?,
+        })
     }
 
     fn given(name: &str, control: PathBuf, beside: impl Fn(&str) -> PathBuf) -> Self {

@@ -16,7 +16,7 @@ use std::ffi::OsString;
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 pub(crate) use answer::Answer;
-pub(crate) use clients::{Completions, Metrics, Reload, Status, StatusForm, Stop, Target, Workers};
+pub(crate) use clients::{Completions, Metrics, Reload, Status, StatusForm, Stop, Target, Upgrade, Workers};
 
 pub(crate) use run::Check;
 
@@ -35,6 +35,8 @@ pub(crate) enum Command {
     Stop(Stop),
     /// Ask an instance for more or fewer workers.
     Workers(Workers),
+    /// Ask an instance to replace its supervisor by the binary that is on disk now.
+    Upgrade(Upgrade),
     /// Say what is wrong with flags and file, binding and starting nothing.
     Check(Check),
     /// Ask an instance for its metrics.
@@ -85,6 +87,8 @@ enum Word {
     Stop(clients::StopArgs),
     #[command(about = texts::WORKERS, long_about = texts::LONG_WORKERS, after_long_help = texts::EXIT_CODES)]
     Workers(clients::WorkersArgs),
+    #[command(about = texts::UPGRADE, long_about = texts::LONG_UPGRADE, after_long_help = texts::EXIT_CODES)]
+    Upgrade(clients::UpgradeArgs),
     #[command(about = texts::CHECK, override_usage = texts::CHECK_USAGE, long_about = texts::LONG_CHECK, after_long_help = texts::CHECK_CODES)]
     Check(Box<run::CheckArgs>),
     #[command(about = texts::METRICS, long_about = texts::LONG_METRICS, after_long_help = texts::EXIT_CODES)]
@@ -101,6 +105,7 @@ impl Word {
             Word::Status(args) => Command::Status(args.into()),
             Word::Stop(args) => Command::Stop(args.into()),
             Word::Workers(args) => Command::Workers(args.into()),
+            Word::Upgrade(args) => Command::Upgrade(args.into()),
             Word::Check(args) => Command::Check(args.into_check()),
             Word::Metrics(args) => Command::Metrics(args.into()),
             Word::Completions(args) => Command::Completions(args.into()),

@@ -195,7 +195,8 @@ fn usage_errors_say_what_is_wrong_in_one_line() {
             &["workers", "-0"],
             "invalid value '-0' for '<N|+N|-N>': expected a number from 1 to 1024, got \"0\"",
         ),
-        (&["upgrade"], "unrecognized subcommand 'upgrade'"),
+        (&["upgrad", "1"], "unrecognized subcommand 'upgrad'"),
+        (&["check-state", "7"], "unrecognized subcommand 'check-state'"),
         (&["reload", "now"], "unexpected argument 'now' found"),
         (
             &["status", "--json", "--watch"],

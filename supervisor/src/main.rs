@@ -90,7 +90,10 @@ fn understand(saved: Saved, heritage: Heritage) -> Result<(), Flaw> {
     match cli::parse(saved.origin.arguments().iter().cloned()) {
         Ok(Command::Run(invocation)) => shell::restore(saved, invocation, heritage).map(drop),
         Ok(_) => Err(Flaw::new("its command line is none of segue run")),
-        Err(answer) => Err(Flaw::new(answer.text.trim_end())),
+        Err(answer) => {
+            let line = answer.text.lines().next().unwrap_or_default();
+            Err(Flaw::new(format_args!("its command line: {line}")))
+        }
     }
 }
 

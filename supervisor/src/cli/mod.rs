@@ -20,7 +20,7 @@ pub(crate) use clients::{Completions, Metrics, Reload, Status, StatusForm, Stop,
 
 pub(crate) use run::Check;
 
-use crate::config::Invocation;
+use crate::config::{self, Config, Invocation};
 
 /// What was asked for.
 #[derive(Debug, PartialEq)]
@@ -55,6 +55,20 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Com
     match Line::try_parse_from(arguments) {
         Ok(line) => Ok(line.word.into_command()),
         Err(error) => Err(answer::from_clap(&error)),
+    }
+}
+
+/// The settings that these arguments of `segue run` give, which [`config::to_arguments`] wrote.
+///
+/// # Errors
+///
+/// One line: an older or newer version means something else by them.
+pub(crate) fn settings(arguments: Vec<OsString>) -> Result<Config, String> {
+    let words = ["segue", "run"].map(OsString::from);
+    match parse(words.into_iter().chain(arguments)) {
+        Ok(Command::Run(invocation)) => config::resolve(&invocation).map_err(|error| error.to_string()),
+        Ok(_) => Err("the arguments are none of segue run".to_owned()),
+        Err(answer) => Err(answer.text.lines().next().unwrap_or_default().to_owned()),
     }
 }
 

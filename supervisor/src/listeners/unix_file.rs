@@ -19,7 +19,7 @@ use nix::sys::stat::{Mode, fchmod};
 use nix::unistd::{Pid, fchownat, getegid, geteuid, getpid};
 
 use super::resolve::Owner;
-use crate::state;
+use crate::state::{self, Flaw, Row, Rows};
 use crate::sys::{errno_text, pid_namespace};
 
 /// What is put behind a path to name its lock file.
@@ -45,9 +45,7 @@ impl PathLock {
     /// # Errors
     /// One clause: another supervisor has it (which one), or the file cannot be made.
     pub(super) fn take(path: &Path) -> Result<Self, String> {
-        let mut name = path.as_os_str().to_owned();
-        name.push(LOCK_SUFFIX);
-        let lock = PathBuf::from(name);
+        let lock = lock_path(path);
         for _ in 0..LOCK_TRIES {
             let file = open_lock(&lock).map_err(|error| lock_failure(&lock, &error))?;
             let mut file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
@@ -70,6 +68,22 @@ impl PathLock {
 }
 
 impl PathLock {
+    /// The lock of the socket at `path` that this process has held before it executed another binary, if it is that still.
+    pub(super) fn restore(path: &Path, file: File) -> Option<Self> {
+        // Locked anew, which changes nothing where it is locked, and fails where another has it.
+        let file = Flock::lock(file, FlockArg::LockExclusiveNonblock).ok()?;
+        Some(Self {
+            path: lock_path(path),
+            file: Some(file),
+            maker: getpid(),
+        })
+    }
+
+    /// The file that is locked. The lock lies on what the fd refers to, so that it outlives an exec.
+    pub(super) fn as_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.file.as_ref().map(|file| file.as_fd())
+    }
+
     /// Whether the path still leads to the file that is locked.
     fn locks_something(&self) -> bool {
         let file = self.file.as_ref();
@@ -88,6 +102,13 @@ impl Drop for PathLock {
             let _ = fs::remove_file(&self.path);
         }
     }
+}
+
+/// The lock file beside the path of a socket.
+fn lock_path(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(LOCK_SUFFIX);
+    PathBuf::from(name)
 }
 
 fn open_lock(lock: &Path) -> io::Result<File> {
@@ -307,6 +328,46 @@ impl SocketFile {
             maker: getpid(),
             lock,
         })
+    }
+
+    /// Write it into the row of its socket.
+    pub(super) fn save(&self, rows: &mut Rows) {
+        rows.os("path", self.path.as_os_str())
+            .number("device", self.device)
+            .number("file", self.inode);
+        if self.lock.is_some() {
+            rows.number("locked", 1);
+        }
+    }
+
+    /// The path in the row of a socket, if there is one; without its lock.
+    ///
+    /// # Errors
+    /// The row is not whole.
+    pub(super) fn restore(row: Row<'_>) -> Result<Option<Self>, Flaw> {
+        if row.bytes_if_any("path")?.is_none() {
+            return Ok(None);
+        }
+        Ok(Some(Self {
+            path: row.os("path")?.into(),
+            device: row.number("device")?,
+            inode: row.number("file")?,
+            maker: getpid(),
+            lock: None,
+        }))
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn lock(&self) -> Option<&Rc<PathLock>> {
+        self.lock.as_ref()
+    }
+
+    /// The lock that goes with the path.
+    pub(super) fn keep_lock(&mut self, lock: Option<Rc<PathLock>>) {
+        self.lock = lock;
     }
 
     /// Gives the path its owner and then its mode.

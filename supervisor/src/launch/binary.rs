@@ -8,6 +8,7 @@ use crate::sys::errno_text;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
+use nix::unistd::Pid;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -21,15 +22,33 @@ const DEFAULT_PATH: &str = "/bin:/usr/bin";
 /// As much of a script as the kernel looks at for its `#!` line, `BINPRM_BUF_SIZE` of execve(2).
 const HEAD_BYTES: usize = 256;
 
+/// Device and inode of a file: what makes it that file, wherever its path leads.
+pub(super) type FileId = (u64, u64);
+
+/// Which file an fd is.
+pub(super) fn id_of(fd: BorrowedFd<'_>) -> Option<FileId> {
+    fstat(fd).ok().map(|status| (status.st_dev, status.st_ino))
+}
+
 /// An opened binary (or script) and where it was found.
 #[derive(Debug)]
 pub(crate) struct Binary {
     fd: OwnedFd,
     path: PathBuf,
     real_path: PathBuf,
-    device: u64,
-    inode: u64,
+    id: FileId,
     kind: Kind,
+}
+
+/// What is known of a binary without having it open.
+#[derive(Debug)]
+pub(super) struct Known {
+    /// By which it is executed.
+    pub(super) path: PathBuf,
+    /// Where the file itself was.
+    pub(super) real_path: PathBuf,
+    /// Which file it is.
+    pub(super) id: FileId,
 }
 
 /// What the first bytes say; it decides how to exec by fd and what to say when exec fails.
@@ -96,8 +115,33 @@ impl Binary {
             fd,
             path: path.to_owned(),
             real_path,
-            device: status.st_dev,
-            inode: status.st_ino,
+            id: (status.st_dev, status.st_ino),
+            kind,
+        })
+    }
+
+    /// Finds the file again that was opened by an earlier supervisor: by its fd if that is here, by its path, and among what
+    /// these processes execute. `None` if none of them is that file.
+    pub(super) fn find_again(
+        known: Known,
+        fd: Option<OwnedFd>,
+        cwd: BorrowedFd<'_>,
+        processes: &[Pid],
+    ) -> Option<Binary> {
+        let by_path = [known.path.as_path(), known.real_path.as_path()];
+        let by_path = by_path.iter().map(|path| open_for_exec(path, cwd));
+        let running = processes.iter().map(|pid| {
+            let exe = PathBuf::from(format!("/proc/{pid}/exe"));
+            open_for_exec(&exe, cwd)
+        });
+        let found = by_path.chain(running).flatten();
+        let fd = (fd.into_iter().chain(found)).find(|fd| id_of(fd.as_fd()) == Some(known.id))?;
+        let (fd, kind) = read_kind(fd);
+        Some(Binary {
+            fd,
+            path: known.path,
+            real_path: known.real_path,
+            id: known.id,
             kind,
         })
     }
@@ -114,7 +158,12 @@ impl Binary {
 
     /// The inode number.
     pub(crate) fn inode(&self) -> u64 {
-        self.inode
+        self.id.1
+    }
+
+    /// Which file it is.
+    pub(super) fn id(&self) -> FileId {
+        self.id
     }
 
     /// The open file; read-only, or `O_PATH` where reading is not permitted.
@@ -129,7 +178,7 @@ impl Binary {
     /// Whether `path` still leads to the file that was opened. Asked in the child, in the app's cwd.
     pub(crate) fn is_at_its_path(&self) -> bool {
         match nix::sys::stat::stat(&self.path) {
-            Ok(status) => (status.st_dev, status.st_ino) == (self.device, self.inode),
+            Ok(status) => (status.st_dev, status.st_ino) == self.id,
             // The app's user may not go there. Exec by path says so, where exec by fd would quietly get round it.
             Err(errno) => errno == Errno::EACCES,
         }

@@ -28,9 +28,9 @@ const NEVER_PASSED_ON: [&str; 14] = [
 /// The part that is the same for every worker of a generation.
 #[derive(Clone, Debug)]
 pub(super) struct Environment {
-    variables: BTreeMap<OsString, OsString>,
+    pub(super) variables: BTreeMap<OsString, OsString>,
     /// Keys that the configuration sets; `HOME` and its like of the user database stand aside for them.
-    configured: Vec<OsString>,
+    pub(super) configured: Vec<OsString>,
 }
 
 impl Environment {

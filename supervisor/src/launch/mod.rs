@@ -20,6 +20,7 @@ mod journal;
 mod program;
 mod record;
 mod report;
+mod saved;
 mod spawn;
 #[cfg(test)]
 mod tests;

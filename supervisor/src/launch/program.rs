@@ -6,6 +6,7 @@ use super::environment::Environment;
 use super::journal::{self, JournalStreams};
 use super::spawn::OwnPid;
 use crate::sys::{Limits, errno_text};
+use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 use std::ffi::{CString, OsStr, OsString};
@@ -45,6 +46,15 @@ pub(crate) struct Heritage {
 }
 
 impl Heritage {
+    /// The variable that names the stream, if it does.
+    pub(super) fn journal_stream(&self) -> Option<&OsStr> {
+        self.journal?;
+        let mut variables = self.environment.iter();
+        variables
+            .find(|(key, _)| key == journal::VARIABLE)
+            .map(|(_, value)| value.as_os_str())
+    }
+
     /// That of this process now.
     pub(crate) fn of_this_process() -> Heritage {
         Heritage {
@@ -59,16 +69,16 @@ impl Heritage {
 /// (User and group stay names until the child looks them up.)
 #[derive(Debug)]
 pub(super) struct Program {
-    command: OsString,
-    argv: Vec<CString>,
-    binary: Binary,
-    cwd: OwnedFd,
-    environment: Environment,
-    user: Option<String>,
-    group: Option<String>,
-    umask: Option<Mode>,
-    limits: Limits,
-    journal: Option<JournalStreams>,
+    pub(super) command: OsString,
+    pub(super) argv: Vec<CString>,
+    pub(super) binary: Binary,
+    pub(super) cwd: OwnedFd,
+    pub(super) environment: Environment,
+    pub(super) user: Option<String>,
+    pub(super) group: Option<String>,
+    pub(super) umask: Option<Mode>,
+    pub(super) limits: Limits,
+    pub(super) journal: Option<JournalStreams>,
 }
 
 impl Program {
@@ -152,9 +162,14 @@ impl Program {
 }
 
 fn open_cwd(path: &Path) -> Result<OwnedFd, LaunchError> {
+    open_directory(path)
+        .map_err(|errno| LaunchError::new(format!("chdir {}: {}", path.display(), errno_text(errno))))
+}
+
+/// A directory as a mere place: that needs no permission to read it.
+pub(super) fn open_directory(path: &Path) -> Result<OwnedFd, Errno> {
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     open(path, flags, Mode::empty())
-        .map_err(|errno| LaunchError::new(format!("chdir {}: {}", path.display(), errno_text(errno))))
 }
 
 fn argument(word: &OsStr) -> Result<CString, LaunchError> {

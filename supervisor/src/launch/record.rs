@@ -10,8 +10,8 @@ use std::path::Path;
 /// open working directory, user, umask, limits. Its sockets are lent at each start. Dropping it closes its fds.
 #[derive(Debug)]
 pub(crate) struct BirthRecord {
-    program: Program,
-    own_pid: OwnPid,
+    pub(super) program: Program,
+    pub(super) own_pid: OwnPid,
 }
 
 impl BirthRecord {

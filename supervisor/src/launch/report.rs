@@ -31,8 +31,8 @@ pub(crate) enum Report {
 /// The supervisor's end of the pipe. Non-blocking; close it (drop it) after the final word.
 #[derive(Debug)]
 pub(crate) struct ReportPipe {
-    fd: OwnedFd,
-    received: Vec<u8>,
+    pub(super) fd: OwnedFd,
+    pub(super) received: Vec<u8>,
 }
 
 impl ReportPipe {

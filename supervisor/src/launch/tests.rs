@@ -1,6 +1,7 @@
 //! Real launches. Each test that forks is a process of its own, for a fork in the midst of other threads may find
 //! their locks held.
 
+use super::report::Reporter;
 use super::*;
 use crate::sys::alone::alone;
 use crate::sys::{Dead, Who, reap};
@@ -682,4 +683,162 @@ fn a_child_that_waits_for_its_leave_takes_signals_as_the_app_would() {
             child.go.begin();
         },
     );
+}
+
+/// What the next supervisor gets: the row, and the fds that came along.
+struct Left {
+    state: Vec<u8>,
+    fds: crate::state::Fds,
+}
+
+impl Left {
+    fn by(record: &BirthRecord, fds: &[&str]) -> Left {
+        let mut rows = crate::state::Rows::default();
+        record.save(7, &mut rows);
+        let mut left = Left {
+            state: rows.finish(),
+            fds: crate::state::Fds::default(),
+        };
+        for (name, fd) in record.fds(7) {
+            if fds.contains(&name.as_str()) {
+                left.fds.put(name, fd.try_clone_to_owned().unwrap());
+            }
+        }
+        left
+    }
+
+    fn restore(&mut self, processes: &[nix::unistd::Pid]) -> Result<BirthRecord, String> {
+        let rows = crate::state::Row::all(&self.state).unwrap();
+        let heritage = Heritage::of_this_process();
+        BirthRecord::restore(&rows[0], &mut self.fds, processes, &heritage).map_err(|flaw| flaw.to_string())
+    }
+}
+
+#[test]
+fn a_birth_record_that_was_left_to_the_next_supervisor_starts_the_same() {
+    alone(
+        "launch::tests::a_birth_record_that_was_left_to_the_next_supervisor_starts_the_same",
+        || {
+            use std::os::unix::ffi::OsStringExt;
+            let mut bench = Bench::new();
+            bench.umask = Some(0o27);
+            bench.own_pid = OwnPid::LeftOut;
+            bench.env = vec![
+                (
+                    "COLOUR".into(),
+                    OsString::from_vec(vec![b'a', 255, b'=', b'\n', b'%']),
+                ),
+                ("HOME".into(), "".into()),
+            ];
+            bench.write(
+                "app",
+                0o755,
+                "#!/bin/sh\n{ printf '%s|' \"$@\"; pwd; umask; ulimit -a; env | sort; } > out\n",
+            );
+            let record = bench.resolve(&["./app", "", "two words", "ü\n"]).unwrap();
+            assert_eq!(bench.run_record(&record), ran(0));
+            let out = || fs::read(bench.path("out")).unwrap();
+            let before = out();
+            for fds in [&["binary-7", "cwd-7"][..], &[]] {
+                let again = Left::by(&record, fds).restore(&[]).unwrap();
+                assert_eq!(again.binary().real_path(), record.binary().real_path());
+                assert_eq!(again.own_pid, OwnPid::LeftOut);
+                assert_eq!(bench.run_record(&again), ran(0));
+                assert_eq!(out(), before, "{fds:?}");
+                // What is left once more says the same.
+                assert_eq!(Left::by(&again, &[]).state, Left::by(&record, &[]).state);
+            }
+        },
+    );
+}
+
+/// A process that ends with the test.
+struct Killed(std::process::Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+#[test]
+fn a_replaced_binary_is_found_by_its_fd_or_in_a_process_that_executes_it_and_never_mistaken() {
+    alone(
+        "launch::tests::a_replaced_binary_is_found_by_its_fd_or_in_a_process_that_executes_it_and_never_mistaken",
+        || {
+            let bench = Bench::new();
+            bench.write("app", 0o755, fs::read("/bin/sleep").unwrap());
+            let record = bench.resolve(&["./app", "1000"]).unwrap();
+            let mut command = std::process::Command::new(bench.path("app"));
+            command.arg("1000").current_dir(bench.directory.path());
+            let worker = Killed(command.stdout(std::process::Stdio::null()).spawn().unwrap());
+            let pid = nix::unistd::Pid::from_raw(worker.0.id() as i32);
+            bench.write("app", 0o755, fs::read("/bin/false").unwrap());
+            let inode = record.binary().inode();
+
+            let found = |fds: &[&str], pids: &[nix::unistd::Pid]| Left::by(&record, fds).restore(pids);
+            assert_eq!(found(&["binary-7"], &[]).unwrap().binary().inode(), inode);
+            assert_eq!(found(&[], &[pid]).unwrap().binary().inode(), inode);
+            let reason = found(&[], &[nix::unistd::Pid::this()]).unwrap_err();
+            let path = bench.directory.path().canonicalize().unwrap().join("app");
+            assert_eq!(
+                reason,
+                format!(
+                    "state: the binary {path:?} of record 7 (inode {inode}) is not there any more, and no process that lives \
+                     executes it"
+                )
+            );
+            // An fd of another file under the right name is not believed.
+            let mut left = Left::by(&record, &[]);
+            left.fds
+                .put("binary-7".into(), File::open("/bin/false").unwrap().into());
+            assert_eq!(left.restore(&[]).unwrap_err(), reason);
+
+            // The directory has another name now, and another lies where it was.
+            let old = bench.directory.path().to_owned();
+            let moved = old.with_extension("moved");
+            let (mut with_process, mut without) =
+                (Left::by(&record, &["binary-7"]), Left::by(&record, &["binary-7"]));
+            fs::rename(&old, &moved).unwrap();
+            fs::create_dir(&old).unwrap();
+            assert!(with_process.restore(&[pid]).is_ok());
+            let reason = without.restore(&[]).unwrap_err();
+            assert!(
+                reason.starts_with("state: the working directory ")
+                    && reason.ends_with(" of record 7 is not there any more"),
+                "{reason}"
+            );
+            fs::remove_dir(&old).unwrap();
+            fs::rename(&moved, &old).unwrap();
+        },
+    );
+}
+
+#[test]
+fn a_launch_under_way_and_our_own_heritage_go_on_where_they_were() {
+    let (mut pipe, end) = ReportPipe::open().unwrap();
+    Reporter(end.as_fd()).uid(1000);
+    assert_eq!(pipe.read(), Report::Pending);
+    let heritage = Heritage::of_this_process();
+    let mut rows = crate::state::Rows::default();
+    pipe.save("3.0.1", &mut rows);
+    heritage.save(&mut rows);
+    let state = rows.finish();
+    let rows = crate::state::Row::all(&state).unwrap();
+    let mut fds = crate::state::Fds::default();
+    assert!(ReportPipe::restore(&rows[0], &mut fds).unwrap().is_none());
+    fds.put(
+        ReportPipe::name("3.0.1"),
+        pipe.as_fd().try_clone_to_owned().unwrap(),
+    );
+    let mut again = ReportPipe::restore(&rows[0], &mut fds).unwrap().unwrap();
+    assert_eq!(again.read(), Report::Pending);
+    drop(end);
+    assert_eq!(again.read(), Report::Executed { uid: 1000 });
+
+    let restored = Heritage::restore(&rows[1]).unwrap();
+    assert_eq!(restored.environment, heritage.environment);
+    assert_eq!(restored.limits, heritage.limits);
+    assert_eq!(restored.journal, heritage.journal);
 }

@@ -2,6 +2,8 @@
 
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
+use std::fmt;
+use std::str::FromStr;
 
 /// Every limit of Linux, getrlimit(2).
 const ALL: [Resource; 16] = [
@@ -23,7 +25,8 @@ const ALL: [Resource; 16] = [
     Resource::RLIMIT_STACK,
 ];
 
-/// The soft and hard resource limits of one moment.
+/// The soft and hard resource limits of one moment. As text: `NUMBER:SOFT:HARD` for each, between commas, by the kernel's
+/// numbers (asm-generic/resource.h; the same on x86-64 and aarch64).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Limits(Vec<(Resource, rlim_t, rlim_t)>);
 
@@ -50,5 +53,34 @@ impl Limits {
             }
         }
         Ok(())
+    }
+}
+
+impl fmt::Display for Limits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, (resource, soft, hard)) in self.0.iter().enumerate() {
+            let comma = if index == 0 { "" } else { "," };
+            write!(f, "{comma}{}:{soft}:{hard}", *resource as i32)?;
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for Limits {
+    type Err = ();
+
+    /// A resource that this version does not know is passed over.
+    fn from_str(text: &str) -> Result<Limits, ()> {
+        let mut limits = Vec::new();
+        for entry in text.split(',').filter(|entry| !entry.is_empty()) {
+            let mut parts = entry.split(':');
+            let mut number = || parts.next()?.parse::<rlim_t>().ok();
+            let (Some(number), Some(soft), Some(hard)) = (number(), number(), number()) else {
+                return Err(());
+            };
+            let known = ALL.into_iter().find(|known| *known as rlim_t == number);
+            limits.extend(known.map(|resource| (resource, soft, hard)));
+        }
+        Ok(Limits(limits))
     }
 }

@@ -94,6 +94,9 @@ fn limits_can_be_read_and_restored() {
     let limits = Limits::current();
     limits.restore().unwrap();
     assert_eq!(limits, Limits::current());
+    assert_eq!(limits.to_string().parse(), Ok(limits));
+    assert_eq!("7:1:2,999:3:4".parse::<Limits>(), "7:1:2".parse());
+    assert_eq!("7:1".parse::<Limits>(), Err(()));
 }
 
 #[test]

@@ -36,8 +36,8 @@ mod watch;
 
 use std::ffi::OsString;
 use std::io::Write as _;
-use std::rc::Rc;
 use std::process::ExitCode;
+use std::rc::Rc;
 
 use cli::{Command, StatusForm};
 use client::Refresh;
@@ -166,7 +166,8 @@ fn open(
         &Surroundings::of_this_process(),
     )
     .map_err(|error| text(&error))?;
-    let (inherited, stored) = Inherited::from_environment(&heritage.environment).map_err(|error| text(&error))?;
+    let (inherited, stored) =
+        Inherited::from_environment(&heritage.environment).map_err(|error| text(&error))?;
     let mut estate = Estate::find(&place, stored);
     let leavings = match estate.as_ref().map(Estate::worth) {
         Some(Worth::Adopt) => Leavings::Adopted,
@@ -177,7 +178,8 @@ fn open(
         }
         None => Leavings::Removed,
     };
-    let control = Control::open(&place, config.control_group.as_deref(), leavings).map_err(|error| text(&error))?;
+    let control =
+        Control::open(&place, config.control_group.as_deref(), leavings).map_err(|error| text(&error))?;
     // What it was doing last may have been written since: by now it is dead for certain, for its lock is ours.
     if let Some(estate) = &mut estate {
         estate.read_again(&place);
@@ -190,8 +192,14 @@ fn open(
         .map_err(|error| text(&error))?;
     sys::become_subreaper().map_err(|errno| format!("subreaper: {}", sys::errno_text(errno)))?;
     let (manager, mut complaints) = Manager::from_environment(&heritage.environment);
-    let (keeper, complaint) = Keeper::open(place.state_files().clone())?;
-    complaints.extend(complaint);
+    let keeper = match estate.as_mut().and_then(Estate::take_files) {
+        Some(files) => Keeper::on(files, place.state_files().clone()),
+        None => {
+            let (keeper, complaint) = Keeper::open(place.state_files().clone())?;
+            complaints.extend(complaint);
+            keeper
+        }
+    };
     for complaint in &complaints {
         log.warning(complaint);
     }

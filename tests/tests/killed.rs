@@ -18,11 +18,21 @@ use segue_tests::proc;
 use segue_tests::program::Program;
 use segue_tests::segue::{Segue, Setup};
 
-/// Every kind of load runs while `disturb` runs, and until its answers come from `generation` at last: nothing is lost.
+/// What the fixtures speak.
+const HTTP1: [Kind; 6] = [
+    Kind::Fresh,
+    Kind::KeepAlive,
+    Kind::Pipelined,
+    Kind::Post,
+    Kind::Slow,
+    Kind::Streamed,
+];
+
+/// These loads run while `disturb` runs, and until their answers come from `generation` at last: nothing is lost.
 #[track_caller]
-fn under_all_loads(segue: &mut Segue, generation: u64, disturb: impl FnOnce(&mut Segue)) {
+fn under_loads(segue: &mut Segue, kinds: &[Kind], generation: u64, disturb: impl FnOnce(&mut Segue)) {
     let target = segue.target();
-    let loads = Kind::ALL.map(|kind| Load::start(kind, &target, 1));
+    let loads: Vec<_> = kinds.iter().map(|kind| Load::start(*kind, &target, 1)).collect();
     disturb(segue);
     for load in loads {
         load.wait_for_generation(generation);
@@ -46,7 +56,7 @@ fn the_app_serves_on_and_is_adopted() {
     let mut segue = Setup::new(Program::app()).start();
     segue.reload_ok(&["--drained"]);
     let before = segue.status();
-    under_all_loads(&mut segue, 3, |segue| {
+    under_loads(&mut segue, &Kind::ALL, 3, |segue| {
         segue.kill();
         segue.resume();
         let after = segue.status();
@@ -171,7 +181,7 @@ fn a_candidate_is_adopted_in_every_stage() {
         let reload = segue.begin("reload", &[]);
         let first = segue.status().pids(1);
         let before = segue.wait_until("the candidate is there", |status| !status.pids(2).is_empty());
-        under_all_loads(&mut segue, 2, |segue| {
+        under_loads(&mut segue, &HTTP1, 2, |segue| {
             segue.kill();
             assert_eq!(reload.finish().code, Some(3), "{stage}: whoever waited is told");
             segue.resume();
@@ -195,12 +205,14 @@ fn a_rollback_goes_on() {
     segue.reload_ok(&["--settled"]);
     segue.deploy("app", &Program::fixture("ready-then-dies after=10ms"));
     segue.run("reload", &["--no-wait"]);
-    segue.process().wait_for_line("is rolled back");
+    // Without systemd the listeners live in the app alone: somebody must have been started.
+    let before = segue.wait_until("the last good starts", |status| !status.pids(4).is_empty());
     segue.kill();
     segue.start_again();
-    let status = segue.wait_until("the last good serves", |status| status.state() == "serving");
-    assert_eq!(status.generation(), 4);
-    assert_eq!(status.count("rollbacks"), 1);
+    let after = segue.wait_until("the last good serves", |status| status.state() == "serving");
+    assert_eq!((after.generation(), after.count("rollbacks")), (4, 1));
+    assert_eq!(after.pids(4), before.pids(4));
+    assert_eq!(after.last_outcome(), "rolled-back");
     segue.stop();
 }
 

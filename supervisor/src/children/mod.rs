@@ -121,6 +121,7 @@ impl<K: Copy + Ord> Children<K> {
 
     /// Takes charge of a process that leads a group of its own and is not our child. Its pidfd is to be watched: a sweep is due
     /// when it becomes readable.
+    #[cfg(test)]
     pub(crate) fn adopt(&mut self, key: K, pid: Pid, pidfd: OwnedFd) {
         self.insert(key, pid, pidfd, Kin::Adopted, Leader::Alive);
     }

@@ -5,6 +5,7 @@
 //! comes along is ever kept.
 
 mod message;
+mod saved;
 #[cfg(test)]
 mod tests;
 

@@ -61,7 +61,7 @@ use desk::Desk;
 use keep::Done;
 use probe::Probes;
 use signals::Signals;
-use upgrading::Upgrading;
+use upgrading::{Upgrading, Waiter};
 use upward::Upward;
 use view::{GenerationInfo, History};
 use worker::WorkerInfo;
@@ -185,6 +185,8 @@ pub(crate) struct Shell {
     manager: Manager,
     upward: Upward,
     upgrading: Upgrading,
+    /// The version that this process was before, and who waits for the upgrade, until that is told.
+    before: Option<(String, Waiter)>,
     /// Removed with the loop.
     pid_file: Option<PidFile>,
     keeper: Keeper,
@@ -286,6 +288,7 @@ impl Shell {
             manager: begin.manager,
             upward: Upward::new(),
             upgrading: Upgrading::new(begin.origin),
+            before: None,
             pid_file: begin.pid_file,
             keeper: begin.keeper,
             done: None,
@@ -343,8 +346,9 @@ impl Shell {
     /// Step the core through every event before any of their effects is performed; performing may add events.
     fn settle(&mut self) {
         while !self.events.is_empty() {
-            let batch = std::mem::take(&mut self.events);
-            self.step(self.log_batch(batch.into()));
+            let batch = std::mem::take(&mut self.events).into();
+            let batch = self.log_batch(batch);
+            self.step(batch);
         }
     }
 

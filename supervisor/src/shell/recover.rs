@@ -73,7 +73,9 @@ pub(super) fn not_had_back(
     rows: &[Row<'_>],
 ) -> String {
     let address = rows.iter().find(|row| row.number("inode") == Ok(wanted.inode));
-    let address = address.and_then(|row| row.text("address").ok()).unwrap_or_default();
+    let address = address
+        .and_then(|row| row.text("address").ok())
+        .unwrap_or_default();
     let pids: Vec<String> = living.iter().map(|(_, proved)| proved.pid.to_string()).collect();
     let pids = pids.join(" ");
     let why = match refusal {
@@ -84,7 +86,10 @@ pub(super) fn not_had_back(
             } else {
                 ""
             };
-            format!("pidfd_getfd from generation {generation}, pid {pid}: {}{hint}", errno_text(errno))
+            format!(
+                "pidfd_getfd from generation {generation}, pid {pid}: {}{hint}",
+                errno_text(errno)
+            )
         }
         None => "no process of the app has it open".to_owned(),
     };

@@ -11,6 +11,7 @@ use super::births::Birth;
 use super::desk::Desk;
 use super::probe::Probes;
 use super::save::STATE_FDS;
+use super::upgrading::waiter;
 use super::view::{GenerationInfo, History};
 use super::worker::WorkerInfo;
 use super::{Alarm, Begin, Child, Shell};
@@ -27,7 +28,7 @@ use crate::manager::Manager;
 use crate::pid_file::PidFile;
 use crate::readiness::NotifySocket;
 use crate::sources::Source;
-use crate::state::{Fds, Flaw, Row};
+use crate::state::{Flaw, Row};
 use crate::upgrade::Saved;
 
 /// A child as a row tells of it.
@@ -62,16 +63,18 @@ impl SavedChild {
 ///
 /// # Errors
 /// The state cannot be read, or an fd that it tells of is missing.
-pub(crate) fn restore(saved: Saved, invocation: Invocation, heritage: Heritage) -> Result<Shell, Flaw> {
+pub(crate) fn restore(saved: Saved, invocation: Invocation, mut heritage: Heritage) -> Result<Shell, Flaw> {
     let rows = Row::all(&saved.rows)?;
     let mut fds = saved.fds;
     let control = Control::restore(&rows, &mut fds)?;
     let configs = configs(&rows)?;
     let config = config_of(Row::of_kind(&rows, "segue-state")?, &configs)?;
     // The limits are those of our birth and not those that we have raised since; the environment is that of our birth already.
-    let limits = Heritage::restore(&Row::of_kind(&rows, "heritage")?)?.limits;
-    let heritage = Heritage { limits, ..heritage };
-    let files = STATE_FDS.map(|name| fds.take(name).ok_or_else(|| Flaw::new(format_args!("the fd {name} is missing"))));
+    heritage.limits = Heritage::restore(&Row::of_kind(&rows, "heritage")?)?.limits;
+    let files = STATE_FDS.map(|name| {
+        fds.take(name)
+            .ok_or_else(|| Flaw::new(format_args!("the fd {name} is missing")))
+    });
     let [first, second] = files;
     let place = control.place().clone();
     let begin = Begin {
@@ -94,6 +97,7 @@ pub(crate) fn restore(saved: Saved, invocation: Invocation, heritage: Heritage) 
         shell.keep_child(child)?;
     }
     shell.watch_all().map_err(Flaw::new)?;
+    shell.before = Some((saved.by, waiter(&rows)?));
     Ok(shell)
 }
 
@@ -131,7 +135,9 @@ pub(super) fn configs(rows: &[Row<'_>]) -> Result<Vec<Rc<Config>>, Flaw> {
 /// The settings that a row names.
 pub(super) fn config_of(row: Row<'_>, configs: &[Rc<Config>]) -> Result<Rc<Config>, Flaw> {
     let number = row.number("config")?;
-    let config = usize::try_from(number).ok().and_then(|number| configs.get(number));
+    let config = usize::try_from(number)
+        .ok()
+        .and_then(|number| configs.get(number));
     config
         .cloned()
         .ok_or_else(|| Flaw::new(format_args!("there are no settings {number}")))
@@ -275,7 +281,9 @@ impl Shell {
 }
 
 fn listener(number: u64, listeners: &[Rc<Listener>]) -> Result<Rc<Listener>, Flaw> {
-    let found = usize::try_from(number).ok().and_then(|number| listeners.get(number));
+    let found = usize::try_from(number)
+        .ok()
+        .and_then(|number| listeners.get(number));
     found
         .cloned()
         .ok_or_else(|| Flaw::new(format_args!("there is no listener {number}")))

@@ -4,7 +4,7 @@
 //! systemd's file descriptor store, or are taken back from the app itself. Then the batch that the predecessor was performing is
 //! performed to its end, without doing twice what its log says was done.
 
-use std::fs;
+use std::fs::{self, File};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
@@ -20,7 +20,6 @@ use super::save::{STATE_FDS, pidfd_name};
 use super::worker::WorkerInfo;
 use super::{Alarm, Begin, Child, Shell, ShellError};
 use crate::children::{Kin, Leader};
-use crate::clock;
 use crate::keeper::{self, Kept};
 use crate::listeners::{self, SocketIdentity};
 use crate::place::Place;
@@ -60,11 +59,7 @@ impl Estate {
     pub(crate) fn find(place: &Place, mut stored: Fds) -> Option<Self> {
         let files: Vec<_> = STATE_FDS.iter().filter_map(|name| stored.take(name)).collect();
         let kept = keeper::read(&files).or_else(|| keeper::read_at(place.state_files()))?;
-        Some(Self {
-            kept,
-            files,
-            stored,
-        })
+        Some(Self { kept, files, stored })
     }
 
     /// Looks once more, now that nobody writes it any more.
@@ -72,6 +67,15 @@ impl Estate {
         if let Some(kept) = keeper::read(&self.files).or_else(|| keeper::read_at(place.state_files())) {
             self.kept = kept;
         }
+    }
+
+    /// The state files that systemd has kept, to go on with.
+    pub(crate) fn take_files(&mut self) -> Option<[File; keeper::FILES]> {
+        let files: Vec<File> = std::mem::take(&mut self.files)
+            .into_iter()
+            .map(File::from)
+            .collect();
+        files.try_into().ok()
     }
 
     /// Whether it is to be adopted: whether it is of this start of the machine, no stop was under way, and a process of it lives or
@@ -158,13 +162,26 @@ pub(crate) fn adopt(begin: Begin, estate: Estate) -> Result<Shell, String> {
 pub(crate) fn go_on(mut shell: Shell) -> Result<Ending, ShellError> {
     shell.beat();
     shell.settle();
+    // What has died meanwhile may have sent its signal to somebody else, or to nobody.
     shell.sweep();
     shell.settle();
+    shell.rewatch();
+    shell.say_upgraded();
+    shell.tidy();
     shell.look_up();
     shell.go_round()
 }
 
 impl Shell {
+    /// Watch the path that the newest settings name.
+    fn rewatch(&mut self) {
+        let newest = self.births.values().next_back();
+        let path = newest.and_then(|birth| birth.config.watch.clone());
+        if let Err(text) = self.watch_path(path.as_deref()) {
+            self.log.warning(&text);
+        }
+    }
+
     /// Returns how many events were pending when the state was written; those behind them were found out now.
     fn take_over(&mut self, rows: &[Row<'_>]) -> Result<usize, String> {
         let text = |flaw: Flaw| flaw.to_string();
@@ -325,7 +342,11 @@ impl Shell {
             .collect();
         for worker in starting {
             // Its launch was to report this, and the report is lost.
-            if self.workers.get(&worker).is_some_and(|info| info.report.is_none()) {
+            if self
+                .workers
+                .get(&worker)
+                .is_some_and(|info| info.report.is_none())
+            {
                 self.events.push_back(Event::Executed(worker));
             }
         }
@@ -375,7 +396,10 @@ impl Shell {
 
     /// Workers that the core knows and nobody has seen are gone.
     fn miss_the_missing(&mut self) {
-        let known = self.core.generations().flat_map(|generation| &generation.processes);
+        let known = self
+            .core
+            .generations()
+            .flat_map(|generation| &generation.processes);
         let missing: Vec<Worker> = known
             .map(|process| process.worker)
             .filter(|worker| self.children.pid(Child::Worker(*worker)).is_none())

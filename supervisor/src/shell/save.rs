@@ -9,7 +9,6 @@ use crate::launch::ReportPipe;
 use crate::listeners::Saving;
 use crate::readiness::NotifySocket;
 use crate::state::{Passed, Rows};
-use crate::sys;
 
 /// The version of the rows. A reader takes what it knows and passes over the rest, so this changes only when
 /// older readers would do harm.
@@ -58,7 +57,9 @@ impl Shell {
         }
         for (number, config) in (0u64..).zip(configs.known) {
             for argument in config::to_arguments(config) {
-                rows.begin("argument").number("config", number).os("is", &argument);
+                rows.begin("argument")
+                    .number("config", number)
+                    .os("is", &argument);
             }
         }
         rows.finish()

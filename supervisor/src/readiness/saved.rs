@@ -99,7 +99,6 @@ fn is_bound_at(fd: &OwnedFd, path: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::os::fd::AsFd as _;
     use std::os::unix::net::UnixDatagram;
 
     use super::super::Word;

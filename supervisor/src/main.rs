@@ -53,7 +53,7 @@ use pid_file::PidFile;
 use place::{Leavings, Surroundings};
 use segue_lifecycle::Ending;
 use shell::{Begin, Estate, Worth};
-use state::Flaw;
+use state::{Fds, Flaw};
 use status::{Showing, View, Viewer};
 use upgrade::{Origin, Saved};
 
@@ -168,14 +168,9 @@ fn open(
     .map_err(|error| text(&error))?;
     let (inherited, stored) =
         Inherited::from_environment(&heritage.environment).map_err(|error| text(&error))?;
-    let mut estate = Estate::find(&place, stored);
-    let leavings = match estate.as_ref().map(Estate::worth) {
-        Some(Worth::Adopt) => Leavings::Adopted,
-        Some(Worth::Leave(told)) => {
-            told.iter().for_each(|line| log.warning(line));
-            estate = None;
-            Leavings::Removed
-        }
+    let (mut estate, stored) = weigh(Estate::find(&place, stored), &log);
+    let leavings = match &estate {
+        Some(_) => Leavings::Adopted,
         None => Leavings::Removed,
     };
     let control =
@@ -215,8 +210,24 @@ fn open(
         origin: Origin::of_this_process(),
         pid_file,
         keeper,
+        stored,
     };
     Ok((begin, estate))
+}
+
+/// What was left that is to be adopted; or else what systemd has kept, which nobody needs.
+fn weigh(found: Result<Estate, Fds>, log: &Log) -> (Option<Estate>, Fds) {
+    let estate = match found {
+        Ok(estate) => estate,
+        Err(stored) => return (None, stored),
+    };
+    match estate.worth() {
+        Worth::Adopt => (Some(estate), Fds::default()),
+        Worth::Leave(told) => {
+            told.iter().for_each(|line| log.warning(line));
+            (None, estate.into_stored())
+        }
+    }
 }
 
 /// Say what is wrong with flags and files, and what does not fit in the unit. Notes alone are no failure.

@@ -258,6 +258,7 @@ impl Shell {
             .wait(deadline, clock::now())
             .map_err(|errno| ShellError::new("epoll_wait", errno))?;
         self.gather(&ready);
+        self.consume_recorded();
         self.settle();
         Ok(())
     }

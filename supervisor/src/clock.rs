@@ -6,6 +6,7 @@
 use crate::order::in_order;
 use nix::time::{ClockId, clock_gettime};
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime};
 
 /// What a clock says at one moment.
@@ -20,9 +21,53 @@ pub(crate) fn wall() -> SystemTime {
 
 /// The monotonic clock in microseconds, as systemd compares it with its own (sd_notify(3), `MONOTONIC_USEC=`).
 pub(crate) fn monotonic_micros() -> u64 {
+    u64::try_from(monotonic().as_micros()).unwrap_or(u64::MAX)
+}
+
+fn monotonic() -> Duration {
     // This clock is always there; a time of 0 would only be older than any signal.
-    let time = clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from);
-    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+    clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from)
+}
+
+/// One moment, as `Instant` has it and as the kernel counts it. `Instant` does not tell its number; it is of the same clock.
+/// Taken once, so that within a process conversions are exact; between processes they are off by the time from one
+/// reading to the next.
+fn anchor() -> (Instant, Duration) {
+    static ANCHOR: OnceLock<(Instant, Duration)> = OnceLock::new();
+    *ANCHOR.get_or_init(|| (now(), monotonic()))
+}
+
+/// The moment as the nanoseconds of `CLOCK_MONOTONIC`, which mean the same to every process until the machine is started anew.
+pub(crate) fn to_nanos(moment: Instant) -> u64 {
+    let (instant, time) = anchor();
+    let since_boot = match moment.checked_duration_since(instant) {
+        Some(later) => time.saturating_add(later),
+        None => time.saturating_sub(instant.saturating_duration_since(moment)),
+    };
+    u64::try_from(since_boot.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// The moment that [`to_nanos`] gave this number.
+pub(crate) fn from_nanos(nanos: u64) -> Instant {
+    let (instant, time) = anchor();
+    let since_boot = Duration::from_nanos(nanos);
+    let moment = match since_boot.checked_sub(time) {
+        Some(later) => instant.checked_add(later),
+        None => instant.checked_sub(time.saturating_sub(since_boot)),
+    };
+    // A number so large that no clock can tell the time comes from no clock.
+    moment.unwrap_or(instant)
+}
+
+/// The time of day as nanoseconds since 1970.
+pub(crate) fn wall_to_nanos(time: SystemTime) -> u64 {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// The time of day that [`wall_to_nanos`] gave this number.
+pub(crate) fn wall_from_nanos(nanos: u64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_nanos(nanos)
 }
 
 /// Running timers, by key. Each runs at most once at a time.
@@ -116,6 +161,33 @@ mod tests {
         timers.disarm(1);
         timers.extend(1, SECOND, start);
         assert_eq!(timers.next(), None);
+    }
+
+    #[test]
+    fn moments_become_numbers_and_come_back() {
+        let start = now();
+        for moment in [
+            start,
+            start - Duration::from_secs(3),
+            start + Duration::from_secs(86_400),
+        ] {
+            assert_eq!(from_nanos(to_nanos(moment)), moment);
+        }
+        assert_eq!(to_nanos(start + SECOND) - to_nanos(start), 1_000_000_000);
+        // The same clock as everybody else's: no more than this test takes lies between.
+        let apart = monotonic_micros().abs_diff(to_nanos(now()) / 1_000);
+        assert!(apart < 60_000_000, "{apart} us apart");
+        // No number makes it fail.
+        from_nanos(0);
+        from_nanos(u64::MAX);
+    }
+
+    #[test]
+    fn times_of_day_become_numbers_and_come_back() {
+        let time = wall();
+        assert_eq!(wall_from_nanos(wall_to_nanos(time)), time);
+        assert_eq!(wall_to_nanos(SystemTime::UNIX_EPOCH - SECOND), 0);
+        wall_from_nanos(u64::MAX);
     }
 
     #[test]

@@ -15,6 +15,8 @@ mod client;
 mod clock;
 mod config;
 mod control;
+#[allow(dead_code, unused_imports, reason = "the shell is about to use it")]
+mod keeper;
 mod launch;
 mod listeners;
 mod log;
@@ -35,8 +37,10 @@ mod state;
 mod status;
 mod sys;
 mod unit;
+mod upgrade;
 mod watch;
 
+use std::ffi::OsString;
 use std::io::Write as _;
 use std::process::ExitCode;
 
@@ -48,11 +52,14 @@ use launch::{BirthRecord, Heritage};
 use listeners::Inherited;
 use log::{Log, Style};
 use manager::Manager;
+use nix::unistd::Pid;
 use pid_file::PidFile;
-use place::Surroundings;
+use place::{Leavings, Surroundings};
 use segue_lifecycle::Ending;
 use shell::Begin;
+use state::Flaw;
 use status::{Showing, View, Viewer};
+use upgrade::{Origin, Saved};
 
 /// It failed.
 const FAILED: u8 = 1;
@@ -61,11 +68,55 @@ const FAILED: u8 = 1;
 const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
-    // First of all, before anything of it is changed for our own use.
+    // First of all: what follows is then as it was for the binary that handed over to this one.
+    let handed_over = upgrade::was_handed_over();
+    // Before anything of it is changed for our own use.
     let heritage = Heritage::of_this_process();
-    match cli::parse(std::env::args_os()) {
-        Ok(command) => carry_out(command, heritage),
-        Err(answer) => answer.print(),
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    if let Some(number) = upgrade::asked_to_check(&arguments) {
+        state::stand_by();
+        let status = upgrade::answer(&number, |saved| understand(saved, heritage));
+        return ExitCode::from(status);
+    }
+    match (cli::parse(arguments), handed_over) {
+        (Ok(Command::Run(invocation)), Some(number)) => resume(&number, invocation, heritage),
+        (Ok(command), _) => carry_out(command, heritage),
+        (Err(answer), _) => answer.print(),
+    }
+}
+
+/// Whether this binary could go on with a state, and with the command line that it would be executed with.
+fn understand(saved: Saved, heritage: Heritage) -> Result<(), Flaw> {
+    match cli::parse(saved.origin.arguments().iter().cloned()) {
+        Ok(Command::Run(invocation)) => shell::restore(saved, invocation, heritage).map(drop),
+        Ok(_) => Err(Flaw::new("its command line is none of segue run")),
+        Err(answer) => {
+            let line = answer.text.lines().next().unwrap_or_default();
+            Err(Flaw::new(format_args!("its command line: {line}")))
+        }
+    }
+}
+
+/// Go on as the supervisor that this process was until it executed this binary.
+fn resume(number: &OsString, invocation: Invocation, heritage: Heritage) -> ExitCode {
+    // Until everything is taken over, nothing must be taken away.
+    state::stand_by();
+    let restored =
+        upgrade::receive(number, Pid::this()).and_then(|saved| shell::restore(saved, invocation, heritage));
+    match restored {
+        Ok(shell) => {
+            state::take_charge();
+            exit_code(shell::go_on(shell))
+        }
+        Err(flaw) => refuse(&flaw, FAILED),
+    }
+}
+
+fn exit_code(ending: Result<Ending, shell::ShellError>) -> ExitCode {
+    match ending {
+        Ok(Ending::Stopped) => ExitCode::SUCCESS,
+        Ok(Ending::NeverServed(_)) => ExitCode::from(FAILED),
+        Err(error) => refuse(&error, FAILED),
     }
 }
 
@@ -81,6 +132,7 @@ fn carry_out(command: Command, heritage: Heritage) -> ExitCode {
         Command::Workers(workers) => {
             client::workers(&target(&workers.target), workers.change, workers.target.timeout).into()
         }
+        Command::Upgrade(upgrade) => client::upgrade(&target(&upgrade.target), upgrade.target.timeout).into(),
         Command::Status(wanted) => show_status(&wanted),
         Command::Metrics(wanted) => show_metrics(&wanted),
     }
@@ -94,26 +146,13 @@ fn run(invocation: Invocation, heritage: Heritage) -> ExitCode {
     };
     let log = Log::new(&config.name, style(config.log_format));
     match open(invocation, config, heritage, log) {
-        Ok((begin, pid_file)) => {
-            let ending = shell::run(begin);
-            drop(pid_file);
-            match ending {
-                Ok(Ending::Stopped) => ExitCode::SUCCESS,
-                Ok(Ending::NeverServed(_)) => ExitCode::from(FAILED),
-                Err(error) => refuse(&error, FAILED),
-            }
-        }
+        Ok(begin) => exit_code(shell::run(begin)),
         Err(text) => refuse(&text, FAILED),
     }
 }
 
 /// Everything that must be there before the first birth record is made.
-fn open(
-    invocation: Invocation,
-    config: Config,
-    heritage: Heritage,
-    log: Log,
-) -> Result<(Begin, Option<PidFile>), String> {
+fn open(invocation: Invocation, config: Config, heritage: Heritage, log: Log) -> Result<Begin, String> {
     let text = |error: &dyn std::fmt::Display| error.to_string();
     let place = place::choose(
         &config.name,
@@ -121,7 +160,8 @@ fn open(
         &Surroundings::of_this_process(),
     )
     .map_err(|error| text(&error))?;
-    let control = Control::open(&place, config.control_group.as_deref()).map_err(|error| text(&error))?;
+    let control = Control::open(&place, config.control_group.as_deref(), Leavings::Removed)
+        .map_err(|error| text(&error))?;
     let pid_file = config
         .pid_file
         .as_deref()
@@ -134,19 +174,18 @@ fn open(
     for complaint in &complaints {
         log.warning(complaint);
     }
-    Ok((
-        Begin {
-            invocation,
-            config,
-            place,
-            control,
-            inherited,
-            heritage,
-            log,
-            manager,
-        },
+    Ok(Begin {
+        invocation,
+        config,
+        place,
+        control,
+        inherited,
+        heritage,
+        log,
+        manager,
+        origin: Origin::of_this_process(),
         pid_file,
-    ))
+    })
 }
 
 fn style(format: LogFormat) -> Style {

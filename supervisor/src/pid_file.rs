@@ -3,10 +3,15 @@
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use crate::state::{self, Fds, Flaw, Passed, Row, Rows};
 use crate::sys::errno_text;
+
+/// The kind of its row, and the name of its fd.
+const ROW: &str = "pid-file";
 
 /// A pid file that we have written. Dropping it removes the file.
 #[derive(Debug)]
@@ -57,6 +62,34 @@ impl PidFile {
         }
     }
 
+    /// Write the row `pid-file`.
+    pub(crate) fn save(&self, rows: &mut Rows) {
+        rows.begin(ROW).os("path", self.path.as_os_str());
+    }
+
+    /// The fd of the file.
+    pub(crate) fn pass_on<'a>(&'a self, fds: &mut Passed<'a>) {
+        fds.push((ROW.to_owned(), self.file.as_fd()));
+    }
+
+    /// The pid file that this process has written before it executed another binary, if it has.
+    ///
+    /// # Errors
+    /// The row is not whole, or its fd is missing.
+    pub(crate) fn restore(rows: &[Row<'_>], fds: &mut Fds) -> Result<Option<Self>, Flaw> {
+        let Ok(row) = Row::of_kind(rows, ROW) else {
+            return Ok(None);
+        };
+        let path = PathBuf::from(row.os("path")?);
+        let file = fds
+            .take(ROW)
+            .ok_or_else(|| Flaw::new("the fd of the pid file is missing"))?;
+        Ok(Some(Self {
+            path,
+            file: File::from(file),
+        }))
+    }
+
     /// Whether the path still leads to the file that we wrote, and our pid stands in it. The pid alone does not tell: in a
     /// container every supervisor is PID 1.
     fn is_still_ours(&self) -> bool {
@@ -78,7 +111,7 @@ fn beside(path: &Path) -> PathBuf {
 impl Drop for PidFile {
     fn drop(&mut self) {
         // It may have been removed already, or replaced by a successor's: that one is not ours to remove.
-        if self.is_still_ours() {
+        if state::in_charge() && self.is_still_ours() {
             let _ = fs::remove_file(&self.path);
         }
     }
@@ -127,6 +160,36 @@ mod tests {
         assert!(path.exists());
         drop(other);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn it_is_passed_on_and_goes_with_the_last() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("app.pid");
+        let file = PidFile::write(&path).unwrap();
+        let (mut rows, mut fds) = (Rows::default(), Fds::default());
+        file.save(&mut rows);
+        let mut passed = Passed::new();
+        file.pass_on(&mut passed);
+        for (name, fd) in passed {
+            fds.put(name, fd.try_clone_to_owned().unwrap());
+        }
+        let text = rows.finish();
+        let rows = Row::all(&text).unwrap();
+
+        state::stand_by();
+        drop(file);
+        let restored = PidFile::restore(&rows, &mut fds).unwrap().unwrap();
+        state::take_charge();
+        assert_eq!(
+            fs::read_to_string(&path).unwrap(),
+            format!("{}\n", std::process::id())
+        );
+        drop(restored);
+        assert!(!path.exists());
+        assert!(PidFile::restore(&[], &mut fds).unwrap().is_none());
+        let flaw = PidFile::restore(&rows, &mut fds).unwrap_err();
+        assert_eq!(flaw.to_string(), "state: the fd of the pid file is missing");
     }
 
     #[test]

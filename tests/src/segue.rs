@@ -153,9 +153,17 @@ impl Setup {
         if self.listen.is_empty() && self.program.is_some() {
             self.listen.push("127.0.0.1:0".to_owned());
         }
-        let control = self.path("control");
+        Segue {
+            process: Process::start(&mut self.run_command()),
+            control: self.path("control"),
+            setup: self,
+            expects_leftovers: Leftovers::None,
+        }
+    }
+
+    fn run_command(&self) -> Command {
         let mut command = self.command_after(&self.opener, "run");
-        command.arg("--control").arg(&control);
+        command.arg("--control").arg(self.path("control"));
         for spec in &self.listen {
             command.arg("--listen").arg(spec);
         }
@@ -163,13 +171,7 @@ impl Setup {
         if let Some(program) = &self.program {
             command.arg("--").args(program.words());
         }
-        let process = Process::start(&mut command);
-        Segue {
-            process,
-            control,
-            setup: self,
-            expects_leftovers: Leftovers::None,
-        }
+        command
     }
 
     /// Starts one that is expected not to come up, and returns how it ended.
@@ -385,6 +387,27 @@ impl Segue {
         let status = self.status();
         let address = status.0["listeners"][0]["address"].as_str();
         Target::parse(address.unwrap_or_else(|| panic!("no listener in {}", status.0)))
+    }
+
+    /// `kill -9` of the supervisor, and of nobody else; returns when it is dead.
+    pub fn kill(&self) {
+        self.process.signal(Signal::SIGKILL);
+        let _ = self.process.wait_for_exit();
+    }
+
+    /// Starts the supervisor again with the words with which it was started, without waiting for anything.
+    pub fn start_again(&mut self) {
+        self.process = Process::start(&mut self.setup.run_command());
+    }
+
+    /// As [`Segue::start_again`], and waits until a generation serves under it.
+    ///
+    /// # Panics
+    /// When it ends or does not serve in time.
+    #[track_caller]
+    pub fn resume(&mut self) {
+        self.start_again();
+        self.wait_until("a generation serves", |status| status.state() == "serving");
     }
 
     /// Sends a signal to the supervisor.

@@ -31,9 +31,11 @@ mod generation;
 mod handoff;
 mod planted;
 mod probation;
+mod save;
 mod stop;
 mod tickets;
 mod vocabulary;
+mod words;
 mod workers;
 
 #[cfg(test)]
@@ -47,10 +49,13 @@ pub use generation::{Generation, Leader, Life, Process, Role, Slot, SlotState, S
 pub use handoff::Handoff;
 #[cfg(test)]
 pub use planted::Bug;
+pub use save::Flaw;
 pub use vocabulary::{
     Cause, Effect, Ending, Event, Fact, Mode, Number, Outcome, Plan, Readiness, Record, Signal, Stage,
     Ticket, Timer, Until, Wait, Worker,
 };
+
+pub use words::NoSuchWord;
 
 use planted::Planted;
 use stop::Phase;
@@ -127,6 +132,13 @@ impl Lifecycle {
     #[cfg(test)]
     pub fn with_bug(bug: Bug) -> (Self, Vec<Effect>) {
         Self::with(Planted::one(bug))
+    }
+
+    /// This machine with the bug of another: a saved text tells of none.
+    #[cfg(test)]
+    fn with_bug_of(mut self, other: &Self) -> Self {
+        self.planted = other.planted;
+        self
     }
 
     /// Take in one event; return what is to be done about it, in order.

@@ -65,12 +65,14 @@ pub enum Bug {
     LeavesTheReloadOpen,
     /// Whoever waits for the end of probation waits on when there may be none.
     HopesForEver,
+    /// What is saved for a successor lacks the timer of probation.
+    SavesNoProbation,
 }
 
 #[cfg(test)]
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::DrainsBeforeReady,
         Self::AnswersTwice,
         Self::LosesTickets,
@@ -99,6 +101,7 @@ impl Bug {
         Self::NeverGivesUp,
         Self::LeavesTheReloadOpen,
         Self::HopesForEver,
+        Self::SavesNoProbation,
     ];
 }
 
@@ -153,6 +156,7 @@ questions! {
     never_gives_up => NeverGivesUp,
     leaves_the_reload_open => LeavesTheReloadOpen,
     hopes_for_ever => HopesForEver,
+    is_saving_no_probation => SavesNoProbation,
 }
 
 impl Planted {
@@ -174,6 +178,10 @@ impl Planted {
 
     pub(crate) fn disarms_twice(self, timer: Timer) -> bool {
         self.is_disarming_twice() && matches!(timer, Timer::Hint(_))
+    }
+
+    pub(crate) fn saves_no_probation(self, timer: Timer) -> bool {
+        self.is_saving_no_probation() && matches!(timer, Timer::Probation(_))
     }
 
     pub(crate) fn stop_forgets(self, number: Number) -> bool {

@@ -2,7 +2,9 @@
 
 use crate::Lifecycle;
 use crate::generation::Role;
+use crate::save::{Fields, Flaw, Line};
 use crate::vocabulary::{Cause, Effect, Number, Outcome, Ticket, Until};
+use alloc::string::String;
 use alloc::vec::Vec;
 
 /// A ticket whose generation has been started.
@@ -44,6 +46,41 @@ impl Tickets {
             draining: None,
         });
         self.held.extend(attached);
+    }
+
+    /// A line for each: one that is queued has no generation yet.
+    pub(crate) fn save(&self, text: &mut String) {
+        for (ticket, until) in &self.queued {
+            Line::begin(text, "core-ticket")
+                .field("number", ticket)
+                .field("until", until)
+                .end();
+        }
+        for held in &self.held {
+            let line = Line::begin(text, "core-ticket")
+                .field("number", &held.ticket)
+                .field("until", &held.until)
+                .field("generation", &held.generation);
+            match &held.draining {
+                Some(draining) => line.numbers("draining", draining.iter().copied()).end(),
+                None => line.end(),
+            }
+        }
+    }
+
+    /// Read one of them.
+    pub(crate) fn load(&mut self, line: Fields<'_>) -> Result<(), Flaw> {
+        let (ticket, until) = (line.get("number")?, line.get("until")?);
+        match line.get_if_any("generation")? {
+            None => self.queued.push((ticket, until)),
+            Some(generation) => self.held.push(Held {
+                ticket,
+                until,
+                generation,
+                draining: line.numbers_if_any("draining")?,
+            }),
+        }
+        Ok(())
     }
 }
 

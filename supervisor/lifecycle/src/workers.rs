@@ -381,7 +381,7 @@ impl Lifecycle {
         }
     }
 
-    fn process(&self, worker: Worker) -> Option<&Process> {
+    pub(crate) fn process(&self, worker: Worker) -> Option<&Process> {
         self.generations
             .get(&worker.generation)
             .and_then(|generation| generation.process(worker))

@@ -70,6 +70,13 @@ pub(crate) struct Workers {
     pub(crate) change: Change,
 }
 
+/// `segue upgrade`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Upgrade {
+    /// Which instance.
+    pub(crate) target: Target,
+}
+
 /// `segue metrics`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Metrics {
@@ -229,6 +236,20 @@ fn parse_change(text: &str) -> Result<Change, String> {
         Some(b'+') => config::parse_workers(&text[1..]).map(Change::Add),
         Some(b'-') => config::parse_workers(&text[1..]).map(Change::Remove),
         Some(_) | None => config::parse_workers(text).map(Change::Set),
+    }
+}
+
+#[derive(Args)]
+pub(super) struct UpgradeArgs {
+    #[command(flatten)]
+    target: TargetArgs,
+}
+
+impl From<UpgradeArgs> for Upgrade {
+    fn from(args: UpgradeArgs) -> Upgrade {
+        Upgrade {
+            target: args.target.into(),
+        }
     }
 }
 

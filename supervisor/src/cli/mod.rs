@@ -16,11 +16,11 @@ use std::ffi::OsString;
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 pub(crate) use answer::Answer;
-pub(crate) use clients::{Completions, Metrics, Reload, Status, StatusForm, Stop, Target, Workers};
+pub(crate) use clients::{Completions, Metrics, Reload, Status, StatusForm, Stop, Target, Upgrade, Workers};
 
 pub(crate) use run::Check;
 
-use crate::config::Invocation;
+use crate::config::{self, Config, Invocation};
 
 /// What was asked for.
 #[derive(Debug, PartialEq)]
@@ -35,6 +35,8 @@ pub(crate) enum Command {
     Stop(Stop),
     /// Ask an instance for more or fewer workers.
     Workers(Workers),
+    /// Ask an instance to replace its supervisor by the binary that is on disk now.
+    Upgrade(Upgrade),
     /// Say what is wrong with flags and file, binding and starting nothing.
     Check(Check),
     /// Ask an instance for its metrics.
@@ -53,6 +55,20 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Com
     match Line::try_parse_from(arguments) {
         Ok(line) => Ok(line.word.into_command()),
         Err(error) => Err(answer::from_clap(&error)),
+    }
+}
+
+/// The settings that these arguments of `segue run` give, which [`config::to_arguments`] wrote.
+///
+/// # Errors
+///
+/// One line: an older or newer version means something else by them.
+pub(crate) fn settings(arguments: Vec<OsString>) -> Result<Config, String> {
+    let words = ["segue", "run"].map(OsString::from);
+    match parse(words.into_iter().chain(arguments)) {
+        Ok(Command::Run(invocation)) => config::resolve(&invocation).map_err(|error| error.to_string()),
+        Ok(_) => Err("the arguments are none of segue run".to_owned()),
+        Err(answer) => Err(answer.text.lines().next().unwrap_or_default().to_owned()),
     }
 }
 
@@ -85,6 +101,8 @@ enum Word {
     Stop(clients::StopArgs),
     #[command(about = texts::WORKERS, long_about = texts::LONG_WORKERS, after_long_help = texts::EXIT_CODES)]
     Workers(clients::WorkersArgs),
+    #[command(about = texts::UPGRADE, long_about = texts::LONG_UPGRADE, after_long_help = texts::EXIT_CODES)]
+    Upgrade(clients::UpgradeArgs),
     #[command(about = texts::CHECK, override_usage = texts::CHECK_USAGE, long_about = texts::LONG_CHECK, after_long_help = texts::CHECK_CODES)]
     Check(Box<run::CheckArgs>),
     #[command(about = texts::METRICS, long_about = texts::LONG_METRICS, after_long_help = texts::EXIT_CODES)]
@@ -101,6 +119,7 @@ impl Word {
             Word::Status(args) => Command::Status(args.into()),
             Word::Stop(args) => Command::Stop(args.into()),
             Word::Workers(args) => Command::Workers(args.into()),
+            Word::Upgrade(args) => Command::Upgrade(args.into()),
             Word::Check(args) => Command::Check(args.into_check()),
             Word::Metrics(args) => Command::Metrics(args.into()),
             Word::Completions(args) => Command::Completions(args.into()),

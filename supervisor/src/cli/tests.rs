@@ -195,7 +195,8 @@ fn usage_errors_say_what_is_wrong_in_one_line() {
             &["workers", "-0"],
             "invalid value '-0' for '<N|+N|-N>': expected a number from 1 to 1024, got \"0\"",
         ),
-        (&["upgrade"], "unrecognized subcommand 'upgrade'"),
+        (&["upgrad", "1"], "unrecognized subcommand 'upgrad'"),
+        (&["check-state", "7"], "unrecognized subcommand 'check-state'"),
         (&["reload", "now"], "unexpected argument 'now' found"),
         (
             &["status", "--json", "--watch"],
@@ -436,4 +437,43 @@ fn help_fits_a_terminal_and_nothing_lacks_one() {
     }
     assert!(help(&["--help"]).lines().all(|line| line.chars().count() <= 80));
     assert!(help(&["--version"]).starts_with("segue "));
+}
+
+/// Everything that can be set, with values that are not the defaults and hard to write.
+#[test]
+fn settings_come_back_from_the_arguments_that_they_are_saved_as() {
+    use std::os::unix::ffi::OsStringExt as _;
+    let wild = OsString::from_vec(b"A=\xff\xfe =%\n-x".to_vec());
+    let fixed = |text: &str| {
+        text.split_ascii_whitespace()
+            .map(OsString::from)
+            .collect::<Vec<_>>()
+    };
+    let mut all = fixed(
+        "--name=other --control=-dash/ctl --control-group=web --pid-file=p.pid --log-format=json \
+         --listen web=127.0.0.1:0,backlog=7,no-delay --listen unix:/tmp/x,mode=0600,user=root --listen=*:80,reuse-port \
+         --workers=3 --max-generations=5 --mode=queue --ready=exec:250ms --start-timeout=none --drain-timeout=1m30s \
+         --stop-timeout=0s --probation=none --probe-timeout=1h --soak=7ms --stop-signal=QUIT \
+         --no-listen-pid --user=nobody --group=12 --umask=027 --chdir=-x --watch=src",
+    );
+    all.push("--probe=test -e \"$X\" || exit 3".into());
+    all.push("--env".into());
+    all.push(wild);
+    all.extend(fixed("--env B= -- app --flag"));
+    all.push(OsString::from_vec(b"\x80".to_vec()));
+    let few = fixed("-l 8080 --watchdog=2s -- ./app");
+    let resolved = |mut given: Vec<OsString>| {
+        given.splice(0..0, fixed("segue run"));
+        match parse(given) {
+            Ok(Command::Run(invocation)) => crate::config::resolve(&invocation).unwrap(),
+            other => panic!("{other:?}"),
+        }
+    };
+    for given in [all, few] {
+        let config = resolved(given);
+        let mut again = settings(crate::config::to_arguments(&config)).unwrap();
+        // Whether the name was given does not matter any more once it is there.
+        again.name_origin = config.name_origin;
+        assert_eq!(again, config);
+    }
 }

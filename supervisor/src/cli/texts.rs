@@ -47,6 +47,7 @@ Signals to segue run:
   HUP         reload
   TERM, INT   stop with drain; the second one kills
   USR1        passed on to the app that serves, if it catches it
+  USR2        upgrade: go on as the segue binary that is on disk now
   TTIN, TTOU  one worker more, one worker fewer
 
 Exit codes:
@@ -81,6 +82,15 @@ pub(super) const WORKERS: &str = "Change the number of workers";
 pub(super) const LONG_WORKERS: &str = "\
 Change the number of workers of the generation that serves. The number lasts
 until the supervisor ends, over all reloads, whatever segue.toml says.";
+
+pub(super) const UPGRADE: &str = "Replace the supervisor by the segue binary that is on disk now";
+
+pub(super) const LONG_UPGRADE: &str = "\
+Replace the supervisor by the segue binary that is on disk now, with the same
+pid, while the app serves on: listeners, generations, timers and waiting
+commands stay. Put the new binary at the path by which `segue run` was started.
+It is first asked whether it understands what it would take over; if it does
+not, or cannot be executed, nothing changes.";
 
 pub(super) const CHECK: &str = "Say what is wrong with flags and file, starting nothing";
 

@@ -98,6 +98,11 @@ pub(crate) fn workers(target: &Target, change: Change, timeout: Option<Duration>
     ask(target, Request::Workers { change }, timeout)
 }
 
+/// `segue upgrade`: asks the supervisor to replace itself and waits for the word of its successor, at most for `timeout`.
+pub(crate) fn upgrade(target: &Target, timeout: Option<Duration>) -> Exit {
+    ask(target, Request::Upgrade, timeout)
+}
+
 /// `segue status`: fetches the status (each time anew) and gives it to `show`. Ends well if a generation
 /// serves.
 ///
@@ -335,6 +340,7 @@ fn outcome_lost(lost: Lost, request: Request, timeout: Option<Duration>, connect
         Request::Reload { .. } => "reload",
         Request::Stop => "stop",
         Request::Workers { .. } => "change of workers",
+        Request::Upgrade => "upgrade",
         Request::Status => "status",
     };
     match lost {

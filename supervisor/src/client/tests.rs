@@ -9,7 +9,7 @@ use std::thread::{self, JoinHandle};
 use super::*;
 use crate::control::harness::Server;
 use crate::control::{ClientId, Control};
-use crate::place::{Place, choose};
+use crate::place::{Leavings, Place, choose};
 use crate::protocol::{Generation, Role, SCHEMA, State, Status, Worker, WorkerState};
 
 fn directory() -> tempfile::TempDir {
@@ -35,7 +35,7 @@ struct Supervisor {
 
 impl Supervisor {
     fn start(place: &Place, script: impl Fn(Request) -> Vec<Reply> + Send + 'static) -> Self {
-        let mut server = Server::new(Control::open(place, None).expect("control socket"));
+        let mut server = Server::new(Control::open(place, None, Leavings::Removed).expect("control socket"));
         let stop = std::sync::Arc::new(AtomicBool::new(false));
         let stopped = stop.clone();
         let thread = thread::spawn(move || {
@@ -360,7 +360,7 @@ fn several_instances_are_listed_and_one_can_be_named() {
     let script = |name: &'static str| {
         move |request| match request {
             Request::Status => vec![status_of(name, vec![serving()])],
-            Request::Reload { .. } | Request::Stop | Request::Workers { .. } => {
+            Request::Reload { .. } | Request::Stop | Request::Workers { .. } | Request::Upgrade => {
                 vec![Reply::Done {
                     message: format!("this is {name}"),
                     serving: None,

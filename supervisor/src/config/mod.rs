@@ -19,6 +19,7 @@ use nix::sys::signal::Signal;
 
 use crate::address::ListenSpec;
 
+mod arguments;
 mod check;
 mod defaults;
 pub(crate) mod duration;
@@ -38,6 +39,7 @@ mod text;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use arguments::to_arguments;
 pub(crate) use check::check;
 pub(crate) use defaults::MAX_WORKERS;
 pub(crate) use duration::Limit;

@@ -36,8 +36,11 @@ use std::time::{Duration, Instant};
 use session::{Seat, Session};
 use socket::{Allowed, SocketFile};
 
-use crate::place::{Claim, Place, PlaceError};
+use nix::unistd::Gid;
+
+use crate::place::{Claim, Leavings, Place, PlaceError};
 use crate::protocol::{Reply, Request};
+use crate::state::{Fds, Flaw, Passed, Row, Rows};
 use crate::sys::errno_text;
 
 /// How many clients may wait for a reload or a change of workers. A deploy that asks once per host or per
@@ -72,6 +75,24 @@ const ACCEPTS_PER_TURN: usize = 64;
 pub(crate) struct ClientId(u64);
 
 impl ClientId {
+    /// The name under which its fd is passed on.
+    fn fd_name(self) -> String {
+        format!("{CLIENT_ROW}-{}", self.0)
+    }
+
+    /// Write it into a row of those who have something for it.
+    pub(crate) fn save(self, key: &str, rows: &mut Rows) {
+        rows.number(key, self.0);
+    }
+
+    /// The client that a row names, if it names one.
+    ///
+    /// # Errors
+    /// What stands there is no number.
+    pub(crate) fn restore(key: &str, row: Row<'_>) -> Result<Option<Self>, Flaw> {
+        Ok(row.number_if_any(key)?.map(Self))
+    }
+
     /// The number, for use as epoll data.
     #[cfg(test)]
     pub(crate) fn number(self) -> u64 {
@@ -140,9 +161,15 @@ pub(crate) struct Control {
     told_accepting: bool,
     paused_until: Option<Instant>,
     // Dropped in this order: the path goes while the lock is still held.
-    _file: SocketFile,
-    _claim: Claim,
+    file: SocketFile,
+    claim: Claim,
 }
+
+/// The kind of the row of the control socket, and the name of its fd.
+const ROW: &str = "control";
+
+/// The kind of a client's row, and the beginning of the name of its fd.
+const CLIENT_ROW: &str = "client";
 
 impl Control {
     /// Claims the place and opens its control socket: 0600 from its first instant, or 0660 and owned by
@@ -150,9 +177,9 @@ impl Control {
     ///
     /// # Errors
     /// `instance app is already running (pid N)`; no such group; or what the system said.
-    pub(crate) fn open(place: &Place, group: Option<&str>) -> Result<Self, ControlError> {
+    pub(crate) fn open(place: &Place, group: Option<&str>, leavings: Leavings) -> Result<Self, ControlError> {
         let group = group.map(socket::group).transpose()?;
-        let claim = place.claim()?;
+        let claim = place.claim(leavings)?;
         if let Some(group) = group {
             claim.open_to(group)?;
         }
@@ -166,8 +193,64 @@ impl Control {
             last_id: 0,
             told_accepting: true,
             paused_until: None,
-            _file: file,
-            _claim: claim,
+            file,
+            claim,
+        })
+    }
+
+    /// Write the place, the control socket and its clients.
+    pub(crate) fn save(&self, rows: &mut Rows) {
+        self.place().save(rows);
+        self.file.save(rows.begin(ROW).number("last-id", self.last_id));
+        if let Some(group) = self.allowed.group() {
+            rows.number("group", group.as_raw().into());
+        }
+        for (id, session) in &self.clients {
+            session.save(rows.begin(CLIENT_ROW).number("id", id.0));
+        }
+    }
+
+    /// The fds of the claim, of the control socket and of its clients.
+    pub(crate) fn pass_on<'a>(&'a self, fds: &mut Passed<'a>) {
+        self.claim.pass_on(fds);
+        fds.push((ROW.to_owned(), self.as_fd()));
+        for (id, session) in &self.clients {
+            fds.push((id.fd_name(), session.as_fd()));
+        }
+    }
+
+    /// The control socket and the clients that this process had before it executed another binary. The clients are to be
+    /// watched anew: [`Control::changes`] says so.
+    ///
+    /// # Errors
+    /// A row is not whole, an fd is missing, or the place is not ours any more.
+    pub(crate) fn restore(rows: &[Row<'_>], fds: &mut Fds) -> Result<Self, Flaw> {
+        let row = Row::of_kind(rows, ROW)?;
+        let place = Place::restore(rows)?;
+        let file = SocketFile::restore(row)?;
+        let group = row.number_if_any("group")?.map(u32::try_from).transpose();
+        let group = group.map_err(|_| Flaw::new("the control group is no gid"))?;
+        let mut clients = BTreeMap::new();
+        for row in rows.iter().filter(|row| row.kind() == CLIENT_ROW) {
+            let id = ClientId(row.number("id")?);
+            let fd = fds.take(&id.fd_name());
+            let fd = fd.ok_or_else(|| Flaw::new(format_args!("the fd of {:?} is missing", row.line())))?;
+            clients.insert(id, Session::restore(*row, fd)?);
+        }
+        let listener = fds
+            .take(ROW)
+            .ok_or_else(|| Flaw::new("the fd of the control socket is missing"))?;
+        Ok(Self {
+            listener: UnixListener::from(listener),
+            allowed: Allowed::new(group.map(Gid::from_raw)),
+            clients,
+            watched: BTreeMap::new(),
+            closed: Vec::new(),
+            last_id: row.number("last-id")?,
+            told_accepting: true,
+            paused_until: None,
+            file,
+            claim: Claim::restore(place, fds)?,
         })
     }
 
@@ -177,9 +260,8 @@ impl Control {
     }
 
     /// Where it lies.
-    #[cfg(test)]
     pub(crate) fn place(&self) -> &Place {
-        self._claim.place()
+        self.claim.place()
     }
 
     /// The fd of a client, as long as it is known.
@@ -379,7 +461,9 @@ impl Control {
     /// Where a client with this request waits; the refusal if there is no room.
     fn seat(&self, request: Request) -> Result<Seat, String> {
         let (seat, max) = match request {
-            Request::Reload { .. } | Request::Workers { .. } => (Seat::Ticket, TICKETS_MAX),
+            Request::Reload { .. } | Request::Workers { .. } | Request::Upgrade => {
+                (Seat::Ticket, TICKETS_MAX)
+            }
             Request::Stop => (Seat::Stop, STOPS_MAX),
             Request::Status => return Ok(Seat::Served),
         };

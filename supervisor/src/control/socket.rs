@@ -13,6 +13,7 @@ use nix::unistd::{Gid, Group};
 
 use super::{ControlError, Peer};
 use crate::place::{Place, PlaceError};
+use crate::state::{self, Flaw, Row, Rows};
 use crate::sys::peer_groups;
 
 /// How many clients may wait to be accepted. Beyond it connect(2) blocks, which is what a client would do
@@ -134,8 +135,28 @@ pub(super) struct SocketFile {
     inode: u64,
 }
 
+impl SocketFile {
+    /// Add path and inode to the row of the control socket.
+    pub(super) fn save(&self, rows: &mut Rows) {
+        rows.os("path", self.path.as_os_str())
+            .number("device", self.device)
+            .number("inode", self.inode);
+    }
+
+    pub(super) fn restore(row: Row<'_>) -> Result<Self, Flaw> {
+        Ok(Self {
+            path: PathBuf::from(row.os("path")?),
+            device: row.number("device")?,
+            inode: row.number("inode")?,
+        })
+    }
+}
+
 impl Drop for SocketFile {
     fn drop(&mut self) {
+        if !state::in_charge() {
+            return;
+        }
         if fs::symlink_metadata(&self.path)
             .is_ok_and(|now| (now.dev(), now.ino()) == (self.device, self.inode))
         {
@@ -167,6 +188,10 @@ impl Allowed {
             uid: nix::unistd::geteuid().as_raw(),
             group,
         }
+    }
+
+    pub(super) fn group(&self) -> Option<Gid> {
+        self.group
     }
 
     pub(super) fn admits(&self, peer: Peer, stream: BorrowedFd<'_>) -> bool {

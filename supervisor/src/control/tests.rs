@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::Shutdown;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::time::Duration;
@@ -90,12 +91,14 @@ fn a_request_is_heard_and_answered_with_progress_and_an_end() {
 fn the_socket_is_private_and_goes_with_its_owner() {
     let directory = directory();
     let place = place(&directory);
-    let control = Control::open(&place, None).expect("control socket");
+    let control = Control::open(&place, None, Leavings::Removed).expect("control socket");
     assert_eq!(
         fs::metadata(place.control()).expect("metadata").mode() & 0o7777,
         0o600
     );
-    let error = Control::open(&place, None).expect_err("taken").to_string();
+    let error = Control::open(&place, None, Leavings::Removed)
+        .expect_err("taken")
+        .to_string();
     assert_eq!(
         error,
         format!("instance app is already running (pid {})", std::process::id())
@@ -130,11 +133,11 @@ fn a_group_can_be_let_in() {
     let directory = directory();
     let place = place(&directory);
     let gid = nix::unistd::getegid();
-    let control = Control::open(&place, Some(&gid.to_string())).expect("control socket");
+    let control = Control::open(&place, Some(&gid.to_string()), Leavings::Removed).expect("control socket");
     let found = fs::metadata(place.control()).expect("metadata");
     assert_eq!((found.mode() & 0o7777, found.gid()), (0o660, gid.as_raw()));
     drop(control);
-    let error = Control::open(&place, Some("no such\ngroup"))
+    let error = Control::open(&place, Some("no such\ngroup"), Leavings::Removed)
         .expect_err("no group")
         .to_string();
     assert_eq!(error, "control group no such\\ngroup: there is no such group");
@@ -146,7 +149,7 @@ fn a_group_can_walk_to_the_instance_that_segue_placed() {
     let around = Surroundings::below(directory.path());
     let place = choose("app", None, &around).expect("a place");
     let gid = nix::unistd::getegid();
-    let _control = Control::open(&place, Some(&gid.to_string())).expect("control socket");
+    let _control = Control::open(&place, Some(&gid.to_string()), Leavings::Removed).expect("control socket");
     let mode = |path: &Path| fs::metadata(path).expect("metadata").mode() & 0o7777;
     let mut modes = place.control().ancestors().map(mode);
     assert_eq!((modes.next(), modes.next()), (Some(0o660), Some(0o710)));
@@ -180,10 +183,12 @@ fn what_a_dead_supervisor_left_is_replaced_and_what_others_put_there_is_not() {
     let directory = directory();
     let place = place(&directory);
     drop(UnixListener::bind(place.control()).expect("left behind"));
-    drop(Control::open(&place, None).expect("the stale socket is replaced"));
+    drop(Control::open(&place, None, Leavings::Removed).expect("the stale socket is replaced"));
 
     let alive = UnixListener::bind(place.control()).expect("somebody else's");
-    let error = Control::open(&place, None).expect_err("answers").to_string();
+    let error = Control::open(&place, None, Leavings::Removed)
+        .expect_err("answers")
+        .to_string();
     assert!(
         error.starts_with("instance app is already running (pid "),
         "{error}"
@@ -192,7 +197,9 @@ fn what_a_dead_supervisor_left_is_replaced_and_what_others_put_there_is_not() {
 
     fs::remove_file(place.control()).expect("removed");
     fs::write(place.control(), "a text").expect("file");
-    let error = Control::open(&place, None).expect_err("a file").to_string();
+    let error = Control::open(&place, None, Leavings::Removed)
+        .expect_err("a file")
+        .to_string();
     assert!(
         error.ends_with("app: something that is no socket lies there"),
         "{error}"
@@ -207,7 +214,7 @@ fn what_a_dead_supervisor_left_is_replaced_and_what_others_put_there_is_not() {
 fn a_path_that_became_someone_elses_is_left_alone() {
     let directory = directory();
     let place = place(&directory);
-    let control = Control::open(&place, None).expect("control socket");
+    let control = Control::open(&place, None, Leavings::Removed).expect("control socket");
     fs::remove_file(place.control()).expect("removed");
     let _other = UnixListener::bind(place.control()).expect("another");
     drop(control);
@@ -222,7 +229,9 @@ fn permission_denied_is_said_in_one_line() {
     let directory = directory();
     let place = place(&directory);
     fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o500)).expect("mode");
-    let error = Control::open(&place, None).expect_err("read-only").to_string();
+    let error = Control::open(&place, None, Leavings::Removed)
+        .expect_err("read-only")
+        .to_string();
     assert!(error.ends_with(": permission denied"), "{error}");
 }
 
@@ -490,4 +499,150 @@ fn a_pause_after_a_failed_accept_ends() {
     server.ahead = OUT_OF_FDS_PAUSE;
     assert_eq!(server.requests(1)[0].1, Request::Status);
     assert!(server.control.paused_until.is_none());
+}
+
+/// The fds of a control room under their names, as another process would have them after an exec.
+fn copies(control: &Control) -> Fds {
+    let mut passed = Passed::new();
+    control.pass_on(&mut passed);
+    let mut fds = Fds::default();
+    for (name, fd) in passed {
+        fds.put(name, fd.try_clone_to_owned().expect("a copy"));
+    }
+    fds
+}
+
+fn state(control: &Control) -> Vec<u8> {
+    let mut rows = Rows::default();
+    control.save(&mut rows);
+    rows.finish()
+}
+
+#[test]
+fn socket_claim_and_clients_are_passed_on() {
+    let directory = directory();
+    let mut server = Server::open(directory.path(), "app");
+    let waiting = ask(&server, RELOAD.to_line().as_slice());
+    let (ticket, _) = server.requests(1)[0];
+    let mut halfway = ask(&server, b"{\"request\":\"rel");
+    let piping = ask(&server, b"{\"request\":\"stop\"}\n");
+    piping.shutdown(Shutdown::Write).expect("half closed");
+    let (stop, _) = server.requests(1)[0];
+    server.settle();
+    // More than the socket takes, so that some is left.
+    while state(&server.control)
+        .windows(7)
+        .all(|window| window != b"output=")
+    {
+        let message = "x".repeat(4000);
+        server
+            .control
+            .reply(ticket, &Reply::Progress { message }, Instant::now());
+    }
+    let before = state(&server.control);
+    let text = before.clone();
+    let rows = Row::all(&text).expect("rows");
+    let mut fds = copies(&server.control);
+
+    crate::state::stand_by();
+    drop(server);
+    let restored = Control::restore(&rows, &mut fds).expect("restored");
+    crate::state::take_charge();
+    assert_eq!(fds.names().count(), 0, "nothing is left over");
+    assert_eq!(state(&restored), before);
+
+    let mut server = Server::new(restored);
+    let place = server.control.place().clone();
+    let error = Control::open(&place, None, Leavings::Removed).expect_err("locked");
+    assert!(
+        error.to_string().starts_with("instance app is already running"),
+        "{error}"
+    );
+    let asked = ask(&server, b"{\"request\":\"status\"}\n");
+    halfway.write_all(b"oad\"}\n").expect("the rest");
+    let mut requests = server.requests(2);
+    requests.sort_by_key(|(id, _)| *id);
+    let [(later, RELOAD), (status, Request::Status)] = requests[..] else {
+        panic!("{requests:?}")
+    };
+    let all = [waiting, halfway, piping, asked];
+    let readers = all.map(|stream| std::thread::spawn(move || answers(stream)));
+    for (id, message) in [(ticket, "1"), (later, "2"), (stop, "3"), (status, "4")] {
+        server.control.reply(id, &done(message), Instant::now());
+    }
+    while readers.iter().any(|reader| !reader.is_finished()) {
+        server.turn(Duration::from_millis(10));
+    }
+    for (reader, message) in readers.into_iter().zip(["1", "2", "3", "4"]) {
+        let answers = reader.join().expect("read");
+        assert_eq!(answers.last(), Some(&done(message)));
+        let progress = answers[..answers.len() - 1].iter();
+        assert!(progress.into_iter().all(|reply| !reply.is_final()), "{answers:?}");
+    }
+    drop(server);
+    assert!(!place.control().exists() && !place.notify_directory().exists());
+    drop(place.claim(Leavings::Removed).expect("free again"));
+}
+
+/// What the check of an upgrade does: it looks, and goes away.
+#[test]
+fn a_bystander_takes_nothing_away() {
+    let directory = directory();
+    let mut server = Server::open(directory.path(), "app");
+    let client = ask(&server, RELOAD.to_line().as_slice());
+    let (id, _) = server.requests(1)[0];
+    let text = state(&server.control);
+    let rows = Row::all(&text).expect("rows");
+    let place = server.control.place().clone();
+    let notify = place.notify_socket(1, 0, 0);
+    fs::write(&notify, "").expect("a socket in the place of one");
+
+    for missing in ["", "lock", "control", "client-1"] {
+        let mut fds = copies(&server.control);
+        fds.take(missing);
+        crate::state::stand_by();
+        let restored = Control::restore(&rows, &mut fds);
+        assert_eq!(
+            restored.is_ok(),
+            missing.is_empty(),
+            "without {missing}: {restored:?}"
+        );
+        drop(restored);
+        crate::state::take_charge();
+        assert!(place.control().exists() && notify.exists());
+        assert!(place.claim(Leavings::Removed).is_err(), "still locked");
+    }
+    server.control.reply(id, &done("yes"), Instant::now());
+    server.settle();
+    assert_eq!(answers(client), [done("yes")]);
+}
+
+/// Leaves everything behind, as SIGKILL does, but for the fds.
+fn kill(control: Control) {
+    crate::state::stand_by();
+    let mut passed = Passed::new();
+    control.pass_on(&mut passed);
+    let numbers: Vec<i32> = passed.iter().map(|(_, fd)| fd.as_raw_fd()).collect();
+    let closed = control.listener.as_raw_fd();
+    drop(passed);
+    drop(control);
+    crate::state::take_charge();
+    // What was not closed with it holds the locks.
+    for number in numbers.into_iter().filter(|number| *number != closed) {
+        nix::unistd::close(number).expect("closed");
+    }
+}
+
+#[test]
+fn what_is_adopted_stays() {
+    let directory = directory();
+    let place = place(&directory);
+    let first = Control::open(&place, None, Leavings::Removed).expect("control socket");
+    let notify = place.notify_socket(1, 0, 0);
+    fs::write(&notify, "").expect("a socket in the place of one");
+    kill(first);
+    let second = Control::open(&place, None, Leavings::Adopted).expect("taken over");
+    assert!(notify.exists());
+    drop(second);
+    assert!(!notify.exists() && !place.control().exists());
 }

@@ -53,7 +53,7 @@ pub(super) struct Known {
 
 /// What the first bytes say; it decides how to exec by fd and what to say when exec fails.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// Nothing is in it (yet).
     Empty,
     /// It starts with `#!`, and this is the interpreter.
@@ -68,7 +68,7 @@ impl Binary {
     ///
     /// # Errors
     /// One line `exec COMMAND: cause`: not there, a directory, without any execute permission.
-    pub(super) fn find(
+    pub(crate) fn find(
         command: &OsStr,
         cwd: BorrowedFd<'_>,
         search_path: Option<&OsStr>,
@@ -171,12 +171,12 @@ impl Binary {
         self.fd.as_fd()
     }
 
-    pub(super) fn kind(&self) -> &Kind {
+    pub(crate) fn kind(&self) -> &Kind {
         &self.kind
     }
 
     /// Whether `path` still leads to the file that was opened. Asked in the child, in the app's cwd.
-    pub(super) fn is_at_its_path(&self) -> bool {
+    pub(crate) fn is_at_its_path(&self) -> bool {
         match nix::sys::stat::stat(&self.path) {
             Ok(status) => (status.st_dev, status.st_ino) == self.id,
             // The app's user may not go there. Exec by path says so, where exec by fd would quietly get round it.
@@ -185,7 +185,7 @@ impl Binary {
     }
 
     /// Why exec failed, with what the errno alone does not say.
-    pub(super) fn explain(&self, errno: Errno) -> String {
+    pub(crate) fn explain(&self, errno: Errno) -> String {
         let text = errno_text(errno);
         match (errno, &self.kind) {
             (Errno::ENOEXEC, Kind::Empty) => format!("{text} (the file is empty)"),

@@ -25,7 +25,7 @@ mod spawn;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use binary::Binary;
+pub(crate) use binary::{Binary, Kind};
 pub(crate) use error::LaunchError;
 #[allow(
     unused_imports,

@@ -7,7 +7,8 @@
 //!
 //! Code map: `open` decides which sockets stay, stand in or are made; `bind` makes them; `unix_file` owns the paths
 //! of Unix sockets; `settings` turns options into socket options; `inherited` and `claim` read `LISTEN_FDS`;
-//! `resolve` is the only place that looks names up; `holder` finds who has a port that is busy.
+//! `resolve` is the only place that looks names up; `holder` finds who has a port that is busy; `saved` writes
+//! them down for a successor.
 
 mod bind;
 mod claim;
@@ -16,6 +17,7 @@ mod inherited;
 mod local;
 mod open;
 mod resolve;
+mod saved;
 mod settings;
 mod socket;
 mod unix_file;
@@ -36,6 +38,7 @@ pub(crate) use inherited::Inherited;
 pub(crate) use local::Kind;
 pub(crate) use open::open;
 pub(crate) use resolve::Lookup;
+pub(crate) use saved::{Saving, SocketIdentity, identities, restore};
 
 use resolve::Owner;
 pub(crate) use socket::ChosenFlags;

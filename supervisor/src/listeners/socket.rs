@@ -1,6 +1,6 @@
 //! One socket and what must stay true of it, whatever the generations that share it do to it.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, Ref, RefCell};
 use std::fs;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -17,6 +17,7 @@ use super::settings::{self, ACCEPTS_CONNECTIONS, Originals, What};
 use super::unix_file::SocketFile;
 use super::{DEFAULT_BACKLOG, DEFAULT_MODE, PROBE_MODE};
 use crate::address::{Address, Key, SocketOptions};
+use crate::state::{Flaw, Row, Rows};
 use crate::sys::{errno_text, sock};
 
 /// The cap on every backlog (listen(2)); hidden where /proc/sys is.
@@ -45,6 +46,21 @@ const PATH_REMOVED: &str = "an app removed its path, and no client finds it unti
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ChosenFlags(bool);
 
+impl ChosenFlags {
+    /// Write it into a row.
+    pub(crate) fn save(self, rows: &mut Rows) {
+        rows.number("non-blocking", self.0.into());
+    }
+
+    /// The choice of a row.
+    ///
+    /// # Errors
+    /// It is missing.
+    pub(crate) fn restore(row: Row<'_>) -> Result<Self, Flaw> {
+        Ok(Self(row.number("non-blocking")? != 0))
+    }
+}
+
 /// The socket itself. Closed when dropped, its own path removed.
 #[derive(Debug)]
 pub(super) struct Socket {
@@ -53,6 +69,8 @@ pub(super) struct Socket {
     fd: OwnedFd,
     local: Local,
     inode: u64,
+    /// What the kernel calls it, never the same twice; `None` before Linux 4.12.
+    cookie: Option<u64>,
     source: Source,
     /// The backlog in force; `None` where there is none or nobody can tell.
     backlog: Cell<Option<u32>>,
@@ -91,6 +109,7 @@ impl Socket {
             file: birth.file,
             local,
             inode,
+            cookie: sock::cookie(fd),
             source: birth.source,
             backlog: Cell::new(backlog),
             nonblocking: Cell::new(nonblocking),
@@ -115,6 +134,25 @@ impl Socket {
 
     pub(super) fn inode(&self) -> u64 {
         self.inode
+    }
+
+    pub(super) fn cookie(&self) -> Option<u64> {
+        self.cookie
+    }
+
+    /// O_NONBLOCK as it shall be.
+    pub(super) fn wants_nonblocking(&self) -> bool {
+        self.nonblocking.get()
+    }
+
+    /// From now on O_NONBLOCK shall be so; nothing is set yet.
+    pub(super) fn want_nonblocking(&self, wanted: bool) {
+        self.nonblocking.set(wanted);
+    }
+
+    /// What options were before anybody changed them.
+    pub(super) fn originals(&self) -> Ref<'_, Originals> {
+        self.originals.borrow()
     }
 
     pub(super) fn source(&self) -> &Source {

@@ -19,6 +19,7 @@ use nix::sys::stat::{Mode, fchmod};
 use nix::unistd::{Pid, fchownat, getegid, geteuid, getpid};
 
 use super::resolve::Owner;
+use crate::state::{self, Flaw, Row, Rows};
 use crate::sys::{errno_text, pid_namespace};
 
 /// What is put behind a path to name its lock file.
@@ -33,8 +34,8 @@ const LOCK_TRIES: u32 = 16;
 #[derive(Debug)]
 pub(super) struct PathLock {
     path: PathBuf,
-    /// Holds the lock; closing it releases it.
-    file: Flock<File>,
+    /// Holds the lock; dropping it releases it.
+    file: Option<Flock<File>>,
     maker: Pid,
 }
 
@@ -44,9 +45,7 @@ impl PathLock {
     /// # Errors
     /// One clause: another supervisor has it (which one), or the file cannot be made.
     pub(super) fn take(path: &Path) -> Result<Self, String> {
-        let mut name = path.as_os_str().to_owned();
-        name.push(LOCK_SUFFIX);
-        let lock = PathBuf::from(name);
+        let lock = lock_path(path);
         for _ in 0..LOCK_TRIES {
             let file = open_lock(&lock).map_err(|error| lock_failure(&lock, &error))?;
             let mut file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
@@ -59,7 +58,7 @@ impl PathLock {
                 write_holder(&mut file);
                 return Ok(Self {
                     path: lock,
-                    file,
+                    file: Some(file),
                     maker: getpid(),
                 });
             }
@@ -68,14 +67,48 @@ impl PathLock {
     }
 }
 
+impl PathLock {
+    /// The lock of the socket at `path` that this process has held before it executed another binary, if it is that still.
+    pub(super) fn restore(path: &Path, file: File) -> Option<Self> {
+        // Locked anew, which changes nothing where it is locked, and fails where another has it.
+        let file = Flock::lock(file, FlockArg::LockExclusiveNonblock).ok()?;
+        Some(Self {
+            path: lock_path(path),
+            file: Some(file),
+            maker: getpid(),
+        })
+    }
+
+    /// The file that is locked. The lock lies on what the fd refers to, so that it outlives an exec.
+    pub(super) fn as_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.file.as_ref().map(|file| file.as_fd())
+    }
+
+    /// Whether the path still leads to the file that is locked.
+    fn locks_something(&self) -> bool {
+        let file = self.file.as_ref();
+        file.is_some_and(|file| is_still_there(&self.path, file))
+    }
+}
+
 impl Drop for PathLock {
     fn drop(&mut self) {
-        if self.maker == getpid() && is_still_there(&self.path, &self.file) {
+        if !state::in_charge() {
+            // Nor may it be unlocked: the lock is that of the one in charge.
+            std::mem::forget(self.file.take());
+        } else if self.maker == getpid() && self.locks_something() {
             // Removed while it is still locked: whoever opens it now sees that it is gone and makes another.
             // A failure leaves an unlocked file behind, which does no harm.
             let _ = fs::remove_file(&self.path);
         }
     }
+}
+
+/// The lock file beside the path of a socket.
+fn lock_path(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(LOCK_SUFFIX);
+    PathBuf::from(name)
 }
 
 fn open_lock(lock: &Path) -> io::Result<File> {
@@ -297,6 +330,46 @@ impl SocketFile {
         })
     }
 
+    /// Write it into the row of its socket.
+    pub(super) fn save(&self, rows: &mut Rows) {
+        rows.os("path", self.path.as_os_str())
+            .number("device", self.device)
+            .number("file", self.inode);
+        if self.lock.is_some() {
+            rows.number("locked", 1);
+        }
+    }
+
+    /// The path in the row of a socket, if there is one; without its lock.
+    ///
+    /// # Errors
+    /// The row is not whole.
+    pub(super) fn restore(row: Row<'_>) -> Result<Option<Self>, Flaw> {
+        if row.bytes_if_any("path")?.is_none() {
+            return Ok(None);
+        }
+        Ok(Some(Self {
+            path: row.os("path")?.into(),
+            device: row.number("device")?,
+            inode: row.number("file")?,
+            maker: getpid(),
+            lock: None,
+        }))
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn lock(&self) -> Option<&Rc<PathLock>> {
+        self.lock.as_ref()
+    }
+
+    /// The lock that goes with the path.
+    pub(super) fn keep_lock(&mut self, lock: Option<Rc<PathLock>>) {
+        self.lock = lock;
+    }
+
     /// Gives the path its owner and then its mode.
     ///
     /// # Errors
@@ -336,10 +409,7 @@ impl SocketFile {
             fs::remove_file(&self.path)
                 .map_err(|error| format!("cannot remove the old socket: {}", errno_text(&error)))?;
         }
-        let held = self
-            .lock
-            .as_ref()
-            .filter(|lock| is_still_there(&lock.path, &lock.file));
+        let held = self.lock.as_ref().filter(|lock| lock.locks_something());
         Ok(held.cloned())
     }
 
@@ -353,7 +423,7 @@ impl SocketFile {
 impl Drop for SocketFile {
     fn drop(&mut self) {
         // A forked child that gives up before exec must not take the path with it.
-        if self.maker == getpid() && self.is_in_place() {
+        if state::in_charge() && self.maker == getpid() && self.is_in_place() {
             // Nobody is left to tell, and the next start removes what stays behind.
             let _ = fs::remove_file(&self.path);
         }

@@ -11,11 +11,17 @@ use nix::fcntl::{Flock, FlockArg};
 use nix::unistd::Gid;
 
 use super::{Place, PlaceError, directory};
+use crate::state::{self, Fds, Flaw, Passed};
+use crate::sys::errno_text;
 
 /// How often the lock file is opened anew because its last owner removed it meanwhile. Each round needs
 /// another supervisor that ends in that instant; a place that is contended like this is better refused than
 /// waited for.
 const LOCK_ROUNDS: u32 = 16;
+
+/// The names under which the fds of the two locks are passed on.
+const LOCK: &str = "lock";
+const KEPT: &str = "kept";
 
 /// The longest lock file that is read for the owner's pid, in bytes.
 const LOCK_TEXT_MAX: u64 = 32;
@@ -30,17 +36,26 @@ pub(crate) struct Claim {
     /// A shared lock on the instance's directory keeps systemd-tmpfiles from cleaning it while we live
     /// (tmpfiles.d(5): directories that are locked are left alone); it would otherwise remove our lock file
     /// from /tmp after ten days.
-    _kept: Option<Flock<File>>,
+    kept: Option<Flock<File>>,
+}
+
+/// What a predecessor has left in the notify directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Leavings {
+    /// Sockets of processes that are gone, or that nobody hears any more: they are removed.
+    Removed,
+    /// Its state is adopted, and its workers go on talking to these sockets: they stay.
+    Adopted,
 }
 
 impl Place {
-    /// Takes the place: locks it, writes our pid into the lock file, and makes the notify directory anew
-    /// (0711, empty).
+    /// Takes the place: locks it, writes our pid into the lock file, and makes the notify directory (0711), empty unless what
+    /// a predecessor has left in it is adopted.
     ///
     /// # Errors
     /// `instance app is already running (pid N)` if another supervisor holds the lock, or what the system
     /// said.
-    pub(crate) fn claim(&self) -> Result<Claim, PlaceError> {
+    pub(crate) fn claim(&self, leavings: Leavings) -> Result<Claim, PlaceError> {
         let lock = lock(self)?;
         write_pid(&lock)
             .map_err(|error| PlaceError::io(format!("lock file {}", self.lock.display()), &error))?;
@@ -48,17 +63,46 @@ impl Place {
         let claim = Claim {
             place: self.clone(),
             lock: Some(lock),
-            _kept: kept,
+            kept,
         };
         self.keep_notify_directory()?;
-        empty(&self.notify);
+        match leavings {
+            Leavings::Removed => empty(&self.notify),
+            Leavings::Adopted => {}
+        }
         Ok(claim)
     }
 }
 
 impl Claim {
+    /// The fds that hold the locks. The locks lie on what they refer to and not on this process, so that they outlive an exec.
+    pub(crate) fn pass_on<'a>(&'a self, fds: &mut Passed<'a>) {
+        for (name, flock) in [(LOCK, &self.lock), (KEPT, &self.kept)] {
+            fds.extend(flock.as_ref().map(|flock| (name.to_owned(), flock.as_fd())));
+        }
+    }
+
+    /// The claim to a place that this process had before it executed another binary.
+    ///
+    /// # Errors
+    /// The lock is not among the fds, or not ours.
+    pub(crate) fn restore(place: Place, fds: &mut Fds) -> Result<Self, Flaw> {
+        let lock = fds
+            .take(LOCK)
+            .ok_or_else(|| Flaw::new("the fd of the lock is missing"))?;
+        // Locked anew, which changes nothing where it is locked, and fails where another has it.
+        let lock = Flock::lock(File::from(lock), FlockArg::LockExclusiveNonblock)
+            .map_err(|(_, errno)| Flaw::new(format_args!("lock: {}", errno_text(errno))))?;
+        let kept = fds.take(KEPT).map(File::from);
+        let kept = kept.and_then(|kept| Flock::lock(kept, FlockArg::LockSharedNonblock).ok());
+        Ok(Claim {
+            place,
+            lock: Some(lock),
+            kept,
+        })
+    }
+
     /// The place that was claimed.
-    #[cfg(test)]
     pub(crate) fn place(&self) -> &Place {
         &self.place
     }
@@ -88,6 +132,11 @@ impl Claim {
 
 impl Drop for Claim {
     fn drop(&mut self) {
+        if !state::in_charge() {
+            // Nor may the locks be given up, which are those of the one in charge.
+            std::mem::forget((self.lock.take(), self.kept.take()));
+            return;
+        }
         empty(&self.place.notify);
         let _ = fs::remove_dir(&self.place.notify);
         // Removed while it is locked: whoever opened it meanwhile sees that the path leads elsewhere and

@@ -20,11 +20,13 @@ mod discover;
 use std::ffi::OsString;
 use std::fmt;
 use std::io;
+use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 
-pub(crate) use claim::Claim;
+pub(crate) use claim::{Claim, Leavings};
 pub(crate) use discover::{Candidate, candidates, searched};
 
+use crate::state::{Flaw, Row, Rows};
 use crate::sys::errno_text;
 
 /// The longest path that a Unix socket address holds, in bytes without the closing NUL (unix(7): `sun_path`
@@ -40,6 +42,9 @@ const NOTIFY_NAME_MAX: usize = 24;
 
 /// The longest instance name, in bytes: with it `/run/segue/NAME.notify/...` still fits in a socket address.
 const NAME_MAX: usize = 64;
+
+/// The kind of the row that tells a place.
+const ROW: &str = "place";
 
 /// What the choice of a place depends on, read once from the process.
 #[derive(Debug, Clone)]
@@ -137,6 +142,9 @@ enum Kind {
     Private,
 }
 
+/// What the two files are called in which the state is kept.
+const STATE_NAMES: [&str; 2] = ["state-a", "state-b"];
+
 /// The paths of one instance. All are absolute.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Place {
@@ -144,6 +152,8 @@ pub(crate) struct Place {
     control: PathBuf,
     lock: PathBuf,
     notify: PathBuf,
+    /// Where the state is kept, by turns.
+    state: [PathBuf; 2],
     /// The directory that is this instance's alone, if Segue made it.
     own: Option<PathBuf>,
     /// The directory above `own`.
@@ -166,6 +176,12 @@ impl Place {
         &self.notify
     }
 
+    /// The two files in which the state is kept for a successor.
+    #[allow(dead_code, reason = "the shell is about to use it")]
+    pub(crate) fn state_files(&self) -> &[PathBuf; 2] {
+        &self.state
+    }
+
     /// Make the notify directory again if somebody has removed it (a cleaner of /tmp, say): without it nothing could be
     /// started any more, after a crash as little as at a reload.
     ///
@@ -181,12 +197,54 @@ impl Place {
         self.notify.join(format!("{generation}.{slot}.{start}"))
     }
 
-    fn given(name: &str, control: PathBuf, lock: PathBuf, notify: PathBuf) -> Self {
+    /// Write the row `place`: chosen once, it stays, whatever the directories and the environment are later.
+    pub(crate) fn save(&self, rows: &mut Rows) {
+        rows.begin(ROW).text("name", &self.name);
+        let paths = [
+            ("control", &self.control),
+            ("lock", &self.lock),
+            ("notify", &self.notify),
+            (STATE_NAMES[0], &self.state[0]),
+            (STATE_NAMES[1], &self.state[1]),
+        ];
+        let found = [("own", &self.own), ("base", &self.base)];
+        let found = found
+            .into_iter()
+            .filter_map(|(key, path)| Some((key, path.as_ref()?)));
+        for (key, path) in paths.into_iter().chain(found) {
+            rows.os(key, path.as_os_str());
+        }
+    }
+
+    /// The place of a row.
+    ///
+    /// # Errors
+    /// The row is not whole.
+    pub(crate) fn restore(rows: &[Row<'_>]) -> Result<Self, Flaw> {
+        let row = Row::of_kind(rows, ROW)?;
+        let path = |key| row.os(key).map(PathBuf::from);
+        let found = |key| {
+            row.bytes_if_any(key)
+                .map(|path| path.map(|path| PathBuf::from(OsString::from_vec(path))))
+        };
+        Ok(Self {
+            name: row.text("name")?,
+            control: path("control")?,
+            lock: path("lock")?,
+            notify: path("notify")?,
+            state: [path(STATE_NAMES[0])?, path(STATE_NAMES[1])?],
+            own: found("own")?,
+            base: found("base")?,
+        })
+    }
+
+    fn given(name: &str, control: PathBuf, beside: impl Fn(&str) -> PathBuf) -> Self {
         Self {
             name: name.to_owned(),
             control,
-            lock,
-            notify,
+            lock: beside("lock"),
+            notify: beside("notify"),
+            state: STATE_NAMES.map(beside),
             own: None,
             base: None,
         }
@@ -199,6 +257,7 @@ impl Place {
             control: own.join("control"),
             lock: own.join("lock"),
             notify: base.join(format!("{name}.notify")),
+            state: STATE_NAMES.map(|file| own.join(file)),
             own: Some(own),
             base: Some(base.to_owned()),
         }
@@ -231,7 +290,7 @@ pub(crate) fn choose(name: &str, control: Option<&Path>, around: &Surroundings) 
     }
     if let Some(dir) = &around.runtime_directory {
         directory::given(dir, around.walk_mode())?;
-        return Place::given(name, dir.join("control"), dir.join("lock"), dir.join("notify")).check_lengths();
+        return Place::given(name, dir.join("control"), |file| dir.join(file)).check_lengths();
     }
     let mut tried = Vec::new();
     for base in around.bases() {
@@ -273,12 +332,13 @@ pub(crate) fn check_name(name: &str) -> Result<(), PlaceError> {
 fn explicit(name: &str, control: &Path, around: &Surroundings) -> Result<Place, PlaceError> {
     let control = std::path::absolute(control)
         .map_err(|error| PlaceError::io(format!("control socket {}", control.display()), &error))?;
-    let with = |ending: &str| {
+    let beside = |ending: &str| {
         let mut path = control.clone().into_os_string();
+        path.push(".");
         path.push(ending);
         PathBuf::from(path)
     };
-    let place = Place::given(name, control.clone(), with(".lock"), with(".notify")).check_lengths()?;
+    let place = Place::given(name, control.clone(), beside).check_lengths()?;
     directory::given(control.parent().unwrap_or(&around.root), around.walk_mode())?;
     Ok(place)
 }

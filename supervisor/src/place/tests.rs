@@ -62,7 +62,7 @@ fn the_instance_directory_is_private_and_the_notify_directory_can_be_walked_to()
     assert_eq!(place.control(), root.path().join("run/segue/app/control"));
     assert_eq!(mode(&root.path().join("run/segue")), 0o755);
     assert_eq!(mode(&root.path().join("run/segue/app")), 0o700);
-    let claim = place.claim().expect("ours");
+    let claim = place.claim(Leavings::Removed).expect("ours");
     assert_eq!(place.notify_directory(), root.path().join("run/segue/app.notify"));
     assert_eq!(mode(place.notify_directory()), 0o711);
     fs::remove_dir(place.notify_directory()).expect("a cleaner");
@@ -97,7 +97,7 @@ fn runtime_directory_and_control_come_first() {
         (place.control(), place.notify_directory()),
         (&*explicit, &*root.path().join("new/dir/ctl.notify"))
     );
-    let _claim = place.claim().expect("ours");
+    let _claim = place.claim(Leavings::Removed).expect("ours");
     assert!(root.path().join("new/dir/ctl.lock").exists());
 }
 
@@ -139,8 +139,8 @@ fn a_name_is_unique_and_a_lock_of_the_dead_is_none() {
     let root = root();
     let around = around(root.path());
     let place = choose("app", None, &around).expect("a place");
-    let first = place.claim().expect("ours");
-    let error = place.claim().expect_err("taken").to_string();
+    let first = place.claim(Leavings::Removed).expect("ours");
+    let error = place.claim(Leavings::Removed).expect_err("taken").to_string();
     assert_eq!(
         error,
         format!("instance app is already running (pid {})", std::process::id())
@@ -151,7 +151,7 @@ fn a_name_is_unique_and_a_lock_of_the_dead_is_none() {
     fs::create_dir_all(place.notify_directory()).expect("directory");
     let left = UnixListener::bind(place.notify_socket(1, 0, 0)).expect("left behind");
     drop(left);
-    let _second = place.claim().expect("ours again");
+    let _second = place.claim(Leavings::Removed).expect("ours again");
     assert!(!place.notify_socket(1, 0, 0).exists());
 }
 
@@ -160,7 +160,7 @@ fn a_lock_file_is_never_a_symlink() {
     let root = root();
     let place = choose("app", None, &around(root.path())).expect("a place");
     symlink(root.path().join("elsewhere"), &place.lock).expect("symlink");
-    assert!(place.claim().is_err());
+    assert!(place.claim(Leavings::Removed).is_err());
     assert!(!root.path().join("elsewhere").exists());
 }
 

@@ -54,6 +54,8 @@ pub(crate) enum Request {
         /// How the number changes.
         change: Change,
     },
+    /// Replace the supervisor by the binary that is on disk now; answered by that one.
+    Upgrade,
 }
 
 /// What a reload's ticket waits for. A failure that comes first answers it too.
@@ -275,6 +277,7 @@ mod wire {
         Workers {
             change: Change,
         },
+        Upgrade {},
     }
 
     impl TryFrom<Request> for super::Request {
@@ -291,6 +294,7 @@ mod wire {
                     return Err("the number of workers to set, add or remove must be at least 1");
                 }
                 Request::Workers { change } => Self::Workers { change },
+                Request::Upgrade {} => Self::Upgrade,
             })
         }
     }

@@ -31,6 +31,7 @@ fn requests_read_as_documented() {
         ),
         (r#" { "request" : "status" } "#, Request::Status),
         (r#"{"request":"stop"}"#, Request::Stop),
+        (r#"{"request":"upgrade"}"#, Request::Upgrade),
         (
             r#"{"request":"workers","change":{"set":4}}"#,
             Request::Workers {

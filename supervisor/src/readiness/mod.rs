@@ -243,8 +243,10 @@ impl NotifySocket {
 
 impl Drop for NotifySocket {
     fn drop(&mut self) {
-        // The directory is the supervisor's own; nobody else makes anything there.
-        let _ = std::fs::remove_file(&self.path);
+        if crate::state::in_charge() {
+            // The directory is the supervisor's own; nobody else makes anything there.
+            let _ = std::fs::remove_file(&self.path);
+        }
     }
 }
 

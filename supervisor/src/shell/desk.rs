@@ -7,8 +7,9 @@ use segue_lifecycle::{Outcome, Ticket, Until};
 
 use super::Shell;
 use crate::clock;
-use crate::control::ClientId;
+use crate::control::{ClientId, Control};
 use crate::protocol::{Reply, Serving};
+use crate::state::{Flaw, Row, Rows};
 
 /// One request for a reload that has not been answered.
 #[derive(Debug)]
@@ -64,6 +65,59 @@ impl Desk {
         std::mem::take(&mut self.stops)
     }
 
+    /// Write who asked for what.
+    pub(super) fn save(&self, rows: &mut Rows) {
+        rows.begin("desk").number("next", self.next);
+        if let Some(oldest) = self.oldest_queued {
+            rows.number("oldest-queued", clock::to_nanos(oldest));
+        }
+        for (ticket, asker) in &self.askers {
+            rows.begin("ticket")
+                .number("number", ticket.0)
+                .text("until", word(asker.until))
+                .number("asked", clock::to_nanos(asker.asked));
+            if let Some(client) = asker.client {
+                client.save("client", rows);
+            }
+        }
+        for client in &self.stops {
+            client.save("client", rows.begin("stop"));
+        }
+    }
+
+    /// Read who asked for what. Clients that are not connected any more wait for nothing: after `kill -9` none is, and their
+    /// numbers will be those of others.
+    pub(super) fn restore(rows: &[Row<'_>], control: &Control) -> Result<Self, Flaw> {
+        let connected = |row| {
+            let client = ClientId::restore("client", row)?;
+            Ok(client.filter(|client| control.client_fd(*client).is_some()))
+        };
+        let row = Row::of_kind(rows, "desk")?;
+        let mut desk = Self {
+            askers: BTreeMap::new(),
+            next: row.number("next")?,
+            oldest_queued: row.number_if_any("oldest-queued")?.map(clock::from_nanos),
+            stops: Vec::new(),
+        };
+        for row in rows.iter().copied() {
+            match row.kind() {
+                "ticket" => {
+                    let until = row.text("until")?;
+                    let until = UNTIL.into_iter().find(|known| word(*known) == until);
+                    let asker = Asker {
+                        client: connected(row)?,
+                        until: until.ok_or_else(|| Flaw::new("no ticket waits for this"))?,
+                        asked: clock::from_nanos(row.number("asked")?),
+                    };
+                    desk.askers.insert(Ticket(row.number("number")?), asker);
+                }
+                "stop" => desk.stops.extend(connected(row)?),
+                _ => {}
+            }
+        }
+        Ok(desk)
+    }
+
     /// The clients that wait for more than a takeover.
     fn patient(&self) -> Vec<ClientId> {
         let patient = self.askers.values().filter(|asker| match asker.until {
@@ -71,6 +125,17 @@ impl Desk {
             Until::Settled | Until::Drained => true,
         });
         patient.filter_map(|asker| asker.client).collect()
+    }
+}
+
+const UNTIL: [Until; 3] = [Until::Takeover, Until::Settled, Until::Drained];
+
+/// The word for it in a state.
+const fn word(until: Until) -> &'static str {
+    match until {
+        Until::Takeover => "takeover",
+        Until::Settled => "settled",
+        Until::Drained => "drained",
     }
 }
 
@@ -156,5 +221,57 @@ impl Shell {
             };
             self.control.reply(client, &reply, clock::now());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::harness::Server;
+
+    fn text(desk: &Desk) -> Vec<u8> {
+        let mut rows = Rows::default();
+        desk.save(&mut rows);
+        rows.finish()
+    }
+
+    #[test]
+    fn the_tickets_are_passed_on_with_those_who_still_wait() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut server = Server::open(directory.path(), "app");
+        let path = server.control.place().control().to_owned();
+        let _clients = [(); 2].map(|()| std::os::unix::net::UnixStream::connect(&path).unwrap());
+        server.settle();
+        let [waits, stops, gone] = [1, 2, 99].map(ClientId::from_number);
+
+        let mut desk = Desk::new();
+        assert_eq!(desk.take(Some(waits), Until::Settled), Ticket(0));
+        assert_eq!(desk.take(None, Until::Takeover), Ticket(1));
+        desk.handoff_began();
+        assert_eq!(desk.take(Some(gone), Until::Drained), Ticket(2));
+        desk.wait_for_stop(stops);
+        desk.wait_for_stop(gone);
+
+        let saved = text(&desk);
+        let rows = Row::all(&saved).unwrap();
+        let mut restored = Desk::restore(&rows, &server.control).unwrap();
+        assert_eq!(restored.patient(), [waits]);
+        assert_eq!(restored.askers[&Ticket(2)].client, None);
+        assert_eq!(restored.take_stops(), [stops]);
+        // Those who are gone aside, it is the same.
+        desk.stops.clear();
+        desk.askers.get_mut(&Ticket(2)).unwrap().client = None;
+        assert_eq!(text(&restored), text(&desk));
+        assert_eq!(restored.take(None, Until::Takeover), Ticket(3));
+    }
+
+    #[test]
+    fn an_empty_desk_is_passed_on() {
+        let directory = tempfile::tempdir().unwrap();
+        let server = Server::open(directory.path(), "app");
+        let saved = text(&Desk::new());
+        let restored = Desk::restore(&Row::all(&saved).unwrap(), &server.control).unwrap();
+        assert_eq!(text(&restored), saved);
+        assert!(Desk::restore(&[], &server.control).is_err());
     }
 }

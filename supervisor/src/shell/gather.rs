@@ -71,6 +71,7 @@ impl Shell {
                 // The end of the turn tries again.
                 Alarm::Upward => {}
                 Alarm::Beat => self.beat(),
+                Alarm::Check => self.check_overdue(),
             }
         }
         self.expire_clients(now);
@@ -145,6 +146,8 @@ impl Shell {
                     self.probe_exited(number, run, status);
                 }
                 ChildEvent::Gone(Child::Probe(..)) => {}
+                ChildEvent::Exited(Child::Check, status) => self.check_exited(status),
+                ChildEvent::Gone(Child::Check) => self.check_gone(),
             }
         }
     }

@@ -12,7 +12,9 @@ mod perform;
 mod probe;
 mod report;
 mod requests;
+mod saving;
 mod signals;
+mod upgrading;
 mod upward;
 mod view;
 mod waits;
@@ -34,18 +36,22 @@ use crate::launch::Heritage;
 use crate::listeners::{ChosenFlags, Inherited};
 use crate::log::Log;
 use crate::manager::Manager;
+use crate::pid_file::PidFile;
 use crate::place::Place;
 use crate::protocol::Reply;
 use crate::sources::{Source, Sources};
 use crate::sys::errno_text;
+use crate::upgrade::Origin;
 use crate::watch::Watch;
 
 pub(crate) use births::wanted;
+pub(crate) use saving::{go_on, restore};
 
 use births::Birth;
 use desk::Desk;
 use probe::Probes;
 use signals::Signals;
+use upgrading::Upgrading;
 use upward::Upward;
 use view::{GenerationInfo, History};
 use worker::WorkerInfo;
@@ -63,6 +69,8 @@ pub(crate) enum Alarm {
     Upward,
     /// The manager above us wants to hear that the loop goes round.
     Beat,
+    /// The check of an upgrade takes too long.
+    Check,
 }
 
 /// A process that we have started.
@@ -72,6 +80,8 @@ pub(crate) enum Child {
     Worker(Worker),
     /// A run of the probe command, by the generation that is probed and the number of the run.
     Probe(Number, u32),
+    /// The check of an upgrade.
+    Check,
 }
 
 /// Everything that the loop needs at its start.
@@ -93,6 +103,10 @@ pub(crate) struct Begin {
     pub(crate) log: Log,
     /// systemd above us, if it is there.
     pub(crate) manager: Manager,
+    /// How this process was started.
+    pub(crate) origin: Origin,
+    /// The file for others with our pid in it, if one was asked for.
+    pub(crate) pid_file: Option<PidFile>,
 }
 
 /// The loop and all that it owns.
@@ -129,6 +143,9 @@ pub(crate) struct Shell {
     log: Log,
     manager: Manager,
     upward: Upward,
+    upgrading: Upgrading,
+    /// Removed with the loop.
+    pid_file: Option<PidFile>,
     ending: Option<Ending>,
 }
 
@@ -173,14 +190,7 @@ pub(crate) fn run(begin: Begin) -> Result<Ending, ShellError> {
     shell.perform_all(effects);
     shell.settle();
     shell.look_up();
-    // It may have ended before the first wait: where no birth record could be made, nothing is left to wait for.
-    loop {
-        if let Some(ending) = shell.ending {
-            shell.leave();
-            return Ok(ending);
-        }
-        shell.turn()?;
-    }
+    shell.go_round()
 }
 
 impl Shell {
@@ -225,9 +235,24 @@ impl Shell {
             log: begin.log,
             manager: begin.manager,
             upward: Upward::new(),
+            upgrading: Upgrading::new(begin.origin),
+            pid_file: begin.pid_file,
             ending: None,
         };
         Ok((shell, effects))
+    }
+
+    /// Turn after turn until the end. It may have come before the first wait: where no birth record could be made, nothing is
+    /// left to wait for.
+    fn go_round(&mut self) -> Result<Ending, ShellError> {
+        loop {
+            if let Some(ending) = self.ending {
+                self.leave();
+                return Ok(ending);
+            }
+            self.turn()?;
+            self.tend_upgrade();
+        }
     }
 
     /// Wait until something happens, and deal with all of it.

@@ -83,6 +83,10 @@ impl Shell {
             }
             Request::Reload { until } => self.take_reload(client, until),
             Request::Workers { change } => self.take_workers(client, change),
+            Request::Upgrade => {
+                self.log_request(client, "upgrade");
+                self.ask_upgrade(Some(client));
+            }
             Request::Stop => {
                 self.log_request(client, "stop");
                 self.desk.wait_for_stop(client);

@@ -101,7 +101,8 @@ impl Shell {
             Signal::SIGUSR1 => self.pass_on_usr1(&sender),
             Signal::SIGUSR2 => {
                 self.log
-                    .warning("SIGUSR2 refused: this version cannot upgrade itself in place");
+                    .info(&format!("upgrade asked for by SIGUSR2 from {sender}"));
+                self.ask_upgrade(None);
             }
             Signal::SIGTTIN => self.step_workers(Change::Add(1), signal, &sender),
             Signal::SIGTTOU => self.step_workers(Change::Remove(1), signal, &sender),

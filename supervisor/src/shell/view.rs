@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::{Instant, SystemTime};
 
-use segue_lifecycle::{Generation, Life, Role, State};
+use segue_lifecycle::{Generation, Life, Number, Role, State};
 
 use super::Shell;
 use crate::clock;
@@ -11,7 +11,8 @@ use crate::config::Config;
 use crate::launch::Binary;
 use crate::listeners::Listener;
 use crate::order::in_order;
-use crate::protocol::{self, LastReload, Status, rfc3339};
+use crate::protocol::{self, LastReload, Outcome, Status, rfc3339};
+use crate::state::{Flaw, Row, Rows};
 
 /// What the shell knows of a generation that the core does not, kept until its last process is gone.
 #[derive(Debug)]
@@ -47,6 +48,39 @@ impl GenerationInfo {
     }
 }
 
+impl GenerationInfo {
+    /// Write the row `generation`. Its settings are those of its birth record, and the listener goes with the others.
+    pub(super) fn save(&self, number: Number, rows: &mut Rows) {
+        rows.begin("generation")
+            .number("number", number)
+            .text("path", &self.binary.path)
+            .number("inode", self.binary.inode)
+            .number("since", clock::wall_to_nanos(self.since))
+            .number("asked", clock::to_nanos(self.asked));
+    }
+
+    /// The generation of a row, and its number.
+    pub(super) fn restore(
+        row: Row<'_>,
+        config: Rc<Config>,
+        probe: Option<Rc<Listener>>,
+    ) -> Result<(Number, Self), Flaw> {
+        let binary = protocol::Binary {
+            path: row.text("path")?,
+            inode: row.number("inode")?,
+            sha256: None,
+        };
+        let info = Self {
+            config,
+            binary,
+            probe,
+            since: clock::wall_from_nanos(row.number("since")?),
+            asked: clock::from_nanos(row.number("asked")?),
+        };
+        Ok((row.number("number")?, info))
+    }
+}
+
 /// What happened so far.
 #[derive(Debug)]
 pub(super) struct History {
@@ -71,6 +105,73 @@ impl History {
             crash: None,
             asked: None,
         }
+    }
+}
+
+impl History {
+    /// Write the rows `history` and `last-reload`.
+    pub(super) fn save(&self, rows: &mut Rows) {
+        rows.begin("history")
+            .number("restarts", self.restarts)
+            .number("rollbacks", self.rollbacks);
+        for (key, text) in [("trouble", &self.trouble), ("crash", &self.crash)] {
+            if let Some(text) = text {
+                rows.text(key, text);
+            }
+        }
+        if let Some(asked) = self.asked {
+            rows.number("asked", clock::to_nanos(asked));
+        }
+        if let Some(last) = &self.last_reload {
+            rows.begin("last-reload")
+                .text("outcome", outcome(last.outcome))
+                .number("duration-ms", last.duration_ms)
+                .text("at", &last.at);
+            if let Some(reason) = &last.reason {
+                rows.text("reason", reason);
+            }
+            if let Some(number) = last.generation {
+                rows.number("generation", number);
+            }
+        }
+    }
+
+    pub(super) fn restore(rows: &[Row<'_>]) -> Result<Self, Flaw> {
+        let row = Row::of_kind(rows, "history")?;
+        let last_reload = match Row::of_kind(rows, "last-reload") {
+            Ok(row) => Some(last_reload(row)?),
+            Err(_) => None,
+        };
+        Ok(Self {
+            last_reload,
+            restarts: row.number("restarts")?,
+            rollbacks: row.number("rollbacks")?,
+            trouble: row.text_if_any("trouble")?,
+            crash: row.text_if_any("crash")?,
+            asked: row.number_if_any("asked")?.map(clock::from_nanos),
+        })
+    }
+}
+
+fn last_reload(row: Row<'_>) -> Result<LastReload, Flaw> {
+    let word = row.text("outcome")?;
+    let known = [Outcome::Ok, Outcome::Failed, Outcome::RolledBack];
+    let outcome = known.into_iter().find(|known| outcome(*known) == word);
+    Ok(LastReload {
+        outcome: outcome.ok_or_else(|| Flaw::new("no reload ends like this"))?,
+        reason: row.text_if_any("reason")?,
+        duration_ms: row.number("duration-ms")?,
+        generation: row.number_if_any("generation")?,
+        at: row.text("at")?,
+    })
+}
+
+/// The word for it in a state.
+const fn outcome(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Ok => "ok",
+        Outcome::Failed => "failed",
+        Outcome::RolledBack => "rolled-back",
     }
 }
 
@@ -169,5 +270,55 @@ impl Shell {
             .iter()
             .filter_map(|process| self.workers.get(&process.worker)?.pid);
         pids.map(nix::unistd::Pid::as_raw).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(history: &History) -> Vec<u8> {
+        let mut rows = Rows::default();
+        history.save(&mut rows);
+        rows.finish()
+    }
+
+    #[test]
+    fn what_happened_is_passed_on() {
+        let reload = |outcome, reason: Option<&str>, generation| LastReload {
+            outcome,
+            reason: reason.map(str::to_owned),
+            duration_ms: 12,
+            generation,
+            at: rfc3339(clock::wall()),
+        };
+        let reloads = [
+            None,
+            Some(reload(Outcome::Ok, None, Some(3))),
+            Some(reload(
+                Outcome::Failed,
+                Some("exited with status 3\n= %"),
+                Some(4),
+            )),
+            Some(reload(Outcome::RolledBack, Some(""), None)),
+        ];
+        for last_reload in reloads {
+            let history = History {
+                last_reload,
+                restarts: 3,
+                rollbacks: 1,
+                trouble: Some("reload failed".to_owned()),
+                crash: None,
+                asked: Some(clock::now()),
+            };
+            let saved = text(&history);
+            let restored = History::restore(&Row::all(&saved).unwrap()).unwrap();
+            assert_eq!(restored.last_reload, history.last_reload);
+            assert_eq!(restored.asked, history.asked);
+            assert_eq!(text(&restored), saved);
+        }
+        let saved = text(&History::new());
+        let restored = History::restore(&Row::all(&saved).unwrap()).unwrap();
+        assert_eq!(text(&restored), saved);
     }
 }

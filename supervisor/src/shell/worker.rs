@@ -3,11 +3,13 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use nix::unistd::Pid;
+use segue_lifecycle::Worker;
 
 use crate::children::ExitStatus;
 use crate::clock;
 use crate::launch::{Report, ReportPipe};
 use crate::readiness::NotifySocket;
+use crate::state::{Flaw, Row, Rows};
 
 /// One worker that was started.
 #[derive(Debug)]
@@ -62,6 +64,86 @@ impl WorkerInfo {
         }
     }
 
+    /// Write the row `worker`. Its notify socket and its report are rows of their own rooms.
+    pub(super) fn save(&self, worker: Worker, rows: &mut Rows) {
+        rows.begin("worker");
+        save_name(worker, rows);
+        rows.number("started", clock::to_nanos(self.started))
+            .number("since", clock::wall_to_nanos(self.since))
+            .number("ignored-told", self.ignored_told);
+        // Numbers below zero do not occur: these are pids and numbers of errors.
+        let pid = self.pid.and_then(|pid| u64::try_from(pid.as_raw()).ok());
+        let errno = self.errno.and_then(|errno| u64::try_from(errno).ok());
+        let (exit, exit_after) = self.exit.unzip();
+        let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        for (key, number) in [
+            ("pid", pid),
+            ("uid", self.uid.map(u64::from)),
+            ("exit-after", exit_after.map(nanos)),
+            ("ready-after", self.ready_after.map(nanos)),
+            ("errno", errno),
+            ("gave-up", self.gave_up.then_some(1)),
+        ] {
+            if let Some(number) = number {
+                rows.number(key, number);
+            }
+        }
+        for (key, text) in [("failure", &self.failure), ("status", &self.status)] {
+            if let Some(text) = text {
+                rows.text(key, text);
+            }
+        }
+        match exit {
+            Some(ExitStatus::Code(code)) => {
+                rows.text("exit-code", &code.to_string());
+            }
+            Some(ExitStatus::Signal { number, core_dumped }) => {
+                rows.text("exit-signal", &number.to_string());
+                if core_dumped {
+                    rows.number("core-dumped", 1);
+                }
+            }
+            None => {}
+        }
+    }
+
+    /// The worker of a row, without its sockets.
+    pub(super) fn restore(row: Row<'_>) -> Result<(Worker, Self), Flaw> {
+        let small = |key| {
+            let number = row.number_if_any(key)?.map(i32::try_from).transpose();
+            number.map_err(|_| Flaw::new(format_args!("{:?}: {key} is too large", row.line())))
+        };
+        let exit = match (row.text_if_any("exit-code")?, row.text_if_any("exit-signal")?) {
+            (Some(_), _) => Some(ExitStatus::Code(row.parsed("exit-code")?)),
+            (None, Some(_)) => Some(ExitStatus::Signal {
+                number: row.parsed("exit-signal")?,
+                core_dumped: row.number_if_any("core-dumped")?.is_some(),
+            }),
+            (None, None) => None,
+        };
+        let exit_after = row.number_if_any("exit-after")?.map(Duration::from_nanos);
+        let info = Self {
+            pid: small("pid")?.map(Pid::from_raw),
+            notify: None,
+            report: None,
+            uid: match row.number_if_any("uid")? {
+                Some(_) => Some(row.parsed("uid")?),
+                None => None,
+            },
+            failure: row.text_if_any("failure")?,
+            exit: exit.zip(exit_after),
+            started: clock::from_nanos(row.number("started")?),
+            ready_after: row.number_if_any("ready-after")?.map(Duration::from_nanos),
+            since: clock::wall_from_nanos(row.number("since")?),
+            status: row.text_if_any("status")?,
+            errno: small("errno")?,
+            more_time: None,
+            gave_up: row.number_if_any("gave-up")?.is_some(),
+            ignored_told: row.number("ignored-told")?,
+        };
+        Ok((restore_name(row)?, info))
+    }
+
     /// Take in what the launch has reported. Returns whether exec has happened just now.
     pub(super) fn read_report(&mut self) -> Launched {
         let Some(pipe) = &mut self.report else {
@@ -106,6 +188,22 @@ impl WorkerInfo {
     }
 }
 
+/// Add to a row which worker it is about.
+pub(super) fn save_name(worker: Worker, rows: &mut Rows) {
+    rows.number("generation", worker.generation)
+        .number("slot", worker.slot.into())
+        .number("start", worker.start.into());
+}
+
+/// The worker that a row is about.
+pub(super) fn restore_name(row: Row<'_>) -> Result<Worker, Flaw> {
+    Ok(Worker {
+        generation: row.number("generation")?,
+        slot: row.parsed("slot")?,
+        start: row.parsed("start")?,
+    })
+}
+
 /// How far a launch has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Launched {
@@ -115,4 +213,58 @@ pub(super) enum Launched {
     Executed,
     /// It cannot become the app, and exits.
     Failed,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WORKER: Worker = Worker {
+        generation: 7,
+        slot: 65_535,
+        start: 3,
+    };
+
+    fn text(info: &WorkerInfo) -> Vec<u8> {
+        let mut rows = Rows::default();
+        info.save(WORKER, &mut rows);
+        rows.finish()
+    }
+
+    fn assert_passed_on(info: &WorkerInfo) {
+        let saved = text(info);
+        let (worker, restored) = WorkerInfo::restore(Row::all(&saved).unwrap()[0]).unwrap();
+        assert_eq!(worker, WORKER);
+        assert_eq!(format!("{restored:?}"), format!("{info:?}"));
+        assert_eq!(text(&restored), saved);
+    }
+
+    #[test]
+    fn what_is_known_of_a_worker_is_passed_on() {
+        let mut info = WorkerInfo::new(None);
+        assert_passed_on(&info);
+        info.pid = Some(Pid::from_raw(812));
+        info.uid = Some(u32::MAX - 1);
+        info.ready_after = Some(Duration::from_micros(1_234));
+        info.status = Some("serving 127.0.0.1:80 \u{1b}[2J = %".to_owned());
+        info.errno = Some(111);
+        info.gave_up = true;
+        info.ignored_told = 4;
+        assert_passed_on(&info);
+        let signal = |core_dumped| ExitStatus::Signal {
+            number: 64,
+            core_dumped,
+        };
+        for status in [
+            ExitStatus::Code(-1),
+            ExitStatus::Code(101),
+            signal(true),
+            signal(false),
+        ] {
+            info.exit = Some((status, Duration::from_nanos(5)));
+            assert_passed_on(&info);
+        }
+        info.failure = Some("exec ./app: no such file or directory".to_owned());
+        assert_passed_on(&info);
+    }
 }

@@ -1,6 +1,9 @@
 //! Open fds under names, on their way from one supervisor to the next.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+/// Fds that go to the next supervisor, each under its name, lent by those who own them.
+pub(crate) type Passed<'a> = Vec<(String, BorrowedFd<'a>)>;
 
 /// A bag of fds, each under the name by which its room knows it, such as `listener-4711`. What nobody takes is closed with the bag.
 #[derive(Debug, Default)]

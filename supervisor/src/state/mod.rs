@@ -6,8 +6,10 @@
 //! asks for the fields that it knows, and passes over kinds and keys that it does not. Every room writes and reads its own
 //! rows; nobody else knows what is in them.
 
+mod charge;
 mod fds;
 mod row;
 
-pub(crate) use fds::Fds;
+pub(crate) use charge::{in_charge, stand_by, take_charge};
+pub(crate) use fds::{Fds, Passed};
 pub(crate) use row::{Flaw, Row, Rows};

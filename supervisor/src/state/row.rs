@@ -107,6 +107,17 @@ impl<'a> Row<'a> {
         Ok(lines.map(|line| Row { line }).collect())
     }
 
+    /// The one row of a kind.
+    ///
+    /// # Errors
+    /// There is none.
+    pub(crate) fn of_kind(rows: &[Self], kind: &str) -> Result<Self, Flaw> {
+        let found = rows.iter().find(|row| row.kind() == kind);
+        found
+            .copied()
+            .ok_or_else(|| Flaw::new(format_args!("no row {kind}")))
+    }
+
     /// The whole line, without its newline.
     pub(crate) fn line(&self) -> &'a str {
         self.line

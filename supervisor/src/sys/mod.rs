@@ -7,6 +7,7 @@ mod datagram;
 mod errno;
 mod fds;
 mod fork;
+mod handing_over;
 mod limits;
 mod memory;
 mod peer;
@@ -23,6 +24,9 @@ pub(crate) use datagram::{Datagram, drop_datagram, peek_datagram};
 pub(crate) use errno::errno_text;
 pub(crate) use fds::{close_in_child, close_on_exec_from, keep_over_exec, move_above, place_at};
 pub(crate) use fork::{InChild, fork};
+pub(crate) use handing_over::{
+    close_on_exec, end_with_parent, environment, memory_file, take_fd, take_variable,
+};
 pub(crate) use limits::Limits;
 pub(crate) use memory::give_back;
 pub(crate) use peer::peer_groups;

@@ -112,6 +112,16 @@ pub(crate) fn tcp_backlog(fd: BorrowedFd<'_>) -> Option<u32> {
     Some(u32::from_ne_bytes(*sacked))
 }
 
+/// What the kernel calls a socket: a number that it gives to no other while it runs (SO_COOKIE of socket(7), Linux 4.12).
+pub(crate) fn cookie(fd: BorrowedFd<'_>) -> Option<u64> {
+    let option = SocketOption {
+        level: libc::SOL_SOCKET,
+        name: libc::SO_COOKIE,
+    };
+    let value = option_bytes(fd, option).ok()?;
+    Some(u64::from_ne_bytes(*value.first_chunk()?))
+}
+
 /// Borrows an fd that the process was born with, if there is one of that number.
 ///
 /// The lifetime is that of the process, so this is for fds that nobody has taken yet: what `LISTEN_FDS` promises.

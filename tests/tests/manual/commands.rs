@@ -34,7 +34,7 @@ fn every_command_is_in_the_page() {
     assert_finds(
         &source("segue.1"),
         ".Ss segue check",
-        ".Ss segue upgrade",
+        ".Ss segue rewind",
         commands,
     );
 }

@@ -35,6 +35,7 @@ const fn expected(bug: Bug) -> (&'static str, &'static str) {
         Bug::NeverGivesUp => ("overlap", STOP_ALWAYS_ENDS),
         Bug::LeavesTheReloadOpen => ("overlap", "reloads_are_told_as_they_are"),
         Bug::HopesForEver => ("tickets", "each_ticket_gets_one_answer"),
+        Bug::SavesNoProbation => ("probation", "a_successor_knows_the_same"),
     }
 }
 

@@ -318,7 +318,7 @@ pub(super) fn step(node: &Node, event: Event, table: &mut Table) -> Stepped {
 }
 
 /// Everything that can follow from a state, in an order that is always the same.
-fn expand(node: &Node, rules: &Rules, table: &mut Table) -> Vec<Successor> {
+pub(super) fn expand(node: &Node, rules: &Rules, table: &mut Table) -> Vec<Successor> {
     let mut successors = Vec::new();
     for worker in node.world.may_die(&node.core) {
         let mut node = node.clone();

@@ -5,6 +5,7 @@
 //! * `invariants/`: what must hold, one function each;
 //! * `scenarios.rs`: the worlds and their bounds; `SEGUE_LONG=1` raises them;
 //! * `bugs.rs`: planted bugs prove that each invariant can fail; `SEGUE_STORIES=1` prints how;
+//! * `mutations.rs`: saved texts that were changed at random;
 //! * `table.rs`, `words.rs`, `document.rs`: what was seen, as `docs/LIFECYCLE.md` shows it; `SEGUE_BLESS=1` writes it.
 //!
 //! It is compiled into the tests of the crate, and uses nothing of it but what is public: the bugs are planted under
@@ -18,6 +19,7 @@ mod explorer;
     reason = "an invariant looks for the few words that it is about; those that must know all of them are in world.rs"
 )]
 mod invariants;
+mod mutations;
 mod scenarios;
 mod story;
 mod table;

@@ -11,6 +11,7 @@ macro_rules! broken {
 
 mod ending;
 mod handoff;
+mod saved;
 mod signals;
 mod tickets;
 mod trust;
@@ -77,6 +78,7 @@ list! {
     ending::no_orphan,
     ending::the_stale_is_ignored,
     ending::nothing_after_the_end,
+    saved::a_successor_knows_the_same,
 }
 
 /// The one invariant that is about all that can follow: see `Explorer::ends`.

@@ -1,0 +1,86 @@
+//! One piece of a state file: `segue-snapshot NUMBER LENGTH CHECKSUM`, a newline, and that many bytes; or `segue-log` so.
+
+use super::Kept;
+
+/// What a piece is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Snapshot,
+    Log,
+}
+
+impl Kind {
+    const fn word(self) -> &'static str {
+        match self {
+            Kind::Snapshot => "segue-snapshot",
+            Kind::Log => "segue-log",
+        }
+    }
+}
+
+/// The longest first line: two words, three numbers of at most 20 digits.
+const LONGEST_HEAD: usize = 96;
+
+pub(super) fn write(kind: Kind, number: u64, body: &[u8]) -> Vec<u8> {
+    let sum = checksum(body) ^ number;
+    let mut piece = Vec::with_capacity(body.len() + LONGEST_HEAD);
+    piece.extend_from_slice(format!("{} {number} {} {sum}\n", kind.word(), body.len()).as_bytes());
+    piece.extend_from_slice(body);
+    piece
+}
+
+/// The number of the snapshot that these bytes begin with, if it is whole.
+pub(super) fn number(bytes: &[u8]) -> Option<u64> {
+    take(Kind::Snapshot, bytes).map(|(number, _, _)| number)
+}
+
+/// The snapshot, and what was logged after it up to the first piece that is broken or older.
+pub(super) fn read(bytes: &[u8]) -> Option<Kept> {
+    let (number, rows, mut rest) = take(Kind::Snapshot, bytes)?;
+    let mut log = Vec::new();
+    while let Some((of, line, after)) = take(Kind::Log, rest)
+        && of == number
+        && let Ok(line) = std::str::from_utf8(line)
+    {
+        log.push(line.to_owned());
+        rest = after;
+    }
+    Some(Kept {
+        rows: rows.to_vec(),
+        log,
+    })
+}
+
+/// The piece at the beginning: its number, its body, and what comes after it.
+fn take(kind: Kind, bytes: &[u8]) -> Option<(u64, &[u8], &[u8])> {
+    let head_end = bytes.iter().take(LONGEST_HEAD).position(|byte| *byte == b'\n')?;
+    let (head, rest) = bytes.split_at_checked(head_end)?;
+    let mut words = std::str::from_utf8(head).ok()?.split(' ');
+    if words.next() != Some(kind.word()) {
+        return None;
+    }
+    let number = words.next()?.parse().ok()?;
+    let length = words.next()?.parse().ok()?;
+    let sum: u64 = words.next()?.parse().ok()?;
+    let (body, after) = rest.get(1..)?.split_at_checked(length)?;
+    (sum == checksum(body) ^ number).then_some((number, body, after))
+}
+
+/// FNV-1a of 64 bits (draft-eastlake-fnv), taken eight bytes at a time: it tells a write that was cut short from a whole one. It
+/// need not withstand anybody: whoever may write the file may supervise as well.
+pub(super) fn checksum(bytes: &[u8]) -> u64 {
+    let mut sum: u64 = 0xcbf2_9ce4_8422_2325;
+    let mut add = |value: u64| {
+        sum = (sum ^ value).wrapping_mul(0x100_0000_01b3);
+        // The multiplication carries upwards alone; without this the top bytes of a word would hardly count.
+        sum ^= sum >> 32;
+    };
+    let mut words = bytes.chunks_exact(8);
+    for word in &mut words {
+        let mut eight = [0; 8];
+        eight.copy_from_slice(word);
+        add(u64::from_le_bytes(eight));
+    }
+    words.remainder().iter().for_each(|byte| add(u64::from(*byte)));
+    sum
+}

@@ -1,0 +1,184 @@
+//! Where the state of this supervisor lies while it lives, so that another can go on if it is killed.
+//!
+//! Two files (in the instance's directory; in memory where nothing can be written there) hold it by turns. Each is a
+//! *snapshot* of everything and, behind it, a *log* of what was about to be done and has been done since. A snapshot
+//! is written over the older file, so that the newer one is whole at every moment; whoever reads takes the newest file that
+//! is whole, and its log up to the first line that is not.
+//!
+//! Every piece is written with one pwrite(2) and carries the number of its snapshot, its length and a checksum: SIGKILL may
+//! cut a write short. Nothing is synced, for what runs is gone after a power cut anyway. There is no shared mapping,
+//! because a full disk must be an error here and not a SIGBUS.
+
+mod frame;
+mod place;
+
+#[cfg(test)]
+mod tests;
+
+use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use crate::sys::errno_text;
+use frame::Kind;
+
+/// How many files there are.
+pub(crate) const FILES: usize = 2;
+
+/// What a supervisor left: its last snapshot, and what it logged since, a line each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Kept {
+    /// The rows of the snapshot.
+    pub(crate) rows: Vec<u8>,
+    /// The lines of the log.
+    pub(crate) log: Vec<String>,
+}
+
+/// The files, and how far they are written.
+#[derive(Debug)]
+pub(crate) struct Keeper {
+    files: [File; FILES],
+    paths: [PathBuf; FILES],
+    /// The number of the last snapshot; it lies in the file of that number modulo two.
+    number: u64,
+    /// Where the next piece of the log goes.
+    end: u64,
+    /// What the last snapshot said, if nothing has been logged since: the same is not written again.
+    last: Option<u64>,
+    /// The last failure, told once.
+    trouble: Option<String>,
+}
+
+impl Keeper {
+    /// Opens the files at these paths, or makes them (0600); in memory if that cannot be done, which the second value tells. What
+    /// they hold is kept until the first snapshot. The fds are close-on-exec.
+    ///
+    /// # Errors
+    /// The kernel gives no file in memory either.
+    pub(crate) fn open(paths: [PathBuf; FILES]) -> Result<(Self, Option<String>), String> {
+        let (files, complaint) = place::open(&paths)?;
+        Ok((Self::on(files, paths), complaint))
+    }
+
+    /// Goes on in these files, which an earlier supervisor has kept its state in; the paths are those that they have, if they
+    /// have any.
+    pub(crate) fn on(files: [File; FILES], paths: [PathBuf; FILES]) -> Self {
+        let number = files
+            .iter()
+            .filter_map(|file| frame::number(&contents(file)))
+            .max();
+        Self {
+            files,
+            paths,
+            number: number.unwrap_or(0),
+            end: 0,
+            last: None,
+            trouble: None,
+        }
+    }
+
+    /// What an earlier supervisor left in the files, if it is whole.
+    pub(crate) fn read(&self) -> Option<Kept> {
+        newest(self.files.iter().map(contents))
+    }
+
+    /// The files, in the order of their numbers.
+    pub(crate) fn fds(&self) -> [BorrowedFd<'_>; FILES] {
+        self.files.each_ref().map(|file| file.as_fd())
+    }
+
+    /// Writes down everything. What was logged so far does not count any more.
+    pub(crate) fn snapshot(&mut self, rows: &[u8]) {
+        let sum = frame::checksum(rows);
+        if self.last == Some(sum) {
+            return;
+        }
+        let number = self.number + 1;
+        let piece = frame::write(Kind::Snapshot, number, rows);
+        if self.put(number, &piece, 0) {
+            self.number = number;
+            self.end = length(&piece);
+            self.last = Some(sum);
+        }
+    }
+
+    /// Adds a line to the log. It has no newline in it.
+    pub(crate) fn log(&mut self, line: &str) {
+        self.last = None;
+        let piece = frame::write(Kind::Log, self.number, line.as_bytes());
+        if self.put(self.number, &piece, self.end) {
+            self.end += length(&piece);
+        }
+    }
+
+    /// The first failure since this was asked last time, in one line.
+    pub(crate) fn take_trouble(&mut self) -> Option<String> {
+        self.trouble.take()
+    }
+
+    /// Nothing is left to go on with: removes the files.
+    pub(crate) fn remove(&self) {
+        for (file, path) in self.files.iter().zip(&self.paths) {
+            place::remove(path, file);
+        }
+    }
+
+    fn put(&mut self, number: u64, piece: &[u8], at: u64) -> bool {
+        let which = usize::from(number % 2 == 1);
+        match self.files[which].write_all_at(piece, at) {
+            Ok(()) => true,
+            Err(error) => {
+                let path = self.paths[which].display();
+                let text = format!(
+                    "state {path}: {} (if segue is killed now, the next one may not find everything)",
+                    errno_text(error)
+                );
+                self.trouble.get_or_insert(text);
+                false
+            }
+        }
+    }
+}
+
+/// What was left in files that came by another way than their paths.
+pub(crate) fn read(files: &[OwnedFd]) -> Option<Kept> {
+    let copies = files
+        .iter()
+        .filter_map(|fd| Some(File::from(fd.try_clone().ok()?)));
+    newest(copies.map(|file| contents(&file)))
+}
+
+/// What was left at these paths, without making or changing anything.
+pub(crate) fn read_at(paths: &[PathBuf; FILES]) -> Option<Kept> {
+    newest(
+        paths
+            .iter()
+            .filter_map(|path: &PathBuf| place::read(Path::new(path))),
+    )
+}
+
+fn newest(files: impl Iterator<Item = Vec<u8>>) -> Option<Kept> {
+    let whole = files.filter_map(|bytes| Some((frame::number(&bytes)?, bytes)));
+    let (_, bytes) = whole.max_by_key(|(number, _)| *number)?;
+    frame::read(&bytes)
+}
+
+/// All that is in a file; nothing if it cannot be read.
+fn contents(file: &File) -> Vec<u8> {
+    let length = file.metadata().map_or(0, |metadata| metadata.len());
+    let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];
+    let mut got = 0;
+    while got < bytes.len() {
+        match file.read_at(&mut bytes[got..], got as u64) {
+            Ok(0) | Err(_) => break,
+            Ok(more) => got += more,
+        }
+    }
+    bytes.truncate(got);
+    bytes
+}
+
+fn length(piece: &[u8]) -> u64 {
+    piece.len() as u64
+}

@@ -1,0 +1,318 @@
+//! Listeners as rows and fds, for a successor.
+//!
+//! A row `socket` is what is known of a socket, a row `listener` the name and the options that one configuration gives to it;
+//! several may share a socket. The fds go beside them, as `listener-INODE` and, for the lock of a path, `pathlock-INODE`.
+
+use std::fs::File;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use nix::unistd::{Gid, Uid};
+
+use super::resolve::Owner;
+use super::socket::{Birth, Socket, Source};
+use super::unix_file::{PathLock, SocketFile};
+use super::{Inherited, Listener};
+use crate::address::{Address, ListenSpec, SocketOptions};
+use crate::state::{Fds, Flaw, Passed, Row, Rows};
+use crate::sys::sock::SocketOption;
+
+/// The kinds of rows.
+const LISTENER: &str = "listener";
+const SOCKET: &str = "socket";
+const ORIGINAL: &str = "original";
+
+fn fd_name(inode: u64) -> String {
+    format!("listener-{inode}")
+}
+
+fn lock_name(inode: u64) -> String {
+    format!("pathlock-{inode}")
+}
+
+/// What tells a socket from every other: the inode may be used again, the cookie (SO_COOKIE, socket(7)) never is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SocketIdentity {
+    /// As in `socket:[INODE]` of /proc/PID/fd.
+    pub(crate) inode: u64,
+    /// `None` where the kernel does not tell.
+    pub(crate) cookie: Option<u64>,
+}
+
+impl SocketIdentity {
+    /// The name under which its fd is passed on.
+    pub(crate) fn fd_name(self) -> String {
+        fd_name(self.inode)
+    }
+}
+
+/// Listeners that are to be saved, each once, with numbers by which others name them.
+#[derive(Debug, Default)]
+pub(crate) struct Saving<'a> {
+    /// In the order of their numbers.
+    listeners: Vec<&'a Rc<Listener>>,
+    /// Where each lies in memory and its number, in the order of the places: there may be thousands.
+    places: Vec<(usize, u64)>,
+}
+
+impl<'a> Saving<'a> {
+    /// The number of this listener.
+    pub(crate) fn number(&mut self, listener: &'a Rc<Listener>) -> u64 {
+        let place = Rc::as_ptr(listener) as usize;
+        match self.places.binary_search_by_key(&place, |known| known.0) {
+            Ok(index) => self.places[index].1,
+            Err(index) => {
+                let number = self.listeners.len() as u64;
+                self.places.insert(index, (place, number));
+                self.listeners.push(listener);
+                number
+            }
+        }
+    }
+
+    /// Write the rows of all that were given a number.
+    pub(crate) fn save(&self, rows: &mut Rows) {
+        for (number, listener) in (0u64..).zip(&self.listeners) {
+            rows.begin(LISTENER)
+                .number("number", number)
+                .text("name", &listener.name)
+                .number("socket", listener.inode())
+                .text("options", &listener.options.to_string());
+            save_owner(listener.owner, rows);
+        }
+        for socket in self.sockets() {
+            socket.save(rows);
+        }
+    }
+
+    /// The fds of all that were given a number.
+    pub(crate) fn pass_on(&self, fds: &mut Passed<'a>) {
+        let mut locks: Vec<*const PathLock> = Vec::new();
+        for socket in self.sockets() {
+            fds.push((fd_name(socket.inode()), socket.as_fd()));
+            if let Some(lock) = socket.file().and_then(SocketFile::lock)
+                && !locks.contains(&Rc::as_ptr(lock))
+            {
+                locks.push(Rc::as_ptr(lock));
+                fds.extend(lock.as_fd().map(|fd| (lock_name(socket.inode()), fd)));
+            }
+        }
+    }
+
+    /// Each socket once.
+    fn sockets(&self) -> Vec<&'a Socket> {
+        let mut seen: Vec<u64> = Vec::new();
+        let mut sockets = Vec::new();
+        for listener in &self.listeners {
+            let inode = listener.inode();
+            if let Err(index) = seen.binary_search(&inode) {
+                seen.insert(index, inode);
+                sockets.push(&*listener.socket);
+            }
+        }
+        sockets
+    }
+}
+
+impl Socket {
+    fn save(&self, rows: &mut Rows) {
+        let inode = self.inode();
+        rows.begin(SOCKET).number("inode", inode);
+        if let Some(cookie) = self.cookie() {
+            rows.number("cookie", cookie);
+        }
+        match self.source() {
+            Source::Spec(address) => rows.text("address", &address.to_string()),
+            Source::Inherited { named: true } => rows.text("inherited", "named"),
+            Source::Inherited { named: false } => rows.text("inherited", "unnamed"),
+            Source::Probe => rows.text("probe", ""),
+        };
+        if let Some(backlog) = self.backlog() {
+            rows.number("backlog", backlog.into());
+        }
+        if self.wants_nonblocking() {
+            rows.number("non-blocking", 1);
+        }
+        let (options, owner) = self.applied();
+        rows.text("options", &options.to_string());
+        save_owner(owner, rows);
+        if let Some(file) = self.file() {
+            file.save(rows);
+        }
+        for (option, value) in self.originals().iter() {
+            rows.begin(ORIGINAL)
+                .number("socket", inode)
+                .text("level", &option.level.to_string())
+                .text("option", &option.name.to_string())
+                .bytes("value", value);
+        }
+    }
+}
+
+fn save_owner(owner: Owner, rows: &mut Rows) {
+    if let Some(user) = owner.user {
+        rows.number("user", user.as_raw().into());
+    }
+    if let Some(group) = owner.group {
+        rows.number("group", group.as_raw().into());
+    }
+}
+
+fn restore_owner(row: Row<'_>) -> Result<Owner, Flaw> {
+    let id = |key| match row.number_if_any(key)? {
+        Some(_) => row.parsed(key).map(Some),
+        None => Ok(None),
+    };
+    Ok(Owner {
+        user: id("user")?.map(Uid::from_raw),
+        group: id("group")?.map(Gid::from_raw),
+    })
+}
+
+/// The options of a row, which were written for this address.
+fn restore_options(row: Row<'_>, address: Option<&str>) -> Result<SocketOptions, Flaw> {
+    let text = row.text("options")?;
+    match address {
+        Some(address) if !text.is_empty() => {
+            let spec: ListenSpec = format!("{address}{text}").parse().map_err(Flaw::new)?;
+            Ok(spec.options)
+        }
+        // Nothing is asked of a socket that we were given, or of a probe's.
+        Some(_) | None => Ok(SocketOptions::default()),
+    }
+}
+
+/// The sockets that the rows tell of.
+///
+/// # Errors
+/// A row is not whole.
+pub(crate) fn identities(rows: &[Row<'_>]) -> Result<Vec<SocketIdentity>, Flaw> {
+    let sockets = rows.iter().filter(|row| row.kind() == SOCKET);
+    let identity = |row: &Row<'_>| {
+        Ok(SocketIdentity {
+            inode: row.number("inode")?,
+            cookie: row.number_if_any("cookie")?,
+        })
+    };
+    sockets.map(identity).collect()
+}
+
+/// The listeners that the rows tell of, by their numbers. All fds must be in the bag.
+///
+/// # Errors
+/// A row is not whole, an fd is missing, or it is another socket than the row tells of.
+pub(crate) fn restore(rows: &[Row<'_>], fds: &mut Fds) -> Result<Vec<Rc<Listener>>, Flaw> {
+    let mut sockets: Vec<(Rc<Socket>, Option<String>)> = Vec::new();
+    let mut locks: Vec<(PathBuf, Rc<PathLock>)> = Vec::new();
+    for row in rows.iter().filter(|row| row.kind() == SOCKET) {
+        let originals = rows.iter().filter(|other| other.kind() == ORIGINAL);
+        let socket = restore_socket(*row, originals.copied(), fds, &mut locks)?;
+        sockets.push((Rc::new(socket), row.text_if_any("address")?));
+    }
+    let mut listeners = Vec::new();
+    for row in rows.iter().filter(|row| row.kind() == LISTENER) {
+        let inode = row.number("socket")?;
+        let socket = sockets.iter().find(|(socket, _)| socket.inode() == inode);
+        let (socket, address) = socket.ok_or_else(|| Flaw::new(format_args!("no socket {inode}")))?;
+        if row.number("number")? != listeners.len() as u64 {
+            return Err(Flaw::new("the listeners are not in order"));
+        }
+        listeners.push(Rc::new(Listener {
+            name: row.text("name")?,
+            options: restore_options(*row, address.as_deref())?,
+            owner: restore_owner(*row)?,
+            socket: Rc::clone(socket),
+        }));
+    }
+    Ok(listeners)
+}
+
+fn restore_socket<'a>(
+    row: Row<'_>,
+    originals: impl Iterator<Item = Row<'a>>,
+    fds: &mut Fds,
+    locks: &mut Vec<(PathBuf, Rc<PathLock>)>,
+) -> Result<Socket, Flaw> {
+    let inode = row.number("inode")?;
+    let name = fd_name(inode);
+    let fd = fds
+        .take(&name)
+        .ok_or_else(|| Flaw::new(format_args!("the fd {name} is missing")))?;
+    let address = row.text_if_any("address")?;
+    let source = match (&address, row.text_if_any("inherited")?) {
+        (Some(address), _) => Source::Spec(address.parse::<Address>().map_err(Flaw::new)?),
+        (None, Some(named)) => Source::Inherited {
+            named: named == "named",
+        },
+        (None, None) => Source::Probe,
+    };
+    let mut known = Vec::new();
+    for original in originals {
+        if original.number("socket")? == inode {
+            let option = SocketOption {
+                level: original.parsed("level")?,
+                name: original.parsed("option")?,
+            };
+            known.push((option, original.bytes("value")?));
+        }
+    }
+    let backlog = match row.number_if_any("backlog")? {
+        Some(_) => Some(row.parsed("backlog")?),
+        None => None,
+    };
+    let socket = Socket::new(Birth {
+        file: restore_file(row, inode, fds, locks)?,
+        fd,
+        source,
+        options: restore_options(row, address.as_deref())?,
+        owner: restore_owner(row)?,
+        originals: known,
+        backlog,
+    });
+    let socket = socket.map_err(|why| Flaw::new(format_args!("{name}: {why}")))?;
+    if socket.inode() != inode
+        || row
+            .number_if_any("cookie")?
+            .is_some_and(|cookie| socket.cookie() != Some(cookie))
+    {
+        return Err(Flaw::new(format_args!("{name} is another socket by now")));
+    }
+    socket.want_nonblocking(row.number_if_any("non-blocking")?.is_some());
+    Ok(socket)
+}
+
+/// The path of a socket. Its lock comes with it, or is taken anew where its holder has died; one that somebody else has by now is
+/// done without: the path is theirs then.
+fn restore_file(
+    row: Row<'_>,
+    inode: u64,
+    fds: &mut Fds,
+    locks: &mut Vec<(PathBuf, Rc<PathLock>)>,
+) -> Result<Option<SocketFile>, Flaw> {
+    let Some(mut file) = SocketFile::restore(row)? else {
+        return Ok(None);
+    };
+    if row.number_if_any("locked")?.is_some() {
+        let shared = locks.iter().find(|(path, _)| path == file.path());
+        let lock = match (shared, fds.take(&lock_name(inode))) {
+            (Some((_, lock)), _) => Some(Rc::clone(lock)),
+            (None, Some(fd)) => PathLock::restore(file.path(), File::from(fd)).map(Rc::new),
+            (None, None) => PathLock::take(file.path()).ok().map(Rc::new),
+        };
+        if let (None, Some(lock)) = (shared, &lock) {
+            locks.push((file.path().to_owned(), Rc::clone(lock)));
+        }
+        file.keep_lock(lock);
+    }
+    Ok(Some(file))
+}
+
+impl Inherited {
+    /// Takes the socket with this inode out, if it was inherited: it is one that a predecessor had inherited as well.
+    pub(crate) fn take(&mut self, inode: u64) -> Option<OwnedFd> {
+        let place = self.listeners.iter().position(|one| one.inode() == inode)?;
+        let listener = self.listeners.swap_remove(place);
+        listener.as_fd().try_clone_to_owned().ok()
+    }
+}

@@ -1,0 +1,271 @@
+//! The next binary: first run as a check, then executed.
+
+use std::convert::Infallible;
+use std::ffi::{CStr, CString, OsStr, OsString};
+use std::io::Write as _;
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, open};
+use nix::sys::stat::Mode;
+use nix::unistd::{Pid, execve, execveat, getppid, pipe2, read, setpgid, write};
+
+use super::{Origin, Saved, parcel};
+use crate::launch::{Binary, Kind};
+use crate::protocol::{one_line, setting};
+use crate::state::{Flaw, Passed};
+use crate::sys::{self, ExitStatus, InChild, errno_text};
+
+/// How long the check may take. It reads some kilobytes, within milliseconds; the rest is for a machine that swaps, or for a
+/// binary on a slow disk.
+pub(crate) const CHECK_TIME: Duration = Duration::from_secs(10);
+
+/// The hidden subcommand by which a binary is asked whether it understands a state; the number of its fd follows. It is no
+/// word of the command line's grammar, and so in no help and no completion.
+const SUBCOMMAND: &str = "check-state";
+
+/// What the answer begins with if it is yes; the version follows. An exit status of 0 alone says little: that of
+/// /bin/true is 0.
+const YES: &str = "ok segue ";
+
+/// How much of an answer is read, in bytes: the yes, or a reason of one line.
+const LONGEST_ANSWER: usize = 4096;
+
+/// How much of a reason is told, in characters.
+const LONGEST_REASON: usize = 300;
+
+/// The longest version that is believed to be one, in characters.
+const LONGEST_VERSION: usize = 40;
+
+/// The exit status of a child that could not exec, as a shell's.
+const NOT_EXECUTED: i32 = 127;
+
+/// A binary that is being checked, or was.
+#[derive(Debug)]
+pub(crate) struct Check {
+    binary: Binary,
+    /// What the check says.
+    answer: OwnedFd,
+}
+
+/// The process that checks.
+#[derive(Debug)]
+pub(crate) struct Started {
+    /// It leads a process group of its own.
+    pub(crate) pid: Pid,
+    /// Its handle.
+    pub(crate) pidfd: OwnedFd,
+    /// What it checks.
+    pub(crate) check: Check,
+}
+
+/// One that has come to its answer.
+#[cfg(test)]
+pub(super) fn of(binary: Binary, answer: OwnedFd) -> Check {
+    Check { binary, answer }
+}
+
+impl Check {
+    /// Runs the binary that is on disk now as a check of this state.
+    ///
+    /// # Errors
+    /// One line: there is no such binary, it cannot be executed, no process can be made.
+    pub(crate) fn start(origin: &Origin, fds: &Passed<'_>, state: &[u8]) -> Result<Started, String> {
+        let binary =
+            Binary::find(origin.path()?.as_os_str(), AT_FDCWD, None).map_err(|error| error.to_string())?;
+        if let Kind::Script(_) = binary.kind() {
+            return Err(format!("{} is a script and no segue", binary.path().display()));
+        }
+        let parcel = parcel::write(origin, fds, state)?;
+        let failed = |attempt: &str, errno: Errno| format!("{attempt}: {}", errno_text(errno));
+        let flags = OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
+        let (answer, end) = pipe2(flags).map_err(|errno| failed("pipe", errno))?;
+        let argv = check_argv(origin, parcel.as_fd());
+        let environment = sys::environment();
+        let forked = sys::with_signals_blocked(|| {
+            sys::fork(|child| {
+                let Err(text) = become_the_check(
+                    child,
+                    &binary,
+                    fds,
+                    parcel.as_fd(),
+                    end.as_fd(),
+                    &argv,
+                    &environment,
+                );
+                let _ = write(&end, text.as_bytes());
+                NOT_EXECUTED
+            })
+        });
+        let pid = forked.map_err(|errno| failed("fork", errno))?;
+        // The child does the same; EACCES says that it has done so and executed already.
+        let _ = setpgid(pid, pid);
+        match sys::open_pidfd(pid) {
+            Ok(pidfd) => Ok(Started {
+                pid,
+                pidfd,
+                check: Check { binary, answer },
+            }),
+            Err(errno) => {
+                let _ = nix::sys::signal::killpg(pid, nix::sys::signal::Signal::SIGKILL);
+                let _ = nix::sys::wait::waitpid(pid, None);
+                Err(failed("pidfd", errno))
+            }
+        }
+    }
+
+    /// What came of it: the version of the segue that will take over, or why it will not.
+    ///
+    /// # Errors
+    /// One line.
+    pub(crate) fn verdict(&self, status: ExitStatus) -> Result<String, String> {
+        let said = self.said();
+        let path = self.binary.path().display();
+        let version = said.strip_prefix(YES).and_then(|rest| rest.lines().next());
+        let words = match one_line(said.trim_end(), LONGEST_REASON) {
+            none if none.is_empty() => "nothing".to_owned(),
+            words => format!("\"{words}\""),
+        };
+        match (status, version) {
+            (ExitStatus::Code(0), Some(version)) => Ok(one_line(version, LONGEST_VERSION)),
+            (ExitStatus::Code(0), None) => Err(format!(
+                "{path} is no segue that knows of upgrades: asked, it said {words}"
+            )),
+            // Our own words, from before its exec.
+            (ExitStatus::Code(NOT_EXECUTED), None) if said.starts_with("exec ") => Err(said),
+            (ExitStatus::Code(_) | ExitStatus::Signal { .. }, _) => {
+                Err(format!("{path} says no: {status}, it said {words}"))
+            }
+        }
+    }
+
+    /// Why a check that took too long is no yes.
+    pub(crate) fn overdue(&self) -> String {
+        let path = self.binary.path().display();
+        format!(
+            "{path} did not say within {} whether it understands the state",
+            setting(CHECK_TIME)
+        )
+    }
+
+    /// What has come through the pipe, from its beginning. What did not fit into it was not written.
+    fn said(&self) -> String {
+        let mut bytes = [0; LONGEST_ANSWER];
+        let mut length = 0;
+        while let Ok(count @ 1..) = read(&self.answer, &mut bytes[length..]) {
+            length += count;
+        }
+        String::from_utf8_lossy(&bytes[..length]).into_owned()
+    }
+
+    /// Executes the binary in the place of this process. It returns only on failure, and nothing has changed then.
+    ///
+    /// # Errors
+    /// One line: why it was not executed.
+    pub(crate) fn execute(
+        &self,
+        origin: &Origin,
+        fds: &Passed<'_>,
+        state: &[u8],
+    ) -> Result<Infallible, String> {
+        let parcel = parcel::write(origin, fds, state)?;
+        let mut environment = sys::environment();
+        environment.push(parcel::variable(parcel.as_fd()));
+        let outcome = keep_all(fds, parcel.as_fd())
+            .map_err(|errno| format!("file descriptors: {}", errno_text(errno)))
+            .and_then(|()| execute(&self.binary, &origin.argv(), &environment));
+        for (_, fd) in fds {
+            // It cannot fail on an open fd.
+            let _ = sys::close_on_exec(*fd);
+        }
+        outcome
+    }
+}
+
+fn check_argv(origin: &Origin, parcel: BorrowedFd<'_>) -> Vec<CString> {
+    let name = origin.argv().into_iter().take(1);
+    let rest = [SUBCOMMAND.to_owned(), parcel.as_raw_fd().to_string()];
+    // A word and a number: there is no NUL in them.
+    name.chain(rest.into_iter().filter_map(|word| CString::new(word).ok()))
+        .collect()
+}
+
+fn keep_all(fds: &Passed<'_>, parcel: BorrowedFd<'_>) -> Result<(), Errno> {
+    for (_, fd) in fds {
+        sys::keep_over_exec(*fd)?;
+    }
+    sys::keep_over_exec(parcel)
+}
+
+/// By path while the path leads to the file that was checked, so that it is found where one looks for it (`ps`,
+/// /proc/PID/exe); by fd otherwise, so that it is what was checked.
+fn execute(binary: &Binary, argv: &[CString], environment: &[CString]) -> Result<Infallible, String> {
+    const THE_FD_ITSELF: &CStr = c"";
+    let path = CString::new(binary.path().as_os_str().as_bytes()).unwrap_or_default();
+    let outcome = if binary.is_at_its_path() {
+        execve(&path, argv, environment)
+    } else {
+        execveat(
+            binary.as_fd(),
+            THE_FD_ITSELF,
+            argv,
+            environment,
+            AtFlags::AT_EMPTY_PATH,
+        )
+    };
+    outcome.map_err(|errno| format!("exec {}: {}", binary.path().display(), binary.explain(errno)))
+}
+
+/// Prepares the forked child and executes the binary in it. The child has all fds of the state, and no other but the first three.
+fn become_the_check(
+    child: &InChild,
+    binary: &Binary,
+    fds: &Passed<'_>,
+    parcel: BorrowedFd<'_>,
+    answer: BorrowedFd<'_>,
+    argv: &[CString],
+    environment: &[CString],
+) -> Result<Infallible, String> {
+    let prepared = || {
+        setpgid(Pid::from_raw(0), Pid::from_raw(0))?;
+        sys::end_with_parent(child)?;
+        sys::close_on_exec_from(child, libc::STDERR_FILENO + 1)?;
+        keep_all(fds, parcel)?;
+        let null = open("/dev/null", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
+        for (fd, number) in [
+            (null.as_fd(), libc::STDIN_FILENO),
+            (answer, libc::STDOUT_FILENO),
+            // Reasons of others than segue, such as a missing library, come here.
+            (answer, libc::STDERR_FILENO),
+        ] {
+            sys::place_at(child, fd, number)?;
+        }
+        sys::default_dispositions(child);
+        sys::unblock_all(child)
+    };
+    prepared().map_err(|errno| format!("exec {}: {}", binary.path().display(), errno_text(errno)))?;
+    execute(binary, argv, environment)
+}
+
+/// The number of the state that this process is asked to check, if it is.
+pub(crate) fn asked_to_check(arguments: &[OsString]) -> Option<OsString> {
+    match arguments {
+        [_, word, number] if word == OsStr::new(SUBCOMMAND) => Some(number.clone()),
+        _ => None,
+    }
+}
+
+/// Answers whether a state is understood, to whoever asks. Gives the exit status. Nothing outside is touched: to be called
+/// by a process that only stands by.
+pub(crate) fn answer(number: &OsString, understand: impl FnOnce(Saved) -> Result<(), Flaw>) -> u8 {
+    let outcome = parcel::receive(number, getppid()).and_then(understand);
+    let (line, status) = match outcome {
+        Ok(()) => (format!("{YES}{}\n", env!("CARGO_PKG_VERSION")), 0),
+        Err(flaw) => (format!("{flaw}\n"), 1),
+    };
+    // A pipe with room for it. If nobody reads, nobody asks.
+    let _ = std::io::stdout().write_all(line.as_bytes());
+    status
+}

@@ -103,6 +103,9 @@ impl WorkerInfo {
                     rows.number("core-dumped", 1);
                 }
             }
+            Some(ExitStatus::Unknown) => {
+                rows.number("exit-unknown", 1);
+            }
             None => {}
         }
     }
@@ -119,7 +122,7 @@ impl WorkerInfo {
                 number: row.parsed("exit-signal")?,
                 core_dumped: row.number_if_any("core-dumped")?.is_some(),
             }),
-            (None, None) => None,
+            (None, None) => row.number_if_any("exit-unknown")?.map(|_| ExitStatus::Unknown),
         };
         let exit_after = row.number_if_any("exit-after")?.map(Duration::from_nanos);
         let info = Self {
@@ -260,6 +263,7 @@ mod tests {
             ExitStatus::Code(101),
             signal(true),
             signal(false),
+            ExitStatus::Unknown,
         ] {
             info.exit = Some((status, Duration::from_nanos(5)));
             assert_passed_on(&info);

@@ -135,7 +135,7 @@ impl Check {
             )),
             // Our own words, from before its exec.
             (ExitStatus::Code(NOT_EXECUTED), None) if said.starts_with("exec ") => Err(said),
-            (ExitStatus::Code(_) | ExitStatus::Signal { .. }, _) => {
+            (ExitStatus::Code(_) | ExitStatus::Signal { .. } | ExitStatus::Unknown, _) => {
                 Err(format!("{path} says no: {status}, it said {words}"))
             }
         }

@@ -105,9 +105,24 @@ impl<K: Copy + Ord> Timers<K> {
         }
     }
 
+    /// Whether a timer runs, with a deadline or without.
+    pub(crate) fn runs(&self, key: K) -> bool {
+        self.deadlines.contains_key(&key)
+    }
+
     /// When a timer comes due.
     pub(crate) fn deadline(&self, key: K) -> Option<Instant> {
         self.deadlines.get(&key).copied().flatten()
+    }
+
+    /// Every timer that runs, and when it comes due.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (K, Option<Instant>)> {
+        self.deadlines.iter().map(|(key, deadline)| (*key, *deadline))
+    }
+
+    /// Go on with a timer that was started before, maybe by another process.
+    pub(crate) fn resume(&mut self, key: K, deadline: Option<Instant>) {
+        self.deadlines.insert(key, deadline);
     }
 
     /// When the earliest timer comes due.

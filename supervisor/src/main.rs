@@ -15,7 +15,6 @@ mod client;
 mod clock;
 mod config;
 mod control;
-#[allow(dead_code, unused_imports, reason = "the shell is about to use it")]
 mod keeper;
 mod launch;
 mod listeners;
@@ -28,11 +27,6 @@ mod protocol;
 mod readiness;
 mod shell;
 mod sources;
-#[allow(
-    dead_code,
-    unused_imports,
-    reason = "the rooms that write rows are being built"
-)]
 mod state;
 mod status;
 mod sys;
@@ -43,20 +37,22 @@ mod watch;
 use std::ffi::OsString;
 use std::io::Write as _;
 use std::process::ExitCode;
+use std::rc::Rc;
 
 use cli::{Command, StatusForm};
 use client::Refresh;
-use config::{Config, Invocation, LogFormat};
+use config::{Config, Invocation};
 use control::Control;
+use keeper::Keeper;
 use launch::{BirthRecord, Heritage};
 use listeners::Inherited;
-use log::{Log, Style};
+use log::Log;
 use manager::Manager;
 use nix::unistd::Pid;
 use pid_file::PidFile;
 use place::{Leavings, Surroundings};
 use segue_lifecycle::Ending;
-use shell::Begin;
+use shell::{Begin, Estate, Worth};
 use state::Flaw;
 use status::{Showing, View, Viewer};
 use upgrade::{Origin, Saved};
@@ -144,39 +140,72 @@ fn run(invocation: Invocation, heritage: Heritage) -> ExitCode {
         Ok(config) => config,
         Err(error) => return refuse(&error, USAGE),
     };
-    let log = Log::new(&config.name, style(config.log_format));
-    match open(invocation, config, heritage, log) {
-        Ok(begin) => exit_code(shell::run(begin)),
+    let opened = open(invocation, config, heritage);
+    let begun = opened.and_then(|(begin, estate)| match estate {
+        Some(estate) => shell::adopt(begin, estate).map(shell::go_on),
+        None => Ok(shell::run(begin)),
+    });
+    match begun {
+        Ok(ending) => exit_code(ending),
         Err(text) => refuse(&text, FAILED),
     }
 }
 
-/// Everything that must be there before the first birth record is made.
-fn open(invocation: Invocation, config: Config, heritage: Heritage, log: Log) -> Result<Begin, String> {
+/// Everything that must be there before the first birth record is made, and what a supervisor of this name has left that was
+/// killed.
+fn open(
+    invocation: Invocation,
+    config: Config,
+    heritage: Heritage,
+) -> Result<(Begin, Option<Estate>), String> {
     let text = |error: &dyn std::fmt::Display| error.to_string();
+    let log = Log::new(&config.name, shell::style(config.log_format));
     let place = place::choose(
         &config.name,
         config.control.as_deref(),
         &Surroundings::of_this_process(),
     )
     .map_err(|error| text(&error))?;
-    let control = Control::open(&place, config.control_group.as_deref(), Leavings::Removed)
-        .map_err(|error| text(&error))?;
+    let (inherited, stored) =
+        Inherited::from_environment(&heritage.environment).map_err(|error| text(&error))?;
+    let mut estate = Estate::find(&place, stored);
+    let leavings = match estate.as_ref().map(Estate::worth) {
+        Some(Worth::Adopt) => Leavings::Adopted,
+        Some(Worth::Leave(told)) => {
+            told.iter().for_each(|line| log.warning(line));
+            estate = None;
+            Leavings::Removed
+        }
+        None => Leavings::Removed,
+    };
+    let control =
+        Control::open(&place, config.control_group.as_deref(), leavings).map_err(|error| text(&error))?;
+    // What it was doing last may have been written since: by now it is dead for certain, for its lock is ours.
+    if let Some(estate) = &mut estate {
+        estate.read_again(&place);
+    }
     let pid_file = config
         .pid_file
         .as_deref()
         .map(PidFile::write)
         .transpose()
         .map_err(|error| text(&error))?;
-    let inherited = Inherited::from_environment(&heritage.environment).map_err(|error| text(&error))?;
     sys::become_subreaper().map_err(|errno| format!("subreaper: {}", sys::errno_text(errno)))?;
-    let (manager, complaints) = Manager::from_environment(&heritage.environment);
+    let (manager, mut complaints) = Manager::from_environment(&heritage.environment);
+    let keeper = match estate.as_mut().and_then(Estate::take_files) {
+        Some(files) => Keeper::on(files, place.state_files().clone()),
+        None => {
+            let (keeper, complaint) = Keeper::open(place.state_files().clone())?;
+            complaints.extend(complaint);
+            keeper
+        }
+    };
     for complaint in &complaints {
         log.warning(complaint);
     }
-    Ok(Begin {
+    let begin = Begin {
         invocation,
-        config,
+        config: Rc::new(config),
         place,
         control,
         inherited,
@@ -185,14 +214,9 @@ fn open(invocation: Invocation, config: Config, heritage: Heritage, log: Log) ->
         manager,
         origin: Origin::of_this_process(),
         pid_file,
-    })
-}
-
-fn style(format: LogFormat) -> Style {
-    match format {
-        LogFormat::Json => Style::Json,
-        LogFormat::Text => Style::for_text(std::env::var("JOURNAL_STREAM").ok().as_deref()),
-    }
+        keeper,
+    };
+    Ok((begin, estate))
 }
 
 /// Say what is wrong with flags and files, and what does not fit in the unit. Notes alone are no failure.

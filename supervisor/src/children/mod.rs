@@ -71,6 +71,8 @@ enum Groups {
 #[derive(Debug)]
 struct Child {
     pid: Pid,
+    /// When it was started, in the kernel's own count; with the pid it tells the process from every other.
+    began: Option<u64>,
     pidfd: OwnedFd,
     leader: Leader,
     kin: Kin,
@@ -119,7 +121,7 @@ impl<K: Copy + Ord> Children<K> {
 
     /// Takes charge of a process that leads a group of its own and is not our child. Its pidfd is to be watched: a sweep is due
     /// when it becomes readable.
-    #[allow(dead_code, reason = "adoption is being built")]
+    #[cfg(test)]
     pub(crate) fn adopt(&mut self, key: K, pid: Pid, pidfd: OwnedFd) {
         self.insert(key, pid, pidfd, Kin::Adopted, Leader::Alive);
     }
@@ -127,6 +129,7 @@ impl<K: Copy + Ord> Children<K> {
     fn insert(&mut self, key: K, pid: Pid, pidfd: OwnedFd, kin: Kin, leader: Leader) {
         let child = Child {
             pid,
+            began: sys::start_time(pid),
             pidfd,
             leader,
             kin,
@@ -138,6 +141,11 @@ impl<K: Copy + Ord> Children<K> {
     /// The child's pidfd. It must be taken out of every poll set when the child has exited, for it stays readable.
     pub(crate) fn pidfd(&self, key: K) -> Option<BorrowedFd<'_>> {
         self.known.get(&key).map(|child| child.pidfd.as_fd())
+    }
+
+    /// When the child was started, as field 22 of proc_pid_stat(5) counts.
+    pub(crate) fn began(&self, key: K) -> Option<u64> {
+        self.known.get(&key).and_then(|child| child.began)
     }
 
     /// The child's pid, which is also its group's number.

@@ -1,7 +1,5 @@
 //! What is left to the next supervisor: who is in our charge, and what has become of the leader of each.
 
-#![allow(dead_code, reason = "adoption is being built")]
-
 use super::{Children, Kin, Leader};
 use nix::unistd::Pid;
 use std::fmt;
@@ -15,6 +13,8 @@ pub(crate) struct Saved<'a, K> {
     pub(crate) key: K,
     /// Its pid, which is also its group's number.
     pub(crate) pid: Pid,
+    /// When it was started.
+    pub(crate) began: Option<u64>,
     /// Its pidfd.
     pub(crate) pidfd: BorrowedFd<'a>,
     /// Whose child it is.
@@ -29,6 +29,7 @@ impl<K: Copy + Ord> Children<K> {
         self.known.iter().map(|(key, child)| Saved {
             key: *key,
             pid: child.pid,
+            began: child.began,
             pidfd: child.pidfd.as_fd(),
             kin: child.kin,
             leader: child.leader,

@@ -34,6 +34,17 @@ pub(super) fn number(bytes: &[u8]) -> Option<u64> {
     take(Kind::Snapshot, bytes).map(|(number, _, _)| number)
 }
 
+/// That number, and where the log behind it ends.
+pub(super) fn extent(bytes: &[u8]) -> Option<(u64, u64)> {
+    let (number, _, mut rest) = take(Kind::Snapshot, bytes)?;
+    while let Some((of, _, after)) = take(Kind::Log, rest)
+        && of == number
+    {
+        rest = after;
+    }
+    Some((number, (bytes.len() - rest.len()) as u64))
+}
+
 /// The snapshot, and what was logged after it up to the first piece that is broken or older.
 pub(super) fn read(bytes: &[u8]) -> Option<Kept> {
     let (number, rows, mut rest) = take(Kind::Snapshot, bytes)?;

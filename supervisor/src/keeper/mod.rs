@@ -46,8 +46,10 @@ pub(crate) struct Keeper {
     end: u64,
     /// What the last snapshot said, if nothing has been logged since: the same is not written again.
     last: Option<u64>,
-    /// The last failure, told once.
+    /// A failure that is to be told.
     trouble: Option<String>,
+    /// Whether one was told since writing succeeded last.
+    told: bool,
 }
 
 impl Keeper {
@@ -64,21 +66,21 @@ impl Keeper {
     /// Goes on in these files, which an earlier supervisor has kept its state in; the paths are those that they have, if they
     /// have any.
     pub(crate) fn on(files: [File; FILES], paths: [PathBuf; FILES]) -> Self {
-        let number = files
-            .iter()
-            .filter_map(|file| frame::number(&contents(file)))
-            .max();
+        let found = files.iter().filter_map(|file| frame::extent(&contents(file)));
+        let (number, end) = found.max().unwrap_or_default();
         Self {
             files,
             paths,
-            number: number.unwrap_or(0),
-            end: 0,
+            number,
+            end,
             last: None,
             trouble: None,
+            told: false,
         }
     }
 
     /// What an earlier supervisor left in the files, if it is whole.
+    #[cfg(test)]
     pub(crate) fn read(&self) -> Option<Kept> {
         newest(self.files.iter().map(contents))
     }
@@ -112,7 +114,7 @@ impl Keeper {
         }
     }
 
-    /// The first failure since this was asked last time, in one line.
+    /// A failure, in one line; the same is told again only after writing has succeeded in between.
     pub(crate) fn take_trouble(&mut self) -> Option<String> {
         self.trouble.take()
     }
@@ -127,14 +129,19 @@ impl Keeper {
     fn put(&mut self, number: u64, piece: &[u8], at: u64) -> bool {
         let which = usize::from(number % 2 == 1);
         match self.files[which].write_all_at(piece, at) {
-            Ok(()) => true,
+            Ok(()) => {
+                self.told = false;
+                true
+            }
+            Err(_) if self.told => false,
             Err(error) => {
+                self.told = true;
                 let path = self.paths[which].display();
                 let text = format!(
                     "state {path}: {} (if segue is killed now, the next one may not find everything)",
                     errno_text(error)
                 );
-                self.trouble.get_or_insert(text);
+                self.trouble = Some(text);
                 false
             }
         }

@@ -54,6 +54,8 @@ fn a_successor_goes_on_where_the_other_was() {
     drop(first);
     let (mut second, _) = Keeper::open(paths(&directory)).unwrap();
     assert_eq!(second.read(), kept("3\n", &["x"]));
+    second.log("y");
+    assert_eq!(second.read(), kept("3\n", &["x", "y"]), "the log goes on as well");
     second.snapshot(b"4\n");
     assert_eq!(read_at(&paths(&directory)), kept("4\n", &[]));
 }

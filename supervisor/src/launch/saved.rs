@@ -3,8 +3,6 @@
 //! A row `record` has the open files of its record beside it, `binary-NUMBER` and `cwd-NUMBER`. Where those did not come along
 //! they are looked for at their paths and among the processes that still run them, and taken only if they are the same files.
 
-#![allow(dead_code, reason = "survival is being built")]
-
 use super::binary::{Binary, FileId, Known, id_of};
 use super::environment::Environment;
 use super::journal::{self, JournalStreams};

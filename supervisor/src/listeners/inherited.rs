@@ -14,6 +14,7 @@ use super::settings::{ACCEPTS_CONNECTIONS, Originals};
 use super::socket::{Birth, Socket, Source, is_connected};
 use super::{ListenError, Listener};
 use crate::address::{SocketOptions, quoted};
+use crate::state::Fds;
 use crate::sys::sock;
 
 /// The inherited sockets that [`super::open`] has not taken yet.
@@ -36,9 +37,9 @@ impl Inherited {
     /// # Errors
     /// One line that names the variable or the socket: a claim for another process, fds that are not open, things that
     /// are no sockets, connected sockets, and stream sockets that do not listen.
-    pub(crate) fn from_environment(env: &[(OsString, OsString)]) -> Result<Self, ListenError> {
+    pub(crate) fn from_environment(env: &[(OsString, OsString)]) -> Result<(Self, Fds), ListenError> {
         let Some(claim) = claim::read(env, getpid().as_raw())? else {
-            return Ok(Self::none());
+            return Ok((Self::none(), Fds::default()));
         };
         for index in 0..claim.count {
             examine(&claim, index)?;
@@ -52,7 +53,7 @@ impl Inherited {
         let listeners = (0..claim.count)
             .map(|index| take(&mut fds, &claim, index))
             .collect::<Result<_, _>>()?;
-        Ok(Self { listeners })
+        Ok((Self { listeners }, Fds::default()))
     }
 }
 

@@ -1,57 +1,63 @@
-//! A notify socket as it is left to the next supervisor.
+//! Notify sockets, as they are left to the next supervisor.
+//!
+//! A row `notify` has its socket beside it, `notify-WORKER`. Where that did not come along another is bound at the same path:
+//! what was said while nobody listened is lost then, what is said from now on is heard.
 
-#![allow(dead_code, reason = "survival is being built")]
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::path::{Path, PathBuf};
 
-use super::{Ignored, NotifySocket, Weighty};
-use crate::state::{Fds, Flaw, Row, Rows};
-use crate::sys::errno_text;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags};
+use nix::sys::socket::{UnixAddr, getsockname};
 use nix::unistd::{Uid, fchownat};
-use std::os::unix::fs::FileTypeExt;
-use std::path::Path;
 
-/// The kind of its row.
-pub(crate) const NOTIFY: &str = "notify";
+use super::{Ignored, NotifyError, NotifySocket, Weighty};
+use crate::state::{Fds, Flaw, Row, Rows};
+use crate::sys::errno_text;
+
+/// The kind of the rows.
+const ROW: &str = "notify";
 
 impl NotifySocket {
-    /// Writes its row, for the worker that the caller calls so. Its fd is [`NotifySocket::as_fd`], under the name that
-    /// [`NotifySocket::name`] gives.
+    /// Writes its row, for the worker that the caller calls so.
     pub(crate) fn save(&self, worker: &str, rows: &mut Rows) {
-        // What is held is in the queue still, and is read again.
-        rows.begin(NOTIFY)
+        rows.begin(ROW)
             .text("worker", worker)
-            .os("path", self.path.as_os_str())
-            .number("forged", self.ignored.forged)
-            .number("oversized", self.ignored.oversized)
-            .number("malformed", self.ignored.malformed)
-            .number("bad-barrier", self.ignored.bad_barrier)
-            .number("ready", self.recorded.ready.into())
-            .number("trigger", self.recorded.trigger.into());
+            .os("path", self.path.as_os_str());
+        let Ignored {
+            forged,
+            oversized,
+            malformed,
+            bad_barrier,
+        } = self.ignored;
+        for (key, count) in [
+            ("forged", forged),
+            ("oversized", oversized),
+            ("malformed", malformed),
+            ("bad-barrier", bad_barrier),
+            // What is held is in the queue still, and is read again.
+            ("ready", self.recorded.ready.into()),
+            ("trigger", self.recorded.trigger.into()),
+        ] {
+            if count > 0 {
+                rows.number(key, count);
+            }
+        }
     }
 
-    /// The name of the fd.
+    /// The name of its fd.
     pub(crate) fn name(worker: &str) -> String {
         format!("notify-{worker}")
     }
 
-    /// Reads the row. If the fd is not in the bag, another socket is bound in the place of the lost one and given to the app's
-    /// user, as far as it is known who that is; what was in its queue is lost.
+    /// The socket of a row. If its fd is not in the bag another is bound, for the app with this uid if that is known.
     ///
     /// # Errors
-    /// A field is missing or cannot be read; the socket cannot be bound.
-    pub(crate) fn restore(row: &Row<'_>, fds: &mut Fds, uid: Option<u32>) -> Result<NotifySocket, Flaw> {
-        let path = Path::new(&row.os("path")?).to_owned();
-        let mut socket = match fds.take(&Self::name(&row.text("worker")?)) {
-            Some(fd) => NotifySocket {
-                fd,
-                path,
-                ignored: Ignored::default(),
-                recorded: Weighty::default(),
-                held: None,
-            },
-            None => bind_anew(&path, uid)?,
-        };
+    /// The row is not whole, or no socket can be bound.
+    pub(crate) fn restore(row: Row<'_>, fds: &mut Fds, uid: Option<u32>) -> Result<Self, Flaw> {
+        let path = PathBuf::from(row.os("path")?);
+        let fd = fds.take(&Self::name(&row.text("worker")?));
+        let mut socket = Self::adopt(&path, fd, uid).map_err(Flaw::new)?;
         let count = |key| Ok::<_, Flaw>(row.number_if_any(key)?.unwrap_or_default());
         socket.ignored = Ignored {
             forged: count("forged")?,
@@ -60,30 +66,85 @@ impl NotifySocket {
             bad_barrier: count("bad-barrier")?,
         };
         socket.recorded = Weighty {
-            ready: count("ready")? != 0,
-            trigger: count("trigger")? != 0,
+            ready: count("ready")? > 0,
+            trigger: count("trigger")? > 0,
         };
+        Ok(socket)
+    }
+
+    /// The socket that is bound at this path, or another in its place, for the app with this uid if that is known.
+    ///
+    /// # Errors
+    /// No socket can be bound.
+    pub(crate) fn adopt(path: &Path, fd: Option<OwnedFd>, uid: Option<u32>) -> Result<Self, NotifyError> {
+        if let Some(fd) = fd.filter(|fd| is_bound_at(fd, path)) {
+            return Ok(Self {
+                fd,
+                path: path.to_owned(),
+                ignored: Ignored::default(),
+                recorded: Weighty::default(),
+                held: None,
+            });
+        }
+        // The directory is the supervisor's own; nobody else makes anything there.
+        let _ = std::fs::remove_file(path);
+        let socket = Self::bind(path)?;
+        let given = match uid.map(Uid::from_raw) {
+            Some(uid) if uid != Uid::effective() => {
+                fchownat(AT_FDCWD, path, Some(uid), None, AtFlags::AT_SYMLINK_NOFOLLOW)
+            }
+            Some(_) | None => Ok(()),
+        };
+        given.map_err(|errno: Errno| {
+            NotifyError(format!("chown {}: {}", path.display(), errno_text(errno)))
+        })?;
         Ok(socket)
     }
 }
 
-fn bind_anew(path: &Path, uid: Option<u32>) -> Result<NotifySocket, Flaw> {
-    let stale = std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket());
-    if stale {
-        // If it cannot be removed, binding says so.
-        let _ = std::fs::remove_file(path);
-    }
-    let socket = NotifySocket::bind(path).map_err(Flaw::new)?;
-    let other = uid.map(Uid::from_raw).filter(|uid| *uid != Uid::effective());
-    if let Some(uid) = other {
-        give(path, uid).map_err(|errno| {
-            let path = path.display();
-            Flaw::new(format_args!("chown {path}: {}", errno_text(errno)))
-        })?;
-    }
-    Ok(socket)
+fn is_bound_at(fd: &OwnedFd, path: &Path) -> bool {
+    getsockname::<UnixAddr>(fd.as_raw_fd()).is_ok_and(|address| address.path() == Some(path))
 }
 
-fn give(path: &Path, uid: Uid) -> Result<(), Errno> {
-    fchownat(AT_FDCWD, path, Some(uid), None, AtFlags::AT_SYMLINK_NOFOLLOW)
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixDatagram;
+
+    use super::super::Word;
+    use super::*;
+    use crate::state;
+
+    fn say(path: &Path, text: &str) {
+        let socket = UnixDatagram::unbound().unwrap();
+        socket.send_to(text.as_bytes(), path).unwrap();
+    }
+
+    #[test]
+    fn what_was_said_meanwhile_is_heard_if_the_socket_comes_along() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("1.0.0");
+        let socket = NotifySocket::bind(&path).unwrap();
+        let (mut rows, mut fds) = (Rows::default(), Fds::default());
+        socket.save("1.0.0", &mut rows);
+        fds.put(
+            NotifySocket::name("1.0.0"),
+            socket.as_fd().try_clone_to_owned().unwrap(),
+        );
+        state::stand_by();
+        drop(socket);
+        state::take_charge();
+        say(&path, "READY=1");
+        let text = rows.finish();
+        let row = Row::all(&text).unwrap()[0];
+        let mut again = NotifySocket::restore(row, &mut fds, None).unwrap();
+        let ours = nix::unistd::getuid().as_raw();
+        assert_eq!(again.receive(Some(ours)), [Word::Ready]);
+        drop(again);
+        // Without the fd another one is bound at the path.
+        let mut other = NotifySocket::restore(row, &mut fds, Some(ours)).unwrap();
+        say(&path, "READY=1");
+        assert_eq!(other.receive(Some(ours)), [Word::Ready]);
+        drop(other);
+        assert!(!path.exists());
+    }
 }

@@ -165,7 +165,7 @@ impl Shell {
         self.events.push_back(Event::Exited(worker));
     }
 
-    fn worker_gone(&mut self, worker: Worker) {
+    pub(super) fn worker_gone(&mut self, worker: Worker) {
         if let Some(info) = self.workers.get_mut(&worker) {
             if let Some(socket) = info.notify.take() {
                 self.sources.remove(Source::Notify(worker), socket.as_fd());

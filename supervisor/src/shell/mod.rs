@@ -8,11 +8,15 @@
 mod births;
 mod desk;
 mod gather;
+mod keep;
 mod perform;
 mod probe;
+mod recover;
 mod report;
 mod requests;
-mod saving;
+mod restore;
+mod resume;
+mod save;
 mod signals;
 mod upgrading;
 mod upward;
@@ -23,15 +27,18 @@ mod worker;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
+use std::rc::Rc;
+use std::str::FromStr;
 use std::time::{Instant, SystemTime};
 
 use nix::errno::Errno;
-use segue_lifecycle::{Effect, Ending, Event, Lifecycle, Number, Record, Timer, Worker};
+use segue_lifecycle::{Effect, Ending, Event, Lifecycle, NoSuchWord, Number, Record, Timer, Worker};
 
 use crate::children::Children;
 use crate::clock::{self, Timers};
 use crate::config::{Config, Invocation};
 use crate::control::{ClientId, Control};
+use crate::keeper::Keeper;
 use crate::launch::Heritage;
 use crate::listeners::{ChosenFlags, Inherited};
 use crate::log::Log;
@@ -40,18 +47,21 @@ use crate::pid_file::PidFile;
 use crate::place::Place;
 use crate::protocol::Reply;
 use crate::sources::{Source, Sources};
-use crate::sys::errno_text;
+use crate::state::Fds;
+use crate::sys::{self, errno_text};
 use crate::upgrade::Origin;
 use crate::watch::Watch;
 
 pub(crate) use births::wanted;
-pub(crate) use saving::{go_on, restore};
+pub(crate) use restore::{restore, style};
+pub(crate) use resume::{Estate, Worth, adopt, go_on};
 
 use births::Birth;
 use desk::Desk;
+use keep::Done;
 use probe::Probes;
 use signals::Signals;
-use upgrading::Upgrading;
+use upgrading::{Upgrading, Waiter};
 use upward::Upward;
 use view::{GenerationInfo, History};
 use worker::WorkerInfo;
@@ -84,13 +94,42 @@ pub(crate) enum Child {
     Check,
 }
 
+impl fmt::Display for Child {
+    /// As a state calls it: `4.0.2` for a worker, `probe-4.7` for the seventh run of a probe.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Child::Worker(worker) => worker.fmt(f),
+            Child::Probe(number, run) => write!(f, "probe-{number}.{run}"),
+            Child::Check => f.write_str("check"),
+        }
+    }
+}
+
+impl FromStr for Child {
+    type Err = NoSuchWord;
+
+    fn from_str(text: &str) -> Result<Self, NoSuchWord> {
+        if text == "check" {
+            return Ok(Child::Check);
+        }
+        let Some(run) = text.strip_prefix("probe-") else {
+            return text.parse().map(Child::Worker);
+        };
+        let (number, run) = run.split_once('.').ok_or(NoSuchWord)?;
+        match (number.parse(), run.parse()) {
+            (Ok(number), Ok(run)) => Ok(Child::Probe(number, run)),
+            (Ok(_) | Err(_), Ok(_) | Err(_)) => Err(NoSuchWord),
+        }
+    }
+}
+
 /// Everything that the loop needs at its start.
 #[derive(Debug)]
 pub(crate) struct Begin {
     /// What was given on the command line; the file is read again at each reload.
     pub(crate) invocation: Invocation,
     /// The settings at start; name, control socket, pid file and log format are those for the whole life.
-    pub(crate) config: Config,
+    pub(crate) config: Rc<Config>,
     /// Where the instance lies.
     pub(crate) place: Place,
     /// Its open control socket.
@@ -107,6 +146,8 @@ pub(crate) struct Begin {
     pub(crate) origin: Origin,
     /// The file for others with our pid in it, if one was asked for.
     pub(crate) pid_file: Option<PidFile>,
+    /// Where the state is written down.
+    pub(crate) keeper: Keeper,
 }
 
 /// The loop and all that it owns.
@@ -144,8 +185,15 @@ pub(crate) struct Shell {
     manager: Manager,
     upward: Upward,
     upgrading: Upgrading,
+    /// The version that this process was before, and who waits for the upgrade, until that is told.
+    before: Option<(String, Waiter)>,
     /// Removed with the loop.
     pid_file: Option<PidFile>,
+    keeper: Keeper,
+    /// What a predecessor had done of the batch that is performed now.
+    done: Option<Done>,
+    /// What a predecessor left open and nobody has asked for yet.
+    bag: Fds,
     ending: Option<Ending>,
 }
 
@@ -153,10 +201,12 @@ pub(crate) struct Shell {
 #[derive(Debug)]
 struct Settled {
     invocation: Invocation,
-    config: Config,
+    config: Rc<Config>,
     place: Place,
     heritage: Heritage,
     since: SystemTime,
+    /// Which start of the machine this is, where the kernel tells.
+    boot: Option<String>,
 }
 
 /// Why the loop cannot begin, or cannot go on.
@@ -186,6 +236,7 @@ pub(crate) fn run(begin: Begin) -> Result<Ending, ShellError> {
         env!("CARGO_PKG_VERSION"),
         shell.begin.place.control().display()
     ));
+    shell.begin_keeping();
     shell.beat();
     shell.perform_all(effects);
     shell.settle();
@@ -219,6 +270,7 @@ impl Shell {
                 place: begin.place,
                 heritage: begin.heritage,
                 since: clock::wall(),
+                boot: sys::boot_id(),
             },
             inherited: begin.inherited,
             births: BTreeMap::new(),
@@ -236,7 +288,11 @@ impl Shell {
             manager: begin.manager,
             upward: Upward::new(),
             upgrading: Upgrading::new(begin.origin),
+            before: None,
             pid_file: begin.pid_file,
+            keeper: begin.keeper,
+            done: None,
+            bag: Fds::default(),
             ending: None,
         };
         Ok((shell, effects))
@@ -291,19 +347,31 @@ impl Shell {
     /// Step the core through every event before any of their effects is performed; performing may add events.
     fn settle(&mut self) {
         while !self.events.is_empty() {
-            let mut effects = Vec::new();
-            while let Some(event) = self.events.pop_front() {
-                effects.extend(self.core.step(event));
-            }
-            self.perform_all(effects);
+            let batch = std::mem::take(&mut self.events).into();
+            let batch = self.log_batch(batch);
+            self.step(batch);
         }
+    }
+
+    /// One batch: what it tells the core to do, done and written down.
+    fn step(&mut self, batch: Vec<Event>) {
+        let mut effects = Vec::new();
+        for event in batch {
+            effects.extend(self.core.step(event));
+        }
+        self.perform_all(effects);
+        self.done = None;
+        self.keep();
     }
 
     /// Perform effects in their order. What tickets are answered is put down in that order too, but goes out last: whoever
     /// has an answer finds everything done that it tells of, and systemd told of it.
     fn perform_all(&mut self, effects: Vec<Effect>) {
-        for effect in effects {
-            self.perform(effect);
+        for (nth, effect) in effects.into_iter().enumerate() {
+            if !self.is_done(nth, effect) {
+                self.perform(effect);
+                self.mark_done(nth, effect);
+            }
         }
         if !self.answers.is_empty() {
             self.tell_status();
@@ -325,6 +393,7 @@ impl Shell {
         self.watch_lingering();
         self.update_interests();
         self.look_up();
+        self.keep();
     }
 
     /// The last acts: the control socket tells its clients what it still has to, and everything closes.
@@ -332,5 +401,6 @@ impl Shell {
         self.tell_who_stays();
         self.tell_status();
         self.answer_stops();
+        self.keeper.remove();
     }
 }

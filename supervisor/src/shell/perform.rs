@@ -57,6 +57,9 @@ impl Shell {
     fn launch(&mut self, worker: Worker, record: Record, info: &mut WorkerInfo) -> Result<(), String> {
         self.know_generation(worker.generation, record)
             .map_err(|error| error.to_string())?;
+        if self.adopt_forked(worker, info)? {
+            return Ok(());
+        }
         // Not under a sibling's feet: it may have chosen its O_NONBLOCK already and not yet have said READY=1, and what one
         // worker of a generation chooses the others choose as well.
         let alone = !self
@@ -112,6 +115,8 @@ impl Shell {
         info.notify = Some(notify);
         self.children
             .add(Child::Worker(worker), spawned.pid, spawned.pidfd);
+        // It waits for this before it becomes the app: whoever comes after us knows of it by now.
+        self.mark_forked(Child::Worker(worker));
         spawned.go.begin();
         if let Err(errno) = watched {
             // It cannot be heard, so it can never be ready: it is ended, and its exit tells the core.
@@ -173,7 +178,7 @@ impl Shell {
     }
 
     /// Look once more at each worker of a candidate, just before the incumbent is told to drain.
-    fn confirm(&mut self, number: Number) {
+    pub(super) fn confirm(&mut self, number: Number) {
         let workers: Vec<Worker> = self
             .workers
             .keys()

@@ -11,6 +11,7 @@ use segue_lifecycle::{Event, Number};
 use super::{Child, Shell};
 use crate::children::ExitStatus;
 use crate::launch::{self, WorkerIdentity};
+use crate::state::{Flaw, Row, Rows};
 
 /// The runs of the probe command.
 #[derive(Debug)]
@@ -45,6 +46,31 @@ impl Probes {
     pub(super) fn forget(&mut self, generation: Number) {
         self.runs.remove(&generation);
     }
+
+    /// Write a row for each generation that was probed.
+    pub(super) fn save(&self, rows: &mut Rows) {
+        for (generation, run) in &self.runs {
+            rows.begin("probed")
+                .number("generation", *generation)
+                .number("run", run.number.into());
+            if let Some(end) = &run.end {
+                rows.text("end", end);
+            }
+        }
+    }
+
+    /// Read them.
+    pub(super) fn restore(rows: &[Row<'_>]) -> Result<Self, Flaw> {
+        let mut probes = Self::new();
+        for row in rows.iter().filter(|row| row.kind() == "probed") {
+            let run = Run {
+                number: row.parsed("run")?,
+                end: row.text_if_any("end")?,
+            };
+            probes.runs.insert(row.number("generation")?, run);
+        }
+        Ok(probes)
+    }
 }
 
 impl Shell {
@@ -60,6 +86,7 @@ impl Shell {
         match self.spawn_probe(number) {
             Ok(Some(spawned)) => {
                 self.children.add(key, spawned.pid, spawned.pidfd);
+                self.mark_forked(key);
                 spawned.go.begin();
             }
             Ok(None) => {}

@@ -36,7 +36,7 @@ enum Stage {
 }
 
 /// The client that waits for the outcome; none for a signal.
-type Waiter = Option<ClientId>;
+pub(super) type Waiter = Option<ClientId>;
 
 /// What the loop knows of upgrades.
 #[derive(Debug)]
@@ -188,7 +188,10 @@ impl Shell {
     }
 
     /// This process was another version until just now: tell everybody, and whoever waits for it.
-    pub(super) fn upgraded(&mut self, from: &str, waiter: Waiter) {
+    pub(super) fn say_upgraded(&mut self) {
+        let Some((from, waiter)) = self.before.take() else {
+            return;
+        };
         let serving = self.serving();
         let who = serving.as_ref().map_or_else(
             || "nobody serves".to_owned(),

@@ -30,15 +30,12 @@ pub(crate) use handing_over::{
 pub(crate) use limits::Limits;
 pub(crate) use memory::give_back;
 pub(crate) use peer::peer_groups;
-#[allow(unused_imports, reason = "adoption is being built")]
-pub(crate) use pidfd::fd_of;
 pub(crate) use pidfd::{
-    Told, exit_status_by_pidfd, is_dead_by_pidfd, open_pidfd, signal_by_pidfd, signal_group_by_pidfd,
+    Told, exit_status_by_pidfd, fd_of, is_dead_by_pidfd, open_pidfd, signal_by_pidfd, signal_group_by_pidfd,
 };
-#[allow(unused_imports, reason = "adoption is being built")]
-pub(crate) use process::start_time;
 pub(crate) use process::{
-    ProcessRow, become_subreaper, catches_signal, ignores_signal, is_at_rest, pid_namespace, process_rows,
+    ProcessRow, become_subreaper, boot_id, catches_signal, ignores_signal, is_at_rest, pid_namespace,
+    process_rows, start_time, uid_of,
 };
 pub(crate) use signals::{default_dispositions, unblock_all, with_signals_blocked};
 pub(crate) use terminal::{TerminalSize, terminal_size};

@@ -24,6 +24,19 @@ pub(crate) fn pid_namespace() -> Option<u64> {
     Some(namespace.ino())
 }
 
+/// What the kernel calls this start of the machine (random(4)). `None` where /proc/sys is hidden.
+pub(crate) fn boot_id() -> Option<String> {
+    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    Some(id.trim_end().to_owned())
+}
+
+/// The real uid of a process (`Uid` in /proc/PID/status), if it lives.
+pub(crate) fn uid_of(pid: Pid) -> Option<u32> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
+    line.split_ascii_whitespace().next()?.parse().ok()
+}
+
 /// Whether the process has a handler for `signal` (`SigCgt` in /proc/PID/status): without one, SIGUSR1 would kill it.
 ///
 /// # Errors

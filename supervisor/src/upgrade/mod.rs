@@ -17,6 +17,6 @@ mod parcel;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use check::{CHECK_TIME, Check, Started, answer, asked_to_check};
+pub(crate) use check::{CHECK_TIME, Check, answer, asked_to_check};
 pub(crate) use origin::Origin;
 pub(crate) use parcel::{Saved, receive, was_handed_over};

@@ -231,7 +231,7 @@ fn child_by_names() {
     born(first, 3);
     born(UdpSocket::bind("127.0.0.1:0").unwrap(), 4);
     born(TcpListener::bind("127.0.0.1:0").unwrap(), 5);
-    let mut inherited = Inherited::from_environment(&process_env()).unwrap();
+    let (mut inherited, _) = Inherited::from_environment(&process_env()).unwrap();
 
     // A failure leaves them for another try.
     let busy = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -280,7 +280,7 @@ fn child_by_addresses() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("s");
     born(std::os::unix::net::UnixListener::bind(&path).unwrap(), 5);
-    let mut inherited = Inherited::from_environment(&process_env()).unwrap();
+    let (mut inherited, _) = Inherited::from_environment(&process_env()).unwrap();
     let file = format!("unix:{}", path.display());
     let asked = specs(&[&format!("file={file}"), &every, "0", &format!("web={text}")]);
     let opened = open(&asked, &[], &mut inherited, Lookup::AtStart).unwrap();

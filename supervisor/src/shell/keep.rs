@@ -1,0 +1,185 @@
+//! What is written down while the loop goes round, so that another supervisor can go on at any moment.
+//!
+//! Before the events of a batch are stepped they are logged; after each signal that was sent, and after each fork (before
+//! the child is told to go), a mark is logged; after the batch there is a snapshot of everything. So whoever comes next
+//! knows what was about to be done, and what of it must not be done twice.
+
+use std::fmt::Write as _;
+
+use nix::unistd::Pid;
+use segue_lifecycle::{Effect, Event, Worker};
+
+use super::{Child, Shell};
+use crate::state::Flaw;
+
+/// A line of the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Line {
+    /// These events are stepped now.
+    Batch(Vec<Event>),
+    /// The effect with this number in the batch was a signal, and it was sent.
+    Signalled(usize),
+    /// A child was made.
+    Forked(Forked),
+}
+
+/// What is known of a child from its first moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Forked {
+    pub(super) child: Child,
+    pub(super) pid: Pid,
+    /// When it was started, in the kernel's own count, which together with the pid tells it from every other.
+    pub(super) began: u64,
+}
+
+impl Line {
+    fn write(&self) -> String {
+        let mut text = String::new();
+        // Writing to a String does not fail.
+        let _ = match self {
+            Line::Batch(events) => {
+                text.push_str("batch");
+                events.iter().try_for_each(|event| write!(text, " {event}"))
+            }
+            Line::Signalled(nth) => write!(text, "signalled {nth}"),
+            Line::Forked(Forked { child, pid, began }) => write!(text, "forked {child} {pid} {began}"),
+        };
+        text
+    }
+
+    /// Read it back.
+    ///
+    /// # Errors
+    /// One line: it is none of ours.
+    pub(super) fn read(line: &str) -> Result<Self, Flaw> {
+        let flaw = || Flaw::new(format_args!("log line {line:?}"));
+        let mut words = line.split(' ');
+        let kind = words.next().unwrap_or_default();
+        if kind == "batch" {
+            let events: Result<_, _> = words.map(str::parse).collect();
+            return events.map(Line::Batch).map_err(|_| flaw());
+        }
+        let mut word = || words.next().ok_or_else(flaw);
+        match kind {
+            "signalled" => Ok(Line::Signalled(word()?.parse().map_err(|_| flaw())?)),
+            "forked" => Ok(Line::Forked(Forked {
+                child: word()?.parse().map_err(|_| flaw())?,
+                pid: Pid::from_raw(word()?.parse().map_err(|_| flaw())?),
+                began: word()?.parse().map_err(|_| flaw())?,
+            })),
+            _ => Err(flaw()),
+        }
+    }
+}
+
+/// What has been done already of the batch that a predecessor was performing when it died.
+#[derive(Debug, Default)]
+pub(super) struct Done {
+    signalled: Vec<usize>,
+    forked: Vec<Forked>,
+}
+
+impl Done {
+    pub(super) fn note(&mut self, line: Line) {
+        match line {
+            Line::Signalled(nth) => self.signalled.push(nth),
+            Line::Forked(forked) => self.forked.push(forked),
+            Line::Batch(_) => {}
+        }
+    }
+
+    /// The process that was made for this worker already.
+    pub(super) fn forked(&self, worker: Worker) -> Option<Forked> {
+        let made = self.forked.iter();
+        made.copied().find(|forked| forked.child == Child::Worker(worker))
+    }
+
+    /// The runs of the probe that were begun.
+    pub(super) fn probes(&self) -> impl Iterator<Item = Forked> {
+        let made = self.forked.iter().copied();
+        made.filter(|forked| match forked.child {
+            Child::Probe(..) => true,
+            Child::Worker(_) | Child::Check => false,
+        })
+    }
+
+    /// Whether this effect is a signal that has been sent.
+    fn covers(&self, nth: usize, effect: Effect) -> bool {
+        match effect {
+            Effect::Signal(..) => self.signalled.contains(&nth),
+            Effect::Prepare(_)
+            | Effect::Spawn(..)
+            | Effect::Arm(..)
+            | Effect::Disarm(_)
+            | Effect::Extend(_)
+            | Effect::Probe(_)
+            | Effect::EndProbe(_)
+            | Effect::Confirm(_)
+            | Effect::Answer(..)
+            | Effect::Tell(_)
+            | Effect::Forget(_)
+            | Effect::Finish(_) => false,
+        }
+    }
+}
+
+impl Shell {
+    /// These events are about to be stepped.
+    pub(super) fn log_batch(&mut self, events: Vec<Event>) -> Vec<Event> {
+        let line = Line::Batch(events);
+        self.keeper.log(&line.write());
+        match line {
+            Line::Batch(events) => events,
+            Line::Signalled(_) | Line::Forked(_) => Vec::new(),
+        }
+    }
+
+    /// Whether a predecessor has done this.
+    pub(super) fn is_done(&self, nth: usize, effect: Effect) -> bool {
+        self.done.as_ref().is_some_and(|done| done.covers(nth, effect))
+    }
+
+    /// This effect of the batch was performed. What happens twice if it is done again is marked.
+    pub(super) fn mark_done(&mut self, nth: usize, effect: Effect) {
+        match effect {
+            Effect::Signal(..) => self.keeper.log(&Line::Signalled(nth).write()),
+            Effect::Prepare(_)
+            | Effect::Spawn(..)
+            | Effect::Arm(..)
+            | Effect::Disarm(_)
+            | Effect::Extend(_)
+            | Effect::Probe(_)
+            | Effect::EndProbe(_)
+            | Effect::Confirm(_)
+            | Effect::Answer(..)
+            | Effect::Tell(_)
+            | Effect::Forget(_)
+            | Effect::Finish(_) => {}
+        }
+    }
+
+    /// A child was made, and waits to be told to go.
+    pub(super) fn mark_forked(&mut self, child: Child) {
+        let (Some(pid), began) = (self.children.pid(child), self.children.began(child)) else {
+            return;
+        };
+        // Where /proc does not tell it nobody can prove later that it is the same process.
+        let began = began.unwrap_or(0);
+        self.keeper
+            .log(&Line::Forked(Forked { child, pid, began }).write());
+    }
+
+    /// From now on everything is written down. What an earlier supervisor has left in the files is over with this.
+    pub(super) fn begin_keeping(&mut self) {
+        self.keep();
+    }
+
+    /// Write down everything, as far as it has changed.
+    pub(super) fn keep(&mut self) {
+        let rows = self.rows();
+        self.keeper.snapshot(&rows);
+        if let Some(trouble) = self.keeper.take_trouble() {
+            self.log.warning(&trouble);
+        }
+    }
+}

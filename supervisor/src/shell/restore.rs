@@ -1,0 +1,290 @@
+//! From rows and fds to a loop that can go on: what `save.rs` has written. Nothing is done outside: whoever only checks whether
+//! a state can be read does the same.
+
+use std::ffi::OsString;
+use std::rc::Rc;
+
+use nix::unistd::Pid;
+use segue_lifecycle::{Lifecycle, Number, Record, Worker};
+
+use super::births::Birth;
+use super::desk::Desk;
+use super::probe::Probes;
+use super::save::STATE_FDS;
+use super::upgrading::waiter;
+use super::view::{GenerationInfo, History};
+use super::worker::WorkerInfo;
+use super::{Alarm, Begin, Child, Shell};
+use crate::children::{Kin, Leader};
+use crate::cli;
+use crate::clock;
+use crate::config::{Config, Invocation, LogFormat};
+use crate::control::Control;
+use crate::keeper::Keeper;
+use crate::launch::{BirthRecord, Heritage, ReportPipe};
+use crate::listeners::{self, ChosenFlags, Inherited, Listener};
+use crate::log::{Log, Style};
+use crate::manager::Manager;
+use crate::pid_file::PidFile;
+use crate::readiness::NotifySocket;
+use crate::sources::Source;
+use crate::state::{Flaw, Row};
+use crate::upgrade::Saved;
+
+/// A child as a row tells of it.
+#[derive(Debug)]
+pub(super) struct SavedChild {
+    pub(super) key: Child,
+    pub(super) pid: Pid,
+    /// When it was started; with the pid it tells the process from every other.
+    pub(super) began: Option<u64>,
+    pub(super) kin: Kin,
+    pub(super) leader: Leader,
+}
+
+impl SavedChild {
+    /// All that the rows tell of.
+    pub(super) fn all(rows: &[Row<'_>]) -> Result<Vec<Self>, Flaw> {
+        let rows = of_kind(rows, "child");
+        let child = |row: Row<'_>| {
+            Ok(Self {
+                key: row.parsed("name")?,
+                pid: Pid::from_raw(row.parsed("pid")?),
+                began: row.number_if_any("began")?,
+                kin: row.parsed("kin")?,
+                leader: row.parsed("leader")?,
+            })
+        };
+        rows.map(child).collect()
+    }
+}
+
+/// The loop of this process, as it was until it executed this binary.
+///
+/// # Errors
+/// The state cannot be read, or an fd that it tells of is missing.
+pub(crate) fn restore(saved: Saved, invocation: Invocation, mut heritage: Heritage) -> Result<Shell, Flaw> {
+    let rows = Row::all(&saved.rows)?;
+    let mut fds = saved.fds;
+    let control = Control::restore(&rows, &mut fds)?;
+    let configs = configs(&rows)?;
+    let config = config_of(Row::of_kind(&rows, "segue-state")?, &configs)?;
+    // The limits are those of our birth and not those that we have raised since; the environment is that of our birth already.
+    heritage.limits = Heritage::restore(&Row::of_kind(&rows, "heritage")?)?.limits;
+    let files = STATE_FDS.map(|name| {
+        fds.take(name)
+            .ok_or_else(|| Flaw::new(format_args!("the fd {name} is missing")))
+    });
+    let [first, second] = files;
+    let place = control.place().clone();
+    let begin = Begin {
+        log: Log::new(&config.name, style(config.log_format)),
+        manager: Manager::from_environment(&heritage.environment).0,
+        keeper: Keeper::on([first?.into(), second?.into()], place.state_files().clone()),
+        pid_file: PidFile::restore(&rows, &mut fds)?,
+        inherited: Inherited::none(),
+        origin: saved.origin,
+        invocation,
+        config,
+        place,
+        control,
+        heritage,
+    };
+    let (mut shell, _) = Shell::new(begin).map_err(Flaw::new)?;
+    shell.bag = fds;
+    shell.fill(&rows, &configs)?;
+    for child in SavedChild::all(&rows)? {
+        shell.keep_child(child)?;
+    }
+    shell.watch_all().map_err(Flaw::new)?;
+    shell.before = Some((saved.by, waiter(&rows)?));
+    Ok(shell)
+}
+
+/// How lines of the log look in this format.
+pub(crate) fn style(format: LogFormat) -> Style {
+    match format {
+        LogFormat::Json => Style::Json,
+        LogFormat::Text => Style::for_text(std::env::var("JOURNAL_STREAM").ok().as_deref()),
+    }
+}
+
+fn of_kind<'r, 'a>(rows: &'r [Row<'a>], kind: &'r str) -> impl Iterator<Item = Row<'a>> + 'r {
+    rows.iter().copied().filter(move |row| row.kind() == kind)
+}
+
+/// The settings that the rows hold, by their numbers.
+pub(super) fn configs(rows: &[Row<'_>]) -> Result<Vec<Rc<Config>>, Flaw> {
+    let mut arguments: Vec<Vec<OsString>> = Vec::new();
+    for row in of_kind(rows, "argument") {
+        let number = row.number("config")?;
+        if number == arguments.len() as u64 {
+            arguments.push(Vec::new());
+        }
+        if number + 1 != arguments.len() as u64 {
+            return Err(Flaw::new("the arguments are not in order"));
+        }
+        if let Some(last) = arguments.last_mut() {
+            last.push(row.os("is")?);
+        }
+    }
+    let config = |arguments| cli::settings(arguments).map(Rc::new).map_err(Flaw::new);
+    arguments.into_iter().map(config).collect()
+}
+
+/// The settings that a row names.
+pub(super) fn config_of(row: Row<'_>, configs: &[Rc<Config>]) -> Result<Rc<Config>, Flaw> {
+    let number = row.number("config")?;
+    let config = usize::try_from(number)
+        .ok()
+        .and_then(|number| configs.get(number));
+    config
+        .cloned()
+        .ok_or_else(|| Flaw::new(format_args!("there are no settings {number}")))
+}
+
+impl Shell {
+    /// Take in all that the rows tell of, but for the children.
+    pub(super) fn fill(&mut self, rows: &[Row<'_>], configs: &[Rc<Config>]) -> Result<(), Flaw> {
+        let head = Row::of_kind(rows, "segue-state")?;
+        let lines: Vec<&str> = rows.iter().map(Row::line).collect();
+        self.core = Lifecycle::load(&lines.join("\n")).map_err(Flaw::new)?;
+        self.begin.since = clock::wall_from_nanos(head.number("since")?);
+        self.workers_asked = match head.number_if_any("workers")? {
+            Some(_) => Some(head.parsed("workers")?),
+            None => None,
+        };
+        self.refusal = head.text_if_any("refusal")?;
+        self.desk = Desk::restore(rows, &self.control)?;
+        self.history = History::restore(rows)?;
+        self.probes = Probes::restore(rows)?;
+        let listeners = listeners::restore(rows, &mut self.bag)?;
+        self.fill_births(rows, configs, &listeners)?;
+        for row in of_kind(rows, "generation") {
+            let probe = row.number_if_any("probe")?;
+            let probe = probe.map(|number| listener(number, &listeners)).transpose()?;
+            let (number, info) = GenerationInfo::restore(row, config_of(row, configs)?, probe)?;
+            self.generations.insert(number, info);
+        }
+        for row in of_kind(rows, "chosen") {
+            let key = (row.number("generation")?, row.number("inode")?);
+            self.chosen_flags.insert(key, ChosenFlags::restore(row)?);
+        }
+        for row in of_kind(rows, "worker") {
+            let (worker, info) = WorkerInfo::restore(row)?;
+            self.workers.insert(worker, info);
+        }
+        self.fill_sockets_of_workers(rows)?;
+        for row in of_kind(rows, "timer") {
+            let deadline = row.number_if_any("at")?.map(clock::from_nanos);
+            self.timers.resume(Alarm::Core(row.parsed("is")?), deadline);
+        }
+        for row in of_kind(rows, "event") {
+            self.events.push_back(row.parsed("is")?);
+        }
+        Ok(())
+    }
+
+    fn fill_births(
+        &mut self,
+        rows: &[Row<'_>],
+        configs: &[Rc<Config>],
+        listeners: &[Rc<Listener>],
+    ) -> Result<(), Flaw> {
+        for row in of_kind(rows, "birth") {
+            let number = row.number("record")?;
+            let mut lent = Vec::new();
+            for row in of_kind(rows, "lends") {
+                if row.number("record")? == number {
+                    lent.push(listener(row.number("listener")?, listeners)?);
+                }
+            }
+            let saved = of_kind(rows, "record").find(|row| row.number("number") == Ok(number));
+            let saved = saved.ok_or_else(|| Flaw::new(format_args!("there is no record {number}")))?;
+            let processes = self.processes_of(number, rows)?;
+            let birth = Birth {
+                config: config_of(row, configs)?,
+                record: BirthRecord::restore(&saved, &mut self.bag, &processes, &self.begin.heritage)?,
+                listeners: lent,
+            };
+            self.births.insert(Record(number), birth);
+        }
+        Ok(())
+    }
+
+    /// The processes that were started from this record, as far as the rows know them.
+    fn processes_of(&self, record: Number, rows: &[Row<'_>]) -> Result<Vec<Pid>, Flaw> {
+        let mut pids = Vec::new();
+        for row in of_kind(rows, "worker") {
+            let generation = self.core.generation(row.number("generation")?);
+            if generation.is_some_and(|generation| generation.record == Record(record))
+                && row.number_if_any("pid")?.is_some()
+            {
+                pids.push(Pid::from_raw(row.parsed("pid")?));
+            }
+        }
+        Ok(pids)
+    }
+
+    fn fill_sockets_of_workers(&mut self, rows: &[Row<'_>]) -> Result<(), Flaw> {
+        for row in of_kind(rows, "notify") {
+            let worker: Worker = row.parsed("worker")?;
+            if let Some(info) = self.workers.get_mut(&worker) {
+                info.notify = Some(NotifySocket::restore(row, &mut self.bag, info.uid)?);
+            }
+        }
+        for row in of_kind(rows, "report") {
+            let worker: Worker = row.parsed("worker")?;
+            if let Some(info) = self.workers.get_mut(&worker) {
+                info.report = ReportPipe::restore(&row, &mut self.bag)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Take charge again of a child of this process.
+    fn keep_child(&mut self, child: SavedChild) -> Result<(), Flaw> {
+        let name = super::save::pidfd_name(child.key);
+        let pidfd = self.bag.take(&name);
+        let pidfd = pidfd.ok_or_else(|| Flaw::new(format_args!("the fd {name} is missing")))?;
+        self.children
+            .restore(child.key, child.pid, pidfd, child.kin, child.leader);
+        Ok(())
+    }
+
+    /// Put all that can be heard of workers into the poll set.
+    pub(super) fn watch_all(&mut self) -> Result<(), String> {
+        let watched = |errno| format!("epoll: {}", crate::sys::errno_text(errno));
+        for (worker, info) in &self.workers {
+            if let Some(notify) = &info.notify {
+                self.sources
+                    .add(Source::Notify(*worker), notify.as_fd())
+                    .map_err(watched)?;
+            }
+            if let Some(report) = &info.report {
+                self.sources
+                    .add(Source::Report(*worker), report.as_fd())
+                    .map_err(watched)?;
+            }
+        }
+        for child in self.children.saved() {
+            match (child.key, child.kin, child.leader) {
+                (Child::Worker(worker), Kin::Adopted, Leader::Alive) => self
+                    .sources
+                    .add(Source::Exit(worker), child.pidfd)
+                    .map_err(watched)?,
+                (Child::Worker(_) | Child::Probe(..) | Child::Check, _, _) => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+fn listener(number: u64, listeners: &[Rc<Listener>]) -> Result<Rc<Listener>, Flaw> {
+    let found = usize::try_from(number)
+        .ok()
+        .and_then(|number| listeners.get(number));
+    found
+        .cloned()
+        .ok_or_else(|| Flaw::new(format_args!("there is no listener {number}")))
+}

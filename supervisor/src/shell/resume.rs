@@ -1,0 +1,461 @@
+//! After `kill -9`: the loop of another process goes on where its predecessor was.
+//!
+//! Its predecessor's processes are nobody's children now. They are proved by pid and start time and adopted; the listeners come from
+//! systemd's file descriptor store, or are taken back from the app itself. Then the batch that the predecessor was performing is
+//! performed to its end, without doing twice what its log says was done.
+
+use std::fs::{self, File};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use segue_lifecycle::{Ending, Event, Handoff, Life, Lifecycle, State, Timer, Wait, Worker};
+
+use super::keep::{Done, Line};
+use super::recover::{self, Proved};
+use super::restore::{SavedChild, configs};
+use super::save::{STATE_FDS, pidfd_name};
+use super::worker::WorkerInfo;
+use super::{Alarm, Begin, Child, Shell, ShellError};
+use crate::children::{Kin, Leader};
+use crate::keeper::{self, Kept};
+use crate::listeners::{self, SocketIdentity};
+use crate::place::Place;
+use crate::readiness::NotifySocket;
+use crate::sources::Source;
+use crate::state::{self, Fds, Flaw, Row};
+use crate::sys::{self, errno_text};
+
+/// How long a child that was about to execute when its supervisor was killed may take to do so or to give up: it tries for 0.4 s
+/// while a file is being written, and a loaded machine takes its time.
+const UNTIL_EXECUTED: Duration = Duration::from_secs(5);
+
+/// The pause between two looks at such a child. Nothing tells when a process has executed.
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
+
+/// What a predecessor that was killed has left.
+#[derive(Debug)]
+pub(crate) struct Estate {
+    kept: Kept,
+    /// The state files that systemd has kept.
+    files: Vec<OwnedFd>,
+    /// What else systemd has kept of it.
+    stored: Fds,
+}
+
+/// What is to be done with an estate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Worth {
+    /// Something of it lives: it is to be adopted.
+    Adopt,
+    /// Nothing is to be done about it. What is told about it, if anything.
+    Leave(Option<String>),
+}
+
+impl Estate {
+    /// Looks for one: in what systemd has kept, or where this instance keeps its state.
+    pub(crate) fn find(place: &Place, mut stored: Fds) -> Option<Self> {
+        let files: Vec<_> = STATE_FDS.iter().filter_map(|name| stored.take(name)).collect();
+        let kept = keeper::read(&files).or_else(|| keeper::read_at(place.state_files()))?;
+        Some(Self { kept, files, stored })
+    }
+
+    /// Looks once more, now that nobody writes it any more.
+    pub(crate) fn read_again(&mut self, place: &Place) {
+        if let Some(kept) = keeper::read(&self.files).or_else(|| keeper::read_at(place.state_files())) {
+            self.kept = kept;
+        }
+    }
+
+    /// The state files that systemd has kept, to go on with.
+    pub(crate) fn take_files(&mut self) -> Option<[File; keeper::FILES]> {
+        let files: Vec<File> = std::mem::take(&mut self.files)
+            .into_iter()
+            .map(File::from)
+            .collect();
+        files.try_into().ok()
+    }
+
+    /// Whether it is to be adopted: whether it is of this start of the machine, no stop was under way, and a process of it lives or
+    /// systemd has kept its listeners.
+    pub(crate) fn worth(&self) -> Worth {
+        match self.weigh() {
+            Ok(worth) => worth,
+            Err(flaw) => Worth::Leave(Some(format!(
+                "{flaw}; what an earlier segue left cannot be adopted"
+            ))),
+        }
+    }
+
+    fn weigh(&self) -> Result<Worth, Flaw> {
+        let rows = Row::all(&self.kept.rows)?;
+        let head = Row::of_kind(&rows, "segue-state")?;
+        if head.number("version")? != super::save::VERSION {
+            return Err(Flaw::new("it is of another version"));
+        }
+        let boots = (head.text_if_any("boot")?, sys::boot_id());
+        if let (Some(then), Some(now)) = boots
+            && then != now
+        {
+            return Ok(Worth::Leave(None));
+        }
+        let pid = head.text("pid")?;
+        let alive = alive(&rows)?;
+        if load(&rows)?.state() == State::Stopping {
+            let text = alive.first().map(|(_, proved)| {
+                format!(
+                    "the segue before this one (pid {pid}) was killed while it stopped; pid {} of its app still drains and is left alone",
+                    proved.pid
+                )
+            });
+            return Ok(Worth::Leave(text));
+        }
+        let kept = self.stored.names().any(|name| name.starts_with("listener-"));
+        Ok(if kept || !alive.is_empty() {
+            Worth::Adopt
+        } else {
+            Worth::Leave(Some(format!(
+                "the segue before this one (pid {pid}) was killed, and nothing of its app is left"
+            )))
+        })
+    }
+}
+
+fn load(rows: &[Row<'_>]) -> Result<Lifecycle, Flaw> {
+    let lines: Vec<&str> = rows.iter().map(Row::line).collect();
+    Lifecycle::load(&lines.join("\n")).map_err(Flaw::new)
+}
+
+/// The workers that live, proved to be those that the rows tell of.
+fn alive(rows: &[Row<'_>]) -> Result<Vec<(Worker, Proved)>, Flaw> {
+    let children = SavedChild::all(rows)?.into_iter();
+    let proved = children.filter_map(|child| match child.key {
+        Child::Worker(worker) => Some((worker, recover::prove(child.pid, child.began?)?)),
+        Child::Probe(..) | Child::Check => None,
+    });
+    Ok(proved.collect())
+}
+
+/// Adopt an estate: everything is taken over, and nothing has been done yet.
+///
+/// # Errors
+/// One line that says what was found and what to do. Then everything is as it was.
+pub(crate) fn adopt(begin: Begin, estate: Estate) -> Result<Shell, String> {
+    // Until it is certain that this succeeds, nothing must be taken away from whoever tries next.
+    state::stand_by();
+    let (mut shell, _) = Shell::new(begin).map_err(|error| error.to_string())?;
+    let lines: Result<Vec<Line>, Flaw> = estate.kept.log.iter().map(|line| Line::read(line)).collect();
+    let lines = lines.map_err(|flaw| flaw.to_string())?;
+    shell.bag = estate.stored;
+    let rows = Row::all(&estate.kept.rows).map_err(|flaw| flaw.to_string())?;
+    let pending = shell.take_over(&rows)?;
+    state::take_charge();
+    shell.say_adopted(&rows);
+    shell.finish_batch(lines, pending);
+    shell.reconcile();
+    Ok(shell)
+}
+
+/// Go on, turn after turn.
+pub(crate) fn go_on(mut shell: Shell) -> Result<Ending, ShellError> {
+    shell.beat();
+    shell.settle();
+    // What has died meanwhile may have sent its signal to somebody else, or to nobody.
+    shell.sweep();
+    shell.settle();
+    shell.rewatch();
+    shell.say_upgraded();
+    shell.tidy();
+    shell.look_up();
+    shell.go_round()
+}
+
+impl Shell {
+    /// Watch the path that the newest settings name.
+    fn rewatch(&mut self) {
+        let newest = self.births.values().next_back();
+        let path = newest.and_then(|birth| birth.config.watch.clone());
+        if let Err(text) = self.watch_path(path.as_deref()) {
+            self.log.warning(&text);
+        }
+    }
+
+    /// Returns how many events were pending when the state was written; those behind them were found out now.
+    fn take_over(&mut self, rows: &[Row<'_>]) -> Result<usize, String> {
+        let text = |flaw: Flaw| flaw.to_string();
+        let mut living = alive(rows).map_err(text)?;
+        for wanted in listeners::identities(rows).map_err(text)? {
+            self.find_listener(wanted, &living, rows)?;
+        }
+        let since = self.begin.since;
+        let configs = configs(rows).map_err(text)?;
+        self.fill(rows, &configs).map_err(text)?;
+        self.begin.since = since;
+        let pending = self.events.len();
+        for child in SavedChild::all(rows).map_err(text)? {
+            self.adopt_child(child, &mut living);
+        }
+        self.watch_all()?;
+        Ok(pending)
+    }
+
+    /// Puts the fd of a listener into the bag, wherever it comes from.
+    fn find_listener(
+        &mut self,
+        wanted: SocketIdentity,
+        living: &[(Worker, Proved)],
+        rows: &[Row<'_>],
+    ) -> Result<(), String> {
+        let name = wanted.fd_name();
+        if self.bag.names().any(|known| known == name) {
+            return Ok(());
+        }
+        if let Some(fd) = self.inherited.take(wanted.inode) {
+            self.bag.put(name, fd);
+            return Ok(());
+        }
+        let mut refusal = None;
+        for (worker, proved) in living {
+            match recover::take_back(proved, wanted) {
+                Ok(fd) => {
+                    self.bag.put(name, fd);
+                    return Ok(());
+                }
+                Err(nix::errno::Errno::ENOENT) => {}
+                Err(errno) => refusal = refusal.or(Some((*worker, proved.pid, errno))),
+            }
+        }
+        Err(recover::not_had_back(wanted, living, refusal, rows))
+    }
+
+    /// Takes charge of a process that a predecessor had started. One that cannot be found has ended meanwhile.
+    fn adopt_child(&mut self, child: SavedChild, living: &mut Vec<(Worker, Proved)>) {
+        let Child::Worker(worker) = child.key else {
+            // A run of a probe says nothing to us any more, and is run again; so is a check.
+            if let Some(proved) = child.began.and_then(|began| recover::prove(child.pid, began)) {
+                let _ = sys::signal_group_by_pidfd(proved.pidfd.as_fd(), Some(Signal::SIGKILL));
+            }
+            return;
+        };
+        let stored = self.bag.take(&pidfd_name(child.key));
+        let proved = living.iter().position(|(known, _)| *known == worker);
+        let proved = proved.map(|place| living.swap_remove(place).1.pidfd);
+        match stored.or(proved) {
+            Some(pidfd) => {
+                self.children
+                    .restore(child.key, child.pid, pidfd, Kin::Adopted, child.leader);
+                if let Some(info) = self.workers.get_mut(&worker) {
+                    info.uid = info.uid.or_else(|| sys::uid_of(child.pid));
+                }
+            }
+            None => {
+                if child.leader == Leader::Alive {
+                    self.events.push_back(Event::Exited(worker));
+                }
+                self.worker_gone(worker);
+            }
+        }
+    }
+
+    fn say_adopted(&self, rows: &[Row<'_>]) {
+        let before = Row::of_kind(rows, "segue-state").and_then(|head| head.text("pid"));
+        let serving = self.serving().map(|serving| serving.to_string());
+        let who = serving.unwrap_or_else(|| "nobody serves".to_owned());
+        self.log.warning(&format!(
+            "the segue before this one (pid {}) was killed; its app is adopted: {who}",
+            before.unwrap_or_default()
+        ));
+    }
+
+    /// Perform to its end what the predecessor was performing.
+    fn finish_batch(&mut self, lines: Vec<Line>, pending: usize) {
+        let mut done = Done::default();
+        let mut batch = Vec::new();
+        for line in lines {
+            match line {
+                Line::Batch(events) => batch = events,
+                line @ (Line::Signalled(_) | Line::Forked(_)) => done.note(line),
+            }
+        }
+        for probe in done.probes() {
+            if let Some(proved) = recover::prove(probe.pid, probe.began) {
+                let _ = sys::signal_group_by_pidfd(proved.pidfd.as_fd(), Some(Signal::SIGKILL));
+            }
+        }
+        if batch.is_empty() {
+            return;
+        }
+        // Events that were pending then are among those of the batch; what has been found out since comes after it.
+        let since = self.events.split_off(pending.min(self.events.len()));
+        self.events.clear();
+        self.done = Some(done);
+        self.step(batch);
+        self.events.extend(since);
+    }
+
+    /// Take over a process that the predecessor had forked for this worker in the batch that it did not finish. Returns
+    /// whether there is one.
+    pub(super) fn adopt_forked(&mut self, worker: Worker, info: &mut WorkerInfo) -> Result<bool, String> {
+        let Some(done) = &self.done else { return Ok(false) };
+        let path = self
+            .begin
+            .place
+            .notify_socket(worker.generation, worker.slot, worker.start);
+        let forked = done.forked(worker);
+        let proved = forked.and_then(|forked| recover::prove(forked.pid, forked.began));
+        let Some(proved) = proved.filter(|proved| has_executed(proved, &path)) else {
+            // It had not been told to go. Its socket is bound again.
+            let _ = fs::remove_file(&path);
+            return Ok(false);
+        };
+        info.uid = sys::uid_of(proved.pid);
+        let stored = self.bag.take(&NotifySocket::name(&worker.to_string()));
+        let notify = NotifySocket::adopt(&path, stored, info.uid).map_err(|error| error.to_string())?;
+        let watched = |errno| format!("epoll: {}", errno_text(errno));
+        self.sources
+            .add(Source::Notify(worker), notify.as_fd())
+            .and_then(|()| self.sources.add(Source::Exit(worker), proved.pidfd.as_fd()))
+            .map_err(watched)?;
+        info.pid = Some(proved.pid);
+        info.notify = Some(notify);
+        self.children.restore(
+            Child::Worker(worker),
+            proved.pid,
+            proved.pidfd,
+            Kin::Adopted,
+            Leader::Alive,
+        );
+        self.events.push_back(Event::Executed(worker));
+        Ok(true)
+    }
+
+    /// What the predecessor would have heard of, and nobody will tell again.
+    fn reconcile(&mut self) {
+        let starting: Vec<Worker> = self
+            .core
+            .generations()
+            .flat_map(|generation| &generation.processes)
+            .filter(|process| process.life == Life::Starting)
+            .map(|process| process.worker)
+            .collect();
+        for worker in starting {
+            // Its launch was to report this, and the report is lost.
+            if self
+                .workers
+                .get(&worker)
+                .is_some_and(|info| info.report.is_none())
+            {
+                self.events.push_back(Event::Executed(worker));
+            }
+        }
+        let awaits = |number| {
+            self.events.iter().any(|event| {
+                *event == Event::Confirmed(number)
+                    || *event == Event::PrepareFailed(number)
+                    || matches!(event, Event::Prepared(of, _) if *of == number)
+            })
+        };
+        match self.core.handoff() {
+            Handoff::Preparing(number) if !awaits(number) => self.prepare(number),
+            Handoff::Confirming(number) if !awaits(number) => self.confirm(number),
+            Handoff::Probing(number)
+                if self
+                    .timers
+                    .deadline(Alarm::Core(Timer::ProbeAgain(number)))
+                    .is_none() =>
+            {
+                self.events.push_back(Event::ProbeFailed(number));
+            }
+            Handoff::Preparing(_)
+            | Handoff::Confirming(_)
+            | Handoff::Probing(_)
+            | Handoff::Idle
+            | Handoff::Waiting
+            | Handoff::Starting(_)
+            | Handoff::Soaking(_) => {}
+        }
+        self.arm_what_is_not();
+        self.miss_the_missing();
+        if self.core.somebody_serves() {
+            self.tell_ready();
+        }
+    }
+
+    /// A timer of which no row told, and every watchdog: it cannot have been fed while nobody listened.
+    fn arm_what_is_not(&mut self) {
+        let timers: Vec<Timer> = self.core.timers().collect();
+        for timer in timers {
+            let watchdog = matches!(timer, Timer::Watchdog(_));
+            if watchdog || !self.timers.runs(Alarm::Core(timer)) {
+                self.arm(timer, wait_of(timer));
+            }
+        }
+    }
+
+    /// Workers that the core knows and nobody has seen are gone.
+    fn miss_the_missing(&mut self) {
+        let known = self
+            .core
+            .generations()
+            .flat_map(|generation| &generation.processes);
+        let missing: Vec<Worker> = known
+            .map(|process| process.worker)
+            .filter(|worker| self.children.pid(Child::Worker(*worker)).is_none())
+            .filter(|worker| !self.events.iter().any(|event| is_end_of(event, *worker)))
+            .collect();
+        for worker in missing {
+            self.events.push_back(Event::Exited(worker));
+            self.worker_gone(worker);
+        }
+    }
+}
+
+/// Whether the event tells that nothing is left of the worker.
+fn is_end_of(event: &Event, worker: Worker) -> bool {
+    *event == Event::Gone(worker) || *event == Event::SpawnFailed(worker)
+}
+
+/// How long a timer runs if nothing else is known about it.
+const fn wait_of(timer: Timer) -> Wait {
+    match timer {
+        Timer::Start(_) => Wait::Start,
+        Timer::Hint(_) => Wait::Hint,
+        Timer::Alive(_) => Wait::Alive,
+        Timer::Watchdog(_) => Wait::Watchdog,
+        Timer::Drain(_) => Wait::Drain,
+        Timer::Kill(_) => Wait::Kill,
+        Timer::Probe(_) => Wait::Probe,
+        Timer::ProbeAgain(_) => Wait::ProbeAgain,
+        Timer::Soak(_) => Wait::Soak,
+        Timer::Probation(_) => Wait::Probation,
+        Timer::BackOff(..) => Wait::BackOff(1),
+        Timer::Calm(..) => Wait::Calm,
+        Timer::Stop => Wait::Stop,
+    }
+}
+
+/// Whether a child that was made just before its supervisor was killed has become the app. It waits for a last word before exec; if
+/// that was never given it ends.
+fn has_executed(proved: &Proved, notify: &Path) -> bool {
+    let until = Instant::now() + UNTIL_EXECUTED;
+    let mut wanted = b"NOTIFY_SOCKET=".to_vec();
+    wanted.extend_from_slice(notify.as_os_str().as_bytes());
+    loop {
+        if sys::is_dead_by_pidfd(proved.pidfd.as_fd()) {
+            return false;
+        }
+        // Before exec it has the environment of its supervisor.
+        let environment = fs::read(format!("/proc/{}/environ", proved.pid));
+        let known = environment.as_deref().unwrap_or_default();
+        if known.split(|byte| *byte == 0).any(|entry| entry == wanted) {
+            return true;
+        }
+        if Instant::now() > until {
+            // What does not show its environment is no child that waits for a word: that one ends at once.
+            return true;
+        }
+        std::thread::sleep(LOOK_AGAIN);
+    }
+}

@@ -1,0 +1,210 @@
+//! Everything that the shell knows, as rows and fds: what a successor goes on with. `restore.rs` reads them.
+
+use std::rc::Rc;
+
+use super::{Alarm, Child, Shell};
+use crate::clock;
+use crate::config::{self, Config};
+use crate::launch::ReportPipe;
+use crate::listeners::Saving;
+use crate::readiness::NotifySocket;
+use crate::state::{Passed, Rows};
+
+/// The version of the rows. A reader takes what it knows and passes over the rest, so this changes only when
+/// older readers would do harm.
+pub(super) const VERSION: u64 = 1;
+
+/// The settings of generations and records, each once, numbered.
+struct Configs<'a> {
+    known: Vec<&'a Rc<Config>>,
+}
+
+impl<'a> Configs<'a> {
+    fn number(&mut self, config: &'a Rc<Config>) -> u64 {
+        let place = self.known.iter().position(|known| Rc::ptr_eq(known, config));
+        let place = place.unwrap_or_else(|| {
+            self.known.push(config);
+            self.known.len() - 1
+        });
+        place as u64
+    }
+}
+
+impl Shell {
+    /// The whole state, as it is between two batches of events.
+    pub(super) fn rows(&self) -> Vec<u8> {
+        let mut rows = Rows::default();
+        let mut configs = Configs { known: Vec::new() };
+        let mut listeners = Saving::default();
+        self.save_head(&mut rows, &mut configs);
+        rows.lines(&self.core.save());
+        self.control.save(&mut rows);
+        self.begin.heritage.save(&mut rows);
+        if let Some(file) = &self.pid_file {
+            file.save(&mut rows);
+        }
+        self.desk.save(&mut rows);
+        self.history.save(&mut rows);
+        self.save_births(&mut rows, &mut configs, &mut listeners);
+        self.save_generations(&mut rows, &mut configs, &mut listeners);
+        listeners.save(&mut rows);
+        self.save_workers(&mut rows);
+        self.probes.save(&mut rows);
+        self.save_children(&mut rows);
+        self.save_timers(&mut rows);
+        for event in &self.events {
+            rows.begin("event").text("is", &event.to_string());
+        }
+        for (number, config) in (0u64..).zip(configs.known) {
+            for argument in config::to_arguments(config) {
+                rows.begin("argument")
+                    .number("config", number)
+                    .os("is", &argument);
+            }
+        }
+        rows.finish()
+    }
+
+    fn save_head<'a>(&'a self, rows: &mut Rows, configs: &mut Configs<'a>) {
+        rows.begin("segue-state")
+            .number("version", VERSION)
+            .text("by", env!("CARGO_PKG_VERSION"))
+            .text("name", &self.begin.config.name)
+            .number("pid", std::process::id().into())
+            .number("config", configs.number(&self.begin.config))
+            .number("since", clock::wall_to_nanos(self.begin.since));
+        if let Some(boot) = &self.begin.boot {
+            rows.text("boot", boot);
+        }
+        if let Some(count) = self.workers_asked {
+            rows.number("workers", count.into());
+        }
+        if let Some(refusal) = &self.refusal {
+            rows.text("refusal", refusal);
+        }
+    }
+
+    fn save_births<'a>(&'a self, rows: &mut Rows, configs: &mut Configs<'a>, listeners: &mut Saving<'a>) {
+        for (record, birth) in &self.births {
+            rows.begin("birth")
+                .number("record", record.0)
+                .number("config", configs.number(&birth.config));
+            for listener in &birth.listeners {
+                rows.begin("lends")
+                    .number("record", record.0)
+                    .number("listener", listeners.number(listener));
+            }
+            birth.record.save(record.0, rows);
+        }
+    }
+
+    fn save_generations<'a>(
+        &'a self,
+        rows: &mut Rows,
+        configs: &mut Configs<'a>,
+        listeners: &mut Saving<'a>,
+    ) {
+        for (number, info) in &self.generations {
+            info.save(*number, rows);
+            rows.number("config", configs.number(&info.config));
+            if let Some(probe) = &info.probe {
+                rows.number("probe", listeners.number(probe));
+            }
+        }
+        for ((number, inode), chosen) in &self.chosen_flags {
+            rows.begin("chosen")
+                .number("generation", *number)
+                .number("inode", *inode);
+            chosen.save(rows);
+        }
+    }
+
+    fn save_workers(&self, rows: &mut Rows) {
+        for (worker, info) in &self.workers {
+            // What is only kept for the messages of this turn is of no use to anybody else.
+            if self.gone.contains(worker) {
+                continue;
+            }
+            info.save(*worker, rows);
+            let name = worker.to_string();
+            if let Some(notify) = &info.notify {
+                notify.save(&name, rows);
+            }
+            if let Some(report) = &info.report {
+                report.save(&name, rows);
+            }
+        }
+    }
+
+    fn save_children(&self, rows: &mut Rows) {
+        for child in self.children.saved() {
+            rows.begin("child")
+                .text("name", &child.key.to_string())
+                .text("pid", &child.pid.to_string())
+                .text("kin", &child.kin.to_string())
+                .text("leader", &child.leader.to_string());
+            if let Some(began) = child.began {
+                rows.number("began", began);
+            }
+        }
+    }
+
+    fn save_timers(&self, rows: &mut Rows) {
+        for (alarm, deadline) in self.timers.all() {
+            match alarm {
+                Alarm::Core(timer) => {
+                    rows.begin("timer").text("is", &timer.to_string());
+                    if let Some(deadline) = deadline {
+                        rows.number("at", clock::to_nanos(deadline));
+                    }
+                }
+                // Whoever goes on arms them anew.
+                Alarm::Rested | Alarm::Linger | Alarm::Upward | Alarm::Beat | Alarm::Check => {}
+            }
+        }
+    }
+
+    /// The fds that the rows tell of, for this process when it executes another binary.
+    pub(super) fn passed(&self) -> Passed<'_> {
+        let mut fds = Passed::new();
+        self.control.pass_on(&mut fds);
+        if let Some(file) = &self.pid_file {
+            file.pass_on(&mut fds);
+        }
+        let mut listeners = Saving::default();
+        for (record, birth) in &self.births {
+            fds.extend(birth.record.fds(record.0));
+            for listener in &birth.listeners {
+                listeners.number(listener);
+            }
+        }
+        for probe in self.generations.values().filter_map(|info| info.probe.as_ref()) {
+            listeners.number(probe);
+        }
+        listeners.pass_on(&mut fds);
+        for (worker, info) in &self.workers {
+            let name = worker.to_string();
+            if let Some(notify) = &info.notify {
+                fds.push((NotifySocket::name(&name), notify.as_fd()));
+            }
+            if let Some(report) = &info.report {
+                fds.push((ReportPipe::name(&name), report.as_fd()));
+            }
+        }
+        for child in self.children.saved() {
+            fds.push((pidfd_name(child.key), child.pidfd));
+        }
+        for (name, fd) in STATE_FDS.iter().zip(self.keeper.fds()) {
+            fds.push(((*name).to_owned(), fd));
+        }
+        fds
+    }
+}
+
+/// The names of the fds of the two state files.
+pub(super) const STATE_FDS: [&str; 2] = ["state-a", "state-b"];
+
+/// The name of the pidfd of a child.
+pub(super) fn pidfd_name(child: Child) -> String {
+    format!("pidfd-{child}")
+}

@@ -1,0 +1,285 @@
+//! `kill -9` of the supervisor, without systemd: the app serves on, and the next `segue run` with the same name adopts it.
+//!
+//! What is asked for here of a successor is what systemd's file descriptor store makes easier (`tests/systemd/` has those
+//! scenes): the listeners come back from the app itself, and what it says while nobody listens is lost.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot look at its subject has failed"
+)]
+
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use segue_tests::figures::{say, scale};
+use segue_tests::http::{self, Client, Target};
+use segue_tests::load::{Kind, Load};
+use segue_tests::proc;
+use segue_tests::program::Program;
+use segue_tests::segue::{Segue, Setup};
+
+/// What the fixtures speak.
+const HTTP1: [Kind; 6] = [
+    Kind::Fresh,
+    Kind::KeepAlive,
+    Kind::Pipelined,
+    Kind::Post,
+    Kind::Slow,
+    Kind::Streamed,
+];
+
+/// These loads run while `disturb` runs, and until their answers come from `generation` at last: nothing is lost.
+#[track_caller]
+fn under_loads(segue: &mut Segue, kinds: &[Kind], generation: u64, disturb: impl FnOnce(&mut Segue)) {
+    let target = segue.target();
+    let loads: Vec<_> = kinds.iter().map(|kind| Load::start(*kind, &target, 1)).collect();
+    disturb(segue);
+    for load in loads {
+        load.wait_for_generation(generation);
+        load.stop().assert_nothing_lost();
+    }
+}
+
+fn kill_process(pid: i32, signal: Signal) {
+    kill(Pid::from_raw(pid), signal).unwrap();
+}
+
+/// A request that the app answers after `millis`; it is on its way when this returns.
+fn ask_slowly(target: &Target, millis: u64) -> Client {
+    let mut client = target.connect().unwrap();
+    client.write(&http::get(&format!("/slow?ms={millis}"))).unwrap();
+    client
+}
+
+#[test]
+fn the_app_serves_on_and_is_adopted() {
+    let mut segue = Setup::new(Program::app()).start();
+    segue.reload_ok(&["--drained"]);
+    let before = segue.status();
+    under_loads(&mut segue, &Kind::ALL, 3, |segue| {
+        segue.kill();
+        segue.resume();
+        let after = segue.status();
+        assert_eq!(after.generation(), 2, "numbers go on");
+        assert_eq!(after.pids(2), before.pids(2), "the same process serves");
+        assert_eq!(after.0["listeners"], before.0["listeners"]);
+        assert_eq!(after.0["last_reload"], before.0["last_reload"]);
+        let generation = |status: &segue_tests::segue::Status| status.0["generations"][0].clone();
+        assert_eq!(generation(&after)["since"], generation(&before)["since"]);
+        assert_eq!(generation(&after)["binary"], generation(&before)["binary"]);
+        segue.reload_ok(&[]);
+    });
+    segue.stop();
+}
+
+#[test]
+fn an_adopted_worker_that_crashes_is_started_again_from_its_birth_record() {
+    let setup = Setup::new(Program::new("./app")).flags(["--probation", "100ms"]);
+    setup.deploy("app", &Program::fixture("good"));
+    let mut segue = setup.start();
+    segue.reload_ok(&["--settled"]);
+    segue.kill();
+    segue.resume();
+    // What is there now is not what generation 2 was started from.
+    segue.deploy("app", &Program::fixture("crash-at-start"));
+    let pid = segue.status().pids(2)[0];
+    kill_process(pid, Signal::SIGKILL);
+    let status = segue.wait_until("it was started again", |status| {
+        status.state() == "serving" && status.pids(2).first().is_some_and(|now| *now != pid)
+    });
+    assert_eq!((status.generation(), status.count("restarts")), (2, 1));
+    let log = segue.process().stderr();
+    assert!(
+        log.contains("unknown (adopted)") || log.contains("killed by SIGKILL"),
+        "{log}"
+    );
+    // A rollback has its last good still.
+    segue.deploy("app", &Program::fixture("ready-then-dies after=50ms"));
+    let done = segue.reload(&["--settled"]);
+    assert_eq!(done.code, Some(1), "{done:?}");
+    assert!(done.stderr.contains("rolled back"), "{done:?}");
+    segue.wait_until("the last good serves", |status| status.state() == "serving");
+    segue.stop();
+}
+
+#[test]
+fn one_that_crashed_while_nobody_supervised_is_started_again() {
+    let mut segue = Setup::new(Program::app()).flags(["--workers", "2"]).start();
+    let pids = segue.status().pids(1);
+    segue.kill();
+    kill_process(pids[0], Signal::SIGKILL);
+    let end = Instant::now() + segue_tests::patience();
+    while proc::look(pids[0]).is_some_and(|seen| seen.state != 'Z') {
+        assert!(Instant::now() < end, "SIGKILL does not end it");
+        std::thread::yield_now();
+    }
+    segue.resume();
+    let status = segue.wait_until("both serve", |status| {
+        let now = status.pids(1);
+        now.len() == 2 && now.contains(&pids[1]) && !now.contains(&pids[0])
+    });
+    assert_eq!(status.count("restarts"), 1);
+    segue.stop();
+}
+
+#[test]
+fn a_retired_generation_goes_on_draining_with_the_time_that_is_left() {
+    let mut segue = Setup::new(Program::app())
+        .flags(["--drain-timeout", "20s"])
+        .start();
+    let target = segue.target();
+    let mut slow = ask_slowly(&target, 2_500);
+    segue.reload_ok(&[]);
+    let old = segue.status().pids(1);
+    segue.kill();
+    segue.resume();
+    let status = segue.status();
+    assert_eq!((status.generation(), status.in_role("retired")), (2, vec![1]));
+    assert_eq!(status.pids(1), old);
+    slow.response().unwrap().ok().unwrap();
+    segue.wait_until("it is gone", |status| status.in_role("retired").is_empty());
+    segue.stop();
+}
+
+#[test]
+fn a_drain_that_overran_while_nobody_supervised_is_ended_at_once() {
+    let setup = Setup::new(Program::new("./app")).flags(["--drain-timeout", "1s"]);
+    setup.deploy("app", &Program::fixture("hangs-in-drain"));
+    let mut segue = setup.start();
+    segue.deploy("app", &Program::fixture("good"));
+    segue.reload_ok(&[]);
+    let retired = segue.status().pids(1)[0];
+    let retired_at = Instant::now();
+    segue.kill();
+    // Nothing tells that a deadline has passed while nobody keeps it.
+    while retired_at.elapsed() < Duration::from_secs(2) {
+        std::thread::yield_now();
+    }
+    assert!(proc::look(retired).is_some(), "nobody has killed it meanwhile");
+    segue.resume();
+    segue.wait_until("it is gone", |status| status.in_role("retired").is_empty());
+    segue.process().wait_for_line("did not end in time: it is killed");
+    segue.stop();
+}
+
+/// The stages of a reload that can be held still, and what is done to go on: the flags, the candidate, and the role in
+/// which status shows it.
+#[test]
+fn a_candidate_is_adopted_in_every_stage() {
+    for (stage, flags, candidate) in [
+        ("starting", &[][..], "slow-start after=3s"),
+        ("probing", &["--probe", "test -e go"][..], "good"),
+        ("soaking", &["--soak", "3s"][..], "good"),
+    ] {
+        let setup = Setup::new(Program::new("./app")).flags(flags);
+        setup.deploy("app", &Program::fixture("good"));
+        let go = setup.path("go");
+        std::fs::write(&go, "").unwrap();
+        let mut segue = setup.start();
+        std::fs::remove_file(&go).unwrap();
+        segue.deploy("app", &Program::fixture(candidate));
+        let reload = segue.begin("reload", &[]);
+        let first = segue.status().pids(1);
+        let before = segue.wait_until("the candidate is there", |status| !status.pids(2).is_empty());
+        under_loads(&mut segue, &HTTP1, 2, |segue| {
+            segue.kill();
+            assert_eq!(reload.finish().code, Some(3), "{stage}: whoever waited is told");
+            segue.resume();
+            let after = segue.status();
+            if after.generation() == 1 {
+                assert_eq!(after.pids(1), first, "{stage}");
+            }
+            assert_eq!(after.pids(2), before.pids(2), "{stage}: no second candidate");
+            std::fs::write(&go, "").unwrap();
+            segue.wait_until(stage, |status| status.generation() == 2);
+        });
+        segue.stop();
+    }
+}
+
+#[test]
+fn a_rollback_goes_on() {
+    let setup = Setup::new(Program::new("./app")).flags(["--probation", "100ms"]);
+    setup.deploy("app", &Program::fixture("slow-start after=1s"));
+    let mut segue = setup.start();
+    segue.reload_ok(&["--settled"]);
+    segue.deploy("app", &Program::fixture("ready-then-dies after=10ms"));
+    segue.run("reload", &["--no-wait"]);
+    // Without systemd the listeners live in the app alone: somebody must have been started.
+    let before = segue.wait_until("the last good starts", |status| !status.pids(4).is_empty());
+    segue.kill();
+    segue.start_again();
+    let after = segue.wait_until("the last good serves", |status| status.state() == "serving");
+    assert_eq!((after.generation(), after.count("rollbacks")), (4, 1));
+    assert_eq!(after.pids(4), before.pids(4));
+    assert_eq!(after.last_outcome(), "rolled-back");
+    segue.stop();
+}
+
+/// Whoever was being started, and by whom, at any microsecond of a reload.
+#[test]
+fn killed_at_any_moment_of_a_reload_nothing_is_lost_and_nobody_is_left() {
+    let trials: u64 = scale(60, 1_000);
+    let seed = std::env::var("SEGUE_SEED")
+        .ok()
+        .and_then(|seed| seed.parse().ok());
+    let seed = seed.unwrap_or_else(|| fastrand::u64(..));
+    say(format_args!("kill at any moment: SEGUE_SEED={seed}"));
+    let mut random = fastrand::Rng::with_seed(seed);
+    let mut segue = Setup::new(Program::app()).flags(["--probation", "200ms"]).start();
+    let target = segue.target();
+    let loads = Kind::ALL.map(|kind| Load::start(kind, &target, 1));
+    let mut took = Duration::from_millis(8);
+    for trial in 0..trials {
+        if trial % 10 == 0 {
+            let begun = Instant::now();
+            segue.reload_ok(&[]);
+            took = begun.elapsed();
+        }
+        let reload = segue.begin("reload", &[]);
+        let moment = Instant::now() + took.mul_f64(1.3 * random.f64());
+        while Instant::now() < moment {
+            std::hint::spin_loop();
+        }
+        segue.kill();
+        let _ = reload.finish();
+        segue.resume();
+        let status = segue.wait_until("the reload is over", |status| {
+            status.in_role("candidate").is_empty()
+        });
+        // Each process that lives is known, and no two are the same worker.
+        let mut known: Vec<i32> = Vec::new();
+        for role in ["incumbent", "retired"] {
+            known.extend(
+                status
+                    .in_role(role)
+                    .iter()
+                    .flat_map(|number| status.pids(*number)),
+            );
+        }
+        assert_eq!(status.pids(status.generation()).len(), 1, "{}", status.0);
+        let supervisor = segue.process().pid();
+        let strangers: Vec<_> = segue
+            .leftover_processes()
+            .into_iter()
+            .filter(|seen| seen.pid != supervisor && seen.state != 'Z' && !known.contains(&seen.pid))
+            .collect();
+        // One that waited for a word of its dead supervisor ends by itself.
+        for stranger in strangers {
+            let end = Instant::now() + segue_tests::patience();
+            while proc::look(stranger.pid).is_some_and(|seen| seen.state != 'Z') {
+                assert!(
+                    Instant::now() < end,
+                    "{stranger:?} is nobody's, in trial {trial}; log:\n{}",
+                    segue.process().stderr()
+                );
+                std::thread::yield_now();
+            }
+        }
+    }
+    for load in loads {
+        load.stop().assert_nothing_lost();
+    }
+    segue.reload_ok(&["--drained"]);
+    segue.stop();
+}

@@ -54,7 +54,7 @@ impl Shell {
         }
     }
 
-    /// What workers said is put down: messages that were kept for that may go.
+    /// What workers said is put down: messages that were left in their queues for that may go.
     pub(super) fn consume_recorded(&mut self) {
         let sockets = self.workers.values_mut().filter_map(|info| info.notify.as_mut());
         sockets.for_each(NotifySocket::consume_recorded);

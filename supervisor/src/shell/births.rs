@@ -15,8 +15,28 @@ use crate::listeners::{self, Listener, Lookup};
 #[derive(Debug)]
 pub(super) struct Birth {
     pub(super) config: Rc<Config>,
-    pub(super) record: BirthRecord,
+    pub(super) record: Result<BirthRecord, LostRecord>,
     pub(super) listeners: Vec<Rc<Listener>>,
+}
+
+/// A record whose files went with a supervisor that was killed: nothing can be started from it, though what was started still
+/// runs. A reload makes another.
+#[derive(Debug)]
+pub(super) struct LostRecord {
+    /// Why, in one line.
+    pub(super) why: String,
+    /// What is known of it, for the next supervisor.
+    pub(super) row: String,
+}
+
+impl Birth {
+    /// The record to start from.
+    ///
+    /// # Errors
+    /// It is lost; one line says why.
+    pub(super) fn usable(&self) -> Result<&BirthRecord, String> {
+        self.record.as_ref().map_err(|lost| lost.why.clone())
+    }
 }
 
 /// The loan of a listener to a worker.
@@ -73,7 +93,7 @@ impl Shell {
         self.announce(&opened.listeners, &current);
         Ok(Birth {
             config: Rc::new(config),
-            record,
+            record: Ok(record),
             listeners: opened.listeners,
         })
     }
@@ -135,7 +155,7 @@ impl Shell {
         };
         let info = GenerationInfo::new(
             Rc::clone(&birth.config),
-            birth.record.binary(),
+            birth.usable()?.binary(),
             probe,
             self.history.asked,
         );

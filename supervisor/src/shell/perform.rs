@@ -84,7 +84,7 @@ impl Shell {
         let config = &generation.config;
         let sockets: Vec<_> = birth.listeners.iter().map(|listener| lend(listener)).collect();
         let spawned = birth
-            .record
+            .usable()?
             .spawn(
                 &sockets,
                 WorkerIdentity {

@@ -120,7 +120,7 @@ impl Shell {
             slot: 0,
         };
         birth
-            .record
+            .usable()?
             .spawn_shell(identity, &self.begin.config.name, command, &path)
             .map(Some)
             .map_err(|error| error.to_string())

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use nix::unistd::Pid;
 use segue_lifecycle::{Lifecycle, Number, Record, Worker};
 
-use super::births::Birth;
+use super::births::{Birth, LostRecord};
 use super::desk::Desk;
 use super::probe::Probes;
 use super::save::STATE_FDS;
@@ -202,9 +202,14 @@ impl Shell {
             let saved = of_kind(rows, "record").find(|row| row.number("number") == Ok(number));
             let saved = saved.ok_or_else(|| Flaw::new(format_args!("there is no record {number}")))?;
             let processes = self.processes_of(number, rows)?;
+            let record = BirthRecord::restore(&saved, &mut self.bag, &processes, &self.begin.heritage);
+            let record = record.map_err(|flaw| LostRecord {
+                why: flaw.to_string(),
+                row: format!("{}\n", saved.line()),
+            });
             let birth = Birth {
                 config: config_of(row, configs)?,
-                record: BirthRecord::restore(&saved, &mut self.bag, &processes, &self.begin.heritage)?,
+                record,
                 listeners: lent,
             };
             self.births.insert(Record(number), birth);

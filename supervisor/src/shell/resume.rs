@@ -153,6 +153,7 @@ pub(crate) fn adopt(begin: Begin, estate: Estate) -> Result<Shell, String> {
     let pending = shell.take_over(&rows)?;
     state::take_charge();
     shell.say_adopted(&rows);
+    shell.say_what_is_lost();
     shell.finish_batch(lines, pending);
     shell.reconcile();
     Ok(shell)
@@ -267,6 +268,18 @@ impl Shell {
             "the segue before this one (pid {}) was killed; its app is adopted: {who}",
             before.unwrap_or_default()
         ));
+    }
+
+    /// What went with the predecessor.
+    fn say_what_is_lost(&self) {
+        for (record, birth) in &self.births {
+            if let Err(lost) = &birth.record {
+                self.log.warning(&format!(
+                    "{}: nothing can be started from what generation {} was started from, until a reload",
+                    lost.why, record.0
+                ));
+            }
+        }
     }
 
     /// Perform to its end what the predecessor was performing.

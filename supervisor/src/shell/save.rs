@@ -94,7 +94,10 @@ impl Shell {
                     .number("record", record.0)
                     .number("listener", listeners.number(listener));
             }
-            birth.record.save(record.0, rows);
+            match &birth.record {
+                Ok(kept) => kept.save(record.0, rows),
+                Err(lost) => rows.lines(&lost.row),
+            }
         }
     }
 
@@ -173,7 +176,8 @@ impl Shell {
         }
         let mut listeners = Saving::default();
         for (record, birth) in &self.births {
-            fds.extend(birth.record.fds(record.0));
+            let record = birth.record.as_ref().map(|kept| kept.fds(record.0));
+            fds.extend(record.into_iter().flatten());
             for listener in &birth.listeners {
                 listeners.number(listener);
             }

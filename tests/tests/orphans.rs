@@ -77,6 +77,22 @@ fn an_app_of_another_user_hears_of_the_death_too() {
 }
 
 #[test]
+fn an_upgrade_in_place_is_no_death() {
+    let segue = Setup::new(Program::fixture("good"))
+        .flags(["--die-with-supervisor", "--workers", "2"])
+        .start();
+    let pids = segue.status().pids(1);
+    for _ in 0..3 {
+        let done = segue.run("upgrade", &[]);
+        assert_eq!(done.code, Some(0), "{}", done.stderr);
+    }
+    assert_eq!(segue.status().pids(1), pids);
+    // It is the same process that the kernel watches, so its death still counts.
+    segue.kill();
+    wait_until_all_are_gone(&segue);
+}
+
+#[test]
 fn without_the_flag_the_app_serves_on() {
     let segue = Setup::new(Program::fixture("good")).start();
     let target = segue.target();

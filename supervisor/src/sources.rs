@@ -18,7 +18,8 @@ pub(crate) enum Source<W, C> {
     Report(W),
     /// A worker's notify socket.
     Notify(W),
-    /// The pidfd of a worker that is not our child: it has ended. To be watched by [`Sources::add_changes`].
+    /// The pidfd of a worker that is not our child: it has ended. Told once, and once more when it has been reaped; it stays
+    /// readable, and its parent may take its time.
     Exit(W),
     /// The signalfd.
     Signals,
@@ -65,17 +66,15 @@ impl<W: Copy + Ord, C: Copy + Ord> Sources<W, C> {
     /// Watch a descriptor for input. It must be taken out with [`Sources::remove`] before it is closed, since an
     /// epoll set forgets a closed descriptor only when no other process holds its open file description (epoll(7)).
     pub(crate) fn add(&mut self, source: Source<W, C>, fd: impl AsFd) -> Result<(), Errno> {
-        self.add_with(source, fd, EpollFlags::EPOLLIN)
-    }
-
-    /// As [`Sources::add`], but told only when something new has come, not as long as there is something: for the pidfd of a
-    /// process that has ended and waits to be reaped by its parent.
-    #[allow(dead_code, reason = "adoption is being built")]
-    pub(crate) fn add_changes(&mut self, source: Source<W, C>, fd: impl AsFd) -> Result<(), Errno> {
-        self.add_with(source, fd, EpollFlags::EPOLLIN | EpollFlags::EPOLLET)
-    }
-
-    fn add_with(&mut self, source: Source<W, C>, fd: impl AsFd, flags: EpollFlags) -> Result<(), Errno> {
+        let flags = match source {
+            Source::Exit(_) => EpollFlags::EPOLLIN | EpollFlags::EPOLLET,
+            Source::Report(_)
+            | Source::Notify(_)
+            | Source::Signals
+            | Source::Watch
+            | Source::Control
+            | Source::Client(_) => EpollFlags::EPOLLIN,
+        };
         let token = self.next;
         self.epoll.add(fd, EpollEvent::new(flags, token))?;
         self.next += 1;
@@ -197,6 +196,18 @@ mod tests {
         write(&write_end, b"x").unwrap();
         assert_eq!(sources.wait(Some(clock::now()), clock::now()).unwrap(), []);
         drop(other_holder);
+    }
+
+    #[test]
+    fn an_end_is_told_once_though_the_pidfd_stays_readable() {
+        let mut sources: Sources<u8, u8> = Sources::new().unwrap();
+        let mut child = std::process::Command::new("/bin/true").spawn().unwrap();
+        let pidfd = crate::sys::open_pidfd(nix::unistd::Pid::from_raw(child.id() as i32)).unwrap();
+        sources.add(Source::Exit(1), &pidfd).unwrap();
+        let ready = sources.wait(None, clock::now()).unwrap();
+        assert_eq!(ready.first().map(|ready| ready.source), Some(Source::Exit(1)));
+        assert_eq!(sources.wait(Some(clock::now()), clock::now()).unwrap(), []);
+        child.wait().unwrap();
     }
 
     #[test]

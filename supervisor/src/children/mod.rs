@@ -21,8 +21,6 @@ mod saved;
 mod tests;
 
 pub(crate) use crate::sys::ExitStatus;
-#[allow(unused_imports, reason = "adoption is being built")]
-pub(crate) use saved::Saved;
 
 use crate::sys::{self, Dead, ProcessRow, Told, Who};
 use group::Members;

@@ -9,6 +9,8 @@ mod run;
 mod texts;
 
 #[cfg(test)]
+mod random_settings;
+#[cfg(test)]
 mod tests;
 
 use std::ffi::OsString;

@@ -13,7 +13,7 @@ use nix::sys::signal::Signal;
 
 use crate::address::ListenSpec;
 use crate::config::{
-    self, Invocation, Limit, ListenPid, LogFormat, Mode, Ready, Settings, duration, parse_variable,
+    self, Invocation, Limit, ListenPid, LogFormat, Mode, Orphaned, Ready, Settings, duration, parse_variable,
 };
 
 const APP: &str = "The app";
@@ -120,6 +120,14 @@ pub(super) struct RunArgs {
     /// not LISTEN_PID. Apps that find none accept what they are given.
     #[arg(long, help_heading = APP, verbatim_doc_comment)]
     no_listen_pid: bool,
+
+    /// Drain and exit when the supervisor dies; else the app serves on
+    ///
+    /// If segue is killed (kill -9), the kernel sends every worker its stop
+    /// signal. Without this the app serves on, and the next segue of the same
+    /// name takes it over. An upgrade in place is no death.
+    #[arg(long, help_heading = APP, verbatim_doc_comment)]
+    die_with_supervisor: bool,
 
     /// How the app is ready: notify or exec:DURATION [default: notify]
     ///
@@ -296,6 +304,7 @@ impl RunArgs {
             user: self.user,
             group: self.group,
             listen_pid: self.no_listen_pid.then_some(ListenPid::LeftOut),
+            orphaned: self.die_with_supervisor.then_some(Orphaned::Stops),
             watch: self.watch,
         };
         Invocation {

@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 use super::answer::Stream;
 use super::*;
 use crate::address::SocketOptions;
-use crate::config::{self, Limit, ListenPid, LogFormat, Mode, Ready, Settings, duration};
+use crate::config::{self, Limit, ListenPid, LogFormat, Mode, Orphaned, Ready, Settings, duration};
 use crate::protocol::{Change, Until};
 
 fn line(words: &[&str]) -> Result<Command, Answer> {
@@ -71,7 +71,7 @@ fn every_flag_is_taken() {
                  --listen unix:/s --workers 2 --mode queue --ready exec:2s --start-timeout 1s --drain-timeout none \
                  --stop-timeout 3s --probation 4s --probe true --probe-timeout 5s --soak 6s --watchdog 7s \
                  --max-generations 3 --stop-signal quit --env A=b --env C= --env-file=-x.env --chdir /d \
-                 --umask 027 --user u --group g --no-listen-pid --watch w --config s.toml -- ./app --flag -l";
+                 --umask 027 --user u --group g --no-listen-pid --die-with-supervisor --watch w --config s.toml -- ./app --flag -l";
     let words: Vec<&str> = words.split_whitespace().collect();
     let limit = |seconds| Some(Limit(Some(Duration::from_secs(seconds))));
     let settings = Settings {
@@ -104,6 +104,7 @@ fn every_flag_is_taken() {
         user: Some("u".to_owned()),
         group: Some("g".to_owned()),
         listen_pid: Some(ListenPid::LeftOut),
+        orphaned: Some(Orphaned::Stops),
         watch: Some("w".into()),
     };
     let invocation = Invocation {
@@ -454,7 +455,7 @@ fn settings_come_back_from_the_arguments_that_they_are_saved_as() {
          --listen web=127.0.0.1:0,backlog=7,no-delay --listen unix:/tmp/x,mode=0600,user=root --listen=*:80,reuse-port \
          --workers=3 --max-generations=5 --mode=queue --ready=exec:250ms --start-timeout=none --drain-timeout=1m30s \
          --stop-timeout=0s --probation=none --probe-timeout=1h --soak=7ms --stop-signal=QUIT \
-         --no-listen-pid --user=nobody --group=12 --umask=027 --chdir=-x --watch=src",
+         --no-listen-pid --die-with-supervisor --user=nobody --group=12 --umask=027 --chdir=-x --watch=src",
     );
     all.push("--probe=test -e \"$X\" || exit 3".into());
     all.push("--env".into());

@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::time::Duration;
 
 use super::signal::short_name;
-use super::{Config, ListenPid, LogFormat, Mode, Ready, duration};
+use super::{Config, ListenPid, LogFormat, Mode, Orphaned, Ready, duration};
 
 /// The arguments of `segue run`, the app's command behind `--`. Everything is said, defaults too, and what files said is among
 /// it: to read it back no file is read.
@@ -48,6 +48,10 @@ pub(crate) fn to_arguments(config: &Config) -> Vec<OsString> {
     match config.listen_pid {
         ListenPid::Set => {}
         ListenPid::LeftOut => arguments.0.push("--no-listen-pid".into()),
+    }
+    match config.orphaned {
+        Orphaned::ServesOn => {}
+        Orphaned::Stops => arguments.0.push("--die-with-supervisor".into()),
     }
     arguments.0.push("--".into());
     arguments.0.extend_from_slice(&config.command);

@@ -26,7 +26,7 @@ use super::error::{ConfigError, Place};
 use super::item::{ACCOUNT, Item, Wrong, unknown};
 use super::listen;
 use super::read;
-use super::settings::{self, ListenPid, Settings};
+use super::settings::{self, ListenPid, Orphaned, Settings};
 use super::text::one_line;
 use super::{duration, signal};
 use crate::order::in_order;
@@ -148,6 +148,13 @@ impl Walk<'_> {
             "command" => settings.command = item.command()?,
             "control" => settings.control = Some(item.path()?),
             "control-group" => settings.control_group = Some(item.parsed(ACCOUNT, settings::parse_account)?),
+            "die-with-supervisor" => {
+                settings.orphaned = Some(if item.flag()? {
+                    Orphaned::Stops
+                } else {
+                    Orphaned::ServesOn
+                });
+            }
             "drain-timeout" => settings.drain_timeout = Some(item.duration(str::parse)?),
             "env" => settings.env = item.variables()?,
             "env-file" => settings.env_file = item.paths()?,
@@ -196,11 +203,12 @@ impl Walk<'_> {
 }
 
 /// All keys, which are the flags of `segue run` less `--config`; a test of the `cli` room compares the two.
-pub(crate) const KEYS: [&str; 28] = [
+pub(crate) const KEYS: [&str; 29] = [
     "chdir",
     "command",
     "control",
     "control-group",
+    "die-with-supervisor",
     "drain-timeout",
     "env",
     "env-file",

@@ -48,8 +48,8 @@ pub(crate) use error::ConfigError;
 pub(crate) use fixed::resolve_again;
 pub(crate) use resolve::resolve;
 pub(crate) use settings::{
-    Invocation, ListenPid, LogFormat, Mode, Ready, Settings, parse_account, parse_generations, parse_name,
-    parse_shell_command, parse_umask, parse_workers,
+    Invocation, ListenPid, LogFormat, Mode, Orphaned, Ready, Settings, parse_account, parse_generations,
+    parse_name, parse_shell_command, parse_umask, parse_workers,
 };
 pub(crate) use signal::parse_stop_signal;
 #[cfg(test)]
@@ -114,6 +114,8 @@ pub(crate) struct Config {
     pub(crate) group: Option<String>,
     /// Whether the app's environment says `LISTEN_PID`.
     pub(crate) listen_pid: ListenPid,
+    /// What becomes of a worker whose supervisor dies.
+    pub(crate) orphaned: Orphaned,
     /// The path whose changes cause reloads.
     pub(crate) watch: Option<PathBuf>,
 }

@@ -120,6 +120,7 @@ impl Sources<'_> {
             user: self.pick(|s| &s.user),
             group: self.pick(|s| &s.group),
             listen_pid: self.pick(|s| &s.listen_pid).unwrap_or_default(),
+            orphaned: self.pick(|s| &s.orphaned).unwrap_or_default(),
             watch: self.pick(|s| &s.watch),
             command,
         })

@@ -55,6 +55,7 @@ pub(crate) struct Settings {
     pub(crate) user: Option<String>,
     pub(crate) group: Option<String>,
     pub(crate) listen_pid: Option<ListenPid>,
+    pub(crate) orphaned: Option<Orphaned>,
     pub(crate) watch: Option<PathBuf>,
 }
 
@@ -99,6 +100,16 @@ pub(crate) enum ListenPid {
     Set,
     /// It is left out, for wrappers that fork: the pid of the real app is not known in advance.
     LeftOut,
+}
+
+/// What becomes of a worker whose supervisor dies, as by `kill -9`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Orphaned {
+    /// It serves on.
+    #[default]
+    ServesOn,
+    /// The kernel sends it the stop signal, and it drains.
+    Stops,
 }
 
 impl LogFormat {

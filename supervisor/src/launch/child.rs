@@ -14,6 +14,7 @@ use super::spawn::Voice;
 use crate::sys::{self, InChild, errno_text};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, open};
+use nix::sys::prctl::set_pdeathsig;
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{AccessFlags, Pid, Uid, access, execve, execveat, fchdir, fchownat, setpgid};
 use std::convert::Infallible;
@@ -146,6 +147,10 @@ fn prepare_and_exec(
     reporter.uid(identity.uid().as_raw());
     program.limits().restore().map_err(step("resource limits"))?;
     identity.assume()?;
+    if let Some(signal) = program.last_signal() {
+        // Becoming another user takes it back, so it comes after that. A supervisor that is dead already gives no leave.
+        set_pdeathsig(signal).map_err(step("parent-death signal"))?;
+    }
     if let Some((path, Voice::Needed)) = job.own_socket {
         reach(path)?;
     }

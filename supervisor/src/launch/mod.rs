@@ -3,7 +3,7 @@
 //! [`BirthRecord::resolve`] makes a configuration definite, [`BirthRecord::spawn`] starts one worker of it. The child is
 //! prepared by plain code between fork and exec (`child.rs`), for the supervisor has one thread. It tells through a pipe
 //! ([`ReportPipe`]) how far it came; the supervisor never waits for it. Just before exec it waits for the supervisor's
-//! [`GoAhead`], so that no app runs of which nothing is written down.
+//! word ([`Spawned::go`]), so that no app runs of which nothing is written down.
 //!
 //! What an app is born with: its listeners at fd 3 and up and, but for 0, 1 and 2, no other fd (a `#!` script run
 //! by fd keeps that fd); every signal at its default disposition and none blocked; a process group of its own; the resource limits
@@ -27,11 +27,6 @@ mod tests;
 
 pub(crate) use binary::{Binary, Kind};
 pub(crate) use error::LaunchError;
-#[allow(
-    unused_imports,
-    reason = "the shell will hold it while a child is being recorded"
-)]
-pub(crate) use go_ahead::GoAhead;
 use identity::Login;
 pub(crate) use program::{Heritage, Wanted};
 pub(crate) use record::BirthRecord;

@@ -8,6 +8,7 @@ use super::spawn::OwnPid;
 use crate::sys::{Limits, errno_text};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
+use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
 use std::ffi::{CString, OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -31,6 +32,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) umask: Option<u32>,
     /// Whether `LISTEN_PID` is set.
     pub(crate) own_pid: OwnPid,
+    /// What the kernel sends it when the supervisor dies, if anything.
+    pub(crate) last_signal: Option<Signal>,
 }
 
 /// What the supervisor itself was started with and its apps get, too. Captured once, first thing in `main`,
@@ -79,6 +82,7 @@ pub(super) struct Program {
     pub(super) umask: Option<Mode>,
     pub(super) limits: Limits,
     pub(super) journal: Option<JournalStreams>,
+    pub(super) last_signal: Option<Signal>,
 }
 
 impl Program {
@@ -114,6 +118,7 @@ impl Program {
             umask: wanted.umask.map(Mode::from_bits_truncate),
             limits: heritage.limits.clone(),
             journal: heritage.journal,
+            last_signal: wanted.last_signal,
         })
     }
 
@@ -158,6 +163,11 @@ impl Program {
 
     pub(super) fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    /// What it is sent when the supervisor dies.
+    pub(super) fn last_signal(&self) -> Option<Signal> {
+        self.last_signal
     }
 }
 

@@ -54,6 +54,9 @@ impl BirthRecord {
         if let Some(group) = &program.group {
             rows.text("group", group);
         }
+        if let Some(signal) = program.last_signal {
+            rows.text("last-signal", signal.as_str());
+        }
         if let Some(mask) = program.umask {
             rows.number("umask", mask.bits().into());
         }
@@ -108,6 +111,10 @@ impl BirthRecord {
             umask: mask.map(|mask| Mode::from_bits_truncate((mask & 0o777) as libc::mode_t)),
             limits: row.parsed("limits")?,
             journal: heritage.journal,
+            last_signal: match row.text_if_any("last-signal")? {
+                Some(_) => Some(row.parsed("last-signal")?),
+                None => None,
+            },
         };
         Ok(BirthRecord {
             program,

@@ -27,6 +27,7 @@ struct Bench {
     group: Option<&'static str>,
     umask: Option<u32>,
     own_pid: OwnPid,
+    last_signal: Option<nix::sys::signal::Signal>,
 }
 
 impl Bench {
@@ -41,6 +42,7 @@ impl Bench {
             group: None,
             umask: None,
             own_pid: OwnPid::Set,
+            last_signal: None,
         }
     }
 
@@ -70,6 +72,7 @@ impl Bench {
             group: self.group,
             umask: self.umask,
             own_pid: self.own_pid,
+            last_signal: self.last_signal,
         };
         BirthRecord::resolve(&wanted, &Heritage::of_this_process()).map_err(|error| error.to_string())
     }
@@ -578,6 +581,7 @@ fn a_working_directory_that_is_not_there_is_named() {
         group: None,
         umask: None,
         own_pid: OwnPid::Set,
+        last_signal: None,
     };
     let error = BirthRecord::resolve(&wanted, &Heritage::of_this_process()).unwrap_err();
     assert_eq!(
@@ -723,6 +727,7 @@ fn a_birth_record_that_was_left_to_the_next_supervisor_starts_the_same() {
             let mut bench = Bench::new();
             bench.umask = Some(0o27);
             bench.own_pid = OwnPid::LeftOut;
+            bench.last_signal = Some(nix::sys::signal::Signal::SIGWINCH);
             bench.env = vec![
                 (
                     "COLOUR".into(),

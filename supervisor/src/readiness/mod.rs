@@ -3,6 +3,9 @@
 //! Who may speak is decided by the sender's uid, which the kernel attests: the app's or root's, whatever the pid, for a wrapper
 //! or a container engine may speak for the app. Everything else (forged, too long, not text) is dropped and counted. No fd that
 //! comes along is ever kept.
+//!
+//! A word on which everything turns is not lost with the supervisor: the message with the first READY=1 (or WATCHDOG=trigger)
+//! stays in the queue until the shell has put down what follows from it ([`NotifySocket::consume_recorded`]).
 
 mod message;
 mod saved;
@@ -33,6 +36,46 @@ pub(crate) struct NotifySocket {
     fd: OwnedFd,
     path: PathBuf,
     ignored: Ignored,
+    /// Which of the words that must not be lost have been recorded; said again they change nothing.
+    recorded: Weighty,
+    /// Those of a message that has been read and is still in the queue.
+    held: Option<Weighty>,
+}
+
+/// Words that must not be lost: whether each is there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Weighty {
+    ready: bool,
+    trigger: bool,
+}
+
+impl Weighty {
+    fn among(words: &[Word]) -> Weighty {
+        Weighty {
+            ready: words.contains(&Word::Ready),
+            trigger: words.contains(&Word::WatchdogTrigger),
+        }
+    }
+
+    fn adds_to(self, recorded: Weighty) -> bool {
+        (self.ready && !recorded.ready) || (self.trigger && !recorded.trigger)
+    }
+
+    fn and(self, other: Weighty) -> Weighty {
+        Weighty {
+            ready: self.ready || other.ready,
+            trigger: self.trigger || other.trigger,
+        }
+    }
+}
+
+/// What to do with a message that must not be lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Holding {
+    /// It stays in the queue, and so does what comes after it.
+    UntilRecorded,
+    /// It is taken like any other.
+    Nothing,
 }
 
 /// How many messages were dropped, by reason.
@@ -105,6 +148,8 @@ impl NotifySocket {
             fd,
             path: path.to_owned(),
             ignored: Ignored::default(),
+            recorded: Weighty::default(),
+            held: None,
         })
     }
 
@@ -123,26 +168,57 @@ impl NotifySocket {
         self.ignored
     }
 
-    /// Takes what has come, in order, without waiting: at most 64 messages, so ask again while the socket is readable.
+    /// Reads what has come, in order, without waiting: at most 64 messages, so ask again while the socket is readable. It
+    /// stops at a message that must not be lost, whose words it returns, until [`NotifySocket::consume_recorded`].
     ///
     /// `allowed_uid` is the uid that the launch reported for the app. While it is `None` only root is believed; an
     /// app cannot speak before exec, and the launch reports before exec.
     pub(crate) fn receive(&mut self, allowed_uid: Option<u32>) -> Vec<Word> {
+        self.read(allowed_uid, Holding::UntilRecorded)
+    }
+
+    /// As [`NotifySocket::receive`], for a process that has ended: nothing is held back, for whatever it said, its end is
+    /// what counts.
+    pub(crate) fn receive_last(&mut self, allowed_uid: Option<u32>) -> Vec<Word> {
+        self.consume_recorded();
+        self.read(allowed_uid, Holding::Nothing)
+    }
+
+    /// What follows from the words that were returned has been put down: the message may go.
+    pub(crate) fn consume_recorded(&mut self) {
+        if let Some(held) = self.held.take() {
+            self.recorded = self.recorded.and(held);
+            sys::drop_datagram(self.fd.as_fd());
+        }
+    }
+
+    fn read(&mut self, allowed_uid: Option<u32>, holding: Holding) -> Vec<Word> {
         let mut words = Vec::new();
         // One byte more than the longest message, to tell that one from a longer one.
         let mut buffer = [0; message::LONGEST + 1];
         for _ in 0..MESSAGES_A_TURN {
-            match sys::receive_datagram(self.fd.as_fd(), &mut buffer) {
-                Ok(datagram) => self.take(&datagram, &buffer, allowed_uid, &mut words),
+            if self.held.is_some() {
+                break;
+            }
+            match sys::peek_datagram(self.fd.as_fd(), &mut buffer) {
+                Ok(datagram) => {
+                    let said = self.take(&datagram, &buffer, allowed_uid);
+                    let weighty = Weighty::among(&said);
+                    words.extend(said);
+                    self.held = Some(weighty);
+                    if holding == Holding::Nothing || !weighty.adds_to(self.recorded) {
+                        self.consume_recorded();
+                    }
+                }
                 Err(Errno::EINTR) => {}
                 Err(_) => break,
             }
-            // A barrier's fd is closed here, with its datagram: all that was sent before has been read by now.
+            // A barrier's fd is closed by now, with its message: all that was sent before has been read.
         }
         words
     }
 
-    fn take(&mut self, datagram: &Datagram, buffer: &[u8], allowed_uid: Option<u32>, words: &mut Vec<Word>) {
+    fn take(&mut self, datagram: &Datagram, buffer: &[u8], allowed_uid: Option<u32>) -> Vec<Word> {
         let bytes = &buffer[..datagram.length];
         let believed = datagram
             .uid
@@ -155,12 +231,13 @@ impl NotifySocket {
             match message::read(bytes, datagram.fds.len()) {
                 Ok(message) => {
                     self.ignored.malformed += u64::from(message.status_was_not_text);
-                    words.extend(message.words);
+                    return message.words;
                 }
                 Err(Malformed::NotText) => self.ignored.malformed += 1,
                 Err(Malformed::BadBarrier) => self.ignored.bad_barrier += 1,
             }
         }
+        Vec::new()
     }
 }
 

@@ -11,7 +11,7 @@ use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::sys::socket::{UnixAddr, getsockname};
 use nix::unistd::{Uid, fchownat};
 
-use super::{Ignored, NotifyError, NotifySocket};
+use super::{Ignored, NotifyError, NotifySocket, Weighty};
 use crate::state::{Fds, Flaw, Row, Rows};
 use crate::sys::errno_text;
 
@@ -35,6 +35,9 @@ impl NotifySocket {
             ("oversized", oversized),
             ("malformed", malformed),
             ("bad-barrier", bad_barrier),
+            // What is held is in the queue still, and is read again.
+            ("ready", self.recorded.ready.into()),
+            ("trigger", self.recorded.trigger.into()),
         ] {
             if count > 0 {
                 rows.number(key, count);
@@ -55,12 +58,16 @@ impl NotifySocket {
         let path = PathBuf::from(row.os("path")?);
         let fd = fds.take(&Self::name(&row.text("worker")?));
         let mut socket = Self::adopt(&path, fd, uid).map_err(Flaw::new)?;
-        let count = |key| Ok(row.number_if_any(key)?.unwrap_or_default());
+        let count = |key| Ok::<_, Flaw>(row.number_if_any(key)?.unwrap_or_default());
         socket.ignored = Ignored {
             forged: count("forged")?,
             oversized: count("oversized")?,
             malformed: count("malformed")?,
             bad_barrier: count("bad-barrier")?,
+        };
+        socket.recorded = Weighty {
+            ready: count("ready")? > 0,
+            trigger: count("trigger")? > 0,
         };
         Ok(socket)
     }
@@ -75,6 +82,8 @@ impl NotifySocket {
                 fd,
                 path: path.to_owned(),
                 ignored: Ignored::default(),
+                recorded: Weighty::default(),
+                held: None,
             });
         }
         // The directory is the supervisor's own; nobody else makes anything there.

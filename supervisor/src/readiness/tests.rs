@@ -187,6 +187,13 @@ fn say(socket: &NotifySocket, bytes: &[u8], fds: &[RawFd]) {
     .unwrap();
 }
 
+/// Reads and consumes, as a turn of the loop does.
+fn turn(socket: &mut NotifySocket, allowed_uid: Option<u32>) -> Vec<Word> {
+    let words = socket.receive(allowed_uid);
+    socket.consume_recorded();
+    words
+}
+
 fn own_uid() -> Option<u32> {
     Some(Uid::current().as_raw())
 }
@@ -227,7 +234,7 @@ fn messages_come_in_order_and_bad_ones_are_counted() {
         b"STOPPING=1",
     ] {
         say(&socket, message, &[]);
-        words.extend(socket.receive(own_uid()));
+        words.extend(turn(&mut socket, own_uid()));
     }
     assert_eq!(words, [Word::Status("one".into()), Word::Ready, Word::Stopping]);
     assert_eq!(
@@ -269,7 +276,8 @@ fn a_barrier_is_lifted_when_all_before_it_has_been_read() {
     say(&socket, b"READY=1", &[]);
     say(&socket, b"BARRIER=1", &[barrier.as_raw_fd()]);
     drop(barrier);
-    assert_eq!(socket.receive(own_uid()), [Word::Ready]);
+    assert_eq!(turn(&mut socket, own_uid()), [Word::Ready]);
+    assert_eq!(turn(&mut socket, own_uid()), []);
     let end = nix::unistd::read(&wait, &mut [0]);
     assert_eq!(end, Ok(0), "the other end of the pipe is closed everywhere");
     assert_eq!(socket.ignored().total(), 0);
@@ -287,7 +295,8 @@ fn no_fd_is_kept_whatever_comes() {
             let fds = vec![null.as_raw_fd(); if round % 100 == 0 { 253 } else { random.usize(..4) }];
             say(&socket, &bytes, &fds);
             let allowed = if random.bool() { own_uid() } else { None };
-            let _ = socket.receive(allowed);
+            let _ = turn(&mut socket, allowed);
+            let _ = turn(&mut socket, allowed);
         }
         assert_eq!(open_fds(), before);
         let fds = vec![null.as_raw_fd(); 253];
@@ -355,4 +364,111 @@ fn another_uid_is_not_believed() {
 
 fn open_fds() -> usize {
     std::fs::read_dir("/proc/self/fd").unwrap().count()
+}
+
+#[test]
+fn a_word_on_which_everything_turns_stays_in_the_queue_until_it_is_recorded() {
+    let (_directory, mut socket) = bound();
+    let (wait, barrier) =
+        nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC | nix::fcntl::OFlag::O_NONBLOCK).unwrap();
+    say(&socket, b"STATUS=warm", &[]);
+    say(&socket, b"STATUS=\xff\nREADY=1", &[]);
+    say(&socket, b"BARRIER=1", &[barrier.as_raw_fd()]);
+    say(&socket, b"WATCHDOG=trigger", &[]);
+    drop(barrier);
+    assert_eq!(
+        socket.receive(own_uid()),
+        [Word::Status("warm".into()), Word::Ready]
+    );
+    assert_eq!(socket.receive(own_uid()), [], "told once, and nothing behind it");
+    assert_eq!(socket.ignored().malformed, 1);
+
+    // Another supervisor, which has the socket and not what this one knew.
+    let (state, mut fds) = left(&socket);
+    let mut next = restored(&state, &mut fds, None).unwrap();
+    assert_eq!(next.receive(own_uid()), [Word::Ready]);
+    assert_eq!(
+        nix::unistd::read(&wait, &mut [0]),
+        Err(Errno::EAGAIN),
+        "the barrier stands"
+    );
+    next.consume_recorded();
+    assert_eq!(next.receive(own_uid()), [Word::WatchdogTrigger]);
+    assert_eq!(nix::unistd::read(&wait, &mut [0]), Ok(0));
+    next.consume_recorded();
+
+    // Said again, both change nothing and hold nothing up; the next supervisor knows that, too.
+    let (state, mut fds) = left(&next);
+    let mut next = restored(&state, &mut fds, None).unwrap();
+    say(&next, b"READY=1", &[]);
+    say(&next, b"WATCHDOG=1", &[]);
+    assert_eq!(next.receive(own_uid()), [Word::Ready, Word::Watchdog]);
+    assert_eq!(next.receive(own_uid()), []);
+}
+
+#[test]
+fn of_a_process_that_has_ended_everything_is_read_at_once() {
+    let (_directory, mut socket) = bound();
+    say(&socket, b"READY=1", &[]);
+    say(&socket, b"WATCHDOG=trigger", &[]);
+    say(&socket, b"STATUS=bye", &[]);
+    assert_eq!(socket.receive(own_uid()), [Word::Ready]);
+    let rest = [Word::WatchdogTrigger, Word::Status("bye".into())];
+    assert_eq!(
+        socket.receive_last(own_uid()),
+        rest,
+        "what was returned is not told again"
+    );
+    assert_eq!(socket.receive_last(own_uid()), []);
+}
+
+/// What the next supervisor gets.
+fn left(socket: &NotifySocket) -> (Vec<u8>, crate::state::Fds) {
+    let mut rows = crate::state::Rows::default();
+    socket.save("3.0.1", &mut rows);
+    let mut fds = crate::state::Fds::default();
+    fds.put(
+        NotifySocket::name("3.0.1"),
+        socket.as_fd().try_clone_to_owned().unwrap(),
+    );
+    (rows.finish(), fds)
+}
+
+fn restored(
+    state: &[u8],
+    fds: &mut crate::state::Fds,
+    uid: Option<u32>,
+) -> Result<NotifySocket, crate::state::Flaw> {
+    NotifySocket::restore(crate::state::Row::all(state).unwrap()[0], fds, uid)
+}
+
+#[test]
+fn a_socket_that_is_lost_is_bound_anew_in_the_place_of_the_old_one() {
+    let (_directory, mut socket) = bound();
+    say(&socket, b"", &[]);
+    turn(&mut socket, own_uid());
+    let (state, mut fds) = left(&socket);
+    let path = socket.path().to_owned();
+    let with_fd = restored(&state, &mut fds, None).unwrap();
+    assert_eq!(
+        (with_fd.ignored(), with_fd.path()),
+        (socket.ignored(), path.as_path())
+    );
+    // As kill -9 leaves it: closed, and the path still there.
+    std::mem::forget((socket, with_fd));
+    let uid = if Uid::current().is_root() {
+        65534
+    } else {
+        Uid::current().as_raw()
+    };
+    let mut anew = restored(&state, &mut crate::state::Fds::default(), Some(uid)).unwrap();
+    let metadata = path.metadata().unwrap();
+    assert_eq!(
+        (metadata.permissions().mode() & 0o777, metadata.uid()),
+        (0o600, uid)
+    );
+    assert_eq!(anew.ignored().malformed, 1);
+    say(&anew, b"READY=1", &[]);
+    assert_eq!(anew.receive(own_uid()), [Word::Ready]);
+    drop(anew);
 }

@@ -248,6 +248,10 @@ pub(crate) fn wanted(config: &Config) -> Wanted<'_> {
             config::ListenPid::Set => OwnPid::Set,
             config::ListenPid::LeftOut => OwnPid::LeftOut,
         },
+        last_signal: match config.orphaned {
+            config::Orphaned::ServesOn => None,
+            config::Orphaned::Stops => Some(config.stop_signal),
+        },
     }
 }
 

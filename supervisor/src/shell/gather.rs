@@ -10,8 +10,11 @@ use super::{Alarm, Child, Shell};
 use crate::children::{ChildEvent, ExitStatus};
 use crate::clock;
 use crate::control::ClientId;
-use crate::readiness::Word;
+use crate::readiness::{NotifySocket, Word};
 use crate::sources::{Ready, Source};
+
+/// Which messages of a notify socket are taken.
+type Receive = fn(&mut NotifySocket, Option<u32>) -> Vec<Word>;
 
 impl Shell {
     /// Read every source that is ready. The sources come sorted.
@@ -42,13 +45,19 @@ impl Shell {
     fn read_source(&mut self, ready: Ready<Worker, ClientId>) {
         match ready.source {
             Source::Report(worker) => self.read_report(worker),
-            Source::Notify(worker) => self.read_words(worker),
+            Source::Notify(worker) => self.read_words(worker, NotifySocket::receive),
             Source::Exit(_) => self.sweep(),
             Source::Signals => self.read_signals(),
             Source::Watch => self.note_changes(),
             Source::Control => self.admit_clients(),
             Source::Client(client) => self.serve_client(client, ready),
         }
+    }
+
+    /// What workers said is put down: messages that were left in their queues for that may go.
+    pub(super) fn consume_recorded(&mut self) {
+        let sockets = self.workers.values_mut().filter_map(|info| info.notify.as_mut());
+        sockets.for_each(NotifySocket::consume_recorded);
     }
 
     /// Take the timers that have come due by `now`. Only after the effects of all that was heard by then: a watchdog that
@@ -85,13 +94,13 @@ impl Shell {
     }
 
     /// What the worker says. Its launch report comes first, for it says who may speak.
-    fn read_words(&mut self, worker: Worker) {
+    fn read_words(&mut self, worker: Worker, receive: Receive) {
         self.read_report(worker);
         let Some(info) = self.workers.get_mut(&worker) else {
             return;
         };
         let Some(socket) = &mut info.notify else { return };
-        let words = socket.receive(info.uid);
+        let words = receive(socket, info.uid);
         let ignored = socket.ignored();
         // Told once for each doubling, so that a flood of garbage is not answered by a flood of lines.
         if ignored.total() > 2 * info.ignored_told || (ignored.total() > 0 && info.ignored_told == 0) {
@@ -147,7 +156,7 @@ impl Shell {
         if let Some(pidfd) = self.children.pidfd(Child::Worker(worker)) {
             self.sources.remove(Source::Exit(worker), pidfd);
         }
-        self.read_words(worker);
+        self.read_words(worker, NotifySocket::receive_last);
         if let Some(info) = self.workers.get_mut(&worker) {
             info.exit = Some((status, clock::now().saturating_duration_since(info.started)));
         }

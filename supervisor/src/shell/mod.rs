@@ -342,6 +342,8 @@ impl Shell {
             .map_err(|errno| ShellError::new("epoll_wait", errno))?;
         self.gather(&ready);
         self.settle();
+        // Words of which nothing followed need no record.
+        self.consume_recorded();
         Ok(())
     }
 
@@ -350,6 +352,7 @@ impl Shell {
         while !self.events.is_empty() {
             let batch = std::mem::take(&mut self.events).into();
             let batch = self.log_batch(batch);
+            self.consume_recorded();
             self.step(batch);
         }
     }

@@ -1,4 +1,5 @@
-//! Receiving a datagram with the credentials of its sender, and closing whatever fds came with it.
+//! Receiving a datagram with the credentials of its sender, and closing whatever fds came with it; in two steps, for
+//! those who must not lose it between the two.
 
 use nix::errno::Errno;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -24,14 +25,15 @@ pub(crate) struct Datagram {
     pub(crate) fds: Vec<OwnedFd>,
 }
 
-/// Takes one datagram from `socket` without waiting.
+/// Reads the next datagram of `socket` without waiting and leaves it in the queue. The fds are duplicates: whoever waits for
+/// the last copy of one to be closed waits until the datagram has been dropped as well.
 ///
 /// `nix::sys::socket::recvmsg` is not used because it refuses to list the fds of a message with truncated
 /// control data, although the kernel has installed them: they would leak.
 ///
 /// # Errors
 /// `EAGAIN` when there is none, and the others of recvmsg(2).
-pub(crate) fn receive_datagram(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<Datagram, Errno> {
+pub(crate) fn peek_datagram(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<Datagram, Errno> {
     let mut control = Control([0; CONTROL_BYTES]);
     let mut part = libc::iovec {
         iov_base: buffer.as_mut_ptr().cast(),
@@ -43,7 +45,7 @@ pub(crate) fn receive_datagram(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Res
     header.msg_iovlen = 1;
     header.msg_control = control.0.as_mut_ptr().cast();
     header.msg_controllen = CONTROL_BYTES as _;
-    let flags = libc::MSG_CMSG_CLOEXEC | libc::MSG_DONTWAIT;
+    let flags = libc::MSG_PEEK | libc::MSG_CMSG_CLOEXEC | libc::MSG_DONTWAIT;
     // SAFETY: the header points to `part` and `control`, both alive and writable for their stated lengths, and
     // `part` to the caller's buffer.
     let received = Errno::result(unsafe { libc::recvmsg(socket.as_raw_fd(), &mut header, flags) })?;
@@ -57,6 +59,16 @@ pub(crate) fn receive_datagram(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Res
     };
     read_control(&header, &mut datagram);
     Ok(datagram)
+}
+
+/// Takes the next datagram out of the queue of `socket`, and closes the fds in it.
+pub(crate) fn drop_datagram(socket: BorrowedFd<'_>) {
+    // What finds no room, bytes and fds, is gone with it. It can only fail where there is none.
+    let _ = nix::sys::socket::recv(
+        socket.as_raw_fd(),
+        &mut [],
+        nix::sys::socket::MsgFlags::MSG_DONTWAIT,
+    );
 }
 
 /// Reads the credentials and takes ownership of the fds.

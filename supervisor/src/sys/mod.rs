@@ -20,7 +20,7 @@ mod unread;
 mod wait;
 mod write;
 
-pub(crate) use datagram::{Datagram, receive_datagram};
+pub(crate) use datagram::{Datagram, drop_datagram, peek_datagram};
 pub(crate) use errno::errno_text;
 pub(crate) use fds::{close_in_child, close_on_exec_from, keep_over_exec, move_above, place_at};
 pub(crate) use fork::{InChild, fork};

@@ -24,7 +24,6 @@ pub(crate) fn open_pidfd(pid: Pid) -> Result<OwnedFd, Errno> {
 ///
 /// # Errors
 /// `EBADF` if the process has no such fd, `EPERM` if we might not trace it (ptrace(2)), `ESRCH` if it has ended.
-#[allow(dead_code, reason = "adoption is being built")]
 pub(crate) fn fd_of(pidfd: BorrowedFd<'_>, number: RawFd) -> Result<OwnedFd, Errno> {
     // SAFETY: pidfd_getfd takes three integers.
     let result = unsafe { libc::syscall(libc::SYS_pidfd_getfd, pidfd.as_raw_fd(), number, 0) };

@@ -124,7 +124,6 @@ fn stat_line(pid: i32, buffer: &mut [u8; STAT_LENGTH]) -> Option<&[u8]> {
 
 /// When the process was started, in clock ticks after the boot: field 22 of proc_pid_stat(5). It tells one process from
 /// another that has got the same pid.
-#[allow(dead_code, reason = "adoption is being built")]
 pub(crate) fn start_time(pid: Pid) -> Option<u64> {
     let mut line = [0; STAT_LENGTH];
     // The first field that is given is the third.

@@ -5,7 +5,7 @@ use nix::sys::signal::Signal;
 
 use super::super::duration::Limit;
 use super::super::file::{File, KEYS, load, parse};
-use super::super::settings::{ListenPid, LogFormat, Mode, Ready};
+use super::super::settings::{ListenPid, LogFormat, Mode, Orphaned, Ready};
 use super::{directory, line, write};
 
 fn read(text: &str) -> File {
@@ -46,6 +46,7 @@ umask = "027"
 user = "www-data"
 group = "1000"
 no-listen-pid = true
+die-with-supervisor = true
 watch = "target"
 
 [env]
@@ -98,6 +99,7 @@ fn every_key_is_read() {
     assert_eq!(settings.user.as_deref(), Some("www-data"));
     assert_eq!(settings.group.as_deref(), Some("1000"));
     assert_eq!(settings.listen_pid, Some(ListenPid::LeftOut));
+    assert_eq!(settings.orphaned, Some(Orphaned::Stops));
     assert_eq!(settings.watch.as_deref(), Some(Path::new("target")));
     assert_eq!(settings.env.len(), 2);
     let listeners: Vec<String> = settings.listen.iter().map(ToString::to_string).collect();

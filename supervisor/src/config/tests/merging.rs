@@ -6,7 +6,7 @@ use nix::sys::signal::Signal;
 
 use super::super::duration::Limit;
 use super::super::fixed::changes_refused;
-use super::super::settings::{Invocation, ListenPid, LogFormat, Mode, Ready, Settings};
+use super::super::settings::{Invocation, ListenPid, LogFormat, Mode, Orphaned, Ready, Settings};
 use super::super::{Config, ConfigError, NameOrigin, resolve, resolve_again};
 use super::{directory, invocation, line, refused, resolved, write};
 use crate::address::ListenSpec;
@@ -64,6 +64,7 @@ fn the_defaults_are_those_of_the_design() {
         user: None,
         group: None,
         listen_pid: ListenPid::Set,
+        orphaned: Orphaned::ServesOn,
         watch: None,
     };
     assert_eq!(config, expected);

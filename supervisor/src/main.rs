@@ -124,11 +124,11 @@ fn carry_out(command: Command, heritage: Heritage) -> ExitCode {
         Command::Reload(reload) => {
             client::reload(&target(&reload.target), reload.until, reload.target.timeout).into()
         }
-        Command::Stop(stop) => client::stop(&target(&stop.target), stop.target.timeout).into(),
+        Command::Stop(wanted) => client::stop(&target(&wanted), wanted.timeout).into(),
         Command::Workers(workers) => {
             client::workers(&target(&workers.target), workers.change, workers.target.timeout).into()
         }
-        Command::Upgrade(upgrade) => client::upgrade(&target(&upgrade.target), upgrade.target.timeout).into(),
+        Command::Upgrade(wanted) => client::upgrade(&target(&wanted), wanted.timeout).into(),
         Command::Status(wanted) => show_status(&wanted),
         Command::Metrics(wanted) => show_metrics(&wanted),
     }
@@ -272,10 +272,10 @@ fn show_status(wanted: &cli::Status) -> ExitCode {
     client::status(&target(&wanted.target), refresh, wanted.target.timeout, &mut draw).into()
 }
 
-fn show_metrics(wanted: &cli::Metrics) -> ExitCode {
+fn show_metrics(wanted: &cli::Target) -> ExitCode {
     let mut viewer = Viewer::new(View::Metrics, Showing::Once);
     let mut draw = |sight: client::Sight<'_>| viewer.draw(sight);
-    client::metrics(&target(&wanted.target), wanted.target.timeout, &mut draw).into()
+    client::metrics(&target(wanted), wanted.timeout, &mut draw).into()
 }
 
 fn target(target: &cli::Target) -> client::Target {

@@ -10,6 +10,7 @@ compile_error!(
 
 mod address;
 mod children;
+mod cleanup;
 mod cli;
 mod client;
 mod clock;
@@ -129,6 +130,7 @@ fn carry_out(command: Command, heritage: Heritage) -> ExitCode {
             client::workers(&target(&workers.target), workers.change, workers.target.timeout).into()
         }
         Command::Upgrade(wanted) => client::upgrade(&target(&wanted), wanted.timeout).into(),
+        Command::Cleanup(wanted) => clean_up(&wanted),
         Command::Status(wanted) => show_status(&wanted),
         Command::Metrics(wanted) => show_metrics(&wanted),
     }
@@ -175,6 +177,8 @@ fn open(
     };
     let control =
         Control::open(&place, config.control_group.as_deref(), leavings).map_err(|error| text(&error))?;
+    // That of an earlier start.
+    let _ = std::fs::remove_file(place.stop_mark());
     // What it was doing last may have been written since: by now it is dead for certain, for its lock is ours.
     if let Some(estate) = &mut estate {
         estate.read_again(&place);
@@ -257,6 +261,21 @@ fn check(wanted: &cli::Check, heritage: &Heritage) -> ExitCode {
         print(b"ok\n")
     } else {
         ExitCode::from(FAILED)
+    }
+}
+
+/// End what a stop has left, for systemd.
+fn clean_up(wanted: &cli::Target) -> ExitCode {
+    let name = wanted.name.as_deref().unwrap_or("segue");
+    let around = Surroundings::of_this_process();
+    let place = place::choose(name, wanted.control.as_deref(), &around);
+    let done = place.map_err(|error| error.to_string());
+    match done.and_then(|place| cleanup::run(&place)) {
+        Ok(told) => {
+            told.iter().for_each(|text| say(text));
+            ExitCode::SUCCESS
+        }
+        Err(text) => refuse(&text, FAILED),
     }
 }
 

@@ -39,6 +39,8 @@ pub(crate) enum Command {
     Workers(Workers),
     /// Ask an instance to replace its supervisor by the binary that is on disk now.
     Upgrade(Target),
+    /// End what is left of a unit of systemd whose stop was asked for.
+    Cleanup(Target),
     /// Say what is wrong with flags and file, binding and starting nothing.
     Check(Check),
     /// Ask an instance for its metrics.
@@ -105,6 +107,8 @@ enum Word {
     Workers(clients::WorkersArgs),
     #[command(about = texts::UPGRADE, long_about = texts::LONG_UPGRADE, after_long_help = texts::EXIT_CODES)]
     Upgrade(clients::TargetArgs),
+    #[command(about = texts::CLEANUP, long_about = texts::LONG_CLEANUP)]
+    Cleanup(clients::TargetArgs),
     #[command(about = texts::CHECK, override_usage = texts::CHECK_USAGE, long_about = texts::LONG_CHECK, after_long_help = texts::CHECK_CODES)]
     Check(Box<run::CheckArgs>),
     #[command(about = texts::METRICS, long_about = texts::LONG_METRICS, after_long_help = texts::EXIT_CODES)]
@@ -122,6 +126,7 @@ impl Word {
             Word::Stop(args) => Command::Stop(args.into()),
             Word::Workers(args) => Command::Workers(args.into()),
             Word::Upgrade(args) => Command::Upgrade(args.into()),
+            Word::Cleanup(args) => Command::Cleanup(args.into()),
             Word::Check(args) => Command::Check(args.into_check()),
             Word::Metrics(args) => Command::Metrics(args.into()),
             Word::Completions(args) => Command::Completions(args.into()),

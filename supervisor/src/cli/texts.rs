@@ -92,6 +92,15 @@ commands stay. Put the new binary at the path by which `segue run` was started.
 It is first asked whether it understands what it would take over; if it does
 not, or cannot be executed, nothing changes.";
 
+pub(super) const CLEANUP: &str =
+    "End what a stop has left of a systemd unit (for ExecStop= and ExecStopPost=)";
+
+pub(super) const LONG_CLEANUP: &str = "\
+For a systemd unit with KillMode=process, in which the app outlives a supervisor
+that was killed and waits for the next one. As ExecStop= it notes that a stop was
+asked for; as ExecStopPost= it kills what is left of the unit if that was so, and
+leaves it alone if not. It does nothing unless systemd has started it.";
+
 pub(super) const CHECK: &str = "Say what is wrong with flags and file, starting nothing";
 
 pub(super) const CHECK_USAGE: &str =

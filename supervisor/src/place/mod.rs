@@ -20,7 +20,7 @@ mod discover;
 use std::ffi::OsString;
 use std::fmt;
 use std::io;
-use std::os::unix::ffi::OsStringExt as _;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
 pub(crate) use claim::{Claim, Leavings};
@@ -176,8 +176,14 @@ impl Place {
         &self.notify
     }
 
+    /// A file that is there once a stop was asked for, for `segue cleanup`.
+    pub(crate) fn stop_mark(&self) -> PathBuf {
+        let lock = self.lock.as_os_str().as_bytes();
+        let beside = lock.strip_suffix(b"lock").unwrap_or(lock);
+        PathBuf::from(OsString::from_vec([beside, b"stopping"].concat()))
+    }
+
     /// The two files in which the state is kept for a successor.
-    #[allow(dead_code, reason = "the shell is about to use it")]
     pub(crate) fn state_files(&self) -> &[PathBuf; 2] {
         &self.state
     }

@@ -1,0 +1,222 @@
+//! `kill -9` of the supervisor: the app serves on, and the supervisor that systemd starts adopts it.
+
+use std::time::{Duration, Instant};
+
+use segue_tests::figures::{say, scale};
+use segue_tests::http::get_and_close;
+use segue_tests::machine::Machine;
+
+use crate::reload::{assert_nothing_lost, start_loads};
+use crate::site::Site;
+
+/// Kills the supervisor, and waits until its successor answers.
+#[track_caller]
+fn kill(machine: &Machine, site: &Site<'_>) {
+    let pid = site.main_pid();
+    machine.ok(&["kill", "-9", &pid]);
+    machine.wait_for_property(&site.unit, "MainPID", |now| now != pid && now != "0");
+    let end = Instant::now() + segue_tests::patience();
+    while site.segue("status", &[]).code == Some(3) {
+        assert!(Instant::now() < end, "no successor answers\n{}", site.journal());
+    }
+}
+
+/// The processes of the unit but its supervisor, as its cgroup has them.
+fn processes(machine: &Machine, site: &Site<'_>) -> Vec<i32> {
+    let group = site.property("ControlGroup");
+    let listed = machine.run(&["systemd-cgls", "--no-pager", "-l", &group]);
+    let main = site.main_pid();
+    let pids = listed.stdout.lines().filter_map(|line| {
+        let digits: String = line
+            .chars()
+            .skip_while(|c| !c.is_ascii_digit())
+            .take_while(char::is_ascii_digit)
+            .collect();
+        digits.parse::<i32>().ok()
+    });
+    pids.filter(|pid| pid.to_string() != main).collect()
+}
+
+pub(crate) fn at_rest(machine: &Machine) {
+    let site = Site::new(machine, "rest", "app --message old");
+    site.systemctl_ok("start");
+    let loads = start_loads(&site);
+    site.release("app --message new");
+    site.systemctl_ok("reload");
+    let app = site.status().pids(2);
+    kill(machine, &site);
+    let status = site.status();
+    assert_eq!(
+        (status.generation(), status.pids(2)),
+        (2, app),
+        "{}",
+        site.journal()
+    );
+    machine.wait_for_property(&site.unit, "SubState", |state| state == "running");
+    // Its life goes on: a reload, and a crash restart of what was adopted.
+    site.systemctl_ok("reload");
+    assert_eq!(site.status().generation(), 3);
+    kill(machine, &site);
+    let app = site.status().pids(3);
+    assert_nothing_lost(machine, "2 kill -9 of the supervisor, 2 reloads", loads);
+    machine.ok(&["kill", "-9", &app[0].to_string()]);
+    site.wait_until("it was started again", |status| {
+        status.state() == "serving" && status.pids(3) != app
+    });
+    assert_eq!(site.status().count("restarts"), 1);
+}
+
+pub(crate) fn in_every_stage_of_a_reload(machine: &Machine) {
+    for (stage, settings, candidate) in [
+        ("starting", "", "fixture slow-start after=2s message=new"),
+        ("soaking", "soak = \"2s\"\n", "app --message new"),
+        ("probing", "probe = \"sleep 2\"\n", "app --message new"),
+    ] {
+        let site = Site::new(machine, stage, "app --message old");
+        site.settings(settings);
+        site.systemctl_ok("start");
+        let loads = start_loads(&site);
+        let first = site.status().pids(1);
+        site.release(candidate);
+        assert_eq!(site.segue("reload", &["--no-wait"]).code, Some(0));
+        site.wait_until("the candidate is there", |status| !status.pids(2).is_empty());
+        let second = site.status().pids(2);
+        kill(machine, &site);
+        let status = site.status();
+        assert_eq!(status.pids(2), second, "{stage}: no second candidate");
+        if status.generation() == 1 {
+            assert_eq!(status.pids(1), first, "{stage}");
+        }
+        site.wait_until("it took over", |status| status.generation() == 2);
+        assert!(site.ping().contains("new"));
+        loads.iter().for_each(|(_, load)| load.wait_for_more(5));
+        assert_nothing_lost(machine, &format!("kill -9 while {stage}"), loads);
+    }
+}
+
+/// The candidate has said READY=1 while nobody supervised: systemd has kept what it said.
+pub(crate) fn hears_what_was_said_meanwhile(machine: &Machine) {
+    let site = Site::new(machine, "said", "app --message old");
+    site.drop_in(&site.unit, "[Service]\nRestartSec=3s\n");
+    site.systemctl_ok("start");
+    site.release("fixture slow-start after=1s message=new");
+    assert_eq!(site.segue("reload", &["--no-wait"]).code, Some(0));
+    site.wait_until("the candidate is there", |status| !status.pids(2).is_empty());
+    kill(machine, &site);
+    site.wait_until("it took over", |status| status.generation() == 2);
+    let journal = site.journal();
+    assert!(!journal.contains("not ready"), "{journal}");
+}
+
+pub(crate) fn while_draining(machine: &Machine) {
+    let site = Site::new(machine, "drain", "app --message old");
+    site.systemctl_ok("start");
+    let mut client = site.target().connect().unwrap();
+    client.write(&get_and_close("/slow?ms=3000")).unwrap();
+    site.wait_until("the app has the connection", |status| {
+        status.0["generations"][0]["workers"][0]["connections"].as_u64() == Some(1)
+    });
+    site.systemctl_ok("reload");
+    let old = site.status().pids(1);
+    kill(machine, &site);
+    assert_eq!(site.status().pids(1), old);
+    assert_eq!(client.response().unwrap().status, 200);
+    site.wait_until("it is gone", |status| status.in_role("retired").is_empty());
+}
+
+pub(crate) fn during_a_rollback(machine: &Machine) {
+    let site = Site::new(machine, "back", "fixture slow-start after=1s message=old");
+    site.settings("probation = \"100ms\"\n");
+    site.systemctl_ok("start");
+    assert_eq!(site.segue("reload", &["--settled"]).code, Some(0));
+    site.release("fixture ready-then-dies after=200ms");
+    let _ = site.segue("reload", &["--no-wait"]);
+    site.wait_until("it is rolled back", |status| {
+        status.last_outcome() == "rolled-back"
+    });
+    kill(machine, &site);
+    site.wait_until("the last good serves", |status| status.state() == "serving");
+    assert_eq!(
+        (site.status().generation(), site.status().count("rollbacks")),
+        (4, 1)
+    );
+    assert!(site.ping().contains("old"));
+}
+
+pub(crate) fn at_any_moment(machine: &Machine) {
+    let trials: u64 = scale(15, 300);
+    let seed = fastrand::u64(..);
+    let mut random = fastrand::Rng::with_seed(seed);
+    let site = Site::new(machine, "moment", "app --message x");
+    site.systemctl_ok("start");
+    let loads = start_loads(&site);
+    for _ in 0..trials {
+        let reload = machine.begin(&["segue", "reload", "--name", &site.name]);
+        let moment = Instant::now() + Duration::from_micros(random.u64(0..30_000));
+        while Instant::now() < moment {
+            std::hint::spin_loop();
+        }
+        kill(machine, &site);
+        let _ = reload.finish();
+        site.wait_until("the reload is over", |status| {
+            status.state() == "serving" && status.in_role("candidate").is_empty()
+        });
+        assert_eq!(site.status().pids(site.status().generation()).len(), 1);
+    }
+    say(format_args!(
+        "systemd {}: {trials} kills at any moment, seed {seed}",
+        machine.version()
+    ));
+    assert_nothing_lost(
+        machine,
+        &format!("{trials} kill -9 at any moment of a reload"),
+        loads,
+    );
+    site.wait_until("the old ones are gone", |status| {
+        status.in_role("retired").is_empty()
+    });
+    let known = site.status().pids(site.status().generation());
+    assert_eq!(
+        processes(machine, &site),
+        known,
+        "nobody else is left\n{}",
+        site.journal()
+    );
+}
+
+pub(crate) fn a_stop_ends_everything(machine: &Machine) {
+    let site = Site::new(machine, "ends", "fixture ignores-term");
+    site.settings("stop-timeout = \"none\"\n");
+    site.drop_in(&site.unit, "[Service]\nTimeoutStopSec=2s\n");
+    let alive = |pid: i32| machine.run(&["test", "-d", &format!("/proc/{pid}")]).code == Some(0);
+    for disturbed in [false, true] {
+        site.systemctl_ok("start");
+        let app = site.status().pids(site.status().generation())[0];
+        if disturbed {
+            kill(machine, &site);
+            assert!(alive(app));
+            // Not even able to hear SIGTERM.
+            machine.ok(&["kill", "-STOP", &site.main_pid()]);
+        }
+        site.systemctl("stop");
+        machine.wait_for_property(&site.unit, "ActiveState", |state| {
+            state == "failed" || state == "inactive"
+        });
+        assert!(
+            !alive(app),
+            "the stop ran into its timeout, and all the same: {}",
+            site.journal()
+        );
+        machine.ok(&["systemctl", "reset-failed", &site.unit]);
+    }
+    // A restart begins anew.
+    site.release("app --message x");
+    site.settings("");
+    site.systemctl_ok("start");
+    let app = site.status().pids(1)[0];
+    site.systemctl_ok("restart");
+    assert!(!alive(app));
+    assert_eq!(site.status().generation(), 1);
+    let journal = site.journal();
+    assert!(!journal.contains("adopted: generation 1 serves"), "{journal}");
+}

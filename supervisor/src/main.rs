@@ -53,7 +53,7 @@ use pid_file::PidFile;
 use place::{Leavings, Surroundings};
 use segue_lifecycle::Ending;
 use shell::{Begin, Estate, Worth};
-use state::Flaw;
+use state::{Fds, Flaw};
 use status::{Showing, View, Viewer};
 use upgrade::{Origin, Saved};
 
@@ -124,11 +124,11 @@ fn carry_out(command: Command, heritage: Heritage) -> ExitCode {
         Command::Reload(reload) => {
             client::reload(&target(&reload.target), reload.until, reload.target.timeout).into()
         }
-        Command::Stop(stop) => client::stop(&target(&stop.target), stop.target.timeout).into(),
+        Command::Stop(wanted) => client::stop(&target(&wanted), wanted.timeout).into(),
         Command::Workers(workers) => {
             client::workers(&target(&workers.target), workers.change, workers.target.timeout).into()
         }
-        Command::Upgrade(upgrade) => client::upgrade(&target(&upgrade.target), upgrade.target.timeout).into(),
+        Command::Upgrade(wanted) => client::upgrade(&target(&wanted), wanted.timeout).into(),
         Command::Status(wanted) => show_status(&wanted),
         Command::Metrics(wanted) => show_metrics(&wanted),
     }
@@ -168,14 +168,9 @@ fn open(
     .map_err(|error| text(&error))?;
     let (inherited, stored) =
         Inherited::from_environment(&heritage.environment).map_err(|error| text(&error))?;
-    let mut estate = Estate::find(&place, stored);
-    let leavings = match estate.as_ref().map(Estate::worth) {
-        Some(Worth::Adopt) => Leavings::Adopted,
-        Some(Worth::Leave(told)) => {
-            told.iter().for_each(|line| log.warning(line));
-            estate = None;
-            Leavings::Removed
-        }
+    let (mut estate, stored) = weigh(Estate::find(&place, stored), &log);
+    let leavings = match &estate {
+        Some(_) => Leavings::Adopted,
         None => Leavings::Removed,
     };
     let control =
@@ -215,8 +210,24 @@ fn open(
         origin: Origin::of_this_process(),
         pid_file,
         keeper,
+        stored,
     };
     Ok((begin, estate))
+}
+
+/// What was left that is to be adopted; or else what systemd has kept, which nobody needs.
+fn weigh(found: Result<Estate, Fds>, log: &Log) -> (Option<Estate>, Fds) {
+    let estate = match found {
+        Ok(estate) => estate,
+        Err(stored) => return (None, stored),
+    };
+    match estate.worth() {
+        Worth::Adopt => (Some(estate), Fds::default()),
+        Worth::Leave(told) => {
+            told.iter().for_each(|line| log.warning(line));
+            (None, estate.into_stored())
+        }
+    }
 }
 
 /// Say what is wrong with flags and files, and what does not fit in the unit. Notes alone are no failure.
@@ -261,10 +272,10 @@ fn show_status(wanted: &cli::Status) -> ExitCode {
     client::status(&target(&wanted.target), refresh, wanted.target.timeout, &mut draw).into()
 }
 
-fn show_metrics(wanted: &cli::Metrics) -> ExitCode {
+fn show_metrics(wanted: &cli::Target) -> ExitCode {
     let mut viewer = Viewer::new(View::Metrics, Showing::Once);
     let mut draw = |sight: client::Sight<'_>| viewer.draw(sight);
-    client::metrics(&target(&wanted.target), wanted.target.timeout, &mut draw).into()
+    client::metrics(&target(wanted), wanted.timeout, &mut draw).into()
 }
 
 fn target(target: &cli::Target) -> client::Target {

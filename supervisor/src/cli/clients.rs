@@ -54,13 +54,6 @@ pub(crate) enum StatusForm {
     Watch,
 }
 
-/// `segue stop`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Stop {
-    /// Which instance.
-    pub(crate) target: Target,
-}
-
 /// `segue workers`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Workers {
@@ -68,20 +61,6 @@ pub(crate) struct Workers {
     pub(crate) target: Target,
     /// How the number changes.
     pub(crate) change: Change,
-}
-
-/// `segue upgrade`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Upgrade {
-    /// Which instance.
-    pub(crate) target: Target,
-}
-
-/// `segue metrics`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Metrics {
-    /// Which instance.
-    pub(crate) target: Target,
 }
 
 /// `segue completions`.
@@ -99,8 +78,9 @@ impl Completions {
     }
 }
 
+/// All the options of commands that have none of their own.
 #[derive(Args)]
-struct TargetArgs {
+pub(super) struct TargetArgs {
     /// The name of the instance, as of `segue run --name`
     ///
     /// By default the only instance that runs is taken; if there are several,
@@ -199,20 +179,6 @@ impl From<StatusArgs> for Status {
 }
 
 #[derive(Args)]
-pub(super) struct StopArgs {
-    #[command(flatten)]
-    target: TargetArgs,
-}
-
-impl From<StopArgs> for Stop {
-    fn from(args: StopArgs) -> Stop {
-        Stop {
-            target: args.target.into(),
-        }
-    }
-}
-
-#[derive(Args)]
 pub(super) struct WorkersArgs {
     /// `4` for four workers, `+1` for one more, `-1` for one fewer
     #[arg(value_name = "N|+N|-N", value_parser = parse_change, allow_negative_numbers = true)]
@@ -236,34 +202,6 @@ fn parse_change(text: &str) -> Result<Change, String> {
         Some(b'+') => config::parse_workers(&text[1..]).map(Change::Add),
         Some(b'-') => config::parse_workers(&text[1..]).map(Change::Remove),
         Some(_) | None => config::parse_workers(text).map(Change::Set),
-    }
-}
-
-#[derive(Args)]
-pub(super) struct UpgradeArgs {
-    #[command(flatten)]
-    target: TargetArgs,
-}
-
-impl From<UpgradeArgs> for Upgrade {
-    fn from(args: UpgradeArgs) -> Upgrade {
-        Upgrade {
-            target: args.target.into(),
-        }
-    }
-}
-
-#[derive(Args)]
-pub(super) struct MetricsArgs {
-    #[command(flatten)]
-    target: TargetArgs,
-}
-
-impl From<MetricsArgs> for Metrics {
-    fn from(args: MetricsArgs) -> Metrics {
-        Metrics {
-            target: args.target.into(),
-        }
     }
 }
 

@@ -18,7 +18,7 @@ use std::ffi::OsString;
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 pub(crate) use answer::Answer;
-pub(crate) use clients::{Completions, Metrics, Reload, Status, StatusForm, Stop, Target, Upgrade, Workers};
+pub(crate) use clients::{Completions, Reload, Status, StatusForm, Target, Workers};
 
 pub(crate) use run::Check;
 
@@ -34,15 +34,15 @@ pub(crate) enum Command {
     /// Ask an instance how it is.
     Status(Status),
     /// Ask an instance to stop.
-    Stop(Stop),
+    Stop(Target),
     /// Ask an instance for more or fewer workers.
     Workers(Workers),
     /// Ask an instance to replace its supervisor by the binary that is on disk now.
-    Upgrade(Upgrade),
+    Upgrade(Target),
     /// Say what is wrong with flags and file, binding and starting nothing.
     Check(Check),
     /// Ask an instance for its metrics.
-    Metrics(Metrics),
+    Metrics(Target),
     /// Print a completion script.
     Completions(Completions),
 }
@@ -100,15 +100,15 @@ enum Word {
     #[command(about = texts::STATUS, long_about = texts::LONG_STATUS, after_long_help = texts::STATUS_CODES)]
     Status(clients::StatusArgs),
     #[command(about = texts::STOP, long_about = texts::LONG_STOP, after_long_help = texts::EXIT_CODES)]
-    Stop(clients::StopArgs),
+    Stop(clients::TargetArgs),
     #[command(about = texts::WORKERS, long_about = texts::LONG_WORKERS, after_long_help = texts::EXIT_CODES)]
     Workers(clients::WorkersArgs),
     #[command(about = texts::UPGRADE, long_about = texts::LONG_UPGRADE, after_long_help = texts::EXIT_CODES)]
-    Upgrade(clients::UpgradeArgs),
+    Upgrade(clients::TargetArgs),
     #[command(about = texts::CHECK, override_usage = texts::CHECK_USAGE, long_about = texts::LONG_CHECK, after_long_help = texts::CHECK_CODES)]
     Check(Box<run::CheckArgs>),
     #[command(about = texts::METRICS, long_about = texts::LONG_METRICS, after_long_help = texts::EXIT_CODES)]
-    Metrics(clients::MetricsArgs),
+    Metrics(clients::TargetArgs),
     #[command(about = texts::COMPLETIONS, long_about = texts::LONG_COMPLETIONS)]
     Completions(clients::CompletionsArgs),
 }

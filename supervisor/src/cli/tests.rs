@@ -283,15 +283,11 @@ fn clients_choose_their_instance() {
     let words = ["--name", "web", "--timeout", "5s"];
     assert_eq!(
         line(&[&["stop"][..], &words].concat()),
-        Ok(Command::Stop(Stop {
-            target: target.clone()
-        }))
+        Ok(Command::Stop(target.clone()))
     );
     assert_eq!(
         line(&[&["metrics"][..], &words].concat()),
-        Ok(Command::Metrics(Metrics {
-            target: target.clone()
-        }))
+        Ok(Command::Metrics(target.clone()))
     );
     let flat = Status {
         target: target.clone(),
@@ -315,7 +311,7 @@ fn clients_choose_their_instance() {
     };
     assert_eq!(
         line(&["stop", "--control", "/c", "--timeout", "none"]),
-        Ok(Command::Stop(Stop { target }))
+        Ok(Command::Stop(target))
     );
     usage_error(&["stop", "--control", "/c", "--name", "web"]);
 }

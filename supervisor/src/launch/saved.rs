@@ -70,6 +70,11 @@ impl BirthRecord {
         ]
     }
 
+    /// The names of these.
+    pub(crate) fn fd_names(number: u64) -> [String; 2] {
+        [binary_name(number), cwd_name(number)]
+    }
+
     /// Reads a row. Files that are not in the bag are looked for: `processes` may run this record. Which of our streams are the
     /// journal is a matter of this process, and so of its heritage.
     ///

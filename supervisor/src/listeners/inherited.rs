@@ -14,8 +14,8 @@ use super::settings::{ACCEPTS_CONNECTIONS, Originals};
 use super::socket::{Birth, Socket, Source, is_connected};
 use super::{ListenError, Listener};
 use crate::address::{SocketOptions, quoted};
-use crate::state::Fds;
-use crate::sys::sock;
+use crate::state::{Fds, PREFIX};
+use crate::sys::{self, sock};
 
 /// The inherited sockets that [`super::open`] has not taken yet.
 #[derive(Debug, Default)]
@@ -29,7 +29,9 @@ impl Inherited {
         Self::default()
     }
 
-    /// Takes over what `LISTEN_FDS` gives, with close-on-exec set, O_NONBLOCK and backlog left as they are.
+    /// Takes over what `LISTEN_FDS` gives. What an earlier supervisor had put into systemd's file descriptor store comes the same way,
+    /// in any order: where a manager listens, fds whose names begin with [`PREFIX`] are those, whatever they are, and are
+    /// given back without it. The others become listeners, with close-on-exec set, O_NONBLOCK and backlog left as they are.
     ///
     /// To be called once, at the start and while there is one thread: `env` is a copy of this process's environment,
     /// from which `listenfd` removes `LISTEN_PID` and `LISTEN_FDS`. All fds are looked at before the first is taken.
@@ -41,7 +43,9 @@ impl Inherited {
         let Some(claim) = claim::read(env, getpid().as_raw())? else {
             return Ok((Self::none(), Fds::default()));
         };
-        for index in 0..claim.count {
+        let trusted = env.iter().any(|(key, _)| key == "NOTIFY_SOCKET");
+        let is_stored = |index: i32| trusted && name_of(&claim, index).starts_with(PREFIX);
+        for index in (0..claim.count).filter(|index| !is_stored(*index)) {
             examine(&claim, index)?;
         }
         let mut fds = ListenFd::from_env();
@@ -50,10 +54,16 @@ impl Inherited {
                 "LISTEN_FDS: the environment changed while it was read".to_owned(),
             ));
         }
-        let listeners = (0..claim.count)
-            .map(|index| take(&mut fds, &claim, index))
-            .collect::<Result<_, _>>()?;
-        Ok((Self { listeners }, Fds::default()))
+        let mut stored = Fds::default();
+        let mut listeners = Vec::new();
+        for index in 0..claim.count {
+            if !is_stored(index) {
+                listeners.push(take(&mut fds, &claim, index)?);
+            } else if let Ok(fd) = sys::take_fd(FIRST_FD + index) {
+                stored.put(name_of(&claim, index)[PREFIX.len()..].to_owned(), fd);
+            }
+        }
+        Ok((Self { listeners }, stored))
     }
 }
 

@@ -130,6 +130,14 @@ impl Listener {
         self.socket.inode()
     }
 
+    /// What tells its socket from every other.
+    pub(crate) fn identity(&self) -> SocketIdentity {
+        SocketIdentity {
+            inode: self.socket.inode(),
+            cookie: self.socket.cookie(),
+        }
+    }
+
     /// Whether both are the same socket, whatever their names and options.
     pub(crate) fn shares_socket(&self, other: &Self) -> bool {
         Rc::ptr_eq(&self.socket, &other.socket)

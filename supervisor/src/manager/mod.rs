@@ -6,9 +6,11 @@
 
 mod outlet;
 mod owed;
+mod store;
 mod watchdog;
 
 use std::ffi::{OsStr, OsString};
+use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -16,6 +18,7 @@ use nix::errno::Errno;
 use crate::sys::errno_text;
 use outlet::Outlet;
 use owed::{Owed, State};
+use store::Store;
 
 /// The longest status, in bytes. systemd drops messages of 4096 bytes, and shows the status on one line of a terminal.
 const LONGEST_STATUS: usize = 1024;
@@ -26,6 +29,7 @@ pub(crate) struct Manager {
     /// None if nobody gave us a socket.
     outlet: Option<Outlet>,
     owed: Owed,
+    store: Store,
     /// The state that it was told last, if any.
     state: Option<State>,
     /// The status that it was told last.
@@ -60,6 +64,7 @@ impl Manager {
             watchdog: watchdog.filter(|_| outlet.is_some()),
             outlet,
             owed: Owed::default(),
+            store: Store::default(),
             state: None,
             status: String::new(),
             delivery: Delivery::Complete,
@@ -122,13 +127,31 @@ impl Manager {
         self.flush();
     }
 
+    /// Keep a duplicate of this fd for the next process, under this name, if there is a store.
+    pub(crate) fn store(&mut self, name: &str, fd: BorrowedFd<'_>) {
+        if let Some(outlet) = &self.outlet {
+            self.store.keep(outlet, name, fd);
+        }
+    }
+
+    /// What was kept under this name is not needed any more. Told with the next [`Manager::flush`].
+    pub(crate) fn unstore(&mut self, name: &str) {
+        if self.outlet.is_some() {
+            self.store.drop(name);
+        }
+    }
+
     /// Send what is owed, as far as that takes no waiting.
     pub(crate) fn flush(&mut self) {
         let Some(outlet) = &self.outlet else {
             self.owed = Owed::default();
             return;
         };
-        self.delivery = Delivery::Complete;
+        self.delivery = match self.store.flush(outlet) {
+            Ok(()) => Delivery::Complete,
+            Err(Errno::EAGAIN | Errno::ENOBUFS) => Delivery::Full,
+            Err(errno) => Delivery::Failed(errno),
+        };
         while let Some(message) = self.owed.next() {
             match outlet.send(message.as_bytes()) {
                 Ok(()) => self.owed.sent(),

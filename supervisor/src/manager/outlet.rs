@@ -1,11 +1,14 @@
 //! The way up: a datagram socket that never waits.
 
 use std::ffi::OsStr;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::io::IoSlice;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
 use nix::errno::Errno;
-use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, sendto, socket};
+use nix::sys::socket::{
+    AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, UnixAddr, sendmsg, sendto, socket,
+};
 
 use super::shown;
 use crate::sys::errno_text;
@@ -45,6 +48,15 @@ impl Outlet {
 
     pub(super) fn address(&self) -> &str {
         &self.address
+    }
+
+    /// Sends one message with an fd, of which the manager gets a duplicate. Errors as for [`Outlet::send`].
+    pub(super) fn send_with(&self, message: &[u8], fd: BorrowedFd<'_>) -> Result<(), Errno> {
+        let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
+        let fds = [fd.as_raw_fd()];
+        let rights = [ControlMessage::ScmRights(&fds)];
+        let text = [IoSlice::new(message)];
+        sendmsg(self.fd.as_raw_fd(), &text, &rights, flags, Some(&self.to)).map(drop)
     }
 
     /// Sends one message, or says why not: `EAGAIN` if the queue of the manager is full.

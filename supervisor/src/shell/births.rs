@@ -54,10 +54,11 @@ impl Shell {
             Ok(birth) => {
                 let plan = plan(&birth.config);
                 self.births.insert(Record(number), birth);
+                self.store_birth(Record(number));
                 match self.know_generation(number, Record(number)) {
                     Ok(()) => self.events.push_back(Event::Prepared(number, plan)),
                     Err(text) => {
-                        self.births.remove(&Record(number));
+                        self.forget(Record(number));
                         self.refuse(number, text);
                     }
                 }
@@ -99,7 +100,7 @@ impl Shell {
     }
 
     /// Every listener that is open, each once; those of the newest record first, whose options are in force.
-    fn current_listeners(&self) -> Vec<Rc<Listener>> {
+    pub(super) fn current_listeners(&self) -> Vec<Rc<Listener>> {
         let mut current: Vec<Rc<Listener>> = Vec::new();
         for listener in self.births.values().rev().flat_map(|birth| &birth.listeners) {
             // Not by inode: the same socket may have been given to us twice, and is handed on as it came.
@@ -160,6 +161,7 @@ impl Shell {
             self.history.asked,
         );
         self.generations.insert(number, info);
+        self.store_probe(number);
         Ok(())
     }
 
@@ -225,7 +227,9 @@ impl Shell {
     /// Nothing is started from this record any more: its files and, unless another record names them, its
     /// listeners are closed.
     pub(super) fn forget(&mut self, record: Record) {
-        self.births.remove(&record);
+        if let Some(birth) = self.births.remove(&record) {
+            self.unstore_birth(record, &birth.listeners);
+        }
         // Options that this record alone wanted are taken back.
         self.restore_flags();
     }

@@ -174,6 +174,7 @@ impl Shell {
                 self.sources.remove(Source::Report(worker), pipe.as_fd());
             }
         }
+        self.unstore_worker(worker);
         self.gone.push(worker);
         self.events.push_back(Event::Gone(worker));
     }

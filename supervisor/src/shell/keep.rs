@@ -5,11 +5,19 @@
 //! knows what was about to be done, and what of it must not be done twice.
 
 use std::fmt::Write as _;
+use std::os::fd::AsFd as _;
+use std::rc::Rc;
 
 use nix::unistd::Pid;
-use segue_lifecycle::{Effect, Event, Worker};
+use segue_lifecycle::{Effect, Event, Number, Record, Worker};
 
+use super::save::{STATE_FDS, pidfd_name};
+use super::worker::WorkerInfo;
 use super::{Child, Shell};
+use crate::launch::BirthRecord;
+use crate::listeners::Listener;
+use crate::manager::Manager;
+use crate::readiness::NotifySocket;
 use crate::state::Flaw;
 
 /// A line of the log.
@@ -123,6 +131,10 @@ impl Done {
     }
 }
 
+fn store_listener(manager: &mut Manager, listener: &Listener) {
+    manager.store(&listener.identity().fd_name(), listener.as_fd());
+}
+
 impl Shell {
     /// These events are about to be stepped.
     pub(super) fn log_batch(&mut self, events: Vec<Event>) -> Vec<Event> {
@@ -172,6 +184,85 @@ impl Shell {
     /// From now on everything is written down. What an earlier supervisor has left in the files is over with this.
     pub(super) fn begin_keeping(&mut self) {
         self.keep();
+        self.store_everything();
+    }
+
+    /// What systemd keeps is what is needed: what an earlier supervisor had stored and nobody has taken goes, and all that there
+    /// is is stored (again, which systemd notices).
+    pub(super) fn store_everything(&mut self) {
+        let bag = std::mem::take(&mut self.bag);
+        for name in bag.names() {
+            self.manager.unstore(name);
+        }
+        for (name, fd) in STATE_FDS.iter().zip(self.keeper.fds()) {
+            self.manager.store(name, fd);
+        }
+        let records: Vec<Record> = self.births.keys().copied().collect();
+        records.into_iter().for_each(|record| self.store_birth(record));
+        let numbers: Vec<Number> = self.generations.keys().copied().collect();
+        numbers.into_iter().for_each(|number| self.store_probe(number));
+        let workers = std::mem::take(&mut self.workers);
+        for (worker, info) in &workers {
+            self.store_sockets_of(*worker, info);
+        }
+        self.workers = workers;
+    }
+
+    /// A birth record was made: its files and sockets are kept by systemd, too, if it is there. Inherited sockets are its own.
+    pub(super) fn store_birth(&mut self, record: Record) {
+        let Some(birth) = self.births.get(&record) else {
+            return;
+        };
+        for (name, fd) in birth.record.iter().flat_map(|kept| kept.fds(record.0)) {
+            self.manager.store(&name, fd);
+        }
+        for listener in birth.listeners.iter().filter(|listener| !listener.is_inherited()) {
+            store_listener(&mut self.manager, listener);
+        }
+    }
+
+    /// The private listener of a generation.
+    pub(super) fn store_probe(&mut self, number: Number) {
+        let info = self.generations.get(&number);
+        if let Some(probe) = info.and_then(|info| info.probe.as_ref()) {
+            store_listener(&mut self.manager, probe);
+        }
+    }
+
+    /// A record was forgotten: what was its alone is closed here, and so it shall be there.
+    pub(super) fn unstore_birth(&mut self, record: Record, listeners: &[Rc<Listener>]) {
+        for name in BirthRecord::fd_names(record.0) {
+            self.manager.unstore(&name);
+        }
+        let current = self.current_listeners();
+        for listener in listeners.iter().filter(|listener| !listener.is_inherited()) {
+            if !current.iter().any(|known| known.inode() == listener.inode()) {
+                self.manager.unstore(&listener.identity().fd_name());
+            }
+        }
+    }
+
+    /// A generation is gone, and with it its private listener.
+    pub(super) fn unstore_probe(&mut self, probe: &Listener) {
+        self.manager.unstore(&probe.identity().fd_name());
+    }
+
+    /// A worker was forked: where it speaks and how it is named are known to systemd before it executes.
+    pub(super) fn store_sockets_of(&mut self, worker: Worker, info: &WorkerInfo) {
+        let name = worker.to_string();
+        if let Some(notify) = &info.notify {
+            self.manager.store(&NotifySocket::name(&name), notify.as_fd());
+        }
+        let child = Child::Worker(worker);
+        if let Some(pidfd) = self.children.pidfd(child) {
+            self.manager.store(&pidfd_name(child), pidfd);
+        }
+    }
+
+    /// Nothing is left of it.
+    pub(super) fn unstore_worker(&mut self, worker: Worker) {
+        self.manager.unstore(&NotifySocket::name(&worker.to_string()));
+        self.manager.unstore(&pidfd_name(Child::Worker(worker)));
     }
 
     /// Write down everything, as far as it has changed.

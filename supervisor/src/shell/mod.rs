@@ -148,6 +148,8 @@ pub(crate) struct Begin {
     pub(crate) pid_file: Option<PidFile>,
     /// Where the state is written down.
     pub(crate) keeper: Keeper,
+    /// What systemd has kept of an earlier supervisor.
+    pub(crate) stored: Fds,
 }
 
 /// The loop and all that it owns.
@@ -292,7 +294,7 @@ impl Shell {
             pid_file: begin.pid_file,
             keeper: begin.keeper,
             done: None,
-            bag: Fds::default(),
+            bag: begin.stored,
             ending: None,
         };
         Ok((shell, effects))

@@ -117,6 +117,7 @@ impl Shell {
             .add(Child::Worker(worker), spawned.pid, spawned.pidfd);
         // It waits for this before it becomes the app: whoever comes after us knows of it by now.
         self.mark_forked(Child::Worker(worker));
+        self.store_sockets_of(worker, info);
         spawned.go.begin();
         if let Err(errno) = watched {
             // It cannot be heard, so it can never be ready: it is ended, and its exit tells the core.

@@ -200,7 +200,10 @@ impl Shell {
         let text = format!("generation {number} is gone");
         self.log.info(&text);
         self.tell_progress(&text);
-        self.generations.remove(&number);
+        let info = self.generations.remove(&number);
+        if let Some(probe) = info.and_then(|info| info.probe) {
+            self.unstore_probe(&probe);
+        }
         self.chosen_flags
             .retain(|(generation, _), _| *generation != number);
         self.probes.forget(number);

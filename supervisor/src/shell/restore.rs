@@ -28,7 +28,7 @@ use crate::manager::Manager;
 use crate::pid_file::PidFile;
 use crate::readiness::NotifySocket;
 use crate::sources::Source;
-use crate::state::{Flaw, Row};
+use crate::state::{Fds, Flaw, Row};
 use crate::upgrade::Saved;
 
 /// A child as a row tells of it.
@@ -84,6 +84,7 @@ pub(crate) fn restore(saved: Saved, invocation: Invocation, mut heritage: Herita
         pid_file: PidFile::restore(&rows, &mut fds)?,
         inherited: Inherited::none(),
         origin: saved.origin,
+        stored: Fds::default(),
         invocation,
         config,
         place,

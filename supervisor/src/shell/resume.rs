@@ -56,10 +56,15 @@ pub(crate) enum Worth {
 
 impl Estate {
     /// Looks for one: in what systemd has kept, or where this instance keeps its state.
-    pub(crate) fn find(place: &Place, mut stored: Fds) -> Option<Self> {
+    ///
+    /// # Errors
+    /// There is none; what systemd has kept all the same comes back.
+    pub(crate) fn find(place: &Place, mut stored: Fds) -> Result<Self, Fds> {
         let files: Vec<_> = STATE_FDS.iter().filter_map(|name| stored.take(name)).collect();
-        let kept = keeper::read(&files).or_else(|| keeper::read_at(place.state_files()))?;
-        Some(Self { kept, files, stored })
+        match keeper::read(&files).or_else(|| keeper::read_at(place.state_files())) {
+            Some(kept) => Ok(Self { kept, files, stored }),
+            None => Err(stored),
+        }
     }
 
     /// Looks once more, now that nobody writes it any more.
@@ -67,6 +72,11 @@ impl Estate {
         if let Some(kept) = keeper::read(&self.files).or_else(|| keeper::read_at(place.state_files())) {
             self.kept = kept;
         }
+    }
+
+    /// What systemd has kept of it, which nobody needs.
+    pub(crate) fn into_stored(self) -> Fds {
+        self.stored
     }
 
     /// The state files that systemd has kept, to go on with.
@@ -391,6 +401,7 @@ impl Shell {
         }
         self.arm_what_is_not();
         self.miss_the_missing();
+        self.store_everything();
         if self.core.somebody_serves() {
             self.tell_ready();
         }

@@ -11,6 +11,7 @@ use crate::clock;
 use crate::control::ClientId;
 use crate::protocol::{Reply, Serving};
 use crate::state::{Flaw, Row, Rows};
+use crate::sys;
 use crate::upgrade::{CHECK_TIME, Check, Origin};
 
 /// The kind of the row that tells who waits for the upgrade.
@@ -75,7 +76,7 @@ impl Shell {
     /// At the end of each turn, when everything is settled: begin the check that was asked for, or execute what has passed it.
     /// If that succeeds, it does not return.
     pub(super) fn tend_upgrade(&mut self) {
-        let stopping = self.stop_asked();
+        let stopping = self.stop_asked() || self.ending.is_some();
         let stage = mem::replace(&mut self.upgrading.stage, Stage::Idle);
         self.upgrading.stage = match stage {
             Stage::Asked(waiter) | Stage::Checked(_, waiter, _) if stopping => {
@@ -187,11 +188,13 @@ impl Shell {
         }
     }
 
-    /// This process was another version until just now: tell everybody, and whoever waits for it.
+    /// This process was another version until just now: tell everybody, and whoever waits for it. What only the start needed is
+    /// given back, as after the first.
     pub(super) fn say_upgraded(&mut self) {
         let Some((from, waiter)) = self.before.take() else {
             return;
         };
+        sys::give_back();
         let serving = self.serving();
         let who = serving.as_ref().map_or_else(
             || "nobody serves".to_owned(),

@@ -13,3 +13,6 @@ mod row;
 pub(crate) use charge::{in_charge, stand_by, take_charge};
 pub(crate) use fds::{Fds, Passed};
 pub(crate) use row::{Flaw, Row, Rows};
+
+/// What the names of fds begin with in systemd's file descriptor store, where they meet the names that socket units give.
+pub(crate) const PREFIX: &str = "segue-";

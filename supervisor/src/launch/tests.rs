@@ -140,8 +140,12 @@ fn wait_readable(fd: &impl AsFd) {
 }
 
 /// A child comes to rest nowhere but where it waits for its leave.
-fn wait_until_at_rest(pid: nix::unistd::Pid) {
-    while !crate::sys::is_at_rest(pid) {
+fn wait_until_at_rest(child: &Spawned) {
+    while !crate::sys::is_at_rest(child.pid) {
+        assert!(
+            !crate::sys::is_dead_by_pidfd(child.pidfd.as_fd()),
+            "it did not wait"
+        );
         std::thread::yield_now();
     }
 }
@@ -648,7 +652,7 @@ fn nothing_is_executed_before_the_leave_and_a_child_that_never_gets_it_exits_in_
             // The second holds a copy of what the first waits for, as long as it waits itself.
             let (first, second) = (bench.spawn(&record, &[], None), bench.spawn(&record, &[], None));
             for child in [&first, &second] {
-                wait_until_at_rest(child.pid);
+                wait_until_at_rest(child);
             }
             assert!(!bench.path("ran").exists());
             let ended = [(first.pid, first.pidfd), (second.pid, second.pidfd)];
@@ -674,7 +678,7 @@ fn a_child_that_waits_for_its_leave_takes_signals_as_the_app_would() {
             let record = bench.resolve(&["/bin/true"]).unwrap();
             SigSet::all().thread_set_mask().unwrap();
             let child = bench.spawn(&record, &[], None);
-            wait_until_at_rest(child.pid);
+            wait_until_at_rest(&child);
             crate::sys::signal_by_pidfd(child.pidfd.as_fd(), Some(nix::sys::signal::Signal::SIGTERM))
                 .unwrap();
             wait_readable(&child.pidfd);

@@ -25,26 +25,25 @@ const KILL_GRACE: Duration = Duration::from_secs(5);
 /// The pause between two looks at who is left. Nothing tells when a cgroup has become empty that is not ours to watch.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
-/// What there is to do, by the variables that systemd sets.
+/// What there is to do, by the variables that systemd sets (systemd.exec(5), `$MAINPID` and `$SERVICE_RESULT`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Moment {
     /// `ExecStop=` while the supervisor lives: a stop is asked for.
     Stop,
-    /// `ExecStop=` after the supervisor has died.
-    Death,
-    /// `ExecStopPost=` after an end without a failure.
+    /// The supervisor has ended without a failure.
     EndWell,
-    /// `ExecStopPost=` after any other end.
+    /// It has ended in any other way.
     EndBadly,
 }
 
 impl Moment {
-    fn of(result: Option<&OsStr>, main_pid: Option<&OsStr>, invocation: Option<&OsStr>) -> Option<Self> {
+    /// `$MAINPID` is there as long as the main process lives; `$SERVICE_RESULT` in both lines.
+    fn of(result: Option<&OsStr>, main_pid: Option<&OsStr>) -> Option<Self> {
         match (result, main_pid) {
-            (Some(result), _) if result == "success" => Some(Self::EndWell),
-            (Some(_), _) => Some(Self::EndBadly),
-            (None, Some(_)) => Some(Self::Stop),
-            (None, None) => invocation.map(|_| Self::Death),
+            (None, _) => None,
+            (Some(_), Some(_)) => Some(Self::Stop),
+            (Some(result), None) if result == "success" => Some(Self::EndWell),
+            (Some(_), None) => Some(Self::EndBadly),
         }
     }
 }
@@ -56,11 +55,9 @@ impl Moment {
 pub(crate) fn run(place: &Place) -> Result<Option<String>, String> {
     let variable = |name| std::env::var_os(name);
     let (result, main_pid) = (variable("SERVICE_RESULT"), variable("MAINPID"));
-    let invocation = variable("INVOCATION_ID");
-    let moment = Moment::of(result.as_deref(), main_pid.as_deref(), invocation.as_deref());
+    let moment = Moment::of(result.as_deref(), main_pid.as_deref());
     let mark = place.stop_mark();
     match moment.ok_or("cleanup: not started by systemd: it is for ExecStop= and ExecStopPost= of a unit")? {
-        Moment::Death => Ok(None),
         Moment::Stop => match fs::write(&mark, "") {
             Ok(()) => Ok(None),
             Err(error) => Err(format!("cleanup: {}: {}", mark.display(), errno_text(&error))),
@@ -164,14 +161,9 @@ mod tests {
     #[test]
     fn the_moment_is_told_by_what_systemd_sets() {
         let of = |result: Option<&str>, main: Option<&str>| {
-            Moment::of(
-                result.map(OsStr::new),
-                main.map(OsStr::new),
-                Some(OsStr::new("x")),
-            )
+            Moment::of(result.map(OsStr::new), main.map(OsStr::new))
         };
-        assert_eq!(of(None, Some("812")), Some(Moment::Stop));
-        assert_eq!(of(None, None), Some(Moment::Death));
+        assert_eq!(of(Some("success"), Some("812")), Some(Moment::Stop));
         assert_eq!(of(Some("success"), None), Some(Moment::EndWell));
         for result in [
             "signal",
@@ -181,8 +173,9 @@ mod tests {
             "oom-kill",
             "core-dump",
         ] {
-            assert_eq!(of(Some(result), Some("812")), Some(Moment::EndBadly), "{result}");
+            assert_eq!(of(Some(result), None), Some(Moment::EndBadly), "{result}");
         }
-        assert_eq!(Moment::of(None, None, None), None, "by hand it does nothing");
+        assert_eq!(of(None, None), None, "by hand it does nothing");
+        assert_eq!(of(None, Some("812")), None, "nor in ExecReload=");
     }
 }

@@ -11,6 +11,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
+use nix::unistd::Pid;
 use segue_lifecycle::{Ending, Event, Handoff, Life, Lifecycle, State, Timer, Wait, Worker};
 
 use super::keep::{Done, Line};
@@ -31,6 +32,9 @@ use crate::sys::{self, errno_text};
 /// How long a child that was about to execute when its supervisor was killed may take to do so or to give up: it tries for 0.4 s
 /// while a file is being written, and a loaded machine takes its time.
 const UNTIL_EXECUTED: Duration = Duration::from_secs(5);
+
+/// How long such a child may take to end whose environment is not shown: it is at its last step, and exits when it reads the end.
+const UNTIL_ENDED: Duration = Duration::from_secs(1);
 
 /// The pause between two looks at such a child. Nothing tells when a process has executed.
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
@@ -122,7 +126,12 @@ impl Estate {
             });
             return Ok(Worth::Leave(text));
         }
-        let kept = self.stored.names().any(|name| name.starts_with("listener-"));
+        // Of a process that was started in another user namespace (PrivateUsers=) /proc shows nothing; its pidfd is proof enough.
+        let kept = ["listener-", "pidfd-"];
+        let kept = self
+            .stored
+            .names()
+            .any(|name| kept.iter().any(|kind| name.starts_with(kind)));
         Ok(if kept || !alive.is_empty() {
             Worth::Adopt
         } else {
@@ -257,8 +266,9 @@ impl Shell {
             Some(pidfd) => {
                 self.children
                     .restore(child.key, child.pid, pidfd, Kin::Adopted, child.leader);
+                let uid = self.uid_of(worker, child.pid);
                 if let Some(info) = self.workers.get_mut(&worker) {
-                    info.uid = info.uid.or_else(|| sys::uid_of(child.pid));
+                    info.uid = info.uid.or(uid);
                 }
             }
             None => {
@@ -268,6 +278,16 @@ impl Shell {
                 self.worker_gone(worker);
             }
         }
+    }
+
+    /// As whom a worker runs. Where /proc does not show it, it is ourselves unless its settings say otherwise.
+    fn uid_of(&self, worker: Worker, pid: Pid) -> Option<u32> {
+        let own = || {
+            let info = self.generations.get(&worker.generation)?;
+            let ours = nix::unistd::getuid().as_raw();
+            info.config.user.is_none().then_some(ours)
+        };
+        sys::uid_of(pid).or_else(own)
     }
 
     fn say_adopted(&self, rows: &[Row<'_>]) {
@@ -327,13 +347,20 @@ impl Shell {
             .place
             .notify_socket(worker.generation, worker.slot, worker.start);
         let forked = done.forked(worker);
-        let proved = forked.and_then(|forked| recover::prove(forked.pid, forked.began));
+        let stored = self.bag.take(&pidfd_name(Child::Worker(worker)));
+        let proved = forked.and_then(|forked| match stored {
+            Some(pidfd) => Some(Proved {
+                pid: forked.pid,
+                pidfd,
+            }),
+            None => recover::prove(forked.pid, forked.began),
+        });
         let Some(proved) = proved.filter(|proved| has_executed(proved, &path)) else {
             // It had not been told to go. Its socket is bound again.
             let _ = fs::remove_file(&path);
             return Ok(false);
         };
-        info.uid = sys::uid_of(proved.pid);
+        info.uid = self.uid_of(worker, proved.pid);
         let stored = self.bag.take(&NotifySocket::name(&worker.to_string()));
         let notify = NotifySocket::adopt(&path, stored, info.uid).map_err(|error| error.to_string())?;
         let watched = |errno| format!("epoll: {}", errno_text(errno));
@@ -461,9 +488,9 @@ const fn wait_of(timer: Timer) -> Wait {
 }
 
 /// Whether a child that was made just before its supervisor was killed has become the app. It waits for a last word before exec; if
-/// that was never given it ends.
+/// that was never given it ends, and has not executed.
 fn has_executed(proved: &Proved, notify: &Path) -> bool {
-    let until = Instant::now() + UNTIL_EXECUTED;
+    let begun = Instant::now();
     let mut wanted = b"NOTIFY_SOCKET=".to_vec();
     wanted.extend_from_slice(notify.as_os_str().as_bytes());
     loop {
@@ -471,13 +498,14 @@ fn has_executed(proved: &Proved, notify: &Path) -> bool {
             return false;
         }
         // Before exec it has the environment of its supervisor.
-        let environment = fs::read(format!("/proc/{}/environ", proved.pid));
-        let known = environment.as_deref().unwrap_or_default();
-        if known.split(|byte| *byte == 0).any(|entry| entry == wanted) {
-            return true;
-        }
-        if Instant::now() > until {
-            // What does not show its environment is no child that waits for a word: that one ends at once.
+        let patience = match fs::read(format!("/proc/{}/environ", proved.pid)) {
+            Ok(environment) if environment.split(|byte| *byte == 0).any(|entry| entry == wanted) => {
+                return true;
+            }
+            Ok(_) => UNTIL_EXECUTED,
+            Err(_) => UNTIL_ENDED,
+        };
+        if begun.elapsed() > patience {
             return true;
         }
         std::thread::sleep(LOOK_AGAIN);

@@ -126,7 +126,7 @@ pub(crate) fn while_draining(machine: &Machine) {
 
 pub(crate) fn during_a_rollback(machine: &Machine) {
     let site = Site::new(machine, "back", "fixture slow-start after=1s message=old");
-    site.settings("probation = \"100ms\"\n");
+    site.settings("probation = \"1s\"\n");
     site.systemctl_ok("start");
     assert_eq!(site.segue("reload", &["--settled"]).code, Some(0));
     site.release("fixture ready-then-dies after=200ms");

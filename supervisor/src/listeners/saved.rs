@@ -4,16 +4,19 @@
 //! several may share a socket. The fds go beside them, as `listener-INODE` and, for the lock of a path, `pathlock-INODE`.
 
 use std::fs::File;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::path::PathBuf;
 use std::rc::Rc;
 
+use nix::sys::socket::{
+    SockFlag, SockType, SockaddrLike as _, SockaddrStorage, connect, getsockname, socket,
+};
 use nix::unistd::{Gid, Uid};
 
 use super::resolve::Owner;
 use super::socket::{Birth, Socket, Source};
 use super::unix_file::{PathLock, SocketFile};
-use super::{Inherited, Listener};
+use super::{Inherited, Kind, ListenError, Listener};
 use crate::address::{Address, ListenSpec, SocketOptions};
 use crate::state::{Fds, Flaw, Passed, Row, Rows};
 use crate::sys::sock::SocketOption;
@@ -307,6 +310,51 @@ fn restore_file(
     }
     Ok(Some(file))
 }
+
+impl Listener {
+    /// Undoes what systemd has done to an inherited socket while it started us in the place of a supervisor that was killed: it
+    /// clears O_NONBLOCK (systemd.exec(5), `NonBlocking=`), which the app that serves meanwhile relies on, and whose loop may hang
+    /// in accept(2) by now. Each of `acceptors` is woken by a connection that asks nothing.
+    ///
+    /// # Errors
+    /// As for [`Listener::restore_flags`].
+    pub(crate) fn revive(&self, acceptors: usize) -> Result<(), ListenError> {
+        let hangs = self.is_inherited() && self.socket.wants_nonblocking() && !self.socket.is_nonblocking();
+        let restored = self.restore_flags();
+        if hangs && self.kind().accepts_connections() {
+            // Another process, or another thread, may take a connection that was meant for one that hangs.
+            for _ in 0..acceptors.saturating_mul(WAKE_UPS).min(MOST_WAKE_UPS) {
+                self.socket.knock();
+            }
+        }
+        restored
+    }
+}
+
+impl Socket {
+    /// A connection that is closed at once. If it cannot be made, nobody hangs there.
+    fn knock(&self) {
+        let Ok(address) = getsockname::<SockaddrStorage>(self.as_fd().as_raw_fd()) else {
+            return;
+        };
+        let (Some(family), kind) = (address.family(), self.local().kind) else {
+            return;
+        };
+        let kind = match kind {
+            Kind::UnixSeqpacket => SockType::SeqPacket,
+            Kind::Tcp | Kind::Unix | Kind::Udp | Kind::UnixDatagram => SockType::Stream,
+        };
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        if let Ok(knocker) = socket(family, kind, flags, None) {
+            // Under way or refused, it is all the same.
+            let _ = connect(knocker.as_raw_fd(), &address);
+        }
+    }
+}
+
+/// How many connections for each process that may hang.
+const WAKE_UPS: usize = 4;
+const MOST_WAKE_UPS: usize = 256;
 
 impl Inherited {
     /// Takes the socket with this inode out, if it was inherited: it is one that a predecessor had inherited as well.

@@ -140,6 +140,11 @@ impl Socket {
         self.cookie
     }
 
+    /// O_NONBLOCK as it is.
+    pub(super) fn is_nonblocking(&self) -> bool {
+        is_nonblocking(self.as_fd()).unwrap_or(false)
+    }
+
     /// O_NONBLOCK as it shall be.
     pub(super) fn wants_nonblocking(&self) -> bool {
         self.nonblocking.get()

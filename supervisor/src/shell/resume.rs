@@ -171,6 +171,8 @@ pub(crate) fn adopt(begin: Begin, estate: Estate) -> Result<Shell, String> {
     let rows = Row::all(&estate.kept.rows).map_err(|flaw| flaw.to_string())?;
     let pending = shell.take_over(&rows)?;
     state::take_charge();
+    // First of all: the app may hang until then.
+    shell.revive_listeners();
     shell.say_adopted(&rows);
     shell.say_what_is_lost();
     shell.finish_batch(lines, pending);
@@ -276,6 +278,14 @@ impl Shell {
                     self.events.push_back(Event::Exited(worker));
                 }
                 self.worker_gone(worker);
+            }
+        }
+    }
+
+    fn revive_listeners(&self) {
+        for listener in self.current_listeners() {
+            if let Err(error) = listener.revive(self.workers.len()) {
+                self.log.error(&error.to_string());
             }
         }
     }

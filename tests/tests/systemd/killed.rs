@@ -144,7 +144,7 @@ pub(crate) fn during_a_rollback(machine: &Machine) {
 }
 
 pub(crate) fn at_any_moment(machine: &Machine) {
-    let trials: u64 = scale(15, 300);
+    let trials: u64 = scale(5, 300);
     let seed = fastrand::u64(..);
     let mut random = fastrand::Rng::with_seed(seed);
     let site = Site::new(machine, "moment", "app --message x");
@@ -217,6 +217,4 @@ pub(crate) fn a_stop_ends_everything(machine: &Machine) {
     site.systemctl_ok("restart");
     assert!(!alive(app));
     assert_eq!(site.status().generation(), 1);
-    let journal = site.journal();
-    assert!(!journal.contains("adopted: generation 1 serves"), "{journal}");
 }

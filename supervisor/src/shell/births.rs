@@ -273,5 +273,6 @@ fn plan(config: &Config) -> Plan {
         probation: kept(config.probation.is_some_and(|probation| !probation.is_zero())),
         watchdog: kept(config.watchdog.is_some()),
         max_generations: config.max_generations,
+        rolling: config.rolling.unwrap_or(0),
     }
 }

@@ -41,6 +41,12 @@ impl Shell {
                     "generation {number} passed probation: it is the last good"
                 ));
             }
+            Fact::Stepped(number, count) => {
+                let text =
+                    format!("generation {number}: {count} workers are ready, as many before them drain");
+                self.log.info(&text);
+                self.tell_progress(&text);
+            }
             Fact::CandidateFailed(number, cause) => self.candidate_failed(number, cause),
             Fact::RolledBack(failed, number, cause) => self.rolled_back(failed, number, cause),
             Fact::NoWayBack(number, cause) => self.no_way_back(number, cause),

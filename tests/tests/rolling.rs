@@ -131,14 +131,22 @@ fn a_step_that_fails_takes_all_steps_back() {
     touch(&segue, "bad");
     let failed = segue.reload(&[]);
     assert_eq!(failed.code, Some(1));
-    assert!(failed.stderr.contains("generation 2: exited with status 3"), "{failed:?}");
-    segue.process().wait_for_line("generation 2: 2 workers are ready, as many before them drain");
+    assert!(
+        failed.stderr.contains("generation 2: exited with status 3"),
+        "{failed:?}"
+    );
+    segue
+        .process()
+        .wait_for_line("generation 2: 2 workers are ready, as many before them drain");
     // Its workers drain, and make room for those that generation 1 gets back.
     let back = segue.wait_until("generation 1 is whole", |status| {
         status.in_role("retired").is_empty() && status.pids(1).len() == WORKERS && status.state() == "serving"
     });
     assert_eq!(back.generation(), 1);
-    assert!(back.pids(1).iter().filter(|pid| born.contains(pid)).count() >= 2, "{born:?} {back:?}");
+    assert!(
+        back.pids(1).iter().filter(|pid| born.contains(pid)).count() >= 2,
+        "{born:?} {back:?}"
+    );
     remove(&segue, "bad");
     segue.reload_ok(&[]);
     load.wait_for_generation(3);
@@ -148,7 +156,9 @@ fn a_step_that_fails_takes_all_steps_back() {
 
 #[test]
 fn the_probe_is_asked_before_anybody_drains() {
-    let segue = rolling("1").flags(["--probe", "[ ! -e bad ]", "--probe-timeout", "300ms"]).start();
+    let segue = rolling("1")
+        .flags(["--probe", "[ ! -e bad ]", "--probe-timeout", "300ms"])
+        .start();
     let born = segue.status().pids(1);
     touch(&segue, "bad");
     // The script would let worker 2 fail; it never comes to that.
@@ -166,7 +176,9 @@ fn a_crash_more_workers_and_a_second_reload_during_the_steps() {
     let born = segue.status().pids(1);
     touch(&segue, "hold");
     let first = segue.begin("reload", &[]);
-    segue.process().wait_for_line("generation 2: 1 workers are ready, as many before them drain");
+    segue
+        .process()
+        .wait_for_line("generation 2: 1 workers are ready, as many before them drain");
     // Worker 3 of the old generation has not made room yet, so it is started again there.
     kill(Pid::from_raw(born[3]), Signal::SIGKILL).unwrap();
     segue.process().wait_for_line("generation 1, worker 3");

@@ -30,18 +30,18 @@ fn rolling(step: &str) -> Setup {
         here = here.display(),
         good = good.display()
     );
-    fs::write(&app, script).unwrap();
-    fs::set_permissions(&app, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::write(&app, script).expect("the script");
+    fs::set_permissions(&app, fs::Permissions::from_mode(0o755)).expect("the script");
     let directory = here.display().to_string();
     setup.flags(["--workers", "4", "--rolling", step, "--chdir", &directory])
 }
 
 fn touch(segue: &Segue, name: &str) {
-    fs::write(segue.path(name), "").unwrap();
+    fs::write(segue.path(name), "").expect("a file");
 }
 
 fn remove(segue: &Segue, name: &str) {
-    fs::remove_file(segue.path(name)).unwrap();
+    fs::remove_file(segue.path(name)).expect("a file");
 }
 
 /// Counts the processes of the app again and again, from outside.
@@ -74,7 +74,7 @@ impl Census {
     /// The most that ran at once.
     fn end(self) -> usize {
         self.stop.store(true, Ordering::SeqCst);
-        self.thread.join().unwrap()
+        self.thread.join().expect("the census")
     }
 }
 

@@ -156,10 +156,10 @@ fn reserve() -> (OwnedFd, SocketAddr) {
         SockFlag::SOCK_CLOEXEC,
         None,
     )
-    .unwrap();
-    setsockopt(&fd, ReusePort, &true).unwrap();
-    bind(fd.as_raw_fd(), &SockaddrIn::new(127, 0, 0, 1, 0)).unwrap();
-    let bound: SockaddrIn = getsockname(fd.as_raw_fd()).unwrap();
+    .expect("socket");
+    setsockopt(&fd, ReusePort, &true).expect("SO_REUSEPORT");
+    bind(fd.as_raw_fd(), &SockaddrIn::new(127, 0, 0, 1, 0)).expect("bind");
+    let bound: SockaddrIn = getsockname(fd.as_raw_fd()).expect("getsockname");
     let address = SocketAddr::from((bound.ip(), bound.port()));
     (fd, address)
 }

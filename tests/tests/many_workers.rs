@@ -104,7 +104,7 @@ fn many_workers_roll() {
     segue.reload_ok(&["--drained"]);
     segue
         .process()
-        .wait_for_line("generation 2: 192 workers are ready, as many before them drain");
+        .wait_for_line("generation 2 has 192 of 256 workers");
     wait_for(&segue, 2, MANY);
     segue.stop();
 }

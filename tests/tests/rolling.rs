@@ -135,9 +135,7 @@ fn a_step_that_fails_takes_all_steps_back() {
         failed.stderr.contains("generation 2: exited with status 3"),
         "{failed:?}"
     );
-    segue
-        .process()
-        .wait_for_line("generation 2: 2 workers are ready, as many before them drain");
+    segue.process().wait_for_line("generation 2 has 2 of 4 workers");
     // Its workers drain, and make room for those that generation 1 gets back.
     let back = segue.wait_until("generation 1 is whole", |status| {
         status.in_role("retired").is_empty() && status.pids(1).len() == WORKERS && status.state() == "serving"
@@ -165,7 +163,7 @@ fn the_probe_is_asked_before_anybody_drains() {
     let failed = segue.reload(&[]);
     assert_eq!(failed.code, Some(1));
     assert!(failed.stderr.contains("probe"), "{failed:?}");
-    assert!(!segue.process().stderr().contains("workers are ready"));
+    assert!(!segue.process().stderr().contains("generation 2 has"));
     assert_eq!(segue.status().pids(1), born);
     segue.stop();
 }
@@ -176,9 +174,7 @@ fn a_crash_more_workers_and_a_second_reload_during_the_steps() {
     let born = segue.status().pids(1);
     touch(&segue, "hold");
     let first = segue.begin("reload", &[]);
-    segue
-        .process()
-        .wait_for_line("generation 2: 1 workers are ready, as many before them drain");
+    segue.process().wait_for_line("generation 2 has 1 of 4 workers");
     // Worker 3 of the old generation has not made room yet, so it is started again there.
     kill(Pid::from_raw(born[3]), Signal::SIGKILL).unwrap();
     segue.process().wait_for_line("generation 1, worker 3");

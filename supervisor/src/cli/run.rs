@@ -51,7 +51,8 @@ pub(super) struct RunArgs {
     /// tcp-congestion, free-bind, transparent, broadcast, reuse-port,
     /// bind-ipv6-only, bind-to-device, receive-buffer, send-buffer, mark,
     /// priority, ip-tos, ip-ttl, pass-credentials, pass-security,
-    /// pass-packet-info, timestamping, non-blocking.
+    /// pass-packet-info, timestamping, non-blocking. And sockets=N, which is
+    /// ours: N sockets on the address, shared out among the workers.
     #[arg(short, long, value_name = "ADDR", value_parser = str::parse::<ListenSpec>, verbatim_doc_comment)]
     listen: Vec<ListenSpec>,
 
@@ -197,7 +198,7 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "N", value_parser = config::parse_generations, help_heading = HANDOFF, verbatim_doc_comment)]
     max_generations: Option<u16>,
 
-    /// Replace K workers at a time, for machines short of memory [default: all]
+    /// Replace K workers at a time, where memory is short [default: all]
     ///
     /// Then no more than the workers and K run at once, old and new, drains
     /// included. If one step fails, the old workers are started again.

@@ -42,8 +42,9 @@ impl Shell {
                 ));
             }
             Fact::Stepped(number, count) => {
-                let text =
-                    format!("generation {number}: {count} workers are ready, as many before them drain");
+                let generation = self.core.generation(number);
+                let wanted = generation.map_or(count, |generation| generation.plan.workers);
+                let text = format!("generation {number} has {count} of {wanted} workers; old ones make room");
                 self.log.info(&text);
                 self.tell_progress(&text);
             }

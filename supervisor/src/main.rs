@@ -138,6 +138,7 @@ fn carry_out(command: Command, heritage: Heritage) -> ExitCode {
 
 /// Supervise, in the foreground, until it has ended.
 fn run(invocation: Invocation, heritage: Heritage) -> ExitCode {
+    sys::open_many_files();
     let config = match config::resolve(&invocation) {
         Ok(config) => config,
         Err(error) => return refuse(&error, USAGE),

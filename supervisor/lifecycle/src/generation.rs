@@ -65,6 +65,8 @@ pub enum SlotState {
     Running(u32),
     /// The next start waits for its back-off.
     BackingOff,
+    /// A worker of the candidate has taken its place. It is wanted again if the candidate fails.
+    Yielded,
 }
 
 /// A place for one worker.
@@ -164,8 +166,13 @@ impl Generation {
                 self.process(worker)
                     .is_some_and(|process| process.life == Life::Serving)
             }
-            SlotState::Wanted | SlotState::BackingOff => false,
+            SlotState::Wanted | SlotState::BackingOff | SlotState::Yielded => false,
         })
+    }
+
+    /// Whether each place that was left to it has been yielded to the candidate.
+    pub(crate) fn yielded_all(&self) -> bool {
+        self.slots.iter().all(|slot| slot.state == SlotState::Yielded)
     }
 
     /// Whether a start waits for its back-off.

@@ -128,7 +128,8 @@ impl Lifecycle {
             workers: self.workers_of(plan),
             ..plan
         };
-        let candidate = Generation::new(number, Record(number), plan, Role::Candidate, Standing::Untried);
+        let mut candidate = Generation::new(number, Record(number), plan, Role::Candidate, Standing::Untried);
+        candidate.slots.truncate(usize::from(self.first_slots(plan)));
         self.generations.insert(number, candidate);
     }
 
@@ -198,7 +199,7 @@ impl Lifecycle {
 
     fn probe_or_go_on(&mut self, number: Number) {
         match self.plan_of(number).map(|plan| plan.probe) {
-            Some(Stage::Kept) => {
+            Some(Stage::Kept) if self.is_first_step(number) => {
                 self.handoff = Handoff::Probing(number);
                 self.arm(Timer::Probe(number), Wait::Probe);
                 self.effects.push(Effect::Probe(number));
@@ -206,7 +207,7 @@ impl Lifecycle {
                     self.effects.push(Effect::Probe(number));
                 }
             }
-            Some(Stage::Skipped) | None => self.soak_or_confirm(number),
+            Some(Stage::Kept | Stage::Skipped) | None => self.soak_or_confirm(number),
         }
     }
 
@@ -252,10 +253,11 @@ impl Lifecycle {
         self.fail_candidate(number, Cause::Probe);
     }
 
-    /// A soak compares two generations that both serve; with nobody else serving it would only cost time.
+    /// A soak compares two generations that both serve; with nobody else serving it would only cost time. Where the handoff
+    /// goes in steps it comes after the last one.
     fn soak_or_confirm(&mut self, number: Number) {
         match self.plan_of(number).map(|plan| plan.soak) {
-            Some(Stage::Kept) if self.somebody_serves() => {
+            Some(Stage::Kept) if self.somebody_serves() && self.is_whole(number) => {
                 self.handoff = Handoff::Soaking(number);
                 self.arm(Timer::Soak(number), Wait::Soak);
             }
@@ -271,6 +273,8 @@ impl Lifecycle {
         self.handoff = Handoff::Confirming(number);
         if self.planted.skips_confirmation() {
             self.take_over(number);
+        } else if self.planted.yields_to_the_unseen() && !self.is_whole(number) {
+            self.take_step(number);
         } else {
             self.effects.push(Effect::Confirm(number));
         }
@@ -297,7 +301,10 @@ impl Lifecycle {
 
     pub(crate) fn on_confirmed(&mut self, number: Number) {
         match self.handoff {
-            Handoff::Confirming(candidate) if candidate == number => self.take_over(number),
+            Handoff::Confirming(candidate) if candidate == number && self.is_whole(number) => {
+                self.take_over(number);
+            }
+            Handoff::Confirming(candidate) if candidate == number => self.take_step(number),
             Handoff::Idle
             | Handoff::Waiting
             | Handoff::Preparing(_)
@@ -335,6 +342,7 @@ impl Lifecycle {
     pub(crate) fn fail_candidate(&mut self, number: Number, cause: Cause) {
         self.end_stage();
         self.retire(number);
+        self.take_back();
         if self.planted.cancels_back_off() {
             self.incumbent
                 .into_iter()

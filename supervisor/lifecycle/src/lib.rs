@@ -13,7 +13,8 @@
 //!
 //! This crate holds no pid, file descriptor, path, clock, error or log line, and cannot do I/O. Time enters as
 //! [`Event::Due`] and leaves as [`Effect::Arm`] and [`Effect::Disarm`]. Start reading at `handoff.rs`, which is
-//! the reload; `workers.rs` is what one worker goes through; `probation.rs` is trust and rollback; `stop.rs` is the end.
+//! the reload; `workers.rs` is what one worker goes through; `rolling.rs` is the handoff
+//! in steps; `probation.rs` is trust and rollback; `stop.rs` is the end.
 //!
 //! # The contract with the caller
 //!
@@ -31,6 +32,7 @@ mod generation;
 mod handoff;
 mod planted;
 mod probation;
+mod rolling;
 mod save;
 mod stop;
 mod tickets;

@@ -65,6 +65,12 @@ pub enum Bug {
     LeavesTheReloadOpen,
     /// Whoever waits for the end of probation waits on when there may be none.
     HopesForEver,
+    /// Places of the incumbent are yielded to workers that were not looked at once more.
+    YieldsToTheUnseen,
+    /// Steps do not wait for those that drain.
+    CrowdsTheMachine,
+    /// A candidate that fails after some steps leaves the places empty that were yielded to it.
+    LeavesPlacesEmpty,
     /// What is saved for a successor lacks the timer of probation.
     SavesNoProbation,
 }
@@ -72,7 +78,7 @@ pub enum Bug {
 #[cfg(test)]
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 32] = [
         Self::DrainsBeforeReady,
         Self::AnswersTwice,
         Self::LosesTickets,
@@ -101,6 +107,9 @@ impl Bug {
         Self::NeverGivesUp,
         Self::LeavesTheReloadOpen,
         Self::HopesForEver,
+        Self::YieldsToTheUnseen,
+        Self::CrowdsTheMachine,
+        Self::LeavesPlacesEmpty,
         Self::SavesNoProbation,
     ];
 }
@@ -156,6 +165,9 @@ questions! {
     never_gives_up => NeverGivesUp,
     leaves_the_reload_open => LeavesTheReloadOpen,
     hopes_for_ever => HopesForEver,
+    yields_to_the_unseen => YieldsToTheUnseen,
+    crowds_the_machine => CrowdsTheMachine,
+    leaves_places_empty => LeavesPlacesEmpty,
     is_saving_no_probation => SavesNoProbation,
 }
 

@@ -338,7 +338,7 @@ impl Generation {
                 })
                 .is_some()
             }
-            SlotState::Wanted | SlotState::BackingOff => true,
+            SlotState::Wanted | SlotState::BackingOff | SlotState::Yielded => true,
         };
         let states = self.slots.iter().map(|slot| slot.state);
         let retired_has_slots = self.role == Role::Retired && !self.slots.is_empty();

@@ -83,6 +83,8 @@ pub struct Plan {
     pub watchdog: Stage,
     /// How many generations may live at once; a reload above it waits.
     pub max_generations: u16,
+    /// How many workers a handoff replaces at a time; 0 for all of them. Of no account in queue mode.
+    pub rolling: u16,
 }
 
 /// What happened. Events about workers, generations or timers that the core no longer knows are stale and
@@ -288,6 +290,8 @@ pub enum Fact {
     TookOver(Number, Option<Number>),
     /// The incumbent passed probation and its record is the last good.
     Settled(Number),
+    /// So many workers of the candidate are ready, and the incumbent's in their places drain.
+    Stepped(Number, u16),
     /// The candidate failed.
     CandidateFailed(Number, Cause),
     /// The first failed and the second was started from the last good record.

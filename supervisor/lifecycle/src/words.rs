@@ -151,6 +151,7 @@ impl Word for Plan {
             probation,
             watchdog,
             max_generations,
+            rolling,
         } = self;
         workers.write(word);
         mode.write(word);
@@ -159,6 +160,10 @@ impl Word for Plan {
             .into_iter()
             .for_each(|stage| stage.write(word));
         max_generations.write(word);
+        // As it was written before there was this setting.
+        if *rolling > 0 {
+            rolling.write(word);
+        }
     }
 
     fn read(parts: &mut Parts<'_>) -> Option<Self> {
@@ -171,6 +176,10 @@ impl Word for Plan {
             probation: Word::read(parts)?,
             watchdog: Word::read(parts)?,
             max_generations: Word::read(parts)?,
+            rolling: match parts.next() {
+                Some(rolling) => rolling.parse().ok()?,
+                None => 0,
+            },
         })
     }
 }
@@ -211,7 +220,7 @@ words! {
     Standing { "untried" Untried; "proven" Proven; }
     Life { "starting" Starting; "serving" Serving; "draining" Draining; "killed" Killed; }
     Leader { "running" Running; "exited" Exited; }
-    SlotState { "wanted" Wanted; "running" Running(start); "backing-off" BackingOff; }
+    SlotState { "wanted" Wanted; "running" Running(start); "backing-off" BackingOff; "yielded" Yielded; }
     Phase { "running" Running; "stopping" Stopping(ending); "killing" Killing(ending); "finished" Finished; }
     Handoff {
         "idle" Idle;
@@ -300,6 +309,7 @@ words! {
         "worker-ready" WorkerReady(worker);
         "took-over" TookOver(number, old);
         "settled" Settled(number);
+        "stepped" Stepped(number, count);
         "candidate-failed" CandidateFailed(number, cause);
         "rolled-back" RolledBack(failed, number, cause);
         "no-way-back" NoWayBack(number, cause);
@@ -383,6 +393,7 @@ mod tests {
         probation: Stage::Kept,
         watchdog: Stage::Skipped,
         max_generations: 8,
+        rolling: 0,
     };
 
     #[test]
@@ -392,6 +403,10 @@ mod tests {
             (
                 Event::Prepared(4, PLAN),
                 "prepared:4:3:queue:alive:kept:skipped:kept:skipped:8",
+            ),
+            (
+                Event::Prepared(4, Plan { rolling: 2, ..PLAN }),
+                "prepared:4:3:queue:alive:kept:skipped:kept:skipped:8:2",
             ),
             (Event::Ready(WORKER), "ready:18446744073709551615.65535.7"),
             (Event::Due(Timer::BackOff(0, 10)), "due:back-off:0:10"),

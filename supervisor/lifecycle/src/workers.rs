@@ -1,17 +1,17 @@
 //! What one worker goes through: start, readiness, crash, restart, drain, end.
 
 use crate::Lifecycle;
-use crate::generation::{Leader, Life, Process, Role, Slot, SlotState};
+use crate::generation::{Generation, Leader, Life, Process, Role, Slot, SlotState};
 use crate::stop::Phase;
 use crate::vocabulary::{Cause, Effect, Fact, Mode, Number, Readiness, Signal, Stage, Timer, Wait, Worker};
 use alloc::vec::Vec;
 
 impl Lifecycle {
-    /// Start every worker that is wanted and may run now. In queue mode a generation waits until no process of
+    /// Start every worker that is wanted and may run now. Where reloads are rolling, all wait for room. In queue mode a generation waits until no process of
     /// another one is left, and a replacement until its predecessor is gone.
     pub(crate) fn spawn_wanted(&mut self) {
         let mut wanted = Vec::new();
-        for generation in self.generations.values() {
+        for generation in self.by_urgency() {
             for (index, slot) in (0u16..).zip(&generation.slots) {
                 if slot.state == SlotState::Wanted && self.may_run(generation.number, index) {
                     wanted.push((generation.number, index));
@@ -19,7 +19,9 @@ impl Lifecycle {
             }
         }
         for (number, index) in wanted {
-            self.spawn(number, index);
+            if !self.is_full() {
+                self.spawn(number, index);
+            }
         }
     }
 
@@ -260,7 +262,7 @@ impl Lifecycle {
         if let Some(slot) = self.slot_mut(number, index) {
             match slot.state {
                 SlotState::BackingOff => slot.state = SlotState::Wanted,
-                SlotState::Wanted | SlotState::Running(_) => {}
+                SlotState::Wanted | SlotState::Running(_) | SlotState::Yielded => {}
             }
         }
     }
@@ -289,21 +291,28 @@ impl Lifecycle {
         for number in active {
             self.resize(number, count);
         }
+        if self.incumbent().is_some_and(Generation::yielded_all) {
+            self.hurry();
+        }
     }
 
     fn resize(&mut self, number: Number, count: u16) {
+        let grows = !self.is_rolling(number);
         let Some(generation) = self.generations.get_mut(&number) else {
             return;
         };
         let role = generation.role;
         generation.plan.workers = count;
-        while generation.slots.len() < usize::from(count) {
+        while grows && generation.slots.len() < usize::from(count) {
             generation.slots.push(Slot::new());
         }
         if self.planted.reuses_names() {
             generation.starts.truncate(usize::from(count));
         }
-        let surplus: Vec<Slot> = generation.slots.drain(usize::from(count)..).collect();
+        let surplus: Vec<Slot> = generation
+            .slots
+            .drain(usize::from(count).min(generation.slots.len())..)
+            .collect();
         for (index, slot) in (count..).zip(surplus) {
             self.clear_slot(number, index, slot.state);
         }
@@ -314,7 +323,7 @@ impl Lifecycle {
         }
     }
 
-    fn clear_slot(&mut self, number: Number, index: u16, state: SlotState) {
+    pub(crate) fn clear_slot(&mut self, number: Number, index: u16, state: SlotState) {
         self.disarm(Timer::BackOff(number, index));
         self.disarm(Timer::Calm(number, index));
         match state {
@@ -323,7 +332,7 @@ impl Lifecycle {
                 slot: index,
                 start,
             }),
-            SlotState::Wanted | SlotState::BackingOff => {}
+            SlotState::Wanted | SlotState::BackingOff | SlotState::Yielded => {}
         }
     }
 

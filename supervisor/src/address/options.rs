@@ -44,6 +44,8 @@ pub(crate) enum Key {
     Broadcast,
     /// `ReusePort=`: SO_REUSEPORT. Another process may then share the port; never needed for a handoff.
     ReusePort,
+    /// How many sockets share the address, each lent to its share of the workers; implies SO_REUSEPORT. Not in systemd.socket(5).
+    Sockets,
     /// `BindIPv6Only=`: `both` (default here), `ipv6-only`, or `default` for the sysctl net.ipv6.bindv6only.
     BindIpv6Only,
     /// `BindToDevice=`: SO_BINDTODEVICE, the name of an interface.
@@ -168,6 +170,8 @@ const INT_MAX: u32 = i32::MAX as u32;
 const SECONDS_MAX: u32 = 32767;
 /// Most keep-alive probes: MAX_TCP_KEEPCNT of the kernel.
 const PROBES_MAX: u32 = 127;
+/// Most sockets on one address: as many as there may be workers, for more would be lent to nobody alone.
+const SOCKETS_MAX: u32 = 1024;
 /// Longest name of a congestion control algorithm: TCP_CA_NAME_MAX less the final NUL.
 const CONGESTION_MAX: usize = 15;
 /// Longest name of a user or group: LOGIN_NAME_MAX less the final NUL.
@@ -240,6 +244,15 @@ const ROWS: &[Row] = &[
     row(Key::Transparent, "transparent", Shape::Flag, Scope::Internet),
     row(Key::Broadcast, "broadcast", Shape::Flag, Scope::Udp),
     row(Key::ReusePort, "reuse-port", Shape::Flag, Scope::Internet),
+    row(
+        Key::Sockets,
+        "sockets",
+        Shape::Count {
+            least: 1,
+            most: SOCKETS_MAX,
+        },
+        Scope::Internet,
+    ),
     row(Key::BindIpv6Only, "bind-ipv6-only", Shape::Ipv6Only, Scope::Ipv6),
     row(
         Key::BindToDevice,

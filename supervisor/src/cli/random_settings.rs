@@ -38,7 +38,7 @@ fn text(dice: &mut fastrand::Rng) -> String {
 
 fn any_settings(dice: &mut fastrand::Rng) -> Settings {
     let listeners = [
-        "8080",
+        "8080,sockets=4",
         "web=*:8081,backlog=5,no-delay,keep-alive=no",
         "a b=unix:/run/x y.sock,mode=0600,user=app",
         "unix:@-abstract",
@@ -51,6 +51,8 @@ fn any_settings(dice: &mut fastrand::Rng) -> Settings {
         1 => Some(Ready::Notify),
         _ => Some(Ready::Exec(Duration::from_millis(dice.u64(..900)))),
     };
+    let workers = maybe(dice, |dice| dice.u16(1..=config::MAX_WORKERS));
+    let mode = maybe(dice, |dice| if dice.bool() { Mode::Overlap } else { Mode::Queue });
     Settings {
         name: maybe(dice, text),
         control: maybe(dice, |dice| bytes(dice).into()),
@@ -69,8 +71,8 @@ fn any_settings(dice: &mut fastrand::Rng) -> Settings {
         command: std::iter::once(OsString::from(format!("./{}", text(dice))))
             .chain((0..dice.usize(..4)).map(|_| if dice.u8(..5) == 0 { "".into() } else { bytes(dice) }))
             .collect(),
-        workers: maybe(dice, |dice| dice.u16(1..=config::MAX_WORKERS)),
-        mode: maybe(dice, |dice| if dice.bool() { Mode::Overlap } else { Mode::Queue }),
+        workers,
+        mode,
         ready,
         start_timeout: maybe(dice, limit),
         drain_timeout: maybe(dice, limit),
@@ -82,6 +84,10 @@ fn any_settings(dice: &mut fastrand::Rng) -> Settings {
         watchdog: match ready {
             Some(Ready::Exec(_)) => None,
             Some(Ready::Notify) | None => maybe(dice, limit),
+        },
+        rolling: match mode {
+            Some(Mode::Queue) => None,
+            Some(Mode::Overlap) | None => maybe(dice, |dice| dice.u16(1..=workers.unwrap_or(1))),
         },
         max_generations: maybe(dice, |dice| dice.u16(2..1_000)),
         stop_signal: maybe(dice, |dice| {

@@ -51,7 +51,8 @@ pub(super) struct RunArgs {
     /// tcp-congestion, free-bind, transparent, broadcast, reuse-port,
     /// bind-ipv6-only, bind-to-device, receive-buffer, send-buffer, mark,
     /// priority, ip-tos, ip-ttl, pass-credentials, pass-security,
-    /// pass-packet-info, timestamping, non-blocking.
+    /// pass-packet-info, timestamping, non-blocking. And sockets=N, which is
+    /// ours: N sockets on the address, shared out among the workers.
     #[arg(short, long, value_name = "ADDR", value_parser = str::parse::<ListenSpec>, verbatim_doc_comment)]
     listen: Vec<ListenSpec>,
 
@@ -197,6 +198,13 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "N", value_parser = config::parse_generations, help_heading = HANDOFF, verbatim_doc_comment)]
     max_generations: Option<u16>,
 
+    /// Replace K workers at a time, where memory is short [default: all]
+    ///
+    /// Then no more than the workers and K run at once, old and new, drains
+    /// included. If one step fails, the old workers are started again.
+    #[arg(long, value_name = "K", value_parser = config::parse_workers, help_heading = HANDOFF, verbatim_doc_comment)]
+    rolling: Option<u16>,
+
     /// How often the app must say WATCHDOG=1, at least [default: none]
     ///
     /// The app finds it in WATCHDOG_USEC. One that stays silent for longer
@@ -296,6 +304,7 @@ impl RunArgs {
             soak: self.soak,
             watchdog: self.watchdog,
             max_generations: self.max_generations,
+            rolling: self.rolling,
             stop_signal: self.stop_signal,
             env: self.env,
             env_file: self.env_file,

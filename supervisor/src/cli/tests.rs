@@ -70,7 +70,7 @@ fn every_flag_is_taken() {
     let words = "--name web --control /c --control-group deploy --pid-file /p --log-format json -l http=8080 \
                  --listen unix:/s --workers 2 --mode queue --ready exec:2s --start-timeout 1s --drain-timeout none \
                  --stop-timeout 3s --probation 4s --probe true --probe-timeout 5s --soak 6s --watchdog 7s \
-                 --max-generations 3 --stop-signal quit --env A=b --env C= --env-file=-x.env --chdir /d \
+                 --max-generations 3 --rolling 2 --stop-signal quit --env A=b --env C= --env-file=-x.env --chdir /d \
                  --umask 027 --user u --group g --no-listen-pid --die-with-supervisor --watch w --config s.toml -- ./app --flag -l";
     let words: Vec<&str> = words.split_whitespace().collect();
     let limit = |seconds| Some(Limit(Some(Duration::from_secs(seconds))));
@@ -96,6 +96,7 @@ fn every_flag_is_taken() {
         soak: Some(Duration::from_secs(6)),
         watchdog: limit(7),
         max_generations: Some(3),
+        rolling: Some(2),
         stop_signal: Some(Signal::SIGQUIT),
         env: vec![("A".into(), "b".into()), ("C".into(), "".into())],
         env_file: vec!["-x.env".into()],
@@ -458,7 +459,7 @@ fn settings_come_back_from_the_arguments_that_they_are_saved_as() {
     all.push(wild);
     all.extend(fixed("--env B= -- app --flag"));
     all.push(OsString::from_vec(b"\x80".to_vec()));
-    let few = fixed("-l 8080 --watchdog=2s -- ./app");
+    let few = fixed("-l 8080 --watchdog=2s --workers=4 --rolling=2 -- ./app");
     let resolved = |mut given: Vec<OsString>| {
         given.splice(0..0, fixed("segue run"));
         match parse(given) {

@@ -16,6 +16,9 @@ pub(crate) fn to_arguments(config: &Config) -> Vec<OsString> {
     }
     arguments.text("workers", &config.workers.to_string());
     arguments.text("max-generations", &config.max_generations.to_string());
+    if let Some(rolling) = config.rolling {
+        arguments.text("rolling", &rolling.to_string());
+    }
     arguments.text(
         "mode",
         match config.mode {

@@ -175,6 +175,7 @@ impl Walk<'_> {
             "probe" => settings.probe = Some(item.parsed("a shell command", settings::parse_shell_command)?),
             "probe-timeout" => settings.probe_timeout = Some(item.duration(str::parse)?),
             "ready" => settings.ready = Some(item.parsed("\"notify\" or \"exec:2s\"", str::parse)?),
+            "rolling" => settings.rolling = Some(item.count(settings::parse_workers)?),
             "soak" => settings.soak = Some(item.duration(duration::parse)?),
             "start-timeout" => settings.start_timeout = Some(item.duration(str::parse)?),
             "stop-signal" => settings.stop_signal = Some(item.parsed("a name", signal::parse_stop_signal)?),
@@ -203,7 +204,7 @@ impl Walk<'_> {
 }
 
 /// All keys, which are the flags of `segue run` less `--config`; a test of the `cli` room compares the two.
-pub(crate) const KEYS: [&str; 29] = [
+pub(crate) const KEYS: [&str; 30] = [
     "chdir",
     "command",
     "control",
@@ -224,6 +225,7 @@ pub(crate) const KEYS: [&str; 29] = [
     "probe",
     "probe-timeout",
     "ready",
+    "rolling",
     "soak",
     "start-timeout",
     "stop-signal",

@@ -100,6 +100,8 @@ pub(crate) struct Config {
     pub(crate) watchdog: Option<Duration>,
     /// Generations that may live at once, the incumbent and the candidate included.
     pub(crate) max_generations: u16,
+    /// How many workers a handoff replaces at a time; `None` for all of them.
+    pub(crate) rolling: Option<u16>,
     /// The signal that tells a worker to drain and exit.
     pub(crate) stop_signal: Signal,
     /// Variables to set in the app's environment, each name once, in the order of the names.

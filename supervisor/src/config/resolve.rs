@@ -113,6 +113,7 @@ impl Sources<'_> {
             max_generations: self
                 .pick(|s| &s.max_generations)
                 .unwrap_or(defaults::MAX_GENERATIONS),
+            rolling: self.pick(|s| &s.rolling),
             stop_signal: self.pick(|s| &s.stop_signal).unwrap_or(Signal::SIGTERM),
             env: self.env()?,
             chdir: self.pick(|s| &s.chdir),
@@ -166,6 +167,7 @@ impl Sources<'_> {
         }
         errors.extend(self.watchdog_too_short(config));
         errors.extend(self.too_few_generations(config));
+        errors.extend(self.cannot_roll(config));
         errors.extend(self.alive_too_late(config));
         errors.extend(self.watchdog_without_words(config));
         errors.extend(self.same_listeners(config));
@@ -205,6 +207,16 @@ impl Sources<'_> {
                 &why,
             )
         })
+    }
+
+    fn cannot_roll(&self, config: &Config) -> Option<ConfigError> {
+        let step = config.rolling?;
+        let why = match config.mode {
+            Mode::Queue => "in queue mode no two workers of different generations run at once",
+            Mode::Overlap if step > config.workers => "there are fewer workers than that",
+            Mode::Overlap => return None,
+        };
+        Some(self.blame("rolling", self.given(|s| s.rolling.is_some()), why))
     }
 
     fn alive_too_late(&self, config: &Config) -> Option<ConfigError> {

@@ -45,6 +45,7 @@ pub(crate) struct Settings {
     pub(crate) soak: Option<Duration>,
     pub(crate) watchdog: Option<Limit>,
     pub(crate) max_generations: Option<u16>,
+    pub(crate) rolling: Option<u16>,
     pub(crate) stop_signal: Option<Signal>,
     /// `--env`, or the `[env]` table.
     pub(crate) env: Vec<Variable>,

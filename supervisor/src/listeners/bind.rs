@@ -8,7 +8,7 @@ use std::rc::Rc;
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrStorage, UnixAddr, bind, socket};
 
-use super::local::Kind;
+use super::local::{Kind, Place};
 use super::resolve::Owner;
 use super::settings::{self, IPV6_ONLY, Originals, REUSE_ADDRESS};
 use super::socket::{self as shared, Birth, Socket, Source, set_nonblocking};
@@ -76,6 +76,25 @@ pub(super) fn open(wanted: &Wanted<'_>, holder: Holder<'_>) -> Result<Bound, Lis
         (None, _) => unix(wanted, None),
     };
     made.map_err(|cause| ListenError::at(address, cause))
+}
+
+/// Makes one more socket at the address of another, which shares it (SO_REUSEPORT).
+///
+/// # Errors
+/// One line. Nothing is left behind.
+pub(super) fn beside(wanted: &Wanted<'_>, first: &Socket) -> Result<Bound, ListenError> {
+    let Place::Internet { address, .. } = first.local().place else {
+        return Err(ListenError::at(&wanted.spec.address, "it has no port to share"));
+    };
+    let family = if address.is_ipv6() {
+        AddressFamily::Inet6
+    } else {
+        AddressFamily::Inet
+    };
+    new_socket(kind_of(&wanted.spec.address), family)
+        .map_err(errno_text)
+        .and_then(|fd| internet(fd, wanted, address, &|_, _| None))
+        .map_err(|cause| ListenError::at(&wanted.spec.address, cause))
 }
 
 /// Makes a Unix socket in the place of `dead`, whose path, if it has one, is cleared for it.

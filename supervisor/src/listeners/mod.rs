@@ -7,6 +7,7 @@
 //!
 //! Code map: `open` decides which sockets stay, stand in or are made; `bind` makes them; `unix_file` owns the paths
 //! of Unix sockets; `settings` turns options into socket options; `inherited` and `claim` read `LISTEN_FDS`;
+//! `shares` says which worker gets which of several sockets on one address;
 //! `resolve` is the only place that looks names up; `holder` finds who has a port that is busy; `saved` writes
 //! them down for a successor.
 
@@ -19,6 +20,7 @@ mod open;
 mod resolve;
 mod saved;
 mod settings;
+mod shares;
 mod socket;
 mod unix_file;
 
@@ -32,13 +34,14 @@ use std::rc::Rc;
 
 use nix::unistd::Uid;
 
-use crate::address::{PROBE_NAME, SocketOptions};
+use crate::address::{Key, PROBE_NAME, SocketOptions};
 
 pub(crate) use inherited::Inherited;
 pub(crate) use local::Kind;
 pub(crate) use open::open;
 pub(crate) use resolve::Lookup;
 pub(crate) use saved::{Saving, SocketIdentity, identities, restore};
+pub(crate) use shares::{least_workers, shares};
 
 use resolve::Owner;
 pub(crate) use socket::ChosenFlags;
@@ -93,6 +96,13 @@ impl Listener {
         &self.name
     }
 
+    /// Where the address has several sockets, and each worker is lent some of them: how many there are.
+    pub(crate) fn sockets(&self) -> Option<usize> {
+        self.options
+            .number(Key::Sockets)
+            .and_then(|count| usize::try_from(count).ok())
+    }
+
     /// Which kind of socket it is.
     pub(crate) fn kind(&self) -> Kind {
         self.socket.local().kind
@@ -136,6 +146,11 @@ impl Listener {
             inode: self.socket.inode(),
             cookie: self.socket.cookie(),
         }
+    }
+
+    /// Whether both are among the several sockets of one address.
+    fn is_beside(&self, other: &Self) -> bool {
+        self.sockets().is_some() && self.name == other.name && self.socket.local() == other.socket.local()
     }
 
     /// Whether both are the same socket, whatever their names and options.

@@ -66,13 +66,27 @@ pub(crate) fn open(
     let mut warnings = Vec::new();
     let mut origins = Vec::new();
     for spec in specs {
-        origins.push(origin(spec, &held, &mut ours, lookup, &mut warnings)?);
+        let origin = origin(spec, &held, &mut ours, lookup, &mut warnings)?;
+        let beside = match &origin {
+            Origin::Kept(first, _) => take_beside(first, &mut ours),
+            Origin::StandsAside(_) | Origin::Dead(..) | Origin::New(_) => Vec::new(),
+        };
+        origins.push((origin, beside));
     }
     let names = names(specs, &held);
     let known: Vec<Rc<Listener>> = held.iter().chain(current).cloned().collect();
     let mut sets = Vec::new();
     for ((spec, origin), name) in specs.iter().zip(origins).zip(names) {
-        sets.push(realize(spec, origin, name, &known, lookup, &mut warnings)?);
+        let (origin, beside) = origin;
+        sets.push(realize(
+            spec,
+            origin,
+            beside,
+            name,
+            &known,
+            lookup,
+            &mut warnings,
+        )?);
     }
     change_options(&sets, &mut warnings)?;
     inherited.listeners.clear();
@@ -163,6 +177,15 @@ fn origin<'a>(
         owner: owner_of(None)?,
         ..wanted
     }))
+}
+
+/// The other sockets of the same address, in their order.
+fn take_beside(first: &Listener, ours: &mut Vec<Rc<Listener>>) -> Vec<Rc<Listener>> {
+    let (beside, others) = std::mem::take(ours)
+        .into_iter()
+        .partition(|one| first.is_beside(one));
+    *ours = others;
+    beside
 }
 
 fn kept_or_dead(spec: &ListenSpec, known: Rc<Listener>, owner: Owner) -> Origin<'_> {
@@ -269,6 +292,7 @@ fn names(specs: &[ListenSpec], held: &[Rc<Listener>]) -> Vec<String> {
 fn realize(
     spec: &ListenSpec,
     origin: Origin<'_>,
+    beside: Vec<Rc<Listener>>,
     name: String,
     known: &[Rc<Listener>],
     lookup: Lookup,
@@ -279,10 +303,20 @@ fn realize(
             warnings.extend(ignored_options(spec, &held));
             Ok(held.into_iter().map(|one| under_name_of(spec, one)).collect())
         }
-        Origin::Kept(old, owner) => Ok(vec![under(old, name, spec, owner)]),
+        Origin::Kept(old, owner) => {
+            let all = std::iter::once(old).chain(beside);
+            Ok(all.map(|old| under(old, name.clone(), spec, owner)).collect())
+        }
         Origin::New(wanted) => {
             let bound = bind::open(&wanted, &|kind, address| holder_of(known, lookup, kind, address))?;
-            Ok(vec![made(bound, &wanted, name, warnings)])
+            let first = made(bound, &wanted, name.clone(), warnings);
+            let mut all = vec![first];
+            while all.len() < all[0].sockets().unwrap_or(1) {
+                let bound = bind::beside(&wanted, &all[0].socket)?;
+                // What there is to tell has been told of the first.
+                all.push(made(bound, &wanted, name.clone(), &mut Vec::new()));
+            }
+            Ok(all)
         }
         Origin::Dead(old, wanted) => Ok(vec![match bind::unix(&wanted, Some(&old.socket)) {
             Ok(bound) => made(bound, &wanted, name, warnings),

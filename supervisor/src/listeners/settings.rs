@@ -78,9 +78,12 @@ pub(super) enum What {
 /// What an option is made of.
 pub(super) fn what(key: Key) -> What {
     match key {
-        Key::FreeBind | Key::Transparent | Key::ReusePort | Key::BindIpv6Only | Key::BindToDevice => {
-            What::Birth
-        }
+        Key::FreeBind
+        | Key::Transparent
+        | Key::ReusePort
+        | Key::Sockets
+        | Key::BindIpv6Only
+        | Key::BindToDevice => What::Birth,
         Key::Backlog => What::Backlog,
         Key::Mode | Key::User | Key::Group => What::Access,
         Key::NonBlocking => What::Flag,
@@ -123,7 +126,8 @@ fn options_of(key: Key, is_ipv6: bool) -> Vec<SocketOption> {
         Key::Transparent if is_ipv6 => vec![ipv6(IPV6_TRANSPARENT)],
         Key::Transparent => vec![ipv4(libc::IP_TRANSPARENT)],
         Key::Broadcast => vec![general(libc::SO_BROADCAST)],
-        Key::ReusePort => vec![general(libc::SO_REUSEPORT)],
+        // Any number but 0 is yes.
+        Key::ReusePort | Key::Sockets => vec![general(libc::SO_REUSEPORT)],
         Key::BindToDevice => vec![general(libc::SO_BINDTODEVICE)],
         Key::ReceiveBuffer => vec![RECEIVE_BUFFER],
         Key::SendBuffer => vec![SEND_BUFFER],

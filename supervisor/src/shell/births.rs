@@ -3,7 +3,7 @@
 use std::os::fd::AsFd as _;
 use std::rc::Rc;
 
-use segue_lifecycle::{Event, Mode, Number, Plan, Readiness, Record, Stage};
+use segue_lifecycle::{Event, Mode, Number, Plan, Readiness, Record, Role, Stage};
 
 use super::Shell;
 use super::view::GenerationInfo;
@@ -112,16 +112,23 @@ impl Shell {
     }
 
     fn announce(&self, opened: &[Rc<Listener>], current: &[Rc<Listener>]) {
-        for listener in opened
-            .iter()
-            .filter(|new| !current.iter().any(|old| old.inode() == new.inode()))
-        {
+        let is_new = |new: &&Rc<Listener>| !current.iter().any(|old| old.inode() == new.inode());
+        let mut told = None;
+        for listener in opened.iter().filter(is_new) {
+            // Of several sockets on one address the first stands for all.
+            let several = listener.sockets().map(|sockets| (listener.name(), sockets));
+            if several.is_some() && std::mem::replace(&mut told, several) == several {
+                continue;
+            }
             let note = listener
                 .scope_note()
                 .map(|note| format!(" ({note})"))
                 .unwrap_or_default();
+            let sockets = several
+                .map(|(_, sockets)| format!(", {sockets} sockets"))
+                .unwrap_or_default();
             self.log.info(&format!(
-                "listening on {}{note} as {}",
+                "listening on {}{note} as {}{sockets}",
                 listener.address_text(),
                 listener.name()
             ));
@@ -163,6 +170,30 @@ impl Shell {
         self.generations.insert(number, info);
         self.store_probe(number);
         Ok(())
+    }
+
+    /// The number of workers among which the sockets of an address are shared out in this generation, from its first worker on.
+    pub(super) fn share_out(&mut self, number: Number) -> u16 {
+        let workers = self
+            .core
+            .generation(number)
+            .map_or(1, |generation| generation.plan.workers);
+        let info = self.generations.get_mut(&number);
+        info.map_or(workers, |info| *info.began_with.get_or_insert(workers))
+    }
+
+    /// The fewest workers that whoever serves, or is about to, can have without leaving a socket to nobody.
+    pub(super) fn fewest_workers(&self) -> u16 {
+        let active = self
+            .core
+            .generations()
+            .filter(|generation| generation.role != Role::Retired);
+        let fewest = active.filter_map(|generation| {
+            let listeners = &self.births.get(&generation.record)?.listeners;
+            let began_with = self.generations.get(&generation.number)?.began_with?;
+            Some(listeners::least_workers(listeners, began_with))
+        });
+        fewest.max().unwrap_or(1)
     }
 
     /// Undo what processes did to the flags that all holders of a listener share.
@@ -273,5 +304,6 @@ fn plan(config: &Config) -> Plan {
         probation: kept(config.probation.is_some_and(|probation| !probation.is_zero())),
         watchdog: kept(config.watchdog.is_some()),
         max_generations: config.max_generations,
+        rolling: config.rolling.unwrap_or(0),
     }
 }

@@ -12,6 +12,7 @@ use super::{Alarm, Child, Shell};
 use crate::clock;
 use crate::config::Ready;
 use crate::launch::{Extra, Voice, WorkerIdentity};
+use crate::listeners::shares;
 use crate::readiness::NotifySocket;
 use crate::sources::Source;
 use crate::sys::errno_text;
@@ -57,6 +58,7 @@ impl Shell {
     fn launch(&mut self, worker: Worker, record: Record, info: &mut WorkerInfo) -> Result<(), String> {
         self.know_generation(worker.generation, record)
             .map_err(|error| error.to_string())?;
+        let workers = self.share_out(worker.generation);
         if self.adopt_forked(worker, info)? {
             return Ok(());
         }
@@ -82,7 +84,8 @@ impl Shell {
             .get(&worker.generation)
             .ok_or("its generation is gone")?;
         let config = &generation.config;
-        let sockets: Vec<_> = birth.listeners.iter().map(|listener| lend(listener)).collect();
+        let share = shares(&birth.listeners, worker.slot, workers);
+        let sockets: Vec<_> = share.into_iter().map(lend).collect();
         let spawned = birth
             .usable()?
             .spawn(

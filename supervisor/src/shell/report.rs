@@ -41,6 +41,13 @@ impl Shell {
                     "generation {number} passed probation: it is the last good"
                 ));
             }
+            Fact::Stepped(number, count) => {
+                let generation = self.core.generation(number);
+                let wanted = generation.map_or(count, |generation| generation.plan.workers);
+                let text = format!("generation {number} has {count} of {wanted} workers; old ones make room");
+                self.log.info(&text);
+                self.tell_progress(&text);
+            }
             Fact::CandidateFailed(number, cause) => self.candidate_failed(number, cause),
             Fact::RolledBack(failed, number, cause) => self.rolled_back(failed, number, cause),
             Fact::NoWayBack(number, cause) => self.no_way_back(number, cause),

@@ -159,7 +159,11 @@ impl Shell {
             protocol::Change::Add(count) => before.checked_add(count),
             protocol::Change::Remove(count) => before.checked_sub(count),
         };
+        let fewest = self.fewest_workers();
         match after {
+            Some(after) if after < before && after < fewest => Err(format!(
+                "workers: with fewer than {fewest} a socket would be left to nobody; change `workers` in the settings and reload"
+            )),
             Some(after) if (1..=MAX_WORKERS).contains(&after) => {
                 self.workers_asked = Some(after);
                 self.events.push_back(Event::Workers(after));

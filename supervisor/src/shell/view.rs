@@ -24,6 +24,8 @@ pub(super) struct GenerationInfo {
     pub(super) since: SystemTime,
     /// When the reload was asked for that made it, or else when it was made.
     pub(super) asked: Instant,
+    /// How many workers it should have when the first of them was started: so the sockets of an address that has several are shared out.
+    pub(super) began_with: Option<u16>,
 }
 
 impl GenerationInfo {
@@ -44,6 +46,7 @@ impl GenerationInfo {
             probe,
             since: clock::wall(),
             asked: asked.unwrap_or_else(clock::now),
+            began_with: None,
         }
     }
 }
@@ -57,6 +60,9 @@ impl GenerationInfo {
             .number("inode", self.binary.inode)
             .number("since", clock::wall_to_nanos(self.since))
             .number("asked", clock::to_nanos(self.asked));
+        if let Some(workers) = self.began_with {
+            rows.number("began-with", workers.into());
+        }
     }
 
     /// The generation of a row, and its number.
@@ -76,6 +82,9 @@ impl GenerationInfo {
             probe,
             since: clock::wall_from_nanos(row.number("since")?),
             asked: clock::from_nanos(row.number("asked")?),
+            began_with: row
+                .number_if_any("began-with")?
+                .and_then(|count| count.try_into().ok()),
         };
         Ok((row.number("number")?, info))
     }

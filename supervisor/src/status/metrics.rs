@@ -6,7 +6,7 @@
 use std::fmt::{Display, Write};
 use std::time::UNIX_EPOCH;
 
-use crate::protocol::{Outcome, Role, State, Status, Worker, WorkerState, parse_rfc3339};
+use crate::protocol::{Listener, Outcome, Role, State, Status, Worker, WorkerState, parse_rfc3339};
 
 const STATES: [State; 5] = [
     State::Starting,
@@ -76,33 +76,41 @@ fn supervisor(page: &mut Page<'_>, status: &Status) {
     }
 }
 
+/// What a listener counts, if it is known.
+type Count = fn(&Listener) -> Option<u64>;
+
 fn listeners(page: &mut Page<'_>, status: &Status) {
-    page.family(
-        "segue_listener_queued",
-        "gauge",
-        "Connections that wait to be accepted.",
-    );
+    let alike = |one: &Listener, other: &Listener| one.name == other.name && one.address == other.address;
+    // Several sockets on one address are one sample: a series must not occur twice.
+    let sum = |first: &Listener, of: Count| {
+        let all = status.listeners.iter().filter(|other| alike(first, other));
+        all.filter_map(of).reduce(|sum, more| sum + more)
+    };
+    let mut firsts: Vec<&Listener> = Vec::new();
     for listener in &status.listeners {
-        let labels = [
-            ("listener", listener.name.as_str()),
-            ("address", &listener.address),
-        ];
-        if let Some(queued) = listener.queued {
-            page.sample("segue_listener_queued", &labels, queued);
+        if !firsts.iter().any(|first| alike(first, listener)) {
+            firsts.push(listener);
         }
     }
-    page.family(
-        "segue_listener_backlog",
-        "gauge",
-        "How many connections may wait.",
-    );
-    for listener in &status.listeners {
-        let labels = [
-            ("listener", listener.name.as_str()),
-            ("address", &listener.address),
-        ];
-        if let Some(backlog) = listener.backlog {
-            page.sample("segue_listener_backlog", &labels, backlog);
+    let families: [(&str, &str, Count); 2] = [
+        (
+            "segue_listener_queued",
+            "Connections that wait to be accepted.",
+            |listener| listener.queued,
+        ),
+        (
+            "segue_listener_backlog",
+            "How many connections may wait.",
+            |listener| listener.backlog.map(u64::from),
+        ),
+    ];
+    for (family, help, of) in families {
+        page.family(family, "gauge", help);
+        for first in &firsts {
+            let labels = [("listener", first.name.as_str()), ("address", &first.address)];
+            if let Some(count) = sum(first, of) {
+                page.sample(family, &labels, count);
+            }
         }
     }
 }

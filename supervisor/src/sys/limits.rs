@@ -30,6 +30,15 @@ const ALL: [Resource; 16] = [
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Limits(Vec<(Resource, rlim_t, rlim_t)>);
 
+/// Lets this process open as many files as it may at all: each worker costs the supervisor two fds, in every living generation, and the
+/// soft limit is 1,024 in most places. It is that low for programs that use select(2), which we do not; apps get it as it was.
+pub(crate) fn open_many_files() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    // If it is refused, what there is may be enough; an fd that is lacking is told where it is.
+    let _ = raised;
+}
+
 impl Limits {
     /// The limits of this process now. To be asked once, before the supervisor raises any of its own.
     pub(crate) fn current() -> Limits {

@@ -27,7 +27,7 @@ pub(crate) use fork::{InChild, fork};
 pub(crate) use handing_over::{
     close_on_exec, end_with_parent, environment, memory_file, take_fd, take_variable,
 };
-pub(crate) use limits::Limits;
+pub(crate) use limits::{Limits, open_many_files};
 pub(crate) use memory::give_back;
 pub(crate) use peer::peer_groups;
 pub(crate) use pidfd::{

@@ -34,6 +34,9 @@ const fn expected(bug: Bug) -> (&'static str, &'static str) {
         Bug::FinishesEarly => ("overlap", "no_orphan"),
         Bug::NeverGivesUp => ("overlap", STOP_ALWAYS_ENDS),
         Bug::LeavesTheReloadOpen => ("overlap", "reloads_are_told_as_they_are"),
+        Bug::YieldsToTheUnseen => ("rolling", "whoever_served_still_serves"),
+        Bug::CrowdsTheMachine => ("rolling", "steps_wait_for_room"),
+        Bug::LeavesPlacesEmpty => ("rolling", "places_are_yielded_to_a_candidate"),
         Bug::HopesForEver => ("tickets", "each_ticket_gets_one_answer"),
         Bug::SavesNoProbation => ("probation", "a_successor_knows_the_same"),
     }

@@ -16,6 +16,7 @@ const PLAIN: Plan = Plan {
     probation: Stage::Skipped,
     watchdog: Stage::Skipped,
     max_generations: 8,
+    rolling: 0,
 };
 const ON_PROBATION: Plan = Plan {
     probation: Stage::Kept,
@@ -26,6 +27,11 @@ const QUEUE: Plan = Plan {
     ..ON_PROBATION
 };
 const TWO: Plan = Plan { workers: 2, ..PLAIN };
+const ROLLING: Plan = Plan {
+    workers: 2,
+    rolling: 1,
+    ..PLAIN
+};
 const CAREFUL: Plan = Plan {
     probe: Stage::Kept,
     soak: Stage::Kept,
@@ -70,7 +76,7 @@ const fn scenario(name: &'static str, long: Budget, rules: Rules) -> Scenario {
 }
 
 /// All of them. The order of a budget is reloads, failures, stops, changes of the number of workers.
-pub(super) static SCENARIOS: [Scenario; 15] = [
+pub(super) static SCENARIOS: [Scenario; 20] = [
     scenario(
         "overlap",
         budget(2, 2, 1, 0),
@@ -222,6 +228,64 @@ pub(super) static SCENARIOS: [Scenario; 15] = [
             ..RULES
         },
     ),
+    scenario(
+        "rolling",
+        budget(2, 1, 1, 0),
+        Rules {
+            plans: &[ROLLING],
+            budget: budget(1, 1, 1, 0),
+            ..RULES
+        },
+    ),
+    scenario(
+        "rolling by two of three",
+        budget(1, 0, 1, 0),
+        Rules {
+            plans: &[Plan {
+                workers: 3,
+                rolling: 2,
+                ..PLAIN
+            }],
+            budget: budget(1, 0, 0, 0),
+            ..RULES
+        },
+    ),
+    scenario(
+        "rolling with probe and soak",
+        budget(2, 1, 1, 0),
+        Rules {
+            plans: &[Plan {
+                workers: 2,
+                rolling: 1,
+                ..CAREFUL
+            }],
+            budget: budget(1, 1, 1, 0),
+            ..RULES
+        },
+    ),
+    scenario(
+        "rolling on probation",
+        budget(2, 2, 0, 0),
+        Rules {
+            plans: &[Plan {
+                probation: Stage::Kept,
+                ..ROLLING
+            }],
+            untils: &[Until::Settled],
+            budget: budget(2, 1, 0, 0),
+            ..RULES
+        },
+    ),
+    scenario(
+        "workers change while rolling",
+        budget(1, 1, 1, 1),
+        Rules {
+            plans: &[ROLLING],
+            counts: &[1, 3],
+            budget: budget(1, 0, 0, 1),
+            ..RULES
+        },
+    ),
 ];
 
 /// The world of the scenario with this name.
@@ -300,4 +364,9 @@ tests! {
     workers_change_and_crash: "workers change and crash",
     workers_change_on_probation: "workers change on probation",
     the_mode_changes: "the mode changes",
+    rolling: "rolling",
+    rolling_by_two_of_three: "rolling by two of three",
+    rolling_with_probe_and_soak: "rolling with probe and soak",
+    rolling_on_probation: "rolling on probation",
+    workers_change_while_rolling: "workers change while rolling",
 }

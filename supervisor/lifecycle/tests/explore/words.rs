@@ -131,6 +131,7 @@ const fn of_outcome(outcome: Outcome) -> &'static str {
 const fn of_fact(fact: Fact) -> Option<&'static str> {
     match fact {
         Fact::TookOver(..) => Some("*takeover*"),
+        Fact::Stepped(..) => Some("*step*"),
         Fact::Settled(_) => Some("*last good*"),
         Fact::CandidateFailed(..) => Some("*candidate failed*"),
         Fact::RolledBack(..) => Some("*rollback*"),

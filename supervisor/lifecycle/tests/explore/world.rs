@@ -428,6 +428,7 @@ impl World {
             Fact::StillWaiting(_)
             | Fact::WorkerReady(_)
             | Fact::Settled(_)
+            | Fact::Stepped(..)
             | Fact::CandidateFailed(..)
             | Fact::RolledBack(..)
             | Fact::NoWayBack(..)

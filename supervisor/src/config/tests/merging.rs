@@ -57,6 +57,7 @@ fn the_defaults_are_those_of_the_design() {
         soak: Duration::ZERO,
         watchdog: None,
         max_generations: 8,
+        rolling: None,
         stop_signal: Signal::SIGTERM,
         env: Vec::new(),
         chdir: None,
@@ -216,6 +217,21 @@ fn contradictions_are_refused() {
                 ..Settings::default()
             },
             "--max-generations: overlap mode needs at least 2, for incumbent and candidate live side by side",
+        ),
+        (
+            Settings {
+                rolling: Some(2),
+                ..Settings::default()
+            },
+            "--rolling: there are fewer workers than that",
+        ),
+        (
+            Settings {
+                rolling: Some(1),
+                mode: Some(Mode::Queue),
+                ..Settings::default()
+            },
+            "--rolling: in queue mode no two workers of different generations run at once",
         ),
         (
             Settings {

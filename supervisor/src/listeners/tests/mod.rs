@@ -23,7 +23,7 @@ fn try_open(texts: &[&str]) -> Result<Opened, ListenError> {
     open(&specs(texts), &[], &mut Inherited::none(), Lookup::AtStart)
 }
 
-fn open_all(texts: &[&str]) -> Vec<Rc<Listener>> {
+pub(super) fn open_all(texts: &[&str]) -> Vec<Rc<Listener>> {
     try_open(texts)
         .unwrap_or_else(|error| panic!("{error}"))
         .listeners

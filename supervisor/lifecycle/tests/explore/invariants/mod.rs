@@ -11,6 +11,7 @@ macro_rules! broken {
 
 mod ending;
 mod handoff;
+mod rolling;
 mod saved;
 mod signals;
 mod tickets;
@@ -65,6 +66,7 @@ list! {
     trust::only_the_trusted_become_last_good,
     trust::back_off_goes_on,
     signals::given_up_only_when_killed,
+    rolling::steps_wait_for_room,
 }
 
 list! {
@@ -73,6 +75,7 @@ list! {
     waits::every_wait_has_a_timer,
     waits::every_timer_has_its_wait,
     handoff::one_candidate_one_incumbent,
+    rolling::places_are_yielded_to_a_candidate,
     trust::records_are_forgotten,
     ending::everybody_is_told_of_the_stop,
     ending::no_orphan,
@@ -174,7 +177,7 @@ fn is_serving(generation: &Generation, index: u16) -> bool {
                     .iter()
                     .any(|process| process.worker == worker && process.life == Life::Serving)
             }
-            SlotState::Wanted | SlotState::BackingOff => false,
+            SlotState::Wanted | SlotState::BackingOff | SlotState::Yielded => false,
         })
 }
 
@@ -191,6 +194,6 @@ fn all_ready(world: &World, generation: &Generation) -> bool {
                 };
                 world.processes.get(&worker).is_some_and(|process| process.ready)
             }
-            SlotState::Wanted | SlotState::BackingOff => false,
+            SlotState::Wanted | SlotState::BackingOff | SlotState::Yielded => false,
         })
 }

@@ -1,6 +1,6 @@
 //! Who is told to end, and why.
 
-use super::{Step, Verdict};
+use super::{Step, Verdict, rolling};
 use crate::explore::world::{Leader, Told, is_queue, is_stopping};
 use crate::{Effect, Event, Fact, Role, Signal, Timer, Worker};
 
@@ -29,7 +29,8 @@ pub(super) fn no_signal_to_the_gone(step: &Step) -> Verdict {
     )
 }
 
-/// Nobody is told to end without a cause: a successor has taken over (in queue mode: is about to start), the
+/// Nobody is told to end without a cause: a successor has taken over (in queue mode: is about to start; in a handoff in steps: is ready
+/// in the same slot), the
 /// generation has failed, fewer workers were asked for, it is stuck, or a stop was asked for. Nobody is killed who
 /// was not asked first.
 pub(super) fn whoever_served_still_serves(step: &Step) -> Verdict {
@@ -74,7 +75,11 @@ fn may_drain(step: &Step, worker: Worker) -> bool {
         Some(Role::Candidate) => rolled_back || step.failed_candidate() == Some(number),
         Some(Role::Incumbent) => {
             let stepped_aside = matches!(step.event, Event::Prepared(new, _) if is_queue(step.after, new));
-            rolled_back || stepped_aside || step.takeover().is_some_and(|(_, old)| old == Some(number))
+            let stepped = rolling::makes_room(step, worker);
+            rolled_back
+                || stepped_aside
+                || stepped
+                || step.takeover().is_some_and(|(_, old)| old == Some(number))
         }
         Some(Role::Retired) | None => false,
     }

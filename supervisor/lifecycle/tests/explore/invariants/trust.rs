@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{Step, Verdict};
 use crate::explore::explorer::Node;
 use crate::explore::world::is_stopping;
-use crate::{Effect, Event, Fact, Life, Lifecycle, Mode, Record, Role, Stage, Standing, Timer};
+use crate::{Effect, Event, Fact, Life, Lifecycle, Mode, Record, Role, SlotState, Stage, Standing, Timer};
 
 /// A worker is started only from a birth record that was made and is still kept, and a record is forgotten once.
 pub(super) fn records_are_used_while_kept(step: &Step) -> Verdict {
@@ -111,8 +111,21 @@ pub(super) fn back_off_goes_on(step: &Step) -> Verdict {
     if step.failed_candidate().is_none() || is_stopping(step.after) {
         return Ok(());
     }
-    let before = step.before.incumbent().map(|g| (g.number, g.slots.clone()));
-    let after = step.after.incumbent().map(|g| (g.number, g.slots.clone()));
+    // Places that were yielded are filled again.
+    let kept = |core: &Lifecycle| {
+        let mut slots = core.incumbent().map(|g| (g.number, g.slots.clone()));
+        let yielded = step
+            .before
+            .incumbent()
+            .map(|g| g.slots.clone())
+            .unwrap_or_default();
+        if let Some((_, slots)) = &mut slots {
+            let mut yielded = yielded.iter().map(|slot| slot.state == SlotState::Yielded);
+            slots.retain(|_| yielded.next() != Some(true));
+        }
+        slots
+    };
+    let (before, after) = (kept(step.before), kept(step.after));
     let backs_off = |core: &Lifecycle| -> BTreeSet<Timer> {
         core.timers()
             .filter(|timer| matches!(timer, Timer::BackOff(..)))

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::{Step, Verdict, all_ready, is_serving};
+use super::{Step, Verdict, all_ready, is_serving, rolling};
 use crate::explore::explorer::Node;
-use crate::explore::world::{Leader, candidate, is_stopping};
+use crate::explore::world::{Leader, Told, candidate, is_stopping};
 use crate::{
     Effect, Event, Generation, Handoff, Leader as KnownLeader, Life, Mode, Role, SlotState, Stage, Standing,
     Timer, Until, Worker,
@@ -133,6 +133,15 @@ fn its_slots_can_go_on(node: &Node, generation: &Generation, timers: &BTreeSet<T
                 })
             }
             SlotState::BackingOff => timers.contains(&Timer::BackOff(number, index)),
+            // It is filled when the candidate has failed, and that one has timers.
+            SlotState::Yielded => candidate(node.core.handoff()).is_some(),
+            // So does one that finds no room; the candidate itself never waits for whoever serves, but for those that drain.
+            SlotState::Wanted
+                if rolling::limit(&node.core).is_some_and(|limit| node.world.processes.len() >= limit) =>
+            {
+                let drains = node.world.processes.values().any(|p| p.told != Told::Nothing);
+                drains || generation.role == Role::Incumbent && candidate(node.core.handoff()).is_some()
+            }
             // In queue mode it waits for processes, and they have timers.
             SlotState::Wanted => {
                 let in_the_way = |worker: &Worker| worker.generation != number || worker.slot == index;

@@ -39,6 +39,8 @@ probe-timeout = "3s"
 soak = "250ms"
 watchdog = "10s"
 max-generations = 3
+min-free-memory = "1G"
+oom-score-adj = -3
 stop-signal = "QUIT"
 env-file = ["a.env", "-b.env"]
 chdir = "/srv"
@@ -92,6 +94,8 @@ fn every_key_is_read() {
     assert_eq!(settings.soak, Some(Duration::from_millis(250)));
     assert_eq!(settings.watchdog, Some(Limit(Some(Duration::from_secs(10)))));
     assert_eq!(settings.max_generations, Some(3));
+    assert_eq!(settings.min_free_memory, Some(1 << 30));
+    assert_eq!(settings.oom_score_adj, Some(-3));
     assert_eq!(settings.stop_signal, Some(Signal::SIGQUIT));
     assert_eq!(settings.env_file, [Path::new("a.env"), Path::new("-b.env")]);
     assert_eq!(settings.chdir.as_deref(), Some(Path::new("/srv")));

@@ -71,6 +71,7 @@ impl Bench {
             user: self.user,
             group: self.group,
             umask: self.umask,
+            oom_score: None,
             own_pid: self.own_pid,
             last_signal: self.last_signal,
         };
@@ -584,6 +585,7 @@ fn a_working_directory_that_is_not_there_is_named() {
         user: None,
         group: None,
         umask: None,
+        oom_score: None,
         own_pid: OwnPid::Set,
         last_signal: None,
     };

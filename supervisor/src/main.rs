@@ -21,6 +21,7 @@ mod launch;
 mod listeners;
 mod log;
 mod manager;
+mod memory;
 mod order;
 mod pid_file;
 mod place;
@@ -190,6 +191,7 @@ fn open(
         .map(PidFile::write)
         .transpose()
         .map_err(|error| text(&error))?;
+    sys::lower_own_oom_score();
     sys::become_subreaper().map_err(|errno| format!("subreaper: {}", sys::errno_text(errno)))?;
     let (manager, mut complaints) = Manager::from_environment(&heritage.environment);
     let keeper = match estate.as_mut().and_then(Estate::take_files) {

@@ -22,6 +22,7 @@ pub mod load;
 pub mod machine;
 pub mod manager;
 pub mod mdoc;
+pub mod memory_limit;
 pub mod needs;
 pub mod proc;
 pub mod process;

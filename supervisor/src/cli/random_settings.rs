@@ -90,6 +90,8 @@ fn any_settings(dice: &mut fastrand::Rng) -> Settings {
             Some(Mode::Overlap) | None => maybe(dice, |dice| dice.u16(1..=workers.unwrap_or(1))),
         },
         max_generations: maybe(dice, |dice| dice.u16(2..1_000)),
+        min_free_memory: maybe(dice, |dice| dice.u64(1..)),
+        oom_score_adj: maybe(dice, |dice| dice.i16(-1000..=1000)),
         stop_signal: maybe(dice, |dice| {
             let names = ["TERM", "QUIT", "WINCH", "USR1", "INT"];
             parse_stop_signal(names[dice.usize(..names.len())]).unwrap()

@@ -109,6 +109,15 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "MASK", value_parser = config::parse_umask, help_heading = APP)]
     umask: Option<u32>,
 
+    /// Whether the kernel kills the app first if memory runs out
+    ///
+    /// Its oom_score_adj, -1000 (never) to 1000. By default the one segue was
+    /// started with, but not below 0: what protects segue is not inherited.
+    /// Less than that needs CAP_SYS_RESOURCE.
+    #[arg(long, value_name = "N", value_parser = config::parse_oom_score, allow_negative_numbers = true, help_heading = APP,
+        verbatim_doc_comment)]
+    oom_score_adj: Option<i16>,
+
     /// The signal that tells the app to drain and exit [default: TERM]
     ///
     /// For apps with habits of their own: QUIT for nginx, WINCH for Apache.
@@ -204,6 +213,13 @@ pub(super) struct RunArgs {
     /// included. If one step fails, the old workers are started again.
     #[arg(long, value_name = "K", value_parser = config::parse_workers, help_heading = HANDOFF, verbatim_doc_comment)]
     rolling: Option<u16>,
+    /// Reload only if that much memory is free, such as 512M
+    ///
+    /// Counted are the machine and each cgroup that segue is in. With less, a
+    /// reload waits for old generations to be gone, up to the start timeout,
+    /// and then fails; the app serves on. K, M, G are powers of 1024.
+    #[arg(long, value_name = "SIZE", value_parser = config::parse_size, help_heading = HANDOFF, verbatim_doc_comment)]
+    min_free_memory: Option<u64>,
 
     /// How often the app must say WATCHDOG=1, at least [default: none]
     ///
@@ -305,11 +321,13 @@ impl RunArgs {
             watchdog: self.watchdog,
             max_generations: self.max_generations,
             rolling: self.rolling,
+            min_free_memory: self.min_free_memory,
             stop_signal: self.stop_signal,
             env: self.env,
             env_file: self.env_file,
             chdir: self.chdir,
             umask: self.umask,
+            oom_score_adj: self.oom_score_adj,
             user: self.user,
             group: self.group,
             listen_pid: self.no_listen_pid.then_some(ListenPid::LeftOut),

@@ -71,7 +71,7 @@ fn every_flag_is_taken() {
                  --listen unix:/s --workers 2 --mode queue --ready exec:2s --start-timeout 1s --drain-timeout none \
                  --stop-timeout 3s --probation 4s --probe true --probe-timeout 5s --soak 6s --watchdog 7s \
                  --max-generations 3 --rolling 2 --stop-signal quit --env A=b --env C= --env-file=-x.env --chdir /d \
-                 --umask 027 --user u --group g --no-listen-pid --die-with-supervisor --watch w --config s.toml -- ./app --flag -l";
+                 --umask 027 --min-free-memory 512M --oom-score-adj -5 --user u --group g --no-listen-pid --die-with-supervisor --watch w --config s.toml -- ./app --flag -l";
     let words: Vec<&str> = words.split_whitespace().collect();
     let limit = |seconds| Some(Limit(Some(Duration::from_secs(seconds))));
     let settings = Settings {
@@ -102,6 +102,8 @@ fn every_flag_is_taken() {
         env_file: vec!["-x.env".into()],
         chdir: Some("/d".into()),
         umask: Some(0o27),
+        min_free_memory: Some(512 << 20),
+        oom_score_adj: Some(-5),
         user: Some("u".to_owned()),
         group: Some("g".to_owned()),
         listen_pid: Some(ListenPid::LeftOut),
@@ -452,7 +454,7 @@ fn settings_come_back_from_the_arguments_that_they_are_saved_as() {
          --listen web=127.0.0.1:0,backlog=7,no-delay --listen unix:/tmp/x,mode=0600,user=root --listen=*:80,reuse-port \
          --workers=3 --max-generations=5 --mode=queue --ready=exec:250ms --start-timeout=none --drain-timeout=1m30s \
          --stop-timeout=0s --probation=none --probe-timeout=1h --soak=7ms --stop-signal=QUIT \
-         --no-listen-pid --die-with-supervisor --user=nobody --group=12 --umask=027 --chdir=-x --watch=src",
+         --no-listen-pid --die-with-supervisor --user=nobody --group=12 --umask=027 --min-free-memory=3K --oom-score-adj=-7 --chdir=-x --watch=src",
     );
     all.push("--probe=test -e \"$X\" || exit 3".into());
     all.push("--env".into());

@@ -90,6 +90,7 @@ fn status_of(name: &str, workers: Vec<Worker>) -> Reply {
         last_reload: None,
         restarts: 0,
         rollbacks: 0,
+        oom_kills: 0,
     }))
 }
 

@@ -113,6 +113,12 @@ impl Arguments {
                 self.text(flag, text);
             }
         }
+        if let Some(size) = config.min_free_memory {
+            self.text("min-free-memory", &size.to_string());
+        }
+        if let Some(score) = config.oom_score_adj {
+            self.text("oom-score-adj", &score.to_string());
+        }
         if let Some(umask) = config.umask {
             self.text("umask", &format!("{umask:03o}"));
         }

@@ -55,7 +55,12 @@ impl Config {
             Some(_) => self.probe_timeout,
             None => Some(Duration::ZERO),
         };
-        Some(drain? + self.start_timeout? + probe? + self.soak)
+        // A start that waits for memory waits no longer than that.
+        let memory = match self.min_free_memory {
+            Some(_) => self.start_timeout,
+            None => Some(Duration::ZERO),
+        };
+        Some(drain? + memory? + self.start_timeout? + probe? + self.soak)
     }
 }
 

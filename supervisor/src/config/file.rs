@@ -160,7 +160,8 @@ impl Walk<'_> {
             "env-file" => settings.env_file = item.paths()?,
             "group" => settings.group = Some(item.parsed(ACCOUNT, settings::parse_account)?),
             "log-format" => settings.log_format = Some(item.parsed("\"text\" or \"json\"", str::parse)?),
-            "max-generations" => settings.max_generations = Some(item.count(settings::parse_generations)?),
+            "max-generations" => settings.max_generations = Some(item.integer(settings::parse_generations)?),
+            "min-free-memory" => settings.min_free_memory = Some(item.size()?),
             "mode" => settings.mode = Some(item.parsed("\"overlap\" or \"queue\"", str::parse)?),
             "name" => settings.name = Some(item.parsed("a string", settings::parse_name)?),
             "no-listen-pid" => {
@@ -170,12 +171,13 @@ impl Walk<'_> {
                     ListenPid::Set
                 });
             }
+            "oom-score-adj" => settings.oom_score_adj = Some(item.integer(settings::parse_oom_score)?),
             "pid-file" => settings.pid_file = Some(item.path()?),
             "probation" => settings.probation = Some(item.duration(str::parse)?),
             "probe" => settings.probe = Some(item.parsed("a shell command", settings::parse_shell_command)?),
             "probe-timeout" => settings.probe_timeout = Some(item.duration(str::parse)?),
             "ready" => settings.ready = Some(item.parsed("\"notify\" or \"exec:2s\"", str::parse)?),
-            "rolling" => settings.rolling = Some(item.count(settings::parse_workers)?),
+            "rolling" => settings.rolling = Some(item.integer(settings::parse_workers)?),
             "soak" => settings.soak = Some(item.duration(duration::parse)?),
             "start-timeout" => settings.start_timeout = Some(item.duration(str::parse)?),
             "stop-signal" => settings.stop_signal = Some(item.parsed("a name", signal::parse_stop_signal)?),
@@ -184,7 +186,7 @@ impl Walk<'_> {
             "user" => settings.user = Some(item.parsed(ACCOUNT, settings::parse_account)?),
             "watch" => settings.watch = Some(item.path()?),
             "watchdog" => settings.watchdog = Some(item.duration(str::parse)?),
-            "workers" => settings.workers = Some(item.count(settings::parse_workers)?),
+            "workers" => settings.workers = Some(item.integer(settings::parse_workers)?),
             "listen" => return self.listeners(item),
             _ => return Err(unknown(item, &KEYS)),
         }
@@ -204,7 +206,7 @@ impl Walk<'_> {
 }
 
 /// All keys, which are the flags of `segue run` less `--config`; a test of the `cli` room compares the two.
-pub(crate) const KEYS: [&str; 30] = [
+pub(crate) const KEYS: [&str; 32] = [
     "chdir",
     "command",
     "control",
@@ -217,9 +219,11 @@ pub(crate) const KEYS: [&str; 30] = [
     "listen",
     "log-format",
     "max-generations",
+    "min-free-memory",
     "mode",
     "name",
     "no-listen-pid",
+    "oom-score-adj",
     "pid-file",
     "probation",
     "probe",

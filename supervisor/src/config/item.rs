@@ -71,8 +71,16 @@ impl<'a> Item<'a> {
         }
     }
 
+    /// A size: a string with a unit, or an integer in bytes.
+    pub(super) fn size(&self) -> Result<u64, Wrong> {
+        match self.value.as_integer() {
+            Some(_) => self.integer(settings::parse_size),
+            None => self.parsed("a size such as \"512M\"", settings::parse_size),
+        }
+    }
+
     /// A decimal integer.
-    pub(super) fn count(&self, parse: impl FnOnce(&str) -> Result<u16, String>) -> Result<u16, Wrong> {
+    pub(super) fn integer<T>(&self, parse: impl FnOnce(&str) -> Result<T, String>) -> Result<T, Wrong> {
         let number = self.value.as_integer().filter(|number| number.radix() == 10);
         let number = number.ok_or_else(|| self.expected("a number"))?;
         parse(number.as_str()).map_err(|message| self.wrong(message))

@@ -49,7 +49,7 @@ pub(crate) use fixed::resolve_again;
 pub(crate) use resolve::resolve;
 pub(crate) use settings::{
     Invocation, ListenPid, LogFormat, Mode, Orphaned, Ready, Settings, parse_account, parse_generations,
-    parse_name, parse_shell_command, parse_umask, parse_workers,
+    parse_name, parse_oom_score, parse_shell_command, parse_size, parse_umask, parse_workers,
 };
 pub(crate) use signal::parse_stop_signal;
 #[cfg(test)]
@@ -102,6 +102,8 @@ pub(crate) struct Config {
     pub(crate) max_generations: u16,
     /// How many workers a handoff replaces at a time; `None` for all of them.
     pub(crate) rolling: Option<u16>,
+    /// The memory that must be free before a candidate is started, in bytes; `None` does not look.
+    pub(crate) min_free_memory: Option<u64>,
     /// The signal that tells a worker to drain and exit.
     pub(crate) stop_signal: Signal,
     /// Variables to set in the app's environment, each name once, in the order of the names.
@@ -110,6 +112,8 @@ pub(crate) struct Config {
     pub(crate) chdir: Option<PathBuf>,
     /// The app's umask; the one that the supervisor was started with if it was not given.
     pub(crate) umask: Option<u32>,
+    /// The app's oom_score_adj; if it was not given, the one that the supervisor was started with, but not below 0.
+    pub(crate) oom_score_adj: Option<i16>,
     /// The user to run the app as, by name or number.
     pub(crate) user: Option<String>,
     /// The group to run the app as, by name or number; the user's own if it was not given.

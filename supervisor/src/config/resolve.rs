@@ -114,10 +114,12 @@ impl Sources<'_> {
                 .pick(|s| &s.max_generations)
                 .unwrap_or(defaults::MAX_GENERATIONS),
             rolling: self.pick(|s| &s.rolling),
+            min_free_memory: self.pick(|s| &s.min_free_memory),
             stop_signal: self.pick(|s| &s.stop_signal).unwrap_or(Signal::SIGTERM),
             env: self.env()?,
             chdir: self.pick(|s| &s.chdir),
             umask: self.pick(|s| &s.umask),
+            oom_score_adj: self.pick(|s| &s.oom_score_adj),
             user: self.pick(|s| &s.user),
             group: self.pick(|s| &s.group),
             listen_pid: self.pick(|s| &s.listen_pid).unwrap_or_default(),

@@ -12,6 +12,7 @@ use super::defaults::{LONGEST_NAME, MAX_WORKERS, MOST_GENERATIONS, NOTIFY_ENDING
 use super::duration::{self, Limit};
 use super::text::quoted;
 use crate::address::ListenSpec;
+use crate::sys;
 
 /// What was given for `segue run` or `segue check`: nothing is resolved, no file has been read.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -46,6 +47,7 @@ pub(crate) struct Settings {
     pub(crate) watchdog: Option<Limit>,
     pub(crate) max_generations: Option<u16>,
     pub(crate) rolling: Option<u16>,
+    pub(crate) min_free_memory: Option<u64>,
     pub(crate) stop_signal: Option<Signal>,
     /// `--env`, or the `[env]` table.
     pub(crate) env: Vec<Variable>,
@@ -53,6 +55,7 @@ pub(crate) struct Settings {
     pub(crate) env_file: Vec<PathBuf>,
     pub(crate) chdir: Option<PathBuf>,
     pub(crate) umask: Option<u32>,
+    pub(crate) oom_score_adj: Option<i16>,
     pub(crate) user: Option<String>,
     pub(crate) group: Option<String>,
     pub(crate) listen_pid: Option<ListenPid>,
@@ -190,6 +193,43 @@ fn count(text: &str, most: u16) -> Result<u16, String> {
         .ok()
         .filter(|count| (1..=most).contains(count))
         .ok_or_else(refused)
+}
+
+/// Reads a size in bytes, above 0.
+///
+/// # Errors
+///
+/// One line.
+pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
+    let units = [('K', 10), ('M', 20), ('G', 30)];
+    let (digits, shift) = units
+        .iter()
+        .find_map(|(unit, shift)| Some((text.strip_suffix(*unit)?, *shift)))
+        .unwrap_or((text, 0));
+    let digits = Some(digits).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()));
+    digits
+        .and_then(|digits| digits.parse::<u64>().ok())
+        .and_then(|number| number.checked_mul(1 << shift))
+        .filter(|bytes| *bytes > 0)
+        .ok_or_else(|| {
+            format!(
+                "expected a size such as 512M (K, M, G are powers of 1024), got {}",
+                quoted(text)
+            )
+        })
+}
+
+/// Reads an oom_score_adj.
+///
+/// # Errors
+///
+/// One line.
+pub(crate) fn parse_oom_score(text: &str) -> Result<i16, String> {
+    let (least, most) = (sys::LEAST_OOM_SCORE, sys::MOST_OOM_SCORE);
+    text.parse()
+        .ok()
+        .filter(|score| (least..=most).contains(score) && !text.starts_with('+'))
+        .ok_or_else(|| format!("expected a number from {least} to {most}, got {}", quoted(text)))
 }
 
 /// Reads a umask: an octal number up to 777, as umask(1) takes it, with or without `0o`. Circus once read it as

@@ -146,6 +146,11 @@ fn prepare_and_exec(
     }
     reporter.uid(identity.uid().as_raw());
     program.limits().restore().map_err(step("resource limits"))?;
+    if let Some(score) = program.oom_score() {
+        // While we may: as the app's user it could not go back to a lower one.
+        sys::set_own_oom_score(score)
+            .map_err(|error| format!("oom_score_adj {score}: {}", errno_text(error)))?;
+    }
     identity.assume()?;
     if let Some(signal) = program.last_signal() {
         // Becoming another user takes it back, so it comes after that. A supervisor that is dead already gives no leave.

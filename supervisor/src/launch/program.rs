@@ -5,7 +5,7 @@ use super::binary::Binary;
 use super::environment::Environment;
 use super::journal::{self, JournalStreams};
 use super::spawn::OwnPid;
-use crate::sys::{Limits, errno_text};
+use crate::sys::{self, Limits, errno_text};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::signal::Signal;
@@ -30,6 +30,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) group: Option<&'a str>,
     /// The umask; the supervisor's own if there is none.
     pub(crate) umask: Option<u32>,
+    /// The app's oom_score_adj; `None`: the supervisor's own, if it is not below 0.
+    pub(crate) oom_score: Option<i16>,
     /// Whether `LISTEN_PID` is set.
     pub(crate) own_pid: OwnPid,
     /// What the kernel sends it when the supervisor dies, if anything.
@@ -44,6 +46,8 @@ pub(crate) struct Heritage {
     pub(crate) environment: Vec<(OsString, OsString)>,
     /// The resource limits.
     pub(crate) limits: Limits,
+    /// Our oom_score_adj; none without /proc.
+    pub(super) oom_score: Option<i16>,
     /// Which of stdout and stderr are a stream to the journal.
     pub(super) journal: Option<JournalStreams>,
 }
@@ -63,6 +67,7 @@ impl Heritage {
         Heritage {
             environment: std::env::vars_os().collect(),
             limits: Limits::current(),
+            oom_score: sys::own_oom_score(),
             journal: JournalStreams::of_this_process(std::env::var_os(journal::VARIABLE).as_deref()),
         }
     }
@@ -81,6 +86,7 @@ pub(super) struct Program {
     pub(super) group: Option<String>,
     pub(super) umask: Option<Mode>,
     pub(super) limits: Limits,
+    pub(super) oom_score: Option<i16>,
     pub(super) journal: Option<JournalStreams>,
     pub(super) last_signal: Option<Signal>,
 }
@@ -117,6 +123,8 @@ impl Program {
             group: wanted.group.map(str::to_owned),
             umask: wanted.umask.map(Mode::from_bits_truncate),
             limits: heritage.limits.clone(),
+            // What is below 0 was meant for the supervisor: it is small, and everything depends on it.
+            oom_score: wanted.oom_score.or(heritage.oom_score.map(|score| score.max(0))),
             journal: heritage.journal,
             last_signal: wanted.last_signal,
         })
@@ -159,6 +167,11 @@ impl Program {
     /// What of stdout and stderr goes to the journal.
     pub(super) fn journal(&self) -> Option<JournalStreams> {
         self.journal
+    }
+
+    /// `None`: it is not to be touched.
+    pub(super) fn oom_score(&self) -> Option<i16> {
+        self.oom_score
     }
 
     pub(super) fn limits(&self) -> &Limits {

@@ -57,6 +57,7 @@ impl BirthRecord {
         if let Some(signal) = program.last_signal {
             rows.text("last-signal", signal.as_str());
         }
+        save_oom_score(program.oom_score, rows);
         if let Some(mask) = program.umask {
             rows.number("umask", mask.bits().into());
         }
@@ -110,6 +111,7 @@ impl BirthRecord {
             // No more than 0o777.
             umask: mask.map(|mask| Mode::from_bits_truncate((mask & 0o777) as libc::mode_t)),
             limits: row.parsed("limits")?,
+            oom_score: restore_oom_score(row)?,
             journal: heritage.journal,
             last_signal: match row.text_if_any("last-signal")? {
                 Some(_) => Some(row.parsed("last-signal")?),
@@ -121,6 +123,19 @@ impl BirthRecord {
             own_pid: own_pid(&row.text("own-pid")?)
                 .ok_or_else(|| Flaw::new(format_args!("record {number} has no usable own-pid")))?,
         })
+    }
+}
+
+fn save_oom_score(score: Option<i16>, rows: &mut Rows) {
+    if let Some(score) = score {
+        rows.text("oom-score-adj", &score.to_string());
+    }
+}
+
+fn restore_oom_score(row: &Row<'_>) -> Result<Option<i16>, Flaw> {
+    match row.text_if_any("oom-score-adj")? {
+        Some(_) => row.parsed("oom-score-adj").map(Some),
+        None => Ok(None),
     }
 }
 
@@ -212,6 +227,7 @@ impl Heritage {
         rows.begin(HERITAGE)
             .bytes("environment", &joined_variables(environment))
             .text("limits", &self.limits.to_string());
+        save_oom_score(self.oom_score, rows);
     }
 
     /// Reads the row.
@@ -224,6 +240,7 @@ impl Heritage {
         Ok(Heritage {
             journal: JournalStreams::of_this_process(stream.map(|(_, value)| value.as_os_str())),
             limits: row.parsed("limits")?,
+            oom_score: restore_oom_score(row)?,
             environment,
         })
     }

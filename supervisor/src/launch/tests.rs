@@ -71,6 +71,7 @@ impl Bench {
             user: self.user,
             group: self.group,
             umask: self.umask,
+            oom_score: None,
             own_pid: self.own_pid,
             last_signal: self.last_signal,
         };
@@ -584,6 +585,7 @@ fn a_working_directory_that_is_not_there_is_named() {
         user: None,
         group: None,
         umask: None,
+        oom_score: None,
         own_pid: OwnPid::Set,
         last_signal: None,
     };
@@ -850,4 +852,32 @@ fn a_launch_under_way_and_our_own_heritage_go_on_where_they_were() {
     assert_eq!(restored.environment, heritage.environment);
     assert_eq!(restored.limits, heritage.limits);
     assert_eq!(restored.journal, heritage.journal);
+}
+
+#[test]
+fn what_protects_the_supervisor_from_being_killed_for_memory_is_not_inherited() {
+    let command = [OsString::from("true")];
+    let score = |given, born| {
+        let wanted = Wanted {
+            command: &command,
+            chdir: None,
+            env: &[],
+            user: None,
+            group: None,
+            umask: None,
+            oom_score: given,
+            own_pid: OwnPid::Set,
+            last_signal: None,
+        };
+        let heritage = Heritage {
+            oom_score: born,
+            ..Heritage::of_this_process()
+        };
+        let record = BirthRecord::resolve(&wanted, &heritage).expect("true is there");
+        record.program.oom_score()
+    };
+    assert_eq!(score(None, Some(-500)), Some(0));
+    assert_eq!(score(None, Some(200)), Some(200));
+    assert_eq!(score(Some(-30), Some(-500)), Some(-30));
+    assert_eq!(score(None, None), None);
 }

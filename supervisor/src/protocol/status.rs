@@ -33,6 +33,9 @@ pub(crate) struct Status {
     pub(crate) restarts: u64,
     /// Reloads that were rolled back, since the supervisor started.
     pub(crate) rollbacks: u64,
+    /// Workers that the kernel has killed for memory, since the supervisor started.
+    #[serde(default)]
+    pub(crate) oom_kills: u64,
 }
 
 /// A status as a client has received it.

@@ -296,6 +296,7 @@ fn status_has_the_documented_keys() {
         }),
         restarts: 5,
         rollbacks: 6,
+        oom_kills: 7,
     };
     assert!(status.serves());
     let json = serde_json::to_string(&status).expect("serialises");
@@ -308,7 +309,7 @@ fn status_has_the_documented_keys() {
             r#""workers":[{"pid":2,"state":"serving","since":"2026-11-22T10:00:00.000Z","connections":null,"status":null}],"#,
             r#""binary":{"path":"/srv/app","inode":3,"sha256":null}}],"#,
             r#""last_reload":{"outcome":"rolled-back","reason":"killed by SIGSEGV","duration_ms":4,"generation":6,"at":"2026-11-22T10:00:00.000Z"},"#,
-            r#""restarts":5,"rollbacks":6}"#
+            r#""restarts":5,"rollbacks":6,"oom_kills":7}"#
         )
     );
     let reply = Reply::Status(Box::new(status));

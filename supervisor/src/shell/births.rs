@@ -6,6 +6,7 @@ use std::rc::Rc;
 use segue_lifecycle::{Event, Mode, Number, Plan, Readiness, Record, Role, Stage};
 
 use super::Shell;
+use super::memory::Start;
 use super::view::GenerationInfo;
 use crate::config::{self, Config, Ready};
 use crate::launch::{BirthRecord, Lent, OwnPid, Wanted};
@@ -50,7 +51,15 @@ pub(super) fn lend(listener: &Listener) -> Lent<'_> {
 impl Shell {
     /// Make the birth record of a candidate: files, names and sockets as they are now. All of it, or nothing.
     pub(super) fn prepare(&mut self, number: Number) {
-        match self.make_birth(number) {
+        let config = config::resolve_again(&self.begin.invocation, &self.begin.config);
+        let config = config.map_err(|error| error.to_string());
+        let config = config.map(|config| (self.may_start(number, &config), config));
+        let made = match config {
+            Ok((Start::Now, config)) => self.make_birth(number, config),
+            Ok((Start::Later, _)) => return,
+            Ok((Start::Refused(text), _)) | Err(text) => Err(text),
+        };
+        match made {
             Ok(birth) => {
                 let plan = plan(&birth.config);
                 self.births.insert(Record(number), birth);
@@ -74,9 +83,7 @@ impl Shell {
         self.events.push_back(Event::PrepareFailed(number));
     }
 
-    fn make_birth(&mut self, number: Number) -> Result<Birth, String> {
-        let config = config::resolve_again(&self.begin.invocation, &self.begin.config)
-            .map_err(|error| error.to_string())?;
+    fn make_birth(&mut self, number: Number, config: Config) -> Result<Birth, String> {
         let lookup = if number == 1 {
             Lookup::AtStart
         } else {
@@ -275,6 +282,7 @@ pub(crate) fn wanted(config: &Config) -> Wanted<'_> {
         user: config.user.as_deref(),
         group: config.group.as_deref(),
         umask: config.umask,
+        oom_score: config.oom_score_adj,
         own_pid: match config.listen_pid {
             config::ListenPid::Set => OwnPid::Set,
             config::ListenPid::LeftOut => OwnPid::LeftOut,

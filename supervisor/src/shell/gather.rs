@@ -72,6 +72,7 @@ impl Shell {
                 Alarm::Upward => {}
                 Alarm::Beat => self.beat(),
                 Alarm::Check => self.check_overdue(),
+                Alarm::Memory => self.look_for_memory(),
             }
         }
         self.expire_clients(now);
@@ -157,6 +158,7 @@ impl Shell {
             self.sources.remove(Source::Exit(worker), pidfd);
         }
         self.read_words(worker, NotifySocket::receive_last);
+        self.note_killer(worker, status);
         if let Some(info) = self.workers.get_mut(&worker) {
             info.exit = Some((status, clock::now().saturating_duration_since(info.started)));
         }

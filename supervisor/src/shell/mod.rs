@@ -9,6 +9,7 @@ mod births;
 mod desk;
 mod gather;
 mod keep;
+mod memory;
 mod perform;
 mod probe;
 mod recover;
@@ -81,6 +82,8 @@ pub(crate) enum Alarm {
     Beat,
     /// The check of an upgrade takes too long.
     Check,
+    /// A start waits for memory.
+    Memory,
 }
 
 /// A process that we have started.
@@ -182,6 +185,7 @@ pub(crate) struct Shell {
     /// Why the last birth record could not be made.
     refusal: Option<String>,
     history: History,
+    memory: memory::Memory,
     linger: waits::Pauses,
     log: Log,
     manager: Manager,
@@ -285,6 +289,7 @@ impl Shell {
             workers_asked: None,
             refusal: None,
             history: History::new(),
+            memory: memory::Memory::new(),
             linger: waits::Pauses::new(),
             log: begin.log,
             manager: begin.manager,

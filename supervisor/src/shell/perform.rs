@@ -42,6 +42,7 @@ impl Shell {
     }
 
     fn spawn(&mut self, worker: Worker, record: Record) {
+        self.memory.look_at_kills();
         let mut info = WorkerInfo::new(None);
         match self.launch(worker, record, &mut info) {
             Ok(()) => {}
@@ -139,6 +140,7 @@ impl Shell {
             .map_or(Kill::SIGTERM, |generation| generation.config.stop_signal);
         if let Some(info) = self.workers.get_mut(&worker) {
             info.since = clock::wall();
+            info.killed |= signal == Signal::Kill;
         }
         let sent = match signal {
             Signal::Stop => self.children.signal(child, stop),
@@ -146,6 +148,11 @@ impl Shell {
             Signal::Abort => self.children.signal(child, Kill::SIGABRT),
             Signal::Kill => self.children.signal_group(child, Kill::SIGKILL),
         };
+        match signal {
+            // Once it has been told, for that must not wait.
+            Signal::Stop | Signal::StopGroup => self.sacrifice(worker),
+            Signal::Abort | Signal::Kill => {}
+        }
         match sent {
             Ok(()) | Err(Errno::ESRCH) => {}
             Err(errno) => {

@@ -1,6 +1,6 @@
 //! What people are told: one line an event, in the words of the core, with the details that the core does not know.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::unistd::Pid;
 use segue_lifecycle::{Cause, Fact, Number, Timer, Worker};
@@ -214,6 +214,9 @@ impl Shell {
         self.chosen_flags
             .retain(|(generation, _), _| *generation != number);
         self.probes.forget(number);
+        if self.memory.waits() {
+            self.timers.arm(Alarm::Memory, Some(Duration::ZERO), clock::now());
+        }
     }
 
     /// Name the processes that the app has left behind: those that took a session or group of their own are in no

@@ -162,7 +162,12 @@ impl Shell {
                     }
                 }
                 // Whoever goes on arms them anew.
-                Alarm::Rested | Alarm::Linger | Alarm::Upward | Alarm::Beat | Alarm::Check => {}
+                Alarm::Rested
+                | Alarm::Linger
+                | Alarm::Upward
+                | Alarm::Beat
+                | Alarm::Check
+                | Alarm::Memory => {}
             }
         }
     }

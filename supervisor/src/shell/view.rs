@@ -96,6 +96,8 @@ pub(super) struct History {
     pub(super) last_reload: Option<LastReload>,
     pub(super) restarts: u64,
     pub(super) rollbacks: u64,
+    /// Workers that the kernel has killed for memory, as far as its counters tell.
+    pub(super) oom_kills: u64,
     /// Why the last reload failed or was rolled back, until one succeeds.
     pub(super) trouble: Option<String>,
     /// The last crash, for as long as it matters.
@@ -110,6 +112,7 @@ impl History {
             last_reload: None,
             restarts: 0,
             rollbacks: 0,
+            oom_kills: 0,
             trouble: None,
             crash: None,
             asked: None,
@@ -122,7 +125,8 @@ impl History {
     pub(super) fn save(&self, rows: &mut Rows) {
         rows.begin("history")
             .number("restarts", self.restarts)
-            .number("rollbacks", self.rollbacks);
+            .number("rollbacks", self.rollbacks)
+            .number("oom-kills", self.oom_kills);
         for (key, text) in [("trouble", &self.trouble), ("crash", &self.crash)] {
             if let Some(text) = text {
                 rows.text(key, text);
@@ -155,6 +159,7 @@ impl History {
             last_reload,
             restarts: row.number("restarts")?,
             rollbacks: row.number("rollbacks")?,
+            oom_kills: row.number_if_any("oom-kills")?.unwrap_or_default(),
             trouble: row.text_if_any("trouble")?,
             crash: row.text_if_any("crash")?,
             asked: row.number_if_any("asked")?.map(clock::from_nanos),
@@ -210,6 +215,7 @@ impl Shell {
             last_reload: self.history.last_reload.clone(),
             restarts: self.history.restarts,
             rollbacks: self.history.rollbacks,
+            oom_kills: self.history.oom_kills,
         }
     }
 
@@ -316,6 +322,7 @@ mod tests {
                 last_reload,
                 restarts: 3,
                 rollbacks: 1,
+                oom_kills: 2,
                 trouble: Some("reload failed".to_owned()),
                 crash: None,
                 asked: Some(clock::now()),

@@ -8,6 +8,7 @@ use segue_lifecycle::Worker;
 use crate::children::ExitStatus;
 use crate::clock;
 use crate::launch::{Report, ReportPipe};
+use crate::memory::Verdict;
 use crate::readiness::NotifySocket;
 use crate::state::{Flaw, Row, Rows};
 
@@ -40,6 +41,10 @@ pub(super) struct WorkerInfo {
     pub(super) more_time: Option<Duration>,
     /// Whether it has said `WATCHDOG=trigger`.
     pub(super) gave_up: bool,
+    /// Whether we have sent it SIGKILL.
+    pub(super) killed: bool,
+    /// Whether the kernel has killed it for memory.
+    pub(super) verdict: Verdict,
     /// Whether people were told of messages that were ignored.
     pub(super) ignored_told: u64,
 }
@@ -60,6 +65,8 @@ impl WorkerInfo {
             errno: None,
             more_time: None,
             gave_up: false,
+            killed: false,
+            verdict: Verdict::Innocent,
             ignored_told: 0,
         }
     }
@@ -83,6 +90,8 @@ impl WorkerInfo {
             ("ready-after", self.ready_after.map(nanos)),
             ("errno", errno),
             ("gave-up", self.gave_up.then_some(1)),
+            ("killed", self.killed.then_some(1)),
+            ("out-of-memory", verdict_number(self.verdict)),
         ] {
             if let Some(number) = number {
                 rows.number(key, number);
@@ -142,6 +151,12 @@ impl WorkerInfo {
             errno: small("errno")?,
             more_time: None,
             gave_up: row.number_if_any("gave-up")?.is_some(),
+            killed: row.number_if_any("killed")?.is_some(),
+            verdict: match row.number_if_any("out-of-memory")? {
+                Some(1) => Verdict::Certain,
+                Some(_) => Verdict::Probable,
+                None => Verdict::Innocent,
+            },
             ignored_told: row.number("ignored-told")?,
         };
         Ok((restore_name(row)?, info))
@@ -172,6 +187,13 @@ impl WorkerInfo {
             (None, Some((status, after))) => format!("{status} after {}", crate::protocol::elapsed(*after)),
             (None, None) => "ended".to_owned(),
         };
+        text.push_str(match self.verdict {
+            Verdict::Innocent => "",
+            Verdict::Certain => " (out of memory: the kernel's OOM killer)",
+            Verdict::Probable => {
+                " (probably out of memory: the kernel's OOM killer has killed on this machine)"
+            }
+        });
         text.push_str(&self.last_words());
         text
     }
@@ -205,6 +227,15 @@ pub(super) fn restore_name(row: Row<'_>) -> Result<Worker, Flaw> {
         slot: row.parsed("slot")?,
         start: row.parsed("start")?,
     })
+}
+
+/// How a state tells of it.
+const fn verdict_number(verdict: Verdict) -> Option<u64> {
+    match verdict {
+        Verdict::Innocent => None,
+        Verdict::Certain => Some(1),
+        Verdict::Probable => Some(2),
+    }
 }
 
 /// How far a launch has come.

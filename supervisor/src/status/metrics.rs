@@ -41,6 +41,12 @@ pub(super) fn render(status: &Status) -> String {
         "Reloads that were rolled back.",
     );
     page.sample("segue_rollbacks_total", &[], status.rollbacks);
+    page.family(
+        "segue_oom_kills_total",
+        "counter",
+        "Workers that the kernel has killed for memory.",
+    );
+    page.sample("segue_oom_kills_total", &[], status.oom_kills);
     page.text
 }
 

@@ -98,6 +98,7 @@ fn status() -> Status {
         }),
         restarts: 0,
         rollbacks: 1,
+        oom_kills: 2,
     }
 }
 
@@ -210,6 +211,8 @@ fn metrics_are_as_prometheus_reads_them() {
         r#"segue_last_reload_duration_seconds{name="a\"p\\p"} 0.041"#,
         "# TYPE segue_rollbacks_total counter",
         r#"segue_rollbacks_total{name="a\"p\\p"} 1"#,
+        "# TYPE segue_oom_kills_total counter",
+        r#"segue_oom_kills_total{name="a\"p\\p"} 2"#,
     ] {
         assert!(
             page.lines().any(|found| found == line),

@@ -10,6 +10,7 @@ mod fork;
 mod handing_over;
 mod limits;
 mod memory;
+mod oom_score;
 mod peer;
 mod pidfd;
 mod process;
@@ -29,6 +30,9 @@ pub(crate) use handing_over::{
 };
 pub(crate) use limits::{Limits, open_many_files};
 pub(crate) use memory::give_back;
+pub(crate) use oom_score::{
+    LEAST_OOM_SCORE, MOST_OOM_SCORE, lower_own_oom_score, own_oom_score, raise_oom_score, set_own_oom_score,
+};
 pub(crate) use peer::peer_groups;
 pub(crate) use pidfd::{
     Told, exit_status_by_pidfd, fd_of, is_dead_by_pidfd, open_pidfd, signal_by_pidfd, signal_group_by_pidfd,

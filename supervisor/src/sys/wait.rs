@@ -35,6 +35,16 @@ impl ExitStatus {
     }
 }
 
+impl ExitStatus {
+    /// Whether it was SIGKILL.
+    pub(crate) fn is_sigkill(self) -> bool {
+        match self {
+            ExitStatus::Signal { number, .. } => number == libc::SIGKILL,
+            ExitStatus::Code(_) | ExitStatus::Unknown => false,
+        }
+    }
+}
+
 impl fmt::Display for ExitStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {

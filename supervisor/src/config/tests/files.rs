@@ -40,6 +40,8 @@ soak = "250ms"
 watchdog = "10s"
 max-generations = 3
 rolling = 2
+min-free-memory = "1G"
+oom-score-adj = -3
 stop-signal = "QUIT"
 env-file = ["a.env", "-b.env"]
 chdir = "/srv"
@@ -94,6 +96,8 @@ fn every_key_is_read() {
     assert_eq!(settings.watchdog, Some(Limit(Some(Duration::from_secs(10)))));
     assert_eq!(settings.max_generations, Some(3));
     assert_eq!(settings.rolling, Some(2));
+    assert_eq!(settings.min_free_memory, Some(1 << 30));
+    assert_eq!(settings.oom_score_adj, Some(-3));
     assert_eq!(settings.stop_signal, Some(Signal::SIGQUIT));
     assert_eq!(settings.env_file, [Path::new("a.env"), Path::new("-b.env")]);
     assert_eq!(settings.chdir.as_deref(), Some(Path::new("/srv")));

@@ -5,7 +5,8 @@ use nix::sys::signal::Signal;
 
 use super::super::environment::parse_variable;
 use super::super::settings::{
-    Ready, parse_account, parse_generations, parse_name, parse_shell_command, parse_umask, parse_workers,
+    Ready, parse_account, parse_generations, parse_name, parse_oom_score, parse_shell_command, parse_size,
+    parse_umask, parse_workers,
 };
 use super::super::signal::parse_stop_signal;
 use super::super::text::{one_line, quoted};
@@ -145,4 +146,36 @@ fn other_peoples_text_cannot_disturb_a_terminal() {
     assert_eq!(quoted("a\x1b[2Jb\u{202e}c"), "\"a\\u{1b}[2Jb\\u{202e}c\"");
     assert_eq!(one_line("a\r\nb\tc\u{2028}"), "a\\r\\nb\\tc\\u{2028}");
     assert_eq!(quoted(&"x".repeat(100)), format!("\"{}...\"", "x".repeat(60)));
+}
+
+#[test]
+fn sizes_have_units_of_1024() {
+    assert_eq!(parse_size("512M"), Ok(512 << 20));
+    assert_eq!(parse_size("1K"), Ok(1024));
+    assert_eq!(parse_size("2G"), Ok(2 << 30));
+    assert_eq!(parse_size("7"), Ok(7));
+    for refused in [
+        "",
+        "0",
+        "0M",
+        "M",
+        "-1M",
+        "+1M",
+        "1.5G",
+        "1T",
+        "1m",
+        "99999999999G",
+        "1 M",
+    ] {
+        assert_one_line(&parse_size(refused).expect_err(refused));
+    }
+}
+
+#[test]
+fn oom_scores_have_bounds() {
+    assert_eq!(parse_oom_score("-1000"), Ok(-1000));
+    assert_eq!(parse_oom_score("1000"), Ok(1000));
+    for refused in ["", "-1001", "1001", "+5", "x", "70000", "1.0"] {
+        assert_one_line(&parse_oom_score(refused).expect_err(refused));
+    }
 }

@@ -62,6 +62,7 @@ fn status(inodes: &[Option<u64>]) -> Status {
         last_reload: None,
         restarts: 0,
         rollbacks: 0,
+        oom_kills: 0,
     }
 }
 

@@ -5,7 +5,7 @@
 
 use crate::order::in_order;
 use nix::time::{ClockId, clock_gettime};
-use std::collections::BTreeMap;
+use segue_lifecycle::sorted::Map;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -73,14 +73,14 @@ pub(crate) fn wall_from_nanos(nanos: u64) -> SystemTime {
 /// Running timers, by key. Each runs at most once at a time.
 #[derive(Debug)]
 pub(crate) struct Timers<K> {
-    deadlines: BTreeMap<K, Option<Instant>>,
+    deadlines: Map<K, Option<Instant>>,
 }
 
 impl<K: Copy + Ord> Timers<K> {
     /// No timer runs.
     pub(crate) const fn new() -> Self {
         Self {
-            deadlines: BTreeMap::new(),
+            deadlines: Map::new(),
         }
     }
 

@@ -6,7 +6,7 @@
 use crate::order::in_order;
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
-use std::collections::BTreeMap;
+use segue_lifecycle::sorted::Map;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
@@ -46,8 +46,8 @@ pub(crate) struct Ready<W, C> {
 #[derive(Debug)]
 pub(crate) struct Sources<W, C> {
     epoll: Epoll,
-    tokens: BTreeMap<u64, Source<W, C>>,
-    by_source: BTreeMap<Source<W, C>, u64>,
+    tokens: Map<u64, Source<W, C>>,
+    by_source: Map<Source<W, C>, u64>,
     next: u64,
 }
 
@@ -57,8 +57,8 @@ impl<W: Copy + Ord, C: Copy + Ord> Sources<W, C> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         Ok(Self {
             epoll,
-            tokens: BTreeMap::new(),
-            by_source: BTreeMap::new(),
+            tokens: Map::new(),
+            by_source: Map::new(),
             next: 0,
         })
     }

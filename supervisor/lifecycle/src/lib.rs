@@ -34,6 +34,7 @@ mod planted;
 mod probation;
 mod rolling;
 mod save;
+pub mod sorted;
 mod stop;
 mod tickets;
 mod vocabulary;
@@ -44,7 +45,7 @@ mod workers;
 #[path = "../tests/explore/main.rs"]
 mod explore;
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use crate::sorted::{Map, Set};
 use alloc::vec::Vec;
 
 pub use generation::{Generation, Leader, Life, Process, Role, Slot, SlotState, Standing};
@@ -88,15 +89,15 @@ pub enum State {
 /// timer that is disarmed was running; a record is kept as long as something may be started from it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Lifecycle {
-    generations: BTreeMap<Number, Generation>,
+    generations: Map<Number, Generation>,
     incumbent: Option<Number>,
     handoff: Handoff,
     last_good: Option<(Record, Plan)>,
     /// In queue mode, what is started again if the candidate fails; set while nobody is the incumbent.
     fallback: Option<(Record, Plan)>,
     tickets: Tickets,
-    timers: BTreeSet<Timer>,
-    records: BTreeSet<Record>,
+    timers: Set<Timer>,
+    records: Set<Record>,
     /// The number of workers that was asked for at run time; it outranks the plan.
     workers_wanted: Option<u16>,
     next_number: Number,
@@ -113,14 +114,14 @@ impl Lifecycle {
 
     fn with(planted: Planted) -> (Self, Vec<Effect>) {
         let machine = Self {
-            generations: BTreeMap::new(),
+            generations: Map::new(),
             incumbent: None,
             handoff: Handoff::Preparing(FIRST),
             last_good: None,
             fallback: None,
             tickets: Tickets::new(),
-            timers: BTreeSet::new(),
-            records: BTreeSet::new(),
+            timers: Set::new(),
+            records: Set::new(),
             workers_wanted: None,
             next_number: FIRST + 1,
             phase: Phase::Running,

@@ -28,7 +28,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
-use std::collections::BTreeMap;
+use segue_lifecycle::sorted::Map;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -53,7 +53,7 @@ pub(crate) enum ChildEvent<K> {
 /// The children by the caller's keys.
 #[derive(Debug)]
 pub(crate) struct Children<K> {
-    known: BTreeMap<K, Child>,
+    known: Map<K, Child>,
     groups: Groups,
 }
 
@@ -107,7 +107,7 @@ impl<K: Copy + Ord> Children<K> {
     /// Knows nobody.
     pub(crate) fn new() -> Children<K> {
         Children {
-            known: BTreeMap::new(),
+            known: Map::new(),
             groups: group::named_by(),
         }
     }

@@ -98,7 +98,7 @@ impl Nursery {
 
     /// Waits until the leader is a zombie, without a sweep.
     fn wait_for_death(&self, key: u32) {
-        let pidfd = self.children.known[&key].pidfd.as_fd();
+        let pidfd = self.children.known.get(&key).unwrap().pidfd.as_fd();
         poll(&mut [PollFd::new(pidfd, PollFlags::POLLIN)], PollTimeout::NONE).unwrap();
     }
 

@@ -25,7 +25,7 @@
 mod session;
 mod socket;
 
-use std::collections::BTreeMap;
+use segue_lifecycle::sorted::Map;
 use std::fmt;
 use std::io;
 use std::mem;
@@ -153,9 +153,9 @@ pub(crate) enum Change {
 pub(crate) struct Control {
     listener: UnixListener,
     allowed: Allowed,
-    clients: BTreeMap<ClientId, Session>,
+    clients: Map<ClientId, Session>,
     /// What the epoll set was last told about the clients in it.
-    watched: BTreeMap<ClientId, Interest>,
+    watched: Map<ClientId, Interest>,
     closed: Vec<Change>,
     last_id: u64,
     told_accepting: bool,
@@ -187,8 +187,8 @@ impl Control {
         Ok(Self {
             listener,
             allowed: Allowed::new(group),
-            clients: BTreeMap::new(),
-            watched: BTreeMap::new(),
+            clients: Map::new(),
+            watched: Map::new(),
             closed: Vec::new(),
             last_id: 0,
             told_accepting: true,
@@ -230,7 +230,7 @@ impl Control {
         let file = SocketFile::restore(row)?;
         let group = row.number_if_any("group")?.map(u32::try_from).transpose();
         let group = group.map_err(|_| Flaw::new("the control group is no gid"))?;
-        let mut clients = BTreeMap::new();
+        let mut clients = Map::new();
         for row in rows.iter().filter(|row| row.kind() == CLIENT_ROW) {
             let id = ClientId(row.number("id")?);
             let fd = fds.take(&id.fd_name());
@@ -244,7 +244,7 @@ impl Control {
             listener: UnixListener::from(listener),
             allowed: Allowed::new(group.map(Gid::from_raw)),
             clients,
-            watched: BTreeMap::new(),
+            watched: Map::new(),
             closed: Vec::new(),
             last_id: row.number("last-id")?,
             told_accepting: true,

@@ -423,7 +423,7 @@ fn a_client_that_does_not_read_is_bounded_and_dropped() {
     for _ in 0..10_000 {
         server.control.reply(id, &progress, now);
     }
-    let unread = server.control.clients[&id].interest();
+    let unread = server.control.clients.get(&id).unwrap().interest();
     assert!(unread.write);
     assert!(
         server.control.next_deadline().is_none(),

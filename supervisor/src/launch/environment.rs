@@ -2,7 +2,7 @@
 //! configuration vanish from the app.
 
 use super::{LaunchError, Login};
-use std::collections::BTreeMap;
+use segue_lifecycle::sorted::Map;
 use std::ffi::{CString, OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
@@ -28,7 +28,7 @@ const NEVER_PASSED_ON: [&str; 14] = [
 /// The part that is the same for every worker of a generation.
 #[derive(Clone, Debug)]
 pub(super) struct Environment {
-    pub(super) variables: BTreeMap<OsString, OsString>,
+    pub(super) variables: Map<OsString, OsString>,
     /// Keys that the configuration sets; `HOME` and its like of the user database stand aside for them.
     pub(super) configured: Vec<OsString>,
 }
@@ -40,7 +40,7 @@ impl Environment {
         configured: &[(OsString, OsString)],
     ) -> Environment {
         let inherited = inherited.iter().filter(|(key, _)| !is_for_the_supervisor(key));
-        let mut variables = BTreeMap::new();
+        let mut variables = Map::new();
         variables.extend(inherited.cloned());
         variables.extend(configured.iter().cloned());
         let configured = configured.iter().map(|(key, _)| key.clone()).collect();

@@ -14,6 +14,8 @@
 //! client asked for), replies leniently (an unknown key is ignored, so that keys may be added without a new
 //! schema).
 
+mod json;
+mod read;
 mod status;
 mod text;
 mod time;
@@ -21,7 +23,7 @@ mod time;
 use std::fmt;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 pub(crate) use status::{
     Binary, Generation, LastReload, Listener, Outcome, Role, SCHEMA, Seen, State, Status, Worker, WorkerState,
@@ -37,8 +39,8 @@ pub(crate) const REQUEST_MAX: usize = 4096;
 const REASON_MAX: usize = 200;
 
 /// What a client asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "request", rename_all = "kebab-case", try_from = "wire::Request")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(tag = "request", rename_all = "kebab-case")]
 pub(crate) enum Request {
     /// A new generation, answered when `until` has been reached or the reload has failed.
     Reload {
@@ -59,7 +61,7 @@ pub(crate) enum Request {
 }
 
 /// What a reload's ticket waits for. A failure that comes first answers it too.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Until {
     /// The request has been taken down (`--no-wait`).
@@ -74,7 +76,7 @@ pub(crate) enum Until {
 }
 
 /// A change of the number of workers. The numbers are at least 1; the supervisor bounds them from above.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Change {
     /// This many from now on.
@@ -86,7 +88,7 @@ pub(crate) enum Change {
 }
 
 /// What the supervisor answers. Everything but `Progress` is final.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "reply", rename_all = "kebab-case")]
 pub(crate) enum Reply {
     /// Something worth a line has happened and the answer is still to come.
@@ -120,7 +122,7 @@ pub(crate) enum Reply {
 }
 
 /// The generation that serves, as an outcome names it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Serving {
     /// The incumbent's number.
     pub(crate) generation: u64,
@@ -197,7 +199,7 @@ impl Reply {
     /// # Errors
     /// If the line is no reply that this client knows.
     pub(crate) fn parse(line: &[u8]) -> Result<Self, ProtocolError> {
-        serde_json::from_slice(line).map_err(|error| ProtocolError::new("reply", &error))
+        read::reply(line).map_err(|error| ProtocolError::new("reply", &error))
     }
 }
 
@@ -217,7 +219,7 @@ impl Request {
         if line.len() > REQUEST_MAX {
             return Err(ProtocolError::too_long());
         }
-        serde_json::from_slice(line).map_err(|error| ProtocolError::new("request", &error))
+        read::request(line).map_err(|error| ProtocolError::new("request", &error))
     }
 }
 
@@ -257,48 +259,6 @@ impl fmt::Display for ProtocolError {
 }
 
 impl std::error::Error for ProtocolError {}
-
-/// What may stand on the wire, before it is judged.
-mod wire {
-    use serde::Deserialize;
-
-    use super::{Change, Until};
-
-    /// The variants without content have braces because serde lets unknown keys of unit variants pass.
-    #[derive(Deserialize)]
-    #[serde(tag = "request", rename_all = "kebab-case", deny_unknown_fields)]
-    pub(super) enum Request {
-        Reload {
-            #[serde(default)]
-            until: Until,
-        },
-        Status {},
-        Stop {},
-        Workers {
-            change: Change,
-        },
-        Upgrade {},
-    }
-
-    impl TryFrom<Request> for super::Request {
-        type Error = &'static str;
-
-        fn try_from(request: Request) -> Result<Self, Self::Error> {
-            Ok(match request {
-                Request::Reload { until } => Self::Reload { until },
-                Request::Status {} => Self::Status,
-                Request::Stop {} => Self::Stop,
-                Request::Workers {
-                    change: Change::Set(0) | Change::Add(0) | Change::Remove(0),
-                } => {
-                    return Err("the number of workers to set, add or remove must be at least 1");
-                }
-                Request::Workers { change } => Self::Workers { change },
-                Request::Upgrade {} => Self::Upgrade,
-            })
-        }
-    }
-}
 
 #[cfg(test)]
 pub(crate) mod tests;

@@ -1,13 +1,13 @@
 //! What `segue status --json` prints: schema 1.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 /// The number in `schema`. It changes only if a key changes its meaning or vanishes; new keys do not change
 /// it.
 pub(crate) const SCHEMA: u32 = 1;
 
 /// The state of one instance. Times are RFC 3339 in UTC, see [`super::rfc3339`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Status {
     /// [`SCHEMA`].
     pub(crate) schema: u32,
@@ -49,7 +49,7 @@ pub(crate) struct Seen {
 }
 
 /// What the instance as a whole is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum State {
     /// The first generation is not ready yet.
@@ -65,7 +65,7 @@ pub(crate) enum State {
 }
 
 /// One listener.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Listener {
     /// Its name, as in `LISTEN_FDNAMES`.
     pub(crate) name: String,
@@ -77,16 +77,15 @@ pub(crate) struct Listener {
     /// supervisor sends null, the client fills it in.
     pub(crate) queued: Option<u64>,
     /// Why no client reaches it, in one clause; null as long as all is well.
-    #[serde(default)]
     pub(crate) trouble: Option<String>,
     /// The socket's inode, by which the client finds it in /proc. The supervisor sends it; `--json` leaves it
     /// out.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) inode: Option<u64>,
 }
 
 /// One generation that lives.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Generation {
     /// Its number.
     pub(crate) generation: u64,
@@ -101,7 +100,7 @@ pub(crate) struct Generation {
 }
 
 /// The part that a generation plays.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Role {
     /// It is starting.
@@ -113,7 +112,7 @@ pub(crate) enum Role {
 }
 
 /// One process of a generation.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Worker {
     /// Its main process.
     pub(crate) pid: i32,
@@ -129,7 +128,7 @@ pub(crate) struct Worker {
 }
 
 /// What a worker is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum WorkerState {
     /// Started and not ready yet.
@@ -141,7 +140,7 @@ pub(crate) enum WorkerState {
 }
 
 /// What a generation runs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Binary {
     /// The path that was resolved when the birth record was made.
     pub(crate) path: String,
@@ -152,7 +151,7 @@ pub(crate) struct Binary {
 }
 
 /// How the last reload ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct LastReload {
     /// The outcome.
     pub(crate) outcome: Outcome,
@@ -167,7 +166,7 @@ pub(crate) struct LastReload {
 }
 
 /// The outcome of a reload.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Outcome {
     /// The candidate took over.

@@ -1,6 +1,6 @@
 //! Who asked for what: tickets and the clients that hold them.
 
-use std::collections::BTreeMap;
+use segue_lifecycle::sorted::Map;
 use std::time::Instant;
 
 use segue_lifecycle::{Outcome, Ticket, Until};
@@ -23,7 +23,7 @@ struct Asker {
 /// All of them.
 #[derive(Debug)]
 pub(super) struct Desk {
-    askers: BTreeMap<Ticket, Asker>,
+    askers: Map<Ticket, Asker>,
     next: u64,
     /// When the oldest request was made that waits for the next handoff.
     oldest_queued: Option<Instant>,
@@ -34,7 +34,7 @@ pub(super) struct Desk {
 impl Desk {
     pub(super) const fn new() -> Self {
         Self {
-            askers: BTreeMap::new(),
+            askers: Map::new(),
             next: 0,
             oldest_queued: None,
             stops: Vec::new(),
@@ -94,7 +94,7 @@ impl Desk {
         };
         let row = Row::of_kind(rows, "desk")?;
         let mut desk = Self {
-            askers: BTreeMap::new(),
+            askers: Map::new(),
             next: row.number("next")?,
             oldest_queued: row.number_if_any("oldest-queued")?.map(clock::from_nanos),
             stops: Vec::new(),
@@ -256,7 +256,7 @@ mod tests {
         let rows = Row::all(&saved).unwrap();
         let mut restored = Desk::restore(&rows, &server.control).unwrap();
         assert_eq!(restored.patient(), [waits]);
-        assert_eq!(restored.askers[&Ticket(2)].client, None);
+        assert_eq!(restored.askers.get(&Ticket(2)).unwrap().client, None);
         assert_eq!(restored.take_stops(), [stops]);
         // Those who are gone aside, it is the same.
         desk.stops.clear();

@@ -1,6 +1,6 @@
 //! The probe: a shell command that asks the candidate, through a listener of its own, whether it really answers.
 
-use std::collections::BTreeMap;
+use segue_lifecycle::sorted::Map;
 
 use std::os::fd::{AsFd as _, BorrowedFd};
 
@@ -17,7 +17,7 @@ use crate::state::{Flaw, Row, Rows};
 #[derive(Debug)]
 pub(super) struct Probes {
     /// By generation: the number of the last run, and how it ended if it has.
-    runs: BTreeMap<Number, Run>,
+    runs: Map<Number, Run>,
 }
 
 #[derive(Debug)]
@@ -28,9 +28,7 @@ struct Run {
 
 impl Probes {
     pub(super) const fn new() -> Self {
-        Self {
-            runs: BTreeMap::new(),
-        }
+        Self { runs: Map::new() }
     }
 
     /// How the last run that ended did, in words.
@@ -79,8 +77,7 @@ impl Shell {
         let run = self
             .probes
             .runs
-            .entry(number)
-            .or_insert(Run { number: 0, end: None });
+            .get_or_insert(number, Run { number: 0, end: None });
         run.number += 1;
         let key = Child::Probe(number, run.number);
         match self.spawn_probe(number) {

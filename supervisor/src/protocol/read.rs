@@ -172,6 +172,7 @@ fn status(object: &mut Object) -> Result<Status, Unfit> {
         last_reload: object.value("last_reload").map(last_reload).transpose()?,
         restarts: object.number("restarts")?,
         rollbacks: object.number("rollbacks")?,
+        oom_kills: object.number_or_none("oom_kills")?.unwrap_or_default(),
     })
 }
 

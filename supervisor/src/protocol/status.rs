@@ -34,7 +34,6 @@ pub(crate) struct Status {
     /// Reloads that were rolled back, since the supervisor started.
     pub(crate) rollbacks: u64,
     /// Workers that the kernel has killed for memory, since the supervisor started.
-    #[serde(default)]
     pub(crate) oom_kills: u64,
 }
 

@@ -184,6 +184,16 @@ impl Process {
             .text
     }
 
+    /// Waits for a line of stdout that contains a text.
+    ///
+    /// # Panics
+    /// When none comes.
+    #[track_caller]
+    pub fn wait_for_output(&self, text: &str) {
+        let line = self.wait(|seen| seen.out.iter().find(|line| line.text.contains(text)).cloned());
+        assert!(line.is_some(), "{} did not print {text:?} in time", self.name);
+    }
+
     /// Waits until stderr has more lines than `mark`, or a tenth of a second has passed: for conditions that are asked for
     /// elsewhere and usually change with a line.
     pub fn wait_for_news(&self, mark: usize) {

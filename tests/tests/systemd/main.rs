@@ -19,6 +19,7 @@ mod sandbox;
 mod site;
 mod start;
 mod stop;
+mod upgrade;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -59,6 +60,7 @@ const SCENES: &[Scene] = scenes! {
     253 reload::by_notify_reload;
     252 restart::refuses_nobody;
     252 restart::without_a_socket_unit_loses;
+    252 upgrade::is_no_restart;
     252 stop::finishes_what_is_in_flight;
     252 stop::by_systemctl_kill;
     252 failures::a_stuck_loop_is_killed_and_the_app_adopted;

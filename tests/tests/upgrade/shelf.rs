@@ -12,6 +12,9 @@ use segue_tests::segue::{Segue, Setup};
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 pub(crate) const NEWER: &str = "0.9.9";
 
+/// How much of a binary is a piece, in bytes: its headers, and nothing that could run.
+const PIECE: usize = 4096;
+
 /// What is put there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Next {
@@ -27,8 +30,8 @@ pub(crate) enum Next {
     Script,
     /// A binary without permission to execute it.
     NotExecutable,
-    /// The first half of a binary.
-    Half,
+    /// The beginning of a binary.
+    Piece,
     /// Nothing in it.
     Empty,
     /// Nothing.
@@ -70,10 +73,7 @@ pub(crate) fn place(next: Next, path: &Path) {
         }
         Next::Script => write(b"#!/bin/sh\nexec segue \"$@\"\n", 0o755),
         Next::NotExecutable => write(b"\x7fELF", 0o644),
-        Next::Half => {
-            let whole = built();
-            write(&whole[..whole.len() / 2], 0o755);
-        }
+        Next::Piece => write(&built()[..PIECE], 0o755),
         Next::Empty => write(b"", 0o755),
         Next::Missing => {
             let _ = fs::remove_file(path);

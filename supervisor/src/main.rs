@@ -27,6 +27,8 @@ mod pid_file;
 mod place;
 mod protocol;
 mod readiness;
+#[cfg(test)]
+mod samples;
 mod shell;
 mod sources;
 mod state;

@@ -19,4 +19,6 @@ mod tests;
 
 pub(crate) use check::{CHECK_TIME, Check, answer, asked_to_check};
 pub(crate) use origin::Origin;
+#[cfg(test)]
+pub(crate) use parcel::sealed;
 pub(crate) use parcel::{Saved, receive, was_handed_over};

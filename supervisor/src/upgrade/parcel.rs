@@ -61,7 +61,8 @@ pub(super) fn write(origin: &Origin, fds: &Passed<'_>, state: &[u8]) -> Result<F
     sealed(&text).map_err(failed)
 }
 
-pub(super) fn sealed(text: &[u8]) -> Result<File, String> {
+/// A sealed file in memory with this text.
+pub(crate) fn sealed(text: &[u8]) -> Result<File, String> {
     let mut file = sys::memory_file(c"segue-state").map_err(errno_text)?;
     file.write_all(text).map_err(errno_text)?;
     fcntl(&file, FcntlArg::F_ADD_SEALS(SEALS)).map_err(errno_text)?;

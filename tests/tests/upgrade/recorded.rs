@@ -86,6 +86,7 @@ fn the_sample_of_this_version_is_what_it_writes() {
     let state = state.replace(here.trim_end_matches('/'), SOMEWHERE);
     drop((client, waits));
     segue.signal(nix::sys::signal::Signal::SIGTERM);
+    segue.process().wait_for_line("stop asked for by SIGTERM");
     segue.signal(nix::sys::signal::Signal::SIGTERM);
     segue.ended();
     if std::env::var_os("SEGUE_BLESS").is_some() {

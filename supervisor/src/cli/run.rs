@@ -51,8 +51,8 @@ pub(super) struct RunArgs {
     /// tcp-congestion, free-bind, transparent, broadcast, reuse-port,
     /// bind-ipv6-only, bind-to-device, receive-buffer, send-buffer, mark,
     /// priority, ip-tos, ip-ttl, pass-credentials, pass-security,
-    /// pass-packet-info, timestamping, non-blocking. And sockets=N, which is
-    /// ours: N sockets on the address, shared out among the workers.
+    /// pass-packet-info, timestamping, non-blocking, sockets (so many on the
+    /// one address for the workers to share out; systemd has none such).
     #[arg(short, long, value_name = "ADDR", value_parser = str::parse::<ListenSpec>, verbatim_doc_comment)]
     listen: Vec<ListenSpec>,
 

@@ -45,7 +45,7 @@ pub(super) fn places_are_yielded_to_a_candidate(node: &Node) -> Verdict {
         if !generation.slots.iter().any(yielded) {
             continue;
         }
-        if generation.role != Role::Incumbent || !candidate.is_some_and(|g| g.plan.rolling > 0) {
+        if generation.role != Role::Incumbent || candidate.is_none_or(|g| g.plan.rolling == 0) {
             broken!("generation {} has yielded a place to nobody", generation.number);
         }
         if !whole && generation.slots.iter().all(yielded) {

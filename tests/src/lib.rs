@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 pub mod binaries;
+pub mod crowd;
 pub mod deployed;
 pub mod engine;
 pub mod figures;

@@ -1,0 +1,238 @@
+//! Calls that fail because strace(1) says so.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::time::Instant;
+
+use segue_tests::load::{Kind, Load};
+use segue_tests::process::Finished;
+use segue_tests::program::Program;
+use segue_tests::segue::{Segue, Setup, Status};
+use segue_tests::{long_run, needs, patience, proc};
+
+use crate::strace::{self, Attached, Counts, Fault, Reference, When, Whom};
+use crate::table::{Call, Fails, TABLE, errnos};
+use crate::{FLAGS, pool};
+
+/// What a test of one call does.
+struct Task {
+    call: Call,
+    whom: Whom,
+    faults: Vec<Fault>,
+}
+
+impl fmt::Display for Task {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of {:?}", self.call.name, self.whom)
+    }
+}
+
+#[test]
+fn every_call_fails_once() {
+    let Some(()) = needs::or_skip("starved::injected", strace::available()) else {
+        return;
+    };
+    let reference = strace::record();
+    every_call_is_in_the_table(&reference);
+    // Each of them with a supervisor of its own.
+    let mut tasks = tasks(&reference.life, Whom::Supervisor);
+    tasks.extend(tasks_of_children(&reference.child));
+    pool::each(&tasks, while_it_supervises);
+    let starts: Vec<Fault> = TABLE
+        .iter()
+        .flat_map(|call| faults(call, &reference.start, reference.runtime.get(call.name).copied()))
+        .collect();
+    pool::each(&starts, at_its_start);
+    let stops: Vec<Fault> = TABLE
+        .iter()
+        .flat_map(|call| faults(call, &reference.stop, None))
+        .collect();
+    pool::each(&stops, at_its_end);
+}
+
+fn every_call_is_in_the_table(reference: &Reference) {
+    let known: BTreeSet<&str> = TABLE.iter().map(|call| call.name).collect();
+    let unknown: BTreeSet<_> = reference
+        .names()
+        .filter(|name| !known.contains(name.as_str()))
+        .collect();
+    assert!(
+        unknown.is_empty(),
+        "these calls have no row in table.rs: {unknown:?}"
+    );
+}
+
+fn tasks(made: &Counts, whom: Whom) -> Vec<Task> {
+    let task = |call: &Call| Task {
+        call: *call,
+        whom,
+        faults: faults(call, made, None),
+    };
+    let all = TABLE.iter().map(task);
+    all.filter(|task| !task.faults.is_empty()).collect()
+}
+
+/// A count of a child begins anew with each child: the first of its calls is the first one, whatever its parent called.
+fn tasks_of_children(made: &Counts) -> Vec<Task> {
+    tasks(made, Whom::Children)
+}
+
+/// All from the first on, with each errno; and the first one alone. In the long run each one alone.
+fn faults(call: &Call, made: &Counts, before: Option<usize>) -> Vec<Fault> {
+    let Some(count) = made.get(call.name) else {
+        return Vec::new();
+    };
+    let first = before.unwrap_or(0) + 1;
+    let alone = if long_run() { *count } else { 1 };
+    let fault = |errno, when| Fault {
+        call: call.name,
+        errno,
+        when,
+    };
+    let errnos = errnos(call);
+    let always = errnos.iter().map(|errno| fault(errno, When::From(first)));
+    let once = errnos.iter().take(1).flat_map(|errno| {
+        (first..first + alone).map(move |nth| fault(errno, When::Only(nth)))
+    });
+    always.chain(once).collect()
+}
+
+fn setup() -> Setup {
+    let setup = Setup::new(Program::new("./app")).flags(FLAGS);
+    setup.deploy("app", &Program::fixture("good"));
+    setup
+}
+
+/// What is open, as far as it tells one thing from another; sorted.
+fn open_by(pid: i32) -> Vec<String> {
+    let kind = |target: String| match target.split_once(":[") {
+        Some((kind, _)) => kind.to_owned(),
+        None => target,
+    };
+    let mut all: Vec<String> = proc::descriptors(pid).into_values().map(kind).collect();
+    all.sort();
+    all
+}
+
+fn at_rest(status: &Status) -> bool {
+    status.state() == "serving"
+        && status.in_role("retired").is_empty()
+        && status.in_role("candidate").is_empty()
+        && status.pids(status.generation()).len() == 1
+}
+
+fn while_it_supervises(task: &Task) {
+    let mut segue = setup().start();
+    segue.reload_ok(&["--settled"]);
+    segue.wait_until("all is at rest", at_rest);
+    let open = open_by(segue.process().pid());
+    let load = Load::start(Kind::Fresh, &segue.target(), 1);
+    for fault in &task.faults {
+        one_fault(&mut segue, task, fault, &load);
+        if let Fails::With(_) = task.call.fails {
+            nothing_is_left_open(&segue, &open, fault);
+        }
+    }
+    load.stop().assert_nothing_lost();
+    segue.stop();
+}
+
+fn one_fault(segue: &mut Segue, task: &Task, fault: &Fault, load: &Load) {
+    let before = segue.status();
+    let mark = segue.process().mark();
+    let attached = Attached::to(segue.process().pid(), fault, task.whom);
+    // What they are told does not matter here, nor whether they are told anything: a supervisor that cannot accept answers
+    // nobody.
+    let reload = segue.begin("reload", &["--timeout", "2s"]);
+    let status = segue.begin("status", &["--timeout", "2s"]);
+    let (reload, status) = (reload.finish(), status.finish());
+    attached.detach();
+    load.wait_for_more(2);
+    let log = || segue.process().log()[mark..].iter().map(|line| format!("{}\n", line.text)).collect::<String>();
+    println!("{fault}, {:?}: reload {}, status {}", task.whom, told(&reload), told(&status));
+    assert!(!log().contains("panicked"), "{fault}:\n{}", log());
+    if !segue.process().is_running() {
+        let exit = segue.process().wait_for_exit();
+        assert_eq!(exit.code(), Some(1), "{fault}: {exit}:\n{}", log());
+        println!("{fault}: ends: {}", log().lines().last().unwrap_or_default());
+        segue.resume();
+    }
+    let after = segue.wait_until(&format!("{fault}: all is at rest"), at_rest);
+    unharmed(&before, &after, fault, segue);
+    segue.reload_ok(&["--drained"]);
+}
+
+fn told(done: &Finished) -> String {
+    let line = done.stderr.lines().last().or(done.stdout.lines().next());
+    format!("{:?} {:?}", done.code, line.unwrap_or_default())
+}
+
+/// Who served serves, or was replaced by a reload that went well.
+fn unharmed(before: &Status, after: &Status, fault: &Fault, segue: &Segue) {
+    let same = after.pids(after.generation()) == before.pids(before.generation());
+    let replaced = after.generation() > before.generation() && after.last_outcome() == "ok";
+    assert!(
+        same || replaced,
+        "{fault}: the incumbent was harmed: {}\n{}",
+        after.0,
+        segue.process().stderr()
+    );
+    assert_eq!(after.count("restarts"), 0, "{fault}: {}", after.0);
+}
+
+/// The same is open as before; clients and a probation may still be on their way out.
+fn nothing_is_left_open(segue: &Segue, open: &[String], fault: &Fault) {
+    let end = Instant::now() + patience();
+    loop {
+        let now = open_by(segue.process().pid());
+        if now == open {
+            return;
+        }
+        assert!(
+            Instant::now() < end,
+            "{fault}: before: {open:#?}\nnow: {now:#?}\n{}",
+            segue.process().stderr()
+        );
+        std::thread::yield_now();
+    }
+}
+
+/// It serves all the same, or ends with exit code 1 and one line that says why.
+fn at_its_start(fault: &Fault) {
+    let segue = setup().opened_by(fault.opener()).spawn();
+    let end = Instant::now() + patience();
+    loop {
+        let mark = segue.process().mark();
+        let log = segue.process().stderr();
+        if log.contains("generation 1 serves") || !segue.process().is_running() {
+            break;
+        }
+        assert!(Instant::now() < end, "{fault}: neither serves nor ends:\n{log}");
+        segue.process().wait_for_news(mark);
+    }
+    let log = segue.process().stderr();
+    assert!(!log.contains("panicked"), "{fault}:\n{log}");
+    if segue.process().is_running() {
+        return;
+    }
+    let exit = segue.process().wait_for_exit();
+    assert_eq!(exit.code(), Some(1), "{fault}: {exit}:\n{log}");
+    println!("{fault}, at its start: {}", log.lines().last().unwrap_or_default());
+}
+
+/// It ends, and nobody is left.
+fn at_its_end(fault: &Fault) {
+    let segue = setup().start();
+    let pid = segue.process().pid();
+    let attached = Attached::to(pid, fault, Whom::Supervisor);
+    let stop = segue.begin("stop", &["--timeout", "2s"]).finish();
+    attached.detach();
+    if stop.code == Some(4) {
+        // It could not hear of it.
+        let _ = segue.run("stop", &[]);
+    }
+    let exit = segue.process().wait_for_exit();
+    println!("{fault}, at its end: {} {exit}", told(&stop));
+    let log = segue.process().stderr();
+    assert!(!log.contains("panicked"), "{fault}:\n{log}");
+}

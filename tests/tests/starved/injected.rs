@@ -27,27 +27,52 @@ impl fmt::Display for Task {
     }
 }
 
-#[test]
-fn every_call_fails_once() {
-    let Some(()) = needs::or_skip("starved::injected", strace::available()) else {
-        return;
-    };
+/// What is to be done to whom; `None` where nothing can be injected.
+fn reference(test: &str) -> Option<Reference> {
+    needs::or_skip(test, strace::available())?;
     let reference = strace::record();
     every_call_is_in_the_table(&reference);
-    // Each of them with a supervisor of its own.
+    Some(reference)
+}
+
+#[test]
+fn each_call_fails_while_it_supervises() {
+    let Some(reference) = reference("starved, while it supervises") else {
+        return;
+    };
+    for call in TABLE {
+        if let Fails::Never(reason) = call.fails {
+            println!("{}: never made to fail: {reason}", call.name);
+        }
+    }
+    // Each call has a supervisor of its own.
     let mut tasks = tasks(&reference.life, Whom::Supervisor);
-    tasks.extend(tasks_of_children(&reference.child));
+    // A count of strace begins anew with each child.
+    tasks.extend(self::tasks(&reference.child, Whom::Children));
     pool::each(&tasks, while_it_supervises);
-    let starts: Vec<Fault> = TABLE
+}
+
+#[test]
+fn each_call_fails_at_its_start() {
+    let Some(reference) = reference("starved, at its start") else {
+        return;
+    };
+    let before = |call: &Call| reference.runtime.get(call.name).copied();
+    let starts = TABLE
         .iter()
-        .flat_map(|call| faults(call, &reference.start, reference.runtime.get(call.name).copied()))
-        .collect();
-    pool::each(&starts, at_its_start);
-    let stops: Vec<Fault> = TABLE
+        .flat_map(|call| faults(call, &reference.start, before(call), Depth::Errnos));
+    pool::each(&starts.collect::<Vec<Fault>>(), at_its_start);
+}
+
+#[test]
+fn each_call_fails_at_its_end() {
+    let Some(reference) = reference("starved, at its end") else {
+        return;
+    };
+    let stops = TABLE
         .iter()
-        .flat_map(|call| faults(call, &reference.stop, None))
-        .collect();
-    pool::each(&stops, at_its_end);
+        .flat_map(|call| faults(call, &reference.stop, None, Depth::Once));
+    pool::each(&stops.collect::<Vec<Fault>>(), at_its_end);
 }
 
 fn every_call_is_in_the_table(reference: &Reference) {
@@ -66,34 +91,55 @@ fn tasks(made: &Counts, whom: Whom) -> Vec<Task> {
     let task = |call: &Call| Task {
         call: *call,
         whom,
-        faults: faults(call, made, None),
+        faults: faults(call, made, None, depth(call, whom)),
     };
     let all = TABLE.iter().map(task);
     all.filter(|task| !task.faults.is_empty()).collect()
 }
 
-/// A count of a child begins anew with each child: the first of its calls is the first one, whatever its parent called.
-fn tasks_of_children(made: &Counts) -> Vec<Task> {
-    tasks(made, Whom::Children)
+/// A child that fails is one thing to the supervisor, whatever the reason; but each reason of exec has its own words.
+fn depth(call: &Call, whom: Whom) -> Depth {
+    match whom {
+        Whom::Supervisor => Depth::Full,
+        Whom::Children if call.name == "execve" => Depth::Errnos,
+        Whom::Children => Depth::Once,
+    }
 }
 
-/// All from the first on, with each errno; and the first one alone. In the long run each one alone.
-fn faults(call: &Call, made: &Counts, before: Option<usize>) -> Vec<Fault> {
+/// How much is tried where this is not the long run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Depth {
+    /// Each errno for all of the calls, and the first errno for the first call alone.
+    Full,
+    /// Each errno for all of the calls.
+    Errnos,
+    /// The first errno for all of the calls.
+    Once,
+}
+
+/// In the long run each errno for all of the calls, and the first errno for each call alone.
+fn faults(call: &Call, made: &Counts, before: Option<usize>, depth: Depth) -> Vec<Fault> {
     let Some(count) = made.get(call.name) else {
         return Vec::new();
     };
     let first = before.unwrap_or(0) + 1;
-    let alone = if long_run() { *count } else { 1 };
-    let fault = |errno, when| Fault {
+    let fault = |errno: &&'static str, when| Fault {
         call: call.name,
         errno,
         when,
     };
     let errnos = errnos(call);
-    let always = errnos.iter().map(|errno| fault(errno, When::From(first)));
-    let once = errnos.iter().take(1).flat_map(|errno| {
-        (first..first + alone).map(move |nth| fault(errno, When::Only(nth)))
-    });
+    let (tried, alone) = match depth {
+        _ if long_run() => (errnos.len(), *count),
+        Depth::Full => (errnos.len(), 1),
+        Depth::Errnos => (errnos.len(), 0),
+        Depth::Once => (1, 0),
+    };
+    let always = errnos.iter().take(tried).map(|errno| fault(errno, When::From(first)));
+    let once = errnos
+        .iter()
+        .take(1)
+        .flat_map(|errno| (first..first + alone).map(move |nth| fault(errno, When::Only(nth))));
     always.chain(once).collect()
 }
 
@@ -184,6 +230,7 @@ fn unharmed(before: &Status, after: &Status, fault: &Fault, segue: &Segue) {
 fn nothing_is_left_open(segue: &Segue, open: &[String], fault: &Fault) {
     let end = Instant::now() + patience();
     loop {
+        let mark = segue.process().mark();
         let now = open_by(segue.process().pid());
         if now == open {
             return;
@@ -193,7 +240,7 @@ fn nothing_is_left_open(segue: &Segue, open: &[String], fault: &Fault) {
             "{fault}: before: {open:#?}\nnow: {now:#?}\n{}",
             segue.process().stderr()
         );
-        std::thread::yield_now();
+        segue.process().wait_for_news(mark);
     }
 }
 

@@ -11,5 +11,6 @@ mod pool;
 mod strace;
 mod table;
 
-/// The flags of every supervisor here: what a success brings about is over soon.
-const FLAGS: [&str; 2] = ["--probation", "50ms"];
+/// The flags of every supervisor here: what a success brings about is over soon, even if the old generation could not be told to
+/// drain.
+const FLAGS: [&str; 4] = ["--probation", "50ms", "--drain-timeout", "5s"];

@@ -1,8 +1,10 @@
 //! strace(1): what a supervisor calls, and calls of it that fail.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::Path;
 use std::process::Command;
+use std::time::Instant;
 
 use nix::sys::signal::Signal;
 use segue_tests::needs;
@@ -124,7 +126,7 @@ pub(super) struct Reference {
     pub(super) life: Counts,
     /// From then on.
     pub(super) stop: Counts,
-    /// What the first child calls before it executes.
+    /// What a child calls before it executes.
     pub(super) child: Counts,
 }
 
@@ -139,32 +141,48 @@ impl Reference {
 /// Start, reload, failed reload, crash and restart, number of workers, status and stop, all of it recorded.
 pub(super) fn record() -> Reference {
     let setup = Setup::new(Program::new("./app"));
-    let prefix = setup.path("trace");
+    let trace = setup.path("trace");
     setup.deploy("app", &Program::fixture("good"));
-    let words = ["strace", "-D", "-f", "-b", "execve", "-ff", "-s", "200", "-qq", "-o"].map(str::to_owned);
-    let segue = setup
-        .opened_by(words.into_iter().chain([prefix.to_string_lossy().into_owned()]))
-        .flags(super::FLAGS)
-        .start();
+    let mut words = ["strace", "-D", "-s", "200", "-q", "-o"].map(OsString::from).to_vec();
+    words.push(trace.clone().into());
+    let segue = setup.opened_by(words).flags(super::FLAGS).start();
     live(&segue);
-    let pid = segue.process().pid();
-    let child = segue.status().pids(1);
     let _ = segue.run("stop", &[]);
     let _ = segue.process().wait_for_exit();
-    let of = |pid: i32| read(&prefix.with_extension(pid.to_string()));
+    let end = Instant::now() + segue_tests::patience();
     // The line that says so is the tracer's last.
-    let end = std::time::Instant::now() + segue_tests::patience();
-    while !of(pid).contains("+++ exited") {
-        assert!(std::time::Instant::now() < end, "strace does not end");
+    while !read(&trace).contains("+++ exited") {
+        assert!(Instant::now() < end, "strace does not end");
         std::thread::yield_now();
     }
-    assert_eq!(child, [] as [i32; 0], "the first generation is gone");
-    let first = segue.process().wait_for_line("generation 1 serves (pid ").text;
-    let first: i32 = first
-        .split_once("(pid ")
-        .and_then(|(_, rest)| rest.trim_end_matches(')').parse().ok())
-        .expect("a pid");
-    split(&of(pid), &of(first))
+    let mut reference = split(&read(&trace));
+    reference.child = record_child();
+    reference
+}
+
+/// What a child calls before it executes.
+fn record_child() -> Counts {
+    let setup = Setup::new(Program::new("./app"));
+    let prefix = setup.path("trace");
+    setup.deploy("app", &Program::fixture("good"));
+    let segue = setup.flags(super::FLAGS).start();
+    let tracer = Process::start(
+        Command::new("strace")
+            .args(["-f", "-b", "execve", "-ff", "-o"])
+            .arg(&prefix)
+            .args(["-p", &segue.process().pid().to_string()]),
+    );
+    tracer.wait_for_line("attached");
+    segue.reload_ok(&[]);
+    tracer.signal(Signal::SIGINT);
+    let _ = tracer.wait_for_exit();
+    let pid = segue.status().pids(2)[0];
+    let mut counts = Counts::new();
+    let text = read(&prefix.with_extension(pid.to_string()));
+    text.lines().for_each(|line| count(&mut counts, line));
+    assert!(counts.contains_key("execve"), "{text}");
+    segue.stop();
+    counts
 }
 
 fn live(segue: &Segue) {
@@ -194,7 +212,7 @@ fn read(path: &Path) -> String {
     String::from_utf8_lossy(&std::fs::read(path).unwrap_or_default()).into_owned()
 }
 
-fn split(supervisor: &str, child: &str) -> Reference {
+fn split(supervisor: &str) -> Reference {
     let mut reference = Reference::default();
     /// The part of a life that a line belongs to.
     enum Part {
@@ -222,7 +240,6 @@ fn split(supervisor: &str, child: &str) -> Reference {
             part = Part::Stop;
         }
     }
-    child.lines().for_each(|line| count(&mut reference.child, line));
     reference
 }
 

@@ -49,8 +49,8 @@ calls! {
     dup3: With ["EMFILE", "EBUSY"]
     epoll_create1: With ["EMFILE", "ENFILE", "ENOMEM"]
     epoll_ctl: With ["ENOSPC", "ENOMEM"]
-    epoll_pwait: With ["EBADF", "EINTR"]
-    epoll_wait: With ["EBADF", "EINTR"]
+    epoll_pwait: With ["EBADF"]
+    epoll_wait: With ["EBADF"]
     execve: With [
         "E2BIG", "EACCES", "EAGAIN", "EFAULT", "EINVAL", "EIO", "EISDIR", "ELIBBAD", "ELOOP", "EMFILE", "ENAMETOOLONG", "ENFILE",
         "ENOENT", "ENOEXEC", "ENOMEM", "ENOTDIR", "EPERM", "ETXTBSY",
@@ -98,6 +98,7 @@ calls! {
     pread64: With ["EIO"]
     prlimit64: With ["EPERM"]
     pwrite64: With ["ENOSPC", "EIO", "EDQUOT", "EROFS"]
+    pwritev2: With ["EIO", "EOPNOTSUPP", "EAGAIN", "EPIPE"]
     read: With ["EIO", "ENOMEM"]
     readlink: With ["EIO", "ENOMEM"]
     readlinkat: With ["EIO", "ENOMEM"]

@@ -9,6 +9,7 @@ mod fds;
 mod fork;
 mod handing_over;
 mod limits;
+mod lock;
 mod memory;
 mod peer;
 mod pidfd;
@@ -28,6 +29,7 @@ pub(crate) use handing_over::{
     close_on_exec, end_with_parent, environment, memory_file, take_fd, take_variable,
 };
 pub(crate) use limits::Limits;
+pub(crate) use lock::Locked;
 pub(crate) use memory::give_back;
 pub(crate) use peer::peer_groups;
 pub(crate) use pidfd::{

@@ -27,5 +27,10 @@ pub(super) fn each<T: Sync + std::fmt::Display>(all: &[T], act: impl Fn(&T) + Sy
         }
     });
     let failed = failed.into_inner().unwrap();
-    assert!(failed.is_empty(), "{} failed:\n{}", failed.len(), failed.join("\n\n"));
+    assert!(
+        failed.is_empty(),
+        "{} failed:\n{}",
+        failed.len(),
+        failed.join("\n\n")
+    );
 }

@@ -101,14 +101,24 @@ impl Attached {
 pub(super) fn available() -> Result<(), String> {
     needs::program("strace")?;
     let tried = Command::new("strace")
-        .args(["-qq", "-o", "/dev/null", "-e", "inject=getppid:error=EPERM", "true"])
+        .args([
+            "-qq",
+            "-o",
+            "/dev/null",
+            "-e",
+            "inject=getppid:error=EPERM",
+            "true",
+        ])
         .output()
         .map_err(|error| error.to_string())?;
     if tried.status.success() {
         Ok(())
     } else {
         let told = String::from_utf8_lossy(&tried.stderr);
-        Err(format!("strace does not work: {}", told.lines().next().unwrap_or_default()))
+        Err(format!(
+            "strace does not work: {}",
+            told.lines().next().unwrap_or_default()
+        ))
     }
 }
 
@@ -143,7 +153,9 @@ pub(super) fn record() -> Reference {
     let setup = Setup::new(Program::new("./app"));
     let trace = setup.path("trace");
     setup.deploy("app", &Program::fixture("good"));
-    let mut words = ["strace", "-D", "-s", "200", "-q", "-o"].map(OsString::from).to_vec();
+    let mut words = ["strace", "-D", "-s", "200", "-q", "-o"]
+        .map(OsString::from)
+        .to_vec();
     words.push(trace.clone().into());
     let segue = setup.opened_by(words).flags(super::FLAGS).start();
     live(&segue);
@@ -244,9 +256,15 @@ fn split(supervisor: &str) -> Reference {
 }
 
 fn count(counts: &mut Counts, line: &str) {
-    let Some((name, _)) = line.split_once('(') else { return };
+    let Some((name, _)) = line.split_once('(') else {
+        return;
+    };
     // Signals and exits are told in other words.
-    if !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+    if !name.is_empty()
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+    {
         *counts.entry(name.to_owned()).or_default() += 1;
     }
 }

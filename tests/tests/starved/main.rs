@@ -8,6 +8,7 @@
 
 mod injected;
 mod pool;
+mod real;
 mod strace;
 mod table;
 

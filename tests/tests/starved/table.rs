@@ -8,6 +8,8 @@ pub(super) enum Fails {
     /// As [`Fails::With`], and what is open is not counted, for a call that is refused by the tracer closes nothing. (EIO is left
     /// out: it comes from network file systems alone, and the standard library panics at it when it closes a directory.)
     Leaking(&'static [&'static str]),
+    /// As [`Fails::With`], and the supervisor cannot go on: it ends, and the next one adopts the app.
+    Ending(&'static [&'static str]),
     /// It cannot fail, or not because of us.
     Never(&'static str),
 }
@@ -31,6 +33,7 @@ macro_rules! calls {
     };
     (@ With $value:tt) => { Fails::With(&$value) };
     (@ Leaking $value:tt) => { Fails::Leaking(&$value) };
+    (@ Ending $value:tt) => { Fails::Ending(&$value) };
     (@ Never $value:tt) => { Fails::Never($value) };
 }
 
@@ -50,8 +53,8 @@ calls! {
     dup3: With ["EMFILE", "EBUSY"]
     epoll_create1: With ["EMFILE", "ENFILE", "ENOMEM"]
     epoll_ctl: With ["ENOSPC", "ENOMEM"]
-    epoll_pwait: With ["EBADF"]
-    epoll_wait: With ["EBADF"]
+    epoll_pwait: Ending ["EBADF"]
+    epoll_wait: Ending ["EBADF"]
     execve: With [
         "E2BIG", "EACCES", "EAGAIN", "EFAULT", "EINVAL", "EIO", "EISDIR", "ELIBBAD", "ELOOP", "EMFILE", "ENAMETOOLONG", "ENFILE",
         "ENOENT", "ENOEXEC", "ENOMEM", "ENOTDIR", "EPERM", "ETXTBSY",
@@ -130,7 +133,7 @@ calls! {
 /// How a call fails, if it can.
 pub(super) fn errnos(call: &Call) -> &'static [&'static str] {
     match call.fails {
-        Fails::With(errnos) | Fails::Leaking(errnos) => errnos,
+        Fails::With(errnos) | Fails::Leaking(errnos) | Fails::Ending(errnos) => errnos,
         Fails::Never(_) => &[],
     }
 }

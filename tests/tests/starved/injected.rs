@@ -213,7 +213,9 @@ fn one_fault(segue: &mut Segue, task: &Task, fault: &Fault, load: &Load) {
     if let Fails::Ending(_) = task.call.fails {
         let exit = segue.process().wait_for_exit();
         assert_eq!(exit.code(), Some(1), "{fault}: {exit}:\n{}", log());
-        println!("{fault}: ends: {}", log().lines().last().unwrap_or_default());
+        segue
+            .process()
+            .wait_for_line_after(mark, &format!("segue: {}: ", fault.call));
         segue.resume();
     }
     let after = segue.wait_until(&format!("{fault}: all is at rest"), at_rest);

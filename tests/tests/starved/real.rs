@@ -175,7 +175,9 @@ fn a_read_only_directory() {
     let script = "mount -t tmpfs -o ro tmpfs \"$0\" && cd \"$0\" && exec \"$@\"";
     let ended = setup
         .opened_by(["unshare", "--mount", "sh", "-c", script, &place])
-        .start_in_vain();
+        .spawn()
+        .process()
+        .finish();
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert!(ended.stderr.contains("read-only file system"), "{ended:?}");
     assert_eq!(ended.stderr.lines().count(), 1, "{ended:?}");
@@ -196,6 +198,7 @@ fn a_storm_of_signals() {
     ];
     while std::time::Instant::now() < until {
         kinds.into_iter().for_each(|kind| segue.signal(kind));
+        // The pace of the storm; nothing is waited for.
         std::thread::sleep(std::time::Duration::from_millis(1));
     }
     segue.wait_until("the storm is over", |status| {

@@ -308,7 +308,7 @@ impl Child {
         };
         match self.kin {
             Kin::Own => {
-                let status = look(self.pid)?;
+                let status = look(self.pid, self.pidfd.as_fd())?;
                 self.leader = Leader::Zombie;
                 Some(status)
             }
@@ -372,11 +372,18 @@ impl Child {
         self.kin == Kin::Adopted && rows.iter().any(kept)
     }
 
+    /// If that fails, the next sweep tries again.
+    fn reap(&mut self) {
+        match sys::reap(Who::Process(self.pid)) {
+            Ok(_) | Err(Errno::ECHILD) => self.leader = Leader::Reaped,
+            Err(_) => {}
+        }
+    }
+
     /// Reaps the leader and asks the kernel whether that has emptied the group. Zombies count as members.
     fn leaves_an_empty_group(&mut self) -> bool {
         if self.leader == Leader::Zombie {
-            let _ = sys::reap(Who::Process(self.pid));
-            self.leader = Leader::Reaped;
+            self.reap();
         }
         group::signal(self.pid, self.pidfd.as_fd(), None) == Err(Errno::ESRCH)
     }
@@ -398,20 +405,22 @@ fn any_ends_within(watched: &[&Child], wait: Duration) -> bool {
     // A pidfd becomes readable when its process has ended (pidfd_open(2)).
     let died = ppoll(&mut poll_set, Some(wait.into()), None).is_ok_and(|ready| ready > 0);
     died || watched.iter().any(|child| match (child.leader, child.kin) {
-        (Leader::Alive, Kin::Own) => look(child.pid).is_some(),
+        (Leader::Alive, Kin::Own) => look(child.pid, child.pidfd.as_fd()).is_some(),
         (Leader::Alive, Kin::Adopted) => false,
         (Leader::Unreaped(_) | Leader::Told | Leader::Zombie | Leader::Reaped, _) => true,
     })
 }
 
-/// How the child ended, if it has; it stays a zombie. A child that somebody else reaped (there is nobody) counts
-/// as killed, lest anyone wait for it for ever.
-fn look(pid: Pid) -> Option<ExitStatus> {
+/// How the child ended, if it has; it stays a zombie. One of which the kernel does not tell (somebody else has reaped it, or
+/// waitid fails) counts as killed once its pidfd says that it has ended, lest anyone wait for it for ever; not before, for it may
+/// be serving.
+fn look(pid: Pid, pidfd: BorrowedFd<'_>) -> Option<ExitStatus> {
     match sys::peek(Who::Process(pid)) {
         Ok(dead) => dead.map(|dead| dead.status),
-        Err(_) => Some(ExitStatus::Signal {
+        Err(_) if sys::is_dead_by_pidfd(pidfd) => Some(ExitStatus::Signal {
             number: Signal::SIGKILL as i32,
             core_dumped: false,
         }),
+        Err(_) => None,
     }
 }

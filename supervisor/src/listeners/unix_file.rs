@@ -13,14 +13,14 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, Flock, FlockArg};
+use nix::fcntl::AtFlags;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, bind, connect, socket};
 use nix::sys::stat::{Mode, fchmod};
 use nix::unistd::{Pid, fchownat, getegid, geteuid, getpid};
 
 use super::resolve::Owner;
 use crate::state::{self, Flaw, Row, Rows};
-use crate::sys::{errno_text, pid_namespace};
+use crate::sys::{Locked, errno_text, pid_namespace};
 
 /// What is put behind a path to name its lock file.
 const LOCK_SUFFIX: &str = ".lock";
@@ -35,7 +35,7 @@ const LOCK_TRIES: u32 = 16;
 pub(super) struct PathLock {
     path: PathBuf,
     /// Holds the lock; dropping it releases it.
-    file: Option<Flock<File>>,
+    file: Option<Locked>,
     maker: Pid,
 }
 
@@ -48,7 +48,7 @@ impl PathLock {
         let lock = lock_path(path);
         for _ in 0..LOCK_TRIES {
             let file = open_lock(&lock).map_err(|error| lock_failure(&lock, &error))?;
-            let mut file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            let mut file = match Locked::exclusive(file) {
                 Ok(file) => file,
                 Err((file, Errno::EAGAIN)) => return Err(taken(&lock, file)),
                 Err((_, errno)) => return Err(format!("lock {}: {}", lock.display(), errno_text(errno))),
@@ -71,7 +71,7 @@ impl PathLock {
     /// The lock of the socket at `path` that this process has held before it executed another binary, if it is that still.
     pub(super) fn restore(path: &Path, file: File) -> Option<Self> {
         // Locked anew, which changes nothing where it is locked, and fails where another has it.
-        let file = Flock::lock(file, FlockArg::LockExclusiveNonblock).ok()?;
+        let file = Locked::exclusive(file).ok()?;
         Some(Self {
             path: lock_path(path),
             file: Some(file),

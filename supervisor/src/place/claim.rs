@@ -7,12 +7,12 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
+
 use nix::unistd::Gid;
 
 use super::{Place, PlaceError, directory};
 use crate::state::{self, Fds, Flaw, Passed};
-use crate::sys::errno_text;
+use crate::sys::{Locked, errno_text};
 
 /// How often the lock file is opened anew because its last owner removed it meanwhile. Each round needs
 /// another supervisor that ends in that instant; a place that is contended like this is better refused than
@@ -32,11 +32,11 @@ const LOCK_TEXT_MAX: u64 = 32;
 #[derive(Debug)]
 pub(crate) struct Claim {
     place: Place,
-    lock: Option<Flock<File>>,
+    lock: Option<Locked>,
     /// A shared lock on the instance's directory keeps systemd-tmpfiles from cleaning it while we live
     /// (tmpfiles.d(5): directories that are locked are left alone); it would otherwise remove our lock file
     /// from /tmp after ten days.
-    kept: Option<Flock<File>>,
+    kept: Option<Locked>,
 }
 
 /// What a predecessor has left in the notify directory.
@@ -91,10 +91,10 @@ impl Claim {
             .take(LOCK)
             .ok_or_else(|| Flaw::new("the fd of the lock is missing"))?;
         // Locked anew, which changes nothing where it is locked, and fails where another has it.
-        let lock = Flock::lock(File::from(lock), FlockArg::LockExclusiveNonblock)
+        let lock = Locked::exclusive(File::from(lock))
             .map_err(|(_, errno)| Flaw::new(format_args!("lock: {}", errno_text(errno))))?;
         let kept = fds.take(KEPT).map(File::from);
-        let kept = kept.and_then(|kept| Flock::lock(kept, FlockArg::LockSharedNonblock).ok());
+        let kept = kept.and_then(|kept| Locked::shared(kept).ok());
         Ok(Claim {
             place,
             lock: Some(lock),
@@ -149,7 +149,7 @@ impl Drop for Claim {
     }
 }
 
-fn lock(place: &Place) -> Result<Flock<File>, PlaceError> {
+fn lock(place: &Place) -> Result<Locked, PlaceError> {
     let failed = |error: io::Error| PlaceError::io(format!("lock file {}", place.lock.display()), &error);
     for _ in 0..LOCK_ROUNDS {
         // The last owner may have removed the directory since the place was chosen.
@@ -167,7 +167,7 @@ fn lock(place: &Place) -> Result<Flock<File>, PlaceError> {
                 why: format!("the lock file belongs to uid {} or is no file", found.uid()),
             });
         }
-        let lock = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        let lock = match Locked::exclusive(file) {
             Ok(lock) => lock,
             Err((file, Errno::EWOULDBLOCK)) => {
                 return Err(PlaceError::Running {
@@ -211,8 +211,8 @@ fn read_pid(file: File) -> Option<i32> {
     text.trim().parse().ok().filter(|pid| *pid > 0)
 }
 
-fn keep(directory: &Path) -> Option<Flock<File>> {
-    Flock::lock(File::open(directory).ok()?, FlockArg::LockSharedNonblock).ok()
+fn keep(directory: &Path) -> Option<Locked> {
+    Locked::shared(File::open(directory).ok()?).ok()
 }
 
 /// Removes what a supervisor that was killed has left. Notify directories hold sockets and nothing else.

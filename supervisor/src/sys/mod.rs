@@ -9,6 +9,7 @@ mod fds;
 mod fork;
 mod handing_over;
 mod limits;
+mod lock;
 mod memory;
 mod oom_score;
 mod peer;
@@ -29,6 +30,7 @@ pub(crate) use handing_over::{
     close_on_exec, end_with_parent, environment, memory_file, take_fd, take_variable,
 };
 pub(crate) use limits::{Limits, open_many_files};
+pub(crate) use lock::Locked;
 pub(crate) use memory::give_back;
 pub(crate) use oom_score::{
     LEAST_OOM_SCORE, MOST_OOM_SCORE, lower_own_oom_score, own_oom_score, raise_oom_score, set_own_oom_score,

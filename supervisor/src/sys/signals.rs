@@ -2,7 +2,7 @@
 
 use super::InChild;
 use nix::errno::Errno;
-use nix::sys::signal::{SigSet, SigmaskHow};
+use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 
 /// The highest signal number of Linux on x86-64 and aarch64.
 const HIGHEST: libc::c_int = 64;
@@ -16,11 +16,13 @@ type KernelAction = [u64; 8];
 /// Runs `action` with every signal blocked and restores the mask after it. Around a fork it keeps a handler
 /// of the parent from running in the child and a signal from being lost between fork and exec.
 pub(crate) fn with_signals_blocked<T>(action: impl FnOnce() -> T) -> T {
-    let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK);
+    let mut before = SigSet::empty();
+    // Not pthread_sigmask, whose failures nix does not tell: what it had not filled in would be restored.
+    let blocked = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut before));
     let result = action();
-    if let Ok(mask) = before {
+    if blocked.is_ok() {
         // It cannot fail: the mask came from the kernel.
-        let _ = mask.thread_set_mask();
+        let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&before), None);
     }
     result
 }
@@ -61,5 +63,5 @@ fn set_default(number: libc::c_int) {
 /// # Errors
 /// None in practice, sigprocmask(2).
 pub(crate) fn unblock_all(_: &InChild) -> Result<(), Errno> {
-    SigSet::empty().thread_set_mask()
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)
 }

@@ -31,7 +31,9 @@ pub(crate) fn open_terminal_anew(fd: BorrowedFd<'_>) -> Option<OwnedFd> {
 /// # Errors
 /// `EAGAIN` if it would wait; otherwise as write(2).
 pub(crate) fn write_without_waiting(fd: BorrowedFd<'_>, bytes: &[u8]) -> Result<usize, Errno> {
-    let kind = SFlag::from_bits_truncate(fstat(fd)?.st_mode) & SFlag::S_IFMT;
+    // Whose kind is not told is written to as any other: a line that may wait is better than none.
+    let mode = fstat(fd).map_or(0, |found| found.st_mode);
+    let kind = SFlag::from_bits_truncate(mode) & SFlag::S_IFMT;
     if kind == SFlag::S_IFSOCK {
         return send(
             fd.as_raw_fd(),

@@ -1,0 +1,17 @@
+//! Every system call that the supervisor makes fails at least once, at its start, while it supervises and at its end; and what
+//! it needs is taken away for real. Whoever serves serves on.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot look at its subject has failed"
+)]
+
+mod injected;
+mod pool;
+mod real;
+mod strace;
+mod table;
+
+/// The flags of every supervisor here: what a success brings about is over soon, even if the old generation could not be told to
+/// drain.
+const FLAGS: [&str; 4] = ["--probation", "50ms", "--drain-timeout", "5s"];

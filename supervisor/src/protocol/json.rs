@@ -60,10 +60,8 @@ impl Object {
     /// The value of a key; nothing if it is absent or null.
     pub(super) fn value(&mut self, key: &str) -> Option<Json> {
         let place = self.0.iter().position(|(known, _)| known == key)?;
-        match self.0.swap_remove(place).1 {
-            Json::Null => None,
-            value => Some(value),
-        }
+        let value = self.0.swap_remove(place).1;
+        (!matches!(value, Json::Null)).then_some(value)
     }
 
     /// The same, or the refusal.

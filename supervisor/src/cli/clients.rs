@@ -1,9 +1,12 @@
 //! The commands that ask a running instance, and `segue completions`.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use clap::{Args, ValueHint};
+use clap_complete::{generate, shells};
 
 use super::grammar;
 use crate::config::{self, Limit};
@@ -66,14 +69,44 @@ pub(crate) struct Workers {
 /// `segue completions`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Completions {
-    shell: clap_complete::Shell,
+    shell: Shell,
+}
+
+/// The shells that servers have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shell {
+    Bash,
+    Fish,
+    Zsh,
+}
+
+impl Shell {
+    const WORDS: [&str; 3] = ["bash", "fish", "zsh"];
+}
+
+impl FromStr for Shell {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Shell, String> {
+        match text {
+            "bash" => Ok(Shell::Bash),
+            "fish" => Ok(Shell::Fish),
+            "zsh" => Ok(Shell::Zsh),
+            other => Err(format!("no script for {other}")),
+        }
+    }
 }
 
 impl Completions {
     /// The completion script, to be written to stdout.
     pub(crate) fn script(self) -> Vec<u8> {
         let mut script = Vec::new();
-        clap_complete::generate(self.shell, &mut grammar(), "segue", &mut script);
+        let mut grammar = grammar();
+        match self.shell {
+            Shell::Bash => generate(shells::Bash, &mut grammar, "segue", &mut script),
+            Shell::Fish => generate(shells::Fish, &mut grammar, "segue", &mut script),
+            Shell::Zsh => generate(shells::Zsh, &mut grammar, "segue", &mut script),
+        }
         script
     }
 }
@@ -208,8 +241,8 @@ fn parse_change(text: &str) -> Result<Change, String> {
 #[derive(Args)]
 pub(super) struct CompletionsArgs {
     /// The shell to print a script for
-    #[arg(value_name = "SHELL")]
-    shell: clap_complete::Shell,
+    #[arg(value_name = "SHELL", value_parser = PossibleValuesParser::new(Shell::WORDS).try_map(|text| text.parse::<Shell>()))]
+    shell: Shell,
 }
 
 impl From<CompletionsArgs> for Completions {

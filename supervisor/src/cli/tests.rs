@@ -339,7 +339,7 @@ fn workers_are_set_added_and_removed() {
 
 #[test]
 fn completions_are_there_for_every_shell() {
-    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+    for shell in ["bash", "zsh", "fish"] {
         let Ok(Command::Completions(completions)) = line(&["completions", shell]) else {
             panic!("{shell}")
         };

@@ -124,7 +124,12 @@ fn prepare(machine: &Machine) {
         machine.install(&path, &format!("{BUILT}/target/release/{name}"));
     }
     machine.install(Path::new(DEPLOY), &format!("{BUILT}/deploy.sh"));
-    for file in ["segue@.service", "segue@.socket", "drop-ins/notify-reload.conf"] {
+    for file in [
+        "segue@.service",
+        "segue@.socket",
+        "segue-cleanup@.service",
+        "drop-ins/notify-reload.conf",
+    ] {
         let text = std::fs::read_to_string(Path::new(UNITS).join(file)).unwrap();
         machine.write(&format!("{BUILT}/systemd/{file}"), &text);
     }

@@ -9,11 +9,17 @@ use segue_tests::machine::Machine;
 use crate::reload::{assert_nothing_lost, start_loads};
 use crate::site::Site;
 
+/// Sends a signal to one process. (Debian 13 without procps has no program for that, but every shell can.)
+#[track_caller]
+fn signal(machine: &Machine, signal: &str, pid: &str) {
+    machine.ok(&["sh", "-c", &format!("kill -{signal} {pid}")]);
+}
+
 /// Kills the supervisor, and waits until its successor answers.
 #[track_caller]
 fn kill(machine: &Machine, site: &Site<'_>) {
     let pid = site.main_pid();
-    machine.ok(&["kill", "-9", &pid]);
+    signal(machine, "KILL", &pid);
     machine.wait_for_property(&site.unit, "MainPID", |now| now != pid && now != "0");
     let end = Instant::now() + segue_tests::patience();
     while site.segue("status", &[]).code == Some(3) {
@@ -59,7 +65,7 @@ pub(crate) fn at_rest(machine: &Machine) {
     kill(machine, &site);
     let app = site.status().pids(3);
     assert_nothing_lost(machine, "2 kill -9 of the supervisor, 2 reloads", loads);
-    machine.ok(&["kill", "-9", &app[0].to_string()]);
+    signal(machine, "KILL", &app[0].to_string());
     site.wait_until("it was started again", |status| {
         status.state() == "serving" && status.pids(3) != app
     });
@@ -196,7 +202,7 @@ pub(crate) fn a_stop_ends_everything(machine: &Machine) {
             kill(machine, &site);
             assert!(alive(app));
             // Not even able to hear SIGTERM.
-            machine.ok(&["kill", "-STOP", &site.main_pid()]);
+            signal(machine, "STOP", &site.main_pid());
         }
         site.systemctl("stop");
         machine.wait_for_property(&site.unit, "ActiveState", |state| {
@@ -217,4 +223,31 @@ pub(crate) fn a_stop_ends_everything(machine: &Machine) {
     site.systemctl_ok("restart");
     assert!(!alive(app));
     assert_eq!(site.status().generation(), 1);
+}
+
+/// A stop while systemd waits before it starts the next supervisor: none of the unit's own commands is run.
+pub(crate) fn a_stop_between_two_supervisors_ends_everything(machine: &Machine) {
+    let site = Site::new(machine, "between", "fixture ignores-term");
+    site.settings("stop-timeout = \"1s\"\n");
+    let alive = |pid: i32| machine.run(&["test", "-d", &format!("/proc/{pid}")]).code == Some(0);
+    for waits in ["10min", "1s"] {
+        site.drop_in(&site.unit, &format!("[Service]\nRestartSec={waits}\n"));
+        site.systemctl_ok("start");
+        let app = site.status().pids(1)[0];
+        signal(machine, "KILL", &site.main_pid());
+        machine.wait_for_property(&site.unit, "SubState", |state| state.contains("auto-restart"));
+        assert!(alive(app));
+        site.systemctl_ok("stop");
+        let end = Instant::now() + segue_tests::patience();
+        while alive(app) {
+            let journal = machine.journal(&["-n", "40"]);
+            assert!(Instant::now() < end, "the app lives on\n{journal}");
+        }
+        // What is started then has nobody before it.
+        site.systemctl_ok("start");
+        let status = site.status();
+        assert_eq!(status.generation(), 1);
+        assert_ne!(status.pids(1), [app]);
+        site.systemctl_ok("stop");
+    }
 }

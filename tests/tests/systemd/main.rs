@@ -71,6 +71,7 @@ const SCENES: &[Scene] = scenes! {
     252 killed::during_a_rollback;
     252 killed::at_any_moment;
     252 killed::a_stop_ends_everything;
+    252 killed::a_stop_between_two_supervisors_ends_everything;
     252 deploy::ends_with_the_new_version_or_changes_nothing;
     252 deploy::takes_back_what_dies_after_its_takeover;
     252 deploy::one_at_a_time;

@@ -128,6 +128,7 @@ fn prepare(machine: &Machine) {
         "segue@.service",
         "segue@.socket",
         "segue-cleanup@.service",
+        "segue-tmp@.service",
         "drop-ins/notify-reload.conf",
     ] {
         let text = std::fs::read_to_string(Path::new(UNITS).join(file)).unwrap();

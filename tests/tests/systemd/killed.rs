@@ -130,6 +130,32 @@ pub(crate) fn while_draining(machine: &Machine) {
     site.wait_until("it is gone", |status| status.in_role("retired").is_empty());
 }
 
+/// systemd removes the private /tmp of a service whose main process has died; that of the app stays.
+pub(crate) fn temporary_files_stay(machine: &Machine) {
+    let site = Site::new(machine, "files", "app --message x");
+    site.systemctl_ok("start");
+    let app = site.status().pids(1)[0].to_string();
+    let as_it = |command: &str| machine.ok(&["nsenter", "-t", &app, "-m", "sh", "-c", command]);
+    as_it("echo before >/tmp/file; echo before >/var/tmp/file");
+    kill(machine, &site);
+    assert_eq!(as_it("cat /tmp/file /var/tmp/file"), "before\nbefore\n");
+    as_it("echo after >/tmp/file");
+    // The next generation has the same ones.
+    site.systemctl_ok("reload");
+    let next = site.status().pids(2)[0].to_string();
+    let seen = machine.ok(&["nsenter", "-t", &next, "-m", "cat", "/tmp/file"]);
+    assert_eq!(seen, "after\n");
+    // And they go with the service.
+    site.systemctl_ok("stop");
+    machine.wait_for_property(
+        &format!("segue-tmp@segue@{}.service", site.name),
+        "ActiveState",
+        |state| state == "inactive",
+    );
+    let left = machine.ok(&["find", "/tmp", "/var/tmp", "-path", "*segue@files*"]);
+    assert_eq!(left, "");
+}
+
 pub(crate) fn during_a_rollback(machine: &Machine) {
     let site = Site::new(machine, "back", "fixture slow-start after=1s message=old");
     site.settings("probation = \"1s\"\n");

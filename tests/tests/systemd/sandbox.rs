@@ -12,10 +12,11 @@ use crate::site::{Site, copy};
 const MOST_EXPOSURE: f64 = 1.3;
 
 /// Every unit of `systemd/`, as an instance if it is a template.
-const UNITS: [(&str, &str); 5] = [
+const UNITS: [(&str, &str); 6] = [
     ("segue@.service", "segue@verified.service"),
     ("segue@.socket", "segue@verified.socket"),
     ("segue-cleanup@.service", "segue-cleanup@segue@verified.service"),
+    ("segue-tmp@.service", "segue-tmp@segue@verified.service"),
     ("example/app.service", "app.service"),
     ("example/app.socket", "app.socket"),
 ];

@@ -23,7 +23,12 @@ pub(crate) fn install(machine: &Machine) {
         machine.install(&path, &format!("/usr/bin/{name}"));
     }
     machine.install(Path::new(DEPLOY), "/usr/bin/deploy.sh");
-    for unit in ["segue@.service", "segue@.socket", "segue-cleanup@.service"] {
+    for unit in [
+        "segue@.service",
+        "segue@.socket",
+        "segue-cleanup@.service",
+        "segue-tmp@.service",
+    ] {
         copy(machine, unit, &format!("/etc/systemd/system/{unit}"));
     }
     machine.ok(&["systemctl", "daemon-reload"]);

@@ -104,8 +104,10 @@ pub(crate) fn asked_for_twice_at_once(machine: &Machine) {
 pub(crate) fn by_deployers_of_a_group(machine: &Machine) {
     machine.ok(&["groupadd", "--force", "deployers"]);
     machine.ok(&["useradd", "--no-create-home", "--groups", "deployers", "deployer"]);
+    // Into what systemd keeps for a dynamic user over a restart (/run/private) only root can go.
+    machine.ok(&["useradd", "--system", "--user-group", "segue-shared"]);
     let site = Site::new(machine, "shared", "app --message old");
-    site.drop_in(&site.unit, "[Service]\nGroup=deployers\n");
+    site.drop_in(&site.unit, "[Service]\nGroup=deployers\nDynamicUser=no\n");
     site.settings("control-group = \"deployers\"\n");
     site.systemctl_ok("start");
     site.release("app --message new");

@@ -93,7 +93,7 @@ It is first asked whether it understands what it would take over; if it does
 not, or cannot be executed, nothing changes.";
 
 pub(super) const CLEANUP: &str =
-    "End what a stop has left of a systemd unit (for ExecStop= and ExecStopPost=)";
+    "End what a stop has left of a systemd unit (for its ExecStopPost=)";
 
 pub(super) const LONG_CLEANUP: &str = "\
 For a systemd unit with KillMode=process, in which the app outlives a supervisor

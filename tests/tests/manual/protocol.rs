@@ -99,6 +99,13 @@ fn the_conversations_of_the_page_are_real() {
     // The stop comes last, whatever the order of the page.
     conversations.sort_by_key(|(request, _)| request.contains("stop"));
     for (request, shown) in conversations {
+        if request.contains("upgrade") {
+            // The worker that was asked for in the conversation before it.
+            segue.wait_until("both workers serve", |status| {
+                let workers = &status.0["generations"][0]["workers"];
+                workers[0]["state"] == "serving" && workers[1]["state"] == "serving"
+            });
+        }
         let replies = ask(&segue, &request);
         if request.contains("status") {
             assert!(replies[0].starts_with(r#"{"reply":"status","schema":1,"name":"app","pid":"#));

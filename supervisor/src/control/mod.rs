@@ -160,6 +160,10 @@ pub(crate) struct Control {
     last_id: u64,
     told_accepting: bool,
     paused_until: Option<Instant>,
+    /// Why nobody can be accepted, until that is told.
+    trouble: Option<String>,
+    /// Whether it was told since a client was accepted last.
+    told: bool,
     // Dropped in this order: the path goes while the lock is still held.
     file: SocketFile,
     claim: Claim,
@@ -193,6 +197,8 @@ impl Control {
             last_id: 0,
             told_accepting: true,
             paused_until: None,
+            trouble: None,
+            told: false,
             file,
             claim,
         })
@@ -249,6 +255,8 @@ impl Control {
             last_id: row.number("last-id")?,
             told_accepting: true,
             paused_until: None,
+            trouble: None,
+            told: false,
             file,
             claim: Claim::restore(place, fds)?,
         })
@@ -283,7 +291,10 @@ impl Control {
                 break;
             }
             match self.listener.accept() {
-                Ok((stream, _)) => accepted.extend(self.admit(stream, now)),
+                Ok((stream, _)) => {
+                    self.told = false;
+                    accepted.extend(self.admit(stream, now));
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 // That one client has gone, or a signal came.
                 Err(error)
@@ -291,13 +302,21 @@ impl Control {
                         error.kind(),
                         io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted
                     ) => {}
-                Err(_) => {
+                Err(error) => {
                     self.paused_until = Some(now + OUT_OF_FDS_PAUSE);
+                    if !mem::replace(&mut self.told, true) {
+                        self.trouble = Some(format!("control socket: accept: {}", errno_text(error)));
+                    }
                     break;
                 }
             }
         }
         accepted
+    }
+
+    /// Why clients have to wait, in one line; the same is told again only after one was accepted in between.
+    pub(crate) fn take_trouble(&mut self) -> Option<String> {
+        self.trouble.take()
     }
 
     fn admit(&mut self, stream: UnixStream, now: Instant) -> Option<ClientId> {

@@ -34,9 +34,16 @@ impl GoAhead {
     }
 
     /// Lets the child execute.
-    pub(crate) fn begin(self) {
-        // The pipe is empty, so this does not wait. A child that has died meanwhile needs no leave.
-        let _ = write(&self.0, GO);
+    ///
+    /// # Errors
+    /// The pipe does not take the word; then the child exits in silence.
+    pub(crate) fn begin(self) -> Result<(), Errno> {
+        // The pipe is empty, so this does not wait.
+        match write(&self.0, GO) {
+            // A child that has died meanwhile needs no leave.
+            Ok(_) | Err(Errno::EPIPE) => Ok(()),
+            Err(errno) => Err(errno),
+        }
     }
 
     /// In the child: closes its copy, which would keep the end from coming.

@@ -119,7 +119,7 @@ const WORKER: WorkerIdentity = WorkerIdentity {
 
 /// Waits for the report and the exit.
 fn conclude(mut spawned: Spawned) -> Outcome {
-    spawned.go.begin();
+    spawned.go.begin().unwrap();
     let report = loop {
         wait_readable(&spawned.report.as_fd());
         let report = spawned.report.read();
@@ -690,7 +690,7 @@ fn a_child_that_waits_for_its_leave_takes_signals_as_the_app_would() {
                 core_dumped: false,
             };
             assert_eq!(status, Some(terminated));
-            child.go.begin();
+            child.go.begin().unwrap();
         },
     );
 }

@@ -122,10 +122,10 @@ impl Shell {
         // It waits for this before it becomes the app: whoever comes after us knows of it by now.
         self.mark_forked(Child::Worker(worker));
         self.store_sockets_of(worker, info);
-        spawned.go.begin();
-        if let Err(errno) = watched {
-            // It cannot be heard, so it can never be ready: it is ended, and its exit tells the core.
-            info.failure = Some(format!("epoll: {}", errno_text(errno)));
+        let begun = spawned.go.begin().map_err(|errno| ("pipe", errno));
+        if let Err((attempt, errno)) = watched.map_err(|errno| ("epoll", errno)).and(begun) {
+            // It cannot be heard (or go on), so it can never be ready: it is ended, and its exit tells the core.
+            info.failure = Some(format!("{attempt}: {}", errno_text(errno)));
             let _ = self.children.signal_group(Child::Worker(worker), Kill::SIGKILL);
         }
         Ok(())

@@ -12,6 +12,7 @@ use super::{Child, Shell};
 use crate::children::ExitStatus;
 use crate::launch::{self, WorkerIdentity};
 use crate::state::{Flaw, Row, Rows};
+use crate::sys::errno_text;
 
 /// The runs of the probe command.
 #[derive(Debug)]
@@ -84,7 +85,10 @@ impl Shell {
             Ok(Some(spawned)) => {
                 self.children.add(key, spawned.pid, spawned.pidfd);
                 self.mark_forked(key);
-                spawned.go.begin();
+                if let Err(errno) = spawned.go.begin() {
+                    // It exits, and what that means for the probe is seen then.
+                    self.log.error(&format!("probe: pipe: {}", errno_text(errno)));
+                }
             }
             Ok(None) => {}
             Err(text) => self.probe_ended(number, Some(text)),

@@ -15,6 +15,9 @@ use crate::sources::{Ready, Source};
 impl Shell {
     pub(super) fn admit_clients(&mut self) {
         self.control.accept(clock::now());
+        if let Some(text) = self.control.take_trouble() {
+            self.log.error(&text);
+        }
         self.update_interests();
     }
 

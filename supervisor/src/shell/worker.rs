@@ -174,7 +174,8 @@ impl WorkerInfo {
                 Launched::Executed
             }
             Report::Failed { text } => {
-                self.failure = Some(text);
+                // What was known before is why: a child that could not be told to begin only knows that it was not.
+                self.failure.get_or_insert(text);
                 Launched::Failed
             }
         }

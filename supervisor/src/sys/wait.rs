@@ -111,8 +111,17 @@ fn wait(who: Who, options: libc::c_int) -> Result<Option<Dead>, Errno> {
     };
     // SAFETY: siginfo_t is plain data, for which all zero is a valid value (and means: nobody).
     let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
-    // SAFETY: `info` is valid for writing, and waitid writes nothing else.
-    Errno::result(unsafe { libc::waitid(kind, id, &mut info, options) })?;
+    // waitid(2) lists EINTR; whoever took it for an answer would think a living child dead, or never reap a dead one.
+    loop {
+        // SAFETY: `info` is valid for writing, and waitid writes nothing else.
+        match Errno::result(unsafe { libc::waitid(kind, id, &mut info, options) }) {
+            Err(Errno::EINTR) => {}
+            outcome => {
+                outcome?;
+                break;
+            }
+        }
+    }
     // SAFETY: waitid has filled in the SIGCHLD part of the union, or has left it zero.
     let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
     if pid == 0 {

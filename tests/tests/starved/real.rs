@@ -72,6 +72,9 @@ fn out_of_file_descriptors_for_clients() {
     limit("3");
     let unheard = segue.reload(&["--timeout", "1s"]);
     assert_ne!(unheard.code, Some(0), "{unheard:?}");
+    segue
+        .process()
+        .wait_for_line("control socket: accept: too many open files");
     limit("1024");
     segue.wait_until("clients are heard again", |status| status.state() == "serving");
     segue.reload_ok(&[]);

@@ -58,11 +58,7 @@ fn faults(seen: &BTreeMap<String, usize>) -> Vec<Fault> {
             continue;
         }
         let errnos = if long { row.errnos } else { &row.errnos[..1] };
-        let mut whens: Vec<_> = if long {
-            (1..=uses).collect()
-        } else {
-            vec![1, uses.div_ceil(2), uses]
-        };
+        let mut whens: Vec<_> = if long { (1..=uses).collect() } else { vec![1, uses] };
         whens.dedup();
         for errno in errnos {
             faults.extend(whens.iter().map(|when| Fault {

@@ -113,8 +113,7 @@ fn until(object: &mut Object) -> Result<Until, Unfit> {
 
 fn change(mut object: Object) -> Result<Change, Unfit> {
     let make = CHANGES.iter().find(|(word, _)| object.has(word));
-    let (word, make) =
-        make.ok_or_else(|| Unfit::custom("`change`: expected one of `set`, `add`, `remove`"))?;
+    let (word, make) = make.ok_or_else(|| Unfit::custom("`change`: expected one of set, add, remove"))?;
     let count: u16 = object.number(word)?;
     if count == 0 {
         return Err(Unfit::custom(

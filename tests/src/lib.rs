@@ -28,6 +28,7 @@ pub mod needs;
 pub mod proc;
 pub mod process;
 pub mod program;
+pub mod replay;
 pub mod segue;
 pub mod stand_in;
 

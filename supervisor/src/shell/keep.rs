@@ -111,23 +111,29 @@ impl Done {
         })
     }
 
-    /// Whether this effect is a signal that has been sent.
+    /// Whether this effect must not be performed again.
     fn covers(&self, nth: usize, effect: Effect) -> bool {
-        match effect {
-            Effect::Signal(..) => self.signalled.contains(&nth),
-            Effect::Prepare(_)
-            | Effect::Spawn(..)
-            | Effect::Arm(..)
-            | Effect::Disarm(_)
-            | Effect::Extend(_)
-            | Effect::Probe(_)
-            | Effect::EndProbe(_)
-            | Effect::Confirm(_)
-            | Effect::Answer(..)
-            | Effect::Tell(_)
-            | Effect::Forget(_)
-            | Effect::Finish(_) => false,
-        }
+        happens_once(effect) && self.signalled.contains(&nth)
+    }
+}
+
+/// Whether an effect does harm if it is performed twice: some apps end at once at their second stop signal. A fork has a mark of its
+/// own, and all the others come to the same.
+const fn happens_once(effect: Effect) -> bool {
+    match effect {
+        Effect::Signal(..) => true,
+        Effect::Prepare(_)
+        | Effect::Spawn(..)
+        | Effect::Arm(..)
+        | Effect::Disarm(_)
+        | Effect::Extend(_)
+        | Effect::Probe(_)
+        | Effect::EndProbe(_)
+        | Effect::Confirm(_)
+        | Effect::Answer(..)
+        | Effect::Tell(_)
+        | Effect::Forget(_)
+        | Effect::Finish(_) => false,
     }
 }
 
@@ -151,22 +157,10 @@ impl Shell {
         self.done.as_ref().is_some_and(|done| done.covers(nth, effect))
     }
 
-    /// This effect of the batch was performed. What happens twice if it is done again is marked.
+    /// This effect of the batch was performed. What must not happen twice is marked.
     pub(super) fn mark_done(&mut self, nth: usize, effect: Effect) {
-        match effect {
-            Effect::Signal(..) => self.keeper.log(&Line::Signalled(nth).write()),
-            Effect::Prepare(_)
-            | Effect::Spawn(..)
-            | Effect::Arm(..)
-            | Effect::Disarm(_)
-            | Effect::Extend(_)
-            | Effect::Probe(_)
-            | Effect::EndProbe(_)
-            | Effect::Confirm(_)
-            | Effect::Answer(..)
-            | Effect::Tell(_)
-            | Effect::Forget(_)
-            | Effect::Finish(_) => {}
+        if happens_once(effect) {
+            self.keeper.log(&Line::Signalled(nth).write());
         }
     }
 

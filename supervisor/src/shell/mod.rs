@@ -201,6 +201,8 @@ pub(crate) struct Shell {
     done: Option<Done>,
     /// What a predecessor left open and nobody has asked for yet.
     bag: Fds,
+    /// The start is over: at the end of the turn the memory goes back that only it needed.
+    gives_back: bool,
     ending: Option<Ending>,
 }
 
@@ -301,6 +303,7 @@ impl Shell {
             keeper: begin.keeper,
             done: None,
             bag: begin.stored,
+            gives_back: false,
             ending: None,
         };
         Ok((shell, effects))
@@ -404,6 +407,9 @@ impl Shell {
         self.update_interests();
         self.look_up();
         self.keep();
+        if std::mem::take(&mut self.gives_back) {
+            sys::give_back();
+        }
     }
 
     /// The last acts: the control socket tells its clients what it still has to, and everything closes.

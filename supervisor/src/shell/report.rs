@@ -126,7 +126,7 @@ impl Shell {
         if number == 1 {
             self.log.info(&who);
             self.tell_ready();
-            sys::give_back();
+            self.gives_back = true;
         } else {
             self.history.trouble = None;
             let took = self.note_reload(Outcome::Ok, None, number);

@@ -11,7 +11,6 @@ use crate::clock;
 use crate::control::ClientId;
 use crate::protocol::{Reply, Serving};
 use crate::state::{Flaw, Row, Rows};
-use crate::sys;
 use crate::upgrade::{CHECK_TIME, Check, Origin};
 
 /// The kind of the row that tells who waits for the upgrade.
@@ -194,7 +193,7 @@ impl Shell {
         let Some((from, waiter)) = self.before.take() else {
             return;
         };
-        sys::give_back();
+        self.gives_back = true;
         let serving = self.serving();
         let who = serving.as_ref().map_or_else(
             || "nobody serves".to_owned(),

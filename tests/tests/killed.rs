@@ -187,8 +187,9 @@ fn a_candidate_is_adopted_in_every_stage() {
             segue.kill();
             let told = reload.finish();
             assert_eq!(told.code, Some(1), "{stage}: {told:?}");
-            segue.resume();
-            let after = segue.status();
+            segue.start_again();
+            // It is handing off all the while.
+            let after = segue.wait_until("a successor answers", |status| status.generation() >= 1);
             if after.generation() == 1 {
                 assert_eq!(after.pids(1), first, "{stage}");
             }

@@ -145,7 +145,6 @@ fn prepare_and_exec(
         give_away(path, identity.uid())?;
     }
     reporter.uid(identity.uid().as_raw());
-    program.limits().restore().map_err(step("resource limits"))?;
     if let Some(score) = program.oom_score() {
         // While we may: as the app's user it could not go back to a lower one.
         sys::set_own_oom_score(score)
@@ -166,6 +165,8 @@ fn prepare_and_exec(
     {
         job.environment.set_unless_configured(journal::VARIABLE, stream);
     }
+    // After all that opens files: the supervisor may have more of them open than the app may have.
+    program.limits().restore().map_err(step("resource limits"))?;
     complete(&mut job.environment, &job.pid_variables, &identity);
     let environment = job.environment.to_exec().map_err(|error| error.to_string())?;
     sys::default_dispositions(child);

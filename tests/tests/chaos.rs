@@ -39,6 +39,9 @@ const BAD: [&str; 6] = [
     "forks-child-and-exits",
 ];
 
+/// What may be done, and what it is called.
+type Act = (&'static str, fn(&mut Chaos, &Status));
+
 struct Chaos {
     segue: Segue,
     random: fastrand::Rng,
@@ -82,7 +85,7 @@ impl Chaos {
     #[track_caller]
     fn act(&mut self) {
         let before = self.settled();
-        let acts: [(&'static str, fn(&mut Self, &Status)); 10] = [
+        let acts: [Act; 10] = [
             ("a good reload", Self::good_reload),
             ("a bad reload", Self::bad_reload),
             ("two reloads at once", Self::two_reloads),

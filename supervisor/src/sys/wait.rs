@@ -101,6 +101,10 @@ pub(crate) fn reap(who: Who) -> Result<Option<Dead>, Errno> {
     wait(who, libc::WEXITED | libc::WNOHANG)
 }
 
+/// How often a call that does not wait is asked again because a signal came in between: more often in a row is no accident, and the
+/// loop must go round.
+const INTERRUPTED_MOST: u32 = 16;
+
 fn wait(who: Who, options: libc::c_int) -> Result<Option<Dead>, Errno> {
     let (kind, id) = match who {
         Who::Any => (libc::P_ALL, 0),
@@ -112,10 +116,12 @@ fn wait(who: Who, options: libc::c_int) -> Result<Option<Dead>, Errno> {
     // SAFETY: siginfo_t is plain data, for which all zero is a valid value (and means: nobody).
     let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
     // waitid(2) lists EINTR; whoever took it for an answer would think a living child dead, or never reap a dead one.
+    let mut tries = 0;
     loop {
+        tries += 1;
         // SAFETY: `info` is valid for writing, and waitid writes nothing else.
         match Errno::result(unsafe { libc::waitid(kind, id, &mut info, options) }) {
-            Err(Errno::EINTR) => {}
+            Err(Errno::EINTR) if tries < INTERRUPTED_MOST => {}
             outcome => {
                 outcome?;
                 break;

@@ -223,7 +223,7 @@ fn a_rollback_goes_on() {
 /// Whoever was being started, and by whom, at any microsecond of a reload.
 #[test]
 fn killed_at_any_moment_of_a_reload_nothing_is_lost_and_nobody_is_left() {
-    let trials: u64 = scale(60, 1_000);
+    let trials: u64 = scale(25, 1_000);
     let seed = std::env::var("SEGUE_SEED")
         .ok()
         .and_then(|seed| seed.parse().ok());

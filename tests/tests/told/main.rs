@@ -58,7 +58,7 @@ fn faults(seen: &BTreeMap<String, usize>) -> Vec<Fault> {
             continue;
         }
         let errnos = if long { row.errnos } else { &row.errnos[..1] };
-        let mut whens: Vec<_> = if long { (1..=uses).collect() } else { vec![1, uses] };
+        let mut whens: Vec<_> = if long { (1..=uses).collect() } else { vec![1] };
         whens.dedup();
         for errno in errnos {
             faults.extend(whens.iter().map(|when| Fault {

@@ -136,6 +136,15 @@ impl Chaos {
         assert_eq!(after.generation(), before.generation());
         let number = before.generation();
         assert_eq!(after.pids(number), before.pids(number), "adopted");
+        self.renew();
+    }
+
+    /// Without systemd's store a script that was replaced meanwhile went with the supervisor that was killed: until a reload nothing
+    /// is started from what serves.
+    fn renew(&mut self) {
+        self.good();
+        self.segue.reload_ok(&[]);
+        self.settled();
     }
 
     /// Without systemd's store a READY=1 that is said while nobody listens is lost, and the candidate fails at its timeout: that
@@ -148,6 +157,7 @@ impl Chaos {
         let _ = reload.finish();
         self.segue.start_again();
         self.settled();
+        self.renew();
     }
 
     fn upgrade(&mut self, before: &Status) {
@@ -245,9 +255,11 @@ fn whatever_happens_nothing_is_lost() {
         for pid in status.pids(status.generation()) {
             let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
         }
-        chaos.segue.wait_until("it was started again", |after| {
-            let number = status.generation();
-            after.state() == "serving" && after.pids(number) != status.pids(number)
+        let old = status.pids(status.generation());
+        // On probation another generation takes its place.
+        chaos.segue.wait_until("others serve", |after| {
+            let now = after.pids(after.generation());
+            after.state() == "serving" && !now.is_empty() && !now.iter().any(|pid| old.contains(pid))
         });
         chaos.act();
     }

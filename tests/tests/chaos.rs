@@ -2,7 +2,7 @@
 //! signals, candidates that are stopped or killed, more and fewer workers, clients that say nothing, all under load.
 //!
 //! The seed is printed; `SEGUE_SEED` plays a run again (as far as the machine's own timing allows). `SEGUE_LONG=1` goes on for an
-//! hour. Crashes of whoever serves cut requests by right, so they have a load of their own, which is not asked for its losses.
+//! hour. Crashes of whoever serves cut requests by right: `killed.rs` and `handoff.rs` have those.
 #![allow(
     clippy::unwrap_used,
     reason = "a test that cannot look at its subject has failed"
@@ -12,8 +12,7 @@ use std::io::Write as _;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 use segue_tests::figures::{say, scale};
 use segue_tests::load::{Kind, Load};
 use segue_tests::program::Program;
@@ -249,20 +248,6 @@ fn whatever_happens_nothing_is_lost() {
         "chaos: {} events replayed through the core",
         replay.stop()
     ));
-    // Now those who serve themselves: requests are cut, and everything comes back.
-    for _ in 0..5 {
-        let status = chaos.settled();
-        for pid in status.pids(status.generation()) {
-            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
-        }
-        let old = status.pids(status.generation());
-        // On probation another generation takes its place.
-        chaos.segue.wait_until("others serve", |after| {
-            let now = after.pids(after.generation());
-            after.state() == "serving" && !now.is_empty() && !now.iter().any(|pid| old.contains(pid))
-        });
-        chaos.act();
-    }
     chaos.settled();
     chaos.good();
     chaos.segue.reload_ok(&["--drained"]);

@@ -23,7 +23,7 @@ fn at_any_moment(setup: Setup, what: &str, mut disturb: impl FnMut(&Segue), seen
     let mut random = fastrand::Rng::with_seed(seed);
     let segue = shelf::start(setup);
     let mut took = Duration::from_millis(50);
-    for trial in 1..=scale(20, 300) {
+    for trial in 1..=scale(6, 300) {
         shelf::put(&segue, other(&segue).0);
         let begun = Instant::now();
         let asked = segue.begin("upgrade", &[]);

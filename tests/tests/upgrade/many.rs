@@ -35,7 +35,7 @@ fn at_rest(segue: &Segue) -> Footprint {
 
 #[test]
 fn many_upgrades_lose_nothing_and_leak_nothing() {
-    let upgrades: usize = scale(20, 500);
+    let upgrades: usize = scale(12, 500);
     let setup = Setup::new(Program::app()).flags(["--probation", "100ms", "--drain-timeout", "30s"]);
     let segue = shelf::start(setup);
     let target = segue.target();

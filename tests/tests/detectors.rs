@@ -11,15 +11,6 @@ use segue_tests::load::{Kind, Load};
 use segue_tests::program::Program;
 use segue_tests::stand_in::{Family, StandIn};
 
-const HTTP1: [Kind; 6] = [
-    Kind::Fresh,
-    Kind::KeepAlive,
-    Kind::Pipelined,
-    Kind::Post,
-    Kind::Slow,
-    Kind::Streamed,
-];
-
 fn over_handoffs(kind: Kind, family: Family) -> Tally {
     let mut stand_in = StandIn::start(Program::fixture("good"), family);
     let load = Load::start(kind, stand_in.target(), 3);
@@ -38,7 +29,7 @@ fn over_handoffs(kind: Kind, family: Family) -> Tally {
 
 #[test]
 fn correct_handoffs_lose_nothing_whatever_the_load() {
-    for kind in HTTP1 {
+    for kind in Kind::HTTP1 {
         println!("{kind:?}");
         over_handoffs(kind, Family::Tcp).assert_nothing_lost();
     }
@@ -54,7 +45,7 @@ fn correct_handoffs_lose_nothing_on_a_unix_socket() {
 
 #[test]
 fn every_detector_fires_on_a_stop_then_start_restart() {
-    for (kind, family) in HTTP1
+    for (kind, family) in Kind::HTTP1
         .map(|kind| (kind, Family::Tcp))
         .into_iter()
         .chain([(Kind::Fresh, Family::Unix)])

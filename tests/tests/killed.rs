@@ -18,16 +18,6 @@ use segue_tests::proc;
 use segue_tests::program::Program;
 use segue_tests::segue::{Segue, Setup};
 
-/// What the fixtures speak.
-const HTTP1: [Kind; 6] = [
-    Kind::Fresh,
-    Kind::KeepAlive,
-    Kind::Pipelined,
-    Kind::Post,
-    Kind::Slow,
-    Kind::Streamed,
-];
-
 /// These loads run while `disturb` runs, and until their answers come from `generation` at last: nothing is lost.
 #[track_caller]
 fn under_loads(segue: &mut Segue, kinds: &[Kind], generation: u64, disturb: impl FnOnce(&mut Segue)) {
@@ -186,7 +176,7 @@ fn a_candidate_is_adopted_in_every_stage() {
         let reload = segue.begin("reload", &[]);
         let first = segue.status().pids(1);
         let before = segue.wait_until("the candidate is there", |status| !status.pids(2).is_empty());
-        under_loads(&mut segue, &HTTP1, 2, |segue| {
+        under_loads(&mut segue, &Kind::HTTP1, 2, |segue| {
             segue.kill();
             let told = reload.finish();
             assert_eq!(told.code, Some(1), "{stage}: {told:?}");

@@ -372,7 +372,7 @@ macro_rules! as_text {
     )+};
 }
 
-as_text!(Worker, Timer, Event, Effect);
+as_text!(Worker, Timer, Until, Event, Effect);
 
 #[cfg(test)]
 mod tests {

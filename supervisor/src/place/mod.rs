@@ -26,7 +26,7 @@ use std::path::{Path, PathBuf};
 pub(crate) use claim::{Claim, Leavings};
 pub(crate) use discover::{Candidate, candidates, searched};
 
-use crate::state::{Flaw, Row, Rows};
+use crate::state::{self, Flaw, Row, Rows};
 use crate::sys::errno_text;
 
 /// The longest path that a Unix socket address holds, in bytes without the closing NUL (unix(7): `sun_path`
@@ -142,9 +142,6 @@ enum Kind {
     Private,
 }
 
-/// What the two files are called in which the state is kept.
-const STATE_NAMES: [&str; 2] = ["state-a", "state-b"];
-
 /// The paths of one instance. All are absolute.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Place {
@@ -210,8 +207,8 @@ impl Place {
             ("control", &self.control),
             ("lock", &self.lock),
             ("notify", &self.notify),
-            (STATE_NAMES[0], &self.state[0]),
-            (STATE_NAMES[1], &self.state[1]),
+            (state::FILES[0], &self.state[0]),
+            (state::FILES[1], &self.state[1]),
         ];
         let found = [("own", &self.own), ("base", &self.base)];
         let found = found
@@ -238,7 +235,7 @@ impl Place {
             control: path("control")?,
             lock: path("lock")?,
             notify: path("notify")?,
-            state: [path(STATE_NAMES[0])?, path(STATE_NAMES[1])?],
+            state: [path(state::FILES[0])?, path(state::FILES[1])?],
             own: found("own")?,
             base: found("base")?,
         })
@@ -250,7 +247,7 @@ impl Place {
             control,
             lock: beside("lock"),
             notify: beside("notify"),
-            state: STATE_NAMES.map(beside),
+            state: state::FILES.map(beside),
             own: None,
             base: None,
         }
@@ -263,7 +260,7 @@ impl Place {
             control: own.join("control"),
             lock: own.join("lock"),
             notify: base.join(format!("{name}.notify")),
-            state: STATE_NAMES.map(|file| own.join(file)),
+            state: state::FILES.map(|file| own.join(file)),
             own: Some(own),
             base: Some(base.to_owned()),
         }

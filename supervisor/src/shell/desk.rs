@@ -74,7 +74,7 @@ impl Desk {
         for (ticket, asker) in &self.askers {
             rows.begin("ticket")
                 .number("number", ticket.0)
-                .text("until", word(asker.until))
+                .text("until", &asker.until.to_string())
                 .number("asked", clock::to_nanos(asker.asked));
             if let Some(client) = asker.client {
                 client.save("client", rows);
@@ -102,11 +102,9 @@ impl Desk {
         for row in rows.iter().copied() {
             match row.kind() {
                 "ticket" => {
-                    let until = row.text("until")?;
-                    let until = UNTIL.into_iter().find(|known| word(*known) == until);
                     let asker = Asker {
                         client: connected(row)?,
-                        until: until.ok_or_else(|| Flaw::new("no ticket waits for this"))?,
+                        until: row.parsed("until")?,
                         asked: clock::from_nanos(row.number("asked")?),
                     };
                     desk.askers.insert(Ticket(row.number("number")?), asker);
@@ -125,17 +123,6 @@ impl Desk {
             Until::Settled | Until::Drained => true,
         });
         patient.filter_map(|asker| asker.client).collect()
-    }
-}
-
-const UNTIL: [Until; 3] = [Until::Takeover, Until::Settled, Until::Drained];
-
-/// The word for it in a state.
-const fn word(until: Until) -> &'static str {
-    match until {
-        Until::Takeover => "takeover",
-        Until::Settled => "settled",
-        Until::Drained => "drained",
     }
 }
 

@@ -11,14 +11,14 @@ use std::rc::Rc;
 use nix::unistd::Pid;
 use segue_lifecycle::{Effect, Event, Number, Record, Worker};
 
-use super::save::{STATE_FDS, pidfd_name};
+use super::save::pidfd_name;
 use super::worker::WorkerInfo;
 use super::{Child, Shell};
 use crate::launch::BirthRecord;
 use crate::listeners::Listener;
 use crate::manager::Manager;
 use crate::readiness::NotifySocket;
-use crate::state::Flaw;
+use crate::state::{self, Flaw};
 
 /// A line of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,21 +40,17 @@ pub(super) struct Forked {
     pub(super) began: u64,
 }
 
-impl Line {
-    fn write(&self) -> String {
-        let mut text = String::new();
+/// As [`Line::Batch`] is read.
+fn batch_in_words(events: &[Event]) -> String {
+    let mut text = String::from("batch");
+    for event in events {
         // Writing to a String does not fail.
-        let _ = match self {
-            Line::Batch(events) => {
-                text.push_str("batch");
-                events.iter().try_for_each(|event| write!(text, " {event}"))
-            }
-            Line::Signalled(nth) => write!(text, "signalled {nth}"),
-            Line::Forked(Forked { child, pid, began }) => write!(text, "forked {child} {pid} {began}"),
-        };
-        text
+        let _ = write!(text, " {event}");
     }
+    text
+}
 
+impl Line {
     /// Read it back.
     ///
     /// # Errors
@@ -143,13 +139,8 @@ fn store_listener(manager: &mut Manager, listener: &Listener) {
 
 impl Shell {
     /// These events are about to be stepped.
-    pub(super) fn log_batch(&mut self, events: Vec<Event>) -> Vec<Event> {
-        let line = Line::Batch(events);
-        self.keeper.log(&line.write());
-        match line {
-            Line::Batch(events) => events,
-            Line::Signalled(_) | Line::Forked(_) => Vec::new(),
-        }
+    pub(super) fn log_batch(&mut self, events: &[Event]) {
+        self.keeper.log(&batch_in_words(events));
     }
 
     /// Whether a predecessor has done this.
@@ -160,7 +151,7 @@ impl Shell {
     /// This effect of the batch was performed. What must not happen twice is marked.
     pub(super) fn mark_done(&mut self, nth: usize, effect: Effect) {
         if happens_once(effect) {
-            self.keeper.log(&Line::Signalled(nth).write());
+            self.keeper.log(&format!("signalled {nth}"));
         }
     }
 
@@ -171,8 +162,7 @@ impl Shell {
         };
         // Where /proc does not tell it nobody can prove later that it is the same process.
         let began = began.unwrap_or(0);
-        self.keeper
-            .log(&Line::Forked(Forked { child, pid, began }).write());
+        self.keeper.log(&format!("forked {child} {pid} {began}"));
     }
 
     /// From now on everything is written down. What an earlier supervisor has left in the files is over with this.
@@ -188,7 +178,7 @@ impl Shell {
         for name in bag.names() {
             self.manager.unstore(name);
         }
-        for (name, fd) in STATE_FDS.iter().zip(self.keeper.fds()) {
+        for (name, fd) in state::FILES.iter().zip(self.keeper.fds()) {
             self.manager.store(name, fd);
         }
         let records: Vec<Record> = self.births.keys().copied().collect();

@@ -359,8 +359,8 @@ impl Shell {
     /// Step the core through every event before any of their effects is performed; performing may add events.
     fn settle(&mut self) {
         while !self.events.is_empty() {
-            let batch = std::mem::take(&mut self.events).into();
-            let batch = self.log_batch(batch);
+            let batch: Vec<Event> = std::mem::take(&mut self.events).into();
+            self.log_batch(&batch);
             self.consume_recorded();
             self.step(batch);
         }

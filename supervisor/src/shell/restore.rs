@@ -10,7 +10,6 @@ use segue_lifecycle::{Lifecycle, Number, Record, Worker};
 use super::births::{Birth, LostRecord};
 use super::desk::Desk;
 use super::probe::Probes;
-use super::save::STATE_FDS;
 use super::upgrading::waiter;
 use super::view::{GenerationInfo, History};
 use super::worker::WorkerInfo;
@@ -28,7 +27,7 @@ use crate::manager::Manager;
 use crate::pid_file::PidFile;
 use crate::readiness::NotifySocket;
 use crate::sources::Source;
-use crate::state::{Fds, Flaw, Row};
+use crate::state::{self, Fds, Flaw, Row};
 use crate::upgrade::Saved;
 
 /// A child as a row tells of it.
@@ -68,10 +67,10 @@ pub(crate) fn restore(saved: Saved, invocation: Invocation, mut heritage: Herita
     let mut fds = saved.fds;
     let control = Control::restore(&rows, &mut fds)?;
     let configs = configs(&rows)?;
-    let config = config_of(Row::of_kind(&rows, "segue-state")?, &configs)?;
+    let config = config_of(Row::of_kind(&rows, state::HEAD)?, &configs)?;
     // The limits are those of our birth and not those that we have raised since; the environment is that of our birth already.
     heritage.limits = Heritage::restore(&Row::of_kind(&rows, "heritage")?)?.limits;
-    let files = STATE_FDS.map(|name| {
+    let files = state::FILES.map(|name| {
         fds.take(name)
             .ok_or_else(|| Flaw::new(format_args!("the fd {name} is missing")))
     });
@@ -114,6 +113,12 @@ fn of_kind<'r, 'a>(rows: &'r [Row<'a>], kind: &'r str) -> impl Iterator<Item = R
     rows.iter().copied().filter(move |row| row.kind() == kind)
 }
 
+/// The core that the rows hold.
+pub(super) fn machine(rows: &[Row<'_>]) -> Result<Lifecycle, Flaw> {
+    let lines: Vec<&str> = rows.iter().map(Row::line).collect();
+    Lifecycle::load(&lines.join("\n")).map_err(Flaw::new)
+}
+
 /// The settings that the rows hold, by their numbers.
 pub(super) fn configs(rows: &[Row<'_>]) -> Result<Vec<Rc<Config>>, Flaw> {
     let mut arguments: Vec<Vec<OsString>> = Vec::new();
@@ -147,9 +152,8 @@ pub(super) fn config_of(row: Row<'_>, configs: &[Rc<Config>]) -> Result<Rc<Confi
 impl Shell {
     /// Take in all that the rows tell of, but for the children.
     pub(super) fn fill(&mut self, rows: &[Row<'_>], configs: &[Rc<Config>]) -> Result<(), Flaw> {
-        let head = Row::of_kind(rows, "segue-state")?;
-        let lines: Vec<&str> = rows.iter().map(Row::line).collect();
-        self.core = Lifecycle::load(&lines.join("\n")).map_err(Flaw::new)?;
+        let head = Row::of_kind(rows, state::HEAD)?;
+        self.core = machine(rows)?;
         self.begin.since = clock::wall_from_nanos(head.number("since")?);
         self.workers_asked = match head.number_if_any("workers")? {
             Some(_) => Some(head.parsed("workers")?),

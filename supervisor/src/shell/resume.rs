@@ -12,12 +12,12 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
-use segue_lifecycle::{Ending, Event, Handoff, Life, Lifecycle, State, Timer, Wait, Worker};
+use segue_lifecycle::{Ending, Event, Handoff, Life, State, Timer, Wait, Worker};
 
 use super::keep::{Done, Line};
 use super::recover::{self, Proved};
-use super::restore::{SavedChild, configs};
-use super::save::{STATE_FDS, pidfd_name};
+use super::restore::{SavedChild, configs, machine};
+use super::save::pidfd_name;
 use super::worker::WorkerInfo;
 use super::{Alarm, Begin, Child, Shell, ShellError};
 use crate::children::{Kin, Leader};
@@ -64,7 +64,7 @@ impl Estate {
     /// # Errors
     /// There is none; what systemd has kept all the same comes back.
     pub(crate) fn find(place: &Place, mut stored: Fds) -> Result<Self, Fds> {
-        let files: Vec<_> = STATE_FDS.iter().filter_map(|name| stored.take(name)).collect();
+        let files: Vec<_> = state::FILES.iter().filter_map(|name| stored.take(name)).collect();
         match keeper::read(&files).or_else(|| keeper::read_at(place.state_files())) {
             Some(kept) => Ok(Self { kept, files, stored }),
             None => Err(stored),
@@ -105,8 +105,8 @@ impl Estate {
 
     fn weigh(&self) -> Result<Worth, Flaw> {
         let rows = Row::all(&self.kept.rows)?;
-        let head = Row::of_kind(&rows, "segue-state")?;
-        if head.number("version")? != super::save::VERSION {
+        let head = Row::of_kind(&rows, state::HEAD)?;
+        if head.number("version")? != state::VERSION {
             return Err(Flaw::new("it is of another version"));
         }
         let boots = (head.text_if_any("boot")?, sys::boot_id());
@@ -117,7 +117,7 @@ impl Estate {
         }
         let pid = head.text("pid")?;
         let alive = alive(&rows)?;
-        if load(&rows)?.state() == State::Stopping {
+        if machine(&rows)?.state() == State::Stopping {
             let text = alive.first().map(|(_, proved)| {
                 format!(
                     "the segue before this one (pid {pid}) was killed while it stopped; pid {} of its app still drains and is left alone",
@@ -140,11 +140,6 @@ impl Estate {
             )))
         })
     }
-}
-
-fn load(rows: &[Row<'_>]) -> Result<Lifecycle, Flaw> {
-    let lines: Vec<&str> = rows.iter().map(Row::line).collect();
-    Lifecycle::load(&lines.join("\n")).map_err(Flaw::new)
 }
 
 /// The workers that live, proved to be those that the rows tell of.
@@ -301,7 +296,7 @@ impl Shell {
     }
 
     fn say_adopted(&self, rows: &[Row<'_>]) {
-        let before = Row::of_kind(rows, "segue-state").and_then(|head| head.text("pid"));
+        let before = Row::of_kind(rows, state::HEAD).and_then(|head| head.text("pid"));
         let serving = self.serving().map(|serving| serving.to_string());
         let who = serving.unwrap_or_else(|| "nobody serves".to_owned());
         self.log.warning(&format!(

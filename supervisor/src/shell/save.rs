@@ -8,11 +8,7 @@ use crate::config::{self, Config};
 use crate::launch::ReportPipe;
 use crate::listeners::Saving;
 use crate::readiness::NotifySocket;
-use crate::state::{Passed, Rows};
-
-/// The version of the rows. A reader takes what it knows and passes over the rest, so this changes only when
-/// older readers would do harm.
-pub(super) const VERSION: u64 = 1;
+use crate::state::{self, Passed, Rows};
 
 /// The settings of generations and records, each once, numbered.
 struct Configs<'a> {
@@ -66,8 +62,8 @@ impl Shell {
     }
 
     fn save_head<'a>(&'a self, rows: &mut Rows, configs: &mut Configs<'a>) {
-        rows.begin("segue-state")
-            .number("version", VERSION)
+        rows.begin(state::HEAD)
+            .number("version", state::VERSION)
             .text("by", env!("CARGO_PKG_VERSION"))
             .text("name", &self.begin.config.name)
             .number("pid", std::process::id().into())
@@ -203,15 +199,12 @@ impl Shell {
         for child in self.children.saved() {
             fds.push((pidfd_name(child.key), child.pidfd));
         }
-        for (name, fd) in STATE_FDS.iter().zip(self.keeper.fds()) {
+        for (name, fd) in state::FILES.iter().zip(self.keeper.fds()) {
             fds.push(((*name).to_owned(), fd));
         }
         fds
     }
 }
-
-/// The names of the fds of the two state files.
-pub(super) const STATE_FDS: [&str; 2] = ["state-a", "state-b"];
 
 /// The name of the pidfd of a child.
 pub(super) fn pidfd_name(child: Child) -> String {

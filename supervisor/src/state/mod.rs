@@ -14,5 +14,15 @@ pub(crate) use charge::{in_charge, stand_by, take_charge};
 pub(crate) use fds::{Fds, Passed};
 pub(crate) use row::{Flaw, Row, Rows};
 
+/// The kind of the first row of every state.
+pub(crate) const HEAD: &str = "segue-state";
+
+/// The version of what a state means. New kinds of rows and new keys do not change it, for readers pass over what they do not
+/// know; it would be raised only if an older reader had to be kept from reading it.
+pub(crate) const VERSION: u64 = 1;
+
+/// The two files in which a supervisor keeps its state by turns: their names beside its control socket, and those of their fds.
+pub(crate) const FILES: [&str; 2] = ["state-a", "state-b"];
+
 /// What the names of fds begin with in systemd's file descriptor store, where they meet the names that socket units give.
 pub(crate) const PREFIX: &str = "segue-";

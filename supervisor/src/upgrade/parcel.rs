@@ -12,18 +12,11 @@ use nix::sys::stat::fstat;
 use nix::unistd::Pid;
 
 use super::Origin;
-use crate::state::{Fds, Flaw, Passed, Row, Rows};
+use crate::state::{Fds, Flaw, HEAD, Passed, Row, Rows, VERSION};
 use crate::sys::{self, errno_text};
 
 /// The variable by which the executed binary learns the number of the parcel's fd. It takes it out of its environment.
 const VARIABLE: &str = "SEGUE_STATE";
-
-/// The kind of the first row.
-const FIRST_ROW: &str = "segue-state";
-
-/// The version of what a state means. New kinds of rows and new keys do not change it, for readers pass over what they do not
-/// know; it would be raised only if an older reader had to be kept from reading it.
-const VERSION: u64 = 1;
 
 /// Nobody changes a state that is on its way.
 const SEALS: SealFlag = SealFlag::F_SEAL_SEAL
@@ -92,7 +85,7 @@ pub(crate) fn receive(number: &OsString, writer: Pid) -> Result<Saved, Flaw> {
     let file = file.map_err(|errno| Flaw::new(format_args!("its fd: {}", errno_text(errno))))?;
     let rows = contents(File::from(file))?;
     let all = Row::all(&rows)?;
-    let first = all.first().filter(|row| row.kind() == FIRST_ROW);
+    let first = all.first().filter(|row| row.kind() == HEAD);
     let first = first.ok_or_else(|| Flaw::new("it does not begin as one"))?;
     let version = first.number("version")?;
     if version != VERSION {

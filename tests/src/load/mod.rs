@@ -46,6 +46,16 @@ impl Kind {
         Self::Streamed,
         Self::Http2,
     ];
+
+    /// Every kind that speaks HTTP/1.1: what the fixtures serve.
+    pub const HTTP1: [Self; 6] = [
+        Self::Fresh,
+        Self::KeepAlive,
+        Self::Pipelined,
+        Self::Post,
+        Self::Slow,
+        Self::Streamed,
+    ];
 }
 
 /// The pause of a generator between two requests of one connection, so that a test measures loss and not the machine.

@@ -4,6 +4,7 @@ use std::fs;
 use std::net::SocketAddr;
 
 use super::local::Kind;
+use crate::sys;
 
 /// State of a listening TCP socket in `/proc/net/tcp`.
 const TCP_LISTENING: &str = "0A";
@@ -25,19 +26,18 @@ pub(super) fn of_port(kind: Kind, address: SocketAddr) -> Option<String> {
                 .lines()
                 .find_map(|line| inode_at(line, state, address.port()))
         })
-        .and_then(|inode| of_inode(&inode))
+        .and_then(of_inode)
 }
 
 /// The inode of a row (proc_net_tcp.txt of the kernel: slot, local, remote, state, ..., the tenth column).
-fn inode_at(row: &str, state: &str, port: u16) -> Option<String> {
+fn inode_at(row: &str, state: &str, port: u16) -> Option<u64> {
     let columns: Vec<&str> = row.split_whitespace().collect();
     let (_, local_port) = columns.get(1)?.rsplit_once(':')?;
     let matching = u16::from_str_radix(local_port, 16) == Ok(port) && columns.get(3) == Some(&state);
-    matching.then(|| columns.get(9).map(|inode| (*inode).to_owned()))?
+    matching.then(|| columns.get(9)?.parse().ok())?
 }
 
-fn of_inode(inode: &str) -> Option<String> {
-    let link = format!("socket:[{inode}]");
+fn of_inode(inode: u64) -> Option<String> {
     for process in fs::read_dir("/proc").ok()?.flatten() {
         let name = process.file_name();
         let Some(pid) = name
@@ -46,13 +46,8 @@ fn of_inode(inode: &str) -> Option<String> {
         else {
             continue;
         };
-        let Ok(fds) = fs::read_dir(process.path().join("fd")) else {
-            continue;
-        };
-        if fds
-            .flatten()
-            .any(|fd| fs::read_link(fd.path()).is_ok_and(|to| to.as_os_str() == link.as_str()))
-        {
+        let sockets = pid.parse().ok().and_then(|pid| sys::open_sockets(pid).ok());
+        if sockets.is_some_and(|sockets| sockets.iter().any(|(open, _)| *open == inode)) {
             let command = fs::read_to_string(process.path().join("comm")).unwrap_or_default();
             return Some(format!("{}, pid {pid}", command.trim_end().escape_debug()));
         }

@@ -1,6 +1,6 @@
 //! After `kill -9`: is the app of the predecessor still there, and can its listeners be had back from it?
 
-use std::fs;
+use std::cell::OnceCell;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
@@ -16,6 +16,25 @@ use crate::sys::{self, errno_text};
 pub(super) struct Proved {
     pub(super) pid: Pid,
     pub(super) pidfd: OwnedFd,
+    /// Its sockets as they were when somebody first asked: there may be a thousand listeners to look for among them.
+    seen: OnceCell<Vec<(u64, RawFd)>>,
+}
+
+impl Proved {
+    /// One whose pidfd is proof enough.
+    pub(super) fn by_pidfd(pid: Pid, pidfd: OwnedFd) -> Self {
+        Self {
+            pid,
+            pidfd,
+            seen: OnceCell::new(),
+        }
+    }
+
+    /// The inodes and numbers of its sockets, now.
+    fn sockets(&self) -> Result<Vec<(u64, RawFd)>, Errno> {
+        let open = sys::open_sockets(self.pid.as_raw());
+        open.map_err(|error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))
+    }
 }
 
 /// Proves that the process with this pid is the one that was started at that time: by looking before and after the pid was
@@ -26,7 +45,7 @@ pub(super) fn prove(pid: Pid, start: u64) -> Option<Proved> {
         return None;
     }
     let pidfd = sys::open_pidfd(pid).ok()?;
-    is_it().then_some(Proved { pid, pidfd })
+    is_it().then(|| Proved::by_pidfd(pid, pidfd))
 }
 
 /// Takes a duplicate of a listener back from a process that has it (pidfd_getfd(2), Linux 5.6).
@@ -35,9 +54,22 @@ pub(super) fn prove(pid: Pid, start: u64) -> Option<Proved> {
 /// `EPERM`: we may not (another uid, more capabilities, not dumpable, or a seccomp filter as a container engine sets one);
 /// `ENOENT`: the process has no such socket; `EACCES`: its fds cannot be seen.
 pub(super) fn take_back(from: &Proved, wanted: SocketIdentity) -> Result<OwnedFd, Errno> {
+    if let Some(seen) = from.seen.get()
+        && let Ok(fd) = take_among(seen, from, wanted)
+    {
+        return Ok(fd);
+    }
+    // It may have moved to another number since (dup(2)).
+    let sockets = from.sockets()?;
+    let taken = take_among(&sockets, from, wanted);
+    from.seen.get_or_init(|| sockets);
+    taken
+}
+
+fn take_among(sockets: &[(u64, RawFd)], from: &Proved, wanted: SocketIdentity) -> Result<OwnedFd, Errno> {
     let mut refusal = Errno::ENOENT;
-    for number in numbers_of(from.pid, wanted.inode)? {
-        match sys::fd_of(from.pidfd.as_fd(), number) {
+    for (_, number) in sockets.iter().filter(|(inode, _)| *inode == wanted.inode) {
+        match sys::fd_of(from.pidfd.as_fd(), *number) {
             Ok(fd) if is_that(fd.as_fd(), wanted) => return Ok(fd),
             // It was closed, or has become another, since we looked.
             Ok(_) | Err(Errno::EBADF) => {}
@@ -50,19 +82,6 @@ pub(super) fn take_back(from: &Proved, wanted: SocketIdentity) -> Result<OwnedFd
 fn is_that(fd: BorrowedFd<'_>, wanted: SocketIdentity) -> bool {
     let inode = nix::sys::stat::fstat(fd).map(|status| status.st_ino);
     inode == Ok(wanted.inode) && (wanted.cookie.is_none() || sys::sock::cookie(fd) == wanted.cookie)
-}
-
-/// Under which numbers the process has the socket.
-fn numbers_of(pid: Pid, inode: u64) -> Result<Vec<RawFd>, Errno> {
-    let link = format!("socket:[{inode}]");
-    let entries = fs::read_dir(format!("/proc/{pid}/fd"));
-    let entries = entries.map_err(|error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))?;
-    let numbers = entries.flatten().filter_map(|entry| {
-        let target = fs::read_link(entry.path()).ok()?;
-        let number = entry.file_name().to_str()?.parse().ok()?;
-        (target.as_os_str() == link.as_str()).then_some(number)
-    });
-    Ok(numbers.collect())
 }
 
 /// What was found where a listener cannot be had back, and what to do, in one line.

@@ -354,10 +354,7 @@ impl Shell {
         let forked = done.forked(worker);
         let stored = self.bag.take(&pidfd_name(Child::Worker(worker)));
         let proved = forked.and_then(|forked| match stored {
-            Some(pidfd) => Some(Proved {
-                pid: forked.pid,
-                pidfd,
-            }),
+            Some(pidfd) => Some(Proved::by_pidfd(forked.pid, pidfd)),
             None => recover::prove(forked.pid, forked.began),
         });
         let Some(proved) = proved.filter(|proved| has_executed(proved, &path)) else {

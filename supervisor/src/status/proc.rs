@@ -6,10 +6,9 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
-use std::io;
 
 use crate::protocol::Status;
-use crate::sys::{ProcessRow, process_rows};
+use crate::sys::{ProcessRow, open_sockets, process_rows};
 
 /// TCP states in the `st` column (include/net/tcp_states.h) in which a connection has been accepted and is
 /// not over for the worker: ESTABLISHED, FIN_WAIT1, FIN_WAIT2 (the worker has said its last word and reads
@@ -59,8 +58,11 @@ pub(super) fn fill(status: &mut Status) {
 fn count(worker: i32, processes: &[ProcessRow], connections: &HashSet<u64>) -> Option<u64> {
     let mut open = HashSet::new();
     for pid in tree(worker, processes) {
-        match sockets(pid) {
-            Ok(sockets) => open.extend(sockets.into_iter().filter(|inode| connections.contains(inode))),
+        match open_sockets(pid) {
+            Ok(sockets) => {
+                let inodes = sockets.into_iter().map(|(inode, _)| inode);
+                open.extend(inodes.filter(|inode| connections.contains(inode)));
+            }
             // It has ended meanwhile.
             Err(error) if matches!(error.raw_os_error(), Some(nix::libc::ENOENT | nix::libc::ESRCH)) => {}
             Err(_) => return None,
@@ -91,23 +93,6 @@ fn tree(worker: i32, processes: &[ProcessRow]) -> HashSet<i32> {
         }
     }
     tree
-}
-
-/// The inodes of a process' sockets.
-fn sockets(pid: i32) -> io::Result<Vec<u64>> {
-    let mut inodes = Vec::new();
-    for entry in fs::read_dir(format!("/proc/{pid}/fd"))? {
-        // An fd that is closed while we look is no connection any more; a process that ends meanwhile has
-        // none.
-        let Ok(target) = entry.and_then(|entry| fs::read_link(entry.path())) else {
-            continue;
-        };
-        let inode: Option<u64> = target
-            .to_str()
-            .and_then(|target| target.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok());
-        inodes.extend(inode);
-    }
-    Ok(inodes)
 }
 
 /// What the tables of one network namespace say about the listeners.

@@ -6,6 +6,7 @@ use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use std::fs;
 use std::io::{self, Read};
+use std::os::fd::RawFd;
 use std::os::unix::fs::MetadataExt;
 
 /// Makes this process the one that inherits orphaned descendants, `PR_SET_CHILD_SUBREAPER` of prctl(2), and that can
@@ -103,6 +104,28 @@ pub(crate) fn process_rows() -> io::Result<Vec<ProcessRow>> {
         process_row(name.to_str()?.parse().ok()?)
     });
     Ok(rows.collect())
+}
+
+/// The sockets that a process has open: the inode of each, and the number of its fd there (`socket:[INODE]`, proc_pid_fd(5)).
+///
+/// # Errors
+/// Those of reading /proc/PID/fd: mostly that the process has ended, or is another uid's.
+pub(crate) fn open_sockets(pid: i32) -> io::Result<Vec<(u64, RawFd)>> {
+    let mut sockets = Vec::new();
+    for entry in fs::read_dir(format!("/proc/{pid}/fd"))? {
+        // An fd that is closed while we look is none any more; a process that ends meanwhile has none.
+        let Ok((target, name)) =
+            entry.and_then(|entry| Ok((fs::read_link(entry.path())?, entry.file_name())))
+        else {
+            continue;
+        };
+        let inode = target
+            .to_str()
+            .and_then(|target| target.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok());
+        let number = name.to_str().and_then(|name| name.parse().ok());
+        sockets.extend(inode.zip(number));
+    }
+    Ok(sockets)
 }
 
 /// More than the longest line of /proc/PID/stat: 52 fields of at most 20 digits and a name of 64 bytes. The kernel gives it in

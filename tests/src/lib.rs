@@ -9,10 +9,12 @@
 //! * [`engine`]: a container engine in namespaces of its own, containers in it, and our images;
 //! * [`machine`]: a real systemd in namespaces; [`mdoc`]: our man pages, taken apart; [`needs`]: what a test may not find
 //!   where it runs;
+//! * [`birth`]: what an app was born with; [`strace`]: calls of a running process, watched or made to fail;
 //! * [`figures`]: what was measured, printed so that it can be quoted.
 #![forbid(unsafe_code)]
 
 pub mod binaries;
+pub mod birth;
 pub mod crowd;
 pub mod deployed;
 pub mod engine;
@@ -31,6 +33,7 @@ pub mod program;
 pub mod replay;
 pub mod segue;
 pub mod stand_in;
+pub mod strace;
 
 use std::time::Duration;
 

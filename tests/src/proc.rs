@@ -129,6 +129,24 @@ impl Footprint {
             zombies,
         }
     }
+
+    /// A supervisor of one worker is as it was at first; its heap may have grown by so many KiB for reasons of its own.
+    ///
+    /// # Panics
+    /// When it has changed by more, or has more than one child and one thread.
+    #[track_caller]
+    pub fn assert_as(&self, first: &Self, heap_slack_kib: u64) {
+        assert_eq!((self.children, self.zombies, self.threads), (1, 0, 1), "{self:?}");
+        assert_eq!(
+            (self.fds, self.timers),
+            (first.fds, first.timers),
+            "{first:?} {self:?}"
+        );
+        assert!(
+            self.anonymous_kib <= first.anonymous_kib + heap_slack_kib,
+            "memory grew: {first:?} {self:?}"
+        );
+    }
 }
 
 /// What an event loop that is asleep waits for.

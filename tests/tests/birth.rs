@@ -6,37 +6,13 @@
     reason = "a test that cannot look at its subject has failed"
 )]
 
-use segue_tests::http::get_and_close;
+use segue_tests::birth;
 use segue_tests::program::Program;
-use segue_tests::segue::{Segue, Setup};
+use segue_tests::segue::Setup;
 use serde_json::{Value, json};
 
 /// Reloads between the first record and the last.
 const RELOADS: u64 = 100;
-
-fn birth(segue: &Segue) -> Value {
-    let response = segue
-        .target()
-        .connect()
-        .and_then(|mut client| client.ask(&get_and_close("/birth")))
-        .unwrap_or_else(|loss| panic!("birth: {loss:?}"));
-    serde_json::from_str(&response.text()).unwrap_or_else(|error| panic!("birth: {error}"))
-}
-
-/// What may differ between two births: pids, the generation, and what its predecessors chose.
-fn without_numbers(mut birth: Value) -> Value {
-    for key in ["pid", "pgid"] {
-        birth[key] = Value::Null;
-    }
-    for key in ["LISTEN_PID", "SEGUE_GENERATION", "NOTIFY_SOCKET"] {
-        birth["env"][key] = Value::Null;
-    }
-    // The first generation found O_NONBLOCK clear and set it; what it chose is kept for those who follow.
-    for fd in birth["fds"].as_array_mut().into_iter().flatten() {
-        fd["flags"] = Value::Null;
-    }
-    birth
-}
 
 #[test]
 fn an_app_is_born_the_same_after_a_hundred_reloads_with_nothing_but_its_listeners() {
@@ -46,14 +22,14 @@ fn an_app_is_born_the_same_after_a_hundred_reloads_with_nothing_but_its_listener
     let segue = setup
         .flags(["--probation", "0s", "--umask", "027", "--env", "COLOUR=blue"])
         .start();
-    let first = birth(&segue);
+    let first = birth::of(&segue);
     check_birth(&first, 1);
     for _ in 0..RELOADS {
         segue.reload_ok(&["--drained"]);
     }
-    let last = birth(&segue);
+    let last = birth::of(&segue);
     check_birth(&last, 1 + RELOADS);
-    assert_eq!(without_numbers(first), without_numbers(last));
+    assert_eq!(birth::without_numbers(first), birth::without_numbers(last));
     segue.stop();
 }
 
@@ -139,7 +115,7 @@ fn the_variables_of_our_own_service_manager_stay_with_us() {
         })
         .env("STATE_DIRECTORY", "/var/lib/app");
     let segue = setup.start();
-    let env = birth(&segue)["env"].clone();
+    let env = birth::of(&segue)["env"].clone();
     for (key, _) in foreign {
         assert_eq!(env[key], Value::Null, "{key}");
     }

@@ -11,7 +11,7 @@ use segue_tests::program::Program;
 use segue_tests::segue::{Segue, Setup, Status};
 use segue_tests::{long_run, needs, patience, proc};
 
-use crate::strace::{self, Attached, Counts, Fault, Reference, When, Whom};
+use crate::strace::{self, Counts, Fault, Reference, When, Whom};
 use crate::table::{Call, Fails, TABLE, errnos};
 use crate::{FLAGS, pool};
 
@@ -196,13 +196,13 @@ fn while_it_supervises(task: &Task) {
 fn one_fault(segue: &mut Segue, task: &Task, fault: &Fault, load: &Load) {
     let before = segue.status();
     let mark = segue.process().mark();
-    let attached = Attached::to(segue.process().pid(), fault, task.whom);
+    let tracer = strace::inflict(segue.process().pid(), fault, task.whom);
     // What they are told does not matter here, nor whether they are told anything: a supervisor that cannot accept answers
     // nobody.
     let reload = segue.begin("reload", &["--timeout", "2s"]);
     let status = segue.begin("status", &["--timeout", "2s"]);
     let (reload, status) = (reload.finish(), status.finish());
-    attached.detach();
+    tracer.detach();
     load.wait_for_more(2);
     let log = || {
         segue.process().log()[mark..]
@@ -308,9 +308,9 @@ fn serves(segue: &Segue) -> bool {
 fn at_its_end(fault: &Fault) {
     let segue = setup().start();
     let pid = segue.process().pid();
-    let attached = Attached::to(pid, fault, Whom::Supervisor);
+    let tracer = strace::inflict(pid, fault, Whom::Supervisor);
     let stop = segue.begin("stop", &["--timeout", "2s"]).finish();
-    attached.detach();
+    tracer.detach();
     if stop.code != Some(0) {
         // It may not have heard of it.
         let _ = segue.run("stop", &[]);

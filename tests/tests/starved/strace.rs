@@ -8,9 +8,9 @@ use std::time::Instant;
 
 use nix::sys::signal::Signal;
 use segue_tests::needs;
-use segue_tests::process::Process;
 use segue_tests::program::Program;
 use segue_tests::segue::{Segue, Setup};
+use segue_tests::strace::Tracer;
 
 /// Which of the calls of one name fail.
 #[derive(Clone, Copy, Debug)]
@@ -68,33 +68,18 @@ pub(super) enum Whom {
     Children,
 }
 
-/// A fault that a running supervisor has, until it is taken away.
-pub(super) struct Attached {
-    tracer: Process,
-}
-
-impl Attached {
-    /// Returns when the fault is in place.
-    #[track_caller]
-    pub(super) fn to(pid: i32, fault: &Fault, whom: Whom) -> Self {
-        let mut command = Command::new("strace");
-        command.args(["-o", "/dev/null", "-p", &pid.to_string()]);
-        match whom {
-            Whom::Supervisor => {}
-            Whom::Children => {
-                command.args(["-f", "-b", "execve"]);
-            }
-        }
-        let tracer = Process::start(command.args(fault.words()));
-        tracer.wait_for_line("attached");
-        Self { tracer }
-    }
-
-    /// Takes it away; returns when all goes on as before.
-    pub(super) fn detach(self) {
-        self.tracer.signal(Signal::SIGINT);
-        let _ = self.tracer.wait_for_exit();
-    }
+/// Gives a running supervisor a fault until it is detached.
+#[track_caller]
+pub(super) fn inflict(pid: i32, fault: &Fault, whom: Whom) -> Tracer {
+    let children: &[&str] = match whom {
+        Whom::Supervisor => &[],
+        Whom::Children => &["-f", "-b", "execve"],
+    };
+    let arguments = ["-o", "/dev/null"]
+        .iter()
+        .chain(children)
+        .map(|&word| word.to_owned());
+    Tracer::attach(pid, arguments.chain(fault.words()))
 }
 
 /// Whether faults can be injected here.
@@ -178,16 +163,11 @@ fn record_child() -> Counts {
     let prefix = setup.path("trace");
     setup.deploy("app", &Program::fixture("good"));
     let segue = setup.flags(super::FLAGS).start();
-    let tracer = Process::start(
-        Command::new("strace")
-            .args(["-f", "-b", "execve", "-ff", "-o"])
-            .arg(&prefix)
-            .args(["-p", &segue.process().pid().to_string()]),
-    );
-    tracer.wait_for_line("attached");
+    let to = ["-f", "-b", "execve", "-ff", "-o"].map(OsString::from);
+    let arguments = to.into_iter().chain([prefix.clone().into()]);
+    let tracer = Tracer::attach(segue.process().pid(), arguments);
     segue.reload_ok(&[]);
-    tracer.signal(Signal::SIGINT);
-    let _ = tracer.wait_for_exit();
+    tracer.detach();
     let pid = segue.status().pids(2)[0];
     let mut counts = Counts::new();
     let text = read(&prefix.with_extension(pid.to_string()));

@@ -1,43 +1,36 @@
 //! strace on a running supervisor.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use nix::sys::signal::Signal;
 use segue_tests::process::Process;
+use segue_tests::strace::Tracer;
 
 /// It lets the calls of one process fail until it is let go.
 pub(crate) struct Strace {
-    process: Process,
+    tracer: Tracer,
     output: PathBuf,
 }
 
 impl Strace {
     /// Attaches to a process; returns when that has been done.
     pub(crate) fn attach(pid: i32, output: &Path, expressions: &[String]) -> Self {
-        let mut command = Command::new("strace");
         // With paths beside the fds, for the table.
-        command
-            .arg("-y")
-            .arg("-o")
-            .arg(output)
-            .arg("-p")
-            .arg(pid.to_string());
-        for expression in expressions {
-            command.arg("-e").arg(expression);
-        }
-        let process = Process::start(command.stdin(Stdio::null()));
-        process.wait_for_line(" attached");
+        let fixed = [OsString::from("-y"), "-o".into(), output.into()];
+        let expressions = expressions
+            .iter()
+            .flat_map(|expression| ["-e", expression.as_str()].map(OsString::from));
         Self {
-            process,
+            tracer: Tracer::attach(pid, fixed.into_iter().chain(expressions)),
             output: output.to_owned(),
         }
     }
 
     /// Detaches, and tells what it has seen, a line each.
     pub(crate) fn detach(self) -> Vec<String> {
-        self.process.signal(Signal::SIGINT);
-        self.process.wait_for_exit();
+        self.tracer.detach();
         let text = std::fs::read(&self.output).unwrap_or_default();
         String::from_utf8_lossy(&text)
             .lines()

@@ -6,7 +6,8 @@ use std::path::Path;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use segue_tests::http::{self, get_and_close};
+use segue_tests::birth;
+use segue_tests::http;
 use segue_tests::load::{Kind, Load};
 use segue_tests::proc;
 use segue_tests::program::Program;
@@ -129,22 +130,7 @@ fn the_same_binary_is_fine() {
 }
 
 fn birth(segue: &Segue) -> Value {
-    let asked = segue
-        .target()
-        .connect()
-        .and_then(|mut client| client.ask(&get_and_close("/birth")));
-    let mut birth: Value = serde_json::from_str(&asked.unwrap().text()).unwrap();
-    for key in ["pid", "pgid"] {
-        birth[key] = Value::Null;
-    }
-    for key in ["LISTEN_PID", "SEGUE_GENERATION", "NOTIFY_SOCKET"] {
-        birth["env"][key] = Value::Null;
-    }
-    // The first generation found O_NONBLOCK clear; what it chose is kept.
-    for fd in birth["fds"].as_array_mut().into_iter().flatten() {
-        fd["flags"] = Value::Null;
-    }
-    birth
+    birth::without_numbers(birth::of(segue))
 }
 
 #[test]

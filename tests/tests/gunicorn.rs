@@ -1,5 +1,6 @@
-//! The case that Segue began with, unmodified: Gunicorn with three gevent workers serves a Django view whose value is
-//! edited in the source between reloads, and a polling client looks on. Beside it, Gunicorn's own SIGHUP.
+//! The case that Segue began with: Gunicorn, unmodified, with three gevent workers serves a Django view whose value is
+//! edited in the source between reloads, and a polling client looks on. Beside it, Gunicorn's own SIGHUP. The example's
+//! `gunicorn.conf.py` is in force in both: without it, a worker that is told to stop as it starts may never hear of it.
 #![allow(
     clippy::unwrap_used,
     reason = "a test that cannot look at its subject has failed"
@@ -8,6 +9,7 @@
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use segue_tests::binaries::Binary;
@@ -61,12 +63,15 @@ fn install() -> Result<PathBuf, String> {
 /// The site with this value, in a directory of its own; an edit replaces the file by renaming, as editors and deploys do.
 fn write_site(directory: &Path) {
     std::fs::create_dir_all(directory.join("demo")).unwrap();
-    for file in ["__init__.py", "settings.py", "urls.py", "views.py", "wsgi.py"] {
-        std::fs::copy(
-            format!("{EXAMPLE}/demo/{file}"),
-            directory.join("demo").join(file),
-        )
-        .unwrap();
+    for file in [
+        "gunicorn.conf.py",
+        "demo/__init__.py",
+        "demo/settings.py",
+        "demo/urls.py",
+        "demo/views.py",
+        "demo/wsgi.py",
+    ] {
+        std::fs::copy(format!("{EXAMPLE}/{file}"), directory.join(file)).unwrap();
     }
 }
 
@@ -347,16 +352,7 @@ fn gunicorn_alone_serves_both_versions_in_turns_and_broken_code_takes_it_down() 
     let Some(gunicorn) = gunicorn() else { return };
     let directory = segue_tests::segue::directory();
     write_site(directory.path());
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let mut command = Command::new(&gunicorn);
-    command
-        .args(["--bind", &port.to_string()])
-        .args(arguments())
-        .current_dir(directory.path())
-        .env("PYTHONDONTWRITEBYTECODE", "1");
-    let server = Process::start(&mut command);
-    let target = Target::Tcp(port);
-    wait_until("it answers", || !message_of(&target).is_empty());
+    let (server, target) = alone(&gunicorn, directory.path());
     let poll = poll(&target);
     poll.wait_for_line("UP: response was");
     for number in 1..=edits() {
@@ -379,11 +375,59 @@ fn gunicorn_alone_serves_both_versions_in_turns_and_broken_code_takes_it_down() 
     wait_until("nobody serves", || target.connect().is_err());
 }
 
+/// Gunicorn without a supervisor, at its first answer.
+fn alone(gunicorn: &Path, site: &Path) -> (Process, Target) {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut command = Command::new(gunicorn);
+    command
+        .args(["--bind", &port.to_string()])
+        .args(arguments())
+        .args(["--graceful-timeout", &GRACEFUL_TIMEOUT.as_secs().to_string()])
+        .current_dir(site)
+        .env("PYTHONDONTWRITEBYTECODE", "1");
+    let server = Process::start(&mut command);
+    let target = Target::Tcp(port);
+    wait_until("it answers", || !message_of(&target).is_empty());
+    (server, target)
+}
+
+/// After this time Gunicorn kills the workers that have not ended by themselves; its default.
+const GRACEFUL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Why the example has a `gunicorn.conf.py`. The first worker answers while the others start, and those that the stop
+/// signal reaches before they listen for it do not hear of it. That is chance, so without the file it is only counted.
+#[test]
+fn a_stop_reaches_workers_that_are_starting() {
+    let Some(gunicorn) = gunicorn() else { return };
+    let trials = segue_tests::figures::scale(3, 40);
+    let directory = segue_tests::segue::directory();
+    write_site(directory.path());
+    let unheard = stops_that_took_all_the_time(&gunicorn, directory.path(), trials);
+    std::fs::remove_file(directory.path().join("gunicorn.conf.py")).unwrap();
+    let without = stops_that_took_all_the_time(&gunicorn, directory.path(), trials);
+    println!(
+        "figures: Gunicorn told to stop at its first answer kills a worker that did not hear it: {unheard} of {trials} times with \
+         the example's gunicorn.conf.py, {without} of {trials} times without"
+    );
+    assert_eq!(unheard, 0);
+}
+
+fn stops_that_took_all_the_time(gunicorn: &Path, site: &Path, trials: usize) -> usize {
+    let unheard = |_: &usize| {
+        let (server, _) = alone(gunicorn, site);
+        let asked = Instant::now();
+        server.signal(Signal::SIGTERM);
+        server.wait_for_exit();
+        asked.elapsed() >= GRACEFUL_TIMEOUT
+    };
+    (0..trials).filter(unheard).count()
+}
+
 /// Nothing tells how a server without a supervisor is doing, so it is asked until it is so.
 fn wait_until(what: &str, condition: impl Fn() -> bool) {
-    let end = std::time::Instant::now() + segue_tests::patience();
+    let end = Instant::now() + segue_tests::patience();
     while !condition() {
-        assert!(std::time::Instant::now() < end, "not in time: {what}");
+        assert!(Instant::now() < end, "not in time: {what}");
         std::thread::yield_now();
     }
 }

@@ -53,3 +53,16 @@ pub fn patience() -> Duration {
 pub fn long_run() -> bool {
     std::env::var_os("SEGUE_LONG").is_some_and(|value| value == "1")
 }
+
+/// Waits for what nothing tells: how a process is doing that is nobody's child here. It is looked at until it is so.
+///
+/// # Panics
+/// When that takes longer than [`patience`].
+#[track_caller]
+pub fn wait_until(what: &str, condition: impl Fn() -> bool) {
+    let end = std::time::Instant::now() + patience();
+    while !condition() {
+        assert!(std::time::Instant::now() < end, "not in time: {what}");
+        std::thread::yield_now();
+    }
+}

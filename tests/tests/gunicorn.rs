@@ -17,6 +17,7 @@ use segue_tests::http::{Target, get_and_close};
 use segue_tests::process::{Finished, Process};
 use segue_tests::program::Program;
 use segue_tests::segue::{Segue, Setup};
+use segue_tests::wait_until;
 
 /// The example, beside this package.
 const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/django");
@@ -421,13 +422,4 @@ fn stops_that_took_all_the_time(gunicorn: &Path, site: &Path, trials: usize) -> 
         asked.elapsed() >= GRACEFUL_TIMEOUT
     };
     (0..trials).filter(unheard).count()
-}
-
-/// Nothing tells how a server without a supervisor is doing, so it is asked until it is so.
-fn wait_until(what: &str, condition: impl Fn() -> bool) {
-    let end = Instant::now() + segue_tests::patience();
-    while !condition() {
-        assert!(Instant::now() < end, "not in time: {what}");
-        std::thread::yield_now();
-    }
 }

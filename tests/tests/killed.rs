@@ -17,6 +17,7 @@ use segue_tests::load::{Kind, Load};
 use segue_tests::proc;
 use segue_tests::program::Program;
 use segue_tests::segue::{Segue, Setup};
+use segue_tests::wait_until;
 
 /// These loads run while `disturb` runs, and until their answers come from `generation` at last: nothing is lost.
 #[track_caller]
@@ -32,6 +33,13 @@ fn under_loads(segue: &mut Segue, kinds: &[Kind], generation: u64, disturb: impl
 
 fn kill_process(pid: i32, signal: Signal) {
     kill(Pid::from_raw(pid), signal).unwrap();
+}
+
+#[track_caller]
+fn wait_for_death(pid: i32) {
+    wait_until("it is dead", || {
+        proc::look(pid).is_none_or(|seen| seen.state == 'Z')
+    });
 }
 
 /// A request that the app answers after `millis`; it is on its way when this returns.
@@ -99,17 +107,35 @@ fn one_that_crashed_while_nobody_supervised_is_started_again() {
     let pids = segue.status().pids(1);
     segue.kill();
     kill_process(pids[0], Signal::SIGKILL);
-    let end = Instant::now() + segue_tests::patience();
-    while proc::look(pids[0]).is_some_and(|seen| seen.state != 'Z') {
-        assert!(Instant::now() < end, "SIGKILL does not end it");
-        std::thread::yield_now();
-    }
+    wait_for_death(pids[0]);
     segue.resume();
     let status = segue.wait_until("both serve", |status| {
         let now = status.pids(1);
         now.len() == 2 && now.contains(&pids[1]) && !now.contains(&pids[0])
     });
     assert_eq!(status.count("restarts"), 1);
+    segue.stop();
+}
+
+/// Nobody has the listener any more, and so it is bound again. What still drains is served to its end.
+#[test]
+fn an_app_that_was_told_to_drain_meanwhile_does_not_keep_a_new_one_from_serving() {
+    let mut segue = Setup::new(Program::app()).listen("unix:socket").start();
+    let target = segue.target();
+    let drains = segue.status().pids(1)[0];
+    let mut client = ask_slowly(&target, 5_000);
+    segue.kill();
+    kill_process(drains, Signal::SIGTERM);
+    wait_until("it closes its listener", || target.connect().is_err());
+    segue.resume();
+    segue.process().wait_for_line(&format!(
+        "its app has closed its listeners; pid {drains} still drains and is left alone"
+    ));
+    assert_ne!(segue.status().pids(1)[0], drains);
+    let answer = target.connect().unwrap().ask(&http::get_and_close("/ping"));
+    assert_eq!(answer.unwrap().status, 200);
+    assert_eq!(client.response().unwrap().status, 200);
+    wait_for_death(drains);
     segue.stop();
 }
 

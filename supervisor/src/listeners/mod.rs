@@ -40,7 +40,7 @@ pub(crate) use inherited::Inherited;
 pub(crate) use local::Kind;
 pub(crate) use open::open;
 pub(crate) use resolve::Lookup;
-pub(crate) use saved::{Saving, SocketIdentity, identities, restore};
+pub(crate) use saved::{Saving, SocketIdentity, address_of, any_inherited, identities, restore};
 pub(crate) use shares::{least_workers, shares};
 
 use resolve::Owner;

@@ -201,6 +201,20 @@ pub(crate) fn identities(rows: &[Row<'_>]) -> Result<Vec<SocketIdentity>, Flaw> 
     sockets.map(identity).collect()
 }
 
+/// Whether one of the sockets was given to us.
+pub(crate) fn any_inherited(rows: &[Row<'_>]) -> bool {
+    rows.iter()
+        .any(|row| row.kind() == SOCKET && row.text("inherited").is_ok())
+}
+
+/// The address at which a socket was made, for people; empty if it was made by somebody else.
+pub(crate) fn address_of(rows: &[Row<'_>], wanted: SocketIdentity) -> String {
+    let row = rows
+        .iter()
+        .find(|row| row.kind() == SOCKET && row.number("inode") == Ok(wanted.inode));
+    row.and_then(|row| row.text("address").ok()).unwrap_or_default()
+}
+
 /// The listeners that the rows tell of, by their numbers. All fds must be in the bag.
 ///
 /// # Errors

@@ -7,9 +7,9 @@ use nix::errno::Errno;
 use nix::unistd::Pid;
 use segue_lifecycle::Worker;
 
-use crate::listeners::SocketIdentity;
-use crate::state::Row;
-use crate::sys::{self, errno_text};
+use crate::listeners::{self, SocketIdentity};
+use crate::state::{Flaw, Row};
+use crate::sys::{self, ProcessRow, errno_text};
 
 /// A process that was proved to be the one that the predecessor had started.
 #[derive(Debug)]
@@ -84,6 +84,24 @@ fn is_that(fd: BorrowedFd<'_>, wanted: SocketIdentity) -> bool {
     inode == Ok(wanted.inode) && (wanted.cookie.is_none() || sys::sock::cookie(fd) == wanted.cookie)
 }
 
+/// Whether nothing that lives of these workers (nor of their process groups) has any of the listeners open: they drain, and nobody
+/// serves. A process that does not show its fds may have them, and so may whoever has given us an inherited one.
+pub(super) fn have_let_go(living: &[(Worker, Proved)], rows: &[Row<'_>]) -> Result<bool, Flaw> {
+    let listeners = listeners::identities(rows)?;
+    let is_listener = |inode| listeners.iter().any(|wanted| wanted.inode == inode);
+    let is_of_app = |row: &ProcessRow| living.iter().any(|(_, proved)| proved.pid == row.group);
+    let has_none = |row: &ProcessRow| {
+        let sockets = sys::open_sockets(row.pid.as_raw());
+        sockets.is_ok_and(|sockets| !sockets.iter().any(|(inode, _)| is_listener(*inode)))
+    };
+    let all = sys::process_rows().unwrap_or_default();
+    let mut of_app = all.iter().filter(|row| is_of_app(row)).peekable();
+    Ok(!listeners.is_empty()
+        && !listeners::any_inherited(rows)
+        && of_app.peek().is_some()
+        && of_app.all(has_none))
+}
+
 /// What was found where a listener cannot be had back, and what to do, in one line.
 pub(super) fn not_had_back(
     wanted: SocketIdentity,
@@ -91,10 +109,7 @@ pub(super) fn not_had_back(
     refusal: Option<(Worker, Pid, Errno)>,
     rows: &[Row<'_>],
 ) -> String {
-    let address = rows.iter().find(|row| row.number("inode") == Ok(wanted.inode));
-    let address = address
-        .and_then(|row| row.text("address").ok())
-        .unwrap_or_default();
+    let address = listeners::address_of(rows, wanted);
     let pids: Vec<String> = living.iter().map(|(_, proved)| proved.pid.to_string()).collect();
     let pids = pids.join(" ");
     let why = match refusal {

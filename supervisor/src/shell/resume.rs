@@ -132,12 +132,21 @@ impl Estate {
             .stored
             .names()
             .any(|name| kept.iter().any(|kind| name.starts_with(kind)));
-        Ok(if kept || !alive.is_empty() {
-            Worth::Adopt
-        } else {
-            Worth::Leave(Some(format!(
+        if kept {
+            return Ok(Worth::Adopt);
+        }
+        let Some((_, first)) = alive.first() else {
+            return Ok(Worth::Leave(Some(format!(
                 "the segue before this one (pid {pid}) was killed, and nothing of its app is left"
+            ))));
+        };
+        Ok(if recover::have_let_go(&alive, &rows)? {
+            Worth::Leave(Some(format!(
+                "the segue before this one (pid {pid}) was killed, and its app has closed its listeners; pid {} still drains and is left alone",
+                first.pid
             )))
+        } else {
+            Worth::Adopt
         })
     }
 }

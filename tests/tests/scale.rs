@@ -64,7 +64,7 @@ fn many_connections_drain_while_the_next_generation_serves() {
     let segue = Setup::new(Program::app())
         .flags([
             "--drain-timeout",
-            "10m",
+            "none",
             "--stop-timeout",
             "1s",
             "--probation",
@@ -97,7 +97,7 @@ fn many_retired_generations_drain_at_once() {
             "--max-generations",
             "52",
             "--drain-timeout",
-            "10m",
+            "none",
             "--stop-timeout",
             "1s",
         ])

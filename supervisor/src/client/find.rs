@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::connection::Connection;
 use super::{ANSWER_TIME, Exit, Failure, Target};
-use crate::place::{Candidate, Surroundings, candidates, searched};
+use crate::place::{Candidate, Surroundings, candidates, has_left_state, searched};
 use crate::protocol::one_line;
 use crate::sys::errno_text;
 
@@ -15,6 +15,14 @@ const NAME_TIME: Duration = Duration::from_secs(1);
 
 /// The longest name that is printed, in characters.
 const NAME_SHOWN: usize = 64;
+
+/// What is told of a supervisor that was killed.
+const KILLED: &str = "; it was killed, and its app may serve on: segue run with the same name adopts it";
+
+/// Whether nobody listens where a supervisor was, and it has not ended by itself.
+fn was_killed(error: &io::Error, control: &Path) -> bool {
+    error.kind() == io::ErrorKind::ConnectionRefused && has_left_state(control)
+}
 
 /// Connects to the instance that the target means.
 pub(super) fn connect(
@@ -25,22 +33,29 @@ pub(super) fn connect(
     if let Some(path) = &target.control {
         return open(path, deadline).map_err(|error| {
             let why = explain(&error);
+            let hint = if was_killed(&error, path) { KILLED } else { "" };
             Failure::new(
                 Exit::NoSupervisor,
-                format!("no supervisor answers at {}: {why}", path.display()),
+                format!("no supervisor answers at {}: {why}{hint}", path.display()),
             )
         });
     }
     let mut running = Vec::new();
     let mut closed = Vec::new();
+    let mut killed = false;
     for candidate in candidates(around) {
         match open(&candidate.control, deadline) {
             Ok(connection) => running.push(Instance {
                 candidate,
                 connection,
             }),
-            // What a supervisor that was killed has left is no news.
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                let is_meant = target
+                    .name
+                    .as_ref()
+                    .is_none_or(|name| *name == candidate.directory);
+                killed |= is_meant && was_killed(&error, &candidate.control);
+            }
             Err(error) => {
                 let why = explain(&error);
                 closed.push(format!(
@@ -52,7 +67,11 @@ pub(super) fn connect(
         }
     }
     choose(target.name.as_deref(), running).map_err(|choice| match choice {
-        Choice::None { others } => Failure::new(Exit::NoSupervisor, nobody(target, &others, &closed, around)),
+        Choice::None { others } => {
+            let hint = if killed { KILLED } else { "" };
+            let text = nobody(target, &others, &closed, around);
+            Failure::new(Exit::NoSupervisor, format!("{text}{hint}"))
+        }
         Choice::Several { listed } => {
             let head = "several instances run; say which with --name or --control:";
             Failure::new(Exit::Usage, format!("{head}\n{listed}"))

@@ -352,6 +352,31 @@ fn no_supervisor_answers_where_there_is_none() {
     };
     let (exit, _, err) = reload_of(&around, &target, Until::Takeover, None);
     assert_eq!((exit, err.lines().count()), (Exit::NoSupervisor, 1), "{err}");
+    assert!(!err.contains("was killed"), "it has ended by itself: {err}");
+
+    // One that was killed leaves its state as well, here and beside a control socket of any name.
+    std::fs::write(&place.state_files()[0], "").expect("left behind");
+    for target in [target, at(place.control()), Target::default()] {
+        let (exit, _, err) = reload_of(&around, &target, Until::Takeover, None);
+        assert_eq!(exit, Exit::NoSupervisor);
+        assert!(
+            err.ends_with(
+                "; it was killed, and its app may serve on: segue run with the same name adopts it\n"
+            ),
+            "{err}"
+        );
+    }
+    let given = directory.path().join("given");
+    drop(UnixListener::bind(&given).expect("left behind"));
+    std::fs::write(directory.path().join("given.state-a"), "").expect("left behind");
+    let (_, _, err) = reload_of(&around, &at(&given), Until::Takeover, None);
+    assert!(err.contains("it was killed"), "{err}");
+    let other = Target {
+        name: Some("other".into()),
+        control: None,
+    };
+    let (_, _, err) = reload_of(&around, &other, Until::Takeover, None);
+    assert!(!err.contains("was killed"), "{err}");
 }
 
 #[test]

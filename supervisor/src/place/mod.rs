@@ -280,6 +280,13 @@ impl Place {
     }
 }
 
+/// Whether a supervisor that was killed has left its state beside this control socket: one that ends removes it.
+pub(crate) fn has_left_state(control: &Path) -> bool {
+    let mut beside = control.as_os_str().to_owned();
+    beside.push(format!(".{}", state::FILES[0]));
+    control.with_file_name(state::FILES[0]).exists() || Path::new(&beside).exists()
+}
+
 /// Chooses the place of the instance `name` and makes its directories (0700; the notify directory comes with
 /// [`Place::claim`]).
 ///

@@ -13,14 +13,21 @@ use crate::protocol::{Generation, Status};
 /// How much is read at a time, in bytes.
 const PIECE: usize = 64 * 1024;
 
-/// Fills in what can be found and read. A digest stays null where the file is gone and no process runs it as such.
+/// Fills in what can be found and read. A digest stays null where the file is gone and no process runs it as such. Generations that run
+/// the same file share one reading of it: there may be many.
 pub(super) fn fill(status: &mut Status) {
+    let mut known: Vec<(Identity, String)> = Vec::new();
     for generation in &mut status.generations {
-        generation.binary.sha256 = places(generation)
+        let inode = generation.binary.inode;
+        let found = places(generation)
             .iter()
-            .find_map(|path| of(path, generation.binary.inode));
+            .find_map(|path| of(path, inode, &mut known));
+        generation.binary.sha256 = found;
     }
 }
+
+/// Device and inode.
+type Identity = (u64, u64);
 
 /// Where the binary may be found: what a worker runs (unless that is an interpreter), or the path, seen from the worker's directory.
 fn places(generation: &Generation) -> Vec<PathBuf> {
@@ -33,9 +40,16 @@ fn places(generation: &Generation) -> Vec<PathBuf> {
 }
 
 /// The digest in lower-case hexadecimal, if the path leads to this inode and can be read.
-fn of(path: &Path, inode: u64) -> Option<String> {
+fn of(path: &Path, inode: u64, known: &mut Vec<(Identity, String)>) -> Option<String> {
     let file = File::open(path).ok()?;
-    (file.metadata().ok()?.ino() == inode).then(|| hex(file).ok())?
+    let is = file.metadata().ok().filter(|is| is.ino() == inode)?;
+    let identity = (is.dev(), inode);
+    if let Some((_, digest)) = known.iter().find(|(other, _)| *other == identity) {
+        return Some(digest.clone());
+    }
+    let digest = hex(file).ok()?;
+    known.push((identity, digest.clone()));
+    Some(digest)
 }
 
 fn hex(mut file: impl Read) -> io::Result<String> {
@@ -70,8 +84,12 @@ mod tests {
         let path = directory.path().join("app");
         std::fs::write(&path, "").unwrap();
         let inode = std::fs::metadata(&path).unwrap().ino();
-        assert!(of(&path, inode).is_some());
-        assert_eq!(of(&path, inode + 1), None);
-        assert_eq!(of(&directory.path().join("gone"), inode), None);
+        let mut known = Vec::new();
+        let digest = of(&path, inode, &mut known);
+        assert!(digest.is_some());
+        assert_eq!(of(&path, inode, &mut known), digest, "it was read once");
+        assert_eq!(known.len(), 1);
+        assert_eq!(of(&path, inode + 1, &mut known), None);
+        assert_eq!(of(&directory.path().join("gone"), inode, &mut known), None);
     }
 }

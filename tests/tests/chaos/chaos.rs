@@ -63,7 +63,7 @@ impl Chaos {
         let target = chaos.segue.target();
         let replay = Replay::of(chaos.segue.control());
         let loads = LOADS.map(|kind| Load::start(kind, &target, 1));
-        let until = Instant::now() + scale(Duration::from_secs(20), Duration::from_secs(1_800));
+        let until = Instant::now() + scale(Duration::from_secs(20), Duration::from_secs(3_600));
         while chaos.done.len() < LEAST || Instant::now() < until {
             chaos.act(acts);
         }

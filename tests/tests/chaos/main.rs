@@ -2,8 +2,7 @@
 //! signals, more and fewer workers, clients that say nothing, and the death of whoever serves, all under load; while the events that the
 //! supervisor writes down are replayed through the pure core.
 //!
-//! The seed is printed; `SEGUE_SEED` plays a run again (as far as the machine's own timing allows). `SEGUE_LONG=1` goes on for an
-//! hour, half of it for each test.
+//! The seed is printed; `SEGUE_SEED` plays a run again (as far as the machine's own timing allows). `SEGUE_LONG=1` goes on for an hour.
 #![allow(
     clippy::unwrap_used,
     reason = "a test that cannot look at its subject has failed"

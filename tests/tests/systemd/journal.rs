@@ -68,12 +68,12 @@ pub(crate) fn has_the_last_words(machine: &Machine) {
             .count()
     };
     assert_eq!(count(&[]), TRIES, "in the whole journal");
-    assert_eq!(count(&["-u", &site.unit]), TRIES, "of the unit");
-    assert_eq!(
-        count(&["-u", &site.unit, "-t", "brief.2"]),
-        1,
-        "of one generation of the unit"
-    );
+    assert_eq!(count(&["-t", "brief.2"]), 1, "of one generation");
+    // A child waits for journald, but not for long: one that is busy asks too late whose words these are. Without the wait most of
+    // them would be of no unit.
+    let of_unit = count(&["-u", &site.unit]);
+    println!("figures: {of_unit} of {TRIES} last words are of their unit");
+    assert!(of_unit > TRIES / 2, "{of_unit} of {TRIES}");
 }
 
 pub(crate) fn knows_priorities(machine: &Machine) {

@@ -85,8 +85,9 @@ pub(crate) fn asked_for_twice_at_once(machine: &Machine) {
     let loads = start_loads(&site);
     site.release("fixture slow-start after=1s message=between");
     let first = machine.begin(&["systemctl", "reload", &site.unit]);
+    // Or is over, on a slow machine.
     site.wait_until("the first handoff has begun", |status| {
-        status.state() == "handing-off"
+        status.state() == "handing-off" || status.generation() == 2
     });
     site.release("app --message newest");
     let second = machine.begin(&["systemctl", "reload", &site.unit]);

@@ -77,14 +77,15 @@ pub(crate) fn the_plain_example(machine: &Machine) {
     machine.ok(&["systemctl", "daemon-reload"]);
     machine.ok(&["systemctl", "enable", "app.service"]);
     machine.ok(&["systemctl", "start", "app.service"]);
-    let poll = ["segue-poll", "--quiet", "--count", "3"];
+    // Its patience is long, for a slow machine is not a lost request.
+    let poll = ["segue-poll", "--timeout", "30s", "--quiet", "--count", "3"];
     assert!(machine.ok(&poll).contains("3 requests, 0 down"));
     // The same file serves by hand, where the address of its own is used.
     machine.write("/etc/segue/app.env", "APP_MESSAGE=from the env file\n");
     machine.ok(&["systemctl", "reload", "app.service"]);
     assert!(
         machine
-            .ok(&["segue-poll", "--count", "1"])
+            .ok(&["segue-poll", "--timeout", "30s", "--count", "1"])
             .contains("from the env file")
     );
     machine.ok(&["systemctl", "stop", "app.socket", "app.service"]);

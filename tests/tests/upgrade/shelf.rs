@@ -41,9 +41,18 @@ pub(crate) enum Next {
 /// Starts `./segue run` from a copy of its own, and waits until a generation serves.
 #[track_caller]
 pub(crate) fn start(setup: Setup) -> Segue {
-    let setup = setup.opened_by(["sh", "-c", "shift; exec ./segue \"$@\"", "sh"]);
+    prepare(setup).start()
+}
+
+/// As [`start`], and waits for nothing.
+#[track_caller]
+pub(crate) fn spawn(setup: Setup) -> Segue {
+    prepare(setup).spawn()
+}
+
+fn prepare(setup: Setup) -> Setup {
     place(Next::Same, &setup.path("segue"));
-    setup.start()
+    setup.opened_by(["sh", "-c", "shift; exec ./segue \"$@\"", "sh"])
 }
 
 /// Puts the next binary where the supervisor was started from.

@@ -26,7 +26,7 @@ use crate::sys::{self, Dead, ProcessRow, Told, Who};
 use group::Members;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, ppoll};
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use segue_lifecycle::sorted::Map;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -157,23 +157,27 @@ impl<K: Copy + Ord> Children<K> {
         self.known.is_empty()
     }
 
-    /// Sends `signal` to the child's main process, by pidfd.
+    /// Sends `signal` to the child's main process, by pidfd; by its number if that is refused (by the seccomp filter of an old
+    /// container engine, say) and the number cannot mean anybody else: a generation that is not told to drain would be killed
+    /// in the end.
     ///
     /// # Errors
     /// `ESRCH` if the child is unknown or reaped, `EPERM` if it has changed its uid beyond our reach. A zombie
     /// takes the signal and does nothing.
     pub(crate) fn signal(&self, key: K, signal: Signal) -> Result<(), Errno> {
         let child = self.known.get(&key).ok_or(Errno::ESRCH)?;
-        sys::signal_by_pidfd(child.pidfd.as_fd(), Some(signal))
+        let sent = sys::signal_by_pidfd(child.pidfd.as_fd(), Some(signal));
+        child.or_by_number(sent, child.pid, signal)
     }
 
-    /// Sends `signal` to every process of the child's group.
+    /// Sends `signal` to every process of the child's group; by what name, as [`Children::signal`].
     ///
     /// # Errors
     /// `ESRCH` if the child is unknown or its group empty, `EPERM` if no member could be signalled.
     pub(crate) fn signal_group(&self, key: K, signal: Signal) -> Result<(), Errno> {
         let child = self.known.get(&key).ok_or(Errno::ESRCH)?;
-        group::signal(child.pid, child.pidfd.as_fd(), Some(signal))
+        let sent = group::signal(child.pid, child.pidfd.as_fd(), Some(signal));
+        child.or_by_number(sent, Pid::from_raw(-child.pid.as_raw()), signal)
     }
 
     /// Whether one of these children's main processes has ended, or ends while we watch. We watch until all of them have
@@ -299,6 +303,22 @@ impl<K: Copy + Ord> Children<K> {
 }
 
 impl Child {
+    /// What has come of a signal by pidfd, or if that was refused of one by number (kill(2)).
+    fn or_by_number(&self, sent: Result<(), Errno>, number: Pid, signal: Signal) -> Result<(), Errno> {
+        match sent {
+            Err(errno) if errno != Errno::ESRCH && self.is_unreaped() => kill(number, signal),
+            outcome => outcome,
+        }
+    }
+
+    /// Whether its number is its own for certain: nobody but us can give it back to the kernel, and we have not.
+    fn is_unreaped(&self) -> bool {
+        match (self.kin, self.leader) {
+            (Kin::Own, Leader::Alive | Leader::Zombie) => true,
+            (Kin::Own, Leader::Unreaped(_) | Leader::Told | Leader::Reaped) | (Kin::Adopted, _) => false,
+        }
+    }
+
     /// How its leader ended, if that is new.
     fn note_exit(&mut self) -> Option<ExitStatus> {
         let until = match self.leader {

@@ -3,7 +3,7 @@
 use super::*;
 use crate::sys::alone::alone;
 use nix::poll::{PollTimeout, poll};
-use nix::sys::signal::kill;
+use std::fs;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -161,6 +161,32 @@ fn an_exit_is_told_once_and_then_the_child_is_unknown() {
                 );
                 assert_eq!(rows_of_children(), []);
             }
+        },
+    );
+}
+
+#[test]
+fn a_signal_that_is_refused_by_pidfd_goes_by_number_while_that_is_safe() {
+    alone(
+        "children::tests::a_signal_that_is_refused_by_pidfd_goes_by_number_while_that_is_safe",
+        || {
+            let mut nursery = Nursery::new();
+            type Way = fn(&Children<u32>, u32, Signal) -> Result<(), Errno>;
+            let ways: [Way; 2] = [Children::signal, Children::signal_group];
+            for (key, send) in (0..).zip(ways) {
+                nursery.start(key, "echo up; exec sleep 1000");
+                // What is no pidfd is refused: EBADF.
+                let none = fs::File::open("/dev/null").unwrap().into();
+                let child = nursery.children.known.get_mut(&key).unwrap();
+                let pidfd = std::mem::replace(&mut child.pidfd, none);
+                assert_eq!(send(&nursery.children, key, Signal::SIGTERM), Ok(()));
+                nursery.children.known.get_mut(&key).unwrap().pidfd = pidfd;
+                let ended = ChildEvent::Exited(key, killed_by(Signal::SIGTERM));
+                nursery.sweep_until(|nursery| nursery.saw(ended));
+            }
+            let none = fs::File::open("/dev/null").unwrap().into();
+            nursery.children.adopt(7, Pid::parent(), none);
+            assert_eq!(nursery.children.signal(7, Signal::SIGWINCH), Err(Errno::EBADF));
         },
     );
 }

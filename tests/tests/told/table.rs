@@ -96,7 +96,10 @@ pub(crate) const INJECTED: &[Row] = &[
     row(
         "pidfd_send_signal",
         &["EPERM"],
-        &[(", 0, NULL", "whether a group is empty: asked again")],
+        &[
+            (", 0, NULL", "whether a group is empty: asked again"),
+            ("SIG", "it is sent by number, by kill(2)"),
+        ],
     ),
     row("pipe2", &["EMFILE", "ENFILE"], &[]),
     row("poll", &["EINTR", "ENOMEM"], &[("EINTR", "asked again")]),

@@ -101,14 +101,22 @@ fn understand(saved: Saved, heritage: Heritage) -> Result<(), Flaw> {
 fn resume(number: &OsString, invocation: Invocation, heritage: Heritage) -> ExitCode {
     // Until everything is taken over, nothing must be taken away.
     state::stand_by();
-    let restored =
-        upgrade::receive(number, Pid::this()).and_then(|saved| shell::restore(saved, invocation, heritage));
+    let saved = upgrade::receive(number, Pid::this());
+    let restored = saved.and_then(|mut saved| {
+        let left = std::mem::take(&mut saved.left);
+        Ok((shell::restore(saved, invocation, heritage)?, left))
+    });
     match restored {
-        Ok(shell) => {
+        Ok((shell, left)) => {
+            left.close();
             state::take_charge();
             exit_code(shell::go_on(shell))
         }
-        Err(flaw) => refuse(&flaw, FAILED),
+        Err(flaw) => {
+            let failed = refuse(&flaw, FAILED);
+            upgrade::begin_anew(number);
+            failed
+        }
     }
 }
 

@@ -59,6 +59,27 @@ pub(crate) fn take_fd(number: RawFd) -> Result<OwnedFd, Errno> {
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
+/// A duplicate, close-on-exec, of an fd that was left open for this process under a number. The number stays as it is.
+///
+/// # Errors
+/// `EBADF` as for [`take_fd`]; `EMFILE` if there is no room for another.
+pub(crate) fn duplicate_fd(number: RawFd) -> Result<OwnedFd, Errno> {
+    if number <= libc::STDERR_FILENO {
+        return Err(Errno::EBADF);
+    }
+    // SAFETY: it is only duplicated, and EBADF is an answer.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
+    super::move_above(borrowed, libc::STDERR_FILENO + 1)
+}
+
+/// Closes an fd that was left open for this process under a number and of which [`duplicate_fd`] has given a duplicate.
+///
+/// To be called once for a number.
+pub(crate) fn close_left(number: RawFd) {
+    // SAFETY: it is open, for it was duplicated, and by the contract above nobody else in this process has it.
+    drop(unsafe { OwnedFd::from_raw_fd(number) });
+}
+
 /// Sets close-on-exec on `fd`.
 ///
 /// # Errors

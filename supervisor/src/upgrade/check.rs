@@ -172,7 +172,8 @@ impl Check {
     ) -> Result<Infallible, String> {
         let parcel = parcel::write(origin, fds, state)?;
         let mut environment = sys::environment();
-        environment.push(parcel::variable(parcel.as_fd()));
+        let number = parcel.as_raw_fd().to_string();
+        environment.push(parcel::variable(number.as_ref()));
         let outcome = keep_all(fds, parcel.as_fd())
             .map_err(|errno| format!("file descriptors: {}", errno_text(errno)))
             .and_then(|()| execute(&self.binary, &origin.argv(), &environment));

@@ -9,7 +9,9 @@
 //! 4. If it said yes, the state is written anew and this process executes the binary ([`Check::execute`]), with the arguments and
 //!    the environment that it was started with and one variable more, which names the parcel ([`receive`]).
 //!
-//! Whatever goes wrong before the exec has succeeded changes nothing.
+//! Whatever goes wrong before the exec has succeeded changes nothing. Behind it there is no way back: a state that cannot be taken
+//! over, because the kernel is short of something just now, is handed over anew to the same binary ([`begin_anew`]). If
+//! that does not help either the supervisor ends, the app serves on, and the next supervisor adopts it as after `kill -9`.
 
 mod check;
 mod origin;
@@ -21,4 +23,4 @@ pub(crate) use check::{CHECK_TIME, Check, answer, asked_to_check};
 pub(crate) use origin::Origin;
 #[cfg(test)]
 pub(crate) use parcel::sealed;
-pub(crate) use parcel::{Saved, receive, was_handed_over};
+pub(crate) use parcel::{Saved, begin_anew, receive, was_handed_over};

@@ -42,11 +42,7 @@ impl Origin {
 
     /// The arguments as exec takes them.
     pub(super) fn argv(&self) -> Vec<CString> {
-        // They came through an exec, so that there is no NUL in them.
-        let words = self.arguments.iter();
-        words
-            .filter_map(|word| CString::new(word.as_bytes()).ok())
-            .collect()
+        argv(&self.arguments)
     }
 
     /// Write the rows `origin` and `own-argument`: a path that leads elsewhere by then still is the one to look at.
@@ -73,6 +69,20 @@ impl Origin {
     pub(crate) fn arguments(&self) -> &[OsString] {
         &self.arguments
     }
+}
+
+/// The arguments of this process as exec takes them.
+pub(super) fn own_argv() -> Vec<CString> {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    argv(&arguments)
+}
+
+fn argv(arguments: &[OsString]) -> Vec<CString> {
+    // They came through an exec, so that there is no NUL in them.
+    let words = arguments.iter();
+    words
+        .filter_map(|word| CString::new(word.as_bytes()).ok())
+        .collect()
 }
 
 /// The path that the first argument means, if it leads to what runs here: whoever executes a program can call it anything.

@@ -11,6 +11,7 @@ mod pool;
 mod real;
 mod strace;
 mod table;
+mod upgraded;
 
 /// The flags of every supervisor here: what a success brings about is over soon, even if the old generation could not be told to
 /// drain.

@@ -11,6 +11,7 @@ use segue_tests::needs;
 use segue_tests::program::Program;
 use segue_tests::segue::{Segue, Setup};
 use segue_tests::strace::Tracer;
+use tempfile::NamedTempFile;
 
 /// Which of the calls of one name fail.
 #[derive(Clone, Copy, Debug)]
@@ -66,20 +67,51 @@ pub(super) enum Whom {
     Supervisor,
     /// Its children, too, until they have executed.
     Children,
+    /// Its children, too, even when they have executed: the check of an upgrade.
+    Check,
 }
 
-/// Gives a running supervisor a fault until it is detached.
-#[track_caller]
-pub(super) fn inflict(pid: i32, fault: &Fault, whom: Whom) -> Tracer {
-    let children: &[&str] = match whom {
-        Whom::Supervisor => &[],
-        Whom::Children => &["-f", "-b", "execve"],
-    };
-    let arguments = ["-o", "/dev/null"]
-        .iter()
-        .chain(children)
-        .map(|&word| word.to_owned());
-    Tracer::attach(pid, arguments.chain(fault.words()))
+/// Whether a fault has met anybody: the call that it was meant for need not have been made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Met {
+    Somebody,
+    Nobody,
+}
+
+/// A fault that a running supervisor suffers.
+pub(super) struct Suffered {
+    tracer: Tracer,
+    trace: NamedTempFile,
+}
+
+impl Suffered {
+    /// Gives a running supervisor a fault until it is detached.
+    #[track_caller]
+    pub(super) fn by(pid: i32, fault: &Fault, whom: Whom) -> Self {
+        let children: &[&str] = match whom {
+            Whom::Supervisor => &[],
+            Whom::Children => &["-f", "-b", "execve"],
+            Whom::Check => &["-f"],
+        };
+        let trace = NamedTempFile::new().expect("a file for the trace");
+        let to = ["-o".into(), trace.path().into()];
+        let arguments = to.into_iter().chain(children.iter().map(OsString::from));
+        let words = fault.words().map(OsString::from);
+        Self {
+            tracer: Tracer::attach(pid, arguments.chain(words)),
+            trace,
+        }
+    }
+
+    /// Makes an end of it.
+    pub(super) fn detach(self) -> Met {
+        self.tracer.detach();
+        if read(self.trace.path()).contains("(INJECTED)") {
+            Met::Somebody
+        } else {
+            Met::Nobody
+        }
+    }
 }
 
 /// Whether faults can be injected here.
@@ -200,7 +232,7 @@ fn live(segue: &Segue) {
     });
 }
 
-fn read(path: &Path) -> String {
+pub(super) fn read(path: &Path) -> String {
     String::from_utf8_lossy(&std::fs::read(path).unwrap_or_default()).into_owned()
 }
 
@@ -235,7 +267,7 @@ fn split(supervisor: &str) -> Reference {
     reference
 }
 
-fn count(counts: &mut Counts, line: &str) {
+pub(super) fn count(counts: &mut Counts, line: &str) {
     let Some((name, _)) = line.split_once('(') else {
         return;
     };

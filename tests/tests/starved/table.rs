@@ -24,6 +24,9 @@ pub(super) struct Call {
 const CANNOT: &str = "it has no way to fail";
 const RUNTIME: &str = "made by the C library or the dynamic loader before main or in fork, out of our hands";
 
+const BREAK: &str = "it fails by giving the break as it was, where a tracer could give an errno alone, which the C library takes for a new break; \
+                     and that falls back to mmap";
+
 macro_rules! calls {
     ($($name:ident: $how:ident $value:tt)*) => {
         /// The table. The reference run fails if it makes a call that is not here.
@@ -42,7 +45,7 @@ calls! {
     access: With ["EACCES", "EIO"]
     arch_prctl: Never (RUNTIME)
     bind: With ["EADDRINUSE", "ENOMEM", "ENOSPC", "EROFS"]
-    brk: With ["ENOMEM"]
+    brk: Never (BREAK)
     chdir: With ["EACCES", "EIO"]
     chmod: With ["EPERM", "EROFS"]
     clone: With ["EAGAIN", "ENOMEM", "ENOSPC", "EPERM"]
@@ -74,6 +77,7 @@ calls! {
     geteuid: Never (CANNOT)
     getgid: Never (CANNOT)
     getpid: Never (CANNOT)
+    getppid: Never (CANNOT)
     getrandom: Never (RUNTIME)
     getresgid: Never (CANNOT)
     getresuid: Never (CANNOT)
@@ -85,6 +89,7 @@ calls! {
     listen: With ["EADDRINUSE", "EINVAL"]
     lseek: With ["EINVAL"]
     madvise: With ["ENOMEM", "EAGAIN"]
+    memfd_create: With ["EMFILE", "ENFILE", "ENOMEM"]
     mkdir: With ["ENOSPC", "EROFS", "EACCES"]
     mkdirat: With ["ENOSPC", "EROFS", "EACCES"]
     mmap: With ["ENOMEM"]

@@ -167,6 +167,48 @@ fn a_full_disk() {
     segue.ended();
 }
 
+/// With room for one file, for two, and so on, until there is room for all that is made at a start: sockets, locks, state, pid file.
+#[test]
+fn a_disk_that_is_full_at_the_start() {
+    let Some(()) = needs::or_skip("starved, full disk at the start", needs::root()) else {
+        return;
+    };
+    let mut refused = Vec::new();
+    for inodes in 1.. {
+        let setup = Setup::new(Program::fixture("good"));
+        let place = setup.path("").to_string_lossy().into_owned();
+        // The file system's own directory is one of them.
+        let mount = format!("mount -t tmpfs -o nr_inodes={inodes},mode=755 tmpfs \"$0\"");
+        let script = format!("{mount} && cd \"$0\" && exec \"$@\"");
+        let segue = setup
+            .opened_by(["unshare", "--mount", "sh", "-c", &script, &place])
+            .listen("127.0.0.1:0")
+            .listen("unix:side")
+            .flags(["--pid-file", "pid"])
+            .spawn();
+        let process = segue.process();
+        loop {
+            let mark = process.mark();
+            if !process.is_running() || process.stderr().contains("generation 1 serves") {
+                break;
+            }
+            process.wait_for_news(mark);
+        }
+        if process.is_running() {
+            segue.signal(Signal::SIGTERM);
+            segue.ended();
+            break;
+        }
+        let exit = process.wait_for_exit();
+        let log = process.stderr();
+        assert_eq!(exit.code(), Some(1), "{inodes}: {exit}\n{log}");
+        assert!(log.contains("no space left on device"), "{inodes}: {log}");
+        refused.push(log);
+    }
+    println!("full at the start: {refused:#?}");
+    assert!(refused.len() > 3, "{refused:?}");
+}
+
 /// (One that becomes read-only while files are open for writing cannot be had by mount(8); EROFS of each call is injected.)
 #[test]
 fn a_read_only_directory() {

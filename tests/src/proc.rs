@@ -86,6 +86,19 @@ pub fn descriptors(pid: i32) -> BTreeMap<i32, String> {
         .collect()
 }
 
+/// How many bytes a process has read and written so far, of files, pipes and sockets; 0 if it is gone.
+#[must_use]
+pub fn read_and_written(pid: i32) -> u64 {
+    let io = fs::read_to_string(format!("/proc/{pid}/io")).unwrap_or_default();
+    let count = |line: &str| {
+        let count = line
+            .strip_prefix("rchar:")
+            .or_else(|| line.strip_prefix("wchar:"))?;
+        count.trim().parse::<u64>().ok()
+    };
+    io.lines().filter_map(count).sum()
+}
+
 /// What must not grow over reloads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Footprint {

@@ -547,6 +547,15 @@ impl Status {
             .collect()
     }
 
+    /// The open connections of a generation's first worker; 0 where they are not known.
+    #[must_use]
+    pub fn connections(&self, generation: u64) -> usize {
+        let all = self.0["generations"].as_array().map_or(&[][..], Vec::as_slice);
+        let found = all.iter().find(|entry| entry["generation"] == generation);
+        let seen = found.and_then(|entry| entry["workers"][0]["connections"].as_u64());
+        seen.map_or(0, |count| usize::try_from(count).unwrap_or(usize::MAX))
+    }
+
     /// `last_reload.outcome`; empty before the first.
     #[must_use]
     pub fn last_outcome(&self) -> &str {

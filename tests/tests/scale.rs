@@ -1,29 +1,19 @@
 //! Many of everything: listeners, workers, connections of a draining generation, retired generations. Larger with `SEGUE_LONG=1`.
 
-use std::cell::RefCell;
+use std::path::Path;
 
-use segue_tests::crowd::Crowd;
+use segue_tests::crowd::{self, Crowd};
 use segue_tests::figures::{say, scale};
-use segue_tests::proc::Footprint;
+use segue_tests::needs;
+use segue_tests::proc::{self, Footprint};
 use segue_tests::program::Program;
-use segue_tests::segue::{Segue, Setup, Status};
+use segue_tests::segue::{Segue, Setup};
 
 /// Retired generations that are alive at once; beside them the incumbent and a candidate.
-const RETIRED: u64 = 50;
-
-// The sample app goes on with a slow answer whose client has left, so the two tests with a crowd end by the kill after
-// `--stop-timeout`: that a drain comes to its end is for other tests.
+const RETIRED: usize = 50;
 
 fn say_footprint(segue: &Segue, what: &str) {
     say(format_args!("{what}: {:?}", Footprint::of(segue.process().pid())));
-}
-
-/// The open connections of a generation's first worker, as the status tells.
-fn connections(status: &Status, generation: u64) -> usize {
-    let all = status.0["generations"].as_array().map_or(&[][..], Vec::as_slice);
-    let found = all.iter().find(|entry| entry["generation"] == generation);
-    let seen = found.and_then(|entry| entry["workers"][0]["connections"].as_u64());
-    seen.map_or(0, |count| usize::try_from(count).unwrap_or(usize::MAX))
 }
 
 #[test]
@@ -61,25 +51,12 @@ fn many_workers_take_over() {
 fn many_connections_drain_while_the_next_generation_serves() {
     let count = scale(2_000, 10_000);
     Crowd::make_room(count);
-    let segue = Setup::new(Program::app())
-        .flags([
-            "--drain-timeout",
-            "none",
-            "--stop-timeout",
-            "1s",
-            "--probation",
-            "0s",
-        ])
-        .start();
-    let crowd = Crowd::open(&segue.target(), count);
-    segue.wait_until("all connections are accepted", |status| {
-        connections(status, 1) == count
-    });
-    segue.reload_ok(&[]);
+    let segue = crowd::patient(Setup::new(Program::app())).start();
+    let crowd = crowd::drain(&segue, count);
     let status = segue.status();
     assert_eq!((status.generation(), status.in_role("retired")), (2, vec![1]));
     assert_eq!(
-        connections(&status, 1),
+        status.connections(1),
         count,
         "connections of the draining generation"
     );
@@ -92,35 +69,90 @@ fn many_connections_drain_while_the_next_generation_serves() {
 
 #[test]
 fn many_retired_generations_drain_at_once() {
-    let segue = Setup::new(Program::app())
-        .flags([
-            "--max-generations",
-            "52",
-            "--drain-timeout",
-            "none",
-            "--stop-timeout",
-            "1s",
-        ])
-        .flags(["--probation", "0s"])
+    let segue = crowd::patient(Setup::new(Program::app()))
+        .flags(["--max-generations", &(RETIRED + 2).to_string()])
         .start();
-    let target = segue.target();
-    // The generation before may take a connection as long as it has not heard of its retirement: those that it takes stay open, too.
-    let crowds = RefCell::new(Vec::new());
-    for generation in 1..=RETIRED {
-        segue.wait_until("the generation has a connection of its own", |status| {
-            connections(status, generation) > 0 || {
-                crowds.borrow_mut().push(Crowd::open(&target, 1));
-                false
-            }
-        });
-        segue.reload_ok(&[]);
-    }
-    let crowds = crowds.into_inner();
-    let retired: Vec<u64> = (1..=RETIRED).collect();
+    let crowds = crowd::retire(&segue, RETIRED);
+    let retired: Vec<u64> = (1..).take(RETIRED).collect();
     assert_eq!(segue.status().in_role("retired"), retired);
     assert_eq!(crowds.iter().map(Crowd::ended).sum::<usize>(), 0);
     say_footprint(&segue, &format!("{RETIRED} retired generations"));
     segue.reload_under_load();
     drop(crowds);
     segue.stop();
+}
+
+/// What a supervisor has asked of the kernel, counted: it does not depend on how fast the machine is.
+#[derive(Clone, Copy, Debug)]
+struct Work {
+    calls: usize,
+    bytes: u64,
+}
+
+impl Work {
+    /// Until now, as the trace and the kernel have it.
+    fn so_far(segue: &Segue, trace: &Path) -> Self {
+        let lines = std::fs::read(trace).unwrap_or_else(|error| panic!("{}: {error}", trace.display()));
+        Self {
+            calls: lines.iter().filter(|byte| **byte == b'\n').count(),
+            bytes: proc::read_and_written(segue.process().pid()),
+        }
+    }
+
+    fn since(self, before: Self) -> Self {
+        Self {
+            calls: self.calls - before.calls,
+            bytes: self.bytes - before.bytes,
+        }
+    }
+}
+
+/// What a start, a reload, an upgrade and an adoption after `kill -9` ask of the kernel with so many of something.
+fn work(setup: Setup) -> [(&'static str, Work); 4] {
+    let trace = setup.path("trace");
+    let opener = ["strace", "-D", "-qq", "-o"].map(Into::into);
+    let setup = setup.opened_by(opener.into_iter().chain([trace.clone().into_os_string()]));
+    let mut segue = setup.start();
+    let started = Work::so_far(&segue, &trace);
+    segue.reload_ok(&["--drained"]);
+    let reloaded = Work::so_far(&segue, &trace);
+    let upgraded = segue.run("upgrade", &[]);
+    assert_eq!(upgraded.code, Some(0), "{upgraded:?}");
+    let gone_on = Work::so_far(&segue, &trace);
+    segue.kill();
+    segue.resume();
+    let adopted = Work::so_far(&segue, &trace);
+    // The tracer ends a moment after whom it traced, and is nobody whom a stop has to end.
+    let stopped = segue.run("stop", &[]);
+    assert_eq!(stopped.code, Some(0), "{stopped:?}");
+    [
+        ("start", started),
+        ("reload", reloaded.since(started)),
+        ("upgrade", gone_on.since(reloaded)),
+        ("adoption", adopted),
+    ]
+}
+
+/// Four times as many cost four times as much at most, with a little more for what chance does.
+#[track_caller]
+fn assert_linear(what: &str, few: Setup, many: Setup) {
+    for ((step, few), (_, many)) in work(few).into_iter().zip(work(many)) {
+        say(format_args!(
+            "{step}, {what}: {few:?}, with four times as many {many:?}"
+        ));
+        assert!(many.calls <= 5 * few.calls, "calls of a {step}, {what}");
+        assert!(many.bytes <= 5 * few.bytes, "bytes of a {step}, {what}");
+    }
+}
+
+#[test]
+fn four_times_as_many_ask_at_most_four_times_as_much_of_the_kernel() {
+    if needs::or_skip("scale", needs::program("strace")).is_none() {
+        return;
+    }
+    let setup = || Setup::new(Program::fixture("good"));
+    let listeners = |count| (0..count).fold(setup(), |setup, number| setup.listen(format!("unix:l{number}")));
+    let workers = |count: u32| setup().flags(["--workers", &count.to_string()]);
+    assert_linear("listeners", listeners(50), listeners(200));
+    assert_linear("workers", workers(8), workers(32));
 }

@@ -154,8 +154,15 @@ impl Listener {
     }
 
     /// Whether both are the same socket, whatever their names and options.
+    #[cfg(test)]
     pub(crate) fn shares_socket(&self, other: &Self) -> bool {
-        Rc::ptr_eq(&self.socket, &other.socket)
+        self.socket_key() == other.socket_key()
+    }
+
+    /// The same for listeners that share a socket, whatever their names and options, and for no others that live. Unlike the inode
+    /// it tells two sockets of ours apart that are one to the kernel.
+    pub(crate) fn socket_key(&self) -> usize {
+        Rc::as_ptr(&self.socket) as usize
     }
 
     /// O_NONBLOCK as it is set now: asked when a generation has become ready, it is what that one has chosen.

@@ -6,6 +6,8 @@
 use std::net::SocketAddr;
 use std::rc::Rc;
 
+use segue_lifecycle::sorted::Set;
+
 use super::bind::{self, Bound, Wanted, absolute, kind_of};
 use super::local::{Kind, Local, Place};
 use super::resolve::{self, Lookup, Owner};
@@ -115,14 +117,17 @@ fn check_unique(specs: &[ListenSpec]) -> Result<(), ListenError> {
                     format_args!("the name {name} is given twice"),
                 ));
             }
-            let shareable = spec.options.flag(Key::ReusePort) == Some(true)
-                || spec.address.host_port().is_some_and(|place| place.port == 0);
-            if spec.address == earlier.address && !shareable {
+            if spec.address == earlier.address && !is_shareable(spec) {
                 return Err(ListenError::at(&spec.address, "the address is given twice"));
             }
         }
     }
     Ok(())
+}
+
+fn is_shareable(spec: &ListenSpec) -> bool {
+    spec.options.flag(Key::ReusePort) == Some(true)
+        || spec.address.host_port().is_some_and(|place| place.port == 0)
 }
 
 fn origin<'a>(
@@ -181,6 +186,9 @@ fn origin<'a>(
 
 /// The other sockets of the same address, in their order.
 fn take_beside(first: &Listener, ours: &mut Vec<Rc<Listener>>) -> Vec<Rc<Listener>> {
+    if first.sockets().is_none() {
+        return Vec::new();
+    }
     let (beside, others) = std::mem::take(ours)
         .into_iter()
         .partition(|one| first.is_beside(one));
@@ -221,7 +229,8 @@ fn same_spec(spec: &ListenSpec, ours: &[Rc<Listener>]) -> Option<usize> {
         Source::Spec(address) => *address == spec.address,
         Source::Inherited { .. } | Source::Probe => false,
     };
-    let same_name = |one: &Rc<Listener>| same(one) && spec.name.as_deref() == Some(one.name());
+    // Names are compared first, for that is quickly done where there is none.
+    let same_name = |one: &Rc<Listener>| spec.name.as_deref() == Some(one.name()) && same(one);
     ours.iter()
         .position(same_name)
         .or_else(|| ours.iter().position(same))
@@ -424,16 +433,14 @@ fn change_options(sets: &[Vec<Rc<Listener>>], warnings: &mut Vec<String>) -> Res
 
 /// The order in which an app gets them: see [`Opened::listeners`].
 fn fd_order(held: &[Rc<Listener>], sets: Vec<Vec<Rc<Listener>>>) -> Vec<Rc<Listener>> {
+    let mut seen = Set::new();
     let mut chosen: Vec<Rc<Listener>> = Vec::new();
     for listener in sets.into_iter().flatten() {
         // One inherited socket may stand in for two specs, by name and by address; the app gets it once.
-        if !chosen.iter().any(|earlier| earlier.shares_socket(&listener)) {
+        if seen.insert(listener.socket_key()) {
             chosen.push(listener);
         }
     }
-    let unasked = held
-        .iter()
-        .filter(|one| !chosen.iter().any(|other| other.shares_socket(one)))
-        .cloned();
-    unasked.chain(chosen.iter().cloned()).collect()
+    let unasked = held.iter().filter(|one| !seen.contains(&one.socket_key()));
+    unasked.chain(&chosen).cloned().collect()
 }

@@ -12,8 +12,10 @@ use nix::sys::socket::{
     SockFlag, SockType, SockaddrLike as _, SockaddrStorage, connect, getsockname, socket,
 };
 use nix::unistd::{Gid, Uid};
+use segue_lifecycle::sorted::{Map, Set};
 
 use super::resolve::Owner;
+use super::settings::Originals;
 use super::socket::{Birth, Socket, Source};
 use super::unix_file::{PathLock, SocketFile};
 use super::{Inherited, Kind, ListenError, Listener};
@@ -25,6 +27,9 @@ use crate::sys::sock::SocketOption;
 const LISTENER: &str = "listener";
 const SOCKET: &str = "socket";
 const ORIGINAL: &str = "original";
+
+/// The locks that were taken over, and the paths that they guard: the sockets of one path share one.
+type Locks = Vec<(PathBuf, Rc<PathLock>)>;
 
 fn fd_name(inode: u64) -> String {
     format!("listener-{inode}")
@@ -55,23 +60,19 @@ impl SocketIdentity {
 pub(crate) struct Saving<'a> {
     /// In the order of their numbers.
     listeners: Vec<&'a Rc<Listener>>,
-    /// Where each lies in memory and its number, in the order of the places: there may be thousands.
-    places: Vec<(usize, u64)>,
+    /// Where each lies in memory, and its number: there may be thousands.
+    places: Map<usize, u64>,
 }
 
 impl<'a> Saving<'a> {
     /// The number of this listener.
     pub(crate) fn number(&mut self, listener: &'a Rc<Listener>) -> u64 {
-        let place = Rc::as_ptr(listener) as usize;
-        match self.places.binary_search_by_key(&place, |known| known.0) {
-            Ok(index) => self.places[index].1,
-            Err(index) => {
-                let number = self.listeners.len() as u64;
-                self.places.insert(index, (place, number));
-                self.listeners.push(listener);
-                number
-            }
+        let next = self.listeners.len() as u64;
+        let number = *self.places.get_or_insert(Rc::as_ptr(listener) as usize, next);
+        if number == next {
+            self.listeners.push(listener);
         }
+        number
     }
 
     /// Write the rows of all that were given a number.
@@ -105,12 +106,10 @@ impl<'a> Saving<'a> {
 
     /// Each socket once.
     fn sockets(&self) -> Vec<&'a Socket> {
-        let mut seen: Vec<u64> = Vec::new();
+        let mut seen = Set::new();
         let mut sockets = Vec::new();
         for listener in &self.listeners {
-            let inode = listener.inode();
-            if let Err(index) = seen.binary_search(&inode) {
-                seen.insert(index, inode);
+            if seen.insert(listener.inode()) {
                 sockets.push(&*listener.socket);
             }
         }
@@ -221,16 +220,18 @@ pub(crate) fn address_of(rows: &[Row<'_>], wanted: SocketIdentity) -> String {
 /// A row is not whole, an fd is missing, or it is another socket than the row tells of.
 pub(crate) fn restore(rows: &[Row<'_>], fds: &mut Fds) -> Result<Vec<Rc<Listener>>, Flaw> {
     let mut sockets: Vec<(Rc<Socket>, Option<String>)> = Vec::new();
-    let mut locks: Vec<(PathBuf, Rc<PathLock>)> = Vec::new();
-    for row in rows.iter().filter(|row| row.kind() == SOCKET) {
-        let originals = rows.iter().filter(|other| other.kind() == ORIGINAL);
-        let socket = restore_socket(*row, originals.copied(), fds, &mut locks)?;
+    let mut places: Map<u64, usize> = Map::new();
+    let mut locks = Locks::new();
+    for (index, row) in rows.iter().enumerate().filter(|(_, row)| row.kind() == SOCKET) {
+        let originals = restore_originals(&rows[index + 1..])?;
+        let socket = restore_socket(*row, originals, fds, &mut locks)?;
+        places.insert(socket.inode(), sockets.len());
         sockets.push((Rc::new(socket), row.text_if_any("address")?));
     }
     let mut listeners = Vec::new();
     for row in rows.iter().filter(|row| row.kind() == LISTENER) {
         let inode = row.number("socket")?;
-        let socket = sockets.iter().find(|(socket, _)| socket.inode() == inode);
+        let socket = places.get(&inode).and_then(|place| sockets.get(*place));
         let (socket, address) = socket.ok_or_else(|| Flaw::new(format_args!("no socket {inode}")))?;
         if row.number("number")? != listeners.len() as u64 {
             return Err(Flaw::new("the listeners are not in order"));
@@ -245,11 +246,26 @@ pub(crate) fn restore(rows: &[Row<'_>], fds: &mut Fds) -> Result<Vec<Rc<Listener
     Ok(listeners)
 }
 
-fn restore_socket<'a>(
+/// What the options of a socket were: those rows stand behind its own, before the next socket's.
+fn restore_originals(behind: &[Row<'_>]) -> Result<Originals, Flaw> {
+    let mut originals = Originals::new();
+    for row in behind.iter().take_while(|row| row.kind() != SOCKET) {
+        if row.kind() == ORIGINAL {
+            let option = SocketOption {
+                level: row.parsed("level")?,
+                name: row.parsed("option")?,
+            };
+            originals.push((option, row.bytes("value")?));
+        }
+    }
+    Ok(originals)
+}
+
+fn restore_socket(
     row: Row<'_>,
-    originals: impl Iterator<Item = Row<'a>>,
+    originals: Originals,
     fds: &mut Fds,
-    locks: &mut Vec<(PathBuf, Rc<PathLock>)>,
+    locks: &mut Locks,
 ) -> Result<Socket, Flaw> {
     let inode = row.number("inode")?;
     let name = fd_name(inode);
@@ -264,16 +280,6 @@ fn restore_socket<'a>(
         },
         (None, None) => Source::Probe,
     };
-    let mut known = Vec::new();
-    for original in originals {
-        if original.number("socket")? == inode {
-            let option = SocketOption {
-                level: original.parsed("level")?,
-                name: original.parsed("option")?,
-            };
-            known.push((option, original.bytes("value")?));
-        }
-    }
     let backlog = match row.number_if_any("backlog")? {
         Some(_) => Some(row.parsed("backlog")?),
         None => None,
@@ -284,7 +290,7 @@ fn restore_socket<'a>(
         source,
         options: restore_options(row, address.as_deref())?,
         owner: restore_owner(row)?,
-        originals: known,
+        originals,
         backlog,
     });
     let socket = socket.map_err(|why| Flaw::new(format_args!("{name}: {why}")))?;
@@ -305,21 +311,29 @@ fn restore_file(
     row: Row<'_>,
     inode: u64,
     fds: &mut Fds,
-    locks: &mut Vec<(PathBuf, Rc<PathLock>)>,
+    locks: &mut Locks,
 ) -> Result<Option<SocketFile>, Flaw> {
     let Some(mut file) = SocketFile::restore(row)? else {
         return Ok(None);
     };
     if row.number_if_any("locked")?.is_some() {
-        let shared = locks.iter().find(|(path, _)| path == file.path());
-        let lock = match (shared, fds.take(&lock_name(inode))) {
-            (Some((_, lock)), _) => Some(Rc::clone(lock)),
-            (None, Some(fd)) => PathLock::restore(file.path(), File::from(fd)).map(Rc::new),
-            (None, None) => PathLock::take(file.path()).ok().map(Rc::new),
+        let path = file.path();
+        let own = match fds.take(&lock_name(inode)) {
+            Some(fd) => PathLock::restore(path, File::from(fd)),
+            None => PathLock::take(path).ok(),
         };
-        if let (None, Some(lock)) = (shared, &lock) {
-            locks.push((file.path().to_owned(), Rc::clone(lock)));
-        }
+        let lock = match own {
+            Some(lock) => {
+                let lock = Rc::new(lock);
+                locks.push((path.to_owned(), Rc::clone(&lock)));
+                Some(lock)
+            }
+            // Looked for only then: there may be thousands.
+            None => locks
+                .iter()
+                .find(|(known, _)| known == path)
+                .map(|(_, lock)| Rc::clone(lock)),
+        };
         file.keep_lock(lock);
     }
     Ok(Some(file))

@@ -3,6 +3,7 @@
 use std::os::fd::AsFd as _;
 use std::rc::Rc;
 
+use segue_lifecycle::sorted::Set;
 use segue_lifecycle::{Event, Mode, Number, Plan, Readiness, Record, Role, Stage};
 
 use super::Shell;
@@ -108,10 +109,11 @@ impl Shell {
 
     /// Every listener that is open, each once; those of the newest record first, whose options are in force.
     pub(super) fn current_listeners(&self) -> Vec<Rc<Listener>> {
+        let mut seen = Set::new();
         let mut current: Vec<Rc<Listener>> = Vec::new();
         for listener in self.births.values().rev().flat_map(|birth| &birth.listeners) {
             // Not by inode: the same socket may have been given to us twice, and is handed on as it came.
-            if !current.iter().any(|known| known.shares_socket(listener)) {
+            if seen.insert(listener.socket_key()) {
                 current.push(Rc::clone(listener));
             }
         }
@@ -119,7 +121,8 @@ impl Shell {
     }
 
     fn announce(&self, opened: &[Rc<Listener>], current: &[Rc<Listener>]) {
-        let is_new = |new: &&Rc<Listener>| !current.iter().any(|old| old.inode() == new.inode());
+        let known: Set<u64> = current.iter().map(|old| old.inode()).collect();
+        let is_new = |new: &&Rc<Listener>| !known.contains(&new.inode());
         let mut told = None;
         for listener in opened.iter().filter(is_new) {
             // Of several sockets on one address the first stands for all.

@@ -9,6 +9,7 @@ use std::os::fd::AsFd as _;
 use std::rc::Rc;
 
 use nix::unistd::Pid;
+use segue_lifecycle::sorted::Set;
 use segue_lifecycle::{Effect, Event, Number, Record, Worker};
 
 use super::save::pidfd_name;
@@ -219,8 +220,9 @@ impl Shell {
             self.manager.unstore(&name);
         }
         let current = self.current_listeners();
+        let current: Set<u64> = current.iter().map(|known| known.inode()).collect();
         for listener in listeners.iter().filter(|listener| !listener.is_inherited()) {
-            if !current.iter().any(|known| known.inode() == listener.inode()) {
+            if !current.contains(&listener.inode()) {
                 self.manager.unstore(&listener.identity().fd_name());
             }
         }

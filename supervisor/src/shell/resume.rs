@@ -235,7 +235,7 @@ impl Shell {
         rows: &[Row<'_>],
     ) -> Result<(), String> {
         let name = wanted.fd_name();
-        if self.bag.names().any(|known| known == name) {
+        if self.bag.has(&name) {
             return Ok(());
         }
         if let Some(fd) = self.inherited.take(wanted.inode) {

@@ -8,24 +8,35 @@ pub(crate) type Passed<'a> = Vec<(String, BorrowedFd<'a>)>;
 /// A bag of fds, each under the name by which its room knows it, such as `listener-4711`. What nobody takes is closed with the bag.
 #[derive(Debug, Default)]
 pub(crate) struct Fds {
-    /// Few, and each is asked for once: a list is enough.
+    /// In the order of their names, for there may be thousands; those of one name in the order in which they came.
     named: Vec<(String, OwnedFd)>,
 }
 
 impl Fds {
     /// Puts an fd into the bag.
     pub(crate) fn put(&mut self, name: String, fd: OwnedFd) {
-        self.named.push((name, fd));
+        let behind = self.named.partition_point(|(known, _)| *known <= name);
+        self.named.insert(behind, (name, fd));
     }
 
     /// Takes the fd of that name out of the bag; the first of several.
     pub(crate) fn take(&mut self, name: &str) -> Option<OwnedFd> {
-        let place = self.named.iter().position(|(known, _)| known == name)?;
-        Some(self.named.swap_remove(place).1)
+        self.has(name).then(|| self.named.remove(self.place(name)).1)
+    }
+
+    /// Whether an fd of that name is in it.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        let there = self.named.get(self.place(name));
+        there.is_some_and(|(known, _)| known == name)
     }
 
     /// The names of those that are in it.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.named.iter().map(|(name, _)| name.as_str())
+    }
+
+    /// Where the first of that name is, or would be.
+    fn place(&self, name: &str) -> usize {
+        self.named.partition_point(|(known, _)| known.as_str() < name)
     }
 }

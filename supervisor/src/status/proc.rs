@@ -44,20 +44,21 @@ pub(super) fn fill(status: &mut Status) {
         return;
     }
     let Ok(processes) = process_rows() else { return };
+    let families = Families::of(&processes);
     for worker in status
         .generations
         .iter_mut()
         .flat_map(|generation| &mut generation.workers)
     {
-        worker.connections = count(worker.pid, &processes, &tables.connections);
+        worker.connections = count(worker.pid, &families, &tables.connections);
     }
 }
 
 /// The connections among the open files of a worker's whole tree. `None` if one of its processes may not be
 /// looked into.
-fn count(worker: i32, processes: &[ProcessRow], connections: &HashSet<u64>) -> Option<u64> {
+fn count(worker: i32, families: &Families<'_>, connections: &HashSet<u64>) -> Option<u64> {
     let mut open = HashSet::new();
-    for pid in tree(worker, processes) {
+    for pid in families.tree(worker) {
         match open_sockets(pid) {
             Ok(sockets) => {
                 let inodes = sockets.into_iter().map(|(inode, _)| inode);
@@ -71,28 +72,35 @@ fn count(worker: i32, processes: &[ProcessRow], connections: &HashSet<u64>) -> O
     u64::try_from(open.len()).ok()
 }
 
-/// A worker's process group and all descendants of its members, which may have left the group (setsid).
-fn tree(worker: i32, processes: &[ProcessRow]) -> HashSet<i32> {
-    let mut children: HashMap<i32, Vec<i32>> = HashMap::new();
-    for row in processes {
-        children
-            .entry(row.parent.as_raw())
-            .or_default()
-            .push(row.pid.as_raw());
-    }
-    let member = |row: &&ProcessRow| row.pid.as_raw() == worker || row.group.as_raw() == worker;
-    let mut next: Vec<i32> = processes
-        .iter()
-        .filter(member)
-        .map(|row| row.pid.as_raw())
-        .collect();
-    let mut tree = HashSet::new();
-    while let Some(pid) = next.pop() {
-        if tree.insert(pid) {
-            next.extend(children.get(&pid).into_iter().flatten());
+/// All processes, and who is whose child.
+struct Families<'a> {
+    processes: &'a [ProcessRow],
+    children: HashMap<i32, Vec<i32>>,
+}
+
+impl<'a> Families<'a> {
+    fn of(processes: &'a [ProcessRow]) -> Self {
+        let mut children: HashMap<i32, Vec<i32>> = HashMap::new();
+        for row in processes {
+            let siblings = children.entry(row.parent.as_raw()).or_default();
+            siblings.push(row.pid.as_raw());
         }
+        Self { processes, children }
     }
-    tree
+
+    /// A worker's process group and all descendants of its members, which may have left the group (setsid).
+    fn tree(&self, worker: i32) -> HashSet<i32> {
+        let member = |row: &&ProcessRow| row.pid.as_raw() == worker || row.group.as_raw() == worker;
+        let members = self.processes.iter().filter(member);
+        let mut next: Vec<i32> = members.map(|row| row.pid.as_raw()).collect();
+        let mut tree = HashSet::new();
+        while let Some(pid) = next.pop() {
+            if tree.insert(pid) {
+                next.extend(self.children.get(&pid).into_iter().flatten());
+            }
+        }
+        tree
+    }
 }
 
 /// What the tables of one network namespace say about the listeners.

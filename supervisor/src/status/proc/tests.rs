@@ -171,7 +171,8 @@ fn what_cannot_be_seen_is_null() {
     fill(&mut unknown);
     assert_eq!(unknown.generations[0].workers[0].connections, None);
     let no_connections = HashSet::new();
-    let gone = count(i32::MAX, &process_rows().expect("rows"), &no_connections);
+    let rows = process_rows().expect("rows");
+    let gone = count(i32::MAX, &Families::of(&rows), &no_connections);
     assert_eq!(gone, Some(0), "a worker that is gone has none");
 }
 
@@ -198,7 +199,7 @@ fn a_tree_is_a_group_with_all_descendants() {
         row(14, 1, 10),
         row(20, 1, 20),
     ];
-    let mut pids: Vec<i32> = tree(10, &rows).into_iter().collect();
+    let mut pids: Vec<i32> = Families::of(&rows).tree(10).into_iter().collect();
     pids.sort_unstable();
     assert_eq!(pids, [10, 11, 12, 13, 14]);
 }

@@ -12,13 +12,14 @@ use crate::segue::{Segue, Setup};
 /// What each asks for: the sample app answers after its longest pause, far longer than a test takes.
 const REQUEST: &str = "/slow?ms=3600000";
 
-/// How a supervisor is started whose app keeps such connections: as long as the test goes on, and no longer. The sample app goes on
+/// How a supervisor is started whose app keeps such connections: as long as the test goes on, and no longer. (Without any time the app
+/// takes one of its own.) The sample app goes on
 /// with a slow answer whose client has left, so its stop ends by the kill.
 #[must_use]
 pub fn patient(setup: Setup) -> Setup {
     setup.flags([
         "--drain-timeout",
-        "none",
+        "1h",
         "--stop-timeout",
         "1s",
         "--probation",

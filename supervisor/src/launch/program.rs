@@ -1,7 +1,7 @@
 //! The part of a birth record that says what to execute and as what.
 
 use super::LaunchError;
-use super::binary::Binary;
+use super::binary::{Binary, FileId};
 use super::environment::Environment;
 use super::journal::{self, JournalStreams};
 use super::spawn::OwnPid;
@@ -9,7 +9,7 @@ use crate::sys::{self, Limits, errno_text};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::signal::Signal;
-use nix::sys::stat::Mode;
+use nix::sys::stat::{Mode, fstat};
 use std::ffi::{CString, OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -81,6 +81,8 @@ pub(super) struct Program {
     pub(super) argv: Vec<CString>,
     pub(super) binary: Binary,
     pub(super) cwd: OwnedFd,
+    /// Which directory that is: found out once, so that no failure later makes another of it in a state.
+    pub(super) cwd_id: FileId,
     pub(super) environment: Environment,
     pub(super) user: Option<String>,
     pub(super) group: Option<String>,
@@ -101,7 +103,7 @@ impl Program {
             .command
             .first()
             .ok_or_else(|| LaunchError::new("no command given".to_owned()))?;
-        let cwd = open_cwd(wanted.chdir.unwrap_or(Path::new(".")))?;
+        let (cwd, cwd_id) = open_cwd(wanted.chdir.unwrap_or(Path::new(".")))?;
         let mut inherited = heritage.environment.clone();
         if heritage.journal.is_none() {
             inherited.retain(|(key, _)| key != journal::VARIABLE);
@@ -118,6 +120,7 @@ impl Program {
                 .collect::<Result<_, _>>()?,
             binary,
             cwd,
+            cwd_id,
             environment,
             user: wanted.user.map(str::to_owned),
             group: wanted.group.map(str::to_owned),
@@ -184,9 +187,12 @@ impl Program {
     }
 }
 
-fn open_cwd(path: &Path) -> Result<OwnedFd, LaunchError> {
-    open_directory(path)
-        .map_err(|errno| LaunchError::new(format!("chdir {}: {}", path.display(), errno_text(errno))))
+fn open_cwd(path: &Path) -> Result<(OwnedFd, FileId), LaunchError> {
+    let opened = open_directory(path).and_then(|cwd| {
+        let is = fstat(&cwd)?;
+        Ok((cwd, (is.st_dev, is.st_ino)))
+    });
+    opened.map_err(|errno| LaunchError::new(format!("chdir {}: {}", path.display(), errno_text(errno))))
 }
 
 /// A directory as a mere place: that needs no permission to read it.

@@ -31,7 +31,6 @@ impl BirthRecord {
     pub(crate) fn save(&self, number: u64, rows: &mut Rows) {
         let program = &self.program;
         let binary = &program.binary;
-        let cwd = id_of(program.cwd()).unwrap_or_default();
         rows.begin(RECORD)
             .number("number", number)
             .bytes(
@@ -43,8 +42,8 @@ impl BirthRecord {
             .number("device", binary.id().0)
             .number("inode", binary.id().1)
             .os("cwd", path_of(program.cwd()).as_os_str())
-            .number("cwd-device", cwd.0)
-            .number("cwd-inode", cwd.1)
+            .number("cwd-device", program.cwd_id.0)
+            .number("cwd-inode", program.cwd_id.1)
             .text("limits", &program.limits.to_string())
             .text("own-pid", own_pid_word(self.own_pid));
         save_environment(&program.environment, rows);
@@ -88,7 +87,8 @@ impl BirthRecord {
         heritage: &Heritage,
     ) -> Result<BirthRecord, Flaw> {
         let number = row.number("number")?;
-        let cwd = restore_cwd(row, number, fds, processes)?;
+        let cwd_id = (row.number("cwd-device")?, row.number("cwd-inode")?);
+        let cwd = restore_cwd(row, cwd_id, number, fds, processes)?;
         let binary = restore_binary(row, number, fds, cwd.as_fd(), processes)?;
         let arguments = split(&row.bytes("arguments")?);
         let command = arguments.first().cloned();
@@ -105,6 +105,7 @@ impl BirthRecord {
             argv,
             binary,
             cwd,
+            cwd_id,
             environment: restore_environment(row, heritage)?,
             user: row.text_if_any("user")?,
             group: row.text_if_any("group")?,
@@ -147,9 +148,14 @@ fn cwd_name(number: u64) -> String {
     format!("cwd-{number}")
 }
 
-fn restore_cwd(row: &Row<'_>, number: u64, fds: &mut Fds, processes: &[Pid]) -> Result<OwnedFd, Flaw> {
+fn restore_cwd(
+    row: &Row<'_>,
+    wanted: FileId,
+    number: u64,
+    fds: &mut Fds,
+    processes: &[Pid],
+) -> Result<OwnedFd, Flaw> {
     let path = PathBuf::from(row.os("cwd")?);
-    let wanted: FileId = (row.number("cwd-device")?, row.number("cwd-inode")?);
     let of_processes = processes.iter().map(|pid| format!("/proc/{pid}/cwd").into());
     let paths = std::iter::once(path.clone()).chain(of_processes);
     let found = paths.filter_map(|path: PathBuf| open_directory(&path).ok());

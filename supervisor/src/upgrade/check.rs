@@ -121,7 +121,9 @@ impl Check {
     /// # Errors
     /// One line.
     pub(crate) fn verdict(&self, status: ExitStatus) -> Result<String, String> {
-        let said = self.said();
+        let said = self
+            .said()
+            .map_err(|errno| format!("read: {}", errno_text(errno)))?;
         let path = self.binary.path().display();
         let version = said.strip_prefix(YES).and_then(|rest| rest.lines().next());
         let words = match one_line(said.trim_end(), LONGEST_REASON) {
@@ -151,13 +153,18 @@ impl Check {
     }
 
     /// What has come through the pipe, from its beginning. What did not fit into it was not written.
-    fn said(&self) -> String {
+    fn said(&self) -> Result<String, Errno> {
         let mut bytes = [0; LONGEST_ANSWER];
         let mut length = 0;
-        while let Ok(count @ 1..) = read(&self.answer, &mut bytes[length..]) {
-            length += count;
+        loop {
+            match read(&self.answer, &mut bytes[length..]) {
+                // Full, at an end, or somebody else holds the other end still.
+                Ok(0) | Err(Errno::EAGAIN) => break,
+                Ok(count) => length += count,
+                Err(errno) => return Err(errno),
+            }
         }
-        String::from_utf8_lossy(&bytes[..length]).into_owned()
+        Ok(String::from_utf8_lossy(&bytes[..length]).into_owned())
     }
 
     /// Executes the binary in the place of this process. It returns only on failure, and nothing has changed then.

@@ -41,7 +41,9 @@ fn stop(segue: Segue, manager: &Manager) {
     segue.stop();
     manager.mark();
     assert_eq!(manager.states(0).last().unwrap(), "STOPPING");
-    assert_eq!(manager.status(), "stopped");
+    // The very last word is not waited for if the manager is too busy to have room for it: sending never blocks.
+    let last = manager.status();
+    assert!(last == "stopped" || last.starts_with("stopping"), "{last}");
 }
 
 /// An app that waits for a word in a pipe, and only then becomes `program`.

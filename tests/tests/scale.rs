@@ -133,20 +133,21 @@ fn work(setup: Setup) -> [(&'static str, Work); 4] {
     ]
 }
 
-/// Four times as many cost four times as much at most, with a little more for what chance does.
+/// Four times as many ask for four times as much, and a square would be sixteen times as much. The limit lies between: what happens
+/// at once is written down at once, so chance has its part in the figures.
 #[track_caller]
 fn assert_linear(what: &str, few: Setup, many: Setup) {
     for ((step, few), (_, many)) in work(few).into_iter().zip(work(many)) {
         say(format_args!(
             "{step}, {what}: {few:?}, with four times as many {many:?}"
         ));
-        assert!(many.calls <= 5 * few.calls, "calls of a {step}, {what}");
-        assert!(many.bytes <= 5 * few.bytes, "bytes of a {step}, {what}");
+        assert!(many.calls < 8 * few.calls, "calls of a {step}, {what}");
+        assert!(many.bytes < 8 * few.bytes, "bytes of a {step}, {what}");
     }
 }
 
 #[test]
-fn four_times_as_many_ask_at_most_four_times_as_much_of_the_kernel() {
+fn what_is_asked_of_the_kernel_grows_no_faster_than_the_numbers() {
     if needs::or_skip("scale", needs::program("strace")).is_none() {
         return;
     }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use segue_tests::binaries::Binary;
-use segue_tests::proc::Footprint;
+use segue_tests::proc::{self, Footprint, Waiting};
 use segue_tests::program::Program;
 use segue_tests::segue::Setup;
 
@@ -17,6 +17,8 @@ fn at_rest(extent: Extent) -> Row {
     let segue = Setup::new(Program::app()).flags(["--probation", "0s"]).spawn();
     segue.process().wait_for_line("generation 1 passed probation");
     let pid = segue.process().pid();
+    // The line comes a moment before the supervisor goes to sleep again, which is counted.
+    segue_tests::wait_until("it is asleep", || proc::waiting(pid) != Waiting::Not);
     let before = wakeups(pid);
     let until = Instant::now() + extent.rest;
     std::thread::sleep(until.saturating_duration_since(Instant::now()));

@@ -1,63 +1,172 @@
-//! What many listeners and many workers cost.
+//! What many of everything cost: each figure with as many as Segue is made for, beside the same with a quarter of them.
 
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
+use segue_tests::crowd::{self, Crowd};
 use segue_tests::proc::Footprint;
 use segue_tests::program::Program;
-use segue_tests::segue::Setup;
+use segue_tests::segue::{Segue, Setup};
 
 use crate::stats::{median, ms};
+use crate::takeover::timed;
 use crate::{Extent, Row};
 
-/// Reloads of which the median is taken.
-const RELOADS: usize = 5;
+/// How often each duration is measured; the median counts.
+const TIMES: usize = 5;
+
+/// How many more are compared.
+const FEWER: usize = 4;
+
+/// Starts a supervisor that has so many of something.
+type Make = fn(usize) -> Many;
 
 pub(crate) fn rows(_: Extent) -> Vec<Row> {
-    vec![listeners(), workers()]
+    let kinds: [(&str, usize, Make); 4] = [
+        ("listeners", 1_000, listeners),
+        ("workers", 256, workers),
+        ("connections in a draining generation", 10_000, draining),
+        ("retired generations", 50, retired),
+    ];
+    kinds
+        .into_iter()
+        .flat_map(|(what, count, make)| compare(what, count, make))
+        .collect()
 }
 
-fn listeners() -> Row {
-    let shown = [10, 100, 1000].map(|count| {
-        let setup = Setup::new(Program::fixture("good")).flags(["--probation", "0s"]);
-        let setup = (0..count).fold(setup, |setup, number| setup.listen(format!("unix:l{number}")));
-        format!("{count}: {}", measure(setup))
-    });
-    Row {
-        what: "listeners: a reload, memory (PSS)".to_owned(),
-        measured: shown.join("; "),
-        beside: "-".to_owned(),
-        goal: "works; linear",
+/// A supervisor, and the connections that keep its retired generations.
+struct Many {
+    segue: Segue,
+    crowds: Vec<Crowd>,
+}
+
+fn setup() -> Setup {
+    Setup::new(Program::fixture("good")).flags(["--probation", "0s"])
+}
+
+fn listeners(count: usize) -> Many {
+    let setup = (0..count).fold(setup(), |setup, number| setup.listen(format!("unix:l{number}")));
+    Many {
+        segue: setup.start(),
+        crowds: Vec::new(),
     }
 }
 
-fn workers() -> Row {
-    let shown = [1, 16, 256].map(|count: u32| {
-        let setup = Setup::new(Program::fixture("good")).flags([
-            "--probation",
-            "0s",
-            "--workers",
-            &count.to_string(),
-        ]);
-        format!("{count}: {}", measure(setup))
-    });
-    Row {
-        what: "workers: a reload, memory (PSS)".to_owned(),
-        measured: shown.join("; "),
-        beside: "-".to_owned(),
-        goal: "works; linear",
+fn workers(count: usize) -> Many {
+    Many {
+        segue: setup().flags(["--workers", &count.to_string()]).start(),
+        crowds: Vec::new(),
     }
 }
 
-fn measure(setup: Setup) -> String {
-    let segue = setup.start();
-    let reloads: Vec<Duration> = (0..RELOADS)
-        .map(|_| {
-            let start = Instant::now();
-            segue.reload_ok(&["--drained"]);
-            start.elapsed()
-        })
-        .collect();
-    let pss = Footprint::of(segue.process().pid()).pss_kib;
+fn draining(count: usize) -> Many {
+    Crowd::make_room(count);
+    let segue = crowd::patient(Setup::new(Program::app())).start();
+    let crowds = vec![crowd::drain(&segue, count)];
+    Many { segue, crowds }
+}
+
+fn retired(count: usize) -> Many {
+    let segue = crowd::patient(Setup::new(Program::app()))
+        .flags(["--max-generations", &(count + 2).to_string()])
+        .start();
+    let crowds = crowd::retire(&segue, count);
+    Many { segue, crowds }
+}
+
+/// One figure of a supervisor.
+struct Cost {
+    what: &'static str,
+    shown: String,
+    amount: f64,
+}
+
+impl Cost {
+    fn time(what: &'static str, samples: &[Duration]) -> Self {
+        let median = median(samples);
+        Self {
+            what,
+            shown: ms(median),
+            amount: median.as_secs_f64(),
+        }
+    }
+}
+
+fn compare(what: &str, count: usize, make: Make) -> Vec<Row> {
+    let fewer = count / FEWER;
+    let pairs = costs(make(fewer)).into_iter().zip(costs(make(count)));
+    let row = |(few, many): (Cost, Cost)| Row {
+        what: format!("{count} {what}: {}", many.what),
+        measured: many.shown,
+        beside: format!(
+            "{fewer}: {}, a ratio of {:.2}",
+            few.shown,
+            many.amount / few.amount
+        ),
+        goal: "works; linear: a ratio of at most about 4",
+    };
+    pairs.map(row).collect()
+}
+
+fn costs(many: Many) -> [Cost; 5] {
+    let Many { mut segue, crowds } = many;
+    let reloads = times(|| reload(&segue, crowds.len()));
+    let memory = Footprint::of(segue.process().pid()).pss_kib;
+    let costs = [
+        Cost::time("`segue reload`", &reloads),
+        Cost {
+            what: "memory (PSS)",
+            shown: format!("{memory} KiB"),
+            amount: memory as f64,
+        },
+        Cost::time("`segue status`", &times(|| timed(&segue, "status"))),
+        Cost::time("`segue upgrade`", &times(|| timed(&segue, "upgrade"))),
+        Cost::time(
+            "from a start after kill -9 to its first answer",
+            &times(|| adopt(&mut segue)),
+        ),
+    ];
+    drop(crowds);
     segue.stop();
-    format!("{}, {pss} KiB", ms(median(&reloads)))
+    costs
+}
+
+fn times(measure: impl FnMut() -> Duration) -> Vec<Duration> {
+    std::iter::repeat_with(measure).take(TIMES).collect()
+}
+
+/// The next one begins when the generation that this one retires is gone.
+fn reload(segue: &Segue, kept: usize) -> Duration {
+    let took = timed(segue, "reload");
+    segue.wait_until("whoever may go has gone", |status| {
+        status.in_role("retired").len() == kept
+    });
+    took
+}
+
+/// The next supervisor answers when it has adopted everything.
+fn adopt(segue: &mut Segue) -> Duration {
+    segue.kill();
+    let start = Instant::now();
+    segue.start_again();
+    let deadline = start + segue_tests::patience();
+    while ask(segue).is_none() {
+        assert!(
+            Instant::now() < deadline,
+            "no answer: {}",
+            segue.process().stderr()
+        );
+        std::thread::yield_now();
+    }
+    start.elapsed()
+}
+
+/// The first byte of an answer. As long as the socket is that of the dead one, nobody answers.
+fn ask(segue: &Segue) -> Option<u8> {
+    let mut stream = UnixStream::connect(segue.control()).ok()?;
+    stream.write_all(b"{\"request\":\"status\"}\n").ok()?;
+    let mut first = [0];
+    stream.read_exact(&mut first).ok()?;
+    Some(first[0])
 }

@@ -37,7 +37,7 @@ fn command(extent: Extent) -> Row {
     let floor: Vec<_> = (0..extent.reloads).map(|_| bare.handoff()).collect();
     drop(bare);
     let segue = supervised();
-    let reloads: Vec<_> = (0..extent.reloads).map(|_| timed_reload(&segue)).collect();
+    let reloads: Vec<_> = (0..extent.reloads).map(|_| timed(&segue, "reload")).collect();
     segue.stop();
     let (reload, floor) = (median(&reloads), median(&floor));
     Row {
@@ -48,14 +48,15 @@ fn command(extent: Extent) -> Row {
     }
 }
 
-fn timed_reload(segue: &Segue) -> Duration {
+/// `segue WORD`, from the start of the command to its end.
+pub(crate) fn timed(segue: &Segue, word: &str) -> Duration {
     let mut command = Command::new(Binary::Segue.path());
     command
-        .args(["reload", "--control"])
+        .args([word, "--control"])
         .arg(segue.control())
         .stdout(Stdio::null());
     let start = Instant::now();
-    assert!(command.status().unwrap().success(), "the reload failed");
+    assert!(command.status().unwrap().success(), "segue {word} failed");
     start.elapsed()
 }
 

@@ -1,7 +1,7 @@
 //! Measures Segue on this machine, against a named peer or a physical floor in the same run, and prints the table
 //! of `docs/BENCHMARKS.md`.
 //!
-//! `cargo run --release -p segue-benches` takes about six minutes; `-- --quick` takes one and is for seeing that it works;
+//! `cargo run --release -p segue-benches` takes about three minutes on a quiet machine; `-- --quick` takes less and is for seeing that it works;
 //! `-- takeover` (rest, traffic, probes, scale) measures one section again.
 #![allow(
     clippy::unwrap_used,

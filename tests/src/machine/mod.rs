@@ -118,6 +118,25 @@ impl Machine {
         done.stdout
     }
 
+    /// The number outside of a process inside.
+    ///
+    /// # Panics
+    /// When there is none.
+    #[must_use]
+    #[track_caller]
+    pub fn pid_outside(&self, inside: &str) -> i32 {
+        let namespace = |pid: i32| std::fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
+        let ours = namespace(self.running.init());
+        let found = crate::proc::all().into_iter().find(|seen| {
+            // The last number is that in the innermost namespace (proc_pid_status(5)).
+            let status = std::fs::read_to_string(format!("/proc/{}/status", seen.pid)).unwrap_or_default();
+            let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+            let innermost = numbers.and_then(|numbers| numbers.split_whitespace().last());
+            innermost == Some(inside) && namespace(seen.pid) == ours
+        });
+        found.unwrap_or_else(|| panic!("no process {inside} inside")).pid
+    }
+
     /// A property of a unit, as `systemctl show` prints it.
     ///
     /// # Panics

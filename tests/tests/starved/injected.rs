@@ -9,9 +9,10 @@ use segue_tests::load::{Kind, Load};
 use segue_tests::process::Finished;
 use segue_tests::program::Program;
 use segue_tests::segue::{Segue, Setup, Status};
+use segue_tests::strace::{self, Counts};
 use segue_tests::{long_run, needs, patience, proc};
 
-use crate::strace::{self, Counts, Fault, Met, Reference, Suffered, When, Whom};
+use crate::strace::{Fault, Met, Reference, Suffered, When, Whom, record};
 use crate::table::{Call, Fails, TABLE, errnos};
 use crate::{FLAGS, pool};
 
@@ -31,7 +32,7 @@ impl fmt::Display for Task {
 /// What is to be done to whom; `None` where nothing can be injected.
 fn reference(test: &str) -> Option<Reference> {
     needs::or_skip(test, strace::available())?;
-    let reference = strace::record();
+    let reference = record();
     every_call_has_its_row(reference.names());
     if !long_run() {
         say(format_args!(

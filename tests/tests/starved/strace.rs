@@ -1,16 +1,12 @@
 //! strace(1): what a supervisor calls, and calls of it that fail.
 
-use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::path::Path;
-use std::process::Command;
 use std::time::Instant;
 
 use nix::sys::signal::Signal;
-use segue_tests::needs;
 use segue_tests::program::Program;
 use segue_tests::segue::{Segue, Setup};
-use segue_tests::strace::Tracer;
+use segue_tests::strace::{Counts, Tracer, count, read};
 use tempfile::NamedTempFile;
 
 /// Which of the calls of one name fail.
@@ -114,34 +110,6 @@ impl Suffered {
     }
 }
 
-/// Whether faults can be injected here.
-pub(super) fn available() -> Result<(), String> {
-    needs::program("strace")?;
-    let tried = Command::new("strace")
-        .args([
-            "-qq",
-            "-o",
-            "/dev/null",
-            "-e",
-            "inject=getppid:error=EPERM",
-            "true",
-        ])
-        .output()
-        .map_err(|error| error.to_string())?;
-    if tried.status.success() {
-        Ok(())
-    } else {
-        let told = String::from_utf8_lossy(&tried.stderr);
-        Err(format!(
-            "strace does not work: {}",
-            told.lines().next().unwrap_or_default()
-        ))
-    }
-}
-
-/// How often each call was made.
-pub(super) type Counts = BTreeMap<String, usize>;
-
 /// What a supervisor and its children call in a normal life.
 #[derive(Debug, Default)]
 pub(super) struct Reference {
@@ -161,7 +129,7 @@ impl Reference {
     /// Every call that was seen.
     pub(super) fn names(&self) -> impl Iterator<Item = &String> {
         let all = [&self.runtime, &self.start, &self.life, &self.stop, &self.child];
-        all.into_iter().flat_map(BTreeMap::keys)
+        all.into_iter().flat_map(Counts::keys)
     }
 }
 
@@ -232,10 +200,6 @@ fn live(segue: &Segue) {
     });
 }
 
-pub(super) fn read(path: &Path) -> String {
-    String::from_utf8_lossy(&std::fs::read(path).unwrap_or_default()).into_owned()
-}
-
 fn split(supervisor: &str) -> Reference {
     let mut reference = Reference::default();
     /// The part of a life that a line belongs to.
@@ -265,18 +229,4 @@ fn split(supervisor: &str) -> Reference {
         }
     }
     reference
-}
-
-pub(super) fn count(counts: &mut Counts, line: &str) {
-    let Some((name, _)) = line.split_once('(') else {
-        return;
-    };
-    // Signals and exits are told in other words.
-    if !name.is_empty()
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-    {
-        *counts.entry(name.to_owned()).or_default() += 1;
-    }
 }

@@ -11,14 +11,14 @@ use nix::errno::Errno;
 use segue_tests::load::{Kind, Load};
 use segue_tests::process::Finished;
 use segue_tests::segue::Segue;
-use segue_tests::strace::Tracer;
+use segue_tests::strace::{self, Counts, Tracer, count, read};
 use segue_tests::{long_run, needs, patience};
 
 use crate::injected::{
     at_rest, every_call_has_its_row, nothing_is_left_open, open_by, setup, told, unharmed,
 };
 use crate::pool;
-use crate::strace::{self, Counts, Fault, Met, Suffered, When, Whom, count, read};
+use crate::strace::{Fault, Met, Suffered, When, Whom};
 use crate::table::{Call, Fails, TABLE, errnos};
 
 /// Whose calls fail, and when.

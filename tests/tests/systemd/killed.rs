@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 use segue_tests::figures::{say, scale};
 use segue_tests::http::get_and_close;
 use segue_tests::machine::Machine;
+use segue_tests::needs;
+use segue_tests::strace::{self, Tracer};
 
 use crate::reload::{assert_nothing_lost, start_loads};
 use crate::site::Site;
@@ -20,6 +22,12 @@ fn signal(machine: &Machine, signal: &str, pid: &str) {
 fn kill(machine: &Machine, site: &Site<'_>) {
     let pid = site.main_pid();
     signal(machine, "KILL", &pid);
+    wait_for_successor(machine, site, &pid);
+}
+
+/// Waits until the successor of the supervisor that was `pid` answers.
+#[track_caller]
+fn wait_for_successor(machine: &Machine, site: &Site<'_>, pid: &str) {
     machine.wait_for_property(&site.unit, "MainPID", |now| now != pid && now != "0");
     let end = Instant::now() + segue_tests::patience();
     while site.segue("status", &[]).code == Some(3) {
@@ -41,6 +49,21 @@ fn processes(machine: &Machine, site: &Site<'_>) -> Vec<i32> {
         digits.parse::<i32>().ok()
     });
     pids.filter(|pid| pid.to_string() != main).collect()
+}
+
+/// Waits for the retired ones; then the unit has its supervisor and the incumbent, and nobody else.
+#[track_caller]
+fn assert_nobody_else_is_left(machine: &Machine, site: &Site<'_>) {
+    site.wait_until("the old ones are gone", |status| {
+        status.in_role("retired").is_empty()
+    });
+    let known = site.status().pids(site.status().generation());
+    assert_eq!(
+        processes(machine, site),
+        known,
+        "nobody else is left\n{}",
+        site.journal()
+    );
 }
 
 pub(crate) fn at_rest(machine: &Machine) {
@@ -204,16 +227,44 @@ pub(crate) fn at_any_moment(machine: &Machine) {
         &format!("{trials} kill -9 at any moment of a reload"),
         loads,
     );
-    site.wait_until("the old ones are gone", |status| {
-        status.in_role("retired").is_empty()
-    });
-    let known = site.status().pids(site.status().generation());
-    assert_eq!(
-        processes(machine, &site),
-        known,
-        "nobody else is left\n{}",
-        site.journal()
-    );
+    assert_nobody_else_is_left(machine, &site);
+}
+
+/// Right before each write of the state in a reload, and so right after whatever was done before it.
+pub(crate) fn as_it_writes_its_state(machine: &Machine) {
+    let Some(()) = needs::or_skip("killed as it writes its state", strace::available()) else {
+        return;
+    };
+    let site = Site::new(machine, "write", "app --message x");
+    site.systemctl_ok("start");
+    let loads = start_loads(&site);
+    let mut killed = 0;
+    for nth in (1..).step_by(scale(4, 1)) {
+        let pid = site.main_pid();
+        let kill = format!("inject=pwrite64:signal=KILL:when={nth}");
+        let words = ["-o", "/dev/null", "-e", "trace=pwrite64", "-e", &kill];
+        let tracer = Tracer::attach(machine.pid_outside(&pid), words);
+        let told = site.segue("reload", &[]);
+        tracer.detach();
+        // Whoever answers now has not been killed: the signal comes before the call.
+        let answers = site.segue("status", &["--json"]).stdout;
+        let who =
+            serde_json::from_str(&answers).map_or(None, |status: serde_json::Value| status["pid"].as_u64());
+        if told.code == Some(0) && who == pid.parse().ok() {
+            break;
+        }
+        wait_for_successor(machine, &site, &pid);
+        killed += 1;
+        site.wait_until("the reload is over", |status| {
+            status.state() == "serving" && status.in_role("candidate").is_empty()
+        });
+        assert_eq!(site.status().pids(site.status().generation()).len(), 1);
+    }
+    let what = format!("{killed} kill -9 as the state was written");
+    say(format_args!("systemd {}: {what}", machine.version()));
+    assert!(killed > 0, "it was never killed");
+    assert_nothing_lost(machine, &what, loads);
+    assert_nobody_else_is_left(machine, &site);
 }
 
 pub(crate) fn a_stop_ends_everything(machine: &Machine) {

@@ -71,6 +71,7 @@ const SCENES: &[Scene] = scenes! {
     252 killed::temporary_files_stay;
     252 killed::during_a_rollback;
     252 killed::at_any_moment;
+    252 killed::as_it_writes_its_state;
     252 killed::a_stop_ends_everything;
     252 killed::a_stop_between_two_supervisors_ends_everything;
     252 deploy::ends_with_the_new_version_or_changes_nothing;

@@ -27,10 +27,7 @@ pub(crate) struct Fault {
 
 #[test]
 fn a_refusal_of_the_kernel_is_told_and_harms_nobody_who_serves() {
-    let Some(()) = needs::or_skip(
-        "told",
-        needs::program("strace").and_then(|()| strace::permitted()),
-    ) else {
+    let Some(()) = needs::or_skip("told", segue_tests::strace::available()) else {
         return;
     };
     let seen = Scene::new().calls();

@@ -7,6 +7,8 @@
     reason = "a test that cannot look at its subject has failed"
 )]
 
+mod at_every_call;
+
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -16,7 +18,7 @@ use segue_tests::http::{self, Client, Target};
 use segue_tests::load::{Kind, Load};
 use segue_tests::proc;
 use segue_tests::program::Program;
-use segue_tests::segue::{Segue, Setup};
+use segue_tests::segue::{Segue, Setup, Status};
 use segue_tests::wait_until;
 
 /// These loads run while `disturb` runs, and until their answers come from `generation` at last: nothing is lost.
@@ -239,6 +241,34 @@ fn a_rollback_goes_on() {
     segue.stop();
 }
 
+/// Each process that lives is known to the status, and the incumbent is there once. One that waits for a word of its dead supervisor
+/// ends by itself.
+#[track_caller]
+fn assert_nobody_is_a_stranger(segue: &Segue, status: &Status, when: &str) {
+    assert_eq!(status.pids(status.generation()).len(), 1, "{when}: {}", status.0);
+    let roles = ["candidate", "incumbent", "retired"].map(|role| status.in_role(role));
+    let mut known: Vec<i32> = roles
+        .iter()
+        .flatten()
+        .flat_map(|number| status.pids(*number))
+        .collect();
+    known.push(segue.process().pid());
+    for stranger in segue.leftover_processes() {
+        if known.contains(&stranger.pid) {
+            continue;
+        }
+        let end = Instant::now() + segue_tests::patience();
+        while proc::look(stranger.pid).is_some_and(|seen| seen.state != 'Z') {
+            assert!(
+                Instant::now() < end,
+                "{when}: {stranger:?} is nobody's; log:\n{}",
+                segue.process().stderr()
+            );
+            std::thread::yield_now();
+        }
+    }
+}
+
 /// Whoever was being started, and by whom, at any microsecond of a reload.
 #[test]
 fn killed_at_any_moment_of_a_reload_nothing_is_lost_and_nobody_is_left() {
@@ -270,35 +300,7 @@ fn killed_at_any_moment_of_a_reload_nothing_is_lost_and_nobody_is_left() {
         let status = segue.wait_until("the reload is over", |status| {
             status.in_role("candidate").is_empty()
         });
-        // Each process that lives is known, and no two are the same worker.
-        let mut known: Vec<i32> = Vec::new();
-        for role in ["incumbent", "retired"] {
-            known.extend(
-                status
-                    .in_role(role)
-                    .iter()
-                    .flat_map(|number| status.pids(*number)),
-            );
-        }
-        assert_eq!(status.pids(status.generation()).len(), 1, "{}", status.0);
-        let supervisor = segue.process().pid();
-        let strangers: Vec<_> = segue
-            .leftover_processes()
-            .into_iter()
-            .filter(|seen| seen.pid != supervisor && seen.state != 'Z' && !known.contains(&seen.pid))
-            .collect();
-        // One that waited for a word of its dead supervisor ends by itself.
-        for stranger in strangers {
-            let end = Instant::now() + segue_tests::patience();
-            while proc::look(stranger.pid).is_some_and(|seen| seen.state != 'Z') {
-                assert!(
-                    Instant::now() < end,
-                    "{stranger:?} is nobody's, in trial {trial}; log:\n{}",
-                    segue.process().stderr()
-                );
-                std::thread::yield_now();
-            }
-        }
+        assert_nobody_is_a_stranger(&segue, &status, &format!("in trial {trial}"));
     }
     for load in loads {
         load.stop().assert_nothing_lost();

@@ -2,7 +2,8 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use segue_tests::engine::{DEBIAN, Engine, STATIC, Way};
+use segue_tests::engine::{Container, DEBIAN, Engine, STATIC, Way};
+use segue_tests::load::{Kind, Load};
 
 use super::{WARY, message, stop};
 
@@ -73,6 +74,67 @@ pub(super) fn killed(engine: &Engine) {
         let left = engine.path("volumes/killed/pid");
         assert!(!left.exists(), "left: {}", left.display());
     }
+}
+
+/// A container whose PID 1 is a shell that starts segue again whenever it has ended with anything but 0, as the little supervisors of
+/// images do.
+fn behind_a_shell<'e>(engine: &'e Engine, name: &str, options: &[&str]) -> Container<'e> {
+    let script = "trap 'kill -TERM $segue' TERM
+        while :; do
+            segue run --config /etc/segue.toml & segue=$!
+            # A signal that has a trap ends wait early.
+            while wait $segue; code=$?; kill -0 $segue 2>/dev/null; do :; done
+            [ $code -eq 0 ] && exit 0
+            sleep 0.1
+        done";
+    engine
+        .container(name)
+        .options(["--entrypoint=/bin/sh"])
+        .options(options.iter().copied())
+        .start(DEBIAN, &["-c", script])
+}
+
+/// `kill -9` of the supervisor alone; the container goes on.
+fn kill_supervisor(container: &Container<'_>) -> u64 {
+    let pid = container.status().unwrap().0["pid"].as_u64().unwrap();
+    container.exec_ok(&["sh", "-c", &format!("kill -9 {pid}")]);
+    pid
+}
+
+/// An engine permits pidfd_getfd(2) only together with CAP_SYS_PTRACE.
+pub(super) fn killed_alone_and_adopted(engine: &Engine) {
+    let container = behind_a_shell(engine, "adopted", &["--cap-add=SYS_PTRACE"]);
+    let load = Load::start(Kind::KeepAlive, &container.target(Way::Filter), 2);
+    container.exec_ok(&["segue", "reload"]);
+    let app = container.status().unwrap().pids(2);
+    let dead = kill_supervisor(&container);
+    let adopted = container.wait_until("a successor", |status| status.0["pid"] != dead);
+    assert_eq!(
+        (adopted.generation(), adopted.pids(2)),
+        (2, app),
+        "{}",
+        container.logs()
+    );
+    container.exec_ok(&["segue", "reload", "--drained"]);
+    load.wait_for_generation(3);
+    load.stop().assert_nothing_lost();
+    stop(&container);
+}
+
+pub(super) fn killed_alone_where_nothing_is_permitted(engine: &Engine) {
+    let container = behind_a_shell(engine, "not-adopted", WARY);
+    let app = container.status().unwrap().pids(1)[0];
+    kill_supervisor(&container);
+    container.wait_for_log(&format!(
+        "its app lives on (pid {app}), but the listener *:1234 cannot be had back from it: pidfd_getfd from generation 1, pid \
+         {app}: operation not permitted; CAP_SYS_PTRACE permits it; stop the app (kill {app}) and start segue again"
+    ));
+    assert_eq!(message(&container, Way::Proxy), "{\"message\": \"test\"}");
+    // What it says is what helps.
+    container.exec_ok(&["sh", "-c", &format!("kill {app}")]);
+    container.wait_until("a generation serves", |status| status.state() == "serving");
+    assert_eq!(message(&container, Way::Proxy), "{\"message\": \"test\"}");
+    stop(&container);
 }
 
 /// Two containers that share a directory: both supervisors are PID 1, and neither takes the other for itself.

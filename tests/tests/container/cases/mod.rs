@@ -41,6 +41,11 @@ pub(crate) const ALL: &[(&str, Case)] = &[
     ("TERM twice kills", life::term_twice),
     ("the first start fails", failures::first_start),
     ("killed and started again", failures::killed),
+    ("killed alone: adopted", failures::killed_alone_and_adopted),
+    (
+        "killed alone: what is not permitted is said",
+        failures::killed_alone_where_nothing_is_permitted,
+    ),
     ("two supervisors of PID 1", failures::two_of_pid_1),
     ("start, reload, stop", |engine| {
         life::plain(engine, "plain", DEBIAN, &[], &[])

@@ -153,6 +153,45 @@ pub(crate) fn while_draining(machine: &Machine) {
     site.wait_until("it is gone", |status| status.in_role("retired").is_empty());
 }
 
+/// With `NonBlocking=yes` systemd makes everything non-blocking that it hands over: the listeners, and what it kept for the dead one.
+pub(crate) fn with_non_blocking_sockets(machine: &Machine) {
+    let site = Site::new(machine, "nonblock", "fixture good message=old");
+    site.drop_in(&site.unit, "[Service]\nNonBlocking=yes\n");
+    site.systemctl_ok("start");
+    let born = || {
+        let answer = site.target().connect().unwrap().ask(&get_and_close("/birth"));
+        let birth: serde_json::Value = serde_json::from_str(&answer.unwrap().text()).unwrap();
+        birth["fds"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|fd| fd["fd"] == 3)
+            .unwrap()["flags"]
+            .clone()
+    };
+    // 04000 is O_NONBLOCK; whoever comes first finds it set.
+    let first = born();
+    assert!(
+        first.as_str().is_some_and(|flags| flags.contains("4002")),
+        "{first}"
+    );
+    let loads = start_loads(&site);
+    for generation in 2..4 {
+        kill(machine, &site);
+        site.systemctl_ok("reload");
+        assert_eq!(site.status().generation(), generation, "{}", site.journal());
+        assert_eq!(born(), first);
+    }
+    site.release("fixture slow-start after=1s message=new");
+    assert_eq!(site.segue("reload", &["--no-wait"]).code, Some(0));
+    site.wait_until("the candidate is there", |status| !status.pids(4).is_empty());
+    kill(machine, &site);
+    site.wait_until("it took over", |status| status.generation() == 4);
+    assert!(site.ping().contains("new"));
+    assert_nothing_lost(machine, "3 kill -9 with NonBlocking=yes", loads);
+    assert_nobody_else_is_left(machine, &site);
+}
+
 /// systemd removes the private /tmp of a service whose main process has died; that of the app stays.
 pub(crate) fn temporary_files_stay(machine: &Machine) {
     let site = Site::new(machine, "files", "app --message x");

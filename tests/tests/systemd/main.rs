@@ -68,6 +68,7 @@ const SCENES: &[Scene] = scenes! {
     252 killed::in_every_stage_of_a_reload;
     252 killed::hears_what_was_said_meanwhile;
     252 killed::while_draining;
+    252 killed::with_non_blocking_sockets;
     252 killed::temporary_files_stay;
     252 killed::during_a_rollback;
     252 killed::at_any_moment;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Instant;
 
 use nix::sys::signal::Signal;
 
@@ -49,7 +50,11 @@ pub fn available() -> Result<(), String> {
     needs::program("strace")?;
     let sleeper = Process::start(Command::new("sleep").arg("60").stdin(Stdio::null()));
     let tracer = start(sleeper.pid(), ["-o", "/dev/null", "-e", "inject=close:error=EIO"]);
-    tracer.wait_for_news(0);
+    // It says either that it has attached or why not.
+    let end = Instant::now() + crate::patience();
+    while tracer.is_running() && tracer.mark() == 0 && Instant::now() < end {
+        tracer.wait_for_news(0);
+    }
     sleeper.signal(Signal::SIGKILL);
     let said = tracer.finish().stderr;
     if said.contains(" attached") {

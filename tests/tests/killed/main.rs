@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use segue_tests::figures::{say, scale};
-use segue_tests::http::{self, Client, Target};
+use segue_tests::http::{self, Client};
 use segue_tests::load::{Kind, Load};
 use segue_tests::proc;
 use segue_tests::program::Program;
@@ -44,11 +44,21 @@ fn wait_for_death(pid: i32) {
     });
 }
 
-/// A request that the app answers after `millis`; it is on its way when this returns.
-fn ask_slowly(target: &Target, millis: u64) -> Client {
-    let mut client = target.connect().unwrap();
-    client.write(&http::get(&format!("/slow?ms={millis}"))).unwrap();
+/// A request whose second half comes when the test wants it ([`send_the_rest`]); generation 1 has the first when this returns.
+fn send_half(segue: &Segue) -> Client {
+    let mut client = segue.target().connect().unwrap();
+    let request = http::post("/echo", BODY);
+    client.write(&request[..request.len() - BODY.len() / 2]).unwrap();
+    segue.wait_until("it is in the app", |status| status.connections(1) == 1);
     client
+}
+
+const BODY: &[u8] = b"to be continued";
+
+#[track_caller]
+fn send_the_rest(mut client: Client) {
+    client.write(&BODY[BODY.len() - BODY.len() / 2..]).unwrap();
+    client.response().unwrap().ok_with(BODY).unwrap();
 }
 
 #[test]
@@ -125,7 +135,7 @@ fn an_app_that_was_told_to_drain_meanwhile_does_not_keep_a_new_one_from_serving(
     let mut segue = Setup::new(Program::app()).listen("unix:socket").start();
     let target = segue.target();
     let drains = segue.status().pids(1)[0];
-    let mut client = ask_slowly(&target, 5_000);
+    let client = send_half(&segue);
     segue.kill();
     kill_process(drains, Signal::SIGTERM);
     wait_until("it closes its listener", || target.connect().is_err());
@@ -136,7 +146,7 @@ fn an_app_that_was_told_to_drain_meanwhile_does_not_keep_a_new_one_from_serving(
     assert_ne!(segue.status().pids(1)[0], drains);
     let answer = target.connect().unwrap().ask(&http::get_and_close("/ping"));
     assert_eq!(answer.unwrap().status, 200);
-    assert_eq!(client.response().unwrap().status, 200);
+    send_the_rest(client);
     wait_for_death(drains);
     segue.stop();
 }
@@ -144,10 +154,9 @@ fn an_app_that_was_told_to_drain_meanwhile_does_not_keep_a_new_one_from_serving(
 #[test]
 fn a_retired_generation_goes_on_draining_with_the_time_that_is_left() {
     let mut segue = Setup::new(Program::app())
-        .flags(["--drain-timeout", "20s"])
+        .flags(["--drain-timeout", "5m"])
         .start();
-    let target = segue.target();
-    let mut slow = ask_slowly(&target, 2_500);
+    let client = send_half(&segue);
     segue.reload_ok(&[]);
     let old = segue.status().pids(1);
     segue.kill();
@@ -155,23 +164,35 @@ fn a_retired_generation_goes_on_draining_with_the_time_that_is_left() {
     let status = segue.status();
     assert_eq!((status.generation(), status.in_role("retired")), (2, vec![1]));
     assert_eq!(status.pids(1), old);
-    slow.response().unwrap().ok().unwrap();
+    send_the_rest(client);
     segue.wait_until("it is gone", |status| status.in_role("retired").is_empty());
     segue.stop();
 }
 
 #[test]
 fn a_drain_that_overran_while_nobody_supervised_is_ended_at_once() {
-    let setup = Setup::new(Program::new("./app")).flags(["--drain-timeout", "1s"]);
+    // On a slow machine the drain may be over before the supervisor can be killed; it has twice the time then.
+    let timeouts = std::iter::successors(Some(Duration::from_secs(1)), |timeout| Some(*timeout * 2));
+    let killed_in_time = timeouts.take(6).any(drain_overruns_while_nobody_supervises);
+    assert!(killed_in_time, "the drain was always over before");
+}
+
+/// Whether it has come to that: the supervisor was killed before it ended the drain itself.
+fn drain_overruns_while_nobody_supervises(timeout: Duration) -> bool {
+    let seconds = format!("{}s", timeout.as_secs());
+    let setup = Setup::new(Program::new("./app")).flags(["--drain-timeout", &seconds]);
     setup.deploy("app", &Program::fixture("hangs-in-drain"));
     let mut segue = setup.start();
     segue.deploy("app", &Program::fixture("good"));
-    segue.reload_ok(&[]);
     let retired = segue.status().pids(1)[0];
+    segue.reload_ok(&[]);
     let retired_at = Instant::now();
     segue.kill();
+    if proc::look(retired).is_none_or(|seen| seen.state == 'Z') {
+        return false;
+    }
     // Nothing tells that a deadline has passed while nobody keeps it.
-    while retired_at.elapsed() < Duration::from_secs(2) {
+    while retired_at.elapsed() < timeout * 2 {
         std::thread::yield_now();
     }
     assert!(proc::look(retired).is_some(), "nobody has killed it meanwhile");
@@ -179,14 +200,15 @@ fn a_drain_that_overran_while_nobody_supervised_is_ended_at_once() {
     segue.wait_until("it is gone", |status| status.in_role("retired").is_empty());
     segue.process().wait_for_line("did not end in time: it is killed");
     segue.stop();
+    true
 }
 
-/// The stages of a reload that can be held still, and what is done to go on: the flags, the candidate, and the role in
-/// which status shows it.
+/// The stages of a reload that can be held still: the flags, and the candidate. A soak ends by itself, and on a slow machine that may be
+/// before the supervisor is killed; the other stages end when the file `go` is there.
 #[test]
 fn a_candidate_is_adopted_in_every_stage() {
     for (stage, flags, candidate) in [
-        ("starting", &[][..], "slow-start after=3s"),
+        ("starting", &["--start-timeout", "60s"][..], "slow-start file=go"),
         (
             "probing",
             &["--probe", "test -e go", "--probe-timeout", "60s"][..],
@@ -207,7 +229,8 @@ fn a_candidate_is_adopted_in_every_stage() {
         under_loads(&mut segue, &Kind::HTTP1, 2, |segue| {
             segue.kill();
             let told = reload.finish();
-            assert_eq!(told.code, Some(1), "{stage}: {told:?}");
+            let in_time = told.code == Some(1);
+            assert!(in_time || stage == "soaking", "{stage}: {told:?}");
             segue.start_again();
             // It is handing off all the while.
             let after = segue.wait_until("a successor answers", |status| status.generation() >= 1);

@@ -187,7 +187,16 @@ fn crash_restarts_and_rollbacks_know_what_they_start() {
 
 #[test]
 fn a_retired_generation_drains_with_the_time_that_is_left() {
-    let setup = Setup::new(Program::new("./app")).flags(["--drain-timeout", "2s"]);
+    // On a slow machine the drain may be over before the first upgrade is; it has twice the time then.
+    let seconds = std::iter::successors(Some(2), |seconds| Some(seconds * 2));
+    let in_time = seconds.take(5).any(upgraded_while_it_drains);
+    assert!(in_time, "it was always gone before the upgrade was over");
+}
+
+/// Whether it has come to that.
+fn upgraded_while_it_drains(drain_seconds: u64) -> bool {
+    let timeout = format!("{drain_seconds}s");
+    let setup = Setup::new(Program::new("./app")).flags(["--drain-timeout", &timeout]);
     setup.deploy("app", &Program::fixture("hangs-in-drain"));
     let segue = shelf::start(setup);
     segue.deploy("app", &Program::fixture("good"));
@@ -196,7 +205,6 @@ fn a_retired_generation_drains_with_the_time_that_is_left() {
     let upgrades = upgrade_until(&segue, "it is gone", |status| {
         status.in_role("retired").is_empty()
     });
-    assert!(upgrades > 0, "it drained all the while");
     segue.process().wait_for_line("did not end in time: it is killed");
     let done = drained.finish();
     assert_eq!(done.code, Some(0), "{done:?}");
@@ -205,6 +213,7 @@ fn a_retired_generation_drains_with_the_time_that_is_left() {
         "progress goes on: {done:?}"
     );
     segue.stop();
+    upgrades > 0
 }
 
 #[test]

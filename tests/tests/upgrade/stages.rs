@@ -86,7 +86,7 @@ fn while_it_is_alive_for_some_time() {
 fn while_it_is_probed() {
     let upgrades = std::cell::Cell::new(0);
     in_stage(
-        &["--probe", "test -e go"],
+        &["--probe", "test -e go", "--probe-timeout", "50s"],
         "good",
         "--drained",
         candidate_lives,

@@ -184,7 +184,11 @@ fn open(
         Inherited::from_environment(&heritage.environment).map_err(|error| text(&error))?;
     let (mut estate, stored) = weigh(Estate::find(&place, stored), &log);
     let leavings = match &estate {
-        Some(_) => Leavings::Adopted,
+        Some(_) => {
+            // Until it is taken over, nothing must be taken away from it, whatever fails.
+            state::stand_by();
+            Leavings::Adopted
+        }
         None => Leavings::Removed,
     };
     let control =

@@ -12,7 +12,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::{Gid, Group};
 
 use super::{ControlError, Peer};
-use crate::place::{Place, PlaceError};
+use crate::place::{Heir, Place, PlaceError, is_gone};
 use crate::state::{self, Flaw, Row, Rows};
 use crate::sys::peer_groups;
 
@@ -100,22 +100,34 @@ fn remove_stale(place: &Place) -> Result<(), ControlError> {
         }
         Ok(_) => {}
     }
-    let running = |pid| {
-        Err(PlaceError::Running {
-            name: place.name().to_owned(),
-            pid,
+    let name = || place.name().to_owned();
+    let running = |pid| PlaceError::Running { name: name(), pid };
+    let heir = Heir::new();
+    loop {
+        let stream = match knock(path) {
+            Ok(stream) => stream,
+            // Its backlog is full: it lives, and is busy or stopped; or it has left that to what it had forked.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                if heir.wait() {
+                    continue;
+                }
+                return Err(running(None).into());
+            }
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                return fs::remove_file(path).map_err(failed);
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(failed(error)),
+        };
+        match peer(&stream).ok().map(|peer| peer.pid) {
+            Some(pid) if is_gone(pid) => {
+                if !heir.wait() {
+                    let (name, what) = (name(), path.to_owned());
+                    return Err(PlaceError::Held { name, pid, what }.into());
+                }
+            }
+            pid => return Err(running(pid).into()),
         }
-        .into())
-    };
-    match knock(path) {
-        Ok(stream) => running(peer(&stream).ok().map(|peer| peer.pid)),
-        // Its backlog is full: it lives, and is busy or stopped.
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => running(None),
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-            fs::remove_file(path).map_err(failed)
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(failed(error)),
     }
 }
 

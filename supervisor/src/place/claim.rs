@@ -7,9 +7,9 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use nix::errno::Errno;
-
 use nix::unistd::Gid;
 
+use super::heir::{self, Heir};
 use super::{Place, PlaceError, directory};
 use crate::state::{self, Fds, Flaw, Passed};
 use crate::sys::{Locked, errno_text};
@@ -53,10 +53,10 @@ impl Place {
     /// a predecessor has left in it is adopted.
     ///
     /// # Errors
-    /// `instance app is already running (pid N)` if another supervisor holds the lock, or what the system
-    /// said.
+    /// `instance app is already running (pid N)` if another supervisor holds the lock; that a process which a dead one has started
+    /// still holds it after [`heir::TIME`]; or what the system said.
     pub(crate) fn claim(&self, leavings: Leavings) -> Result<Claim, PlaceError> {
-        let lock = lock(self)?;
+        let lock = lock_in_time(self)?;
         write_pid(&lock)
             .map_err(|error| PlaceError::io(format!("lock file {}", self.lock.display()), &error))?;
         let kept = self.own.as_deref().and_then(keep);
@@ -145,6 +145,22 @@ impl Drop for Claim {
         drop(self.lock.take());
         if let Some(own) = &self.place.own {
             let _ = fs::remove_dir(own);
+        }
+    }
+}
+
+/// Locks the place; waits for what a supervisor that was killed had just forked.
+fn lock_in_time(place: &Place) -> Result<Locked, PlaceError> {
+    let heir = Heir::new();
+    loop {
+        match lock(place) {
+            Err(PlaceError::Running { name, pid: Some(pid) }) if heir::is_gone(pid) => {
+                if !heir.wait() {
+                    let what = place.lock.clone();
+                    return Err(PlaceError::Held { name, pid, what });
+                }
+            }
+            outcome => return outcome,
         }
     }
 }

@@ -16,6 +16,7 @@
 mod claim;
 mod directory;
 mod discover;
+mod heir;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -25,6 +26,7 @@ use std::path::{Path, PathBuf};
 
 pub(crate) use claim::{Claim, Leavings};
 pub(crate) use discover::{Candidate, candidates, searched};
+pub(crate) use heir::{Heir, is_gone};
 
 use crate::state::{self, Flaw, Row, Rows};
 use crate::sys::errno_text;
@@ -393,6 +395,15 @@ pub(crate) enum PlaceError {
         /// The other supervisor, if its lock file tells.
         pid: Option<i32>,
     },
+    /// The supervisor that had the place has ended, but a process that it has started keeps what makes it unique.
+    Held {
+        /// The instance.
+        name: String,
+        /// The supervisor that has ended.
+        pid: i32,
+        /// The lock file or the control socket.
+        what: PathBuf,
+    },
     /// A directory is not safe.
     Unsafe {
         /// The directory.
@@ -443,6 +454,13 @@ impl fmt::Display for PlaceError {
                 write!(f, "instance {name} is already running (pid {pid})")
             }
             Self::Running { name, pid: None } => write!(f, "instance {name} is already running"),
+            Self::Held { name, pid, what } => write!(
+                f,
+                "instance {name}: its segue (pid {pid}) has ended, but a process that it has started still has {} (`fuser -v {}` tells \
+                 which)",
+                what.display(),
+                what.display()
+            ),
             Self::Unsafe { path, why } => write!(f, "directory {}: {why}", path.display()),
             Self::Io { attempt, cause } => write!(f, "{attempt}: {cause}"),
         }

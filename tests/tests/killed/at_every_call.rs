@@ -128,3 +128,28 @@ fn killed_at_every_call_of_a_reload_nothing_is_lost_and_nobody_is_left() {
     segue.reload_ok(RELOAD);
     segue.stop();
 }
+
+/// What the dead supervisor had forked shares its lock until it executes: here that takes half a second.
+#[test]
+fn a_child_that_has_not_executed_yet_does_not_keep_the_next_one_from_starting() {
+    let Some(()) = needs::or_skip("killed before the child executes", strace::available()) else {
+        return;
+    };
+    let mut segue = Setup::new(Program::app()).start();
+    // Children alone make this call.
+    let delay = [
+        "-e",
+        "trace=close_range",
+        "-e",
+        "inject=close_range:delay_enter=500ms",
+    ];
+    let words = ["-f", "-o", "/dev/null"].into_iter().chain(delay);
+    let tracer = Tracer::attach(segue.process().pid(), words);
+    assert_eq!(segue.run("reload", &["--no-wait"]).code, Some(0));
+    segue.wait_until("it has forked", |status| !status.pids(2).is_empty());
+    segue.kill();
+    segue.resume();
+    tracer.detach();
+    segue.reload_ok(&[]);
+    segue.stop();
+}

@@ -85,6 +85,29 @@ fn the_app_serves_on_and_is_adopted() {
     segue.stop();
 }
 
+/// A successor that cannot begin takes nothing away from the next one, nor from the app.
+#[test]
+fn a_successor_that_cannot_begin_leaves_everything_as_it_was() {
+    let setup = Setup::new(Program::app());
+    let pid_file = setup.path("pid");
+    let mut segue = setup.flags(["--pid-file".as_ref(), pid_file.as_os_str()]).start();
+    let notify = segue.path("control.notify/1.0.0");
+    let app = segue.status().pids(1);
+    segue.kill();
+    std::fs::remove_file(&pid_file).unwrap();
+    std::fs::create_dir(&pid_file).unwrap();
+    segue.start_again();
+    assert_eq!(segue.process().wait_for_exit().code(), Some(1));
+    let said = segue.process().stderr();
+    assert!(said.contains("pid file"), "{said}");
+    assert!(notify.exists(), "{}", notify.display());
+    std::fs::remove_dir(&pid_file).unwrap();
+    segue.resume();
+    assert_eq!(segue.status().pids(1), app);
+    segue.reload_ok(&["--drained"]);
+    segue.stop();
+}
+
 #[test]
 fn an_adopted_worker_that_crashes_is_started_again_from_its_birth_record() {
     let setup = Setup::new(Program::new("./app")).flags(["--probation", "100ms"]);

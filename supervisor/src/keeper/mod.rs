@@ -114,6 +114,11 @@ impl Keeper {
         }
     }
 
+    /// Whether something was logged since the last snapshot, or that could not be written.
+    pub(crate) fn has_logged(&self) -> bool {
+        self.last.is_none()
+    }
+
     /// A failure, in one line; the same is told again only after writing has succeeded in between.
     pub(crate) fn take_trouble(&mut self) -> Option<String> {
         self.trouble.take()

@@ -251,6 +251,14 @@ impl Shell {
         self.manager.unstore(&pidfd_name(Child::Worker(worker)));
     }
 
+    /// Write down what the last batch has changed, if that has not been done since. A log is of one batch alone, and nobody waits with
+    /// a log behind the snapshot; but a turn mostly has one batch, and is written down once, at its end.
+    pub(super) fn keep_what_was_done(&mut self) {
+        if self.keeper.has_logged() {
+            self.keep();
+        }
+    }
+
     /// Write down everything, as far as it has changed.
     pub(super) fn keep(&mut self) {
         let rows = self.rows();

@@ -345,6 +345,7 @@ impl Shell {
 
     /// Wait until the deadline for something to happen outside, and deal with it.
     fn hear(&mut self, deadline: Option<Instant>) -> Result<(), ShellError> {
+        self.keep_what_was_done();
         let ready = self
             .sources
             .wait(deadline, clock::now())
@@ -359,6 +360,7 @@ impl Shell {
     /// Step the core through every event before any of their effects is performed; performing may add events.
     fn settle(&mut self) {
         while !self.events.is_empty() {
+            self.keep_what_was_done();
             let batch: Vec<Event> = std::mem::take(&mut self.events).into();
             self.log_batch(&batch);
             self.consume_recorded();
@@ -366,7 +368,7 @@ impl Shell {
         }
     }
 
-    /// One batch: what it tells the core to do, done and written down.
+    /// One batch: what it tells the core to do, done.
     fn step(&mut self, batch: Vec<Event>) {
         let mut effects = Vec::new();
         for event in batch {
@@ -374,7 +376,6 @@ impl Shell {
         }
         self.perform_all(effects);
         self.done = None;
-        self.keep();
     }
 
     /// Perform effects in their order. What tickets are answered is put down in that order too, but goes out last: whoever

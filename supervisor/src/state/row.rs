@@ -2,6 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
+use std::io::Write as _;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 /// Why a state cannot be read, in one line.
@@ -23,10 +24,26 @@ impl fmt::Display for Flaw {
 
 impl std::error::Error for Flaw {}
 
+/// What most states fit in, in bytes: an environment, and the settings of two generations. A larger one grows.
+const USUAL_SIZE: usize = 16 * 1024;
+
 /// A state that is being written.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Rows {
     text: Vec<u8>,
+}
+
+impl Default for Rows {
+    fn default() -> Self {
+        Self {
+            text: Vec::with_capacity(USUAL_SIZE),
+        }
+    }
+}
+
+/// Whether a byte of a value stands for itself. All others are written as `%` and two digits.
+const fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_graphic() && byte != b'%'
 }
 
 impl Rows {
@@ -42,16 +59,18 @@ impl Rows {
         self.text.push(b' ');
         self.text.extend_from_slice(key.as_bytes());
         self.text.push(b'=');
-        for byte in value {
-            match byte {
-                b'%' => self.text.extend_from_slice(b"%25"),
-                b'!'..=b'~' => self.text.push(*byte),
-                _ => {
-                    let digit = |nibble: u8| b"0123456789abcdef"[usize::from(nibble)];
-                    self.text
-                        .extend_from_slice(&[b'%', digit(byte >> 4), digit(byte & 15)]);
-                }
-            }
+        let mut rest = value;
+        loop {
+            let plain = rest.iter().position(|byte| !is_plain(*byte));
+            let (run, others) = rest.split_at(plain.unwrap_or(rest.len()));
+            self.text.extend_from_slice(run);
+            let Some((byte, after)) = others.split_first() else {
+                break;
+            };
+            let digit = |nibble: u8| b"0123456789abcdef"[usize::from(nibble)];
+            self.text
+                .extend_from_slice(&[b'%', digit(byte >> 4), digit(byte & 15)]);
+            rest = after;
         }
         self
     }
@@ -68,7 +87,12 @@ impl Rows {
 
     /// Add a field that is a whole number.
     pub(crate) fn number(&mut self, key: &str, value: u64) -> &mut Self {
-        self.bytes(key, value.to_string().as_bytes())
+        self.text.push(b' ');
+        self.text.extend_from_slice(key.as_bytes());
+        self.text.push(b'=');
+        // A vector takes all that is written to it.
+        let _ = write!(self.text, "{value}");
+        self
     }
 
     /// Add rows that were written elsewhere: whole lines, each with its newline.

@@ -9,8 +9,9 @@
 //! of Unix sockets; `settings` turns options into socket options; `inherited` and `claim` read `LISTEN_FDS`;
 //! `shares` says which worker gets which of several sockets on one address;
 //! `resolve` is the only place that looks names up; `holder` finds who has a port that is busy; `saved` writes
-//! them down for a successor.
+//! them down for a successor; `anew` makes again what was lost with a predecessor.
 
+mod anew;
 mod bind;
 mod claim;
 mod holder;
@@ -40,7 +41,9 @@ pub(crate) use inherited::Inherited;
 pub(crate) use local::Kind;
 pub(crate) use open::open;
 pub(crate) use resolve::Lookup;
-pub(crate) use saved::{Saving, SocketIdentity, address_of, any_inherited, identities, restore};
+pub(crate) use saved::{
+    Absent, Saving, SocketIdentity, any_inherited, identities, is_inherited, label_of, restore,
+};
 pub(crate) use shares::{least_workers, shares};
 
 use resolve::Owner;

@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use nix::sys::socket::{
@@ -18,7 +18,7 @@ use super::resolve::Owner;
 use super::settings::Originals;
 use super::socket::{Birth, Socket, Source};
 use super::unix_file::{PathLock, SocketFile};
-use super::{Inherited, Kind, ListenError, Listener};
+use super::{Inherited, Kind, ListenError, Listener, anew, bind};
 use crate::address::{Address, ListenSpec, SocketOptions};
 use crate::state::{Fds, Flaw, Passed, Row, Rows};
 use crate::sys::sock::SocketOption;
@@ -202,37 +202,105 @@ pub(crate) fn identities(rows: &[Row<'_>]) -> Result<Vec<SocketIdentity>, Flaw> 
 
 /// Whether one of the sockets was given to us.
 pub(crate) fn any_inherited(rows: &[Row<'_>]) -> bool {
+    rows.iter().any(row_is_inherited)
+}
+
+/// Whether this socket was given to us.
+pub(crate) fn is_inherited(rows: &[Row<'_>], wanted: SocketIdentity) -> bool {
     rows.iter()
-        .any(|row| row.kind() == SOCKET && row.text("inherited").is_ok())
+        .any(|row| row_is_inherited(row) && row.number("inode") == Ok(wanted.inode))
 }
 
-/// The address at which a socket was made, for people; empty if it was made by somebody else.
-pub(crate) fn address_of(rows: &[Row<'_>], wanted: SocketIdentity) -> String {
-    let row = rows
-        .iter()
-        .find(|row| row.kind() == SOCKET && row.number("inode") == Ok(wanted.inode));
-    row.and_then(|row| row.text("address").ok()).unwrap_or_default()
+fn row_is_inherited(row: &Row<'_>) -> bool {
+    row.kind() == SOCKET && row.text("inherited").is_ok()
 }
 
-/// The listeners that the rows tell of, by their numbers. All fds must be in the bag.
+/// What a socket is to people: the address at which it was made, or else the name of a listener that has it.
+pub(crate) fn label_of(rows: &[Row<'_>], wanted: SocketIdentity) -> String {
+    let of = |kind, key| {
+        rows.iter()
+            .find(move |row| row.kind() == kind && row.number(key) == Ok(wanted.inode))
+    };
+    let address = of(SOCKET, "inode").and_then(|row| row.text("address").ok());
+    let name = || of(LISTENER, "socket").and_then(|row| row.text("name").ok());
+    address.or_else(name).unwrap_or_default()
+}
+
+/// What is done about a socket whose fd is not in the bag.
+#[derive(Debug)]
+pub(crate) enum Absent<'a> {
+    /// It is missing, and with it the whole state.
+    IsAFlaw,
+    /// Nobody has it any more, so it is made anew. The addresses are added here, but for those of private listeners.
+    IsMadeAnew(&'a mut Vec<String>),
+}
+
+impl Absent<'_> {
+    /// The socket of this row. Others of the same address may be there.
+    fn deal_with(&mut self, row: Row<'_>, inode: u64, there: &[Option<Rc<Socket>>]) -> Result<Socket, Flaw> {
+        match self {
+            Absent::IsAFlaw => Err(Flaw::new(format_args!("the fd {} is missing", fd_name(inode)))),
+            Absent::IsMadeAnew(told) => {
+                let address = row.text_if_any("address")?;
+                let options = restore_options(row, address.as_deref())?;
+                match (&address, row.text_if_any("inherited")?) {
+                    (Some(address), _) => {
+                        let address = address.parse::<Address>().map_err(Flaw::new)?;
+                        let made = anew::at(&address, options, restore_owner(row)?, there);
+                        let made = made.map_err(Flaw::new)?;
+                        told.push(made.local().text());
+                        Ok(made)
+                    }
+                    (None, Some(_)) => Err(Flaw::new("an inherited socket is missing")),
+                    (None, None) => bind::probe(Path::new(&row.os("path")?)).map_err(Flaw::new),
+                }
+            }
+        }
+    }
+}
+
+/// The listeners that the rows tell of, by their numbers.
 ///
 /// # Errors
-/// A row is not whole, an fd is missing, or it is another socket than the row tells of.
-pub(crate) fn restore(rows: &[Row<'_>], fds: &mut Fds) -> Result<Vec<Rc<Listener>>, Flaw> {
-    let mut sockets: Vec<(Rc<Socket>, Option<String>)> = Vec::new();
-    let mut places: Map<u64, usize> = Map::new();
+/// A row is not whole, an fd is missing and cannot be made anew, or it is another socket than the row tells of.
+pub(crate) fn restore(
+    rows: &[Row<'_>],
+    fds: &mut Fds,
+    mut absent: Absent<'_>,
+) -> Result<Vec<Rc<Listener>>, Flaw> {
+    let mut sockets: Vec<Option<Rc<Socket>>> = Vec::new();
+    let mut places: Map<u64, (usize, Row<'_>)> = Map::new();
     let mut locks = Locks::new();
     for (index, row) in rows.iter().enumerate().filter(|(_, row)| row.kind() == SOCKET) {
-        let originals = restore_originals(&rows[index + 1..])?;
-        let socket = restore_socket(*row, originals, fds, &mut locks)?;
-        places.insert(socket.inode(), sockets.len());
-        sockets.push((Rc::new(socket), row.text_if_any("address")?));
+        let inode = row.number("inode")?;
+        places.insert(inode, (sockets.len(), *row));
+        sockets.push(match fds.take(&fd_name(inode)) {
+            Some(fd) => {
+                let originals = restore_originals(&rows[index + 1..])?;
+                let socket = restore_socket(*row, fd, originals, fds, &mut locks)?;
+                Some(Rc::new(socket))
+            }
+            None => None,
+        });
+    }
+    for (inode, (place, row)) in &places {
+        if sockets[*place].is_none() {
+            let socket = absent.deal_with(*row, *inode, &sockets)?;
+            sockets[*place] = Some(Rc::new(socket));
+        }
+    }
+    for (place, row) in places.values() {
+        if let Some(socket) = &sockets[*place] {
+            socket.want_nonblocking(row.number_if_any("non-blocking")?.is_some());
+        }
     }
     let mut listeners = Vec::new();
     for row in rows.iter().filter(|row| row.kind() == LISTENER) {
         let inode = row.number("socket")?;
-        let socket = places.get(&inode).and_then(|place| sockets.get(*place));
-        let (socket, address) = socket.ok_or_else(|| Flaw::new(format_args!("no socket {inode}")))?;
+        let found = places.get(&inode);
+        let found = found.and_then(|(place, row)| Some((sockets.get(*place)?.as_ref()?, row)));
+        let (socket, of_socket) = found.ok_or_else(|| Flaw::new(format_args!("no socket {inode}")))?;
+        let address = of_socket.text_if_any("address")?;
         if row.number("number")? != listeners.len() as u64 {
             return Err(Flaw::new("the listeners are not in order"));
         }
@@ -263,15 +331,13 @@ fn restore_originals(behind: &[Row<'_>]) -> Result<Originals, Flaw> {
 
 fn restore_socket(
     row: Row<'_>,
+    fd: OwnedFd,
     originals: Originals,
     fds: &mut Fds,
     locks: &mut Locks,
 ) -> Result<Socket, Flaw> {
     let inode = row.number("inode")?;
     let name = fd_name(inode);
-    let fd = fds
-        .take(&name)
-        .ok_or_else(|| Flaw::new(format_args!("the fd {name} is missing")))?;
     let address = row.text_if_any("address")?;
     let source = match (&address, row.text_if_any("inherited")?) {
         (Some(address), _) => Source::Spec(address.parse::<Address>().map_err(Flaw::new)?),
@@ -301,7 +367,6 @@ fn restore_socket(
     {
         return Err(Flaw::new(format_args!("{name} is another socket by now")));
     }
-    socket.want_nonblocking(row.number_if_any("non-blocking")?.is_some());
     Ok(socket)
 }
 

@@ -38,14 +38,16 @@ impl Proved {
 }
 
 /// Proves that the process with this pid is the one that was started at that time: by looking before and after the pid was
-/// tied to a pidfd, for in between it may have come to mean somebody else (pidfd_open(2)).
+/// tied to a pidfd, for in between it may have come to mean somebody else (pidfd_open(2)). One that is dead and waits for somebody to
+/// reap it (an init of a container may never do so) has nothing any more.
 pub(super) fn prove(pid: Pid, start: u64) -> Option<Proved> {
     let is_it = || sys::start_time(pid) == Some(start);
     if !is_it() {
         return None;
     }
     let pidfd = sys::open_pidfd(pid).ok()?;
-    is_it().then(|| Proved::by_pidfd(pid, pidfd))
+    let lives = is_it() && !sys::is_dead_by_pidfd(pidfd.as_fd());
+    lives.then(|| Proved::by_pidfd(pid, pidfd))
 }
 
 /// Takes a duplicate of a listener back from a process that has it (pidfd_getfd(2), Linux 5.6).
@@ -109,19 +111,25 @@ pub(super) fn not_had_back(
     refusal: Option<(Worker, Pid, Errno)>,
     rows: &[Row<'_>],
 ) -> String {
-    let address = listeners::address_of(rows, wanted);
+    let address = listeners::label_of(rows, wanted);
     let pids: Vec<String> = living.iter().map(|(_, proved)| proved.pid.to_string()).collect();
     let pids = pids.join(" ");
     let why = match refusal {
         Some((worker, pid, errno)) => {
             let generation = worker.generation;
-            let hint = if errno == Errno::EPERM {
+            // Its fds are looked for in /proc first, which says EACCES; pidfd_getfd says EPERM.
+            let attempt = if errno == Errno::EACCES {
+                format!("/proc/{pid}/fd of")
+            } else {
+                "pidfd_getfd from".to_owned()
+            };
+            let hint = if errno == Errno::EACCES || errno == Errno::EPERM {
                 "; CAP_SYS_PTRACE permits it"
             } else {
                 ""
             };
             format!(
-                "pidfd_getfd from generation {generation}, pid {pid}: {}{hint}",
+                "{attempt} generation {generation}, pid {pid}: {}{hint}",
                 errno_text(errno)
             )
         }
@@ -131,4 +139,26 @@ pub(super) fn not_had_back(
         "the segue before this one was killed and its app lives on (pid {pids}), but the listener {address} cannot be had back from it: \
          {why}; stop the app (kill {pids}) and start segue again"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use nix::sys::wait::{Id, WaitPidFlag, waitid};
+
+    use super::*;
+
+    #[test]
+    fn one_that_nobody_reaps_does_not_live() {
+        let mut child = Command::new("sleep").arg("60").spawn().expect("sleep");
+        let pid = Pid::from_raw(child.id().cast_signed());
+        let start = sys::start_time(pid).expect("it is there");
+        assert!(prove(pid, start).is_some());
+        child.kill().expect("killed");
+        waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT).expect("dead");
+        assert_eq!(sys::start_time(pid), Some(start), "still to be seen");
+        assert!(prove(pid, start).is_none());
+        child.wait().expect("reaped");
+    }
 }

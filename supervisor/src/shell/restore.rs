@@ -21,7 +21,7 @@ use crate::config::{Config, Invocation, LogFormat};
 use crate::control::Control;
 use crate::keeper::Keeper;
 use crate::launch::{BirthRecord, Heritage, ReportPipe};
-use crate::listeners::{self, ChosenFlags, Inherited, Listener};
+use crate::listeners::{self, Absent, ChosenFlags, Inherited, Listener};
 use crate::log::{Log, Style};
 use crate::manager::Manager;
 use crate::pid_file::PidFile;
@@ -92,7 +92,8 @@ pub(crate) fn restore(saved: Saved, invocation: Invocation, mut heritage: Herita
     };
     let (mut shell, _) = Shell::new(begin).map_err(Flaw::new)?;
     shell.bag = fds;
-    shell.fill(&rows, &configs)?;
+    let listeners = listeners::restore(&rows, &mut shell.bag, Absent::IsAFlaw)?;
+    shell.fill(&rows, &configs, &listeners)?;
     for child in SavedChild::all(&rows)? {
         shell.keep_child(child)?;
     }
@@ -151,7 +152,12 @@ pub(super) fn config_of(row: Row<'_>, configs: &[Rc<Config>]) -> Result<Rc<Confi
 
 impl Shell {
     /// Take in all that the rows tell of, but for the children.
-    pub(super) fn fill(&mut self, rows: &[Row<'_>], configs: &[Rc<Config>]) -> Result<(), Flaw> {
+    pub(super) fn fill(
+        &mut self,
+        rows: &[Row<'_>],
+        configs: &[Rc<Config>],
+        listeners: &[Rc<Listener>],
+    ) -> Result<(), Flaw> {
         let head = Row::of_kind(rows, state::HEAD)?;
         self.core = machine(rows)?;
         self.begin.since = clock::wall_from_nanos(head.number("since")?);
@@ -163,11 +169,10 @@ impl Shell {
         self.desk = Desk::restore(rows, &self.control)?;
         self.history = History::restore(rows)?;
         self.probes = Probes::restore(rows)?;
-        let listeners = listeners::restore(rows, &mut self.bag)?;
-        self.fill_births(rows, configs, &listeners)?;
+        self.fill_births(rows, configs, listeners)?;
         for row in of_kind(rows, "generation") {
             let probe = row.number_if_any("probe")?;
-            let probe = probe.map(|number| listener(number, &listeners)).transpose()?;
+            let probe = probe.map(|number| listener(number, listeners)).transpose()?;
             let (number, info) = GenerationInfo::restore(row, config_of(row, configs)?, probe)?;
             self.generations.insert(number, info);
         }

@@ -22,7 +22,7 @@ use super::worker::WorkerInfo;
 use super::{Alarm, Begin, Child, Shell, ShellError};
 use crate::children::{Kin, Leader};
 use crate::keeper::{self, Kept};
-use crate::listeners::{self, SocketIdentity};
+use crate::listeners::{self, Absent, SocketIdentity};
 use crate::place::Place;
 use crate::readiness::NotifySocket;
 use crate::sources::Source;
@@ -217,7 +217,15 @@ impl Shell {
         }
         let since = self.begin.since;
         let configs = configs(rows).map_err(text)?;
-        self.fill(rows, &configs).map_err(text)?;
+        let mut anew = Vec::new();
+        let listeners =
+            listeners::restore(rows, &mut self.bag, Absent::IsMadeAnew(&mut anew)).map_err(text)?;
+        self.fill(rows, &configs, &listeners).map_err(text)?;
+        for address in anew {
+            self.log.warning(&format!(
+                "the listener {address} was lost with the segue before this one, for nobody else had it; it is made anew"
+            ));
+        }
         self.begin.since = since;
         let pending = self.events.len();
         for child in SavedChild::all(rows).map_err(text)? {
@@ -227,7 +235,8 @@ impl Shell {
         Ok(pending)
     }
 
-    /// Puts the fd of a listener into the bag, wherever it comes from.
+    /// Puts the fd of a listener into the bag, wherever it comes from. One of ours that no process has any more is left out: that of a
+    /// generation that is gone, or that only the predecessor held.
     fn find_listener(
         &mut self,
         wanted: SocketIdentity,
@@ -252,6 +261,9 @@ impl Shell {
                 Err(nix::errno::Errno::ENOENT) => {}
                 Err(errno) => refusal = refusal.or(Some((*worker, proved.pid, errno))),
             }
+        }
+        if refusal.is_none() && !listeners::is_inherited(rows, wanted) {
+            return Ok(());
         }
         Err(recover::not_had_back(wanted, living, refusal, rows))
     }

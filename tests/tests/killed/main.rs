@@ -44,6 +44,12 @@ fn wait_for_death(pid: i32) {
     });
 }
 
+/// A port that was free a moment ago.
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
+
 /// A request whose second half comes when the test wants it ([`send_the_rest`]); generation 1 has the first when this returns.
 fn send_half(segue: &Segue) -> Client {
     let mut client = segue.target().connect().unwrap();
@@ -82,6 +88,91 @@ fn the_app_serves_on_and_is_adopted() {
         assert_eq!(generation(&after)["binary"], generation(&before)["binary"]);
         segue.reload_ok(&[]);
     });
+    segue.stop();
+}
+
+/// What only the dead supervisor and a generation that is gone by now had open: a private listener for the probe, one that a reload
+/// has removed and that is kept until probation is over, and one that it has added for a candidate which has died.
+#[test]
+fn a_listener_that_nobody_has_any_more_keeps_nobody_from_being_adopted() {
+    let (first, second) = (free_port(), free_port());
+    for (listen, next) in [
+        (vec![first], vec![first]),
+        (vec![first, second], vec![first]),
+        (vec![first], vec![first, second]),
+    ] {
+        let setup = Setup::from_config().flags(["--config", "segue.toml"]);
+        let settings = |ports: &[u16], more: &str| {
+            let addresses: Vec<_> = ports.iter().map(|port| format!("\"{port}\"")).collect();
+            let app: Vec<_> = Program::app()
+                .words()
+                .iter()
+                .map(|word| format!("{word:?}"))
+                .collect();
+            format!(
+                "command = [{}]\nlisten = [{}]\nprobe = \"true\"\n{more}",
+                app.join(", "),
+                addresses.join(", ")
+            )
+        };
+        let file = setup.path("segue.toml");
+        std::fs::write(&file, settings(&listen, "probation = \"100ms\"\n")).unwrap();
+        let mut segue = setup.start();
+        segue.process().wait_for_line("passed probation");
+        let client = send_half(&segue);
+        let old = segue.status().pids(1)[0];
+        std::fs::write(
+            &file,
+            settings(&next, "probation = \"10m\"\ndrain-timeout = \"10m\"\n"),
+        )
+        .unwrap();
+        segue.reload_ok(&[]);
+        let new = segue.status().pids(2);
+        segue.kill();
+        send_the_rest(client);
+        wait_for_death(old);
+        segue.resume();
+        assert_eq!(segue.status().pids(2), new, "{}", segue.process().stderr());
+        segue.reload_ok(&["--drained"]);
+        let answer = segue
+            .target()
+            .connect()
+            .unwrap()
+            .ask(&http::get_and_close("/ping"));
+        assert_eq!(answer.unwrap().status, 200);
+        segue.stop();
+    }
+}
+
+/// The socket of a worker that died together with the supervisor is bound again beside the others.
+#[test]
+fn one_of_several_sockets_that_died_with_its_worker_is_made_anew() {
+    let mut segue = Setup::new(Program::app())
+        .listen("127.0.0.1:0,sockets=3")
+        .flags(["--workers", "3"])
+        .start();
+    let before = segue.status();
+    segue.kill();
+    let dies = before.pids(1)[1];
+    kill_process(dies, Signal::SIGKILL);
+    wait_for_death(dies);
+    segue.resume();
+    let after = segue.wait_until("the worker was started again", |status| {
+        status.pids(1).len() == 3 && !status.pids(1).contains(&dies)
+    });
+    assert_eq!(
+        after.0["listeners"][0]["address"],
+        before.0["listeners"][0]["address"]
+    );
+    for _ in 0..30 {
+        let answer = segue
+            .target()
+            .connect()
+            .unwrap()
+            .ask(&http::get_and_close("/ping"));
+        assert_eq!(answer.unwrap().status, 200);
+    }
+    segue.reload_ok(&["--drained"]);
     segue.stop();
 }
 

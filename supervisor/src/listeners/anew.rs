@@ -1,0 +1,45 @@
+//! A socket of which nobody has a copy any more, made anew at its address.
+
+use std::rc::Rc;
+
+use super::bind::{self, Wanted};
+use super::resolve::{self, Lookup, Owner};
+use super::socket::{Socket, Source};
+use super::{ListenError, holder};
+use crate::address::{Address, Key, ListenSpec, SocketOptions};
+
+/// Makes it: beside one of those that are there if they share an address (`sockets=N`). A port that the kernel chose is otherwise
+/// chosen again.
+///
+/// # Errors
+/// One line, as for every other listener. Nothing is left behind.
+pub(super) fn at(
+    address: &Address,
+    options: SocketOptions,
+    owner: Owner,
+    there: &[Option<Rc<Socket>>],
+) -> Result<Socket, ListenError> {
+    let addresses = match address.host_port() {
+        Some(place) => {
+            resolve::addresses(place, Lookup::AtStart).map_err(|cause| ListenError::at(address, cause))?
+        }
+        None => Vec::new(),
+    };
+    let spec = ListenSpec {
+        name: None,
+        address: address.clone(),
+        options,
+    };
+    let wanted = Wanted {
+        spec: &spec,
+        addresses,
+        owner,
+    };
+    let of_address = |one: &&Rc<Socket>| *one.source() == Source::Spec(address.clone());
+    let shares = spec.options.number(Key::Sockets).is_some();
+    let bound = match there.iter().flatten().find(of_address) {
+        Some(first) if shares => bind::beside(&wanted, first)?,
+        Some(_) | None => bind::open(&wanted, &holder::of_port)?,
+    };
+    Ok(bound.socket)
+}

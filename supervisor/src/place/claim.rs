@@ -1,9 +1,9 @@
 //! The lock that makes a name unique, and what is done under it.
 
 use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek as _, Write};
 use std::os::fd::AsFd;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use nix::errno::Errno;
@@ -194,7 +194,16 @@ fn lock(place: &Place) -> Result<Locked, PlaceError> {
             Err((_, errno)) => return Err(failed(errno.into())),
         };
         match fs::symlink_metadata(&place.lock) {
-            Ok(now) if (now.dev(), now.ino()) == (found.dev(), found.ino()) => return Ok(lock),
+            Ok(now) if (now.dev(), now.ino()) == (found.dev(), found.ino()) => {
+                // With --control PATH it lies at PATH.lock, where anything may lie.
+                return if holds_a_pid(&lock).map_err(failed)? {
+                    Ok(lock)
+                } else {
+                    Err(failed(io::Error::other(
+                        "it is no lock file of segue: it holds no pid",
+                    )))
+                };
+            }
             Ok(_) | Err(_) => drop(lock),
         }
     }
@@ -215,8 +224,16 @@ fn open(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
+/// Whether what is in the file can be from us: nothing, or a number.
+fn holds_a_pid(lock: &File) -> io::Result<bool> {
+    let mut bytes = Vec::new();
+    lock.take(LOCK_TEXT_MAX).read_to_end(&mut bytes)?;
+    Ok(bytes.trim_ascii().iter().all(u8::is_ascii_digit))
+}
+
 fn write_pid(mut lock: &File) -> io::Result<()> {
     lock.set_len(0)?;
+    lock.rewind()?;
     lock.write_all(format!("{}\n", std::process::id()).as_bytes())
 }
 
@@ -231,9 +248,11 @@ fn keep(directory: &Path) -> Option<Locked> {
     Locked::shared(File::open(directory).ok()?).ok()
 }
 
-/// Removes what a supervisor that was killed has left. Notify directories hold sockets and nothing else.
+/// Removes what a supervisor that was killed has left: sockets. What else lies there is not ours.
 fn empty(directory: &Path) {
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
-        let _ = fs::remove_file(entry.path());
+        if entry.file_type().is_ok_and(|kind| kind.is_socket()) {
+            let _ = fs::remove_file(entry.path());
+        }
     }
 }

@@ -156,6 +156,29 @@ fn a_name_is_unique_and_a_lock_of_the_dead_is_none() {
 }
 
 #[test]
+fn what_is_not_ours_is_neither_removed_nor_written_over() {
+    let root = root();
+    let place = choose("app", None, &around(root.path())).expect("a place");
+    fs::create_dir_all(place.notify_directory()).expect("directory");
+    let theirs = place.notify_directory().join("data");
+    fs::write(&theirs, "theirs").expect("file");
+    drop(place.claim(Leavings::Removed).expect("ours"));
+    assert!(theirs.exists());
+    fs::create_dir_all(place.lock.parent().expect("parent")).expect("directory");
+    fs::write(&place.lock, "not a pid\n").expect("file");
+    let error = place.claim(Leavings::Removed).expect_err("theirs").to_string();
+    let why = format!(
+        "lock file {}: it is no lock file of segue: it holds no pid",
+        place.lock.display()
+    );
+    assert_eq!(error, why);
+    assert_eq!(
+        fs::read_to_string(&place.lock).expect("still there"),
+        "not a pid\n"
+    );
+}
+
+#[test]
 fn a_lock_file_is_never_a_symlink() {
     let root = root();
     let place = choose("app", None, &around(root.path())).expect("a place");

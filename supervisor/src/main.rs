@@ -182,7 +182,7 @@ fn open(
     .map_err(|error| text(&error))?;
     let (inherited, stored) =
         Inherited::from_environment(&heritage.environment).map_err(|error| text(&error))?;
-    let (mut estate, stored) = weigh(Estate::find(&place, stored), &log);
+    let (mut estate, stored) = weigh(Estate::find(&place, stored), &place, &log)?;
     let leavings = match &estate {
         Some(_) => {
             // Until it is taken over, nothing must be taken away from it, whatever fails.
@@ -237,18 +237,30 @@ fn open(
 }
 
 /// What was left that is to be adopted; or else what systemd has kept, which nobody needs.
-fn weigh(found: Result<Estate, Fds>, log: &Log) -> (Option<Estate>, Fds) {
+///
+/// # Errors
+/// One line: the app of a predecessor lives, and the state by which it could be adopted is lost.
+fn weigh(
+    found: Result<Estate, Fds>,
+    place: &place::Place,
+    log: &Log,
+) -> Result<(Option<Estate>, Fds), String> {
     let estate = match found {
         Ok(estate) => estate,
-        Err(stored) => return (None, stored),
+        Err(stored) => {
+            shell::refuse_orphans(place)?;
+            return Ok((None, stored));
+        }
     };
     match estate.worth() {
-        Worth::Adopt => (Some(estate), Fds::default()),
-        Worth::Leave(told) => {
-            told.iter().for_each(|line| log.warning(line));
-            (None, estate.into_stored())
+        Worth::Adopt => return Ok((Some(estate), Fds::default())),
+        Worth::Leave(told) => told.iter().for_each(|line| log.warning(line)),
+        Worth::Unreadable(flaw) => {
+            shell::refuse_orphans(place)?;
+            log.warning(&format!("{flaw}; what an earlier segue left cannot be adopted"));
         }
     }
+    Ok((None, estate.into_stored()))
 }
 
 /// Say what is wrong with flags and files, and what does not fit in the unit. Notes alone are no failure.

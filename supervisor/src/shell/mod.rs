@@ -55,6 +55,7 @@ use crate::upgrade::Origin;
 use crate::watch::Watch;
 
 pub(crate) use births::wanted;
+pub(crate) use recover::refuse_orphans;
 pub(crate) use restore::{restore, style};
 pub(crate) use resume::{Estate, Worth, adopt, go_on};
 

@@ -1,13 +1,16 @@
 //! After `kill -9`: is the app of the predecessor still there, and can its listeners be had back from it?
 
 use std::cell::OnceCell;
+use std::fs;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt as _;
 
 use nix::errno::Errno;
 use nix::unistd::Pid;
 use segue_lifecycle::Worker;
 
 use crate::listeners::{self, SocketIdentity};
+use crate::place::Place;
 use crate::state::{Flaw, Row};
 use crate::sys::{self, ProcessRow, errno_text};
 
@@ -102,6 +105,39 @@ pub(super) fn have_let_go(living: &[(Worker, Proved)], rows: &[Row<'_>]) -> Resu
         && !listeners::any_inherited(rows)
         && of_app.peek().is_some()
         && of_app.all(has_none))
+}
+
+/// Refuses to start beside the app of a predecessor whose state is lost: it could be neither adopted nor told apart from what this
+/// start makes.
+///
+/// # Errors
+/// One line, if there is such an app.
+pub(crate) fn refuse_orphans(place: &Place) -> Result<(), String> {
+    let notify = place.notify_directory();
+    // After a stop the directory is gone: most starts look no further.
+    if !notify.exists() {
+        return Ok(());
+    }
+    let mut speaks_there = b"NOTIFY_SOCKET=".to_vec();
+    speaks_there.extend_from_slice(notify.as_os_str().as_bytes());
+    speaks_there.push(b'/');
+    let is_of_app = |row: &ProcessRow| {
+        let environment = fs::read(format!("/proc/{}/environ", row.pid)).unwrap_or_default();
+        environment
+            .split(|byte| *byte == 0)
+            .any(|entry| entry.starts_with(&speaks_there))
+    };
+    let rows = sys::process_rows().unwrap_or_default().into_iter();
+    let pids: Vec<String> = rows.filter(is_of_app).map(|row| row.pid.to_string()).collect();
+    if pids.is_empty() {
+        return Ok(());
+    }
+    let pids = pids.join(" ");
+    let state = place.state_files()[0].display();
+    Err(format!(
+        "the segue before this one was killed and its app lives on (pid {pids}), but it cannot be adopted, for the state in {state} is lost \
+         or damaged; stop the app (kill {pids}) and start segue again"
+    ))
 }
 
 /// What was found where a listener cannot be had back, and what to do, in one line.

@@ -56,6 +56,8 @@ pub(crate) enum Worth {
     Adopt,
     /// Nothing is to be done about it. What is told about it, if anything.
     Leave(Option<String>),
+    /// Its state cannot be understood.
+    Unreadable(Flaw),
 }
 
 impl Estate {
@@ -95,12 +97,7 @@ impl Estate {
     /// Whether it is to be adopted: whether it is of this start of the machine, no stop was under way, and a process of it lives or
     /// systemd has kept its listeners.
     pub(crate) fn worth(&self) -> Worth {
-        match self.weigh() {
-            Ok(worth) => worth,
-            Err(flaw) => Worth::Leave(Some(format!(
-                "{flaw}; what an earlier segue left cannot be adopted"
-            ))),
-        }
+        self.weigh().unwrap_or_else(Worth::Unreadable)
     }
 
     fn weigh(&self) -> Result<Worth, Flaw> {

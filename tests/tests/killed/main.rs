@@ -176,6 +176,38 @@ fn one_of_several_sockets_that_died_with_its_worker_is_made_anew() {
     segue.stop();
 }
 
+/// No second app is started beside one that can be neither adopted nor stopped by anybody who does not know of it.
+#[test]
+fn without_its_state_an_app_that_lives_is_named() {
+    let setup = Setup::new(Program::app())
+        .listen("127.0.0.1:0")
+        .flags(["--workers", "2"]);
+    let mut segue = setup.start();
+    let target = segue.target();
+    let app = segue.status().pids(1);
+    segue.kill();
+    for name in ["control.state-a", "control.state-b"] {
+        std::fs::write(segue.path(name), "").unwrap();
+    }
+    segue.start_again();
+    assert_eq!(segue.process().wait_for_exit().code(), Some(1));
+    let said = segue.process().stderr();
+    for pid in &app {
+        assert!(
+            said.contains("is lost or damaged; stop the app (kill ") && said.contains(&pid.to_string()),
+            "{said}"
+        );
+    }
+    let answer = target.connect().unwrap().ask(&http::get_and_close("/ping"));
+    assert_eq!(answer.unwrap().status, 200);
+    for pid in app {
+        kill_process(pid, Signal::SIGTERM);
+        wait_for_death(pid);
+    }
+    segue.resume();
+    segue.stop();
+}
+
 /// A successor that cannot begin takes nothing away from the next one, nor from the app.
 #[test]
 fn a_successor_that_cannot_begin_leaves_everything_as_it_was() {

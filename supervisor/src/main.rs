@@ -45,7 +45,7 @@ use std::rc::Rc;
 
 use cli::{Command, StatusForm};
 use client::Refresh;
-use config::{Config, Invocation};
+use config::{Config, ConfigError, Invocation};
 use control::Control;
 use keeper::Keeper;
 use launch::{BirthRecord, Heritage};
@@ -147,21 +147,66 @@ fn carry_out(command: Command, heritage: Heritage) -> ExitCode {
     }
 }
 
+/// Why `segue run` does not begin, in one line, and the exit code for it.
+struct Refusal {
+    text: String,
+    code: u8,
+}
+
+impl From<String> for Refusal {
+    fn from(text: String) -> Self {
+        Self { text, code: FAILED }
+    }
+}
+
+/// The settings to begin with.
+struct Given {
+    config: Rc<Config>,
+    /// Why they are those of a predecessor, and good only to adopt its app.
+    instead_of: Option<ConfigError>,
+}
+
+impl Given {
+    fn read(invocation: &Invocation) -> Result<Self, Refusal> {
+        let error = match config::resolve(invocation) {
+            Ok(config) => {
+                let config = Rc::new(config);
+                return Ok(Self {
+                    config,
+                    instead_of: None,
+                });
+            }
+            Err(error) => error,
+        };
+        match shell::settings_left(invocation) {
+            Some(config) => Ok(Self {
+                config,
+                instead_of: Some(error),
+            }),
+            None => Err(Self::refused(&error)),
+        }
+    }
+
+    fn refused(error: &ConfigError) -> Refusal {
+        Refusal {
+            text: error.to_string(),
+            code: USAGE,
+        }
+    }
+}
+
 /// Supervise, in the foreground, until it has ended.
 fn run(invocation: Invocation, heritage: Heritage) -> ExitCode {
     sys::open_many_files();
-    let config = match config::resolve(&invocation) {
-        Ok(config) => config,
-        Err(error) => return refuse(&error, USAGE),
-    };
-    let opened = open(invocation, config, heritage);
-    let begun = opened.and_then(|(begin, estate)| match estate {
-        Some(estate) => shell::adopt(begin, estate).map(shell::go_on),
-        None => Ok(shell::run(begin)),
-    });
+    let begun = Given::read(&invocation)
+        .and_then(|given| open(invocation, given, heritage))
+        .and_then(|(begin, estate)| match estate {
+            Some(estate) => Ok(shell::go_on(shell::adopt(begin, estate)?)),
+            None => Ok(shell::run(begin)),
+        });
     match begun {
         Ok(ending) => exit_code(ending),
-        Err(text) => refuse(&text, FAILED),
+        Err(refusal) => refuse(&refusal.text, refusal.code),
     }
 }
 
@@ -169,9 +214,10 @@ fn run(invocation: Invocation, heritage: Heritage) -> ExitCode {
 /// killed.
 fn open(
     invocation: Invocation,
-    config: Config,
+    given: Given,
     heritage: Heritage,
-) -> Result<(Begin, Option<Estate>), String> {
+) -> Result<(Begin, Option<Estate>), Refusal> {
+    let config = given.config;
     let text = |error: &dyn std::fmt::Display| error.to_string();
     let log = Log::new(&config.name, shell::style(config.log_format));
     let place = place::choose(
@@ -183,6 +229,14 @@ fn open(
     let (inherited, stored) =
         Inherited::from_environment(&heritage.environment).map_err(|error| text(&error))?;
     let (mut estate, stored) = weigh(Estate::find(&place, stored), &place, &log)?;
+    if let Some(error) = &given.instead_of {
+        if estate.is_none() {
+            return Err(Given::refused(error));
+        }
+        log.error(&format!(
+            "{error}: the settings cannot be read, and what is adopted keeps those that it has"
+        ));
+    }
     let leavings = match &estate {
         Some(_) => {
             // Until it is taken over, nothing must be taken away from it, whatever fails.
@@ -221,7 +275,7 @@ fn open(
     }
     let begin = Begin {
         invocation,
-        config: Rc::new(config),
+        config,
         place,
         control,
         inherited,

@@ -61,6 +61,25 @@ pub(crate) fn to_arguments(config: &Config) -> Vec<OsString> {
     arguments.0
 }
 
+/// The settings in which two configurations differ, by the names of their keys, in the order in which they are written down.
+pub(crate) fn differences(one: &Config, other: &Config) -> Vec<String> {
+    let (one, other) = (to_arguments(one), to_arguments(other));
+    let all = one.iter().filter(|argument| !other.contains(argument));
+    let all = all.chain(other.iter().filter(|argument| !one.contains(argument)));
+    let mut names = Vec::new();
+    for argument in all {
+        let text = argument.to_string_lossy();
+        let name = match text.strip_prefix("--") {
+            Some(flag) => flag.split('=').next().unwrap_or(flag).to_owned(),
+            None => "command".to_owned(),
+        };
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
+}
+
 struct Arguments(Vec<OsString>);
 
 impl Arguments {

@@ -39,7 +39,7 @@ mod text;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use arguments::to_arguments;
+pub(crate) use arguments::{differences, to_arguments};
 pub(crate) use check::check;
 pub(crate) use defaults::MAX_WORKERS;
 pub(crate) use duration::Limit;

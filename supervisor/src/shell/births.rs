@@ -120,7 +120,7 @@ impl Shell {
         current
     }
 
-    fn announce(&self, opened: &[Rc<Listener>], current: &[Rc<Listener>]) {
+    pub(super) fn announce(&self, opened: &[Rc<Listener>], current: &[Rc<Listener>]) {
         let known: Set<u64> = current.iter().map(|old| old.inode()).collect();
         let is_new = |new: &&Rc<Listener>| !known.contains(&new.inode());
         let mut told = None;

@@ -57,7 +57,7 @@ use crate::watch::Watch;
 pub(crate) use births::wanted;
 pub(crate) use recover::refuse_orphans;
 pub(crate) use restore::{restore, style};
-pub(crate) use resume::{Estate, Worth, adopt, go_on};
+pub(crate) use resume::{Estate, Worth, adopt, go_on, settings_left};
 
 use births::Birth;
 use desk::Desk;

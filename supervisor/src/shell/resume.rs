@@ -8,6 +8,7 @@ use std::fs::{self, File};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
@@ -16,14 +17,15 @@ use segue_lifecycle::{Ending, Event, Handoff, Life, State, Timer, Wait, Worker};
 
 use super::keep::{Done, Line};
 use super::recover::{self, Proved};
-use super::restore::{SavedChild, configs, machine};
+use super::restore::{SavedChild, config_of, configs, machine};
 use super::save::pidfd_name;
 use super::worker::WorkerInfo;
 use super::{Alarm, Begin, Child, Shell, ShellError};
 use crate::children::{Kin, Leader};
+use crate::config::{self, Config, Invocation};
 use crate::keeper::{self, Kept};
 use crate::listeners::{self, Absent, SocketIdentity};
-use crate::place::Place;
+use crate::place::{self, Place, Surroundings};
 use crate::readiness::NotifySocket;
 use crate::sources::Source;
 use crate::state::{self, Fds, Flaw, Row};
@@ -156,6 +158,19 @@ fn alive(rows: &[Row<'_>]) -> Result<Vec<(Worker, Proved)>, Flaw> {
         Child::Probe(..) | Child::Check => None,
     });
     Ok(proved.collect())
+}
+
+/// The settings of a predecessor whose place the flags alone tell, for a start whose own settings cannot be read: the app must not
+/// wait for a typing error to be mended until somebody supervises it.
+pub(crate) fn settings_left(invocation: &Invocation) -> Option<Rc<Config>> {
+    let settings = &invocation.settings;
+    let name = settings.name.as_deref()?;
+    let around = Surroundings::of_this_process();
+    let place = place::choose(name, settings.control.as_deref(), &around).ok()?;
+    let kept = keeper::read_at(place.state_files())?;
+    let rows = Row::all(&kept.rows).ok()?;
+    let head = Row::of_kind(&rows, state::HEAD).ok()?;
+    config_of(head, &configs(&rows).ok()?).ok()
 }
 
 /// Adopt an estate: everything is taken over, and nothing has been done yet.
@@ -321,6 +336,17 @@ impl Shell {
             "the segue before this one (pid {}) was killed; its app is adopted: {who}",
             before.unwrap_or_default()
         ));
+        let current = self.current_listeners();
+        self.announce(&current, &[]);
+        let in_force = self.births.values().next_back();
+        let differ = in_force.map(|birth| config::differences(&birth.config, &self.begin.config));
+        let differ = differ.unwrap_or_default();
+        if !differ.is_empty() {
+            self.log.warning(&format!(
+                "other settings were given this time ({}): they count from the next reload on",
+                differ.join(", ")
+            ));
+        }
     }
 
     /// What went with the predecessor.

@@ -208,6 +208,51 @@ fn without_its_state_an_app_that_lives_is_named() {
     segue.stop();
 }
 
+/// A segue.toml that has been damaged meanwhile is no reason to leave the app alone.
+#[test]
+fn the_app_is_adopted_though_the_settings_cannot_be_read() {
+    let setup = Setup::new(Program::app()).flags(["--name", "kept", "--config", "segue.toml"]);
+    let file = setup.path("segue.toml");
+    std::fs::write(&file, "workers = 1\n").unwrap();
+    let mut segue = setup.start();
+    let app = segue.status().pids(1);
+    segue.kill();
+    for damage in [Some("workers = \n"), None] {
+        match damage {
+            Some(text) => std::fs::write(&file, text).unwrap(),
+            None => std::fs::remove_file(&file).unwrap(),
+        }
+        segue.resume();
+        assert_eq!(segue.status().pids(1), app);
+        segue
+            .process()
+            .wait_for_line("what is adopted keeps those that it has");
+        let refused = segue.reload(&[]);
+        assert!(
+            refused.code == Some(1) && refused.stderr.contains("segue.toml"),
+            "{refused:?}"
+        );
+        segue.kill();
+    }
+    // Mended, with another number: it is told, and counts from the next reload on.
+    std::fs::write(&file, "workers = 2\n").unwrap();
+    segue.resume();
+    segue
+        .process()
+        .wait_for_line("other settings were given this time (workers): they count from the next reload on");
+    segue.process().wait_for_line("listening on ");
+    assert_eq!(segue.status().pids(1), app);
+    segue.reload_ok(&[]);
+    let status = segue.status();
+    assert_eq!(status.pids(status.generation()).len(), 2);
+    // Where nothing is to be adopted, damaged settings are refused as ever.
+    segue.run("stop", &[]);
+    let _ = segue.process().wait_for_exit();
+    std::fs::write(&file, "workers = \n").unwrap();
+    segue.start_again();
+    assert_eq!(segue.process().wait_for_exit().code(), Some(2));
+}
+
 /// A successor that cannot begin takes nothing away from the next one, nor from the app.
 #[test]
 fn a_successor_that_cannot_begin_leaves_everything_as_it_was() {

@@ -56,7 +56,7 @@ use nix::unistd::Pid;
 use pid_file::PidFile;
 use place::{Leavings, Surroundings};
 use segue_lifecycle::Ending;
-use shell::{Begin, Estate, Worth};
+use shell::{Begin, Estate, Leftover, Worth};
 use state::{Fds, Flaw};
 use status::{Showing, View, Viewer};
 use upgrade::{Origin, Saved};
@@ -228,7 +228,11 @@ fn open(
     .map_err(|error| text(&error))?;
     let (inherited, stored) =
         Inherited::from_environment(&heritage.environment).map_err(|error| text(&error))?;
-    let (mut estate, stored) = weigh(Estate::find(&place, stored), &place, &log)?;
+    let Found {
+        mut estate,
+        stored,
+        leftovers,
+    } = weigh(Estate::find(&place, stored), &place, &log)?;
     if let Some(error) = &given.instead_of {
         if estate.is_none() {
             return Err(Given::refused(error));
@@ -286,35 +290,54 @@ fn open(
         pid_file,
         keeper,
         stored,
+        leftovers,
     };
     Ok((begin, estate))
 }
 
-/// What was left that is to be adopted; or else what systemd has kept, which nobody needs.
+/// What was found of a predecessor.
+struct Found {
+    /// It is to be adopted.
+    estate: Option<Estate>,
+    /// Or else what systemd has kept of it, which nobody needs.
+    stored: Fds,
+    /// And those of its workers that drain.
+    leftovers: Vec<Leftover>,
+}
+
+/// What is to be done with what a predecessor has left.
 ///
 /// # Errors
 /// One line: the app of a predecessor lives, and the state by which it could be adopted is lost.
-fn weigh(
-    found: Result<Estate, Fds>,
-    place: &place::Place,
-    log: &Log,
-) -> Result<(Option<Estate>, Fds), String> {
+fn weigh(found: Result<Estate, Fds>, place: &place::Place, log: &Log) -> Result<Found, String> {
+    let nothing = |stored, leftovers| Found {
+        estate: None,
+        stored,
+        leftovers,
+    };
     let estate = match found {
         Ok(estate) => estate,
         Err(stored) => {
             shell::refuse_orphans(place)?;
-            return Ok((None, stored));
+            return Ok(nothing(stored, Vec::new()));
         }
     };
     match estate.worth() {
-        Worth::Adopt => return Ok((Some(estate), Fds::default())),
-        Worth::Leave(told) => told.iter().for_each(|line| log.warning(line)),
+        Worth::Adopt => Ok(Found {
+            estate: Some(estate),
+            stored: Fds::default(),
+            leftovers: Vec::new(),
+        }),
+        Worth::Leave(told, leftovers) => {
+            told.iter().for_each(|line| log.warning(line));
+            Ok(nothing(estate.into_stored(), leftovers))
+        }
         Worth::Unreadable(flaw) => {
             shell::refuse_orphans(place)?;
             log.warning(&format!("{flaw}; what an earlier segue left cannot be adopted"));
+            Ok(nothing(estate.into_stored(), Vec::new()))
         }
     }
-    Ok((None, estate.into_stored()))
 }
 
 /// Say what is wrong with flags and files, and what does not fit in the unit. Notes alone are no failure.

@@ -73,6 +73,7 @@ impl Shell {
                 Alarm::Beat => self.beat(),
                 Alarm::Check => self.check_overdue(),
                 Alarm::Memory => self.look_for_memory(),
+                Alarm::Leftovers => self.end_leftovers(),
             }
         }
         self.expire_clients(now);

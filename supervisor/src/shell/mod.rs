@@ -9,6 +9,7 @@ mod births;
 mod desk;
 mod gather;
 mod keep;
+mod leftover;
 mod memory;
 mod perform;
 mod probe;
@@ -55,6 +56,7 @@ use crate::upgrade::Origin;
 use crate::watch::Watch;
 
 pub(crate) use births::wanted;
+pub(crate) use leftover::Leftover;
 pub(crate) use recover::refuse_orphans;
 pub(crate) use restore::{restore, style};
 pub(crate) use resume::{Estate, Worth, adopt, go_on, settings_left};
@@ -86,6 +88,8 @@ pub(crate) enum Alarm {
     Check,
     /// A start waits for memory.
     Memory,
+    /// What a predecessor left draining has had its time.
+    Leftovers,
 }
 
 /// A process that we have started.
@@ -155,6 +159,8 @@ pub(crate) struct Begin {
     pub(crate) keeper: Keeper,
     /// What systemd has kept of an earlier supervisor.
     pub(crate) stored: Fds,
+    /// Workers of an earlier supervisor that are not adopted.
+    pub(crate) leftovers: Vec<Leftover>,
 }
 
 /// The loop and all that it owns.
@@ -202,6 +208,8 @@ pub(crate) struct Shell {
     done: Option<Done>,
     /// What a predecessor left open and nobody has asked for yet.
     bag: Fds,
+    /// Workers of an earlier supervisor that are not adopted, and have a deadline.
+    leftovers: Vec<Leftover>,
     /// The start is over: at the end of the turn the memory goes back that only it needed.
     gives_back: bool,
     ending: Option<Ending>,
@@ -246,6 +254,7 @@ pub(crate) fn run(begin: Begin) -> Result<Ending, ShellError> {
         env!("CARGO_PKG_VERSION"),
         shell.begin.place.control().display()
     ));
+    shell.give_leftovers_time();
     shell.begin_keeping();
     shell.beat();
     shell.perform_all(effects);
@@ -304,6 +313,7 @@ impl Shell {
             keeper: begin.keeper,
             done: None,
             bag: begin.stored,
+            leftovers: begin.leftovers,
             gives_back: false,
             ending: None,
         };
@@ -416,6 +426,11 @@ impl Shell {
 
     /// The last acts: the control socket tells its clients what it still has to, and everything closes.
     fn leave(&mut self) {
+        match self.ending {
+            // A stop has had the time that they would have had.
+            Some(Ending::Stopped) => self.end_leftovers(),
+            Some(Ending::NeverServed(_)) | None => self.tell_of_leftovers(),
+        }
         self.tell_who_stays();
         self.tell_status();
         self.answer_stops();

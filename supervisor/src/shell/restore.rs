@@ -9,6 +9,7 @@ use segue_lifecycle::{Lifecycle, Number, Record, Worker};
 
 use super::births::{Birth, LostRecord};
 use super::desk::Desk;
+use super::leftover::Leftover;
 use super::probe::Probes;
 use super::upgrading::waiter;
 use super::view::{GenerationInfo, History};
@@ -84,6 +85,7 @@ pub(crate) fn restore(saved: Saved, invocation: Invocation, mut heritage: Herita
         inherited: Inherited::none(),
         origin: saved.origin,
         stored: Fds::default(),
+        leftovers: Vec::new(),
         invocation,
         config,
         place,
@@ -169,6 +171,7 @@ impl Shell {
         self.desk = Desk::restore(rows, &self.control)?;
         self.history = History::restore(rows)?;
         self.probes = Probes::restore(rows)?;
+        self.leftovers = Leftover::restore(rows)?;
         self.fill_births(rows, configs, listeners)?;
         for row in of_kind(rows, "generation") {
             let probe = row.number_if_any("probe")?;

@@ -16,6 +16,7 @@ use nix::unistd::Pid;
 use segue_lifecycle::{Ending, Event, Handoff, Life, State, Timer, Wait, Worker};
 
 use super::keep::{Done, Line};
+use super::leftover::Leftover;
 use super::recover::{self, Proved};
 use super::restore::{SavedChild, config_of, configs, machine};
 use super::save::pidfd_name;
@@ -52,12 +53,12 @@ pub(crate) struct Estate {
 }
 
 /// What is to be done with an estate.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) enum Worth {
     /// Something of it lives: it is to be adopted.
     Adopt,
-    /// Nothing is to be done about it. What is told about it, if anything.
-    Leave(Option<String>),
+    /// It is not adopted. What is told about it, if anything, and what of it drains.
+    Leave(Option<String>, Vec<Leftover>),
     /// Its state cannot be understood.
     Unreadable(Flaw),
 }
@@ -112,18 +113,18 @@ impl Estate {
         if let (Some(then), Some(now)) = boots
             && then != now
         {
-            return Ok(Worth::Leave(None));
+            return Ok(Worth::Leave(None, Vec::new()));
         }
         let pid = head.text("pid")?;
         let alive = alive(&rows)?;
         if machine(&rows)?.state() == State::Stopping {
             let text = alive.first().map(|(_, proved)| {
                 format!(
-                    "the segue before this one (pid {pid}) was killed while it stopped; pid {} of its app still drains and is left alone",
+                    "the segue before this one (pid {pid}) was killed while it stopped; pid {} of its app still drains, and is killed if that takes too long",
                     proved.pid
                 )
             });
-            return Ok(Worth::Leave(text));
+            return Ok(Worth::Leave(text, leftovers(alive)));
         }
         // Of a process that was started in another user namespace (PrivateUsers=) /proc shows nothing; its pidfd is proof enough.
         let kept = ["listener-", "pidfd-"];
@@ -135,19 +136,26 @@ impl Estate {
             return Ok(Worth::Adopt);
         }
         let Some((_, first)) = alive.first() else {
-            return Ok(Worth::Leave(Some(format!(
-                "the segue before this one (pid {pid}) was killed, and nothing of its app is left"
-            ))));
+            let text =
+                format!("the segue before this one (pid {pid}) was killed, and nothing of its app is left");
+            return Ok(Worth::Leave(Some(text), Vec::new()));
         };
         Ok(if recover::have_let_go(&alive, &rows)? {
-            Worth::Leave(Some(format!(
-                "the segue before this one (pid {pid}) was killed, and its app has closed its listeners; pid {} still drains and is left alone",
+            let text = format!(
+                "the segue before this one (pid {pid}) was killed, and its app has closed its listeners; pid {} still drains, and is killed if \
+                 that takes too long",
                 first.pid
-            )))
+            );
+            Worth::Leave(Some(text), leftovers(alive))
         } else {
             Worth::Adopt
         })
     }
+}
+
+fn leftovers(alive: Vec<(Worker, Proved)>) -> Vec<Leftover> {
+    let drains = alive.into_iter();
+    drains.filter_map(|(_, proved)| Leftover::of(proved)).collect()
 }
 
 /// The workers that live, proved to be those that the rows tell of.
@@ -198,6 +206,7 @@ pub(crate) fn adopt(begin: Begin, estate: Estate) -> Result<Shell, String> {
 
 /// Go on, turn after turn.
 pub(crate) fn go_on(mut shell: Shell) -> Result<Ending, ShellError> {
+    shell.give_leftovers_time();
     shell.beat();
     shell.settle();
     // What has died meanwhile may have sent its signal to somebody else, or to nobody.

@@ -48,6 +48,9 @@ impl Shell {
         self.probes.save(&mut rows);
         self.save_children(&mut rows);
         self.save_timers(&mut rows);
+        for leftover in &self.leftovers {
+            leftover.save(&mut rows);
+        }
         for event in &self.events {
             rows.begin("event").text("is", &event.to_string());
         }
@@ -163,7 +166,8 @@ impl Shell {
                 | Alarm::Upward
                 | Alarm::Beat
                 | Alarm::Check
-                | Alarm::Memory => {}
+                | Alarm::Memory
+                | Alarm::Leftovers => {}
             }
         }
     }

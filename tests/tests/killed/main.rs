@@ -208,6 +208,30 @@ fn without_its_state_an_app_that_lives_is_named() {
     segue.stop();
 }
 
+/// The supervisor was killed while it stopped an app that does not end: the next one ends it when the drain timeout has passed.
+#[test]
+fn what_a_stop_left_draining_is_ended_by_the_next_one() {
+    let setup = Setup::new(Program::new("./app")).flags(["--drain-timeout", "2s", "--stop-timeout", "10m"]);
+    setup.deploy("app", &Program::fixture("hangs-in-drain"));
+    let mut segue = setup.start();
+    let hangs = segue.status().pids(1)[0];
+    let stop = segue.begin("stop", &[]);
+    segue.process().wait_for_line("stop asked for");
+    segue.wait_until("it drains", |status| status.state() == "stopping");
+    segue.kill();
+    let _ = stop.finish();
+    segue.deploy("app", &Program::fixture("good"));
+    segue.resume();
+    segue.process().wait_for_line(&format!(
+        "pid {hangs} of its app still drains, and is killed if that takes too long"
+    ));
+    segue.process().wait_for_line(&format!(
+        "pid {hangs}, which an earlier segue left draining, did not end in time: it is killed"
+    ));
+    wait_for_death(hangs);
+    segue.stop();
+}
+
 /// A segue.toml that has been damaged meanwhile is no reason to leave the app alone.
 #[test]
 fn the_app_is_adopted_though_the_settings_cannot_be_read() {
@@ -332,7 +356,7 @@ fn an_app_that_was_told_to_drain_meanwhile_does_not_keep_a_new_one_from_serving(
     wait_until("it closes its listener", || target.connect().is_err());
     segue.resume();
     segue.process().wait_for_line(&format!(
-        "its app has closed its listeners; pid {drains} still drains and is left alone"
+        "its app has closed its listeners; pid {drains} still drains, and is killed if that takes too long"
     ));
     assert_ne!(segue.status().pids(1)[0], drains);
     let answer = target.connect().unwrap().ask(&http::get_and_close("/ping"));

@@ -190,8 +190,9 @@ fn without_its_state_an_app_that_lives_is_named() {
         std::fs::write(segue.path(name), "").unwrap();
     }
     segue.start_again();
-    assert_eq!(segue.process().wait_for_exit().code(), Some(1));
-    let said = segue.process().stderr();
+    let refused = segue.process().finish();
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    let said = refused.stderr;
     for pid in &app {
         assert!(
             said.contains("is lost or damaged; stop the app (kill ") && said.contains(&pid.to_string()),
@@ -289,8 +290,9 @@ fn a_successor_that_cannot_begin_leaves_everything_as_it_was() {
     std::fs::remove_file(&pid_file).unwrap();
     std::fs::create_dir(&pid_file).unwrap();
     segue.start_again();
-    assert_eq!(segue.process().wait_for_exit().code(), Some(1));
-    let said = segue.process().stderr();
+    let refused = segue.process().finish();
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    let said = refused.stderr;
     assert!(said.contains("pid file"), "{said}");
     assert!(notify.exists(), "{}", notify.display());
     std::fs::remove_dir(&pid_file).unwrap();

@@ -199,9 +199,9 @@ fn a_disk_that_is_full_at_the_start() {
             segue.ended();
             break;
         }
-        let exit = process.wait_for_exit();
-        let log = process.stderr();
-        assert_eq!(exit.code(), Some(1), "{inodes}: {exit}\n{log}");
+        let ended = process.finish();
+        let log = ended.stderr;
+        assert_eq!(ended.code, Some(1), "{inodes}: {log}");
         assert!(log.contains("no space left on device"), "{inodes}: {log}");
         refused.push(log);
     }

@@ -230,16 +230,17 @@ pub(super) struct RunArgs {
 
     /// The name of the instance [default: the file name of COMMAND]
     ///
-    /// `segue reload --name NAME` finds it by this name.
+    /// `segue reload --name NAME` finds it by this name. A user runs a name
+    /// once, unless the places of the control sockets are given.
     #[arg(long, value_name = "NAME", value_parser = config::parse_name, help_heading = INSTANCE, verbatim_doc_comment)]
     name: Option<String>,
 
     /// The path of the control socket
     ///
-    /// By default it lies in $RUNTIME_DIRECTORY, /run/segue/NAME (root),
-    /// $XDG_RUNTIME_DIR/segue/NAME, /tmp/segue-UID/NAME or
-    /// /dev/shm/segue-UID/NAME, the first that there is, and is called
-    /// `control`. Commands look in all of them.
+    /// By default it is called `control` and lies in $RUNTIME_DIRECTORY; else
+    /// where an instance of this name runs or was killed; else in the first
+    /// that there is of /run/segue/NAME (root), $XDG_RUNTIME_DIR/segue/NAME,
+    /// /tmp/segue-UID/NAME and /dev/shm/segue-UID/NAME. Commands look in all.
     #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath, help_heading = INSTANCE, verbatim_doc_comment)]
     control: Option<PathBuf>,
 

@@ -184,8 +184,9 @@ impl Control {
     pub(crate) fn open(place: &Place, group: Option<&str>, leavings: Leavings) -> Result<Self, ControlError> {
         let group = group.map(socket::group).transpose()?;
         let claim = place.claim(leavings)?;
-        if let Some(group) = group {
-            claim.open_to(group)?;
+        match group {
+            Some(group) => claim.open_to(group)?,
+            None => place.keep_private()?,
         }
         let (listener, file) = socket::listen(place, group)?;
         Ok(Self {

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use super::{Base, Kind, Surroundings};
+use super::{Base, Kind, Place, Surroundings, is_gone};
 use crate::order::in_order;
 
 /// A control socket that was found. Whether anybody answers there, only connecting tells.
@@ -46,6 +46,42 @@ pub(crate) fn candidates(around: &Surroundings) -> Vec<Candidate> {
     all
 }
 
+/// The bases in which a supervisor of this name has its lock, or has left its state: it may have been started in other
+/// surroundings (by ssh, where `$XDG_RUNTIME_DIR` is set, and not by cron). One that seems to live comes first; who really
+/// does, only taking the lock tells. What others could have put there is not believed.
+pub(super) fn homes(name: &str, around: &Surroundings) -> Vec<Base> {
+    let may_be_ours = |base: &Base| match base.kind {
+        Kind::System => around.uid == 0,
+        Kind::Private => true,
+    };
+    let is_home = |base: &Base| {
+        let place = Place::in_base(name, &base.path);
+        trusted(base, around.uid)
+            && is_private(&base.path.join(name), around.uid)
+            && place.state.iter().chain([&place.lock]).any(|path| is_file(path))
+    };
+    let mut homes = bases(around);
+    homes.retain(|base| may_be_ours(base) && is_home(base));
+    if let Some(living) = homes
+        .iter()
+        .position(|base| seems_to_live(&Place::in_base(name, &base.path)))
+    {
+        homes.swap(0, living);
+    }
+    homes
+}
+
+/// Whether the process that a lock file names lives.
+fn seems_to_live(place: &Place) -> bool {
+    let text = is_file(&place.lock).then(|| fs::read_to_string(&place.lock).unwrap_or_default());
+    let pid = text.and_then(|text| text.trim().parse::<i32>().ok());
+    pid.is_some_and(|pid| pid > 0 && !is_gone(pid))
+}
+
+fn is_file(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|found| found.is_file())
+}
+
 /// The bases in which a new instance may lie, and besides `/run/segue` for users that root lets in, and the
 /// user's usual runtime directory where `$XDG_RUNTIME_DIR` is not set (su, cron, a unit).
 fn bases(around: &Surroundings) -> Vec<Base> {
@@ -75,7 +111,12 @@ fn trusted(base: &Base, uid: u32) -> bool {
         Kind::System => 0,
         Kind::Private => uid,
     };
-    fs::symlink_metadata(&base.path)
+    is_private(&base.path, owner)
+}
+
+/// Whether it is a directory in which nobody but its owner can put anything.
+fn is_private(directory: &Path, owner: u32) -> bool {
+    fs::symlink_metadata(directory)
         .is_ok_and(|found| found.is_dir() && found.uid() == owner && found.mode() & 0o022 == 0)
 }
 

@@ -7,8 +7,9 @@
 //! | `$RUNTIME_DIRECTORY` (its first path, `D`) | `D/control` | `D/lock` | `D/notify` |
 //! | a base, see below | `BASE/NAME/control` | `BASE/NAME/lock` | `BASE/NAME.notify` |
 //!
-//! The bases, the first that can be used: `/run/segue` (root only), `$XDG_RUNTIME_DIR/segue`,
-//! `/tmp/segue-UID`, `/dev/shm/segue-UID`.
+//! The bases: that in which an instance of this name lies already, running or killed, so that a name runs once, whatever
+//! `$XDG_RUNTIME_DIR` was when it was started; else the first that can be used of `/run/segue` (root only),
+//! `$XDG_RUNTIME_DIR/segue`, `/tmp/segue-UID`, `/dev/shm/segue-UID`.
 //!
 //! The notify directory lies *beside* the instance's own directory because that one is 0700, and an app that
 //! runs as another user must be able to walk to its notify socket (0711: walk, but not look).
@@ -196,6 +197,18 @@ impl Place {
         directory::own(&self.notify, directory::Mode::Exactly(NOTIFY_MODE)).map(drop)
     }
 
+    /// Close the instance's own directory to everybody else: the supervisor before this one may have opened it to a group. To
+    /// be called by whoever has claimed the place.
+    ///
+    /// # Errors
+    /// One line, if what is there now is not ours.
+    pub(crate) fn keep_private(&self) -> Result<(), PlaceError> {
+        match &self.own {
+            Some(own) => directory::own(own, directory::Mode::Exactly(0o700)).map(drop),
+            None => Ok(()),
+        }
+    }
+
     /// The notify socket of one start of one worker: never the same path twice, so that a late word of a dead
     /// worker reaches nobody.
     pub(crate) fn notify_socket(&self, generation: u64, slot: u16, start: u32) -> PathBuf {
@@ -304,8 +317,11 @@ pub(crate) fn choose(name: &str, control: Option<&Path>, around: &Surroundings) 
         directory::given(dir, around.walk_mode())?;
         return Place::given(name, dir.join("control"), |file| dir.join(file)).check_lengths();
     }
+    let homes = discover::homes(name, around);
+    let others = around.bases().into_iter().filter(|base| !homes.contains(base));
+    let bases: Vec<Base> = homes.iter().cloned().chain(others).collect();
     let mut tried = Vec::new();
-    for base in around.bases() {
+    for base in bases {
         match in_base(name, &base, around) {
             Ok(place) => return Ok(place),
             Err(error) => tried.push(error.to_string()),
@@ -362,7 +378,8 @@ fn in_base(name: &str, base: &Base, around: &Surroundings) -> Result<Place, Plac
         Kind::Private => around.walk_mode(),
     };
     directory::own(&base.path, directory::Mode::AtLeast(base_mode))?;
-    directory::own(&base.path.join(name), directory::Mode::Exactly(0o700))?;
+    // As it is if it is there: it may be that of an instance which runs and is open to its control group.
+    directory::own(&base.path.join(name), directory::Mode::AtLeast(0o700))?;
     Ok(place)
 }
 

@@ -135,6 +135,102 @@ fn the_next_base_is_taken_if_one_cannot_be_used() {
 }
 
 #[test]
+fn a_name_runs_once_whatever_the_surroundings() {
+    let root = root();
+    let by_cron = around(root.path());
+    let by_ssh = Surroundings {
+        xdg_runtime_dir: Some(root.path().join("xdg")),
+        ..by_cron.clone()
+    };
+    let private = Surroundings {
+        uid: 1,
+        ..by_ssh.clone()
+    };
+    assert_eq!(private.bases()[0].path, root.path().join("xdg/segue"));
+
+    let in_tmp = root.path().join(format!("tmp/segue-{}", by_cron.uid));
+    let first = Place::in_base("app", &in_tmp);
+    fs::create_dir(&in_tmp).expect("base");
+    fs::set_permissions(&in_tmp, fs::Permissions::from_mode(0o700)).expect("mode");
+    let claim = first.claim(Leavings::Removed).expect("ours");
+    let second = choose("app", None, &by_ssh).expect("a place");
+    assert_eq!(second, first, "where it runs, not in $XDG_RUNTIME_DIR");
+    let error = second.claim(Leavings::Removed).expect_err("taken").to_string();
+    assert!(
+        error.starts_with("instance app is already running (pid "),
+        "{error}"
+    );
+    let other = choose("other", None, &by_ssh).expect("a place");
+    assert_ne!(
+        other.base.as_ref(),
+        Some(&in_tmp),
+        "names do not follow each other"
+    );
+    drop(claim);
+    let third = choose("app", None, &by_ssh).expect("a place");
+    assert_ne!(third, first, "one that has ended holds nobody");
+}
+
+#[test]
+fn a_directory_that_is_open_to_a_group_stays_so_until_somebody_else_has_the_place() {
+    let root = root();
+    let around = around(root.path());
+    let place = choose("app", None, &around).expect("a place");
+    let own = place.own.clone().expect("made by us");
+    let _claim = place.claim(Leavings::Removed).expect("ours");
+    fs::set_permissions(&own, fs::Permissions::from_mode(0o710)).expect("mode");
+    let refused = choose("app", None, &around).expect("a place");
+    assert!(refused.claim(Leavings::Removed).is_err());
+    assert_eq!(mode(&own), 0o710);
+    place.keep_private().expect("ours");
+    assert_eq!(mode(&own), 0o700);
+}
+
+#[test]
+fn the_successor_of_a_killed_supervisor_lies_where_that_lay() {
+    let root = root();
+    let by_cron = around(root.path());
+    let by_ssh = Surroundings {
+        xdg_runtime_dir: Some(root.path().join(format!("run/user/{}", by_cron.uid))),
+        ..by_cron.clone()
+    };
+    let base = by_ssh.xdg_runtime_dir.clone().expect("set").join("segue");
+    let killed = Place::in_base("app", &base);
+    fs::create_dir_all(base.join("app")).expect("directory");
+    for directory in [base.join("app"), base.clone()] {
+        fs::set_permissions(directory, fs::Permissions::from_mode(0o700)).expect("mode");
+    }
+    assert_ne!(
+        choose("app", None, &by_cron).expect("a place"),
+        killed,
+        "a directory alone is no instance"
+    );
+    fs::write(&killed.state[1], "left").expect("state");
+    assert_eq!(choose("app", None, &by_cron).expect("a place"), killed);
+    assert_eq!(choose("app", None, &by_ssh).expect("a place"), killed);
+
+    // Where one lives, none that was killed elsewhere counts.
+    let in_shm = root.path().join(format!("dev/shm/segue-{}", by_cron.uid));
+    let living = Place::in_base("app", &in_shm);
+    fs::create_dir(&in_shm).expect("base");
+    fs::set_permissions(&in_shm, fs::Permissions::from_mode(0o700)).expect("mode");
+    let claim = living.claim(Leavings::Removed).expect("ours");
+    assert_eq!(choose("app", None, &by_ssh).expect("a place"), living);
+    drop(claim);
+
+    for unsafe_one in [base.join("app"), base.clone()] {
+        fs::set_permissions(&unsafe_one, fs::Permissions::from_mode(0o777)).expect("mode");
+        assert_ne!(
+            choose("app", None, &by_cron).expect("a place"),
+            killed,
+            "{}: others can write to it",
+            unsafe_one.display()
+        );
+        fs::set_permissions(&unsafe_one, fs::Permissions::from_mode(0o700)).expect("mode");
+    }
+}
+
+#[test]
 fn a_name_is_unique_and_a_lock_of_the_dead_is_none() {
     let root = root();
     let around = around(root.path());

@@ -2,6 +2,7 @@
 //!
 //! It runs in a process of its own, so it may look up users and files, which the supervisor's loop never does.
 
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -65,8 +66,12 @@ impl Config {
 }
 
 impl Findings {
+    /// Once: the look at the directory and the launch may both find that it is missing.
     fn problem(&mut self, text: impl AsRef<str>) {
-        self.problems.push(one_line(text.as_ref()));
+        let text = one_line(text.as_ref());
+        if !self.problems.contains(&text) {
+            self.problems.push(text);
+        }
     }
 
     fn note(&mut self, text: impl AsRef<str>) {
@@ -89,12 +94,15 @@ impl Findings {
         {
             self.problem(format!("chdir {}: {why}", path.display()));
         }
-        for (key, path) in [("pid-file", &config.pid_file), ("control", &config.control)] {
-            if let Some(path) = path
-                && let Err(why) = directory(parent(path))
-            {
-                self.problem(format!("{key} {}: its directory: {why}", path.display()));
-            }
+        if let Some(path) = &config.pid_file
+            && let Err(why) = room_for_pid_file(path)
+        {
+            self.problem(format!("pid-file {}: {why}", path.display()));
+        }
+        if let Some(path) = &config.control
+            && let Err(why) = room_for_socket(path)
+        {
+            self.problem(format!("control {}: {why}", path.display()));
         }
         if let Some(path) = &config.control
             && path.as_os_str().len() > LONGEST_SOCKET_PATH
@@ -177,6 +185,27 @@ fn parent(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         Some(_) | None => Path::new("."),
+    }
+}
+
+/// The file is renamed into its place, which replaces whatever is there but a directory.
+fn room_for_pid_file(path: &Path) -> Result<(), String> {
+    directory(parent(path)).map_err(|why| format!("its directory: {why}"))?;
+    match std::fs::symlink_metadata(path) {
+        Ok(found) if found.is_dir() => Err("is a directory".to_owned()),
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+/// The directories above the control socket are made if they are missing; what a dead supervisor has left is replaced.
+fn room_for_socket(path: &Path) -> Result<(), String> {
+    let there = parent(path).ancestors().find(|above| above.exists());
+    directory(there.unwrap_or(Path::new("."))).map_err(|why| format!("its directory: {why}"))?;
+    match std::fs::symlink_metadata(path) {
+        Ok(found) if !found.file_type().is_socket() => {
+            Err("something that is no socket lies there".to_owned())
+        }
+        Ok(_) | Err(_) => Ok(()),
     }
 }
 

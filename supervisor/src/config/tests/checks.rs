@@ -53,6 +53,17 @@ fn the_command_is_looked_up_as_the_launch_does() {
 }
 
 #[test]
+fn what_two_checks_find_is_told_once() {
+    let reason = "chdir /nowhere: no such file or directory";
+    let settings = Settings {
+        chdir: Some("/nowhere".into()),
+        ..sound()
+    };
+    let found = check(&invocation(settings), |_| Err(reason.to_owned()));
+    assert_eq!(found.problems, [reason]);
+}
+
+#[test]
 fn what_is_missing_is_a_problem() {
     let directory = directory();
     let file = write(directory.path(), "file", "");
@@ -113,6 +124,33 @@ fn what_is_missing_is_a_problem() {
             },
             "pid-file /nowhere/pid: its directory: no such file or directory".to_owned(),
         ),
+        (
+            Settings {
+                pid_file: Some(directory.path().into()),
+                ..sound()
+            },
+            format!("pid-file {}: is a directory", directory.path().display()),
+        ),
+        (
+            Settings {
+                control: Some(file.join("control")),
+                ..sound()
+            },
+            format!(
+                "control {}/control: its directory: not a directory",
+                file.display()
+            ),
+        ),
+        (
+            Settings {
+                control: Some(file.clone()),
+                ..sound()
+            },
+            format!(
+                "control {}: something that is no socket lies there",
+                file.display()
+            ),
+        ),
     ] {
         assert_eq!(findings(settings).problems, [expected]);
     }
@@ -121,6 +159,11 @@ fn what_is_missing_is_a_problem() {
         ..sound()
     };
     assert!(findings(long).problems[0].ends_with("longer than 107 bytes"));
+    let made_by_run = Settings {
+        control: Some(directory.path().join("not/yet/there/control")),
+        ..sound()
+    };
+    assert_eq!(findings(made_by_run).problems, Vec::<String>::new());
     let number = Settings {
         user: Some("4711".to_owned()),
         group: Some("4711".to_owned()),

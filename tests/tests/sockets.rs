@@ -134,6 +134,58 @@ fn another_number_of_workers_leaves_no_socket_to_nobody() {
     segue.stop();
 }
 
+/// What a refusal says helps, does.
+#[test]
+fn whoever_asks_for_too_few_workers_is_told_what_helps() {
+    let refused = |segue: &Segue, change: &str, why: &str| {
+        let refused = segue.run("workers", &[change]);
+        assert_eq!(refused.code, Some(1), "{refused:?}");
+        assert!(refused.stderr.contains(why), "{why}: {refused:?}");
+    };
+    let setup = Setup::from_config();
+    let path = setup.path("segue.toml");
+    let program = Program::fixture("good");
+    let command: Vec<_> = program
+        .words()
+        .iter()
+        .map(|word| word.to_string_lossy())
+        .collect();
+    let write = |workers: u16| {
+        let rest = format!("workers = {workers}\nlisten = [\"127.0.0.1:0,sockets=2\"]\n");
+        fs::write(&path, format!("command = {command:?}\n{rest}")).unwrap();
+    };
+    write(3);
+    let mut segue = setup
+        .flags(["--config".into(), path.clone().into_os_string()])
+        .start();
+    refused(&segue, "-3", "from 3 this leads outside 1 to 1024");
+    refused(&segue, "1", "change `workers` in segue.toml and reload");
+    write(1);
+    segue.reload_ok(&[]);
+    assert_eq!(segue.status().pids(2).len(), 1);
+    assert_eq!(segue.run("workers", &["3"]).code, Some(0));
+    segue.reload_ok(&[]);
+    segue.wait_until("three serve", |status| status.pids(3).len() == 3);
+    refused(
+        &segue,
+        "1",
+        "left to nobody; for that, start segue anew with as many",
+    );
+    segue.signal(Signal::SIGTERM);
+    assert_eq!(segue.process().wait_for_exit().code(), Some(0));
+    segue.resume();
+    assert_eq!(segue.status().pids(1).len(), 1);
+    segue.stop();
+
+    let segue = four_of_each();
+    refused(
+        &segue,
+        "1",
+        "left to nobody; for that, start segue anew with as many",
+    );
+    segue.stop();
+}
+
 #[test]
 fn reloads_under_load_lose_nothing() {
     let segue = four_of_each();

@@ -162,20 +162,31 @@ impl Shell {
             protocol::Change::Add(count) => before.checked_add(count),
             protocol::Change::Remove(count) => before.checked_sub(count),
         };
+        let after = after.filter(|after| (1..=MAX_WORKERS).contains(after));
+        let after =
+            after.ok_or_else(|| format!("workers: from {before} this leads outside 1 to {MAX_WORKERS}"))?;
         let fewest = self.fewest_workers();
-        match after {
-            Some(after) if after < before && after < fewest => Err(format!(
-                "workers: with fewer than {fewest} a socket would be left to nobody; change `workers` in the settings and reload"
-            )),
-            Some(after) if (1..=MAX_WORKERS).contains(&after) => {
-                self.workers_asked = Some(after);
-                self.events.push_back(Event::Workers(after));
-                Ok((before, after))
-            }
-            Some(_) | None => Err(format!(
-                "workers: from {before} this leads outside 1 to {MAX_WORKERS}"
-            )),
+        if after < before && after < fewest {
+            return Err(self.too_few(fewest));
         }
+        self.workers_asked = Some(after);
+        self.events.push_back(Event::Workers(after));
+        Ok((before, after))
+    }
+
+    /// Why there cannot be fewer workers now, and how there can be.
+    fn too_few(&self, fewest: u16) -> String {
+        let invocation = &self.begin.invocation;
+        // A number that was asked for before wins over the file at every reload, and so does a flag.
+        let file_counts = self.workers_asked.is_none()
+            && invocation.settings.workers.is_none()
+            && invocation.config.is_some();
+        let way = if file_counts {
+            "change `workers` in segue.toml and reload"
+        } else {
+            "start segue anew with as many"
+        };
+        format!("workers: with fewer than {fewest} a socket would be left to nobody; for that, {way}")
     }
 
     /// `reload asked for by pid 812 (uid 0)`.

@@ -1,6 +1,6 @@
 //! Files to keep a state in.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read as _};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -18,11 +18,9 @@ const LONGEST: u64 = 64 * 1024 * 1024;
 pub(super) fn open(paths: &[PathBuf; FILES]) -> Result<([File; FILES], Option<String>), String> {
     match (at(&paths[0]), at(&paths[1])) {
         (Ok(first), Ok(second)) => Ok(([first, second], None)),
-        (Err(error), _) | (_, Err(error)) => {
-            let path = paths[0].display();
+        (Err(why), _) | (_, Err(why)) => {
             let complaint = format!(
-                "state {path}: {}: it is kept in memory, where only systemd's file descriptor store keeps it if segue is killed",
-                errno_text(error)
+                "state {why}: it is kept in memory, where only systemd's file descriptor store keeps it if segue is killed"
             );
             Ok(([in_memory()?, in_memory()?], Some(complaint)))
         }
@@ -30,7 +28,12 @@ pub(super) fn open(paths: &[PathBuf; FILES]) -> Result<([File; FILES], Option<St
 }
 
 /// The state tells everything about the app, its environment too: nobody else may read it.
-fn at(path: &Path) -> io::Result<File> {
+///
+/// # Errors
+/// The path and what is wrong with it.
+fn at(path: &Path) -> Result<File, String> {
+    let because = |why: String| format!("{}: {why}", path.display());
+    let failed = |error: io::Error| because(errno_text(error));
     let file = OpenOptions::new()
         .read(true)
         .write(true)
@@ -38,19 +41,27 @@ fn at(path: &Path) -> io::Result<File> {
         .truncate(false)
         .mode(0o600)
         .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
-        .open(path)?;
-    if is_ours(&file)? {
-        Ok(file)
-    } else {
-        Err(io::ErrorKind::PermissionDenied.into())
+        .open(path)
+        .map_err(failed)?;
+    match not_ours(&file.metadata().map_err(failed)?) {
+        None => Ok(file),
+        Some(why) => Err(because(format!("{why} (remove it)"))),
     }
 }
 
-/// Whether it is a file of ours that nobody else may write.
-fn is_ours(file: &File) -> io::Result<bool> {
-    let found = file.metadata()?;
-    let private = found.mode() & 0o077 == 0;
-    Ok(found.is_file() && private && found.uid() == nix::unistd::geteuid().as_raw())
+/// Why it is not a file of ours that nobody else may read or write.
+fn not_ours(found: &Metadata) -> Option<String> {
+    let uid = nix::unistd::geteuid().as_raw();
+    if !found.is_file() {
+        Some("it is no regular file".to_owned())
+    } else if found.uid() != uid {
+        Some(format!("it belongs to uid {}, not to {uid}", found.uid()))
+    } else if found.mode() & 0o077 != 0 {
+        let mode = found.mode() & 0o7777;
+        Some(format!("others can read or write it (mode {mode:04o})"))
+    } else {
+        None
+    }
 }
 
 fn in_memory() -> Result<File, String> {
@@ -66,7 +77,7 @@ pub(super) fn read(path: &Path) -> Option<Vec<u8>> {
         .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
         .open(path)
         .ok()?;
-    if !is_ours(&file).ok()? {
+    if not_ours(&file.metadata().ok()?).is_some() {
         return None;
     }
     let mut bytes = Vec::new();

@@ -142,7 +142,24 @@ fn a_file_that_others_may_read_is_not_believed() {
     }
     assert_eq!(read_at(&paths(&directory)), None);
     let (_, complaint) = Keeper::open(paths(&directory)).unwrap();
-    assert!(complaint.is_some());
+    let complaint = complaint.unwrap();
+    assert!(
+        complaint.contains(": others can read or write it (mode 0644) (remove it): "),
+        "{complaint}"
+    );
+}
+
+#[test]
+fn what_is_no_file_is_called_so() {
+    let directory = tempfile::tempdir().unwrap();
+    let [_, second] = paths(&directory);
+    nix::unistd::mkfifo(&second, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let (_, complaint) = Keeper::open(paths(&directory)).unwrap();
+    let expected = format!("state {}: it is no regular file (remove it): ", second.display());
+    assert!(
+        complaint.as_ref().unwrap().starts_with(&expected),
+        "{complaint:?}"
+    );
 }
 
 #[test]

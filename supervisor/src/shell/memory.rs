@@ -52,13 +52,13 @@ impl Memory {
 }
 
 impl Shell {
-    /// Compare free memory with what these settings ask for. The first start and one in queue mode do not ask: nothing else of
-    /// the app runs then.
+    /// Compare free memory with what these settings ask for. One in queue mode does not ask, for nothing else of the app runs
+    /// then; nor does one while nobody serves (the first start, or a reload that is to mend a crash): it can only get better.
     pub(super) fn may_start(&mut self, number: Number, config: &Config) -> Start {
         let waiting = self.memory.waiting.take().filter(|(of, _)| *of == number);
         let Some(asked) = config
             .min_free_memory
-            .filter(|_| number != 1 && config.mode == Mode::Overlap)
+            .filter(|_| config.mode == Mode::Overlap && self.serving().is_some())
         else {
             return Start::Now;
         };

@@ -129,7 +129,8 @@ pub(super) struct TargetArgs {
     /// How long to wait for the answer [default: none]
     ///
     /// When it has passed, the command leaves with exit code 4. What was
-    /// asked for goes on: only the waiting ends.
+    /// asked for goes on: only the waiting ends. Without it, status and
+    /// metrics wait for 5 s, the others as long as it takes.
     #[arg(long, value_name = "DURATION", help_heading = INSTANCE, verbatim_doc_comment)]
     timeout: Option<Limit>,
 }

@@ -22,7 +22,7 @@ Example:
 
 Exit codes:
   0  done
-  1  it failed; stderr says why, and who serves now
+  1  it failed; stderr says why, and who serves if it was tried
   2  the command line is wrong
   3  no supervisor answers
   4  the --timeout of the command has passed; what was asked for goes on";
@@ -127,7 +127,7 @@ Print a completion script for a shell. For bash:
 pub(super) const EXIT_CODES: &str = "\
 Exit codes:
   0  done
-  1  it failed; stderr says why, and who serves now
+  1  it failed; stderr says why, and who serves if it was tried
   2  the command line is wrong, or --name is needed to choose
   3  no supervisor answers
   4  --timeout has passed; what was asked for goes on";

@@ -3,7 +3,7 @@
 //! | exit | meaning |
 //! |---|---|
 //! | 0 | done |
-//! | 1 | it failed; stderr says why, and who serves now |
+//! | 1 | it failed; stderr says why, and who serves now (unless it was refused, or the supervisor went away) |
 //! | 2 | the command does not say which of several instances it means |
 //! | 3 | no supervisor answers |
 //! | 4 | the client's own `--timeout` has passed; what it asked for goes on |
@@ -23,9 +23,10 @@ use connection::{Connection, Lost};
 use crate::place::Surroundings;
 use crate::protocol::{Change, Reply, Request, Seen, Serving, Until, elapsed, one_line};
 
-/// How long a supervisor may take to accept a connection or to tell its status when the user has not said how
-/// long. Its loop answers within milliseconds; one that takes longer is stopped (SIGSTOP) or hangs, and
-/// counts as one that does not answer.
+/// How long a supervisor may take to accept a connection, or to tell its status (`status`, `metrics`), when the user has not
+/// said how long. Its loop answers within milliseconds; one that takes longer is stopped (SIGSTOP) or hangs, and counts as
+/// one that does not answer. What else is asked for takes as long as it takes: its outcome is waited for without end, for a
+/// supervisor that is stopped, too.
 const ANSWER_TIME: Duration = Duration::from_secs(5);
 
 /// How often `status --watch` asks.

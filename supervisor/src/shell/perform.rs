@@ -11,7 +11,7 @@ use super::worker::WorkerInfo;
 use super::{Alarm, Child, Shell};
 use crate::clock;
 use crate::config::Ready;
-use crate::launch::{Extra, Voice, WorkerIdentity};
+use crate::launch::{Extra, Spawned, Voice, WorkerIdentity};
 use crate::listeners::shares;
 use crate::readiness::NotifySocket;
 use crate::sources::Source;
@@ -55,7 +55,8 @@ impl Shell {
         self.workers.insert(worker, info);
     }
 
-    /// Fork a worker. On failure nothing of it is left.
+    /// Start a worker, or take over the one that a killed supervisor has started in this very place. On failure nothing of it is
+    /// left.
     fn launch(&mut self, worker: Worker, record: Record, info: &mut WorkerInfo) -> Result<(), String> {
         self.know_generation(worker.generation, record)
             .map_err(|error| error.to_string())?;
@@ -63,53 +64,70 @@ impl Shell {
         if self.adopt_forked(worker, info)? {
             return Ok(());
         }
-        // Not under a sibling's feet: it may have chosen its O_NONBLOCK already and not yet have said READY=1, and what one
-        // worker of a generation chooses the others choose as well.
-        let alone = !self
-            .workers
-            .keys()
-            .any(|other| other.generation == worker.generation);
-        if alone {
+        self.clear_the_ground(worker.generation);
+        let notify = self.bind_notify_socket(worker)?;
+        let spawned = self.fork(worker, record, workers, &notify)?;
+        self.follow(worker, spawned, notify, info);
+        Ok(())
+    }
+
+    /// The listeners get back the flags that they should have, unless a sibling is there: it may have chosen its O_NONBLOCK already
+    /// and not yet have said READY=1, and what one worker of a generation chooses the others choose as well.
+    fn clear_the_ground(&mut self, generation: Number) {
+        if !self.workers.keys().any(|other| other.generation == generation) {
             self.restore_flags();
         }
-        let kept = self.begin.place.keep_notify_directory();
+    }
+
+    fn bind_notify_socket(&self, worker: Worker) -> Result<NotifySocket, String> {
+        let place = &self.begin.place;
+        let kept = place.keep_notify_directory();
         kept.map_err(|error| error.to_string())?;
-        let path = self
-            .begin
-            .place
-            .notify_socket(worker.generation, worker.slot, worker.start);
-        let notify = NotifySocket::bind(&path).map_err(|error| error.to_string())?;
+        let path = place.notify_socket(worker.generation, worker.slot, worker.start);
+        NotifySocket::bind(&path).map_err(|error| error.to_string())
+    }
+
+    /// Fork it with its share of the listeners. It waits for our word before it becomes the app.
+    fn fork(
+        &self,
+        worker: Worker,
+        record: Record,
+        workers: u16,
+        notify: &NotifySocket,
+    ) -> Result<Spawned, String> {
         let birth = self.births.get(&record).ok_or("its birth record is gone")?;
         let generation = self
             .generations
             .get(&worker.generation)
             .ok_or("its generation is gone")?;
         let config = &generation.config;
+        let identity = WorkerIdentity {
+            generation: worker.generation,
+            slot: worker.slot,
+        };
+        let extra = Extra {
+            name: &self.begin.config.name,
+            notify_path: notify.path(),
+            voice: match config.ready {
+                Ready::Notify => Voice::Needed,
+                Ready::Exec(_) => Voice::Spare,
+            },
+            drain_ms: config
+                .drain_timeout
+                .map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)),
+            watchdog: config.watchdog,
+            probe: generation.probe.as_deref().map(lend),
+        };
         let share = shares(&birth.listeners, worker.slot, workers);
         let sockets: Vec<_> = share.into_iter().map(lend).collect();
-        let spawned = birth
+        birth
             .usable()?
-            .spawn(
-                &sockets,
-                WorkerIdentity {
-                    generation: worker.generation,
-                    slot: worker.slot,
-                },
-                &Extra {
-                    name: &self.begin.config.name,
-                    notify_path: notify.path(),
-                    voice: match config.ready {
-                        Ready::Notify => Voice::Needed,
-                        Ready::Exec(_) => Voice::Spare,
-                    },
-                    drain_ms: config
-                        .drain_timeout
-                        .map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)),
-                    watchdog: config.watchdog,
-                    probe: generation.probe.as_deref().map(lend),
-                },
-            )
-            .map_err(|error| error.to_string())?;
+            .spawn(&sockets, identity, &extra)
+            .map_err(|error| error.to_string())
+    }
+
+    /// Hear and watch what was forked from now on, write it down, and only then let it become the app.
+    fn follow(&mut self, worker: Worker, spawned: Spawned, notify: NotifySocket, info: &mut WorkerInfo) {
         let watched = self
             .sources
             .add(Source::Notify(worker), notify.as_fd())
@@ -128,7 +146,6 @@ impl Shell {
             info.failure = Some(format!("{attempt}: {}", errno_text(errno)));
             let _ = self.children.signal_group(Child::Worker(worker), Kill::SIGKILL);
         }
-        Ok(())
     }
 
     /// Signal a worker. One that is gone by now is not there to be signalled, and that is well.

@@ -4,8 +4,9 @@ use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use super::{Base, Kind, Place, Surroundings, is_gone};
+use super::{Base, Kind, LOCK, Surroundings, is_gone};
 use crate::order::in_order;
+use crate::state;
 
 /// A control socket that was found. Whether anybody answers there, only connecting tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,30 +51,30 @@ pub(crate) fn candidates(around: &Surroundings) -> Vec<Candidate> {
 /// surroundings (by ssh, where `$XDG_RUNTIME_DIR` is set, and not by cron). One that seems to live comes first; who really
 /// does, only taking the lock tells. What others could have put there is not believed.
 pub(super) fn homes(name: &str, around: &Surroundings) -> Vec<Base> {
-    let may_be_ours = |base: &Base| match base.kind {
-        Kind::System => around.uid == 0,
-        Kind::Private => true,
-    };
-    let is_home = |base: &Base| {
-        let place = Place::in_base(name, &base.path);
-        trusted(base, around.uid)
-            && is_private(&base.path.join(name), around.uid)
-            && place.state.iter().chain([&place.lock]).any(|path| is_file(path))
-    };
     let mut homes = bases(around);
-    homes.retain(|base| may_be_ours(base) && is_home(base));
-    if let Some(living) = homes
-        .iter()
-        .position(|base| seems_to_live(&Place::in_base(name, &base.path)))
-    {
+    homes.retain(|base| {
+        let may_be_ours = match base.kind {
+            Kind::System => around.uid == 0,
+            Kind::Private => true,
+        };
+        may_be_ours && trusted(base, around.uid) && is_home(&base.path.join(name), around.uid)
+    });
+    if let Some(living) = homes.iter().position(|base| seems_to_live(&base.path.join(name))) {
         homes.swap(0, living);
     }
     homes
 }
 
-/// Whether the process that a lock file names lives.
-fn seems_to_live(place: &Place) -> bool {
-    let text = is_file(&place.lock).then(|| fs::read_to_string(&place.lock).unwrap_or_default());
+/// Whether there is more in this directory than a start that was refused may have left.
+fn is_home(own: &Path, uid: u32) -> bool {
+    let [first, second] = state::FILES;
+    is_private(own, uid) && [LOCK, first, second].iter().any(|file| is_file(&own.join(file)))
+}
+
+/// Whether the process that the lock file names lives.
+fn seems_to_live(own: &Path) -> bool {
+    let lock = own.join(LOCK);
+    let text = is_file(&lock).then(|| fs::read_to_string(&lock).unwrap_or_default());
     let pid = text.and_then(|text| text.trim().parse::<i32>().ok());
     pid.is_some_and(|pid| pid > 0 && !is_gone(pid))
 }

@@ -46,6 +46,9 @@ const NOTIFY_NAME_MAX: usize = 24;
 /// The longest instance name, in bytes: with it `/run/segue/NAME.notify/...` still fits in a socket address.
 const NAME_MAX: usize = 64;
 
+/// The lock's file in a directory of the instance's own.
+const LOCK: &str = "lock";
+
 /// The kind of the row that tells a place.
 const ROW: &str = "place";
 
@@ -273,7 +276,7 @@ impl Place {
         Self {
             name: name.to_owned(),
             control: own.join("control"),
-            lock: own.join("lock"),
+            lock: own.join(LOCK),
             notify: base.join(format!("{name}.notify")),
             state: state::FILES.map(|file| own.join(file)),
             own: Some(own),
@@ -317,14 +320,17 @@ pub(crate) fn choose(name: &str, control: Option<&Path>, around: &Surroundings) 
         directory::given(dir, around.walk_mode())?;
         return Place::given(name, dir.join("control"), |file| dir.join(file)).check_lengths();
     }
-    let homes = discover::homes(name, around);
-    let others = around.bases().into_iter().filter(|base| !homes.contains(base));
-    let bases: Vec<Base> = homes.iter().cloned().chain(others).collect();
     let mut tried = Vec::new();
-    for base in bases {
+    for base in discover::homes(name, around).into_iter().chain(around.bases()) {
         match in_base(name, &base, around) {
             Ok(place) => return Ok(place),
-            Err(error) => tried.push(error.to_string()),
+            Err(error) => {
+                let error = error.to_string();
+                // A home may be one of the bases, too.
+                if !tried.contains(&error) {
+                    tried.push(error);
+                }
+            }
         }
     }
     Err(PlaceError::Nowhere { tried })

@@ -347,6 +347,8 @@ impl Shell {
             // Whatever came before this instant counts before the deadlines that have passed by it: the process may have been
             // stopped, or the machine suspended, since the sources were last looked at.
             self.hear(Some(now))?;
+            // A timer that is taken is in no row any more.
+            self.keep_what_was_done();
         }
         self.take_due(now);
         self.settle();

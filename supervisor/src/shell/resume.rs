@@ -209,6 +209,7 @@ pub(crate) fn go_on(mut shell: Shell) -> Result<Ending, ShellError> {
     shell.give_leftovers_time();
     shell.beat();
     shell.settle();
+    shell.keep_what_was_done();
     // What has died meanwhile may have sent its signal to somebody else, or to nobody.
     shell.sweep();
     shell.settle();

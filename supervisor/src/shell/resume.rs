@@ -339,6 +339,7 @@ impl Shell {
     }
 
     fn say_adopted(&self, rows: &[Row<'_>]) {
+        self.announce(&self.current_listeners(), &[]);
         let before = Row::of_kind(rows, state::HEAD).and_then(|head| head.text("pid"));
         let serving = self.serving().map(|serving| serving.to_string());
         let who = serving.unwrap_or_else(|| "nobody serves".to_owned());
@@ -346,8 +347,6 @@ impl Shell {
             "the segue before this one (pid {}) was killed; its app is adopted: {who}",
             before.unwrap_or_default()
         ));
-        let current = self.current_listeners();
-        self.announce(&current, &[]);
         let in_force = self.births.values().next_back();
         let differ = in_force.map(|birth| config::differences(&birth.config, &self.begin.config));
         let differ = differ.unwrap_or_default();

@@ -23,15 +23,15 @@ impl Binary {
     /// The path of the built binary.
     ///
     /// # Panics
-    /// When it cannot be built. The first call in a process asks cargo to build `segue` and `segue-app`, and the first
-    /// for an example the examples (a fraction of a second when they are fresh; cargo's own lock makes parallel test
+    /// When it cannot be built. The first call in a process asks cargo to build `segue` and `segue-app`, the first
+    /// for an example the examples, and the first of a bench for a fixture the fixtures (a fraction of a second when they are fresh; cargo's own lock makes parallel test
     /// processes wait for each other).
     /// `SEGUE_TEST_NO_BUILD=1` leaves that out, for runs against binaries that were put in place by other means.
     #[must_use]
     pub fn path(self) -> PathBuf {
         let directory = directory();
         let path = match self {
-            Self::Fixture => return directory.join("fixture"),
+            Self::Fixture => directory.join("fixture"),
             Self::Segue => directory.join("segue"),
             Self::App => directory.join("app"),
             Self::SeguePoll => directory.join("segue-poll"),
@@ -39,10 +39,18 @@ impl Binary {
         };
         static PROGRAMS: OnceLock<Result<(), String>> = OnceLock::new();
         static EXAMPLES: OnceLock<Result<(), String>> = OnceLock::new();
+        static FIXTURE: OnceLock<Result<(), String>> = OnceLock::new();
         let built = match self {
-            Self::Example(_) => EXAMPLES.get_or_init(|| build(&directory, "--examples")),
-            Self::Segue | Self::App | Self::SeguePoll | Self::Fixture => {
-                PROGRAMS.get_or_init(|| build(&directory, "--bins"))
+            // Cargo builds it with the tests of its package, but not for a bench.
+            Self::Fixture if is_test() => &Ok(()),
+            Self::Fixture => {
+                FIXTURE.get_or_init(|| build(&directory, &["-p", "segue-tests", "--bin", "fixture"]))
+            }
+            Self::Example(_) => {
+                EXAMPLES.get_or_init(|| build(&directory, &["-p", "segue-app", "--examples"]))
+            }
+            Self::Segue | Self::App | Self::SeguePoll => {
+                PROGRAMS.get_or_init(|| build(&directory, &["-p", "segue", "-p", "segue-app", "--bins"]))
             }
         };
         if let Err(reason) = built {
@@ -56,14 +64,21 @@ impl Binary {
 /// The directory of the profile that the running test was built with: `target/debug` or the like. Test binaries are in
 /// its `deps`, `fixture` is in it.
 fn directory() -> PathBuf {
-    let exe = std::env::current_exe().unwrap_or_else(|error| panic!("current_exe: {error}"));
-    let parent = exe.parent().unwrap_or(Path::new("/"));
-    let strip = parent.ends_with("deps") || parent.ends_with("examples");
-    if strip {
-        parent.parent().unwrap_or(parent).to_owned()
-    } else {
-        parent.to_owned()
+    let own = own_directory();
+    match own.parent() {
+        Some(above) if is_test() || own.ends_with("examples") => above.to_owned(),
+        Some(_) | None => own,
     }
+}
+
+fn own_directory() -> PathBuf {
+    let exe = std::env::current_exe().unwrap_or_else(|error| panic!("current_exe: {error}"));
+    exe.parent().unwrap_or(Path::new("/")).to_owned()
+}
+
+/// Whether this process is a test, as cargo has built it.
+fn is_test() -> bool {
+    own_directory().ends_with("deps")
 }
 
 /// Builds `segue` and the sample app as static binaries, and returns the directory in which they are.
@@ -110,7 +125,7 @@ pub fn build_static() -> PathBuf {
     }
 }
 
-fn build(directory: &Path, targets: &str) -> Result<(), String> {
+fn build(directory: &Path, what: &[&str]) -> Result<(), String> {
     if std::env::var_os("SEGUE_TEST_NO_BUILD").is_some_and(|value| value == "1") {
         return Ok(());
     }
@@ -124,15 +139,8 @@ fn build(directory: &Path, targets: &str) -> Result<(), String> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
         .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
-        .args([
-            "build",
-            "--quiet",
-            "--package",
-            "segue",
-            "--package",
-            "segue-app",
-            targets,
-        ])
+        .args(["build", "--quiet"])
+        .args(what)
         .args(["--profile", profile, "--target-dir"])
         .arg(target)
         .output()

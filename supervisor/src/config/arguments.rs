@@ -3,6 +3,8 @@
 use std::ffi::{OsStr, OsString};
 use std::time::Duration;
 
+use segue_lifecycle::sorted::Set;
+
 use super::signal::short_name;
 use super::{Config, ListenPid, LogFormat, Mode, Orphaned, Ready, duration};
 
@@ -64,8 +66,10 @@ pub(crate) fn to_arguments(config: &Config) -> Vec<OsString> {
 /// The settings in which two configurations differ, by the names of their keys, in the order in which they are written down.
 pub(crate) fn differences(one: &Config, other: &Config) -> Vec<String> {
     let (one, other) = (to_arguments(one), to_arguments(other));
-    let all = one.iter().filter(|argument| !other.contains(argument));
-    let all = all.chain(other.iter().filter(|argument| !one.contains(argument)));
+    // There may be a thousand listeners.
+    let (of_one, of_other): (Set<_>, Set<_>) = (one.iter().collect(), other.iter().collect());
+    let all = one.iter().filter(|argument| !of_other.contains(argument));
+    let all = all.chain(other.iter().filter(|argument| !of_one.contains(argument)));
     let mut names = Vec::new();
     for argument in all {
         let text = argument.to_string_lossy();

@@ -47,6 +47,13 @@ impl Program {
         self
     }
 
+    /// The words as segue.toml has them: `["app", "--flag"]`.
+    #[must_use]
+    pub fn as_toml(&self) -> String {
+        let words: Vec<_> = self.words.iter().map(|word| word.to_string_lossy()).collect();
+        format!("{words:?}")
+    }
+
     /// The words.
     #[must_use]
     pub fn words(&self) -> &[OsString] {

@@ -24,13 +24,7 @@ fn two_stop_commands_mean_one_stop_and_both_wait_for_it() {
 
 #[test]
 fn a_file_that_is_empty_for_a_moment_takes_no_listener_away() {
-    let command = Program::fixture("good");
-    let words: Vec<_> = command
-        .words()
-        .iter()
-        .map(|word| format!("{:?}", word.to_string_lossy()))
-        .collect();
-    let setting = format!("command = [{}]\n", words.join(", "));
+    let setting = format!("command = {}\n", Program::fixture("good").as_toml());
     let setup = Setup::from_config();
     let file = setup.path("segue.toml");
     std::fs::write(&file, format!("{setting}listen = [\"127.0.0.1:0\"]\n")).expect("write");

@@ -101,14 +101,9 @@ fn another_number_of_workers_leaves_no_socket_to_nobody() {
     let setup = Setup::from_config();
     let path = setup.path("segue.toml");
     let write = |workers: u16| {
-        let command = Program::fixture("good");
-        let words: Vec<_> = command
-            .words()
-            .iter()
-            .map(|word| word.to_string_lossy())
-            .collect();
+        let command = Program::fixture("good").as_toml();
         let text =
-            format!("command = {words:?}\nworkers = {workers}\nlisten = [\"127.0.0.1:0,sockets=4\"]\n");
+            format!("command = {command}\nworkers = {workers}\nlisten = [\"127.0.0.1:0,sockets=4\"]\n");
         fs::write(&path, text).unwrap();
     };
     write(4);
@@ -144,15 +139,10 @@ fn whoever_asks_for_too_few_workers_is_told_what_helps() {
     };
     let setup = Setup::from_config();
     let path = setup.path("segue.toml");
-    let program = Program::fixture("good");
-    let command: Vec<_> = program
-        .words()
-        .iter()
-        .map(|word| word.to_string_lossy())
-        .collect();
+    let command = Program::fixture("good").as_toml();
     let write = |workers: u16| {
         let rest = format!("workers = {workers}\nlisten = [\"127.0.0.1:0,sockets=2\"]\n");
-        fs::write(&path, format!("command = {command:?}\n{rest}")).unwrap();
+        fs::write(&path, format!("command = {command}\n{rest}")).unwrap();
     };
     write(3);
     let mut segue = setup

@@ -38,7 +38,7 @@ pub(super) fn named_by() -> Groups {
 
 /// Sends `signal` to the group, or with `None` asks whether there is one. By the leader's pidfd, which cannot mean
 /// another group; by number on kernels before 6.9.
-pub(super) fn signal(leader: Pid, pidfd: BorrowedFd<'_>, signal: Option<Signal>) -> Result<(), Errno> {
+pub(crate) fn signal(leader: Pid, pidfd: BorrowedFd<'_>, signal: Option<Signal>) -> Result<(), Errno> {
     match sys::signal_group_by_pidfd(pidfd, signal) {
         Err(Errno::EINVAL) => killpg(leader, signal),
         outcome => outcome,

@@ -24,6 +24,7 @@ pub(crate) use crate::sys::ExitStatus;
 
 use crate::sys::{self, Dead, ProcessRow, Told, Who};
 use group::Members;
+pub(crate) use group::signal as signal_group;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::signal::{Signal, kill};

@@ -238,7 +238,7 @@ fn write_pid(mut lock: &File) -> io::Result<()> {
 }
 
 /// The pid of the lock's owner; `None` in the instant between its lock and its word.
-fn read_pid(file: File) -> Option<i32> {
+pub(super) fn read_pid(file: File) -> Option<i32> {
     let mut text = String::new();
     file.take(LOCK_TEXT_MAX).read_to_string(&mut text).ok()?;
     text.trim().parse().ok().filter(|pid| *pid > 0)

@@ -1,9 +1,10 @@
 //! Where commands look for instances.
 
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
+use super::claim::read_pid;
 use super::{Base, Kind, LOCK, Surroundings, is_gone};
 use crate::order::in_order;
 use crate::state;
@@ -74,9 +75,12 @@ fn is_home(own: &Path, uid: u32) -> bool {
 /// Whether the process that the lock file names lives.
 fn seems_to_live(own: &Path) -> bool {
     let lock = own.join(LOCK);
-    let text = is_file(&lock).then(|| fs::read_to_string(&lock).unwrap_or_default());
-    let pid = text.and_then(|text| text.trim().parse::<i32>().ok());
-    pid.is_some_and(|pid| pid > 0 && !is_gone(pid))
+    let file = if is_file(&lock) {
+        File::open(&lock).ok()
+    } else {
+        None
+    };
+    file.and_then(read_pid).is_some_and(|pid| !is_gone(pid))
 }
 
 fn is_file(path: &Path) -> bool {

@@ -1,9 +1,6 @@
 //! Workers of a predecessor that are not adopted: it was killed while it stopped, or somebody has told them to drain, and a new app is
 //! started beside them. They have the drain timeout; whoever has not ended by then, or when this supervisor stops, is killed.
 
-use std::os::fd::AsFd as _;
-
-use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
 use super::recover::{self, Proved};
@@ -46,12 +43,6 @@ impl Leftover {
         }
         Ok(living)
     }
-
-    /// Kills its process group. While it lives the number of the group is its own.
-    fn kill(&self) -> bool {
-        let lives = !sys::is_dead_by_pidfd(self.proved.pidfd.as_fd());
-        lives && killpg(self.proved.pid, Signal::SIGKILL).is_ok()
-    }
 }
 
 impl Shell {
@@ -76,7 +67,7 @@ impl Shell {
     /// They have had their time.
     pub(super) fn end_leftovers(&mut self) {
         for leftover in std::mem::take(&mut self.leftovers) {
-            if leftover.kill() {
+            if leftover.proved.kill_group() {
                 self.log.warning(&format!(
                     "pid {}, which an earlier segue left draining, did not end in time: it is killed",
                     leftover.proved.pid

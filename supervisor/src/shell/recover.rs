@@ -6,9 +6,11 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt as _;
 
 use nix::errno::Errno;
+use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use segue_lifecycle::Worker;
 
+use crate::children::signal_group;
 use crate::listeners::{self, SocketIdentity};
 use crate::place::Place;
 use crate::state::{Flaw, Row};
@@ -31,6 +33,13 @@ impl Proved {
             pidfd,
             seen: OnceCell::new(),
         }
+    }
+
+    /// Kills its process group, unless it has ended meanwhile. While it lives the number of the group is its own. Returns whether
+    /// there was somebody to kill.
+    pub(super) fn kill_group(&self) -> bool {
+        let pidfd = self.pidfd.as_fd();
+        !sys::is_dead_by_pidfd(pidfd) && signal_group(self.pid, pidfd, Some(Signal::SIGKILL)).is_ok()
     }
 
     /// The inodes and numbers of its sockets, now.

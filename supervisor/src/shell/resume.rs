@@ -11,7 +11,6 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use segue_lifecycle::{Ending, Event, Handoff, Life, State, Timer, Wait, Worker};
 
@@ -295,7 +294,7 @@ impl Shell {
         let Child::Worker(worker) = child.key else {
             // A run of a probe says nothing to us any more, and is run again; so is a check.
             if let Some(proved) = child.began.and_then(|began| recover::prove(child.pid, began)) {
-                let _ = sys::signal_group_by_pidfd(proved.pidfd.as_fd(), Some(Signal::SIGKILL));
+                proved.kill_group();
             }
             return;
         };
@@ -382,7 +381,7 @@ impl Shell {
         }
         for probe in done.probes() {
             if let Some(proved) = recover::prove(probe.pid, probe.began) {
-                let _ = sys::signal_group_by_pidfd(proved.pidfd.as_fd(), Some(Signal::SIGKILL));
+                proved.kill_group();
             }
         }
         if batch.is_empty() {

@@ -103,17 +103,9 @@ fn a_listener_that_nobody_has_any_more_keeps_nobody_from_being_adopted() {
     ] {
         let setup = Setup::from_config().flags(["--config", "segue.toml"]);
         let settings = |ports: &[u16], more: &str| {
-            let addresses: Vec<_> = ports.iter().map(|port| format!("\"{port}\"")).collect();
-            let app: Vec<_> = Program::app()
-                .words()
-                .iter()
-                .map(|word| format!("{word:?}"))
-                .collect();
-            format!(
-                "command = [{}]\nlisten = [{}]\nprobe = \"true\"\n{more}",
-                app.join(", "),
-                addresses.join(", ")
-            )
+            let addresses: Vec<_> = ports.iter().map(u16::to_string).collect();
+            let command = Program::app().as_toml();
+            format!("command = {command}\nlisten = {addresses:?}\nprobe = \"true\"\n{more}")
         };
         let file = setup.path("segue.toml");
         std::fs::write(&file, settings(&listen, "probation = \"100ms\"\n")).unwrap();

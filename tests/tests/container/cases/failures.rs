@@ -79,12 +79,12 @@ pub(super) fn killed(engine: &Engine) {
 /// A container whose PID 1 is a shell that starts segue again whenever it has ended with anything but 0, as the little supervisors of
 /// images do.
 fn behind_a_shell<'e>(engine: &'e Engine, name: &str, options: &[&str]) -> Container<'e> {
-    let script = "trap 'kill -TERM $segue' TERM
+    let script = "trap 'stopped=yes; kill -TERM $segue' TERM
         while :; do
             segue run --config /etc/segue.toml & segue=$!
-            # A signal that has a trap ends wait early.
+            # A signal that has a trap ends wait early, with the number of the signal, even if wait has just seen segue end.
             while wait $segue; code=$?; kill -0 $segue 2>/dev/null; do :; done
-            [ $code -eq 0 ] && exit 0
+            [ $code -eq 0 ] || [ -n \"$stopped\" ] && exit 0
             sleep 0.1
         done";
     engine

@@ -23,7 +23,7 @@ pub fn of(segue: &Segue) -> Value {
 /// Without what may differ between two births: pids, the generation, and what predecessors chose.
 #[must_use]
 pub fn without_numbers(mut birth: Value) -> Value {
-    for key in ["pid", "pgid"] {
+    for key in ["pid", "pgid", "sid"] {
         birth[key] = Value::Null;
     }
     for key in ["LISTEN_PID", "SEGUE_GENERATION", "NOTIFY_SOCKET"] {

@@ -70,7 +70,8 @@ fn check_birth(birth: &Value, generation: u64) {
             "{foreign} is passed on only if it is for the app"
         );
     }
-    assert_eq!(birth["pgid"], birth["pid"], "a process group of its own");
+    assert_eq!(birth["sid"], birth["pid"], "a session of its own");
+    assert_eq!(birth["pgid"], birth["pid"]);
     assert_eq!(birth["umask"], "0027");
     assert_eq!(birth["signals"]["blocked"], "0000000000000000");
     // The fixture's own runtime ignores SIGPIPE (13); nothing else may be ignored.

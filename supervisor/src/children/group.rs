@@ -3,7 +3,7 @@
 use super::Groups;
 use crate::sys::{self, ProcessRow};
 use nix::errno::Errno;
-use nix::sys::signal::{Signal, killpg};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -39,8 +39,26 @@ pub(super) fn named_by() -> Groups {
 /// Sends `signal` to the group, or with `None` asks whether there is one. By the leader's pidfd, which cannot mean
 /// another group; by number on kernels before 6.9.
 pub(crate) fn signal(leader: Pid, pidfd: BorrowedFd<'_>, signal: Option<Signal>) -> Result<(), Errno> {
-    match sys::signal_group_by_pidfd(pidfd, signal) {
+    let sent = match sys::signal_group_by_pidfd(pidfd, signal) {
         Err(Errno::EINVAL) => killpg(leader, signal),
-        outcome => outcome,
+        sent => sent,
+    };
+    or_to_the_leader(sent, || sys::signal_by_pidfd(pidfd, signal))
+}
+
+/// As [`signal`], where the leader has not been reaped and pidfds cannot be used.
+pub(super) fn signal_by_number(leader: Pid, signal: Signal) -> Result<(), Errno> {
+    or_to_the_leader(killpg(leader, signal), || kill(leader, signal))
+}
+
+/// A leader that has only just been forked has not made its group yet, and is all of it. One that has been reaped is nobody: that
+/// is `ESRCH` again.
+fn or_to_the_leader(
+    sent: Result<(), Errno>,
+    to_the_leader: impl FnOnce() -> Result<(), Errno>,
+) -> Result<(), Errno> {
+    match sent {
+        Err(Errno::ESRCH) => to_the_leader(),
+        sent => sent,
     }
 }

@@ -1,6 +1,6 @@
 //! The processes that the supervisor has started: their pids, signals and deaths.
 //!
-//! Each child leads a process group of its own. It is *dead* when its leader is a zombie, and *gone* when the group
+//! Each child leads a session of its own, and so a process group. It is *dead* when its leader is a zombie, and *gone* when the group
 //! has no living member left; with that its entry leaves this room, so that it cannot be named any more. Signals to
 //! leaders go by pidfd.
 //!
@@ -168,7 +168,7 @@ impl<K: Copy + Ord> Children<K> {
     pub(crate) fn signal(&self, key: K, signal: Signal) -> Result<(), Errno> {
         let child = self.known.get(&key).ok_or(Errno::ESRCH)?;
         let sent = sys::signal_by_pidfd(child.pidfd.as_fd(), Some(signal));
-        child.or_by_number(sent, child.pid, signal)
+        child.or_by_number(sent, || kill(child.pid, signal))
     }
 
     /// Sends `signal` to every process of the child's group; by what name, as [`Children::signal`].
@@ -178,7 +178,7 @@ impl<K: Copy + Ord> Children<K> {
     pub(crate) fn signal_group(&self, key: K, signal: Signal) -> Result<(), Errno> {
         let child = self.known.get(&key).ok_or(Errno::ESRCH)?;
         let sent = group::signal(child.pid, child.pidfd.as_fd(), Some(signal));
-        child.or_by_number(sent, Pid::from_raw(-child.pid.as_raw()), signal)
+        child.or_by_number(sent, || group::signal_by_number(child.pid, signal))
     }
 
     /// Whether one of these children's main processes has ended, or ends while we watch. We watch until all of them have
@@ -305,9 +305,13 @@ impl<K: Copy + Ord> Children<K> {
 
 impl Child {
     /// What has come of a signal by pidfd, or if that was refused of one by number (kill(2)).
-    fn or_by_number(&self, sent: Result<(), Errno>, number: Pid, signal: Signal) -> Result<(), Errno> {
+    fn or_by_number(
+        &self,
+        sent: Result<(), Errno>,
+        by_number: impl FnOnce() -> Result<(), Errno>,
+    ) -> Result<(), Errno> {
         match sent {
-            Err(errno) if errno != Errno::ESRCH && self.is_unreaped() => kill(number, signal),
+            Err(errno) if errno != Errno::ESRCH && self.is_unreaped() => by_number(),
             outcome => outcome,
         }
     }

@@ -45,14 +45,13 @@ impl Nursery {
     }
 
     /// Starts `sh -c script` in a group of its own and waits for its first line.
-    #[expect(clippy::zombie_processes, reason = "reaping is what is tested")]
     fn start(&mut self, key: u32, script: &str) -> String {
-        let mut child = Command::new("/bin/sh")
-            .args(["-c", script])
-            .stdout(Stdio::piped())
-            .process_group(0)
-            .spawn()
-            .unwrap();
+        self.begin(key, Command::new("/bin/sh").args(["-c", script]).process_group(0))
+    }
+
+    #[expect(clippy::zombie_processes, reason = "reaping is what is tested")]
+    fn begin(&mut self, key: u32, command: &mut Command) -> String {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let pid = Pid::from_raw(child.id() as i32);
         self.children.add(key, pid, sys::open_pidfd(pid).unwrap());
         let mut line = String::new();
@@ -187,6 +186,30 @@ fn a_signal_that_is_refused_by_pidfd_goes_by_number_while_that_is_safe() {
             let none = fs::File::open("/dev/null").unwrap().into();
             nursery.children.adopt(7, Pid::parent(), none);
             assert_eq!(nursery.children.signal(7, Signal::SIGWINCH), Err(Errno::EBADF));
+        },
+    );
+}
+
+/// Just forked, and the supervisor cannot tell when it comes to make its group.
+#[test]
+fn a_leader_that_has_not_made_its_group_yet_is_all_of_it() {
+    alone(
+        "children::tests::a_leader_that_has_not_made_its_group_yet_is_all_of_it",
+        || {
+            for mut nursery in Nursery::of_each_kind() {
+                let mut command = Command::new("/bin/sh");
+                command.args(["-c", "echo up; exec sleep 1000 >/dev/null"]);
+                nursery.begin(1, &mut command);
+                nursery.children.signal_group(1, Signal::SIGKILL).unwrap();
+                nursery.sweep_until(|nursery| nursery.saw(ChildEvent::Gone(1)));
+                let killed = ChildEvent::Exited(1, killed_by(Signal::SIGKILL));
+                assert_eq!(nursery.events, [killed, ChildEvent::Gone(1)]);
+                nursery.begin(2, &mut command);
+                let pid = nursery.children.pid(2).unwrap();
+                group::signal_by_number(pid, Signal::SIGKILL).unwrap();
+                nursery.sweep_until(|nursery| nursery.saw(ChildEvent::Gone(2)));
+                assert_eq!(rows_of_children(), []);
+            }
         },
     );
 }

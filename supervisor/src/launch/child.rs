@@ -16,7 +16,7 @@ use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, open};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::stat::{Mode, umask};
-use nix::unistd::{AccessFlags, Pid, Uid, access, execve, execveat, fchdir, fchownat, setpgid};
+use nix::unistd::{AccessFlags, Pid, Uid, access, execve, execveat, fchdir, fchownat, setsid};
 use std::convert::Infallible;
 use std::ffi::{CStr, CString};
 use std::io::IsTerminal;
@@ -58,7 +58,7 @@ pub(super) enum Target<'a> {
 /// Where the new process's standard input comes from.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stdin {
-    /// The supervisor's own, unless that is a terminal: the app is in the background there, and reading would stop it.
+    /// The supervisor's own, unless that is a terminal: the app would take what is typed from the shell.
     Inherited,
     /// `/dev/null`.
     Null,
@@ -128,8 +128,9 @@ fn prepare_and_exec(
     leave_end: BorrowedFd<'_>,
 ) -> Result<Infallible, NotExecuted> {
     let program = job.program;
-    // The parent does the same; whoever comes first, the group exists before anyone relies on it.
-    setpgid(Pid::from_raw(0), Pid::from_raw(0)).map_err(step("process group"))?;
+    // Not just a process group: the kernel ends a stopped group of ours when we die (SIGHUP, setpgid(2)), and no terminal is to
+    // reach the app.
+    setsid().map_err(step("session"))?;
     let binary = move_if_below(program.binary().as_fd(), above).map_err(step("file descriptors"))?;
     let cwd = move_if_below(program.cwd(), above).map_err(step("file descriptors"))?;
     let leave_end = move_if_below(leave_end, above).map_err(step("file descriptors"))?;

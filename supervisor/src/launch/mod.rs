@@ -6,7 +6,7 @@
 //! word ([`Spawned::go`]), so that no app runs of which nothing is written down.
 //!
 //! What an app is born with: its listeners at fd 3 and up and, but for 0, 1 and 2, no other fd (a `#!` script run
-//! by fd keeps that fd); every signal at its default disposition and none blocked; a process group of its own; the resource limits
+//! by fd keeps that fd); every signal at its default disposition and none blocked; a session and process group of its own; the resource limits
 //! of the supervisor's own birth; umask, working directory, user and groups as configured; the environment of
 //! the README, computed afresh.
 

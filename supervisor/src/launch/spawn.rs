@@ -8,7 +8,7 @@ use super::report::ReportPipe;
 use super::{LaunchError, child};
 use crate::sys::{self, errno_text};
 use nix::errno::Errno;
-use nix::unistd::{Pid, setpgid};
+use nix::unistd::Pid;
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -61,7 +61,7 @@ pub(crate) enum Voice {
 /// A child that has been forked and is on its way to exec.
 #[derive(Debug)]
 pub(crate) struct Spawned {
-    /// Its pid, which is also its process group.
+    /// Its pid, which is also its session and process group, or will be as soon as it runs.
     pub(crate) pid: Pid,
     /// The handle by which it is signalled. Close-on-exec.
     pub(crate) pidfd: OwnedFd,
@@ -168,13 +168,10 @@ fn start(job: Job<'_>) -> Result<Spawned, LaunchError> {
     let (report, child_end) = ReportPipe::open().map_err(|errno| failed("pipe", errno))?;
     let (go, leave) = GoAhead::open().map_err(|errno| failed("pipe", errno))?;
     let forked = sys::with_signals_blocked(|| {
-        let pid = sys::fork(|in_child| {
+        sys::fork(|in_child| {
             go.close_copy(in_child);
             child::run(in_child, job, child_end.as_fd(), leave.as_fd())
-        })?;
-        // The child does the same; EACCES says that it has done so and executed already.
-        let _ = setpgid(pid, pid);
-        Ok(pid)
+        })
     });
     let pid = forked.map_err(|errno| {
         if errno == Errno::EAGAIN {
@@ -199,8 +196,8 @@ fn start(job: Job<'_>) -> Result<Spawned, LaunchError> {
     }
 }
 
-/// Kills and reaps a child that cannot be given to anybody. It has served nothing: it was not told to begin.
+/// Kills and reaps a child that cannot be given to anybody. It has started nobody: it was not told to begin.
 fn abandon(pid: Pid) {
-    let _ = nix::sys::signal::killpg(pid, nix::sys::signal::Signal::SIGKILL);
+    let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
     let _ = nix::sys::wait::waitpid(pid, None);
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, open};
 use nix::sys::stat::Mode;
-use nix::unistd::{Pid, execve, execveat, getppid, pipe2, read, setpgid, write};
+use nix::unistd::{Pid, execve, execveat, getppid, pipe2, read, setsid, write};
 
 use super::{Origin, Saved, parcel};
 use crate::launch::{Binary, Kind};
@@ -53,7 +53,7 @@ pub(crate) struct Check {
 /// The process that checks.
 #[derive(Debug)]
 pub(crate) struct Started {
-    /// It leads a process group of its own.
+    /// It leads a session of its own.
     pub(crate) pid: Pid,
     /// Its handle.
     pub(crate) pidfd: OwnedFd,
@@ -100,8 +100,6 @@ impl Check {
             })
         });
         let pid = forked.map_err(|errno| failed("fork", errno))?;
-        // The child does the same; EACCES says that it has done so and executed already.
-        let _ = setpgid(pid, pid);
         match sys::open_pidfd(pid) {
             Ok(pidfd) => Ok(Started {
                 pid,
@@ -109,7 +107,8 @@ impl Check {
                 check: Check { binary, answer },
             }),
             Err(errno) => {
-                let _ = nix::sys::signal::killpg(pid, nix::sys::signal::Signal::SIGKILL);
+                // Too soon for it to have started anybody.
+                let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
                 let _ = nix::sys::wait::waitpid(pid, None);
                 Err(failed("pidfd", errno))
             }
@@ -237,7 +236,7 @@ fn become_the_check(
     environment: &[CString],
 ) -> Result<Infallible, String> {
     let prepared = || {
-        setpgid(Pid::from_raw(0), Pid::from_raw(0))?;
+        setsid()?;
         sys::end_with_parent(child)?;
         sys::close_on_exec_from(child, libc::STDERR_FILENO + 1)?;
         keep_all(fds, parcel)?;

@@ -91,6 +91,26 @@ fn the_app_serves_on_and_is_adopted() {
     segue.stop();
 }
 
+/// A process group that is stopped and has nobody left who could continue it is ended by the kernel (SIGHUP, setpgid(2)): as one group
+/// of its supervisor's session a worker would be, as a session of its own it is not.
+#[test]
+fn a_worker_that_is_stopped_when_its_supervisor_dies_is_adopted() {
+    let mut segue = Setup::new(Program::app()).start();
+    let app = segue.status().pids(1)[0];
+    let state = || proc::look(app).map(|seen| seen.state);
+    kill_process(app, Signal::SIGSTOP);
+    wait_until("it is stopped", || state() == Some('T'));
+    segue.kill();
+    segue.resume();
+    assert_eq!(state(), Some('T'), "nobody has woken or ended it");
+    assert_eq!(segue.status().pids(1), [app]);
+    kill_process(app, Signal::SIGCONT);
+    under_loads(&mut segue, &[Kind::Fresh, Kind::KeepAlive], 2, |segue| {
+        segue.reload_ok(&[]);
+    });
+    segue.stop();
+}
+
 /// What only the dead supervisor and a generation that is gone by now had open: a private listener for the probe, one that a reload
 /// has removed and that is kept until probation is over, and one that it has added for a candidate which has died.
 #[test]

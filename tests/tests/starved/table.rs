@@ -123,7 +123,7 @@ calls! {
     sendto: With ["ENOBUFS", "ENOMEM", "EPIPE"]
     set_robust_list: Never (RUNTIME)
     set_tid_address: Never (RUNTIME)
-    setpgid: With ["EPERM"]
+    setsid: With ["EPERM"]
     setsockopt: With ["ENOBUFS", "ENOPROTOOPT"]
     sigaltstack: Never (RUNTIME)
     signalfd4: With ["EMFILE", "ENFILE", "ENOMEM", "ENODEV"]

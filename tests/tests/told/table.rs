@@ -154,7 +154,7 @@ pub(crate) const INJECTED: &[Row] = &[
         &["ENOBUFS", "EAGAIN"],
         &[("reply", "the client is told that the connection was closed")],
     ),
-    row("setpgid", &["EPERM"], &[("setpgid", "the child does the same")]),
+    row("setsid", &["EPERM"], &[]),
     row("setsockopt", &["ENOMEM"], &[]),
     row("socket", &["EMFILE", "ENFILE", "ENOBUFS"], &[]),
     row(

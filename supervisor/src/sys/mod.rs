@@ -47,7 +47,7 @@ pub(crate) use process::{
 pub(crate) use signals::{default_dispositions, unblock_all, with_signals_blocked};
 pub(crate) use terminal::{TerminalSize, terminal_size};
 pub(crate) use unread::is_read;
-pub(crate) use wait::{Dead, ExitStatus, Who, peek, reap};
+pub(crate) use wait::{Dead, ExitStatus, Who, peek, reap, wait_for};
 pub(crate) use write::{open_terminal_anew, write_without_waiting};
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Looking at dead children and reaping them, two separate acts.
 
+use super::InChild;
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
@@ -99,6 +100,15 @@ pub(crate) fn peek(who: Who) -> Result<Option<Dead>, Errno> {
 /// `ECHILD` if there is no such child.
 pub(crate) fn reap(who: Who) -> Result<Option<Dead>, Errno> {
     wait(who, libc::WEXITED | libc::WNOHANG)
+}
+
+/// Waits until a child has ended, and reaps it. Only in a child of the supervisor, which itself waits for nothing but in its loop.
+///
+/// # Errors
+/// `ECHILD` if there is no such child.
+pub(crate) fn wait_for(_: &InChild, pid: Pid) -> Result<ExitStatus, Errno> {
+    let dead = wait(Who::Process(pid), libc::WEXITED)?;
+    dead.map(|dead| dead.status).ok_or(Errno::ECHILD)
 }
 
 /// How often a call that does not wait is asked again because a signal came in between: more often in a row is no accident, and the

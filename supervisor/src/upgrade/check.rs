@@ -1,4 +1,4 @@
-//! The next binary: first run as a check, then executed.
+//! The next binary: first asked who it is, then run as a check, then executed.
 
 use std::convert::Infallible;
 use std::ffi::{CStr, CString, OsStr, OsString};
@@ -10,9 +10,10 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, open};
 use nix::sys::stat::Mode;
-use nix::unistd::{Pid, execve, execveat, getppid, pipe2, read, setsid, write};
+use nix::unistd::{Pid, execve, execveat, getppid, setsid};
 
-use super::{Origin, Saved, parcel};
+use super::introduction::introduce;
+use super::{Origin, Saved, parcel, said};
 use crate::launch::{Binary, Kind};
 use crate::protocol::{one_line, setting};
 use crate::state::{Flaw, Passed};
@@ -30,17 +31,8 @@ const SUBCOMMAND: &str = "check-state";
 /// /bin/true is 0.
 const YES: &str = "ok segue ";
 
-/// How much of an answer is read, in bytes: the yes, or a reason of one line.
-const LONGEST_ANSWER: usize = 4096;
-
-/// How much of a reason is told, in characters.
-const LONGEST_REASON: usize = 300;
-
 /// The longest version that is believed to be one, in characters.
 const LONGEST_VERSION: usize = 40;
-
-/// The exit status of a child that could not exec, as a shell's.
-const NOT_EXECUTED: i32 = 127;
 
 /// A binary that is being checked, or was.
 #[derive(Debug)]
@@ -80,13 +72,12 @@ impl Check {
         }
         let parcel = parcel::write(origin, fds, state)?;
         let failed = |attempt: &str, errno: Errno| format!("{attempt}: {}", errno_text(errno));
-        let flags = OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
-        let (answer, end) = pipe2(flags).map_err(|errno| failed("pipe", errno))?;
+        let (answer, end) = said::pipe().map_err(|errno| failed("pipe", errno))?;
         let argv = check_argv(origin, parcel.as_fd());
         let environment = sys::environment();
         let forked = sys::with_signals_blocked(|| {
             sys::fork(|child| {
-                let Err(text) = become_the_check(
+                let Err(reason) = become_the_check(
                     child,
                     &binary,
                     fds,
@@ -95,8 +86,7 @@ impl Check {
                     &argv,
                     &environment,
                 );
-                let _ = write(&end, text.as_bytes());
-                NOT_EXECUTED
+                said::instead(end.as_fd(), &reason)
             })
         });
         let pid = forked.map_err(|errno| failed("fork", errno))?;
@@ -120,22 +110,18 @@ impl Check {
     /// # Errors
     /// One line.
     pub(crate) fn verdict(&self, status: ExitStatus) -> Result<String, String> {
-        let said = self
-            .said()
-            .map_err(|errno| format!("read: {}", errno_text(errno)))?;
+        let said = said::so_far(&self.answer).map_err(|errno| format!("read: {}", errno_text(errno)))?;
+        if let Some(reason) = said::is_ours(status, &said) {
+            return Err(reason);
+        }
         let path = self.binary.path().display();
         let version = said.strip_prefix(YES).and_then(|rest| rest.lines().next());
-        let words = match one_line(said.trim_end(), LONGEST_REASON) {
-            none if none.is_empty() => "nothing".to_owned(),
-            words => format!("\"{words}\""),
-        };
+        let words = said::quoted(&said);
         match (status, version) {
             (ExitStatus::Code(0), Some(version)) => Ok(one_line(version, LONGEST_VERSION)),
-            (ExitStatus::Code(0), None) => Err(format!(
-                "{path} is no segue that knows of upgrades: asked, it said {words}"
-            )),
-            // Our own words, from before its exec.
-            (ExitStatus::Code(NOT_EXECUTED), None) if said.starts_with("exec ") => Err(said),
+            (ExitStatus::Code(0), None) => {
+                Err(format!("{path} knows of no upgrades: asked, it said {words}"))
+            }
             (ExitStatus::Code(_) | ExitStatus::Signal { .. } | ExitStatus::Unknown, _) => {
                 Err(format!("{path} says no: {status}, it said {words}"))
             }
@@ -149,21 +135,6 @@ impl Check {
             "{path} did not say within {} whether it understands the state",
             setting(CHECK_TIME)
         )
-    }
-
-    /// What has come through the pipe, from its beginning. What did not fit into it was not written.
-    fn said(&self) -> Result<String, Errno> {
-        let mut bytes = [0; LONGEST_ANSWER];
-        let mut length = 0;
-        loop {
-            match read(&self.answer, &mut bytes[length..]) {
-                // Full, at an end, or somebody else holds the other end still.
-                Ok(0) | Err(Errno::EAGAIN) => break,
-                Ok(count) => length += count,
-                Err(errno) => return Err(errno),
-            }
-        }
-        Ok(String::from_utf8_lossy(&bytes[..length]).into_owned())
     }
 
     /// Executes the binary in the place of this process. It returns only on failure, and nothing has changed then.
@@ -208,7 +179,11 @@ fn keep_all(fds: &Passed<'_>, parcel: BorrowedFd<'_>) -> Result<(), Errno> {
 
 /// By path while the path leads to the file that was checked, so that it is found where one looks for it (`ps`,
 /// /proc/PID/exe); by fd otherwise, so that it is what was checked.
-fn execute(binary: &Binary, argv: &[CString], environment: &[CString]) -> Result<Infallible, String> {
+pub(super) fn execute(
+    binary: &Binary,
+    argv: &[CString],
+    environment: &[CString],
+) -> Result<Infallible, String> {
     const THE_FD_ITSELF: &CStr = c"";
     let path = CString::new(binary.path().as_os_str().as_bytes()).unwrap_or_default();
     let outcome = if binary.is_at_its_path() {
@@ -225,7 +200,8 @@ fn execute(binary: &Binary, argv: &[CString], environment: &[CString]) -> Result
     outcome.map_err(|errno| format!("exec {}: {}", binary.path().display(), binary.explain(errno)))
 }
 
-/// Prepares the forked child and executes the binary in it. The child has all fds of the state, and no other but the first three.
+/// Prepares the forked child, asks the binary whether it is a segue, and executes it. It has all fds of the state by then, and no
+/// other but the first three.
 fn become_the_check(
     child: &InChild,
     binary: &Binary,
@@ -235,11 +211,11 @@ fn become_the_check(
     argv: &[CString],
     environment: &[CString],
 ) -> Result<Infallible, String> {
+    let failed = |errno: Errno| format!("exec {}: {}", binary.path().display(), errno_text(errno));
     let prepared = || {
         setsid()?;
         sys::end_with_parent(child)?;
         sys::close_on_exec_from(child, libc::STDERR_FILENO + 1)?;
-        keep_all(fds, parcel)?;
         let null = open("/dev/null", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
         for (fd, number) in [
             (null.as_fd(), libc::STDIN_FILENO),
@@ -252,7 +228,9 @@ fn become_the_check(
         sys::default_dispositions(child);
         sys::unblock_all(child)
     };
-    prepared().map_err(|errno| format!("exec {}: {}", binary.path().display(), errno_text(errno)))?;
+    prepared().map_err(failed)?;
+    introduce(child, binary, &argv[..1], environment)?;
+    keep_all(fds, parcel).map_err(failed)?;
     execute(binary, argv, environment)
 }
 

@@ -4,8 +4,9 @@
 //! 1. [`Origin`] knows by which path this process was started. What lies there is opened, once.
 //! 2. The state goes into a sealed file in memory ([`parcel`]): rows of text, and a row for each fd that says its name, its
 //!    number and what it is.
-//! 3. A child executes the binary as a *check* ([`Check::start`]): it reads that state with the fds at hand, touches nothing,
-//!    and says `ok segue VERSION` or why not ([`answer`]). The loop goes on meanwhile.
+//! 3. A child asks the binary for its `--version`, for what is no segue is given nothing ([`introduction`]). Then it executes it as a
+//!    *check* ([`Check::start`]): it reads that state with the fds at hand, touches nothing, and says `ok segue VERSION` or why not
+//!    ([`answer`]). The loop goes on meanwhile.
 //! 4. If it said yes, the state is written anew and this process executes the binary ([`Check::execute`]), with the arguments and
 //!    the environment that it was started with and one variable more, which names the parcel ([`receive`]).
 //!
@@ -14,8 +15,10 @@
 //! that does not help either the supervisor ends, the app serves on, and the next supervisor adopts it as after `kill -9`.
 
 mod check;
+mod introduction;
 mod origin;
 mod parcel;
+mod said;
 #[cfg(test)]
 mod tests;
 

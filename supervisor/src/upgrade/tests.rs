@@ -83,19 +83,17 @@ fn what_is_no_segue_says_so_in_one_line() {
         ),
         (
             "/bin/true".into(),
-            "/bin/true is no segue that knows of upgrades: asked, it said nothing".to_owned(),
-        ),
-        (
-            "/bin/echo".into(),
-            "/bin/echo is no segue that knows of upgrades: asked, it said \"check-state".to_owned(),
+            "/bin/true is no segue: asked for its version it exited with status 0 and said \"true ("
+                .to_owned(),
         ),
         (
             "/bin/false".into(),
-            "/bin/false says no: exited with status 1, it said nothing".to_owned(),
+            "/bin/false is no segue: asked for its version it exited with status 1 and said \"false ("
+                .to_owned(),
         ),
         (
-            "/bin/sleep".into(),
-            "/bin/sleep says no: exited with status 1, it said \"".to_owned(),
+            "/bin/sh".into(),
+            "/bin/sh is no segue: asked for its version it exited with status 2 and said \"".to_owned(),
         ),
     ];
     for (path, expected) in cases {
@@ -122,6 +120,13 @@ fn only_its_own_words_and_status_make_a_yes() {
         })
         .unwrap_err();
     assert_eq!(crashed, "/bin/true says no: killed by SIGSEGV, it said nothing");
+    let (read, write) = nix::unistd::pipe().unwrap();
+    nix::unistd::write(&write, b"ok\n").unwrap();
+    drop(write);
+    let binary = crate::launch::Binary::find("/bin/true".as_ref(), nix::fcntl::AT_FDCWD, None).unwrap();
+    let without_version = check::of(binary, read).verdict(ExitStatus::Code(0)).unwrap_err();
+    let reason = "/bin/true knows of no upgrades: asked, it said \"ok\"";
+    assert_eq!(without_version, reason);
 }
 
 #[test]

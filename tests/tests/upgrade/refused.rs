@@ -1,6 +1,7 @@
 //! Whatever lies in the place of the next binary and is none: one line says why, and nothing changes.
 
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use segue_tests::load::{Kind, Load};
 use segue_tests::proc;
 use segue_tests::program::Program;
@@ -77,6 +78,24 @@ fn what_is_no_segue_changes_nothing() {
     segue.stop();
 }
 
+/// One that is executed in the place of the next segue may leave a process behind. Did that have the listeners and the lock, neither the port
+/// nor the name would be free for as long as it lives.
+#[test]
+fn what_is_no_segue_is_given_nothing() {
+    let segue = shelf::start(Setup::new(Program::app()));
+    let reason =
+        "PATH is no segue: asked for its version it exited with status 0 and said \"serving: Ok(Ok(()))\"";
+    assert_refused(&segue, Next::Impostor("is-a-daemon"), reason);
+    let left = std::fs::read_to_string(segue.path("segue.state"))
+        .unwrap()
+        .parse()
+        .unwrap();
+    let fds = proc::descriptors(left);
+    kill(Pid::from_raw(left), Signal::SIGKILL).unwrap();
+    assert_eq!(fds.len(), 3, "{fds:?}");
+    segue.stop();
+}
+
 #[test]
 fn a_check_that_hangs_is_ended_and_the_loop_goes_on_meanwhile() {
     let segue = shelf::start(Setup::new(Program::app()));
@@ -112,7 +131,7 @@ fn a_check_that_hangs_is_ended_and_the_loop_goes_on_meanwhile() {
 #[test]
 fn a_client_that_does_not_wait_gives_up_alone() {
     let segue = shelf::start(Setup::new(Program::app()));
-    shelf::put(&segue, Next::Impostor("hangs"));
+    shelf::put(&segue, Next::Impostor("hangs-at-once"));
     let done = segue.run("upgrade", &["--timeout", "200ms"]);
     assert_eq!(done.code, Some(4), "{done:?}");
     assert!(

@@ -149,6 +149,23 @@ pub(crate) fn refuse_orphans(place: &Place) -> Result<(), String> {
     ))
 }
 
+/// Why the listeners cannot be what they were, and what to do, in one line.
+pub(super) fn not_adopted(flaw: &Flaw, living: &[(Worker, Proved)]) -> String {
+    let pids = pids(living);
+    if pids.is_empty() {
+        return flaw.to_string();
+    }
+    format!(
+        "the segue before this one was killed and its app lives on (pid {pids}), but it cannot be adopted: {flaw}; end that, or the app (kill \
+         {pids}), and start segue again"
+    )
+}
+
+fn pids(living: &[(Worker, Proved)]) -> String {
+    let pids: Vec<String> = living.iter().map(|(_, proved)| proved.pid.to_string()).collect();
+    pids.join(" ")
+}
+
 /// What was found where a listener cannot be had back, and what to do, in one line.
 pub(super) fn not_had_back(
     wanted: SocketIdentity,
@@ -157,8 +174,7 @@ pub(super) fn not_had_back(
     rows: &[Row<'_>],
 ) -> String {
     let address = listeners::label_of(rows, wanted);
-    let pids: Vec<String> = living.iter().map(|(_, proved)| proved.pid.to_string()).collect();
-    let pids = pids.join(" ");
+    let pids = pids(living);
     let why = match refusal {
         Some((worker, pid, errno)) => {
             let generation = worker.generation;

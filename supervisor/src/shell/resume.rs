@@ -239,8 +239,8 @@ impl Shell {
         let since = self.begin.since;
         let configs = configs(rows).map_err(text)?;
         let mut anew = Vec::new();
-        let listeners =
-            listeners::restore(rows, &mut self.bag, Absent::IsMadeAnew(&mut anew)).map_err(text)?;
+        let listeners = listeners::restore(rows, &mut self.bag, Absent::IsMadeAnew(&mut anew))
+            .map_err(|flaw| recover::not_adopted(&flaw, &living))?;
         self.fill(rows, &configs, &listeners).map_err(text)?;
         for address in anew {
             self.log.warning(&format!(

@@ -156,6 +156,45 @@ fn a_listener_that_nobody_has_any_more_keeps_nobody_from_being_adopted() {
     }
 }
 
+/// Whoever has the port of a lost listener by now is named, and so is the app that waits to be adopted; when one of them is gone
+/// the next start succeeds.
+#[test]
+fn whoever_has_a_lost_port_by_now_is_named_and_so_is_the_app() {
+    let (kept, lost) = (free_port(), free_port());
+    let setup = Setup::from_config().flags(["--config", "segue.toml"]);
+    let settings = |ports: &[u16], more: &str| {
+        let addresses: Vec<_> = ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
+        let command = Program::app().as_toml();
+        format!("command = {command}\nlisten = {addresses:?}\n{more}")
+    };
+    let file = setup.path("segue.toml");
+    std::fs::write(&file, settings(&[kept, lost], "")).unwrap();
+    let mut segue = setup.start();
+    segue.process().wait_for_line("passed probation");
+    let old = segue.status().pids(1)[0];
+    std::fs::write(&file, settings(&[kept], "probation = \"10m\"\n")).unwrap();
+    segue.reload_ok(&["--drained"]);
+    wait_for_death(old);
+    let app = segue.status().pids(2)[0];
+    segue.kill();
+    let foreign = std::net::TcpListener::bind(("127.0.0.1", lost)).unwrap();
+    segue.start_again();
+    let refused = segue.process().finish();
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    let expected = format!(
+        "segue: the segue before this one was killed and its app lives on (pid {app}), but it cannot be adopted: state: listen \
+         127.0.0.1:{lost}: address already in use"
+    );
+    let said = refused.stderr.trim_end();
+    assert!(said.starts_with(&expected) && said.lines().count() == 1, "{said}");
+    let what_to_do = format!("; end that, or the app (kill {app}), and start segue again");
+    assert!(said.ends_with(&what_to_do), "{said}");
+    drop(foreign);
+    segue.resume();
+    assert_eq!(segue.status().pids(2), [app]);
+    segue.stop();
+}
+
 /// The socket of a worker that died together with the supervisor is bound again beside the others.
 #[test]
 fn one_of_several_sockets_that_died_with_its_worker_is_made_anew() {

@@ -88,15 +88,14 @@ fn remove_stale(place: &Place) -> Result<(), ControlError> {
         attempt: format!("control socket {}", path.display()),
         cause,
     };
-    let in_the_way = |what| ControlError::InTheWay {
-        path: path.display().to_string(),
-        what,
-    };
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(failed(error)),
         Ok(found) if !found.file_type().is_socket() => {
-            return Err(in_the_way("something that is no socket lies there"));
+            return Err(ControlError::InTheWay {
+                path: path.display().to_string(),
+                what: "something that is no socket lies there",
+            });
         }
         Ok(_) => {}
     }
@@ -104,30 +103,49 @@ fn remove_stale(place: &Place) -> Result<(), ControlError> {
     let running = |pid| PlaceError::Running { name: name(), pid };
     let heir = Heir::new();
     loop {
-        let stream = match knock(path) {
-            Ok(stream) => stream,
-            // Its backlog is full: it lives, and is busy or stopped; or it has left that to what it had forked.
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                if heir.wait() {
-                    continue;
-                }
-                return Err(running(None).into());
+        match owner(path).map_err(failed)? {
+            Owner::Nobody => return remove(path).map_err(failed),
+            Owner::Lives(pid) => return Err(running(pid).into()),
+            Owner::Busy | Owner::Dead(_) if heir.wait() => {}
+            Owner::Busy => return Err(running(None).into()),
+            Owner::Dead(pid) => {
+                let (name, what) = (name(), path.to_owned());
+                return Err(PlaceError::Held { name, pid, what }.into());
             }
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                return fs::remove_file(path).map_err(failed);
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(failed(error)),
-        };
-        match peer(&stream).ok().map(|peer| peer.pid) {
-            Some(pid) if is_gone(pid) => {
-                if !heir.wait() {
-                    let (name, what) = (name(), path.to_owned());
-                    return Err(PlaceError::Held { name, pid, what }.into());
-                }
-            }
-            pid => return Err(running(pid).into()),
         }
+    }
+}
+
+/// Who listens at a socket's path.
+enum Owner {
+    /// Nobody any more.
+    Nobody,
+    /// A process that lives; its pid if that can be seen.
+    Lives(Option<i32>),
+    /// Somebody whose backlog is full: a supervisor that is busy or stopped, or what a dead one had forked.
+    Busy,
+    /// What a dead one had forked.
+    Dead(i32),
+}
+
+fn owner(path: &Path) -> io::Result<Owner> {
+    match knock(path) {
+        Ok(stream) => Ok(match peer(&stream).ok().map(|peer| peer.pid) {
+            Some(pid) if is_gone(pid) => Owner::Dead(pid),
+            pid => Owner::Lives(pid),
+        }),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Owner::Busy),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(Owner::Nobody),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Owner::Nobody),
+        Err(error) => Err(error),
+    }
+}
+
+/// Removes what may have gone meanwhile.
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
     }
 }
 

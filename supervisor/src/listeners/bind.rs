@@ -8,10 +8,10 @@ use std::rc::Rc;
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrStorage, UnixAddr, bind, socket};
 
-use super::local::{Kind, Place};
+use super::local::{Kind, Place, family_of};
 use super::resolve::Owner;
 use super::settings::{self, IPV6_ONLY, Originals, REUSE_ADDRESS};
-use super::socket::{self as shared, Birth, Socket, Source, set_nonblocking};
+use super::socket::{self as shared, Birth, IoMode, Socket, Source, set_io_mode};
 use super::unix_file::{self, PathLock, SocketFile};
 use super::{ListenError, PROBE_BACKLOG, PROBE_MODE};
 use crate::address::{Address, BindIpv6Only, Host, Key, ListenSpec, SocketOptions, UnixPath};
@@ -86,12 +86,7 @@ pub(super) fn beside(wanted: &Wanted<'_>, first: &Socket) -> Result<Bound, Liste
     let Place::Internet { address, .. } = first.local().place else {
         return Err(ListenError::at(&wanted.spec.address, "it has no port to share"));
     };
-    let family = if address.is_ipv6() {
-        AddressFamily::Inet6
-    } else {
-        AddressFamily::Inet
-    };
-    new_socket(kind_of(&wanted.spec.address), family)
+    new_socket(kind_of(&wanted.spec.address), family_of(address))
         .map_err(errno_text)
         .and_then(|fd| internet(fd, wanted, address, &|_, _| None))
         .map_err(|cause| ListenError::at(&wanted.spec.address, cause))
@@ -132,12 +127,7 @@ fn one_address(wanted: &Wanted<'_>, holder: Holder<'_>) -> Result<Bound, String>
     let Some(address) = wanted.addresses.first() else {
         return Err("the host has no address".to_owned());
     };
-    let family = if address.is_ipv6() {
-        AddressFamily::Inet6
-    } else {
-        AddressFamily::Inet
-    };
-    let fd = new_socket(kind_of(&wanted.spec.address), family).map_err(|errno| {
+    let fd = new_socket(kind_of(&wanted.spec.address), family_of(*address)).map_err(|errno| {
         if errno == Errno::EAFNOSUPPORT && address.is_ipv6() {
             return "this machine has no IPv6".to_owned();
         }
@@ -175,7 +165,7 @@ fn internet(
         // A port with old connections in TIME_WAIT can be bound again at once. Not for UDP: there it would share the port.
         sock::set_option_int(fd.as_fd(), REUSE_ADDRESS, 1).map_err(errno_text)?;
     }
-    let originals = put_all(fd.as_fd(), options, address.is_ipv6())?;
+    let originals = put_all(fd.as_fd(), options, family_of(address))?;
     let explain = |errno| explain_internet(errno, kind, address, holder);
     bind(fd.as_raw_fd(), &SockaddrStorage::from(address)).map_err(explain)?;
     if kind.accepts_connections() {
@@ -216,7 +206,7 @@ fn at_path(wanted: &Wanted<'_>, path: &Path, dead: Option<&SocketFile>) -> Resul
     };
     unix_file::clear(&path, socket_type(kind))?;
     let fd = new_socket(kind, AddressFamily::Unix).map_err(errno_text)?;
-    let originals = put_all(fd.as_fd(), options, false)?;
+    let originals = put_all(fd.as_fd(), options, AddressFamily::Unix)?;
     let file = SocketFile::bind(fd.as_fd(), &path, Some(lock))?;
     file.give_access(wanted.owner, shared::mode(options))?;
     if kind.accepts_connections() {
@@ -229,7 +219,7 @@ fn at_name(wanted: &Wanted<'_>, name: &str) -> Result<Bound, String> {
     let options = &wanted.spec.options;
     let kind = kind_of(&wanted.spec.address);
     let fd = new_socket(kind, AddressFamily::Unix).map_err(errno_text)?;
-    let originals = put_all(fd.as_fd(), options, false)?;
+    let originals = put_all(fd.as_fd(), options, AddressFamily::Unix)?;
     let address = UnixAddr::new_abstract(name.as_bytes()).map_err(errno_text)?;
     bind(fd.as_raw_fd(), &address).map_err(errno_text)?;
     if kind.accepts_connections() {
@@ -240,10 +230,10 @@ fn at_name(wanted: &Wanted<'_>, name: &str) -> Result<Bound, String> {
 
 /// Sets every option that was given, before bind(2): some can only be set then, and buffers decide the window that
 /// a connection is offered.
-fn put_all(fd: BorrowedFd<'_>, options: &SocketOptions, is_ipv6: bool) -> Result<Originals, String> {
+fn put_all(fd: BorrowedFd<'_>, options: &SocketOptions, family: AddressFamily) -> Result<Originals, String> {
     let mut originals = Originals::new();
     for key in options.given() {
-        settings::put(fd, key, options, is_ipv6, &mut originals)?;
+        settings::put(fd, key, options, family, &mut originals)?;
     }
     Ok(originals)
 }
@@ -255,7 +245,7 @@ fn finish(
     originals: Originals,
 ) -> Result<Bound, String> {
     let options = &wanted.spec.options;
-    set_nonblocking(fd.as_fd(), options.flag(Key::NonBlocking).unwrap_or(false)).map_err(errno_text)?;
+    set_io_mode(fd.as_fd(), IoMode::wanted_by(options)).map_err(errno_text)?;
     let accepts = wanted.spec.address.accepts_connections();
     let socket = Socket::new(Birth {
         file,

@@ -5,7 +5,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::path::PathBuf;
 
 use nix::errno::Errno;
-use nix::sys::socket::{SockaddrStorage, UnixAddr, getsockname};
+use nix::sys::socket::{AddressFamily, SockaddrStorage, UnixAddr, getsockname};
 
 use super::settings::{IPV6_ONLY, SOCKET_DOMAIN, SOCKET_TYPE};
 use crate::sys::{errno_text, sock};
@@ -137,11 +137,18 @@ impl Local {
         }
     }
 
-    pub(super) fn is_ipv6(&self) -> bool {
+    pub(super) fn family(&self) -> AddressFamily {
         match &self.place {
-            Place::Internet { address, .. } => address.is_ipv6(),
-            Place::Path(_) | Place::Abstract(_) | Place::Unnamed => false,
+            Place::Internet { address, .. } => family_of(*address),
+            Place::Path(_) | Place::Abstract(_) | Place::Unnamed => AddressFamily::Unix,
         }
+    }
+}
+
+pub(super) fn family_of(address: SocketAddr) -> AddressFamily {
+    match address {
+        SocketAddr::V4(_) => AddressFamily::Inet,
+        SocketAddr::V6(_) => AddressFamily::Inet6,
     }
 }
 

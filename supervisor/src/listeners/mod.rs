@@ -47,7 +47,7 @@ pub(crate) use saved::{
 pub(crate) use shares::{least_workers, shares};
 
 use resolve::Owner;
-pub(crate) use socket::ChosenFlags;
+pub(crate) use socket::IoMode;
 use socket::Socket;
 
 /// Connections that may wait in a listener unless `backlog` says otherwise: the kernel's own cap
@@ -172,12 +172,12 @@ impl Listener {
     ///
     /// # Errors
     /// One line if the kernel does not tell.
-    pub(crate) fn chosen_flags(&self) -> Result<ChosenFlags, ListenError> {
+    pub(crate) fn chosen_flags(&self) -> Result<IoMode, ListenError> {
         self.socket.chosen_flags().map_err(|cause| self.alarm(&cause))
     }
 
     /// From now on [`Self::restore_flags`] restores this choice: that of the generation that serves.
-    pub(crate) fn keep_flags(&self, chosen: ChosenFlags) {
+    pub(crate) fn keep_flags(&self, chosen: IoMode) {
         self.socket.keep_flags(chosen);
     }
 

@@ -16,7 +16,7 @@ use segue_lifecycle::sorted::{Map, Set};
 
 use super::resolve::Owner;
 use super::settings::Originals;
-use super::socket::{Birth, Socket, Source};
+use super::socket::{Birth, IoMode, Socket, Source};
 use super::unix_file::{PathLock, SocketFile};
 use super::{Inherited, Kind, ListenError, Listener, anew, bind};
 use crate::address::{Address, ListenSpec, SocketOptions};
@@ -133,7 +133,7 @@ impl Socket {
         if let Some(backlog) = self.backlog() {
             rows.number("backlog", backlog.into());
         }
-        if self.wants_nonblocking() {
+        if self.wanted_io_mode() == IoMode::NonBlocking {
             rows.number("non-blocking", 1);
         }
         let (options, owner) = self.applied();
@@ -291,7 +291,8 @@ pub(crate) fn restore(
     }
     for (place, row) in places.values() {
         if let Some(socket) = &sockets[*place] {
-            socket.want_nonblocking(row.number_if_any("non-blocking")?.is_some());
+            let non_blocking = row.number_if_any("non-blocking")?;
+            socket.want_io_mode(non_blocking.map_or(IoMode::Blocking, |_| IoMode::NonBlocking));
         }
     }
     let mut listeners = Vec::new();
@@ -412,7 +413,9 @@ impl Listener {
     /// # Errors
     /// As for [`Listener::restore_flags`].
     pub(crate) fn revive(&self, acceptors: usize) -> Result<(), ListenError> {
-        let hangs = self.is_inherited() && self.socket.wants_nonblocking() && !self.socket.is_nonblocking();
+        let hangs = self.is_inherited()
+            && self.socket.wanted_io_mode() == IoMode::NonBlocking
+            && self.socket.io_mode() != Ok(IoMode::NonBlocking);
         let restored = self.restore_flags();
         if hangs && self.kind().accepts_connections() {
             // Another process, or another thread, may take a connection that was meant for one that hangs.

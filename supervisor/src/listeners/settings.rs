@@ -4,6 +4,7 @@
 use std::os::fd::BorrowedFd;
 
 use nix::errno::Errno;
+use nix::sys::socket::AddressFamily;
 
 use crate::address::{BindIpv6Only, Key, SocketOptions, Timestamping};
 use crate::sys::errno_text;
@@ -110,9 +111,14 @@ pub(super) fn what(key: Key) -> What {
 }
 
 /// The socket options behind a word, for a socket of this family. An IPv6 socket that takes IPv4 clients needs both.
-fn options_of(key: Key, is_ipv6: bool) -> Vec<SocketOption> {
-    let by_family =
-        |four: SocketOption, six: SocketOption| if is_ipv6 { vec![six, four] } else { vec![four] };
+fn options_of(key: Key, family: AddressFamily) -> Vec<SocketOption> {
+    let by_family = |four: SocketOption, six: SocketOption| {
+        if family == AddressFamily::Inet6 {
+            vec![six, four]
+        } else {
+            vec![four]
+        }
+    };
     match key {
         Key::NoDelay => vec![tcp(libc::TCP_NODELAY)],
         Key::KeepAlive => vec![general(libc::SO_KEEPALIVE)],
@@ -121,9 +127,9 @@ fn options_of(key: Key, is_ipv6: bool) -> Vec<SocketOption> {
         Key::KeepAliveProbes => vec![tcp(libc::TCP_KEEPCNT)],
         Key::DeferAccept => vec![tcp(libc::TCP_DEFER_ACCEPT)],
         Key::TcpCongestion => vec![tcp(libc::TCP_CONGESTION)],
-        Key::FreeBind if is_ipv6 => vec![ipv6(IPV6_FREEBIND)],
+        Key::FreeBind if family == AddressFamily::Inet6 => vec![ipv6(IPV6_FREEBIND)],
         Key::FreeBind => vec![ipv4(libc::IP_FREEBIND)],
-        Key::Transparent if is_ipv6 => vec![ipv6(IPV6_TRANSPARENT)],
+        Key::Transparent if family == AddressFamily::Inet6 => vec![ipv6(IPV6_TRANSPARENT)],
         Key::Transparent => vec![ipv4(libc::IP_TRANSPARENT)],
         Key::Broadcast => vec![general(libc::SO_BROADCAST)],
         // Any number but 0 is yes.
@@ -150,7 +156,7 @@ fn options_of(key: Key, is_ipv6: bool) -> Vec<SocketOption> {
 }
 
 /// What a word asks for; `None` if it was not said.
-fn wanted(options: &SocketOptions, key: Key, is_ipv6: bool) -> Option<Vec<Setting>> {
+fn wanted(options: &SocketOptions, key: Key, family: AddressFamily) -> Option<Vec<Setting>> {
     if key == Key::Timestamping {
         return options.timestamping().map(timestamping);
     }
@@ -161,7 +167,7 @@ fn wanted(options: &SocketOptions, key: Key, is_ipv6: bool) -> Option<Vec<Settin
     } else {
         options.text(key)?.as_bytes().to_vec()
     };
-    let options = options_of(key, is_ipv6);
+    let options = options_of(key, family);
     Some(
         options
             .into_iter()
@@ -203,12 +209,12 @@ pub(super) fn put(
     fd: BorrowedFd<'_>,
     key: Key,
     options: &SocketOptions,
-    is_ipv6: bool,
+    family: AddressFamily,
     originals: &mut Originals,
 ) -> Result<(), String> {
-    let settings = match wanted(options, key, is_ipv6) {
+    let settings = match wanted(options, key, family) {
         Some(settings) => settings,
-        None => untouched(key, is_ipv6, originals),
+        None => untouched(key, family, originals),
     };
     for setting in settings {
         remember(fd, setting.option, originals);
@@ -216,14 +222,14 @@ pub(super) fn put(
     }
     if key == Key::IpTos && options.number(Key::Priority).is_some() {
         // The kernel derives the priority from IP_TOS (ip(7)), even where a priority was asked for in plain words.
-        return put(fd, Key::Priority, options, is_ipv6, originals);
+        return put(fd, Key::Priority, options, family, originals);
     }
     Ok(())
 }
 
 /// What the options behind a word were before anybody said anything.
-fn untouched(key: Key, is_ipv6: bool, originals: &Originals) -> Vec<Setting> {
-    let options = options_of(key, is_ipv6);
+fn untouched(key: Key, family: AddressFamily, originals: &Originals) -> Vec<Setting> {
+    let options = options_of(key, family);
     originals
         .iter()
         .filter(|(option, _)| options.contains(option))

@@ -42,24 +42,43 @@ const SHUT_DOWN_ABSTRACT: &str = "an app shut it down, and clients are refused u
 const SHUT_DOWN_INHERITED: &str = "an app shut it down, and clients are refused until segue is given another";
 const PATH_REMOVED: &str = "an app removed its path, and no client finds it until the next reload";
 
-/// The file status flags that an app has chosen for a socket: whether O_NONBLOCK is set.
+/// Whether calls on a socket wait (O_NONBLOCK, open(2)): one flag for all who share it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ChosenFlags(bool);
+pub(crate) enum IoMode {
+    /// accept(2) waits for a connection.
+    Blocking,
+    /// It fails if there is none.
+    NonBlocking,
+}
 
-impl ChosenFlags {
-    /// Write it into a row.
-    pub(crate) fn save(self, rows: &mut Rows) {
-        rows.number("non-blocking", self.0.into());
+impl IoMode {
+    /// What the options ask for.
+    pub(super) fn wanted_by(options: &SocketOptions) -> Self {
+        match options.flag(Key::NonBlocking) {
+            Some(true) => Self::NonBlocking,
+            Some(false) | None => Self::Blocking,
+        }
     }
 
-    /// The choice of a row.
+    /// Write it into a row.
+    pub(crate) fn save(self, rows: &mut Rows) {
+        rows.number(NON_BLOCKING, (self == Self::NonBlocking).into());
+    }
+
+    /// That of a row.
     ///
     /// # Errors
     /// It is missing.
     pub(crate) fn restore(row: Row<'_>) -> Result<Self, Flaw> {
-        Ok(Self(row.number("non-blocking")? != 0))
+        Ok(match row.number(NON_BLOCKING)? {
+            0 => Self::Blocking,
+            _ => Self::NonBlocking,
+        })
     }
 }
+
+/// Its key in a row.
+const NON_BLOCKING: &str = "non-blocking";
 
 /// The socket itself. Closed when dropped, its own path removed.
 #[derive(Debug)]
@@ -74,8 +93,8 @@ pub(super) struct Socket {
     source: Source,
     /// The backlog in force; `None` where there is none or nobody can tell.
     backlog: Cell<Option<u32>>,
-    /// O_NONBLOCK as it shall be.
-    nonblocking: Cell<bool>,
+    /// As it shall be.
+    io_mode: Cell<IoMode>,
     applied: RefCell<(SocketOptions, Owner)>,
     originals: RefCell<Originals>,
     /// The lasting damage that has been told already: this socket cannot be mended, so once is enough.
@@ -103,7 +122,7 @@ impl Socket {
         let fd = birth.fd.as_fd();
         let local = Local::of(fd)?;
         let inode = nix::sys::stat::fstat(fd).map_err(errno_text)?.st_ino;
-        let nonblocking = is_nonblocking(fd).map_err(errno_text)?;
+        let io_mode = io_mode(fd).map_err(errno_text)?;
         let backlog = effective_backlog(fd, birth.backlog);
         Ok(Self {
             file: birth.file,
@@ -112,7 +131,7 @@ impl Socket {
             cookie: sock::cookie(fd),
             source: birth.source,
             backlog: Cell::new(backlog),
-            nonblocking: Cell::new(nonblocking),
+            io_mode: Cell::new(io_mode),
             applied: RefCell::new((birth.options, birth.owner)),
             originals: RefCell::new(birth.originals),
             told: Cell::default(),
@@ -140,19 +159,19 @@ impl Socket {
         self.cookie
     }
 
-    /// O_NONBLOCK as it is.
-    pub(super) fn is_nonblocking(&self) -> bool {
-        is_nonblocking(self.as_fd()).unwrap_or(false)
+    /// As it is.
+    pub(super) fn io_mode(&self) -> Result<IoMode, Errno> {
+        io_mode(self.as_fd())
     }
 
-    /// O_NONBLOCK as it shall be.
-    pub(super) fn wants_nonblocking(&self) -> bool {
-        self.nonblocking.get()
+    /// As it shall be.
+    pub(super) fn wanted_io_mode(&self) -> IoMode {
+        self.io_mode.get()
     }
 
-    /// From now on O_NONBLOCK shall be so; nothing is set yet.
-    pub(super) fn want_nonblocking(&self, wanted: bool) {
-        self.nonblocking.set(wanted);
+    /// From now on it shall be so; nothing is set yet.
+    pub(super) fn want_io_mode(&self, wanted: IoMode) {
+        self.io_mode.set(wanted);
     }
 
     /// What options were before anybody changed them.
@@ -181,13 +200,13 @@ impl Socket {
     }
 
     /// See [`super::Listener::chosen_flags`].
-    pub(super) fn chosen_flags(&self) -> Result<ChosenFlags, String> {
-        is_nonblocking(self.as_fd()).map(ChosenFlags).map_err(errno_text)
+    pub(super) fn chosen_flags(&self) -> Result<IoMode, String> {
+        self.io_mode().map_err(errno_text)
     }
 
     /// See [`super::Listener::keep_flags`].
-    pub(super) fn keep_flags(&self, chosen: ChosenFlags) {
-        self.nonblocking.set(chosen.0);
+    pub(super) fn keep_flags(&self, chosen: IoMode) {
+        self.io_mode.set(chosen);
     }
 
     /// See [`super::Listener::restore_flags`].
@@ -196,7 +215,7 @@ impl Socket {
         if let Err(cause) = self.change(options, owner) {
             alarms.push(cause);
         }
-        if let Err(errno) = set_nonblocking(self.as_fd(), self.nonblocking.get()) {
+        if let Err(errno) = set_io_mode(self.as_fd(), self.io_mode.get()) {
             alarms.push(format!("cannot restore O_NONBLOCK: {}", errno_text(errno)));
         }
         alarms.extend(self.restore_listening());
@@ -332,11 +351,11 @@ impl Socket {
         for key in changed(from, to) {
             match settings::what(key) {
                 What::Backlog => self.put_backlog(to)?,
-                What::Flag => self.put_nonblocking(to)?,
+                What::Flag => self.put_io_mode(to)?,
                 What::Access => access = true,
                 What::Directory => {}
                 What::Birth | What::Option => {
-                    settings::put(self.as_fd(), key, to, self.local.is_ipv6(), &mut originals)?;
+                    settings::put(self.as_fd(), key, to, self.local.family(), &mut originals)?;
                 }
             }
         }
@@ -354,11 +373,10 @@ impl Socket {
         Ok(())
     }
 
-    fn put_nonblocking(&self, options: &SocketOptions) -> Result<(), String> {
-        let wanted = options.flag(Key::NonBlocking).unwrap_or(false);
-        set_nonblocking(self.as_fd(), wanted)
-            .map_err(|errno| format!("non-blocking: {}", errno_text(errno)))?;
-        self.nonblocking.set(wanted);
+    fn put_io_mode(&self, options: &SocketOptions) -> Result<(), String> {
+        let wanted = IoMode::wanted_by(options);
+        set_io_mode(self.as_fd(), wanted).map_err(|errno| format!("non-blocking: {}", errno_text(errno)))?;
+        self.io_mode.set(wanted);
         Ok(())
     }
 
@@ -408,16 +426,20 @@ fn cap() -> Option<u32> {
     fs::read_to_string(Path::new(SOMAXCONN)).ok()?.trim().parse().ok()
 }
 
-fn is_nonblocking(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
+fn io_mode(fd: BorrowedFd<'_>) -> Result<IoMode, Errno> {
     let flags = OFlag::from_bits_retain(fcntl(fd, FcntlArg::F_GETFL)?);
-    Ok(flags.contains(OFlag::O_NONBLOCK))
+    Ok(if flags.contains(OFlag::O_NONBLOCK) {
+        IoMode::NonBlocking
+    } else {
+        IoMode::Blocking
+    })
 }
 
-/// Sets O_NONBLOCK for everybody who shares the socket; touches nothing if it is right already.
-pub(super) fn set_nonblocking(fd: BorrowedFd<'_>, on: bool) -> Result<(), Errno> {
+/// Sets or clears O_NONBLOCK for everybody who shares the socket; touches nothing if it is right already.
+pub(super) fn set_io_mode(fd: BorrowedFd<'_>, wanted: IoMode) -> Result<(), Errno> {
     let before = OFlag::from_bits_retain(fcntl(fd, FcntlArg::F_GETFL)?);
     let mut after = before;
-    after.set(OFlag::O_NONBLOCK, on);
+    after.set(OFlag::O_NONBLOCK, wanted == IoMode::NonBlocking);
     if after != before {
         fcntl(fd, FcntlArg::F_SETFL(after))?;
     }

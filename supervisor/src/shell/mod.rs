@@ -43,7 +43,7 @@ use crate::config::{Config, Invocation};
 use crate::control::{ClientId, Control};
 use crate::keeper::Keeper;
 use crate::launch::Heritage;
-use crate::listeners::{ChosenFlags, Inherited};
+use crate::listeners::{Inherited, IoMode};
 use crate::log::Log;
 use crate::manager::Manager;
 use crate::pid_file::PidFile;
@@ -187,7 +187,7 @@ pub(crate) struct Shell {
     probes: Probes,
     watch: Option<Watch>,
     /// By generation and socket: what the generation has made of the flags that all holders share.
-    chosen_flags: Map<(Number, u64), ChosenFlags>,
+    chosen_flags: Map<(Number, u64), IoMode>,
     /// The number of workers that was asked for last, if anybody has asked.
     workers_asked: Option<u16>,
     /// Why the last birth record could not be made.

@@ -22,7 +22,7 @@ use crate::config::{Config, Invocation, LogFormat};
 use crate::control::Control;
 use crate::keeper::Keeper;
 use crate::launch::{BirthRecord, Heritage, ReportPipe};
-use crate::listeners::{self, Absent, ChosenFlags, Inherited, Listener};
+use crate::listeners::{self, Absent, Inherited, IoMode, Listener};
 use crate::log::{Log, Style};
 use crate::manager::Manager;
 use crate::pid_file::PidFile;
@@ -181,7 +181,7 @@ impl Shell {
         }
         for row in of_kind(rows, "chosen") {
             let key = (row.number("generation")?, row.number("inode")?);
-            self.chosen_flags.insert(key, ChosenFlags::restore(row)?);
+            self.chosen_flags.insert(key, IoMode::restore(row)?);
         }
         for row in of_kind(rows, "worker") {
             let (worker, info) = WorkerInfo::restore(row)?;

@@ -14,6 +14,7 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 
 use super::*;
 use crate::listeners::claim;
+use crate::listeners::socket::{IoMode, set_io_mode};
 
 type Env = Vec<(OsString, OsString)>;
 
@@ -258,7 +259,7 @@ fn child_by_names() {
 
     // The flag and the backlog that it came with are what is restored.
     sock::listen(web.as_fd(), 1).unwrap();
-    crate::listeners::socket::set_nonblocking(web.as_fd(), false).unwrap();
+    set_io_mode(web.as_fd(), IoMode::Blocking).unwrap();
     web.restore_flags().unwrap();
     assert!(is_nonblocking(web));
     assert_eq!(sock::tcp_backlog(web.as_fd()), Some(17));

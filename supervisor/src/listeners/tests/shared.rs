@@ -7,7 +7,7 @@ use nix::sys::socket::{Shutdown, shutdown};
 use std::os::fd::AsRawFd;
 
 use super::*;
-use crate::listeners::socket::set_nonblocking;
+use crate::listeners::socket::{IoMode, set_io_mode};
 
 /// Another fd of the same open file description, as an app has it.
 fn lent(listener: &Listener) -> std::os::fd::OwnedFd {
@@ -18,16 +18,16 @@ fn lent(listener: &Listener) -> std::os::fd::OwnedFd {
 fn nonblocking_is_restored_to_what_the_app_had_at_readiness() {
     let listener = open_one("0");
     let app = lent(&listener);
-    set_nonblocking(app.as_fd(), true).unwrap();
+    set_io_mode(app.as_fd(), IoMode::NonBlocking).unwrap();
     listener.restore_flags().unwrap();
     assert!(
         !is_nonblocking(&listener),
         "before readiness it is as systemd hands sockets over"
     );
 
-    set_nonblocking(app.as_fd(), true).unwrap();
+    set_io_mode(app.as_fd(), IoMode::NonBlocking).unwrap();
     listener.keep_flags(listener.chosen_flags().unwrap());
-    set_nonblocking(app.as_fd(), false).unwrap();
+    set_io_mode(app.as_fd(), IoMode::Blocking).unwrap();
     listener.restore_flags().unwrap();
     assert!(is_nonblocking(&listener));
 }

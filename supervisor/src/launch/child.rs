@@ -128,8 +128,8 @@ fn prepare_and_exec(
     leave_end: BorrowedFd<'_>,
 ) -> Result<Infallible, NotExecuted> {
     let program = job.program;
-    // Not just a process group: the kernel ends a stopped group of ours when we die (SIGHUP, setpgid(2)), and no terminal is to
-    // reach the app.
+    // Not just a process group: the kernel ends a stopped group of our session when we die (SIGHUP, setpgid(2)), and the terminal
+    // that we were started from is not to reach the app.
     setsid().map_err(step("session"))?;
     let binary = move_if_below(program.binary().as_fd(), above).map_err(step("file descriptors"))?;
     let cwd = move_if_below(program.cwd(), above).map_err(step("file descriptors"))?;

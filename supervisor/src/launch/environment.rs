@@ -92,7 +92,7 @@ impl Environment {
     }
 }
 
-fn is_for_the_supervisor(key: &OsStr) -> bool {
+pub(crate) fn is_for_the_supervisor(key: &OsStr) -> bool {
     NEVER_PASSED_ON.iter().any(|name| key == *name)
 }
 

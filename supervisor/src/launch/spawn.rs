@@ -173,15 +173,7 @@ fn start(job: Job<'_>) -> Result<Spawned, LaunchError> {
             child::run(in_child, job, child_end.as_fd(), leave.as_fd())
         })
     });
-    let pid = forked.map_err(|errno| {
-        if errno == Errno::EAGAIN {
-            // fork(2) has this one reason for it, and "try again" does not tell it.
-            let text = "fork: no more processes allowed (RLIMIT_NPROC, or pids.max of the cgroup)";
-            LaunchError::new(text.to_owned())
-        } else {
-            failed("fork", errno)
-        }
-    })?;
+    let pid = forked.map_err(|errno| LaunchError::new(fork_failed(errno)))?;
     match sys::open_pidfd(pid) {
         Ok(pidfd) => Ok(Spawned {
             pid,
@@ -194,6 +186,15 @@ fn start(job: Job<'_>) -> Result<Spawned, LaunchError> {
             Err(failed("pidfd", errno))
         }
     }
+}
+
+/// Why there is no new process.
+pub(crate) fn fork_failed(errno: Errno) -> String {
+    if errno == Errno::EAGAIN {
+        // fork(2) has this one reason for it, and "try again" does not tell it.
+        return "fork: no more processes allowed (RLIMIT_NPROC, or pids.max of the cgroup)".to_owned();
+    }
+    format!("fork: {}", errno_text(errno))
 }
 
 /// Kills and reaps a child that cannot be given to anybody. It has started nobody: it was not told to begin.

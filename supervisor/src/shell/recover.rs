@@ -156,7 +156,7 @@ pub(super) fn not_adopted(flaw: &Flaw, living: &[(Worker, Proved)]) -> String {
         return flaw.to_string();
     }
     format!(
-        "the segue before this one was killed and its app lives on (pid {pids}), but it cannot be adopted: {flaw}; end that, or the app (kill \
+        "the segue before this one was killed and its app lives on (pid {pids}), but it cannot be adopted: {flaw}; mend that, or stop the app (kill \
          {pids}), and start segue again"
     )
 }

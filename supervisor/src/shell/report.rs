@@ -219,8 +219,8 @@ impl Shell {
         }
     }
 
-    /// Name the processes that the app has left behind: those that took a session or group of their own are in no
-    /// worker's group, so nobody told them to end, and they may hold the listeners. (With PID 1 the kernel ends them.)
+    /// Name the processes that are left behind: those of a worker, a probe or a check that took a session or group of their own,
+    /// so that nobody told them to end. They may hold the listeners. (With PID 1 the kernel ends them.)
     pub(super) fn tell_who_stays(&self) {
         if std::process::id() == 1 {
             return;
@@ -229,7 +229,7 @@ impl Shell {
         let ours = rows.iter().filter(|row| row.parent == Pid::this() && !row.zombie);
         for row in ours.take(STAYING_TOLD) {
             self.log.warning(&format!(
-                "pid {} was started by the app in a process group of its own: it is left running and may hold listeners",
+                "pid {} was started below this segue in a process group of its own: it is left running and may hold listeners",
                 row.pid
             ));
         }

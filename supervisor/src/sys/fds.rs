@@ -72,6 +72,30 @@ pub(crate) fn close_on_exec_from(_: &InChild, first: RawFd) -> Result<(), Errno>
     }
 }
 
+/// Closes every fd from `first` up but for these, whoever opened it. Before Linux 5.9 there is no close_range(2), and they stay open
+/// until exec.
+pub(crate) fn close_all_but(_: &InChild, first: RawFd, kept: &[BorrowedFd<'_>]) {
+    let mut kept: Vec<RawFd> = kept.iter().map(AsRawFd::as_raw_fd).collect();
+    kept.sort_unstable();
+    let mut next = first;
+    for number in kept {
+        close_between(next, number - 1);
+        next = next.max(number + 1);
+    }
+    close_between(next, RawFd::MAX);
+}
+
+fn close_between(first: RawFd, last: RawFd) {
+    let (Ok(first), Ok(last)) = (libc::c_uint::try_from(first), libc::c_uint::try_from(last)) else {
+        return;
+    };
+    if first <= last {
+        // SAFETY: close_range takes three integers. In the child no owner is ever used or dropped again, for the child ends in exec
+        // or `_exit`.
+        let _ = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+    }
+}
+
 fn mark_one_by_one(first: RawFd) -> Result<(), Errno> {
     let entries = std::fs::read_dir("/proc/self/fd").map_err(|error| errno_of(&error))?;
     let numbers: Vec<RawFd> = entries
@@ -97,6 +121,21 @@ fn errno_of(error: &std::io::Error) -> Errno {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn all_are_closed_but_those_that_are_kept() {
+        let (first, second) = nix::unistd::pipe().unwrap();
+        let (third, fourth) = nix::unistd::pipe().unwrap();
+        let is_open = |fd: &std::os::fd::OwnedFd| fcntl(fd, FcntlArg::F_GETFD).is_ok();
+        let pid = super::super::fork(|child| {
+            close_all_but(child, libc::STDERR_FILENO + 1, &[third.as_fd(), second.as_fd()]);
+            let open = [&first, &second, &third, &fourth].map(is_open);
+            i32::from(open != [false, true, true, false])
+        })
+        .unwrap();
+        let ended = nix::sys::wait::waitpid(pid, None).unwrap();
+        assert_eq!(ended, nix::sys::wait::WaitStatus::Exited(pid, 0));
+    }
 
     #[test]
     fn the_walk_marks_what_close_range_would() {

@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::unistd::Pid;
 
 use super::InChild;
 
@@ -104,9 +105,14 @@ pub(crate) fn memory_file(name: &CStr) -> Result<File, Errno> {
 /// Has the kernel kill this child when its parent ends (`PR_SET_PDEATHSIG` of prctl(2)).
 ///
 /// # Errors
-/// None on any supported kernel.
-pub(crate) fn end_with_parent(_: &InChild) -> Result<(), Errno> {
-    nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)
+/// `ESRCH` if the parent is dead already: then nobody would kill this child.
+pub(crate) fn end_with(_: &InChild, parent: Pid) -> Result<(), Errno> {
+    nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)?;
+    if Pid::parent() == parent {
+        Ok(())
+    } else {
+        Err(Errno::ESRCH)
+    }
 }
 
 #[cfg(test)]

@@ -24,11 +24,12 @@ mod write;
 
 pub(crate) use datagram::{Datagram, drop_datagram, peek_datagram};
 pub(crate) use errno::errno_text;
-pub(crate) use fds::{close_in_child, close_on_exec_from, keep_over_exec, move_above, place_at};
+pub(crate) use fds::{
+    close_all_but, close_in_child, close_on_exec_from, keep_over_exec, move_above, place_at,
+};
 pub(crate) use fork::{InChild, fork};
 pub(crate) use handing_over::{
-    close_left, close_on_exec, duplicate_fd, end_with_parent, environment, memory_file, take_fd,
-    take_variable,
+    close_left, close_on_exec, duplicate_fd, end_with, environment, memory_file, take_fd, take_variable,
 };
 pub(crate) use limits::{Limits, open_many_files};
 pub(crate) use lock::Locked;

@@ -111,7 +111,7 @@ pub(crate) fn wait_for(_: &InChild, pid: Pid) -> Result<ExitStatus, Errno> {
     dead.map(|dead| dead.status).ok_or(Errno::ECHILD)
 }
 
-/// How often a call that does not wait is asked again because a signal came in between: more often in a row is no accident, and the
+/// How often a call is asked again because a signal came in between: more often in a row is no accident, and the
 /// loop must go round.
 const INTERRUPTED_MOST: u32 = 16;
 

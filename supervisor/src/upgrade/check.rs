@@ -1,20 +1,23 @@
 //! The next binary: first asked who it is, then run as a check, then executed.
 
 use std::convert::Infallible;
-use std::ffi::{CStr, CString, OsStr, OsString};
+use std::ffi::{CString, OsStr, OsString};
 use std::io::Write as _;
-use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt as _;
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, open};
+use nix::fcntl::{AT_FDCWD, OFlag, open};
+use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::Mode;
-use nix::unistd::{Pid, execve, execveat, getppid, setsid};
+use nix::sys::wait::waitpid;
+use nix::unistd::{Pid, getppid, setsid};
 
+use super::exec::execute;
 use super::introduction::introduce;
-use super::{Origin, Saved, parcel, said};
-use crate::launch::{Binary, Kind};
+use super::reply::{self, Reply};
+use super::{Origin, Saved, parcel};
+use crate::launch::{self, Binary, Kind};
 use crate::protocol::{one_line, setting};
 use crate::state::{Flaw, Passed};
 use crate::sys::{self, ExitStatus, InChild, errno_text};
@@ -30,6 +33,9 @@ const SUBCOMMAND: &str = "check-state";
 /// What the answer begins with if it is yes; the version follows. An exit status of 0 alone says little: that of
 /// /bin/true is 0.
 const YES: &str = "ok segue ";
+
+/// The first fd behind standard input, output and error.
+const ABOVE_STANDARD: RawFd = libc::STDERR_FILENO + 1;
 
 /// The longest version that is believed to be one, in characters.
 const LONGEST_VERSION: usize = 40;
@@ -72,24 +78,17 @@ impl Check {
         }
         let parcel = parcel::write(origin, fds, state)?;
         let failed = |attempt: &str, errno: Errno| format!("{attempt}: {}", errno_text(errno));
-        let (answer, end) = said::pipe().map_err(|errno| failed("pipe", errno))?;
+        let (answer, end) = reply::pipe().map_err(|errno| failed("pipe", errno))?;
         let argv = check_argv(origin, parcel.as_fd());
-        let environment = sys::environment();
+        let this = Pid::this();
         let forked = sys::with_signals_blocked(|| {
             sys::fork(|child| {
-                let Err(reason) = become_the_check(
-                    child,
-                    &binary,
-                    fds,
-                    parcel.as_fd(),
-                    end.as_fd(),
-                    &argv,
-                    &environment,
-                );
-                said::instead(end.as_fd(), &reason)
+                let Err(reason) =
+                    ask_and_check(child, this, &binary, fds, parcel.as_fd(), end.as_fd(), &argv);
+                reply::say_not_executed(end.as_fd(), &reason)
             })
         });
-        let pid = forked.map_err(|errno| failed("fork", errno))?;
+        let pid = forked.map_err(launch::fork_failed)?;
         match sys::open_pidfd(pid) {
             Ok(pidfd) => Ok(Started {
                 pid,
@@ -97,9 +96,9 @@ impl Check {
                 check: Check { binary, answer },
             }),
             Err(errno) => {
-                // Too soon for it to have started anybody.
-                let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
-                let _ = nix::sys::wait::waitpid(pid, None);
+                // Whomever it has asked by now ends with it.
+                let _ = kill(pid, Signal::SIGKILL);
+                let _ = waitpid(pid, None);
                 Err(failed("pidfd", errno))
             }
         }
@@ -110,21 +109,17 @@ impl Check {
     /// # Errors
     /// One line.
     pub(crate) fn verdict(&self, status: ExitStatus) -> Result<String, String> {
-        let said = said::so_far(&self.answer).map_err(|errno| format!("read: {}", errno_text(errno)))?;
-        if let Some(reason) = said::is_ours(status, &said) {
-            return Err(reason);
-        }
+        let reply =
+            Reply::read(&self.answer, status).map_err(|errno| format!("read: {}", errno_text(errno)))?;
         let path = self.binary.path().display();
-        let version = said.strip_prefix(YES).and_then(|rest| rest.lines().next());
-        let words = said::quoted(&said);
-        match (status, version) {
-            (ExitStatus::Code(0), Some(version)) => Ok(one_line(version, LONGEST_VERSION)),
-            (ExitStatus::Code(0), None) => {
-                Err(format!("{path} knows of no upgrades: asked, it said {words}"))
-            }
-            (ExitStatus::Code(_) | ExitStatus::Signal { .. } | ExitStatus::Unknown, _) => {
-                Err(format!("{path} says no: {status}, it said {words}"))
-            }
+        match (reply.not_executed(), reply.after(YES)) {
+            (Some(reason), _) => Err(reason.to_owned()),
+            (None, Some(version)) if reply.is_success() => Ok(one_line(version, LONGEST_VERSION)),
+            (None, _) if reply.is_success() => Err(format!(
+                "{path} knows of no upgrades: asked, it said {}",
+                reply.words()
+            )),
+            (None, _) => Err(format!("{path} says no: {reply}")),
         }
     }
 
@@ -177,45 +172,27 @@ fn keep_all(fds: &Passed<'_>, parcel: BorrowedFd<'_>) -> Result<(), Errno> {
     sys::keep_over_exec(parcel)
 }
 
-/// By path while the path leads to the file that was checked, so that it is found where one looks for it (`ps`,
-/// /proc/PID/exe); by fd otherwise, so that it is what was checked.
-pub(super) fn execute(
-    binary: &Binary,
-    argv: &[CString],
-    environment: &[CString],
-) -> Result<Infallible, String> {
-    const THE_FD_ITSELF: &CStr = c"";
-    let path = CString::new(binary.path().as_os_str().as_bytes()).unwrap_or_default();
-    let outcome = if binary.is_at_its_path() {
-        execve(&path, argv, environment)
-    } else {
-        execveat(
-            binary.as_fd(),
-            THE_FD_ITSELF,
-            argv,
-            environment,
-            AtFlags::AT_EMPTY_PATH,
-        )
-    };
-    outcome.map_err(|errno| format!("exec {}: {}", binary.path().display(), binary.explain(errno)))
-}
-
 /// Prepares the forked child, asks the binary whether it is a segue, and executes it. It has all fds of the state by then, and no
 /// other but the first three.
-fn become_the_check(
+fn ask_and_check(
     child: &InChild,
+    supervisor: Pid,
     binary: &Binary,
     fds: &Passed<'_>,
     parcel: BorrowedFd<'_>,
     answer: BorrowedFd<'_>,
     argv: &[CString],
-    environment: &[CString],
 ) -> Result<Infallible, String> {
     let failed = |errno: Errno| format!("exec {}: {}", binary.path().display(), errno_text(errno));
     let prepared = || {
         setsid()?;
-        sys::end_with_parent(child)?;
-        sys::close_on_exec_from(child, libc::STDERR_FILENO + 1)?;
+        sys::end_with(child, supervisor)?;
+        // Not only at exec, which a binary that does not answer keeps us from: a client waits for the end of its connection, and a
+        // worker that is being started for the end of a pipe.
+        let of_state = fds.iter().map(|(_, fd)| *fd);
+        let kept: Vec<_> = of_state.chain([parcel, answer, binary.as_fd()]).collect();
+        sys::close_all_but(child, ABOVE_STANDARD, &kept);
+        sys::close_on_exec_from(child, ABOVE_STANDARD)?;
         let null = open("/dev/null", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
         for (fd, number) in [
             (null.as_fd(), libc::STDIN_FILENO),
@@ -229,9 +206,10 @@ fn become_the_check(
         sys::unblock_all(child)
     };
     prepared().map_err(failed)?;
-    introduce(child, binary, &argv[..1], environment)?;
+    let environment = sys::environment();
+    introduce(child, binary, &argv[..1], &environment)?;
     keep_all(fds, parcel).map_err(failed)?;
-    execute(binary, argv, environment)
+    execute(binary, argv, &environment)
 }
 
 /// The number of the state that this process is asked to check, if it is.

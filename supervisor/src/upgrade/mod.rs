@@ -4,7 +4,7 @@
 //! 1. [`Origin`] knows by which path this process was started. What lies there is opened, once.
 //! 2. The state goes into a sealed file in memory ([`parcel`]): rows of text, and a row for each fd that says its name, its
 //!    number and what it is.
-//! 3. A child asks the binary for its `--version`, for what is no segue is given nothing ([`introduction`]). Then it executes it as a
+//! 3. A child asks the binary for its `--version`, lest what is no segue gets hold of the listeners ([`introduction`]). Then it executes it as a
 //!    *check* ([`Check::start`]): it reads that state with the fds at hand, touches nothing, and says `ok segue VERSION` or why not
 //!    ([`answer`]). The loop goes on meanwhile.
 //! 4. If it said yes, the state is written anew and this process executes the binary ([`Check::execute`]), with the arguments and
@@ -15,10 +15,11 @@
 //! that does not help either the supervisor ends, the app serves on, and the next supervisor adopts it as after `kill -9`.
 
 mod check;
+mod exec;
 mod introduction;
 mod origin;
 mod parcel;
-mod said;
+mod reply;
 #[cfg(test)]
 mod tests;
 

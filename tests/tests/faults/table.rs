@@ -529,7 +529,7 @@ faults! {
         crash_while_being_superseded = PLAIN {
             wrong: "A generation on probation crashes while its successor is starting",
             does: "The last good version is started and serves, and the handoff goes on.",
-            flags: &["--probation", "2s"],
+            flags: &["--probation", "10s"],
             story: stories::crash_while_superseded,
             says: "reload ok: generation 3 serves (pid …) after …",
             logs: &["generation 2 is rolled back: killed by SIGKILL after …; generation 4 is started from the last good"],

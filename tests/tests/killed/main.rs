@@ -187,7 +187,7 @@ fn whoever_has_a_lost_port_by_now_is_named_and_so_is_the_app() {
     );
     let said = refused.stderr.trim_end();
     assert!(said.starts_with(&expected) && said.lines().count() == 1, "{said}");
-    let what_to_do = format!("; end that, or the app (kill {app}), and start segue again");
+    let what_to_do = format!("; mend that, or stop the app (kill {app}), and start segue again");
     assert!(said.ends_with(&what_to_do), "{said}");
     drop(foreign);
     segue.resume();

@@ -298,7 +298,7 @@ impl Scene {
             // What cannot be taken over is handed over anew, and so only who waits can be lost.
             (Some(1), Part::Runtime | Part::After) => lost,
             (Some(1), Part::Before) => {
-                lost || refused && done.stderr.to_lowercase().contains(&text_of(task.fault.errno))
+                lost || refused && done.stderr.to_lowercase().contains(&text_of(&task.fault))
             }
             _ => false,
         };
@@ -312,12 +312,15 @@ impl Scene {
     }
 }
 
-/// How the kernel's reason is worded.
-fn text_of(errno: &str) -> String {
+/// How the reason is worded.
+fn text_of(fault: &Fault) -> String {
+    if fault.call.starts_with("clone") && fault.errno == "EAGAIN" {
+        return "no more processes allowed".to_owned();
+    }
     let known = (1..200).map(Errno::from_raw);
     let errno = known
         .into_iter()
-        .find(|known| format!("{known:?}") == errno)
+        .find(|known| format!("{known:?}") == fault.errno)
         .expect("a known errno");
     errno.desc().to_lowercase()
 }

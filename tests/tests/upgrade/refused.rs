@@ -57,6 +57,10 @@ fn what_is_no_segue_changes_nothing() {
             Next::Stranger,
             "PATH says no: exited with status 1, it said \"state: its command line: error: unexpected argument '--drain-timeout' found",
         ),
+        (
+            Next::Impostor("crashes-at-once"),
+            "PATH does not tell its version: killed by SIGABRT",
+        ),
         (Next::Impostor("crashes"), "PATH says no: killed by SIGABRT"),
         (
             Next::Impostor("says-yes-and-fails"),
@@ -83,8 +87,7 @@ fn what_is_no_segue_changes_nothing() {
 #[test]
 fn what_is_no_segue_is_given_nothing() {
     let segue = shelf::start(Setup::new(Program::app()));
-    let reason =
-        "PATH is no segue: asked for its version it exited with status 0 and said \"serving: Ok(Ok(()))\"";
+    let reason = "PATH is no segue: asked for its version, it said \"serving: Ok(Ok(()))\"";
     assert_refused(&segue, Next::Impostor("is-a-daemon"), reason);
     let left = std::fs::read_to_string(segue.path("segue.state"))
         .unwrap()

@@ -322,7 +322,7 @@ fn weigh(found: Result<Estate, Fds>, place: &place::Place, log: &Log) -> Result<
             return Ok(nothing(stored, Vec::new()));
         }
     };
-    match estate.worth() {
+    match estate.worth(place) {
         Worth::Adopt => Ok(Found {
             estate: Some(estate),
             stored: Fds::default(),

@@ -14,6 +14,7 @@ mod memory;
 mod perform;
 mod probe;
 mod recover;
+mod remains;
 mod report;
 mod requests;
 mod restore;

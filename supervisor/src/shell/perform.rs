@@ -148,13 +148,16 @@ impl Shell {
         }
     }
 
+    /// By what a worker is told to stop.
+    pub(super) fn stop_signal(&self, worker: Worker) -> Kill {
+        let generation = self.generations.get(&worker.generation);
+        generation.map_or(Kill::SIGTERM, |generation| generation.config.stop_signal)
+    }
+
     /// Signal a worker. One that is gone by now is not there to be signalled, and that is well.
     fn signal(&mut self, worker: Worker, signal: Signal) {
         let child = Child::Worker(worker);
-        let stop = self
-            .generations
-            .get(&worker.generation)
-            .map_or(Kill::SIGTERM, |generation| generation.config.stop_signal);
+        let stop = self.stop_signal(worker);
         if let Some(info) = self.workers.get_mut(&worker) {
             info.since = clock::wall();
             info.killed |= signal == Signal::Kill;

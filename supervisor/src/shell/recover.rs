@@ -10,6 +10,7 @@ use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use segue_lifecycle::Worker;
 
+use super::remains::{Remnant, pids};
 use crate::children::signal_group;
 use crate::listeners::{self, SocketIdentity};
 use crate::place::Place;
@@ -98,24 +99,6 @@ fn is_that(fd: BorrowedFd<'_>, wanted: SocketIdentity) -> bool {
     inode == Ok(wanted.inode) && (wanted.cookie.is_none() || sys::sock::cookie(fd) == wanted.cookie)
 }
 
-/// Whether nothing that lives of these workers (nor of their process groups) has any of the listeners open: they drain, and nobody
-/// serves. A process that does not show its fds may have them, and so may whoever has given us an inherited one.
-pub(super) fn have_let_go(living: &[(Worker, Proved)], rows: &[Row<'_>]) -> Result<bool, Flaw> {
-    let listeners = listeners::identities(rows)?;
-    let is_listener = |inode| listeners.iter().any(|wanted| wanted.inode == inode);
-    let is_of_app = |row: &ProcessRow| living.iter().any(|(_, proved)| proved.pid == row.group);
-    let has_none = |row: &ProcessRow| {
-        let sockets = sys::open_sockets(row.pid.as_raw());
-        sockets.is_ok_and(|sockets| !sockets.iter().any(|(inode, _)| is_listener(*inode)))
-    };
-    let all = sys::process_rows().unwrap_or_default();
-    let mut of_app = all.iter().filter(|row| is_of_app(row)).peekable();
-    Ok(!listeners.is_empty()
-        && !listeners::any_inherited(rows)
-        && of_app.peek().is_some()
-        && of_app.all(has_none))
-}
-
 /// Refuses to start beside the app of a predecessor whose state is lost: it could be neither adopted nor told apart from what this
 /// start makes.
 ///
@@ -150,8 +133,8 @@ pub(crate) fn refuse_orphans(place: &Place) -> Result<(), String> {
 }
 
 /// Why the listeners cannot be what they were, and what to do, in one line.
-pub(super) fn not_adopted(flaw: &Flaw, living: &[(Worker, Proved)]) -> String {
-    let pids = pids(living);
+pub(super) fn not_adopted(flaw: &Flaw, remains: &[Remnant]) -> String {
+    let pids = pids(remains);
     if pids.is_empty() {
         return flaw.to_string();
     }
@@ -161,20 +144,15 @@ pub(super) fn not_adopted(flaw: &Flaw, living: &[(Worker, Proved)]) -> String {
     )
 }
 
-fn pids(living: &[(Worker, Proved)]) -> String {
-    let pids: Vec<String> = living.iter().map(|(_, proved)| proved.pid.to_string()).collect();
-    pids.join(" ")
-}
-
 /// What was found where a listener cannot be had back, and what to do, in one line.
 pub(super) fn not_had_back(
     wanted: SocketIdentity,
-    living: &[(Worker, Proved)],
+    remains: &[Remnant],
     refusal: Option<(Worker, Pid, Errno)>,
     rows: &[Row<'_>],
 ) -> String {
     let address = listeners::label_of(rows, wanted);
-    let pids = pids(living);
+    let pids = pids(remains);
     let why = match refusal {
         Some((worker, pid, errno)) => {
             let generation = worker.generation;

@@ -17,6 +17,7 @@ use segue_lifecycle::{Ending, Event, Handoff, Life, State, Timer, Wait, Worker};
 use super::keep::{Done, Line};
 use super::leftover::Leftover;
 use super::recover::{self, Proved};
+use super::remains::{self, Remnant, Role};
 use super::restore::{SavedChild, config_of, configs, machine};
 use super::save::pidfd_name;
 use super::worker::WorkerInfo;
@@ -98,11 +99,11 @@ impl Estate {
 
     /// Whether it is to be adopted: whether it is of this start of the machine, no stop was under way, and a process of it lives or
     /// systemd has kept its listeners.
-    pub(crate) fn worth(&self) -> Worth {
-        self.weigh().unwrap_or_else(Worth::Unreadable)
+    pub(crate) fn worth(&self, place: &Place) -> Worth {
+        self.weigh(place).unwrap_or_else(Worth::Unreadable)
     }
 
-    fn weigh(&self) -> Result<Worth, Flaw> {
+    fn weigh(&self, place: &Place) -> Result<Worth, Flaw> {
         let rows = Row::all(&self.kept.rows)?;
         let head = Row::of_kind(&rows, state::HEAD)?;
         if head.number("version")? != state::VERSION {
@@ -115,15 +116,15 @@ impl Estate {
             return Ok(Worth::Leave(None, Vec::new()));
         }
         let pid = head.text("pid")?;
-        let alive = alive(&rows)?;
+        let remains = remains::of_app(&rows, place)?;
         if machine(&rows)?.state() == State::Stopping {
-            let text = alive.first().map(|(_, proved)| {
+            let text = remains.first().map(|first| {
                 format!(
                     "the segue before this one (pid {pid}) was killed while it stopped; pid {} of its app still drains, and is killed if that takes too long",
-                    proved.pid
+                    first.proved.pid
                 )
             });
-            return Ok(Worth::Leave(text, leftovers(alive)));
+            return Ok(Worth::Leave(text, leftovers(remains)));
         }
         // Of a process that was started in another user namespace (PrivateUsers=) /proc shows nothing; its pidfd is proof enough.
         let kept = ["listener-", "pidfd-"];
@@ -134,37 +135,29 @@ impl Estate {
         if kept {
             return Ok(Worth::Adopt);
         }
-        let Some((_, first)) = alive.first() else {
+        let Some(first) = remains.first() else {
             let text =
                 format!("the segue before this one (pid {pid}) was killed, and nothing of its app is left");
             return Ok(Worth::Leave(Some(text), Vec::new()));
         };
-        Ok(if recover::have_let_go(&alive, &rows)? {
+        Ok(if remains::have_let_go(&remains, &rows)? {
             let text = format!(
                 "the segue before this one (pid {pid}) was killed, and its app has closed its listeners; pid {} still drains, and is killed if \
                  that takes too long",
-                first.pid
+                first.proved.pid
             );
-            Worth::Leave(Some(text), leftovers(alive))
+            Worth::Leave(Some(text), leftovers(remains))
         } else {
             Worth::Adopt
         })
     }
 }
 
-fn leftovers(alive: Vec<(Worker, Proved)>) -> Vec<Leftover> {
-    let drains = alive.into_iter();
-    drains.filter_map(|(_, proved)| Leftover::of(proved)).collect()
-}
-
-/// The workers that live, proved to be those that the rows tell of.
-fn alive(rows: &[Row<'_>]) -> Result<Vec<(Worker, Proved)>, Flaw> {
-    let children = SavedChild::all(rows)?.into_iter();
-    let proved = children.filter_map(|child| match child.key {
-        Child::Worker(worker) => Some((worker, recover::prove(child.pid, child.began?)?)),
-        Child::Probe(..) | Child::Check => None,
-    });
-    Ok(proved.collect())
+fn leftovers(remains: Vec<Remnant>) -> Vec<Leftover> {
+    let drains = remains.into_iter();
+    drains
+        .filter_map(|remnant| Leftover::of(remnant.proved))
+        .collect()
 }
 
 /// The settings of a predecessor whose place the flags alone tell, for a start whose own settings cannot be read: the app must not
@@ -232,15 +225,15 @@ impl Shell {
     /// Returns how many events were pending when the state was written; those behind them were found out now.
     fn take_over(&mut self, rows: &[Row<'_>]) -> Result<usize, String> {
         let text = |flaw: Flaw| flaw.to_string();
-        let mut living = alive(rows).map_err(text)?;
+        let mut remains = remains::of_app(rows, &self.begin.place).map_err(text)?;
         for wanted in listeners::identities(rows).map_err(text)? {
-            self.find_listener(wanted, &living, rows)?;
+            self.find_listener(wanted, &remains, rows)?;
         }
         let since = self.begin.since;
         let configs = configs(rows).map_err(text)?;
         let mut anew = Vec::new();
         let listeners = listeners::restore(rows, &mut self.bag, Absent::IsMadeAnew(&mut anew))
-            .map_err(|flaw| recover::not_adopted(&flaw, &living))?;
+            .map_err(|flaw| recover::not_adopted(&flaw, &remains))?;
         self.fill(rows, &configs, &listeners).map_err(text)?;
         for address in anew {
             self.log.warning(&format!(
@@ -250,8 +243,9 @@ impl Shell {
         self.begin.since = since;
         let pending = self.events.len();
         for child in SavedChild::all(rows).map_err(text)? {
-            self.adopt_child(child, &mut living);
+            self.adopt_child(child, &mut remains);
         }
+        self.end_survivors(remains);
         self.watch_all()?;
         Ok(pending)
     }
@@ -261,7 +255,7 @@ impl Shell {
     fn find_listener(
         &mut self,
         wanted: SocketIdentity,
-        living: &[(Worker, Proved)],
+        remains: &[Remnant],
         rows: &[Row<'_>],
     ) -> Result<(), String> {
         let name = wanted.fd_name();
@@ -273,24 +267,24 @@ impl Shell {
             return Ok(());
         }
         let mut refusal = None;
-        for (worker, proved) in living {
-            match recover::take_back(proved, wanted) {
+        for remnant in remains {
+            match recover::take_back(&remnant.proved, wanted) {
                 Ok(fd) => {
                     self.bag.put(name, fd);
                     return Ok(());
                 }
                 Err(nix::errno::Errno::ENOENT) => {}
-                Err(errno) => refusal = refusal.or(Some((*worker, proved.pid, errno))),
+                Err(errno) => refusal = refusal.or(Some((remnant.worker, remnant.proved.pid, errno))),
             }
         }
         if refusal.is_none() && !listeners::is_inherited(rows, wanted) {
             return Ok(());
         }
-        Err(recover::not_had_back(wanted, living, refusal, rows))
+        Err(recover::not_had_back(wanted, remains, refusal, rows))
     }
 
     /// Takes charge of a process that a predecessor had started. One that cannot be found has ended meanwhile.
-    fn adopt_child(&mut self, child: SavedChild, living: &mut Vec<(Worker, Proved)>) {
+    fn adopt_child(&mut self, child: SavedChild, remains: &mut Vec<Remnant>) {
         let Child::Worker(worker) = child.key else {
             // A run of a probe says nothing to us any more, and is run again; so is a check.
             if let Some(proved) = child.began.and_then(|began| recover::prove(child.pid, began)) {
@@ -299,8 +293,9 @@ impl Shell {
             return;
         };
         let stored = self.bag.take(&pidfd_name(child.key));
-        let proved = living.iter().position(|(known, _)| *known == worker);
-        let proved = proved.map(|place| living.swap_remove(place).1.pidfd);
+        let is_it = |remnant: &Remnant| remnant.role == Role::Main && remnant.worker == worker;
+        let proved = remains.iter().position(is_it);
+        let proved = proved.map(|place| remains.swap_remove(place).proved.pidfd);
         match stored.or(proved) {
             Some(pidfd) => {
                 self.children
@@ -316,6 +311,25 @@ impl Shell {
                 }
                 self.worker_gone(worker);
             }
+        }
+    }
+
+    /// What outlives the main process of a worker that could not be adopted is told to stop, as if the main process had ended under
+    /// our eyes, and has the drain timeout.
+    fn end_survivors(&mut self, remains: Vec<Remnant>) {
+        for Remnant { worker, proved, .. } in remains {
+            if self.children.pid(Child::Worker(worker)).is_some() {
+                continue;
+            }
+            let pid = proved.pid;
+            self.log.warning(&format!(
+                "pid {pid} is left of generation {}, worker {}, whose main process has ended: it is told to stop, and killed if that takes \
+                 too long",
+                worker.generation, worker.slot
+            ));
+            // One that has ended meanwhile needs nothing.
+            let _ = sys::signal_by_pidfd(proved.pidfd.as_fd(), Some(self.stop_signal(worker)));
+            self.leftovers.extend(Leftover::of(proved));
         }
     }
 

@@ -227,6 +227,41 @@ fn one_of_several_sockets_that_died_with_its_worker_is_made_anew() {
     segue.stop();
 }
 
+/// Who dies together with the supervisor is the main process of an app that has others, which hold the listener: it is had back from
+/// them, the worker is started again on it, and they are ended.
+#[test]
+fn what_outlives_a_main_process_gives_the_listener_back_and_is_ended() {
+    for kind in ["plain", "ignores-term"] {
+        let setup = Setup::new(Program::new("./app")).flags(["--drain-timeout", "2s"]);
+        setup.deploy("app", &Program::fixture(&format!("leaks-grandchild kind={kind}")));
+        let mut segue = setup.start();
+        let (before, target) = (segue.status(), segue.target());
+        let main = before.pids(1)[0];
+        let left = proc::children(main)[0].pid;
+        segue.kill();
+        kill_process(main, Signal::SIGKILL);
+        wait_for_death(main);
+        // Whoever comes now waits in the queue of the listener.
+        let mut early = target.connect().unwrap();
+        early.write(&http::get_and_close("/ping")).unwrap();
+        segue.resume();
+        assert_eq!(early.response().unwrap().status, 200);
+        let after = segue.status();
+        assert_eq!(
+            (after.generation(), &after.0["listeners"][0]["address"]),
+            (1, &before.0["listeners"][0]["address"])
+        );
+        segue.process().wait_for_line(&format!(
+            "pid {} is left of generation 1, worker 0, whose main process has ended: it is told to stop",
+            left
+        ));
+        wait_for_death(left);
+        segue.deploy("app", &Program::fixture("good"));
+        segue.reload_ok(&["--drained"]);
+        segue.stop();
+    }
+}
+
 /// No second app is started beside one that can be neither adopted nor stopped by anybody who does not know of it.
 #[test]
 fn without_its_state_an_app_that_lives_is_named() {

@@ -1,0 +1,127 @@
+//! After `kill -9`: which processes of the predecessor's app live.
+
+use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+use nix::unistd::Pid;
+use segue_lifecycle::Worker;
+
+use super::Child;
+use super::recover::{self, Proved};
+use super::restore::SavedChild;
+use crate::listeners::{self, SocketIdentity};
+use crate::place::Place;
+use crate::state::{Flaw, Row};
+use crate::sys::{self, ProcessRow};
+
+/// A process of the app.
+#[derive(Debug)]
+pub(super) struct Remnant {
+    pub(super) worker: Worker,
+    pub(super) role: Role,
+    pub(super) proved: Proved,
+}
+
+/// What it was to its worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    /// Its main process.
+    Main,
+    /// Another one of its process group, whose main process has ended.
+    Survivor,
+}
+
+/// All that live of the workers that the rows tell of, main processes first.
+pub(super) fn of_app(rows: &[Row<'_>], place: &Place) -> Result<Vec<Remnant>, Flaw> {
+    let mut remains = Vec::new();
+    let mut dead = Vec::new();
+    for child in SavedChild::all(rows)? {
+        let Child::Worker(worker) = child.key else {
+            continue;
+        };
+        match child.began.and_then(|began| recover::prove(child.pid, began)) {
+            Some(proved) => remains.push(Remnant {
+                worker,
+                role: Role::Main,
+                proved,
+            }),
+            None => dead.push((worker, child.pid)),
+        }
+    }
+    if !dead.is_empty() {
+        let listeners = listeners::identities(rows)?;
+        let all = sys::process_rows().unwrap_or_default();
+        for (worker, leader) in dead {
+            let notify = place.notify_socket(worker.generation, worker.slot, worker.start);
+            let survivors = survivors(leader, &notify, &listeners, &all).into_iter();
+            remains.extend(survivors.map(|proved| Remnant {
+                worker,
+                role: Role::Survivor,
+                proved,
+            }));
+        }
+    }
+    Ok(remains)
+}
+
+/// Who lives of the group of a process that has ended. The number of the group is its own as long as it has a member, but may have come
+/// to mean another after that: so one of them must have been born with the notify socket of this very worker, or have one of our
+/// listeners.
+fn survivors(leader: Pid, notify: &Path, listeners: &[SocketIdentity], all: &[ProcessRow]) -> Vec<Proved> {
+    let members: Vec<&ProcessRow> = all
+        .iter()
+        .filter(|row| row.group == leader && row.pid != leader && !row.zombie)
+        .collect();
+    let is_of_worker = |row: &&ProcessRow| was_born_with(row.pid, notify) || has_any(row.pid, listeners);
+    if !members.iter().any(is_of_worker) {
+        return Vec::new();
+    }
+    let proved = |row: &ProcessRow| recover::prove(row.pid, sys::start_time(row.pid)?);
+    members.into_iter().filter_map(proved).collect()
+}
+
+/// Whether `NOTIFY_SOCKET` was this for a process. One that writes its title over its environment does not show it.
+fn was_born_with(pid: Pid, notify: &Path) -> bool {
+    let wanted = [b"NOTIFY_SOCKET=", notify.as_os_str().as_bytes()].concat();
+    let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    environment.split(|byte| *byte == 0).any(|entry| entry == wanted)
+}
+
+fn has_any(pid: Pid, listeners: &[SocketIdentity]) -> bool {
+    let is_listener = |inode| listeners.iter().any(|wanted| wanted.inode == inode);
+    let open = sys::open_sockets(pid.as_raw()).unwrap_or_default();
+    open.iter().any(|(inode, _)| is_listener(*inode))
+}
+
+/// Whether none that live of these (nor of the groups of main processes) have any of the listeners open: they drain, and nobody
+/// serves. A process that does not show its fds may have them, and so may whoever has given us an inherited one.
+pub(super) fn have_let_go(remains: &[Remnant], rows: &[Row<'_>]) -> Result<bool, Flaw> {
+    let listeners = listeners::identities(rows)?;
+    let is_listener = |inode| listeners.iter().any(|wanted| wanted.inode == inode);
+    let is_of_app = |row: &ProcessRow| {
+        remains.iter().any(|remnant| match remnant.role {
+            Role::Main => remnant.proved.pid == row.group,
+            Role::Survivor => remnant.proved.pid == row.pid,
+        })
+    };
+    let has_none = |row: &ProcessRow| {
+        let sockets = sys::open_sockets(row.pid.as_raw());
+        sockets.is_ok_and(|sockets| !sockets.iter().any(|(inode, _)| is_listener(*inode)))
+    };
+    let all = sys::process_rows().unwrap_or_default();
+    let mut of_app = all.iter().filter(|row| is_of_app(row)).peekable();
+    Ok(!listeners.is_empty()
+        && !listeners::any_inherited(rows)
+        && of_app.peek().is_some()
+        && of_app.all(has_none))
+}
+
+/// Their pids, for a line.
+pub(super) fn pids(remains: &[Remnant]) -> String {
+    let pids: Vec<String> = remains
+        .iter()
+        .map(|remnant| remnant.proved.pid.to_string())
+        .collect();
+    pids.join(" ")
+}

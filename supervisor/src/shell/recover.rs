@@ -1,7 +1,6 @@
 //! After `kill -9`: is the app of the predecessor still there, and can its listeners be had back from it?
 
 use std::cell::OnceCell;
-use std::fs;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt as _;
 
@@ -110,14 +109,10 @@ pub(crate) fn refuse_orphans(place: &Place) -> Result<(), String> {
     if !notify.exists() {
         return Ok(());
     }
-    let mut speaks_there = b"NOTIFY_SOCKET=".to_vec();
-    speaks_there.extend_from_slice(notify.as_os_str().as_bytes());
-    speaks_there.push(b'/');
+    let speaks_there = [b"NOTIFY_SOCKET=", notify.as_os_str().as_bytes(), b"/"].concat();
     let is_of_app = |row: &ProcessRow| {
-        let environment = fs::read(format!("/proc/{}/environ", row.pid)).unwrap_or_default();
-        environment
-            .split(|byte| *byte == 0)
-            .any(|entry| entry.starts_with(&speaks_there))
+        let given = sys::was_given(row.pid, |entry| entry.starts_with(&speaks_there));
+        given.unwrap_or(false)
     };
     let rows = sys::process_rows().unwrap_or_default().into_iter();
     let pids: Vec<String> = rows.filter(is_of_app).map(|row| row.pid.to_string()).collect();

@@ -1,6 +1,5 @@
 //! After `kill -9`: which processes of the predecessor's app live.
 
-use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
@@ -81,11 +80,10 @@ fn survivors(leader: Pid, notify: &Path, listeners: &[SocketIdentity], all: &[Pr
     members.into_iter().filter_map(proved).collect()
 }
 
-/// Whether `NOTIFY_SOCKET` was this for a process. One that writes its title over its environment does not show it.
+/// Whether `NOTIFY_SOCKET` was this for a process.
 fn was_born_with(pid: Pid, notify: &Path) -> bool {
     let wanted = [b"NOTIFY_SOCKET=", notify.as_os_str().as_bytes()].concat();
-    let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-    environment.split(|byte| *byte == 0).any(|entry| entry == wanted)
+    sys::was_given(pid, |entry| entry == wanted).unwrap_or(false)
 }
 
 fn has_any(pid: Pid, listeners: &[SocketIdentity]) -> bool {

@@ -559,18 +559,15 @@ const fn wait_of(timer: Timer) -> Wait {
 /// that was never given it ends, and has not executed.
 fn has_executed(proved: &Proved, notify: &Path) -> bool {
     let begun = Instant::now();
-    let mut wanted = b"NOTIFY_SOCKET=".to_vec();
-    wanted.extend_from_slice(notify.as_os_str().as_bytes());
+    let wanted = [b"NOTIFY_SOCKET=", notify.as_os_str().as_bytes()].concat();
     loop {
         if sys::is_dead_by_pidfd(proved.pidfd.as_fd()) {
             return false;
         }
         // Before exec it has the environment of its supervisor.
-        let patience = match fs::read(format!("/proc/{}/environ", proved.pid)) {
-            Ok(environment) if environment.split(|byte| *byte == 0).any(|entry| entry == wanted) => {
-                return true;
-            }
-            Ok(_) => UNTIL_EXECUTED,
+        let patience = match sys::was_given(proved.pid, |entry| entry == wanted) {
+            Ok(true) => return true,
+            Ok(false) => UNTIL_EXECUTED,
             Err(_) => UNTIL_ENDED,
         };
         if begun.elapsed() > patience {

@@ -43,7 +43,7 @@ pub(crate) use pidfd::{
 };
 pub(crate) use process::{
     ProcessRow, become_subreaper, boot_id, catches_signal, ignores_signal, is_at_rest, open_sockets,
-    pid_namespace, process_rows, start_time, uid_of,
+    pid_namespace, process_rows, start_time, uid_of, was_given,
 };
 pub(crate) use signals::{default_dispositions, unblock_all, with_signals_blocked};
 pub(crate) use terminal::{TerminalSize, terminal_size};

@@ -128,6 +128,16 @@ pub(crate) fn open_sockets(pid: i32) -> io::Result<Vec<(u64, RawFd)>> {
     Ok(sockets)
 }
 
+/// Whether one of the variables that a process was given when it executed is such (`KEY=value`, proc_pid_environ(5)). A process may write its
+/// title over them.
+///
+/// # Errors
+/// Those of reading /proc/PID/environ: mostly that the process has ended, or is another uid's.
+pub(crate) fn was_given(pid: Pid, is_such: impl Fn(&[u8]) -> bool) -> io::Result<bool> {
+    let environment = fs::read(format!("/proc/{pid}/environ"))?;
+    Ok(environment.split(|byte| *byte == 0).any(is_such))
+}
+
 /// More than the longest line of /proc/PID/stat: 52 fields of at most 20 digits and a name of 64 bytes. The kernel gives it in
 /// one read, and one read a process matters where there are thousands of them.
 const STAT_LENGTH: usize = 2048;

@@ -232,7 +232,8 @@ fn open(
         mut estate,
         stored,
         leftovers,
-    } = weigh(Estate::find(&place, stored), &place, &log)?;
+        told,
+    } = weigh(Estate::find(&place, stored), &place)?;
     if let Some(error) = &given.instead_of {
         if estate.is_none() {
             return Err(Given::refused(error));
@@ -251,6 +252,11 @@ fn open(
     };
     let control =
         Control::open(&place, config.control_group.as_deref(), leavings).map_err(|error| text(&error))?;
+    // Only now is it certain that the predecessor is dead.
+    told.iter().for_each(|line| log.warning(line));
+    for leftover in &leftovers {
+        leftover.tell_survivor_to_stop(config.stop_signal);
+    }
     // That of an earlier start.
     let _ = std::fs::remove_file(place.stop_mark());
     // What it was doing last may have been written since: by now it is dead for certain, for its lock is ours.
@@ -303,23 +309,26 @@ struct Found {
     stored: Fds,
     /// And those of its workers that drain.
     leftovers: Vec<Leftover>,
+    /// What is told about it, if anything.
+    told: Option<String>,
 }
 
 /// What is to be done with what a predecessor has left.
 ///
 /// # Errors
 /// One line: the app of a predecessor lives, and the state by which it could be adopted is lost.
-fn weigh(found: Result<Estate, Fds>, place: &place::Place, log: &Log) -> Result<Found, String> {
-    let nothing = |stored, leftovers| Found {
+fn weigh(found: Result<Estate, Fds>, place: &place::Place) -> Result<Found, String> {
+    let nothing = |stored, leftovers, told| Found {
         estate: None,
         stored,
         leftovers,
+        told,
     };
     let estate = match found {
         Ok(estate) => estate,
         Err(stored) => {
             shell::refuse_orphans(place)?;
-            return Ok(nothing(stored, Vec::new()));
+            return Ok(nothing(stored, Vec::new(), None));
         }
     };
     match estate.worth(place) {
@@ -327,15 +336,13 @@ fn weigh(found: Result<Estate, Fds>, place: &place::Place, log: &Log) -> Result<
             estate: Some(estate),
             stored: Fds::default(),
             leftovers: Vec::new(),
+            told: None,
         }),
-        Worth::Leave(told, leftovers) => {
-            told.iter().for_each(|line| log.warning(line));
-            Ok(nothing(estate.into_stored(), leftovers))
-        }
+        Worth::Leave(told, leftovers) => Ok(nothing(estate.into_stored(), leftovers, told)),
         Worth::Unreadable(flaw) => {
             shell::refuse_orphans(place)?;
-            log.warning(&format!("{flaw}; what an earlier segue left cannot be adopted"));
-            Ok(nothing(estate.into_stored(), Vec::new()))
+            let told = format!("{flaw}; what an earlier segue left cannot be adopted");
+            Ok(nothing(estate.into_stored(), Vec::new(), Some(told)))
         }
     }
 }

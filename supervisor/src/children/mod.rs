@@ -13,6 +13,8 @@
 //! their deaths send us no SIGCHLD (each pidfd becomes readable instead), their parent reaps them, and how they ended is known
 //! only where the kernel tells (Linux 6.15).
 //!
+//! A group whose leader died meanwhile is adopted by its number, which is its own as long as no other process has it as its pid.
+//!
 //! Everything else that becomes our child (the supervisor is a subreaper) is a stranger: reaped, never named.
 
 mod group;
@@ -27,7 +29,7 @@ use group::Members;
 pub(crate) use group::signal as signal_group;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, ppoll};
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use segue_lifecycle::sorted::Map;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -72,7 +74,8 @@ struct Child {
     pid: Pid,
     /// When it was started, in the kernel's own count; with the pid it tells the process from every other.
     began: Option<u64>,
-    pidfd: OwnedFd,
+    /// `None` if it was dead before anybody who is left could open one. Then its group is named by its number.
+    pidfd: Option<OwnedFd>,
     leader: Leader,
     kin: Kin,
 }
@@ -125,21 +128,37 @@ impl<K: Copy + Ord> Children<K> {
         self.insert(key, pid, pidfd, Kin::Adopted, Leader::Alive);
     }
 
+    /// Takes charge of a group of which at least one lives, and whose leader was not our child, is dead, and was started then.
+    pub(crate) fn adopt_group(&mut self, key: K, leader: Pid, began: Option<u64>) {
+        let child = Child {
+            pid: leader,
+            began,
+            pidfd: None,
+            leader: Leader::Reaped,
+            kin: Kin::Adopted,
+        };
+        self.put(key, child);
+    }
+
     fn insert(&mut self, key: K, pid: Pid, pidfd: OwnedFd, kin: Kin, leader: Leader) {
         let child = Child {
             pid,
             began: sys::start_time(pid),
-            pidfd,
+            pidfd: Some(pidfd),
             leader,
             kin,
         };
+        self.put(key, child);
+    }
+
+    fn put(&mut self, key: K, child: Child) {
         let replaced = self.known.insert(key, child);
         debug_assert!(replaced.is_none(), "a key names one child");
     }
 
     /// The child's pidfd. It must be taken out of every poll set when the child has exited, for it stays readable.
     pub(crate) fn pidfd(&self, key: K) -> Option<BorrowedFd<'_>> {
-        self.known.get(&key).map(|child| child.pidfd.as_fd())
+        self.known.get(&key).and_then(Child::pidfd)
     }
 
     /// When the child was started, as field 22 of proc_pid_stat(5) counts.
@@ -150,6 +169,14 @@ impl<K: Copy + Ord> Children<K> {
     /// The child's pid, which is also its group's number.
     pub(crate) fn pid(&self, key: K) -> Option<Pid> {
         self.known.get(&key).map(|child| child.pid)
+    }
+
+    /// Whether this is a child's main process, and lives.
+    pub(crate) fn lives(&self, pid: Pid) -> bool {
+        let child = self.known.values().find(|child| child.pid == pid);
+        child
+            .and_then(Child::pidfd)
+            .is_some_and(|pidfd| !sys::is_dead_by_pidfd(pidfd))
     }
 
     /// Whether nobody is left in our charge.
@@ -167,7 +194,8 @@ impl<K: Copy + Ord> Children<K> {
     /// takes the signal and does nothing.
     pub(crate) fn signal(&self, key: K, signal: Signal) -> Result<(), Errno> {
         let child = self.known.get(&key).ok_or(Errno::ESRCH)?;
-        let sent = sys::signal_by_pidfd(child.pidfd.as_fd(), Some(signal));
+        let pidfd = child.pidfd().ok_or(Errno::ESRCH)?;
+        let sent = sys::signal_by_pidfd(pidfd, Some(signal));
         child.or_by_number(sent, || kill(child.pid, signal))
     }
 
@@ -177,7 +205,7 @@ impl<K: Copy + Ord> Children<K> {
     /// `ESRCH` if the child is unknown or its group empty, `EPERM` if no member could be signalled.
     pub(crate) fn signal_group(&self, key: K, signal: Signal) -> Result<(), Errno> {
         let child = self.known.get(&key).ok_or(Errno::ESRCH)?;
-        let sent = group::signal(child.pid, child.pidfd.as_fd(), Some(signal));
+        let sent = child.signal_group(Some(signal));
         child.or_by_number(sent, || group::signal_by_number(child.pid, signal))
     }
 
@@ -304,6 +332,25 @@ impl<K: Copy + Ord> Children<K> {
 }
 
 impl Child {
+    fn pidfd(&self) -> Option<BorrowedFd<'_>> {
+        self.pidfd.as_ref().map(OwnedFd::as_fd)
+    }
+
+    /// Sends `signal` to the group, or with `None` asks whether it has members.
+    fn signal_group(&self, signal: Option<Signal>) -> Result<(), Errno> {
+        match self.pidfd() {
+            Some(pidfd) => group::signal(self.pid, pidfd, signal),
+            None if self.number_is_anothers() => Err(Errno::ESRCH),
+            None => killpg(self.pid, signal),
+        }
+    }
+
+    /// Whether another process than the leader has its pid. No process is given a number that a group has, so that the group is
+    /// empty then, and the number another's.
+    fn number_is_anothers(&self) -> bool {
+        sys::start_time(self.pid).is_some_and(|began| Some(began) != self.began)
+    }
+
     /// What has come of a signal by pidfd, or if that was refused of one by number (kill(2)).
     fn or_by_number(
         &self,
@@ -333,7 +380,7 @@ impl Child {
         };
         match self.kin {
             Kin::Own => {
-                let status = look(self.pid, self.pidfd.as_fd())?;
+                let status = look(self.pid, self.pidfd()?)?;
                 self.leader = Leader::Zombie;
                 Some(status)
             }
@@ -342,12 +389,13 @@ impl Child {
     }
 
     fn note_exit_of_adopted(&mut self, until: Option<Instant>) -> Option<ExitStatus> {
-        if !sys::is_dead_by_pidfd(self.pidfd.as_fd()) {
+        let pidfd = self.pidfd()?;
+        if !sys::is_dead_by_pidfd(pidfd) {
             return None;
         }
         let now = Instant::now();
         let until = until.unwrap_or(now + UNTIL_REAPED);
-        let status = match sys::exit_status_by_pidfd(self.pidfd.as_fd()) {
+        let status = match sys::exit_status_by_pidfd(pidfd) {
             Told::Status(status) => status,
             Told::NotYet if now < until => {
                 self.leader = Leader::Unreaped(until);
@@ -363,7 +411,7 @@ impl Child {
     fn end_patience(&mut self) {
         if self.kin == Kin::Adopted
             && self.leader == Leader::Alive
-            && sys::is_dead_by_pidfd(self.pidfd.as_fd())
+            && self.pidfd().is_some_and(sys::is_dead_by_pidfd)
         {
             self.leader = Leader::Unreaped(Instant::now());
         }
@@ -385,6 +433,9 @@ impl Child {
 
     /// Reaps the leader if its group has no other living member, and tells whether the group has ended.
     fn end(&mut self, rows: &[ProcessRow]) -> bool {
+        if self.pidfd.is_none() && self.number_is_anothers() {
+            return true;
+        }
         let seen = group::members(self.pid, rows);
         // Dead members that their own parent does not reap count as gone; they do nothing any more.
         let only_dead = seen == Members::Dead || self.is_kept_by_its_parent(rows);
@@ -410,7 +461,7 @@ impl Child {
         if self.leader == Leader::Zombie {
             self.reap();
         }
-        group::signal(self.pid, self.pidfd.as_fd(), None) == Err(Errno::ESRCH)
+        self.signal_group(None) == Err(Errno::ESRCH)
     }
 }
 
@@ -425,12 +476,12 @@ fn all_at_rest(watched: &[&Child], until: Instant) -> bool {
 fn any_ends_within(watched: &[&Child], wait: Duration) -> bool {
     let mut poll_set: Vec<PollFd<'_>> = watched
         .iter()
-        .map(|child| PollFd::new(child.pidfd.as_fd(), PollFlags::POLLIN))
+        .filter_map(|child| Some(PollFd::new(child.pidfd()?, PollFlags::POLLIN)))
         .collect();
     // A pidfd becomes readable when its process has ended (pidfd_open(2)).
     let died = ppoll(&mut poll_set, Some(wait.into()), None).is_ok_and(|ready| ready > 0);
     died || watched.iter().any(|child| match (child.leader, child.kin) {
-        (Leader::Alive, Kin::Own) => look(child.pid, child.pidfd.as_fd()).is_some(),
+        (Leader::Alive, Kin::Own) => child.pidfd().is_none_or(|pidfd| look(child.pid, pidfd).is_some()),
         (Leader::Alive, Kin::Adopted) => false,
         (Leader::Unreaped(_) | Leader::Told | Leader::Zombie | Leader::Reaped, _) => true,
     })

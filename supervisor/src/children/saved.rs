@@ -3,7 +3,7 @@
 use super::{Children, Kin, Leader};
 use nix::unistd::Pid;
 use std::fmt;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::str::FromStr;
 
 /// A process that is in our charge. Its pidfd travels beside the rows.
@@ -15,8 +15,8 @@ pub(crate) struct Saved<'a, K> {
     pub(crate) pid: Pid,
     /// When it was started.
     pub(crate) began: Option<u64>,
-    /// Its pidfd.
-    pub(crate) pidfd: BorrowedFd<'a>,
+    /// Its pidfd, if it has one.
+    pub(crate) pidfd: Option<BorrowedFd<'a>>,
     /// Whose child it is.
     pub(crate) kin: Kin,
     /// What has become of it. As text: `alive`, `zombie` or `reaped`; its exit was told unless it is alive.
@@ -30,7 +30,7 @@ impl<K: Copy + Ord> Children<K> {
             key: *key,
             pid: child.pid,
             began: child.began,
-            pidfd: child.pidfd.as_fd(),
+            pidfd: child.pidfd(),
             kin: child.kin,
             leader: child.leader,
         })

@@ -97,7 +97,7 @@ impl Nursery {
 
     /// Waits until the leader is a zombie, without a sweep.
     fn wait_for_death(&self, key: u32) {
-        let pidfd = self.children.known.get(&key).unwrap().pidfd.as_fd();
+        let pidfd = self.children.pidfd(key).unwrap();
         poll(&mut [PollFd::new(pidfd, PollFlags::POLLIN)], PollTimeout::NONE).unwrap();
     }
 
@@ -175,7 +175,7 @@ fn a_signal_that_is_refused_by_pidfd_goes_by_number_while_that_is_safe() {
             for (key, send) in (0..).zip(ways) {
                 nursery.start(key, "echo up; exec sleep 1000");
                 // What is no pidfd is refused: EBADF.
-                let none = fs::File::open("/dev/null").unwrap().into();
+                let none = Some(fs::File::open("/dev/null").unwrap().into());
                 let child = nursery.children.known.get_mut(&key).unwrap();
                 let pidfd = std::mem::replace(&mut child.pidfd, none);
                 assert_eq!(send(&nursery.children, key, Signal::SIGTERM), Ok(()));
@@ -212,6 +212,39 @@ fn a_leader_that_has_not_made_its_group_yet_is_all_of_it() {
             }
         },
     );
+}
+
+/// Its leader had died before anybody who is left could open a pidfd, whether or not its parent has reaped it.
+#[test]
+fn a_group_is_adopted_by_its_number() {
+    alone("children::tests::a_group_is_adopted_by_its_number", || {
+        for reaps in [REAPS, NEVER_REAPS] {
+            for mut nursery in Nursery::of_each_kind() {
+                // It is alive at first, so that its beginning is known.
+                let leaves = "sleep 1000 >/dev/null & echo $$; read -r _; exit 0";
+                let parent = nursery.adopt(1, leaves, reaps);
+                let (leader, began) = (nursery.children.pid(1).unwrap(), nursery.children.began(1));
+                nursery.children.signal(1, Signal::SIGKILL).unwrap();
+                nursery.wait_for_death(1);
+                nursery.children.known.remove(&1);
+
+                nursery.children.adopt_group(2, leader, began);
+                assert_eq!(nursery.children.sweep(), []);
+                assert!(nursery.children.lingering() && !nursery.children.lives(leader));
+                assert_eq!(nursery.children.signal(2, Signal::SIGTERM), Err(Errno::ESRCH));
+                nursery.children.signal_group(2, Signal::SIGTERM).unwrap();
+                nursery.sweep_until(|nursery| nursery.saw(ChildEvent::Gone(2)));
+                assert_eq!(nursery.events, [ChildEvent::Gone(2)]);
+                drop(parent);
+            }
+        }
+        // A number that another process has as its pid is no group of ours.
+        let mut nursery = Nursery::new();
+        nursery.children.adopt_group(3, Pid::this(), Some(1));
+        let sent = nursery.children.signal_group(3, Signal::SIGKILL);
+        assert_eq!(sent, Err(Errno::ESRCH));
+        assert_eq!(nursery.children.sweep(), [ChildEvent::Gone(3)]);
+    });
 }
 
 #[test]
@@ -456,7 +489,7 @@ fn after_an_upgrade_in_place_everybody_is_in_charge_as_before() {
                 let mut upgraded = Children::new();
                 upgraded.groups = nursery.children.groups;
                 for saved in nursery.children.saved() {
-                    let pidfd = saved.pidfd.try_clone_to_owned().unwrap();
+                    let pidfd = saved.pidfd.unwrap().try_clone_to_owned().unwrap();
                     let (kin, leader) = (saved.kin.to_string(), saved.leader.to_string());
                     upgraded.restore(
                         saved.key,

@@ -104,10 +104,22 @@ fn is_that(fd: BorrowedFd<'_>, wanted: SocketIdentity) -> bool {
 /// # Errors
 /// One line, if there is such an app.
 pub(crate) fn refuse_orphans(place: &Place) -> Result<(), String> {
+    let Some(pids) = orphans(place) else {
+        return Ok(());
+    };
+    let state = place.state_files()[0].display();
+    Err(format!(
+        "the segue before this one was killed and its app lives on (pid {pids}), but it cannot be adopted, for the state in {state} is lost \
+         or damaged; stop the app (kill {pids}) and start segue again"
+    ))
+}
+
+/// The pids of all processes that were given a notify socket of this place, if there are any.
+pub(super) fn orphans(place: &Place) -> Option<String> {
     let notify = place.notify_directory();
     // After a stop the directory is gone: most starts look no further.
     if !notify.exists() {
-        return Ok(());
+        return None;
     }
     let speaks_there = [b"NOTIFY_SOCKET=", notify.as_os_str().as_bytes(), b"/"].concat();
     let is_of_app = |row: &ProcessRow| {
@@ -116,15 +128,7 @@ pub(crate) fn refuse_orphans(place: &Place) -> Result<(), String> {
     };
     let rows = sys::process_rows().unwrap_or_default().into_iter();
     let pids: Vec<String> = rows.filter(is_of_app).map(|row| row.pid.to_string()).collect();
-    if pids.is_empty() {
-        return Ok(());
-    }
-    let pids = pids.join(" ");
-    let state = place.state_files()[0].display();
-    Err(format!(
-        "the segue before this one was killed and its app lives on (pid {pids}), but it cannot be adopted, for the state in {state} is lost \
-         or damaged; stop the app (kill {pids}) and start segue again"
-    ))
+    (!pids.is_empty()).then(|| pids.join(" "))
 }
 
 /// Why the listeners cannot be what they were, and what to do, in one line.

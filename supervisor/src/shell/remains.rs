@@ -93,22 +93,25 @@ fn has_any(pid: Pid, listeners: &[SocketIdentity]) -> bool {
 }
 
 /// Whether none that live of these (nor of the groups of main processes) have any of the listeners open: they drain, and nobody
-/// serves. A process that does not show its fds may have them, and so may whoever has given us an inherited one.
+/// serves. A main process, or one of its group, that does not show its fds may have them, and so may whoever has given us an
+/// inherited one. Survivors that do not show them count as having none: if they have, their names come with `address already in use`.
 pub(super) fn have_let_go(remains: &[Remnant], rows: &[Row<'_>]) -> Result<bool, Flaw> {
     let listeners = listeners::identities(rows)?;
     let is_listener = |inode| listeners.iter().any(|wanted| wanted.inode == inode);
-    let is_of_app = |row: &ProcessRow| {
-        remains.iter().any(|remnant| match remnant.role {
+    let role_of = |row: &ProcessRow| {
+        let found = remains.iter().find(|remnant| match remnant.role {
             Role::Main => remnant.proved.pid == row.group,
             Role::Survivor => remnant.proved.pid == row.pid,
-        })
+        });
+        found.map(|remnant| remnant.role)
     };
-    let has_none = |row: &ProcessRow| {
-        let sockets = sys::open_sockets(row.pid.as_raw());
-        sockets.is_ok_and(|sockets| !sockets.iter().any(|(inode, _)| is_listener(*inode)))
+    let has_none = |(row, role): (&ProcessRow, Role)| match sys::open_sockets(row.pid.as_raw()) {
+        Ok(sockets) => !sockets.iter().any(|(inode, _)| is_listener(*inode)),
+        Err(_) => role == Role::Survivor,
     };
     let all = sys::process_rows().unwrap_or_default();
-    let mut of_app = all.iter().filter(|row| is_of_app(row)).peekable();
+    let of_app = |row| Some((row, role_of(row)?));
+    let mut of_app = all.iter().filter_map(of_app).peekable();
     Ok(!listeners.is_empty()
         && !listeners::any_inherited(rows)
         && of_app.peek().is_some()

@@ -11,6 +11,7 @@ use super::births::{Birth, LostRecord};
 use super::desk::Desk;
 use super::leftover::Leftover;
 use super::probe::Probes;
+use super::remains::Remnant;
 use super::upgrading::waiter;
 use super::view::{GenerationInfo, History};
 use super::worker::WorkerInfo;
@@ -95,7 +96,7 @@ pub(crate) fn restore(saved: Saved, invocation: Invocation, mut heritage: Herita
     let (mut shell, _) = Shell::new(begin).map_err(Flaw::new)?;
     shell.bag = fds;
     let listeners = listeners::restore(&rows, &mut shell.bag, Absent::IsAFlaw)?;
-    shell.fill(&rows, &configs, &listeners)?;
+    shell.fill(&rows, &configs, &listeners, &[])?;
     for child in SavedChild::all(&rows)? {
         shell.keep_child(child)?;
     }
@@ -159,6 +160,7 @@ impl Shell {
         rows: &[Row<'_>],
         configs: &[Rc<Config>],
         listeners: &[Rc<Listener>],
+        remains: &[Remnant],
     ) -> Result<(), Flaw> {
         let head = Row::of_kind(rows, state::HEAD)?;
         self.core = machine(rows)?;
@@ -172,7 +174,7 @@ impl Shell {
         self.history = History::restore(rows)?;
         self.probes = Probes::restore(rows)?;
         self.leftovers = Leftover::restore(rows)?;
-        self.fill_births(rows, configs, listeners)?;
+        self.fill_births(rows, configs, listeners, remains)?;
         for row in of_kind(rows, "generation") {
             let probe = row.number_if_any("probe")?;
             let probe = probe.map(|number| listener(number, listeners)).transpose()?;
@@ -203,6 +205,7 @@ impl Shell {
         rows: &[Row<'_>],
         configs: &[Rc<Config>],
         listeners: &[Rc<Listener>],
+        remains: &[Remnant],
     ) -> Result<(), Flaw> {
         for row in of_kind(rows, "birth") {
             let number = row.number("record")?;
@@ -214,7 +217,7 @@ impl Shell {
             }
             let saved = of_kind(rows, "record").find(|row| row.number("number") == Ok(number));
             let saved = saved.ok_or_else(|| Flaw::new(format_args!("there is no record {number}")))?;
-            let processes = self.processes_of(number, rows)?;
+            let processes = self.processes_of(number, rows, remains)?;
             let record = BirthRecord::restore(&saved, &mut self.bag, &processes, &self.begin.heritage);
             let record = record.map_err(|flaw| LostRecord {
                 why: flaw.to_string(),
@@ -231,8 +234,13 @@ impl Shell {
     }
 
     /// The processes that were started from this record, as far as the rows know them.
-    fn processes_of(&self, record: Number, rows: &[Row<'_>]) -> Result<Vec<Pid>, Flaw> {
-        let mut pids = Vec::new();
+    fn processes_of(&self, record: Number, rows: &[Row<'_>], remains: &[Remnant]) -> Result<Vec<Pid>, Flaw> {
+        let is_of_record = |remnant: &&Remnant| {
+            let generation = self.core.generation(remnant.worker.generation);
+            generation.is_some_and(|generation| generation.record == Record(record))
+        };
+        let remains = remains.iter().filter(is_of_record);
+        let mut pids: Vec<Pid> = remains.map(|remnant| remnant.proved.pid).collect();
         for row in of_kind(rows, "worker") {
             let generation = self.core.generation(row.number("generation")?);
             if generation.is_some_and(|generation| generation.record == Record(record))
@@ -263,10 +271,15 @@ impl Shell {
     /// Take charge again of a child of this process.
     fn keep_child(&mut self, child: SavedChild) -> Result<(), Flaw> {
         let name = super::save::pidfd_name(child.key);
-        let pidfd = self.bag.take(&name);
-        let pidfd = pidfd.ok_or_else(|| Flaw::new(format_args!("the fd {name} is missing")))?;
-        self.children
-            .restore(child.key, child.pid, pidfd, child.kin, child.leader);
+        match (self.bag.take(&name), child.leader) {
+            (Some(pidfd), leader) => self
+                .children
+                .restore(child.key, child.pid, pidfd, child.kin, leader),
+            (None, Leader::Reaped) => self.children.adopt_group(child.key, child.pid, child.began),
+            (None, Leader::Alive | Leader::Unreaped(_) | Leader::Told | Leader::Zombie) => {
+                return Err(Flaw::new(format_args!("the fd {name} is missing")));
+            }
+        }
         Ok(())
     }
 
@@ -286,12 +299,11 @@ impl Shell {
             }
         }
         for child in self.children.saved() {
-            match (child.key, child.kin, child.leader) {
-                (Child::Worker(worker), Kin::Adopted, Leader::Alive) => self
-                    .sources
-                    .add(Source::Exit(worker), child.pidfd)
-                    .map_err(watched)?,
-                (Child::Worker(_) | Child::Probe(..) | Child::Check, _, _) => {}
+            match (child.key, child.kin, child.leader, child.pidfd) {
+                (Child::Worker(worker), Kin::Adopted, Leader::Alive, Some(pidfd)) => {
+                    self.sources.add(Source::Exit(worker), pidfd).map_err(watched)?
+                }
+                (Child::Worker(_) | Child::Probe(..) | Child::Check, ..) => {}
             }
         }
         Ok(())

@@ -12,7 +12,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use nix::unistd::Pid;
-use segue_lifecycle::{Ending, Event, Handoff, Life, State, Timer, Wait, Worker};
+use segue_lifecycle::{Ending, Event, Handoff, Life, State, Timer, Until, Wait, Worker};
 
 use super::keep::{Done, Line};
 use super::leftover::Leftover;
@@ -118,13 +118,14 @@ impl Estate {
         let pid = head.text("pid")?;
         let remains = remains::of_app(&rows, place)?;
         if machine(&rows)?.state() == State::Stopping {
-            let text = remains.first().map(|first| {
+            let leftovers = leftovers(remains, &rows)?;
+            let text = leftovers.first().map(|first| {
                 format!(
                     "the segue before this one (pid {pid}) was killed while it stopped; pid {} of its app still drains, and is killed if that takes too long",
-                    first.proved.pid
+                    first.pid()
                 )
             });
-            return Ok(Worth::Leave(text, leftovers(remains)));
+            return Ok(Worth::Leave(text, leftovers));
         }
         // Of a process that was started in another user namespace (PrivateUsers=) /proc shows nothing; its pidfd is proof enough.
         let kept = ["listener-", "pidfd-"];
@@ -136,28 +137,36 @@ impl Estate {
             return Ok(Worth::Adopt);
         }
         let Some(first) = remains.first() else {
-            let text =
-                format!("the segue before this one (pid {pid}) was killed, and nothing of its app is left");
-            return Ok(Worth::Leave(Some(text), Vec::new()));
+            let what = match recover::orphans(place) {
+                None => "nothing of its app is left".to_owned(),
+                Some(pids) => format!(
+                    "no worker of its app is left; what they have started in groups of their own lives on (pid {pids}) and may hold listeners"
+                ),
+            };
+            let text = format!("the segue before this one (pid {pid}) was killed, and {what}");
+            return Ok(Worth::Leave(Some(text), leftovers(remains, &rows)?));
         };
         Ok(if remains::have_let_go(&remains, &rows)? {
+            let what = match first.role {
+                Role::Main => "its app has closed its listeners",
+                Role::Survivor => "the main process of its app has ended",
+            };
             let text = format!(
-                "the segue before this one (pid {pid}) was killed, and its app has closed its listeners; pid {} still drains, and is killed if \
-                 that takes too long",
+                "the segue before this one (pid {pid}) was killed, and {what}; pid {} still drains, and is killed if that takes too long",
                 first.proved.pid
             );
-            Worth::Leave(Some(text), leftovers(remains))
+            Worth::Leave(Some(text), leftovers(remains, &rows)?)
         } else {
             Worth::Adopt
         })
     }
 }
 
-fn leftovers(remains: Vec<Remnant>) -> Vec<Leftover> {
-    let drains = remains.into_iter();
-    drains
-        .filter_map(|remnant| Leftover::of(remnant.proved))
-        .collect()
+/// With those that the predecessor had from its own.
+fn leftovers(remains: Vec<Remnant>, rows: &[Row<'_>]) -> Result<Vec<Leftover>, Flaw> {
+    let mut leftovers: Vec<Leftover> = remains.into_iter().filter_map(Leftover::of).collect();
+    leftovers.extend(Leftover::restore(rows)?);
+    Ok(leftovers)
 }
 
 /// The settings of a predecessor whose place the flags alone tell, for a start whose own settings cannot be read: the app must not
@@ -193,6 +202,7 @@ pub(crate) fn adopt(begin: Begin, estate: Estate) -> Result<Shell, String> {
     shell.say_what_is_lost();
     shell.finish_batch(lines, pending);
     shell.reconcile();
+    shell.replace_what_is_lost();
     Ok(shell)
 }
 
@@ -234,7 +244,7 @@ impl Shell {
         let mut anew = Vec::new();
         let listeners = listeners::restore(rows, &mut self.bag, Absent::IsMadeAnew(&mut anew))
             .map_err(|flaw| recover::not_adopted(&flaw, &remains))?;
-        self.fill(rows, &configs, &listeners).map_err(text)?;
+        self.fill(rows, &configs, &listeners, &remains).map_err(text)?;
         for address in anew {
             self.log.warning(&format!(
                 "the listener {address} was lost with the segue before this one, for nobody else had it; it is made anew"
@@ -245,7 +255,6 @@ impl Shell {
         for child in SavedChild::all(rows).map_err(text)? {
             self.adopt_child(child, &mut remains);
         }
-        self.end_survivors(remains);
         self.watch_all()?;
         Ok(pending)
     }
@@ -274,7 +283,11 @@ impl Shell {
                     return Ok(());
                 }
                 Err(nix::errno::Errno::ENOENT) => {}
-                Err(errno) => refusal = refusal.or(Some((remnant.worker, remnant.proved.pid, errno))),
+                Err(errno) if remnant.role == Role::Main => {
+                    refusal = refusal.or(Some((remnant.worker, remnant.proved.pid, errno)));
+                }
+                // If it has it, that is told when the listener cannot be made anew.
+                Err(_) => {}
             }
         }
         if refusal.is_none() && !listeners::is_inherited(rows, wanted) {
@@ -309,27 +322,20 @@ impl Shell {
                 if child.leader == Leader::Alive {
                     self.events.push_back(Event::Exited(worker));
                 }
-                self.worker_gone(worker);
+                let survivors = remains.extract_if(.., |remnant| remnant.worker == worker);
+                let survivors: Vec<Remnant> = survivors.collect();
+                if survivors.is_empty() {
+                    self.worker_gone(worker);
+                } else {
+                    self.children.adopt_group(child.key, child.pid, child.began);
+                    self.log.warning(&format!(
+                        "the main process of generation {}, worker {} has ended; what is left of its group (pid {}) is told to stop",
+                        worker.generation,
+                        worker.slot,
+                        remains::pids(&survivors)
+                    ));
+                }
             }
-        }
-    }
-
-    /// What outlives the main process of a worker that could not be adopted is told to stop, as if the main process had ended under
-    /// our eyes, and has the drain timeout.
-    fn end_survivors(&mut self, remains: Vec<Remnant>) {
-        for Remnant { worker, proved, .. } in remains {
-            if self.children.pid(Child::Worker(worker)).is_some() {
-                continue;
-            }
-            let pid = proved.pid;
-            self.log.warning(&format!(
-                "pid {pid} is left of generation {}, worker {}, whose main process has ended: it is told to stop, and killed if that takes \
-                 too long",
-                worker.generation, worker.slot
-            ));
-            // One that has ended meanwhile needs nothing.
-            let _ = sys::signal_by_pidfd(proved.pidfd.as_fd(), Some(self.stop_signal(worker)));
-            self.leftovers.extend(Leftover::of(proved));
         }
     }
 
@@ -354,8 +360,14 @@ impl Shell {
     fn say_adopted(&self, rows: &[Row<'_>]) {
         self.announce(&self.current_listeners(), &[]);
         let before = Row::of_kind(rows, state::HEAD).and_then(|head| head.text("pid"));
-        let serving = self.serving().map(|serving| serving.to_string());
-        let who = serving.unwrap_or_else(|| "nobody serves".to_owned());
+        let who = self.serving().and_then(|mut serving| {
+            // What has ended meanwhile has not been told yet.
+            serving
+                .pids
+                .retain(|pid| self.children.lives(Pid::from_raw(*pid)));
+            (!serving.pids.is_empty()).then(|| serving.to_string())
+        });
+        let who = who.unwrap_or_else(|| "nobody serves".to_owned());
         self.log.warning(&format!(
             "the segue before this one (pid {}) was killed; its app is adopted: {who}",
             before.unwrap_or_default()
@@ -380,6 +392,25 @@ impl Shell {
                     lost.why, record.0
                 ));
             }
+        }
+    }
+
+    /// If the incumbent is dead and cannot be started again, a new generation is started, as by a reload.
+    fn replace_what_is_lost(&mut self) {
+        let Some(incumbent) = self.core.incumbent() else {
+            return;
+        };
+        let record = self.births.get(&incumbent.record);
+        let is_lost = record.is_some_and(|birth| birth.record.is_err());
+        let mut pids = incumbent
+            .processes
+            .iter()
+            .filter_map(|process| self.workers.get(&process.worker)?.pid);
+        let lives = pids.any(|pid| self.children.lives(pid));
+        if is_lost && !lives && self.core.handoff() == Handoff::Idle {
+            self.log
+                .warning("reload: nobody serves, and nothing but what lies there now can be started");
+            self.ask_reload(None, Until::Takeover);
         }
     }
 

@@ -201,7 +201,7 @@ impl Shell {
             }
         }
         for child in self.children.saved() {
-            fds.push((pidfd_name(child.key), child.pidfd));
+            fds.extend(child.pidfd.map(|pidfd| (pidfd_name(child.key), pidfd)));
         }
         for (name, fd) in state::FILES.iter().zip(self.keeper.fds()) {
             fds.push(((*name).to_owned(), fd));

@@ -187,8 +187,8 @@ fn ask_and_check(
     let prepared = || {
         setsid()?;
         sys::end_with(child, supervisor)?;
-        // Not only at exec, which a binary that does not answer keeps us from: a client waits for the end of its connection, and a
-        // worker that is being started for the end of a pipe.
+        // Not only at exec, from which a binary that does not answer keeps us: a worker that is being started may wait for the end of
+        // a pipe.
         let of_state = fds.iter().map(|(_, fd)| *fd);
         let kept: Vec<_> = of_state.chain([parcel, answer, binary.as_fd()]).collect();
         sys::close_all_but(child, ABOVE_STANDARD, &kept);

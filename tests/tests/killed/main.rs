@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use segue_tests::figures::{say, scale};
-use segue_tests::http::{self, Client};
+use segue_tests::http::{self, Client, Target};
 use segue_tests::load::{Kind, Load};
 use segue_tests::proc;
 use segue_tests::program::Program;
@@ -227,39 +227,65 @@ fn one_of_several_sockets_that_died_with_its_worker_is_made_anew() {
     segue.stop();
 }
 
-/// Who dies together with the supervisor is the main process of an app that has others, which hold the listener: it is had back from
-/// them, the worker is started again on it, and they are ended.
+/// Starts an app that has left a process of this kind in its group, and kills its main process and the supervisor. Gives the pid of
+/// what is left.
+fn killed_with_its_supervisor(kind: &str, port: u16) -> (Segue, i32) {
+    let setup = Setup::new(Program::new("./app"))
+        .listen(format!("127.0.0.1:{port}"))
+        .flags(["--drain-timeout", "2s"]);
+    setup.deploy("app", &Program::fixture(&format!("leaks-grandchild kind={kind}")));
+    let segue = setup.start();
+    let main = segue.status().pids(1)[0];
+    let left = proc::children(main)[0].pid;
+    segue.kill();
+    kill_process(main, Signal::SIGKILL);
+    wait_for_death(main);
+    (segue, left)
+}
+
+/// The listener is had back from what outlives the main process; the worker is started again on it (or a new generation is, if another
+/// script lies there by now), and the rest of its group is ended, also if one more supervisor is killed meanwhile.
 #[test]
 fn what_outlives_a_main_process_gives_the_listener_back_and_is_ended() {
-    for kind in ["plain", "ignores-term"] {
-        let setup = Setup::new(Program::new("./app")).flags(["--drain-timeout", "2s"]);
-        setup.deploy("app", &Program::fixture(&format!("leaks-grandchild kind={kind}")));
-        let mut segue = setup.start();
-        let (before, target) = (segue.status(), segue.target());
-        let main = before.pids(1)[0];
-        let left = proc::children(main)[0].pid;
-        segue.kill();
-        kill_process(main, Signal::SIGKILL);
-        wait_for_death(main);
+    for (kind, deploys, kills, generation) in [
+        ("plain", 0, 0, 1),
+        ("ignores-term", 1, 0, 2),
+        ("ignores-term", 1, 1, 2),
+    ] {
+        let port = free_port();
+        let (mut segue, left) = killed_with_its_supervisor(kind, port);
+        for _ in 0..deploys {
+            segue.deploy("app", &Program::fixture("good"));
+        }
         // Whoever comes now waits in the queue of the listener.
-        let mut early = target.connect().unwrap();
+        let mut early = Target::Tcp(([127, 0, 0, 1], port).into()).connect().unwrap();
         early.write(&http::get_and_close("/ping")).unwrap();
         segue.resume();
-        assert_eq!(early.response().unwrap().status, 200);
-        let after = segue.status();
-        assert_eq!(
-            (after.generation(), &after.0["listeners"][0]["address"]),
-            (1, &before.0["listeners"][0]["address"])
-        );
+        let answer = early.response().unwrap();
+        assert_eq!((answer.status, segue.status().generation()), (200, generation));
         segue.process().wait_for_line(&format!(
-            "pid {} is left of generation 1, worker 0, whose main process has ended: it is told to stop",
-            left
+            "the main process of generation 1, worker 0 has ended; what is left of its group (pid {left}) is told to stop"
         ));
+        for _ in 0..kills {
+            segue.kill();
+            segue.resume();
+        }
         wait_for_death(left);
-        segue.deploy("app", &Program::fixture("good"));
         segue.reload_ok(&["--drained"]);
         segue.stop();
     }
+}
+
+/// What is left has no listener, so that nothing keeps a new app from being started, from what lies there now.
+#[test]
+fn what_outlives_a_main_process_without_a_listener_is_ended() {
+    let (mut segue, left) = killed_with_its_supervisor("without-sockets", free_port());
+    segue.resume();
+    segue.process().wait_for_line(&format!(
+        "and the main process of its app has ended; pid {left} still drains, and is killed if that takes too long"
+    ));
+    wait_for_death(left);
+    segue.stop();
 }
 
 /// No second app is started beside one that can be neither adopted nor stopped by anybody who does not know of it.

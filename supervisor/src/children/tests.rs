@@ -221,7 +221,7 @@ fn a_group_is_adopted_by_its_number() {
         for reaps in [REAPS, NEVER_REAPS] {
             for mut nursery in Nursery::of_each_kind() {
                 // It is alive at first, so that its beginning is known.
-                let leaves = "sleep 1000 >/dev/null & echo $$; read -r _; exit 0";
+                let leaves = "sleep 1000 >/dev/null 2>&1 & echo $$; wait";
                 let parent = nursery.adopt(1, leaves, reaps);
                 let (leader, began) = (nursery.children.pid(1).unwrap(), nursery.children.began(1));
                 nursery.children.signal(1, Signal::SIGKILL).unwrap();

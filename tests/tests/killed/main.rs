@@ -339,7 +339,7 @@ fn what_a_stop_left_draining_is_ended_by_the_next_one() {
         "pid {hangs} of its app still drains, and is killed if that takes too long"
     ));
     segue.process().wait_for_line(&format!(
-        "pid {hangs}, which an earlier segue left draining, did not end in time: it is killed"
+        "pid {hangs}, which an earlier segue left draining, has not ended: it is killed"
     ));
     wait_for_death(hangs);
     segue.stop();

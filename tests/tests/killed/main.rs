@@ -168,7 +168,7 @@ fn whoever_has_a_lost_port_by_now_is_named_and_so_is_the_app() {
         format!("command = {command}\nlisten = {addresses:?}\n{more}")
     };
     let file = setup.path("segue.toml");
-    std::fs::write(&file, settings(&[kept, lost], "")).unwrap();
+    std::fs::write(&file, settings(&[kept, lost], "probation = \"100ms\"\n")).unwrap();
     let mut segue = setup.start();
     segue.process().wait_for_line("passed probation");
     let old = segue.status().pids(1)[0];
@@ -624,7 +624,7 @@ fn assert_nobody_is_a_stranger(segue: &Segue, status: &Status, when: &str) {
 /// Whoever was being started, and by whom, at any microsecond of a reload.
 #[test]
 fn killed_at_any_moment_of_a_reload_nothing_is_lost_and_nobody_is_left() {
-    let trials: u64 = scale(25, 1_000);
+    let trials: u64 = scale(12, 1_000);
     let seed = std::env::var("SEGUE_SEED")
         .ok()
         .and_then(|seed| seed.parse().ok());

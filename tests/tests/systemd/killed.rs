@@ -238,7 +238,7 @@ pub(crate) fn during_a_rollback(machine: &Machine) {
 }
 
 pub(crate) fn at_any_moment(machine: &Machine) {
-    let trials: u64 = scale(5, 300);
+    let trials: u64 = scale(3, 300);
     let seed = fastrand::u64(..);
     let mut random = fastrand::Rng::with_seed(seed);
     let site = Site::new(machine, "moment", "app --message x");
@@ -278,7 +278,7 @@ pub(crate) fn as_it_writes_its_state(machine: &Machine) {
     site.systemctl_ok("start");
     let loads = start_loads(&site);
     let mut killed = 0;
-    for nth in (1..).step_by(scale(4, 1)) {
+    for nth in (1..).step_by(scale(8, 1)) {
         let pid = site.main_pid();
         let kill = format!("inject=pwrite64:signal=KILL:when={nth}");
         let words = ["-o", "/dev/null", "-e", "trace=pwrite64", "-e", &kill];

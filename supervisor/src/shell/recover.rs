@@ -1,8 +1,10 @@
 //! After `kill -9`: is the app of the predecessor still there, and can its listeners be had back from it?
 
 use std::cell::OnceCell;
+use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
 
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
@@ -96,6 +98,15 @@ fn take_among(sockets: &[(u64, RawFd)], from: &Proved, wanted: SocketIdentity) -
 fn is_that(fd: BorrowedFd<'_>, wanted: SocketIdentity) -> bool {
     let inode = nix::sys::stat::fstat(fd).map(|status| status.st_ino);
     inode == Ok(wanted.inode) && (wanted.cookie.is_none() || sys::sock::cookie(fd) == wanted.cookie)
+}
+
+/// Whether a process was given this notify socket when it executed.
+///
+/// # Errors
+/// Its environment is not shown.
+pub(super) fn was_born_with(pid: Pid, notify: &Path) -> io::Result<bool> {
+    let wanted = [b"NOTIFY_SOCKET=", notify.as_os_str().as_bytes()].concat();
+    sys::was_given(pid, |entry| entry == wanted)
 }
 
 /// Refuses to start beside the app of a predecessor whose state is lost: it could be neither adopted nor told apart from what this

@@ -1,6 +1,6 @@
 //! After `kill -9`: which processes of the predecessor's app live.
 
-use std::os::unix::ffi::OsStrExt as _;
+use std::io;
 use std::path::Path;
 
 use nix::unistd::Pid;
@@ -72,7 +72,10 @@ fn survivors(leader: Pid, notify: &Path, listeners: &[SocketIdentity], all: &[Pr
         .iter()
         .filter(|row| row.group == leader && row.pid != leader && !row.zombie)
         .collect();
-    let is_of_worker = |row: &&ProcessRow| was_born_with(row.pid, notify) || has_any(row.pid, listeners);
+    let is_of_worker = |row: &&ProcessRow| {
+        recover::was_born_with(row.pid, notify).unwrap_or(false)
+            || has_any(row.pid, listeners).unwrap_or(false)
+    };
     if !members.iter().any(is_of_worker) {
         return Vec::new();
     }
@@ -80,16 +83,11 @@ fn survivors(leader: Pid, notify: &Path, listeners: &[SocketIdentity], all: &[Pr
     members.into_iter().filter_map(proved).collect()
 }
 
-/// Whether `NOTIFY_SOCKET` was this for a process.
-fn was_born_with(pid: Pid, notify: &Path) -> bool {
-    let wanted = [b"NOTIFY_SOCKET=", notify.as_os_str().as_bytes()].concat();
-    sys::was_given(pid, |entry| entry == wanted).unwrap_or(false)
-}
-
-fn has_any(pid: Pid, listeners: &[SocketIdentity]) -> bool {
+/// Whether a process has one of the listeners open.
+fn has_any(pid: Pid, listeners: &[SocketIdentity]) -> io::Result<bool> {
     let is_listener = |inode| listeners.iter().any(|wanted| wanted.inode == inode);
-    let open = sys::open_sockets(pid.as_raw()).unwrap_or_default();
-    open.iter().any(|(inode, _)| is_listener(*inode))
+    let open = sys::open_sockets(pid.as_raw())?;
+    Ok(open.iter().any(|(inode, _)| is_listener(*inode)))
 }
 
 /// Whether none that live of these (nor of the groups of main processes) have any of the listeners open: they drain, and nobody
@@ -97,7 +95,6 @@ fn has_any(pid: Pid, listeners: &[SocketIdentity]) -> bool {
 /// inherited one. Survivors that do not show them count as having none: if they have, their names come with `address already in use`.
 pub(super) fn have_let_go(remains: &[Remnant], rows: &[Row<'_>]) -> Result<bool, Flaw> {
     let listeners = listeners::identities(rows)?;
-    let is_listener = |inode| listeners.iter().any(|wanted| wanted.inode == inode);
     let role_of = |row: &ProcessRow| {
         let found = remains.iter().find(|remnant| match remnant.role {
             Role::Main => remnant.proved.pid == row.group,
@@ -105,8 +102,8 @@ pub(super) fn have_let_go(remains: &[Remnant], rows: &[Row<'_>]) -> Result<bool,
         });
         found.map(|remnant| remnant.role)
     };
-    let has_none = |(row, role): (&ProcessRow, Role)| match sys::open_sockets(row.pid.as_raw()) {
-        Ok(sockets) => !sockets.iter().any(|(inode, _)| is_listener(*inode)),
+    let has_none = |(row, role): (&ProcessRow, Role)| match has_any(row.pid, &listeners) {
+        Ok(any) => !any,
         Err(_) => role == Role::Survivor,
     };
     let all = sys::process_rows().unwrap_or_default();

@@ -6,7 +6,6 @@
 
 use std::fs::{self, File};
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -590,13 +589,12 @@ const fn wait_of(timer: Timer) -> Wait {
 /// that was never given it ends, and has not executed.
 fn has_executed(proved: &Proved, notify: &Path) -> bool {
     let begun = Instant::now();
-    let wanted = [b"NOTIFY_SOCKET=", notify.as_os_str().as_bytes()].concat();
     loop {
         if sys::is_dead_by_pidfd(proved.pidfd.as_fd()) {
             return false;
         }
         // Before exec it has the environment of its supervisor.
-        let patience = match sys::was_given(proved.pid, |entry| entry == wanted) {
+        let patience = match recover::was_born_with(proved.pid, notify) {
             Ok(true) => return true,
             Ok(false) => UNTIL_EXECUTED,
             Err(_) => UNTIL_ENDED,

@@ -72,15 +72,20 @@ pub struct Crowd {
 }
 
 impl Crowd {
-    /// Lets this process, and those that it starts from now on, have as many descriptors as the system permits.
+    /// Lets this process, and those that it starts from now on, have as many descriptors as the system permits, if it
+    /// may not have as many already: other tests share the process.
     ///
     /// # Panics
     /// When those are not enough for the connections.
     pub fn make_room(count: usize) {
-        let (_, most) =
+        let (now, most) =
             getrlimit(Resource::RLIMIT_NOFILE).unwrap_or_else(|error| panic!("getrlimit: {error}"));
+        let needed = count as u64 + 500;
+        if now > needed {
+            return;
+        }
         assert!(
-            most > count as u64 + 500,
+            most > needed,
             "{count} connections do not fit into {most} descriptors"
         );
         let raised = setrlimit(Resource::RLIMIT_NOFILE, most, most);

@@ -1,0 +1,3 @@
+//! Tests in a container engine: each starts a dockerd of its own, for which it needs root.
+
+mod container;

@@ -1,0 +1,27 @@
+//! Tests that need neither root nor an engine, a service manager or the network: `cargo test -p segue-tests --test fast`.
+//! A module is a subject.
+//!
+//! All of them share this process, so none changes what belongs to a process as a whole: its directory, environment,
+//! umask, limits and signals; and none reaps a child that is not its own.
+
+mod attack_control;
+mod birth;
+mod commands;
+mod dead_listeners;
+mod deploy;
+mod detectors;
+mod docs;
+mod fixtures;
+mod handoff;
+mod install;
+mod loss_load;
+mod loss_parked;
+mod loss_races;
+mod manager;
+mod manual;
+mod many_workers;
+mod reloads;
+mod rolling;
+mod scale;
+mod sockets;
+mod turns;

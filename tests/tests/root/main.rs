@@ -1,0 +1,10 @@
+//! Tests that need more of the machine than a compiler: root, cgroups, a systemd, an sshd, Gunicorn, systemfd. Each says by
+//! name what it does not find (`src/needs.rs`).
+//!
+//! All of them share this process: see `tests/fast/main.rs`.
+
+mod activation;
+mod deploy_ssh;
+mod gunicorn;
+mod memory;
+mod systemd;

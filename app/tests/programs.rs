@@ -233,9 +233,55 @@ fn polling_speaks_json_and_keeps_connections() {
 }
 
 #[test]
+fn a_picture_shows_what_the_summary_says() {
+    let listener = listener();
+    let mut server = start(app(), &listener, &[("SEGUE_GENERATION", "3")]);
+    let url = format!("{}/ping", listener.local_addr().unwrap());
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("run.svg");
+    let drawn = |count: &str| {
+        let picture = file.to_str().unwrap();
+        let arguments = [
+            url.as_str(),
+            "--count",
+            count,
+            "--interval",
+            "0",
+            "--timeout",
+            "5s",
+        ];
+        let polled = poll(&[&arguments[..], &["--picture", picture, "--title", "A <run>"]].concat());
+        (polled, std::fs::read_to_string(&file).unwrap())
+    };
+    let (polled, svg) = drawn("20");
+    assert!(polled.status.success(), "{polled:?}");
+    assert!(
+        svg.contains("20 requests, 0 failed") && svg.contains("generation 3: 20"),
+        "{svg}"
+    );
+    assert!(svg.contains("A &lt;run&gt;"), "{svg}");
+    server.drain();
+    drop(server);
+    drop(listener);
+    let (polled, svg) = drawn("2");
+    assert_eq!(polled.status.code(), Some(1), "{polled:?}");
+    assert!(
+        svg.contains("2 requests, 2 failed") && svg.contains("failed: 2"),
+        "{svg}"
+    );
+    assert_eq!(
+        std::fs::read_dir(directory.path()).unwrap().count(),
+        1,
+        "a temporary file was left"
+    );
+}
+
+#[test]
 fn polling_refuses_what_it_cannot_do() {
     for arguments in [
-        &["https://localhost/"][..],
+        &["--picture", "/nowhere/run.svg"][..],
+        &["--title", "without a picture"],
+        &["https://localhost/"],
         &["--unix"],
         &["--timeout", "5"],
         &["http://"],

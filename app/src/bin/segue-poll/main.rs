@@ -1,8 +1,10 @@
 //! Asks a server the same question again and again, and tells when the answer changes or fails to come.
 
 mod client;
+mod picture;
 mod print;
 mod stats;
+mod timeline;
 
 use std::cell::RefCell;
 use std::path::PathBuf;
@@ -17,7 +19,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use crate::client::{Client, Target};
 use crate::print::Printer;
-use crate::stats::Stats;
+use crate::stats::{Entry, Stats};
+use crate::timeline::Timeline;
 
 /// Polls a URL and prints UP, UP AND CHANGED or DOWN with the time (UTC); at the end a summary. Exits with 1 if
 /// anything was DOWN.
@@ -64,6 +67,14 @@ struct Arguments {
     /// Print only changes, failures and the summary
     #[arg(long, short)]
     quiet: bool,
+
+    /// At the end draw each request into this SVG file: time, latency (logarithmic), version, failures
+    #[arg(long, value_name = "FILE")]
+    picture: Option<PathBuf>,
+
+    /// Headline of the picture; without it the URL
+    #[arg(long, value_name = "TEXT", requires = "picture")]
+    title: Option<String>,
 }
 
 fn main() -> ExitCode {
@@ -98,6 +109,33 @@ struct Settings {
     keep_alive: bool,
     connections: u16,
     printer: Printer,
+    picture: Option<Picture>,
+}
+
+/// The picture to draw at the end.
+struct Picture {
+    file: PathBuf,
+    title: String,
+    timeline: Timeline,
+}
+
+impl Picture {
+    /// Begin the picture. Its file is opened now, so that a wrong path is told before the run and not after it.
+    fn begin(file: PathBuf, title: String) -> Result<Picture, String> {
+        let open = std::fs::OpenOptions::new().append(true).create(true).open(&file);
+        match open {
+            Ok(_) => Ok(Picture {
+                file,
+                title,
+                timeline: Timeline::new(),
+            }),
+            Err(error) => Err(format!(
+                "write the picture {}: {}",
+                file.display(),
+                segue_app::errno_text(&error)
+            )),
+        }
+    }
 }
 
 fn settings(arguments: Arguments) -> Result<Settings, String> {
@@ -110,6 +148,11 @@ fn settings(arguments: Arguments) -> Result<Settings, String> {
             true,
         ),
     };
+    let title = arguments.title.unwrap_or_else(|| arguments.url.clone());
+    let picture = arguments
+        .picture
+        .map(|file| Picture::begin(file, title))
+        .transpose()?;
     Ok(Settings {
         target: Rc::new(Target::new(&arguments.url, unix)?),
         timeout: arguments.timeout,
@@ -119,6 +162,7 @@ fn settings(arguments: Arguments) -> Result<Settings, String> {
         keep_alive: arguments.keep_alive,
         connections: arguments.connections,
         printer: Printer::new(arguments.json, arguments.quiet),
+        picture,
     })
 }
 
@@ -126,6 +170,7 @@ fn settings(arguments: Arguments) -> Result<Settings, String> {
 struct Shared {
     stats: Stats,
     printer: Printer,
+    picture: Option<Picture>,
     left: Option<u64>,
 }
 
@@ -140,10 +185,12 @@ async fn poll(settings: Settings) -> bool {
         keep_alive,
         connections,
         printer,
+        picture,
     } = settings;
     let shared = Rc::new(RefCell::new(Shared {
         stats: Stats::new(),
         printer,
+        picture,
         left: count,
     }));
     let mut asking = tokio::task::JoinSet::new();
@@ -163,9 +210,21 @@ async fn poll(settings: Settings) -> bool {
     }
     drop(asking);
     let mut shared = shared.borrow_mut();
-    let Shared { stats, printer, .. } = &mut *shared;
+    let Shared {
+        stats,
+        printer,
+        picture,
+        ..
+    } = &mut *shared;
     stats.end();
     printer.summary(stats);
+    let drawn = picture
+        .as_ref()
+        .map(|picture| picture::write(&picture.file, &picture.title, &picture.timeline, stats));
+    if let Some(Err(error)) = drawn {
+        eprintln!("segue-poll: {error}");
+        return false;
+    }
     stats.all_up()
 }
 
@@ -193,9 +252,17 @@ async fn ask(mut client: Client, shared: Rc<RefCell<Shared>>, limit: Duration, e
             client.forget();
         }
         let mut shared = shared.borrow_mut();
-        let Shared { stats, printer, .. } = &mut *shared;
-        let changed = stats.enter(&answer, asked.elapsed());
-        printer.answer(&answer, changed, asked.elapsed());
+        let Shared {
+            stats,
+            printer,
+            picture,
+            ..
+        } = &mut *shared;
+        let entry = stats.enter(&answer, asked.elapsed());
+        if let Some(picture) = picture {
+            picture.timeline.enter(entry, asked);
+        }
+        printer.answer(&answer, matches!(entry, Entry::Changed(_)), asked.elapsed());
     }
 }
 

@@ -107,7 +107,7 @@ fn event(outcome: &Outcome, changed: bool, took: Duration, at: &str) -> Value {
 }
 
 /// Text from outside, fit for a terminal.
-fn shown(text: &str) -> String {
+pub(crate) fn shown(text: &str) -> String {
     let mut shown = String::new();
     for letter in text.chars().take(SHOWN) {
         match letter.is_control() {
@@ -121,7 +121,8 @@ fn shown(text: &str) -> String {
     shown
 }
 
-fn milliseconds(time: Duration) -> f64 {
+/// In milliseconds, to the microsecond.
+pub(crate) fn milliseconds(time: Duration) -> f64 {
     time.as_micros() as f64 / 1000.0
 }
 

@@ -10,6 +10,17 @@ use crate::client::Outcome;
 /// Most versions that are told apart; a page that shows the time would otherwise fill the memory.
 const MAX_VERSIONS: usize = 100;
 
+/// What became of one request. Versions go by their place in the order of first answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Entry {
+    /// This version answered as the request before was answered, or first of all.
+    Same(usize),
+    /// This version answered, and otherwise than the request before was answered.
+    Changed(usize),
+    /// No answer came.
+    Failed,
+}
+
 /// Everything the summary says.
 #[derive(Debug)]
 pub(crate) struct Stats {
@@ -36,12 +47,12 @@ impl Stats {
         }
     }
 
-    /// Enters an answer. True if it differs from the one before.
-    pub(crate) fn enter(&mut self, outcome: &Outcome, took: Duration) -> bool {
+    /// Enter what became of a request.
+    pub(crate) fn enter(&mut self, outcome: &Outcome, took: Duration) -> Entry {
         self.requests += 1;
         let Ok(answer) = outcome else {
             self.down += 1;
-            return false;
+            return Entry::Failed;
         };
         self.gap();
         self.times.enter(took);
@@ -49,15 +60,27 @@ impl Stats {
             Some(generation) => format!("generation {generation}"),
             None => answer.body.clone(),
         };
-        let place = self.versions.len();
-        if place < MAX_VERSIONS || self.versions.contains_key(&version) {
-            self.versions.entry(version).or_insert((place, 0)).1 += 1;
-        }
+        let place = self.count(version);
         let changed = self.last_body.as_ref().is_some_and(|last| *last != answer.body);
         if changed || self.last_body.is_none() {
             self.last_body = Some(answer.body.clone());
         }
-        changed
+        match changed {
+            true => Entry::Changed(place),
+            false => Entry::Same(place),
+        }
+    }
+
+    /// Count an answer of this version. Returns its place in the order of first answers; versions above the limit share
+    /// the last one.
+    fn count(&mut self, version: String) -> usize {
+        let next = self.versions.len();
+        if next >= MAX_VERSIONS && !self.versions.contains_key(&version) {
+            return MAX_VERSIONS;
+        }
+        let (place, count) = self.versions.entry(version).or_insert((next, 0));
+        *count += 1;
+        *place
     }
 
     /// No more answers will come: the time since the last one counts as a gap too if the last question failed.

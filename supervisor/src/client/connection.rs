@@ -1,12 +1,13 @@
 //! One conversation with one supervisor.
 
 use std::io::{self, Read as _, Write as _};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, sockopt};
 use nix::sys::time::TimeVal;
 
@@ -37,25 +38,35 @@ pub(super) struct Connection {
     stream: UnixStream,
     path: PathBuf,
     supervisor: Option<i32>,
+    /// What has come and is no whole reply yet.
     input: Vec<u8>,
+    /// How much of it is known to hold no end of a line.
+    searched: usize,
 }
 
 impl Connection {
     /// Connects, waiting at most for `patience` if the backlog is full (then the error is `WouldBlock`).
     pub(super) fn open(path: &Path, patience: Duration) -> io::Result<Self> {
-        let address = UnixAddr::new(path)?;
-        let socket = nix::sys::socket::socket(
-            AddressFamily::Unix,
-            SockType::Stream,
-            SockFlag::SOCK_CLOEXEC,
-            None,
-        )?;
+        let socket = stream_socket(SockFlag::SOCK_CLOEXEC)?;
         let wait = patience.max(SHORTEST_WAIT);
         let wait = TimeVal::new(
             wait.as_secs().try_into().unwrap_or(i64::MAX),
             wait.subsec_micros().into(),
         );
         nix::sys::socket::setsockopt(&socket, sockopt::SendTimeout, &wait)?;
+        Self::connect(socket, path)
+    }
+
+    /// Connects at once, or not at all: if the backlog is full the error is `WouldBlock`.
+    pub(super) fn open_now(path: &Path) -> io::Result<Self> {
+        let socket = stream_socket(SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK)?;
+        let connection = Self::connect(socket, path)?;
+        connection.stream.set_nonblocking(false)?;
+        Ok(connection)
+    }
+
+    fn connect(socket: OwnedFd, path: &Path) -> io::Result<Self> {
+        let address = UnixAddr::new(path)?;
         loop {
             match nix::sys::socket::connect(socket.as_raw_fd(), &address) {
                 Err(Errno::EINTR) => {}
@@ -72,9 +83,11 @@ impl Connection {
             path: path.to_owned(),
             supervisor,
             input: Vec::new(),
+            searched: 0,
         })
     }
 
+    /// The control socket.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
@@ -93,35 +106,48 @@ impl Connection {
     pub(super) fn status(&mut self, deadline: Option<Instant>) -> Result<Status, Lost> {
         self.send(Request::Status);
         loop {
-            match self.receive(deadline)? {
-                Reply::Progress { .. } => {}
-                Reply::Status(status) => return Ok(*status),
-                Reply::Refused { message } => return Err(Lost::Refused(message)),
-                Reply::Done { .. } | Reply::Failed { .. } => {
-                    return Err(Lost::Garbled(
-                        "the supervisor answered something else; is it another version?".into(),
-                    ));
-                }
+            if let Some(status) = status_in(self.receive(deadline)?)? {
+                return Ok(status);
             }
         }
     }
 
+    /// Reads once, and gives the status if it is whole by now.
+    fn status_so_far(&mut self, deadline: Instant) -> Result<Option<Status>, Lost> {
+        self.fill(Some(deadline))?;
+        while let Some(reply) = self.next_reply()? {
+            if let Some(status) = status_in(reply)? {
+                return Ok(Some(status));
+            }
+        }
+        Ok(None)
+    }
+
     /// Waits for the next reply.
     pub(super) fn receive(&mut self, deadline: Option<Instant>) -> Result<Reply, Lost> {
-        let mut searched = 0;
         loop {
-            if let Some(at) = self.input[searched..].iter().position(|byte| *byte == b'\n') {
-                let line: Vec<u8> = self.input.drain(..=searched + at).collect();
-                return Reply::parse(&line).map_err(|error| Lost::Garbled(error.to_string()));
-            }
-            searched = self.input.len();
-            if searched > REPLY_MAX {
-                return Err(Lost::Garbled(format!(
-                    "reply not understood: longer than {REPLY_MAX} bytes"
-                )));
+            if let Some(reply) = self.next_reply()? {
+                return Ok(reply);
             }
             self.fill(deadline)?;
         }
+    }
+
+    /// The next reply, if it is whole by now.
+    fn next_reply(&mut self) -> Result<Option<Reply>, Lost> {
+        if let Some(at) = self.input[self.searched..].iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = self.input.drain(..=self.searched + at).collect();
+            self.searched = 0;
+            let reply = Reply::parse(&line).map_err(|error| Lost::Garbled(error.to_string()))?;
+            return Ok(Some(reply));
+        }
+        self.searched = self.input.len();
+        if self.searched > REPLY_MAX {
+            return Err(Lost::Garbled(format!(
+                "reply not understood: longer than {REPLY_MAX} bytes"
+            )));
+        }
+        Ok(None)
     }
 
     fn fill(&mut self, deadline: Option<Instant>) -> Result<(), Lost> {
@@ -151,4 +177,77 @@ impl Connection {
             }
         }
     }
+}
+
+fn stream_socket(flags: SockFlag) -> io::Result<OwnedFd> {
+    Ok(nix::sys::socket::socket(
+        AddressFamily::Unix,
+        SockType::Stream,
+        flags,
+        None,
+    )?)
+}
+
+/// The status, if that is what this reply to a request for one holds.
+fn status_in(reply: Reply) -> Result<Option<Status>, Lost> {
+    match reply {
+        Reply::Progress { .. } => Ok(None),
+        Reply::Status(status) => Ok(Some(*status)),
+        Reply::Refused { message } => Err(Lost::Refused(message)),
+        Reply::Done { .. } | Reply::Failed { .. } => Err(Lost::Garbled(
+            "the supervisor answered something else; is it another version?".into(),
+        )),
+    }
+}
+
+/// Asks all of these supervisors for their status, side by side: nobody waits for one that hangs, and all is over at the
+/// deadline. `None` for those that have not told it by then, and where there is no connection.
+pub(super) fn ask_all(
+    mut connections: Vec<Option<&mut Connection>>,
+    deadline: Instant,
+) -> Vec<Option<Status>> {
+    let mut statuses: Vec<Option<Status>> = connections.iter().map(|_| None).collect();
+    for connection in connections.iter_mut().flatten() {
+        connection.send(Request::Status);
+    }
+    while let Some(readable) = wait_for_any(&connections, deadline) {
+        for index in readable {
+            let Some(connection) = &mut connections[index] else {
+                continue;
+            };
+            match connection.status_so_far(deadline) {
+                Ok(None) => {}
+                Ok(Some(status)) => {
+                    statuses[index] = Some(status);
+                    connections[index] = None;
+                }
+                Err(_) => connections[index] = None,
+            }
+        }
+    }
+    statuses
+}
+
+/// The indices of those from which something can be read; `None` if there are none left, or the deadline has passed.
+fn wait_for_any(connections: &[Option<&mut Connection>], deadline: Instant) -> Option<Vec<usize>> {
+    let waiting = connections.iter().enumerate();
+    let waiting = waiting.filter_map(|(index, connection)| Some((index, connection.as_ref()?)));
+    let (indices, mut fds): (Vec<usize>, Vec<PollFd<'_>>) = waiting
+        .map(|(index, connection)| (index, PollFd::new(connection.stream.as_fd(), PollFlags::POLLIN)))
+        .unzip();
+    let left = deadline.saturating_duration_since(Instant::now());
+    if fds.is_empty() || left.is_zero() {
+        return None;
+    }
+    // Rounded up, so that the last millisecond is not spent turning round.
+    let wait = PollTimeout::try_from(left + SHORTEST_WAIT).unwrap_or(PollTimeout::MAX);
+    match poll(&mut fds, wait) {
+        Ok(_) | Err(Errno::EINTR) => {}
+        Err(_) => return None,
+    }
+    let readable = indices
+        .into_iter()
+        .zip(&fds)
+        .filter(|(_, fd)| fd.any() == Some(true));
+    Some(readable.map(|(index, _)| index).collect())
 }

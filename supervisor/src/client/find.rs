@@ -1,16 +1,17 @@
 //! Which instance a command means: the one it names, or the only one that runs.
 
+use std::borrow::Borrow;
 use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::connection::Connection;
+use super::connection::{Connection, ask_all};
 use super::{ANSWER_TIME, Exit, Failure, Target};
 use crate::place::{Candidate, Surroundings, candidates, has_left_state, searched};
-use crate::protocol::one_line;
+use crate::protocol::{Status, one_line};
 use crate::sys::errno_text;
 
-/// How long a supervisor may take to tell its name. One that hangs is known by its directory's name instead.
+/// How long supervisors may take to tell their names. One that hangs is known by its directory's name instead.
 const NAME_TIME: Duration = Duration::from_secs(1);
 
 /// The longest name that is printed, in characters.
@@ -24,134 +25,179 @@ fn was_killed(error: &io::Error, control: &Path) -> bool {
     error.kind() == io::ErrorKind::ConnectionRefused && has_left_state(control)
 }
 
-/// Connects to the instance that the target means.
+/// Connects to the instance that the target means. Only that one is waited for: any others are asked for their names where an
+/// error lists them, side by side.
 pub(super) fn connect(
     target: &Target,
     around: &Surroundings,
     deadline: Option<Instant>,
 ) -> Result<Connection, Failure> {
     if let Some(path) = &target.control {
-        return open(path, deadline).map_err(|error| {
-            let why = explain(&error);
-            let hint = if was_killed(&error, path) { KILLED } else { "" };
-            Failure::new(
-                Exit::NoSupervisor,
-                format!("no supervisor answers at {}: {why}{hint}", path.display()),
-            )
-        });
+        return open(path, deadline);
     }
-    let mut running = Vec::new();
-    let mut closed = Vec::new();
-    let mut killed = false;
-    for candidate in candidates(around) {
-        match open(&candidate.control, deadline) {
-            Ok(connection) => running.push(Instance {
-                candidate,
-                connection,
-            }),
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                let is_meant = target
-                    .name
-                    .as_ref()
-                    .is_none_or(|name| *name == candidate.directory);
-                killed |= is_meant && was_killed(&error, &candidate.control);
-            }
-            Err(error) => {
-                let why = explain(&error);
-                closed.push(format!(
-                    "{} at {}: {why}",
-                    candidate.directory,
-                    candidate.control.display()
-                ));
-            }
-        }
+    let found = candidates(around);
+    match &target.name {
+        Some(name) => named(name, found, around, deadline),
+        None => only(look_at(found), around, deadline),
     }
-    choose(target.name.as_deref(), running).map_err(|choice| match choice {
-        Choice::None { others } => {
-            let hint = if killed { KILLED } else { "" };
-            let text = nobody(target, &others, &closed, around);
-            Failure::new(Exit::NoSupervisor, format!("{text}{hint}"))
-        }
-        Choice::Several { listed } => {
-            let head = "several instances run; say which with --name or --control:";
-            Failure::new(Exit::Usage, format!("{head}\n{listed}"))
-        }
-    })
 }
 
-/// A supervisor that accepts connections.
+/// The only instance that runs. Nobody is asked anything as long as there is no more than one.
+fn only(mut found: Found, around: &Surroundings, deadline: Option<Instant>) -> Result<Connection, Failure> {
+    if found.running.len() > 1 {
+        let names = ask_names(&mut found.running, deadline);
+        return Err(several(&found.running, &names));
+    }
+    match found.running.pop() {
+        Some(only) => only.connected(deadline),
+        None => Err(nobody(None, &[], &found, around)),
+    }
+}
+
+/// The instance of this name. That of the directory of this name is meant if it has that name or does not say which; only if
+/// it has another may a directory of any other name be meant (`$RUNTIME_DIRECTORY` leads to any).
+fn named(
+    name: &str,
+    candidates: Vec<Candidate>,
+    around: &Surroundings,
+    deadline: Option<Instant>,
+) -> Result<Connection, Failure> {
+    let (own, others) = candidates
+        .into_iter()
+        .partition(|candidate| candidate.directory == name);
+    let mut own = look_at(own);
+    let mut names = ask_names(&mut own.running, deadline);
+    if let Some(chosen) = choose(name, &own.running, &names, deadline) {
+        return chosen;
+    }
+    let mut found = look_at(others);
+    let others = ask_names(&mut found.running, deadline);
+    if let Some(chosen) = choose(name, &found.running, &others, deadline) {
+        return chosen;
+    }
+    names.extend(others);
+    found.closed.extend(own.closed);
+    // A killed one of another name has nothing to do with it.
+    found.killed = own.killed;
+    Err(nobody(Some(name), &names, &found, around))
+}
+
+/// The instance that has this name, if any has.
+fn choose(
+    name: &str,
+    running: &[Instance],
+    names: &[String],
+    deadline: Option<Instant>,
+) -> Option<Result<Connection, Failure>> {
+    let of_that_name = running.iter().zip(names).filter(|(_, found)| *found == name);
+    let chosen: Vec<&Instance> = of_that_name.map(|(instance, _)| instance).collect();
+    match chosen[..] {
+        [] => None,
+        // Anew, because a connection is good for one request, and its name was the first.
+        [only] => Some(open(&only.candidate.control, deadline)),
+        [..] => {
+            let names = vec![name.to_owned(); chosen.len()];
+            Some(Err(several(&chosen, &names)))
+        }
+    }
+}
+
+/// A supervisor that lives.
 struct Instance {
     candidate: Candidate,
-    connection: Connection,
-}
-
-/// Why no instance was chosen.
-enum Choice {
-    /// None, or none of that name; the names of those that run.
-    None { others: Vec<String> },
-    /// More than one; a table of them.
-    Several { listed: String },
-}
-
-fn choose(name: Option<&str>, mut running: Vec<Instance>) -> Result<Connection, Choice> {
-    if name.is_none() && running.len() == 1 {
-        return running
-            .pop()
-            .map(|only| only.connection)
-            .ok_or(Choice::None { others: Vec::new() });
-    }
-    let mut named: Vec<(String, Instance)> = Vec::new();
-    for instance in running {
-        named.push((instance.ask_name(), instance));
-    }
-    let others = named.iter().map(|(name, _)| name.clone()).collect();
-    if let Some(name) = name {
-        named.retain(|(found, _)| found == name);
-    }
-    match named.len() {
-        0 => Err(Choice::None { others }),
-        // Anew, because the first connection may have waited longer than a supervisor lets one be mute.
-        1 => named
-            .pop()
-            .and_then(|(_, instance)| open(instance.connection.path(), None).ok())
-            .ok_or(Choice::None { others }),
-        _ => Err(Choice::Several { listed: list(&named) }),
-    }
+    /// `None` if it accepts nobody just now: its backlog is full.
+    connection: Option<Connection>,
 }
 
 impl Instance {
-    /// The name that the supervisor has; its directory's if it does not say. (`$RUNTIME_DIRECTORY` may lead
-    /// to a directory of any name.)
-    fn ask_name(&self) -> String {
-        let status = open(&self.candidate.control, None)
-            .ok()
-            .and_then(|mut connection| connection.status(Some(Instant::now() + NAME_TIME)).ok());
-        status.map_or_else(|| self.candidate.directory.clone(), |status| status.name)
+    /// The connection to it, which is waited for if it accepts nobody just now.
+    fn connected(self, deadline: Option<Instant>) -> Result<Connection, Failure> {
+        match self.connection {
+            Some(connection) => Ok(connection),
+            None => open(&self.candidate.control, deadline),
+        }
     }
 }
 
-fn list(named: &[(String, Instance)]) -> String {
-    let row = |(name, instance): &(String, Instance)| {
-        let pid = instance
-            .connection
-            .supervisor()
-            .map_or_else(|| "-".to_owned(), |pid| pid.to_string());
-        let name = one_line(name, NAME_SHOWN);
-        format!(
-            "  {name:<20} pid {pid:<8} {}",
-            instance.candidate.control.display()
-        )
-    };
-    named.iter().map(row).collect::<Vec<_>>().join("\n")
+/// What lies where instances lie.
+struct Found {
+    /// Those that live.
+    running: Vec<Instance>,
+    /// Those that may not be asked, a line about each.
+    closed: Vec<String>,
+    /// Whether one was killed and has left its state.
+    killed: bool,
 }
 
-fn nobody(target: &Target, others: &[String], closed: &[String], around: &Surroundings) -> String {
-    let mut text = match &target.name {
+/// Knocks at each of them, without waiting for any.
+fn look_at(candidates: Vec<Candidate>) -> Found {
+    let mut found = Found {
+        running: Vec::new(),
+        closed: Vec::new(),
+        killed: false,
+    };
+    for candidate in candidates {
+        let connection = match Connection::open_now(&candidate.control) {
+            Ok(connection) => Some(connection),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                found.killed |= was_killed(&error, &candidate.control);
+                continue;
+            }
+            Err(error) => {
+                let (name, path) = (&candidate.directory, candidate.control.display());
+                let why = errno_text(error);
+                found.closed.push(format!("{name} at {path}: {why}"));
+                continue;
+            }
+        };
+        found.running.push(Instance {
+            candidate,
+            connection,
+        });
+    }
+    found
+}
+
+/// The names that these supervisors have, asked for side by side; the directory's name for one that does not say. At most half
+/// of the time is spent on that, so that the command itself has some left.
+fn ask_names(running: &mut [Instance], deadline: Option<Instant>) -> Vec<String> {
+    let now = Instant::now();
+    let patience = deadline.map_or(NAME_TIME, |deadline| {
+        NAME_TIME.min(deadline.saturating_duration_since(now) / 2)
+    });
+    let connections = running.iter_mut().map(|instance| instance.connection.as_mut());
+    let statuses = ask_all(connections.collect(), now + patience);
+    let name = |(instance, status): (&Instance, Option<Status>)| {
+        status.map_or_else(|| instance.candidate.directory.clone(), |status| status.name)
+    };
+    running.iter().zip(statuses).map(name).collect()
+}
+
+/// A failure that lists them.
+fn several<I: Borrow<Instance>>(instances: &[I], names: &[String]) -> Failure {
+    let row = |(instance, name): (&I, &String)| {
+        let Instance {
+            candidate,
+            connection,
+        } = instance.borrow();
+        let pid = connection.as_ref().and_then(Connection::supervisor);
+        let pid = pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string());
+        let name = one_line(name, NAME_SHOWN);
+        format!("  {name:<20} pid {pid:<8} {}", candidate.control.display())
+    };
+    let rows: Vec<_> = instances.iter().zip(names).map(row).collect();
+    let head = "several instances run; say which with --name or --control:";
+    Failure::new(Exit::Usage, format!("{head}\n{}", rows.join("\n")))
+}
+
+fn nobody(name: Option<&str>, others: &[String], found: &Found, around: &Surroundings) -> Failure {
+    let mut text = match name {
         Some(name) => format!("no supervisor named {} answers", one_line(name, NAME_SHOWN)),
         None => "no supervisor answers".to_owned(),
     };
-    if !closed.is_empty() {
-        text = format!("{text} ({})", closed.join("; "));
+    if !found.closed.is_empty() {
+        text = format!("{text} ({})", found.closed.join("; "));
     } else if others.is_empty() {
         let places: Vec<_> = searched(around)
             .iter()
@@ -163,11 +209,19 @@ fn nobody(target: &Target, others: &[String], closed: &[String], around: &Surrou
         let others: Vec<_> = others.iter().map(|name| one_line(name, NAME_SHOWN)).collect();
         text = format!("{text}; these run: {}", others.join(", "));
     }
-    text
+    let hint = if found.killed { KILLED } else { "" };
+    Failure::new(Exit::NoSupervisor, format!("{text}{hint}"))
 }
 
-fn open(path: &Path, deadline: Option<Instant>) -> io::Result<Connection> {
-    Connection::open(path, patience(deadline))
+fn open(path: &Path, deadline: Option<Instant>) -> Result<Connection, Failure> {
+    Connection::open(path, patience(deadline)).map_err(|error| {
+        let hint = if was_killed(&error, path) { KILLED } else { "" };
+        let why = explain(error);
+        Failure::new(
+            Exit::NoSupervisor,
+            format!("no supervisor answers at {}: {why}{hint}", path.display()),
+        )
+    })
 }
 
 /// A supervisor accepts within milliseconds, whatever the user is ready to wait for the outcome.
@@ -179,7 +233,7 @@ fn patience(deadline: Option<Instant>) -> Duration {
     })
 }
 
-fn explain(error: &io::Error) -> String {
+fn explain(error: io::Error) -> String {
     if error.kind() == io::ErrorKind::WouldBlock {
         "it lives, but accepts nobody".to_owned()
     } else {

@@ -517,3 +517,95 @@ fn a_watch_survives_its_supervisor_and_ends_with_its_reader() {
             .is_err_and(|line| line.starts_with("no supervisor answers"))
     }));
 }
+
+/// A supervisor that is stopped: the kernel takes connections for it, and nobody reads.
+fn stopped(root: &Path, name: &str) -> UnixListener {
+    UnixListener::bind(place(root, name).control()).expect("listener")
+}
+
+#[test]
+fn stopped_neighbours_are_not_waited_for() {
+    let directory = directory();
+    let around = around(directory.path());
+    let neighbours: Vec<_> = (0..10)
+        .map(|number| stopped(directory.path(), &format!("a{number}")))
+        .collect();
+    let meant = place(directory.path(), "b");
+    let meant = Supervisor::start(&meant, |_| vec![status_of("b", vec![serving()])]);
+    let show = &mut |_: Sight<'_>| -> io::Result<()> { Ok(()) };
+    // Neighbours asked one after the other, a second each, would take more than the time that there is.
+    let timeout = Some(Duration::from_secs(4));
+    let mut status = |name: Option<&str>| {
+        let target = Target {
+            name: name.map(str::to_owned),
+            control: None,
+        };
+        run(&around, |client| client.show_once(&target, timeout, show))
+    };
+    assert_eq!(
+        status(Some("b")),
+        (Exit::Done, String::new(), String::new()),
+        "the one that is meant"
+    );
+    let (exit, _, err) = status(Some("c"));
+    assert_eq!(exit, Exit::NoSupervisor, "{err}");
+    assert!(
+        err.ends_with("; these run: b, a0, a1, a2, a3, a4, a5, a6, a7, a8, a9\n")
+            || err.ends_with("; these run: a0, a1, a2, a3, a4, a5, a6, a7, a8, a9, b\n"),
+        "{err}"
+    );
+    let (exit, _, err) = status(None);
+    assert_eq!((exit, err.lines().count()), (Exit::Usage, 12), "{err}");
+    drop(meant);
+    drop(neighbours);
+}
+
+#[test]
+fn a_stopped_supervisor_that_is_meant_takes_no_longer_than_the_timeout() {
+    let directory = directory();
+    let around = around(directory.path());
+    let _stopped = stopped(directory.path(), "b");
+    let show = &mut |_: Sight<'_>| -> io::Result<()> { panic!("nothing to show") };
+    let target = Target {
+        name: Some("b".into()),
+        control: None,
+    };
+    let timeout = Duration::from_millis(50);
+    let began = Instant::now();
+    let (exit, _, err) = run(&around, |client| client.show_once(&target, Some(timeout), show));
+    // Less than the time that a supervisor has to tell its name.
+    assert!(began.elapsed() < Duration::from_secs(1), "{err}");
+    assert_eq!(exit, Exit::TimedOut, "{err}");
+}
+
+#[test]
+fn one_that_accepts_nobody_just_now_runs_all_the_same() {
+    let directory = directory();
+    let around = around(directory.path());
+    let full = stopped(directory.path(), "full");
+    nix::sys::socket::listen(&full, nix::sys::socket::Backlog::new(0).expect("backlog")).expect("listen");
+    let mut waiting = Vec::new();
+    while let Ok(connection) = Connection::open_now(place(directory.path(), "full").control()) {
+        waiting.push(connection);
+    }
+    let other = place(directory.path(), "other");
+    let _other = Supervisor::start(&other, |_| vec![status_of("other", vec![serving()])]);
+    let show = &mut |_: Sight<'_>| -> io::Result<()> { Ok(()) };
+    let mut status = |name: Option<&str>| {
+        let target = Target {
+            name: name.map(str::to_owned),
+            control: None,
+        };
+        let timeout = Some(Duration::from_millis(500));
+        run(&around, |client| client.show_once(&target, timeout, show))
+    };
+    let (exit, _, err) = status(None);
+    assert_eq!(exit, Exit::Usage, "it may be the one that is meant: {err}");
+    assert!(
+        err.contains(&format!("  {:<20} pid {:<8} ", "full", "-")),
+        "{err}"
+    );
+    let (exit, _, err) = status(Some("full"));
+    assert_eq!(exit, Exit::TimedOut);
+    assert!(err.contains("it lives, but accepts nobody"), "{err}");
+}

@@ -34,6 +34,8 @@ mod sources;
 mod state;
 mod status;
 mod sys;
+#[cfg(test)]
+mod trials;
 mod unit;
 mod upgrade;
 mod watch;

@@ -7,7 +7,9 @@ use std::time::Duration;
 use super::super::duration::{self, Limit};
 use super::super::{env_file, file};
 use super::{assert_one_line, line};
+use crate::trials::cases;
 
+/// See [`cases`].
 const CASES: u32 = 1_000_000;
 
 /// Parsing TOML takes some ten times as long as the rest, so it gets fewer cases.
@@ -65,7 +67,7 @@ fn durations_never_panic_and_refuse_clearly() {
         "250ms",
     ];
     let mut taken = 0;
-    for _ in 0..CASES {
+    for _ in 0..cases(CASES) {
         let text = garbage(&mut dice, &pieces, 6);
         match duration::parse(&text) {
             Err(reason) => assert_one_line(&reason),
@@ -82,15 +84,16 @@ fn durations_never_panic_and_refuse_clearly() {
         }
     }
     assert!(
-        taken > CASES / 100,
-        "only {taken} of {CASES} were durations: the test has lost its teeth"
+        taken > cases(CASES) / 100,
+        "only {taken} of {} were durations: the test has lost its teeth",
+        cases(CASES)
     );
 }
 
 #[test]
 fn what_a_duration_prints_is_the_same_duration() {
     let mut dice = dice("printed durations");
-    for _ in 0..CASES {
+    for _ in 0..cases(CASES) {
         let duration = Duration::from_millis(dice.u64(0..=31_536_000_000));
         assert_eq!(duration::parse(&duration::text(duration)), Ok(duration));
     }
@@ -122,7 +125,7 @@ fn env_files_never_panic_and_refuse_clearly() {
         "\u{feff}",
     ];
     let mut taken = 0;
-    for _ in 0..CASES {
+    for _ in 0..cases(CASES) {
         let mut content = garbage(&mut dice, &pieces, 12).into_bytes();
         if dice.u8(0..8) == 0 {
             content.push(dice.u8(..));
@@ -141,8 +144,9 @@ fn env_files_never_panic_and_refuse_clearly() {
         }
     }
     assert!(
-        taken > CASES / 100,
-        "only {taken} of {CASES} had variables: the test has lost its teeth"
+        taken > cases(CASES) / 100,
+        "only {taken} of {} had variables: the test has lost its teeth",
+        cases(CASES)
     );
 }
 
@@ -150,7 +154,7 @@ fn env_files_never_panic_and_refuse_clearly() {
 fn what_is_quoted_comes_out_as_it_went_in() {
     let mut dice = dice("quoted values");
     let pieces = ["a", " ", "\n", "\"", "'", "\\", "$", "`", "#", "=", "\t", "\r"];
-    for _ in 0..CASES / 10 {
+    for _ in 0..cases(CASES) / 10 {
         let value = garbage(&mut dice, &pieces, 10).replace('\0', "");
         let mut quoted = String::new();
         for character in value.chars() {
@@ -201,7 +205,7 @@ fn files_never_panic_and_refuse_clearly() {
     ];
     let pieces: Vec<&str> = values.into_iter().chain(file::KEYS).collect();
     let mut taken = 0;
-    for _ in 0..TOML_CASES {
+    for _ in 0..cases(TOML_CASES) {
         let text = if dice.bool() {
             garbage(&mut dice, &pieces, 14)
         } else {
@@ -227,8 +231,9 @@ fn files_never_panic_and_refuse_clearly() {
         }
     }
     assert!(
-        taken > TOML_CASES / 100,
-        "only {taken} of {TOML_CASES} were read: the test has lost its teeth"
+        taken > cases(TOML_CASES) / 100,
+        "only {taken} of {} were read: the test has lost its teeth",
+        cases(TOML_CASES)
     );
 }
 

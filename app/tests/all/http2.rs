@@ -1,13 +1,10 @@
 //! HTTP/2 with prior knowledge: two-step GOAWAY at once, no stream lost, a deadline for a client that does not
 //! acknowledge. The frames are written by hand, so that the client can be as odd as it likes.
-#![allow(clippy::unwrap_used)] // A test that cannot go on ends there.
-
-mod common;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use common::{PATIENCE, Running, app, listener, start};
+use super::common::{PATIENCE, Running, app, listener, start};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const DATA: u8 = 0;

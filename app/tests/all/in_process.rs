@@ -1,8 +1,5 @@
 //! What the sample server has no page for, with the library inside the test: answers without a body, errors,
 //! panics, upgrades, long-lived responses, timeouts, and the hooks.
-#![allow(clippy::unwrap_used)] // A test that cannot go on ends there.
-
-mod common;
 
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpStream};
@@ -13,7 +10,7 @@ use std::task::{Context, Poll};
 use std::thread::{JoinHandle, spawn};
 use std::time::Duration;
 
-use common::Client;
+use super::common::Client;
 use hyper::body::{Body, Bytes, Frame, Incoming};
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};

@@ -2,16 +2,13 @@
 //! kept-alive connection (idle race), and one that connects in that window (fresh race). Beside the app runs its
 //! successor on the same listener, as under a supervisor, so everything that is lost is lost by the drain.
 //!
-//! `SEGUE_TRIALS=100000 cargo test --release -p segue-app --test races -- --nocapture` is the long run.
-#![allow(clippy::unwrap_used)] // A test that cannot go on ends there.
-
-mod common;
+//! `SEGUE_TRIALS=100000 cargo test --release -p segue-app --test all races:: -- --nocapture` is the long run.
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::time::Duration;
 
-use common::{Running, app, example, start};
+use super::common::{Running, app, example, start};
 use nix::sys::signal::Signal;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -61,7 +58,7 @@ fn run(race: Race, program: &Path, trials: usize) -> Tally {
         .unwrap();
     let mut tally = Tally::default();
     while tally.trials < trials {
-        let listener = common::listener();
+        let listener = super::common::listener();
         let mut old = start(program, &listener, &[]);
         let fates = runtime.block_on(round(race, &mut old, program, &listener));
         assert!(old.end().status.success());
@@ -138,7 +135,7 @@ async fn kept(address: SocketAddr) -> TcpStream {
 
 async fn ask(mut stream: TcpStream) -> Fate {
     match stream.write_all(REQUEST).await {
-        Ok(()) => timeout(common::PATIENCE, response(&mut stream))
+        Ok(()) => timeout(super::common::PATIENCE, response(&mut stream))
             .await
             .unwrap_or(Fate::Lost),
         Err(_) => Fate::Lost,

@@ -1,7 +1,4 @@
-//! The words of the supervisor: a million odd environments, and the errors of a real process.
-#![allow(clippy::unwrap_used)] // A test that cannot go on ends there.
-
-mod common;
+//! The words of the supervisor: random odd environments, and the errors of a real process.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -12,7 +9,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use common::{app, example, listener};
+use super::common::{app, cases, example, listener};
 use segue_app::environment::{Handed, MAX_SOCKETS, parse};
 
 const PID: u32 = 4242;
@@ -104,7 +101,7 @@ fn what_is_wrong_is_refused_with_its_reason() {
 }
 
 #[test]
-fn a_million_environments_are_read_or_refused_in_one_clear_line() {
+fn random_environments_are_read_or_refused_in_one_clear_line() {
     const NAMES: [&str; 10] = [
         "LISTEN_FDS",
         "LISTEN_PID",
@@ -143,7 +140,7 @@ fn a_million_environments_are_read_or_refused_in_one_clear_line() {
     println!("seed {seed}");
     let mut random = fastrand::Rng::with_seed(seed);
     let (mut accepted, mut refused) = (0, 0);
-    for _ in 0..1_000_000 {
+    for _ in 0..cases(1_000_000) {
         let mut map: HashMap<&str, OsString> = HashMap::new();
         for name in NAMES {
             if random.u8(..) < 90 {
@@ -180,7 +177,8 @@ fn a_million_environments_are_read_or_refused_in_one_clear_line() {
         }
     }
     println!("{accepted} read, {refused} refused");
-    assert!(accepted > 10_000 && refused > 10_000);
+    let few = cases(1_000_000) / 100;
+    assert!(accepted > few && refused > few);
 }
 
 /// Runs `program` with `socket` at fd 3 and `shell` put before the exec.

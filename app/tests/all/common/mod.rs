@@ -1,6 +1,5 @@
 //! What the tests share: a listener of the test's own, handed to real processes as a supervisor would, and a client
 //! that speaks HTTP/1.1 by hand and can be as slow and as odd as it likes.
-#![allow(dead_code)] // Every test file uses another part of it.
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -17,6 +16,12 @@ use nix::unistd::Pid;
 
 /// No step of a test takes this long unless something hangs.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// So many random cases: all with `SEGUE_LONG=1`, a tenth otherwise.
+pub(crate) fn cases(all: u32) -> u32 {
+    let long = std::env::var_os("SEGUE_LONG").is_some_and(|value| value == "1");
+    if long { all } else { all / 10 }
+}
 
 pub(crate) fn app() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_app"))
@@ -152,10 +157,6 @@ impl Running {
             status: self.child.wait().unwrap(),
             stderr,
         }
-    }
-
-    pub(crate) fn has_ended(&mut self) -> bool {
-        self.child.try_wait().unwrap().is_some()
     }
 }
 

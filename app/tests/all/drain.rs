@@ -1,13 +1,10 @@
 //! The rules of the drain, each with a real server process that is told to stop at the worst moment.
-#![allow(clippy::unwrap_used)] // A test that cannot go on ends there.
-
-mod common;
 
 use std::io::ErrorKind;
 use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
 
-use common::{Client, Running, app, command, example, listener, start};
+use super::common::{Client, Running, app, command, example, listener, start};
 use nix::sys::signal::Signal;
 
 const GET: &[u8] = b"GET /ping HTTP/1.1\r\nHost: test\r\n\r\n";

@@ -78,6 +78,10 @@ pub(crate) struct ProcessRow {
     pub(crate) parent: Pid,
     /// Its process group.
     pub(crate) group: Pid,
+    /// Its session.
+    pub(crate) session: Pid,
+    /// When it was started, as [`start_time`] counts.
+    pub(crate) began: u64,
     /// Ended and not yet reaped. A process whose first thread has ended while others run is no zombie.
     pub(crate) zombie: bool,
     /// Its only thread waits for something, state `S` of proc_pid_stat(5).
@@ -92,6 +96,29 @@ pub(crate) fn is_at_rest(pid: Pid) -> bool {
     let childless =
         || fs::read(format!("/proc/{pid}/task/{pid}/children")).is_ok_and(|children| children.is_empty());
     process_row(pid.as_raw()).is_some_and(|row| row.sleeps) && childless()
+}
+
+/// The living and dead children of a process, whichever of its threads started them (proc_pid_task(5)). One that has ended has none.
+///
+/// # Errors
+/// `Unsupported` on kernels without `CONFIG_PROC_CHILDREN`.
+pub(crate) fn children_of(pid: Pid) -> io::Result<Vec<Pid>> {
+    let mut children = Vec::new();
+    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else {
+        return Ok(children);
+    };
+    for thread in threads.flatten() {
+        match fs::read_to_string(thread.path().join("children")) {
+            Ok(text) => children.extend(
+                text.split_ascii_whitespace()
+                    .filter_map(|pid| pid.parse().ok().map(Pid::from_raw)),
+            ),
+            // The thread has ended, unless no kernel of this kind has such a file.
+            Err(_) if fs::exists("/proc/thread-self/children").unwrap_or(false) => {}
+            Err(_) => return Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+    Ok(children)
 }
 
 /// Every process that /proc shows us. A process that ends meanwhile may be missing.
@@ -133,7 +160,7 @@ pub(crate) fn open_sockets(pid: i32) -> io::Result<Vec<(u64, RawFd)>> {
 ///
 /// # Errors
 /// Those of reading /proc/PID/environ: mostly that the process has ended, or is another uid's.
-pub(crate) fn was_given(pid: Pid, is_such: impl Fn(&[u8]) -> bool) -> io::Result<bool> {
+pub(crate) fn was_given(pid: Pid, is_such: impl FnMut(&[u8]) -> bool) -> io::Result<bool> {
     let environment = fs::read(format!("/proc/{pid}/environ"))?;
     Ok(environment.split(|byte| *byte == 0).any(is_such))
 }
@@ -142,7 +169,8 @@ pub(crate) fn was_given(pid: Pid, is_such: impl Fn(&[u8]) -> bool) -> io::Result
 /// one read, and one read a process matters where there are thousands of them.
 const STAT_LENGTH: usize = 2048;
 
-fn process_row(pid: i32) -> Option<ProcessRow> {
+/// One process as /proc shows it now. `None` if there is none, or it is hidden from us (`hidepid`).
+pub(crate) fn process_row(pid: i32) -> Option<ProcessRow> {
     let mut line = [0; STAT_LENGTH];
     parse_stat(pid, stat_line(pid, &mut line)?)
 }
@@ -177,12 +205,16 @@ fn parse_stat(pid: i32, line: &[u8]) -> Option<ProcessRow> {
     let state = fields.next()?;
     let parent = fields.next()?.parse().ok()?;
     let group = fields.next()?.parse().ok()?;
-    // Field 20; the process group is field 5.
-    let threads: i64 = fields.nth(14)?.parse().ok()?;
+    let session = fields.next()?.parse().ok()?;
+    // Field 20; the session is field 6. Then field 22.
+    let threads: i64 = fields.nth(13)?.parse().ok()?;
+    let began = fields.nth(1)?.parse().ok()?;
     Some(ProcessRow {
         pid: Pid::from_raw(pid),
         parent: Pid::from_raw(parent),
         group: Pid::from_raw(group),
+        session: Pid::from_raw(session),
+        began,
         zombie: matches!(state, "Z" | "X") && threads <= 1,
         sleeps: state == "S" && threads == 1,
     })
@@ -194,12 +226,13 @@ mod tests {
 
     #[test]
     fn a_name_with_parentheses_and_spaces_does_not_shift_the_fields() {
-        let line = b"77 (a) S 1 (b) Z 12 34 34 0 -1 4194560 0 0 0 0 0 0 0 0 20 0 1 0 9 9\n";
+        let line = b"77 (a) S 1 (b) Z 12 34 35 0 -1 4194560 0 0 0 0 0 0 0 0 20 0 1 0 99 9\n";
         let row = parse_stat(77, line).unwrap();
         assert_eq!(
             (row.parent.as_raw(), row.group.as_raw(), row.zombie),
             (12, 34, true)
         );
+        assert_eq!((row.session.as_raw(), row.began), (35, 99));
         assert_eq!(parse_stat(77, b"77 (short"), None);
         assert_eq!(parse_stat(77, b"77 (short) R 1"), None);
     }

@@ -184,6 +184,8 @@ fn a_tree_is_a_group_with_all_descendants() {
             pid: pid_of(pid),
             parent: pid_of(parent),
             group: pid_of(group),
+            session: pid_of(group),
+            began: 1,
             zombie: false,
             sleeps: true,
         }

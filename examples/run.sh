@@ -4,8 +4,9 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-cargo build --locked --package segue --package segue-app --bins
-target=$(cargo metadata --locked --format-version 1 --no-deps | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
+# shellcheck source=examples/build.sh
+. examples/build.sh
+build_programs .
 
 # A deploy replaces files, so the demonstration has files of its own to replace: a binary and an env file.
 demo=$target/demo

@@ -8,6 +8,7 @@ mod attack_control;
 mod birth;
 mod commands;
 mod dead_listeners;
+mod demo;
 mod deploy;
 mod detectors;
 mod docs;

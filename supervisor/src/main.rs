@@ -32,6 +32,7 @@ mod readiness;
 #[cfg(test)]
 mod samples;
 mod shell;
+mod shim;
 mod sources;
 mod state;
 mod status;
@@ -148,6 +149,10 @@ fn carry_out(command: Command, heritage: Heritage) -> ExitCode {
         Command::Cleanup(wanted) => clean_up(&wanted),
         Command::Status(wanted) => show_status(&wanted),
         Command::Metrics(wanted) => show_metrics(&wanted),
+        Command::Exec(command) => {
+            let refused = shim::run(&command);
+            refuse(&refused.text, refused.code)
+        }
     }
 }
 

@@ -39,7 +39,7 @@ pub struct Handed {
 ///
 /// # Errors
 /// One line that names the variable, for everything that is not exactly as sd_listen_fds(3) describes it. A missing
-/// `LISTEN_PID` is accepted (wrappers that fork leave it out on purpose); one that names another process is not.
+/// `LISTEN_PID` is accepted (`segue run --no-listen-pid` leaves it out on purpose); one that names another process is not.
 pub fn parse(get: impl Fn(&str) -> Option<OsString>, pid: u32) -> Result<Handed> {
     Ok(Handed {
         names: sockets(&get, pid)?,
@@ -64,7 +64,7 @@ fn sockets(get: &impl Fn(&str) -> Option<OsString>, pid: u32) -> Result<Vec<Stri
     {
         return Err(Error::new(format!(
             "take the sockets of LISTEN_FDS: LISTEN_PID={meant}, but this is process {pid}: a wrapper forked \
-             (let it `exec` the app, or use segue run --no-listen-pid)"
+             (let it `exec` the app, or run `segue exec -- APP`)"
         )));
     }
     let count = usize::try_from(count).unwrap_or(usize::MAX);

@@ -45,6 +45,8 @@ pub(crate) enum Command {
     Check(Check),
     /// Ask an instance for its metrics.
     Metrics(Target),
+    /// Become a command that takes the sockets of LISTEN_FDS, below a wrapper that forked.
+    Exec(Vec<OsString>),
     /// Print a completion script.
     Completions(Completions),
 }
@@ -113,6 +115,8 @@ enum Word {
     Check(Box<run::CheckArgs>),
     #[command(about = texts::METRICS, long_about = texts::LONG_METRICS, after_long_help = texts::EXIT_CODES)]
     Metrics(clients::TargetArgs),
+    #[command(about = texts::EXEC, override_usage = texts::EXEC_USAGE, long_about = texts::LONG_EXEC, after_long_help = texts::AFTER_EXEC)]
+    Exec(run::ExecArgs),
     #[command(about = texts::COMPLETIONS, long_about = texts::LONG_COMPLETIONS)]
     Completions(clients::CompletionsArgs),
 }
@@ -129,6 +133,7 @@ impl Word {
             Word::Cleanup(args) => Command::Cleanup(args.into()),
             Word::Check(args) => Command::Check(args.into_check()),
             Word::Metrics(args) => Command::Metrics(args.into()),
+            Word::Exec(args) => Command::Exec(args.into_command()),
             Word::Completions(args) => Command::Completions(args.into()),
         }
     }

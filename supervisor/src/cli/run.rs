@@ -1,4 +1,4 @@
-//! The options of `segue run` and `segue check`.
+//! The options of `segue run` and `segue check`, and what `segue exec` takes.
 //!
 //! Every default stands here as text, and in `config::defaults` as a value: parsing yields only what was given, so that
 //! segue.toml can fill in the rest. A test compares the two.
@@ -124,10 +124,12 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "SIGNAL", value_parser = config::parse_stop_signal, help_heading = APP, verbatim_doc_comment)]
     stop_signal: Option<Signal>,
 
-    /// Leave LISTEN_PID out, for wrappers that fork (sh -c, npm, go run)
+    /// Leave LISTEN_PID out; below a wrapper that forks, see segue exec
     ///
-    /// The app is then not the process that segue started, and its pid is
-    /// not LISTEN_PID. Apps that find none accept what they are given.
+    /// Helps an app that takes sockets without it, such as one built with
+    /// segue-app or listenfd. Gunicorn, puma, unicorn and all that uses
+    /// sd_listen_fds(3) take none without it: for those, and in general,
+    /// let the wrapper run `segue exec -- APP`.
     #[arg(long, help_heading = APP, verbatim_doc_comment)]
     no_listen_pid: bool,
 
@@ -287,6 +289,21 @@ pub(super) struct CheckArgs {
     /// unit file, which is read together with the drop-ins in FILE.d.
     #[arg(long, value_name = "NAME|FILE", help_heading = INSTANCE, value_hint = ValueHint::FilePath, verbatim_doc_comment)]
     unit: Option<String>,
+}
+
+// `segue exec`. No doc comment: clap would make it the command's description.
+#[derive(Args)]
+pub(super) struct ExecArgs {
+    /// What to become; everything after it is its own
+    #[arg(value_name = "COMMAND", required = true, trailing_var_arg = true,
+        value_hint = ValueHint::CommandWithArguments)]
+    command: Vec<OsString>,
+}
+
+impl ExecArgs {
+    pub(super) fn into_command(self) -> Vec<OsString> {
+        self.command
+    }
 }
 
 impl CheckArgs {

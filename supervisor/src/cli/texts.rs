@@ -117,6 +117,32 @@ pub(super) const LONG_METRICS: &str = "\
 Print metrics in the text format of Prometheus, for a textfile collector or a
 script.";
 
+pub(super) const EXEC: &str = "Become the app, below a wrapper that forks";
+
+pub(super) const EXEC_USAGE: &str = "segue exec [--] COMMAND [ARG]...";
+
+pub(super) const LONG_EXEC: &str = "\
+Set LISTEN_PID to this process and become COMMAND.
+
+An app takes the sockets of LISTEN_FDS only if LISTEN_PID is its own pid. Below
+a wrapper that forks it is the wrapper's. Let the wrapper start the app so:
+
+  segue run --listen 8000 -- uv run segue exec -- gunicorn wsgi:app
+
+It looks first whether every socket is there. Some wrappers close them, and
+then nothing helps but to leave the wrapper out: npm and all else that Node
+starts, sudo, Python's subprocess without pass_fds. A shell needs no shim if
+it says `exec app`.";
+
+pub(super) const AFTER_EXEC: &str = "\
+Exit codes:
+  2    the command line is wrong
+  125  the sockets of LISTEN_FDS are not there; stderr says which
+  126  COMMAND cannot be executed
+  127  there is no such COMMAND
+
+Else that of COMMAND, which has taken the place of segue.";
+
 pub(super) const COMPLETIONS: &str = "Print a completion script for a shell";
 
 pub(super) const LONG_COMPLETIONS: &str = "\

@@ -423,3 +423,21 @@ fn stops_that_took_all_the_time(gunicorn: &Path, site: &Path, trials: usize) -> 
     };
     (0..trials).filter(unheard).count()
 }
+
+/// Gunicorn takes no socket if it is not the process in LISTEN_PID: it would bind 127.0.0.1:8000 and say READY=1 for that.
+#[test]
+fn below_a_wrapper_that_forks_the_shim_gives_it_its_sockets() {
+    let Some(gunicorn) = gunicorn() else { return };
+    let wrapper = Program::new("sh").args(["-c", "trap 'kill $!; wait $!' TERM; \"$@\" & wait $!", "sh"]);
+    let shim = wrapper
+        .args([Binary::Segue.path().as_os_str()])
+        .args(["exec", "--"]);
+    let setup = Setup::new(shim.args([&gunicorn]).args(["--log-level=warning", "demo.wsgi"]));
+    write_site(&setup.path("."));
+    let segue = setup.env("PYTHONDONTWRITEBYTECODE", "1").start();
+    for _ in 0..2 {
+        assert!(message_of(&segue.target()).contains("\"test\""));
+        segue.reload_ok(&["--drained"]);
+    }
+    segue.stop();
+}

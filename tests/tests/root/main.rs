@@ -8,3 +8,4 @@ mod deploy_ssh;
 mod gunicorn;
 mod memory;
 mod systemd;
+mod wrappers;

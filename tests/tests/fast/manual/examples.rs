@@ -60,6 +60,10 @@ fn misunderstood(place: &std::path::Path, words: &[String]) -> Option<String> {
     let done = Command::new(Binary::Segue.path())
         .args(&words)
         .current_dir(place)
+        .env(
+            "PATH",
+            format!("{place_text}/bin:{}", std::env::var("PATH").unwrap()),
+        )
         .output()
         .unwrap();
     (!done.status.success()).then(|| format!("segue {words:?}: {}", String::from_utf8_lossy(&done.stderr)))
@@ -70,7 +74,8 @@ fn prepared() -> tempfile::TempDir {
     let place = directory();
     let release = place.path().join("srv/site/current");
     std::fs::create_dir_all(&release).unwrap();
-    for app in ["app", "srv/app", "srv/site/current/app"] {
+    std::fs::create_dir(place.path().join("bin")).unwrap();
+    for app in ["app", "srv/app", "srv/site/current/app", "bin/uv"] {
         std::os::unix::fs::symlink(Binary::App.path(), place.path().join(app)).unwrap();
     }
     std::fs::write(place.path().join("srv/site/env"), "A=1\n").unwrap();

@@ -67,7 +67,10 @@ impl Scene {
             New::App(line) => deploy(app, &Program::fixture(line)),
             New::Script(text) => {
                 let fixture = Binary::Fixture.path();
-                let text = text.replace("{fixture}", &fixture.to_string_lossy());
+                let segue = Binary::Segue.path();
+                let text = text
+                    .replace("{fixture}", &fixture.to_string_lossy())
+                    .replace("{segue}", &segue.to_string_lossy());
                 let words = ["-c".to_owned(), text];
                 deploy(app, &Program::new("/bin/sh").args(words));
             }

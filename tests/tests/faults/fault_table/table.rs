@@ -161,10 +161,18 @@ faults! {
         }
         wrapper_forks = REFUSED {
             wrong: "A wrapper script forks instead of exec'ing, so LISTEN_PID names the wrapper",
-            does: "An app that reads LISTEN_FDS strictly refuses the sockets. Write `exec` in the script, or use --no-listen-pid.",
+            does: "An app that reads LISTEN_FDS strictly refuses the sockets. Write `exec` in the script, or let it run `segue exec -- APP`.",
             new: New::Script("{fixture} good; exit 7"),
             says: "segue: reload failed: generation 2: exited with status 7 after …; generation 1 serves (pid …)",
             logs: &["fixture good …: LISTEN_PID=…, I am …: a wrapper forked"],
+        }
+        wrapper_closes_the_sockets = REFUSED {
+            wrong: "A wrapper closes the sockets before it starts the app, as Node, npm and sudo do",
+            does: "`segue exec` looks for every socket before it becomes the app, and names the one that is missing. \
+                   Leave such a wrapper out: nothing gives the sockets back.",
+            new: New::Script("exec 3<&-; exec {segue} exec -- {fixture} good"),
+            says: "segue: reload failed: generation 2: exited with status 125 after …; generation 1 serves (pid …)",
+            logs: &["segue: exec: fd 3 (\"listen1\"), which LISTEN_FDS=1 promises, is not open: …"],
         }
         binds_the_port_itself = REFUSED {
             wrong: "It ignores the sockets that it was given and binds the port itself",

@@ -1,0 +1,195 @@
+//! One process: its files, what is in its epoll sets, what its threads are blocked in.
+
+use std::fs;
+use std::io;
+use std::os::fd::RawFd;
+use std::os::unix::ffi::OsStrExt;
+
+use nix::unistd::Pid;
+
+use super::syscall::{self, Wait};
+use super::{Blind, Hold};
+
+/// What was seen of one process.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    /// For each socket in question, in the order of the question.
+    pub(super) holds: Vec<Hold>,
+    /// The inodes of its other sockets.
+    pub(super) others: Vec<u64>,
+    /// Why that may not be all.
+    pub(super) blind: Option<Blind>,
+}
+
+/// An open file as its link in /proc/PID/fd names it, proc_pid_fd(5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum File {
+    /// `socket:[INODE]`
+    Socket(u64),
+    /// `anon_inode:[eventpoll]`
+    Epoll,
+    /// `anon_inode:[io_uring]`
+    Ring,
+    /// Anything else.
+    Other,
+}
+
+impl File {
+    pub(super) fn parse(link: &[u8]) -> Self {
+        match link {
+            b"anon_inode:[eventpoll]" => Self::Epoll,
+            b"anon_inode:[io_uring]" => Self::Ring,
+            link => socket_inode(link).map_or(Self::Other, Self::Socket),
+        }
+    }
+}
+
+fn socket_inode(link: &[u8]) -> Option<u64> {
+    let number = link.strip_prefix(b"socket:[")?.strip_suffix(b"]")?;
+    std::str::from_utf8(number).ok()?.parse().ok()
+}
+
+/// Looks for the sockets in question. What somebody is known to wait on already is only looked for in the files.
+pub(super) fn look(pid: Pid, wanted: &[(u64, Hold)]) -> Seen {
+    let mut seen = Seen {
+        holds: vec![Hold::Absent; wanted.len()],
+        ..Seen::default()
+    };
+    let files = match files(pid) {
+        Ok(files) => files,
+        Err(error) => {
+            seen.blind = has_not_ended(&error).then_some(Blind::NotShown);
+            return seen;
+        }
+    };
+    let place = |inode: u64| wanted.iter().position(|(wanted, _)| *wanted == inode);
+    for (_, file) in &files {
+        match file {
+            File::Socket(inode) => match place(*inode) {
+                Some(at) => seen.raise(at, Hold::Held),
+                None => seen.others.push(*inode),
+            },
+            File::Ring => seen.blind = Some(Blind::Ring),
+            File::Epoll | File::Other => {}
+        }
+    }
+    let inodes = wanted.iter().map(|(inode, _)| *inode).collect::<Vec<_>>();
+    if seen.is_open(wanted) {
+        seen.look_into_epoll_sets(pid, &files, &inodes);
+    }
+    if seen.is_open(wanted) {
+        seen.look_at_threads(pid, &files, &inodes);
+    }
+    seen
+}
+
+impl Seen {
+    fn raise(&mut self, at: usize, hold: Hold) {
+        if let Some(known) = self.holds.get_mut(at) {
+            *known = hold.max(*known);
+        }
+    }
+
+    /// Whether it holds a socket on which nobody is known to wait.
+    fn is_open(&self, wanted: &[(u64, Hold)]) -> bool {
+        let mut both = self.holds.iter().zip(wanted);
+        both.any(|(hold, (_, known))| *hold == Hold::Held && *known != Hold::Awaited)
+    }
+
+    fn look_into_epoll_sets(&mut self, pid: Pid, files: &[(RawFd, File)], inodes: &[u64]) {
+        for (fd, file) in files {
+            if *file != File::Epoll {
+                continue;
+            }
+            // A set that was closed since has nothing in it.
+            let text = fs::read_to_string(format!("/proc/{pid}/fdinfo/{fd}")).unwrap_or_default();
+            for inode in text.lines().filter_map(input_in_set) {
+                if let Some(at) = inodes.iter().position(|wanted| *wanted == inode) {
+                    self.raise_held(at);
+                }
+            }
+        }
+    }
+
+    fn look_at_threads(&mut self, pid: Pid, files: &[(RawFd, File)], inodes: &[u64]) {
+        let held_at = |fd: RawFd| {
+            let (_, file) = files.iter().find(|(number, _)| *number == fd)?;
+            match file {
+                File::Socket(inode) => inodes.iter().position(|wanted| wanted == inode),
+                File::Epoll | File::Ring | File::Other => None,
+            }
+        };
+        match syscall::waits(pid) {
+            Ok(waits) => {
+                for wait in waits {
+                    match wait {
+                        Wait::On(fds) => fds
+                            .into_iter()
+                            .filter_map(held_at)
+                            .for_each(|at| self.raise_held(at)),
+                        Wait::OnSome => (0..inodes.len()).for_each(|at| self.raise_held(at)),
+                    }
+                }
+            }
+            Err(error) if has_not_ended(&error) => {
+                self.blind.get_or_insert(Blind::NotShown);
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// Somebody waits on it, if this process has it open.
+    fn raise_held(&mut self, at: usize) {
+        if self.holds.get(at).is_some_and(|hold| *hold >= Hold::Held) {
+            self.raise(at, Hold::Awaited);
+        }
+    }
+}
+
+/// The open files of a process. Where its first thread has ended they are shown by another one.
+fn files(pid: Pid) -> io::Result<Vec<(RawFd, File)>> {
+    let files = files_in(&format!("/proc/{pid}/fd"))?;
+    if !files.is_empty() {
+        return Ok(files);
+    }
+    for task in fs::read_dir(format!("/proc/{pid}/task"))?.flatten() {
+        let directory = format!("/proc/{pid}/task/{}/fd", task.file_name().display());
+        match files_in(&directory) {
+            Ok(files) if files.is_empty() => {}
+            other => return other,
+        }
+    }
+    Ok(Vec::new())
+}
+
+fn files_in(directory: &str) -> io::Result<Vec<(RawFd, File)>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let Ok(entry) = entry else { continue };
+        let number = entry.file_name().to_str().and_then(|name| name.parse().ok());
+        // A file that is closed while we look is none any more.
+        if let (Some(number), Ok(link)) = (number, fs::read_link(entry.path())) {
+            files.push((number, File::parse(link.as_os_str().as_bytes())));
+        }
+    }
+    Ok(files)
+}
+
+/// The inode of a line of an epoll set, `tfd: 5 events: 19 data: 5 pos:0 ino:1f2e sdev:8`, that waits for input. (The
+/// inode has been told since Linux 4.13.)
+pub(super) fn input_in_set(line: &str) -> Option<u64> {
+    /// EPOLLIN and EPOLLRDNORM, epoll_ctl(2). Both are absent from an entry that EPOLLONESHOT has disarmed.
+    const INPUT: u64 = 0x41;
+    let after = |key: &str| {
+        let (_, rest) = line.split_once(key)?;
+        let word = rest.split_ascii_whitespace().next()?;
+        u64::from_str_radix(word, 16).ok()
+    };
+    line.starts_with("tfd:").then_some(())?;
+    (after("events:")? & INPUT != 0).then(|| after("ino:"))?
+}
+
+/// Whether an error means something else than that the process has ended.
+fn has_not_ended(error: &io::Error) -> bool {
+    !matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH))
+}

@@ -75,6 +75,20 @@ impl Setup {
         }
     }
 
+    /// The first generation is trusted at once; those of later reloads are on probation for an hour, from when
+    /// [`Segue::distrust`] is called. So one that dies soon after its takeover is rolled back, however slow the machine is.
+    /// It writes the instance's `segue.toml`.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    #[must_use]
+    #[track_caller]
+    pub fn trusted_at_once(self) -> Self {
+        let file = self.path(SETTINGS);
+        write_probation(&file, "0s");
+        self.flags([OsString::from("--config"), file.into_os_string()])
+    }
+
     /// The directory of this instance: for binaries to deploy, files, socket paths.
     #[must_use]
     pub fn path(&self, name: &str) -> PathBuf {
@@ -227,6 +241,15 @@ impl Setup {
     }
 }
 
+/// The file of [`Setup::trusted_at_once`].
+const SETTINGS: &str = "segue.toml";
+
+#[track_caller]
+fn write_probation(file: &Path, probation: &str) {
+    let written = std::fs::write(file, format!("probation = \"{probation}\"\n"));
+    written.unwrap_or_else(|error| panic!("write {}: {error}", file.display()));
+}
+
 /// What may be left when the supervisor has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Leftovers {
@@ -286,6 +309,15 @@ impl Segue {
     #[track_caller]
     pub fn run(&self, word: &str, args: &[&str]) -> Finished {
         self.begin(word, args).finish()
+    }
+
+    /// See [`Setup::trusted_at_once`].
+    ///
+    /// # Panics
+    /// When the file cannot be written.
+    #[track_caller]
+    pub fn distrust(&self) {
+        write_probation(&self.path(SETTINGS), "1h");
     }
 
     /// `segue reload` with further flags, to its end.

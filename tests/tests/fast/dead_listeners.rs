@@ -18,11 +18,10 @@ const UNLINKED: &str = "an app removed its path, and no client finds it until th
 
 /// An instance that serves at the path `s`, as the listener `web`. Every reload runs what was deployed last.
 fn at_path(app: &str) -> (Segue, TempDir, PathBuf) {
-    at_path_with(app, &[])
+    at_path_of(Setup::new(Program::new("./app")), app)
 }
 
-fn at_path_with(app: &str, flags: &[&str]) -> (Segue, TempDir, PathBuf) {
-    let setup = Setup::new(Program::new("./app")).flags(flags);
+fn at_path_of(setup: Setup, app: &str) -> (Segue, TempDir, PathBuf) {
     setup.deploy("app", &Program::fixture(app));
     // One of its own, so that it can be looked at when the instance is gone.
     let directory = segue_tests::segue::directory();
@@ -142,10 +141,9 @@ fn a_reload_that_fails_leaves_it_as_dead_as_it_was() {
 
 #[test]
 fn a_rollback_keeps_what_the_reload_has_mended() {
-    let (segue, _directory, path) = at_path_with("good", &["--probation", "3s"]);
-    segue
-        .process()
-        .wait_for_line("generation 1 passed probation: it is the last good");
+    let setup = Setup::new(Program::new("./app")).trusted_at_once();
+    let (segue, _directory, path) = at_path_of(setup, "good");
+    segue.distrust();
     shut_down_by_a_candidate(&segue);
     segue.deploy("app", &Program::fixture("ready-then-dies after=10ms"));
     let done = segue.reload(&["--settled"]);

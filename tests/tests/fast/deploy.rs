@@ -20,12 +20,11 @@ use segue_tests::segue::Setup;
 /// Probation that has passed before anybody looks.
 const TRUSTING: [&str; 2] = ["--probation", "10ms"];
 
-/// Waits until generation 1 has passed probation, so that there is a last good one.
-fn trusted(deployed: Deployed) -> Deployed {
-    deployed
-        .segue
-        .process()
-        .wait_for_line("generation 1 passed probation");
+/// There is a last good generation, and what is deployed from now on is on probation for as long as it lives.
+fn distrusting() -> Deployed {
+    let setup = Setup::new(Program::new("./srv/current/app")).trusted_at_once();
+    let deployed = Deployed::start_setup(setup);
+    deployed.segue.distrust();
     deployed
 }
 
@@ -144,7 +143,7 @@ fn a_version_that_does_not_start_changes_nothing_and_the_reason_is_told() {
 
 #[test]
 fn a_version_that_crashes_in_probation_is_rolled_back_and_so_is_current() {
-    let deployed = trusted(Deployed::start(["--probation", "1s"]));
+    let deployed = distrusting();
     let before = deployed.current();
     let done = deployed.deploy("ready-then-dies after=100ms");
     assert_eq!(done.code, Some(1), "{done:?}");
@@ -196,7 +195,7 @@ fn a_crash_before_any_generation_is_trusted_is_mended_by_a_second_reload() {
 
 #[test]
 fn without_settling_a_later_crash_is_noticed_by_the_next_run() {
-    let deployed = trusted(Deployed::start(["--probation", "2s"]));
+    let deployed = distrusting();
     let before = deployed.current();
     deployed.write("ready-then-dies after=200ms");
     let done = deployed.run(&["--no-settle", "app"]);

@@ -33,10 +33,8 @@ fn a_rollback_is_timed_from_its_own_request_though_another_reload_has_begun() {
     let setup = Setup::new(Program::new("./app"));
     setup.deploy("app", &Program::fixture("good"));
     // With no last good yet a crash in probation would be a mere restart, so the first generation is trusted at once.
-    std::fs::write(setup.path("segue.toml"), "probation = \"0s\"\n").unwrap();
-    let config = setup.path("segue.toml");
-    let segue = setup.flags(["--config".into(), config.into_os_string()]).start();
-    std::fs::write(segue.path("segue.toml"), "probation = \"1m\"\n").unwrap();
+    let segue = setup.trusted_at_once().start();
+    segue.distrust();
     segue.deploy("app", &Program::fixture("ready-then-dies after=1s"));
     segue.reload_ok(&[]);
     segue.deploy("app", &Program::fixture("waits-in-vain"));

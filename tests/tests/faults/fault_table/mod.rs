@@ -112,6 +112,10 @@ const ROLLED_BACK: Fault = Fault {
     ..PLAIN
 };
 
+/// With these flags first, the first generation is trusted at once, and the others are on probation (from
+/// [`scene::Scene::distrust`] on) for longer than a slow machine may take to let them die.
+const ON_PROBATION: &[&str] = &["--probation", "1h"];
+
 /// A start with nobody who serves yet; the exit code is that of `segue run`. The incumbent of the scene is another instance.
 const FIRST_START: Fault = Fault {
     story: stories::first_start,

@@ -14,7 +14,7 @@ use segue_tests::process::Finished;
 use segue_tests::program::Program;
 use segue_tests::segue::{Segue, Setup};
 
-use super::{Fault, Lost, New, files};
+use super::{Fault, Lost, New, ON_PROBATION, files};
 
 /// The stage of one row.
 pub(super) struct Scene {
@@ -43,17 +43,25 @@ impl Scene {
             std::fs::write(setup.path("segue.toml"), fill(text)).unwrap();
         }
         setup.deploy("app", &Program::fixture(fault.incumbent));
+        let (setup, flags) = match fault.flags.strip_prefix(ON_PROBATION) {
+            Some(others) => (setup.trusted_at_once(), others),
+            None => (setup.flags(default_flags(fault)), fault.flags),
+        };
         let segue = setup
             .env("FIXTURE_ACCEPTED", accepted)
             .flags(fault.config.iter().flat_map(|_| ["--config", "segue.toml"]))
-            .flags(default_flags(fault))
-            .flags(fault.flags.iter().map(|flag| fill(flag)))
+            .flags(flags.iter().map(|flag| fill(flag)))
             .start();
         let target = segue.target();
         let load = [Kind::Fresh, Kind::KeepAlive]
             .map(|kind| Load::start(kind, &target, 1))
             .into();
         Self { segue, fault, load }
+    }
+
+    /// From the next reload on, generations are on probation: for rows with [`ON_PROBATION`].
+    pub(super) fn distrust(&self) {
+        self.segue.distrust();
     }
 
     /// Puts the row's new version in its place.

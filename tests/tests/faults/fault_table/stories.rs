@@ -36,7 +36,7 @@ pub(super) fn candidate_killed_when_ready(scene: &Scene) -> Finished {
 
 /// The reload comes when the incumbent is the last good.
 pub(super) fn after_probation(scene: &Scene) -> Finished {
-    scene.logged("generation 1 passed probation: it is the last good");
+    scene.distrust();
     scene.deploy_and_reload()
 }
 
@@ -69,7 +69,7 @@ pub(super) fn superseded(scene: &Scene) -> Finished {
 
 /// Generation 2 is on probation and crashes while generation 3 starts.
 pub(super) fn crash_while_superseded(scene: &Scene) -> Finished {
-    scene.logged("generation 1 passed probation: it is the last good");
+    scene.distrust();
     scene.deploy_and_reload();
     scene.deploy_app("stopped");
     let reload = scene.segue.begin("reload", &[]);

@@ -1,6 +1,8 @@
 //! The table. A row gives only what differs from its base.
 
-use super::{FIRST_START, Fault, Lost, New, PLAIN, REFUSED, ROLLED_BACK, files, scene, stories};
+use super::{
+    FIRST_START, Fault, Lost, New, ON_PROBATION, PLAIN, REFUSED, ROLLED_BACK, files, scene, stories,
+};
 
 macro_rules! faults {
     ($($chapter:literal: [$($name:ident = $base:ident { $($field:ident: $value:expr),* $(,)? })*])*) => {
@@ -470,7 +472,7 @@ faults! {
             wrong: "It crashes soon after it has taken over",
             does: "Within --probation a crash means rollback: the last good version is started from the very file, arguments and \
                    environment that it ran with. Clients wait in the backlog meanwhile.",
-            flags: &["--probation", "2s"],
+            flags: ON_PROBATION,
             new: New::App("ready-then-dies after=200ms"),
             story: stories::after_probation,
             reload: &["--settled"],
@@ -482,7 +484,7 @@ faults! {
         killed_on_probation = ROLLED_BACK {
             wrong: "It is killed by the kernel soon after it has taken over",
             does: "The same.",
-            flags: &["--probation", "2s"],
+            flags: ON_PROBATION,
             new: New::App("ready-then-killed after=200ms"),
             story: stories::after_probation,
             reload: &["--settled"],
@@ -492,7 +494,7 @@ faults! {
         stuck_on_probation = ROLLED_BACK {
             wrong: "It hangs soon after it has taken over",
             does: "With --watchdog a hang is a crash.",
-            flags: &["--probation", "3s", "--watchdog", "1s"],
+            flags: &["--probation", "1h", "--watchdog", "1s"],
             new: New::App("watchdog-stuck"),
             story: stories::after_probation,
             reload: &["--settled"],
@@ -537,7 +539,7 @@ faults! {
         crash_while_being_superseded = PLAIN {
             wrong: "A generation on probation crashes while its successor is starting",
             does: "The last good version is started and serves, and the handoff goes on.",
-            flags: &["--probation", "10s"],
+            flags: ON_PROBATION,
             story: stories::crash_while_superseded,
             says: "reload ok: generation 3 serves (pid …) after …",
             logs: &["generation 2 is rolled back: killed by SIGKILL after …; generation 4 is started from the last good"],

@@ -416,10 +416,11 @@ fn a_successor_that_cannot_begin_leaves_everything_as_it_was() {
 
 #[test]
 fn an_adopted_worker_that_crashes_is_started_again_from_its_birth_record() {
-    let setup = Setup::new(Program::new("./app")).flags(["--probation", "100ms"]);
+    let setup = Setup::new(Program::new("./app")).trusted_at_once();
     setup.deploy("app", &Program::fixture("good"));
     let mut segue = setup.start();
     segue.reload_ok(&["--settled"]);
+    segue.distrust();
     segue.kill();
     segue.resume();
     let pid = segue.status().pids(2)[0];
@@ -576,10 +577,11 @@ fn a_candidate_is_adopted_in_every_stage() {
 
 #[test]
 fn a_rollback_goes_on() {
-    let setup = Setup::new(Program::new("./app")).flags(["--probation", "100ms"]);
+    let setup = Setup::new(Program::new("./app")).trusted_at_once();
     setup.deploy("app", &Program::fixture("slow-start after=1s"));
     let mut segue = setup.start();
     segue.reload_ok(&["--settled"]);
+    segue.distrust();
     segue.deploy("app", &Program::fixture("ready-then-dies after=10ms"));
     segue.run("reload", &["--no-wait"]);
     // Without systemd the listeners live in the app alone: somebody must have been started.

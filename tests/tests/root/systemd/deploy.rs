@@ -6,8 +6,8 @@ use segue_tests::process::Finished;
 use super::reload::{assert_nothing_lost, start_loads};
 use super::site::Site;
 
-/// Long enough that a version which dies soon after its takeover dies within it.
-const PROBATION: &str = "probation = \"1s\"\n";
+/// So short that nobody has to wait for its end.
+const PROBATION: &str = "probation = \"10ms\"\n";
 
 struct Deploys<'a> {
     machine: &'a Machine,
@@ -100,6 +100,8 @@ pub(crate) fn takes_back_what_dies_after_its_takeover(machine: &Machine) {
     let deploys = Deploys::start(machine, "shortlived");
     deploys.ok(&[&deploys.version("app --message second")]);
     let second = deploys.current();
+    // However slow the machine is, the next one dies on probation.
+    deploys.site.settings("probation = \"1h\"\n");
     let done = deploys.run(&[&deploys.version("fixture ready-then-dies after=300ms")]);
     assert_eq!(done.code, Some(1), "{done:?}");
     assert_eq!(deploys.current(), second);

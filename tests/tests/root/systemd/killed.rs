@@ -220,9 +220,11 @@ pub(crate) fn temporary_files_stay(machine: &Machine) {
 
 pub(crate) fn during_a_rollback(machine: &Machine) {
     let site = Site::new(machine, "back", "fixture slow-start after=1s message=old");
-    site.settings("probation = \"1s\"\n");
+    site.settings("probation = \"0s\"\n");
     site.systemctl_ok("start");
     assert_eq!(site.segue("reload", &["--settled"]).code, Some(0));
+    // However slow the machine is, the next one dies on probation.
+    site.settings("probation = \"1h\"\n");
     site.release("fixture ready-then-dies after=200ms");
     let _ = site.segue("reload", &["--no-wait"]);
     site.wait_until("it is rolled back", |status| {

@@ -20,9 +20,13 @@ check:
     cargo fmt --all --check
     cargo clippy --workspace --all-targets --locked -- -D warnings
 
-# The long versions of the tests: a thousand reloads, a hundred thousand races (an hour or more).
-long:
-    SEGUE_LONG=1 cargo test --workspace --release -- --nocapture
+# The tests without a real dockerd and systemd.
+test-fast:
+    SEGUE_TEST_ONLY=fast cargo test --workspace
+
+# What is too long for every change, or some parts of it by name; `just more --list` prints them.
+more *NAMES:
+    .ci/more {{NAMES}}
 
 # Measure, and print the table of docs/BENCHMARKS.md.
 bench:

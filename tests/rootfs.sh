@@ -2,13 +2,18 @@
 # Prints the path of a minimal Debian 13 tree with systemd 257, and makes it first if it is not there (half a minute, 270 MB).
 # It is kept between runs, outside the repository; whoever uses it puts a layer of its own above and never writes into it.
 #
-# usage: tests/rootfs.sh [PACKAGE,...]        (as root; needs debootstrap)
-# With further packages it is a tree of its own, which has them, too.
+# usage: tests/rootfs.sh [--find] [PACKAGE,...]        (as root; needs debootstrap)
+# With further packages it is a tree of its own, which has them, too. With --find nothing is made: the tests only look.
 # SEGUE_TEST_CACHE is the directory in which the tree lies; SEGUE_TEST_MIRROR the package mirror, if not debootstrap's own.
 set -eu
 
 suite=trixie
 cache=${SEGUE_TEST_CACHE:-/var/cache/segue-tests}
+find=
+if [ "${1:-}" = --find ]; then
+    find=yes
+    shift
+fi
 more=${1:-}
 tree=$cache/$suite${more:+-with-$more}
 
@@ -23,6 +28,7 @@ if [ -d "$tree" ]; then
     exit 0
 fi
 
+[ -z "$find" ] || fail "there is no $tree: tests/setup.sh makes it (trixie, or trixie-gcc)"
 [ "$(id -u)" -eq 0 ] || fail "make $tree: only root can"
 command -v debootstrap >/dev/null || fail "make $tree: debootstrap is missing (apt-get install debootstrap)"
 mkdir -p "$cache"

@@ -71,6 +71,11 @@ fn directory() -> PathBuf {
     }
 }
 
+/// Where `tests/setup.sh` installs what no package has.
+pub(crate) fn tools() -> PathBuf {
+    directory().with_file_name("test-tools")
+}
+
 fn own_directory() -> PathBuf {
     let exe = std::env::current_exe().unwrap_or_else(|error| panic!("current_exe: {error}"));
     exe.parent().unwrap_or(Path::new("/")).to_owned()

@@ -2,11 +2,12 @@
 //!
 //! The build stages take a minute or two, so two stages of one `COPY` stand in for them; `source.rs` builds those, too, in CI.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use super::Engine;
 use crate::binaries::{self, Binary};
+use crate::needs;
 
 /// The image of the stage `debian`.
 pub const DEBIAN: &str = "segue";
@@ -49,7 +50,7 @@ impl Engine {
 
     /// Imports what stands in for `debian:trixie-slim`.
     pub(super) fn import_base(&self) -> Result<(), String> {
-        let tree = debian_tree(&[])?;
+        let tree = needs::debian_tree(&[])?;
         let mut tar = Command::new("tar");
         // What an image has no use for, and half of the bytes.
         let leave_out = ["./usr/share/doc", "./usr/share/locale", "./var/cache", "./dev"];
@@ -83,19 +84,6 @@ impl Engine {
                 && packed.as_ref().is_ok_and(std::process::ExitStatus::success),
             "import {image}: tar: {packed:?}, docker import: {imported:?}"
         );
-    }
-}
-
-/// A bare Debian tree with further packages, made once and kept.
-pub(super) fn debian_tree(packages: &[&str]) -> Result<PathBuf, String> {
-    let made = Command::new(format!("{REPOSITORY}/tests/rootfs.sh"))
-        .arg(packages.join(","))
-        .output()
-        .map_err(|error| format!("rootfs.sh: {error}"))?;
-    if made.status.success() {
-        Ok(String::from_utf8_lossy(&made.stdout).trim().into())
-    } else {
-        Err(String::from_utf8_lossy(&made.stderr).trim().to_owned())
     }
 }
 

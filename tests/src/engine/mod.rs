@@ -46,14 +46,7 @@ impl Engine {
     /// When nothing is missing and it does not start.
     pub fn start() -> Result<Self, String> {
         needs::root()?;
-        for name in [
-            "dockerd",
-            "docker",
-            "debootstrap",
-            "iptables",
-            "unshare",
-            "setpriv",
-        ] {
+        for name in ["dockerd", "docker", "iptables", "unshare", "setpriv"] {
             needs::program(name)?;
         }
         let directory = crate::segue::directory();

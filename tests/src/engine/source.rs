@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::Engine;
-use super::images::{BASE, REPOSITORY, debian_tree};
+use super::images::{BASE, REPOSITORY};
+use crate::needs;
 use crate::process::Process;
 
 /// What stands in for `rust:1.95-slim-trixie`.
@@ -84,7 +85,7 @@ impl Engine {
     }
 
     fn import_rust(&self) -> Result<(), String> {
-        let tree = debian_tree(&["gcc", "libc6-dev"])?;
+        let tree = needs::debian_tree(&["gcc", "libc6-dev"])?;
         let crates = self.path("crates");
         vendor(&crates)?;
         let sysroot = said(Command::new("rustc").args(["--print", "sysroot"]))?;

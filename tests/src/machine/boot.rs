@@ -19,9 +19,6 @@ use crate::process::Process;
 /// What becomes init.
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/machine/boot.sh");
 
-/// What makes the tree of Debian 13.
-const TRIXIE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/rootfs.sh");
-
 /// The namespaces and the processes of a machine.
 pub(super) struct Running {
     init: i32,
@@ -86,16 +83,7 @@ fn lower(below: Below) -> Result<PathBuf, String> {
                 Err("this machine has no systemd installed".to_owned())
             }
         }
-        Below::Trixie => {
-            let made = Command::new(TRIXIE)
-                .output()
-                .map_err(|error| format!("{TRIXIE}: {error}"))?;
-            if made.status.success() {
-                Ok(PathBuf::from(String::from_utf8_lossy(&made.stdout).trim()))
-            } else {
-                Err(String::from_utf8_lossy(&made.stderr).trim().to_owned())
-            }
-        }
+        Below::Trixie => needs::debian_tree(&[]),
     }
 }
 

@@ -25,7 +25,7 @@ use crate::process::{Finished, Process};
 pub enum Below {
     /// The root file system of this very machine, its systemd included (252 on Debian 12).
     Host,
-    /// A minimal Debian 13 with systemd 257, which `tests/rootfs.sh` makes.
+    /// A minimal Debian 13 with systemd 257, which `tests/setup.sh` makes.
     Trixie,
 }
 

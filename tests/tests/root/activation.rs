@@ -6,9 +6,8 @@
 )]
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
-use std::sync::OnceLock;
 
 use nix::sys::signal::Signal;
 use segue_tests::binaries::Binary;
@@ -68,30 +67,8 @@ fn socket_activate(test: &str) -> Option<Opener> {
     needs::or_skip(test, needs::program("systemd-socket-activate")).map(|()| Opener::SocketActivate)
 }
 
-/// systemfd below `target`, built once.
 fn systemfd(test: &str) -> Option<Opener> {
-    static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    let root = Binary::Segue.path().parent().unwrap().join("systemfd");
-    needs::or_skip(test, BUILT.get_or_init(|| install_systemfd(&root)).clone()).map(Opener::Systemfd)
-}
-
-fn install_systemfd(root: &Path) -> Result<PathBuf, String> {
-    let program = root.join("bin/systemfd");
-    if program.is_file() {
-        return Ok(program);
-    }
-    let mut command = Command::new("cargo");
-    command
-        .args(["install", "--quiet", "--locked", "--version", "0.4.6", "--root"])
-        .arg(root)
-        .arg("systemfd");
-    let output = command.output().map_err(|error| format!("cargo: {error}"))?;
-    if output.status.success() {
-        Ok(program)
-    } else {
-        let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-        Err(format!("cargo install systemfd: {said}"))
-    }
+    needs::or_skip(test, needs::tool("systemfd", "bin/systemfd")).map(Opener::Systemfd)
 }
 
 fn app_alone(opener: &Opener, address: SocketAddr) {

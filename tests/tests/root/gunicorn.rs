@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use segue_tests::binaries::Binary;
 use segue_tests::http::{Target, get_and_close};
+use segue_tests::needs;
 use segue_tests::process::{Finished, Process};
 use segue_tests::program::Program;
 use segue_tests::segue::{Segue, Setup};
@@ -27,38 +28,9 @@ fn edits() -> usize {
     if segue_tests::long_run() { 20 } else { 5 }
 }
 
-/// Gunicorn in a virtual environment below `target`, made once. `None` where it cannot be had, and says so; in CI that
-/// is an error.
+/// Gunicorn as `tests/setup.sh` has installed it.
 fn gunicorn() -> Option<PathBuf> {
-    static ENVIRONMENT: std::sync::OnceLock<Result<PathBuf, String>> = std::sync::OnceLock::new();
-    segue_tests::needs::or_skip("gunicorn", ENVIRONMENT.get_or_init(install).clone())
-}
-
-fn install() -> Result<PathBuf, String> {
-    let environment = Binary::Segue.path().parent().unwrap().join("gunicorn-venv");
-    let gunicorn = environment.join("bin/gunicorn");
-    let wanted = std::fs::read(format!("{EXAMPLE}/requirements.txt")).map_err(|error| error.to_string())?;
-    let installed = environment.join("requirements.txt");
-    if std::fs::read(&installed).ok().as_ref() != Some(&wanted) {
-        let run = |command: &mut Command| -> Result<(), String> {
-            let output = command
-                .output()
-                .map_err(|error| format!("{command:?}: {error}"))?;
-            let text = String::from_utf8_lossy(&output.stderr).into_owned();
-            if output.status.success() {
-                Ok(())
-            } else {
-                Err(format!("{command:?}: {text}"))
-            }
-        };
-        run(Command::new("python3").args(["-m", "venv"]).arg(&environment))?;
-        let pip = environment.join("bin/pip");
-        run(Command::new(pip)
-            .args(["install", "--quiet", "-r"])
-            .arg(format!("{EXAMPLE}/requirements.txt")))?;
-        std::fs::write(&installed, &wanted).map_err(|error| error.to_string())?;
-    }
-    Ok(gunicorn)
+    needs::or_skip("gunicorn", needs::tool("gunicorn", "gunicorn/bin/gunicorn"))
 }
 
 /// The site with this value, in a directory of its own; an edit replaces the file by renaming, as editors and deploys do.

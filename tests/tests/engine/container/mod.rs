@@ -28,6 +28,9 @@ fn containers() {
         .filter(|(name, _)| name.contains(&only))
         .collect();
     assert!(!waiting.is_empty(), "no scene has {only:?} in its name");
+    if !needs::whole_system("container") {
+        return;
+    }
     let Some(engine) = needs::or_skip("container", Engine::start()) else {
         return;
     };
@@ -58,12 +61,14 @@ fn containers() {
     assert!(failed.is_empty(), "failed: {failed:?}");
 }
 
-/// CI and the long run also build the images as a user does, from source. It takes a minute or two.
+/// The images as a user builds them, from source. It takes a minute or two: `.ci/more image` runs it, and the long run does.
 #[test]
 fn the_whole_dockerfile_builds() {
-    let asked_for = segue_tests::long_run() || std::env::var_os("CI").is_some();
-    if !asked_for {
-        eprintln!("skipped: container, from source: it takes minutes; CI=1 or SEGUE_LONG=1 runs it");
+    if !segue_tests::long_run() {
+        eprintln!("left out: container, from source: it takes minutes; `.ci/more image` runs it");
+        return;
+    }
+    if !needs::whole_system("container, from source") {
         return;
     }
     let Some(engine) = needs::or_skip("container, from source", Engine::start()) else {

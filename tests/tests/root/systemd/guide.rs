@@ -8,7 +8,7 @@ use std::path::Path;
 
 use segue_tests::binaries::Binary;
 use segue_tests::machine::{Below, Machine};
-use segue_tests::needs::or_skip;
+use segue_tests::needs::{self, or_skip};
 
 use super::site::{DEPLOY, UNITS};
 
@@ -138,6 +138,9 @@ fn prepare(machine: &Machine) {
 
 #[test]
 fn the_guide_is_true() {
+    if !needs::whole_system("the_guide_is_true") {
+        return;
+    }
     let Some(machine) = or_skip("the_guide_is_true", Machine::boot(Below::Trixie)) else {
         return;
     };

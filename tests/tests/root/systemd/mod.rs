@@ -25,7 +25,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use segue_tests::figures::say;
 use segue_tests::machine::{Below, Machine};
-use segue_tests::needs::or_skip;
+use segue_tests::needs::{self, or_skip};
 
 /// The oldest systemd that the units are for.
 const OLDEST: u32 = 252;
@@ -85,6 +85,9 @@ const SCENES: &[Scene] = scenes! {
 };
 
 fn play_all(test: &str, below: Below) {
+    if !needs::whole_system(test) {
+        return;
+    }
     let machine = Machine::boot(below).and_then(|machine| match machine.version() {
         version if version < OLDEST => Err(format!("systemd {version} is older than {OLDEST}")),
         _ => Ok(machine),

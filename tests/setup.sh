@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# Installs what some tests need and no package of the distribution has. It needs the network; the tests do not, and a test
+# that misses something of this says so by name. What is there already costs nothing.
+#
+# usage: tests/setup.sh [NAME...]      without a name: systemfd gunicorn, and trixie for root
+#
+#   systemfd    opens sockets for others; below target/test-tools (half a minute)
+#   gunicorn    Gunicorn and Django in a virtual environment; below target/test-tools
+#   trixie      a minimal Debian 13 with systemd 257; see tests/rootfs.sh (half a minute, as root)
+#   trixie-gcc  the same with a C compiler, for images from source (.ci/more image)
+set -euo pipefail
+cd "$(dirname "$0")/.."
+tools=${CARGO_TARGET_DIR:-target}/test-tools
+systemfd_version=0.4.6
+
+systemfd() {
+    [ -x "$tools/bin/systemfd" ] && return
+    # It is built for this alone, so that quick beats fast.
+    CARGO_PROFILE_DEV_OPT_LEVEL=0 CARGO_PROFILE_DEV_DEBUG=none \
+        cargo install --quiet --locked --debug --version "$systemfd_version" --root "$tools" \
+        --target-dir "$tools/build" systemfd
+    rm -rf "$tools/build"
+}
+
+gunicorn() {
+    local wanted=examples/django/requirements.txt venv=$tools/gunicorn
+    cmp -s "$wanted" "$venv/requirements.txt" && return
+    python3 -m venv "$venv"
+    "$venv/bin/pip" install --quiet --disable-pip-version-check -r "$wanted"
+    cp "$wanted" "$venv/requirements.txt"
+}
+
+trixie() { tests/rootfs.sh >/dev/null; }
+
+trixie_gcc() { tests/rootfs.sh gcc,libc6-dev >/dev/null; }
+
+names=("$@")
+if [ ${#names[@]} -eq 0 ]; then
+    names=(systemfd gunicorn)
+    [ "$(id -u)" -ne 0 ] || names+=(trixie)
+fi
+mkdir -p "$tools"
+for name in "${names[@]}"; do
+    case $name in
+        systemfd | gunicorn | trixie | trixie-gcc) "${name/-/_}" ;;
+        *)
+            echo "setup.sh: $name: nothing has that name" >&2
+            exit 2
+            ;;
+    esac
+done

@@ -260,24 +260,35 @@ fn finish(
     Ok(Bound { socket, warnings })
 }
 
-/// The private listener of one generation.
+/// The private listener of one generation. Its directory is ours alone: a socket that lies there already is one of a supervisor that
+/// was killed, and makes room even if somebody listens there.
 pub(super) fn probe(path: &Path) -> Result<Socket, ListenError> {
     let make = || -> Result<Socket, String> {
         let path = absolute(path)?;
-        unix_file::clear(&path, SockType::Stream)?;
+        unix_file::make_way(&path)?;
         let fd = new_socket(Kind::Unix, AddressFamily::Unix).map_err(errno_text)?;
         let file = SocketFile::bind(fd.as_fd(), &path, None)?;
         file.give_access(Owner::default(), PROBE_MODE)?;
         sock::listen(fd.as_fd(), PROBE_BACKLOG).map_err(errno_text)?;
-        Socket::new(Birth {
-            file: Some(file),
-            fd,
-            source: Source::Probe,
-            options: SocketOptions::default(),
-            owner: Owner::default(),
-            originals: Originals::new(),
-            backlog: Some(PROBE_BACKLOG),
-        })
+        probe_socket(fd, file)
     };
     make().map_err(|cause| ListenError::at(format_args!("unix:{}", path.display()), cause))
+}
+
+/// The same, of which another process has given us a copy.
+pub(super) fn probe_had_back(fd: OwnedFd, path: &Path) -> Result<Socket, ListenError> {
+    let socket = SocketFile::find(path).and_then(|file| probe_socket(fd, file));
+    socket.map_err(|cause| ListenError::at(format_args!("unix:{}", path.display()), cause))
+}
+
+fn probe_socket(fd: OwnedFd, file: SocketFile) -> Result<Socket, String> {
+    Socket::new(Birth {
+        file: Some(file),
+        fd,
+        source: Source::Probe,
+        options: SocketOptions::default(),
+        owner: Owner::default(),
+        originals: Originals::new(),
+        backlog: Some(PROBE_BACKLOG),
+    })
 }

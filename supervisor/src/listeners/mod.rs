@@ -29,7 +29,7 @@ mod unix_file;
 mod tests;
 
 use std::fmt;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::rc::Rc;
 
@@ -46,6 +46,7 @@ pub(crate) use saved::{
 };
 pub(crate) use shares::{least_workers, shares};
 
+use local::{Local, Place};
 use resolve::Owner;
 pub(crate) use socket::IoMode;
 use socket::Socket;
@@ -250,11 +251,27 @@ impl AsFd for Listener {
 /// # Errors
 /// One line, as for every other Unix path.
 pub(crate) fn probe_listener(path: &Path) -> Result<Rc<Listener>, ListenError> {
-    let socket = bind::probe(path)?;
-    Ok(Rc::new(Listener {
+    bind::probe(path).map(private)
+}
+
+/// The same listener, had back from a process that has it; `fd` is closed with it.
+///
+/// # Errors
+/// One line: the path is gone, or it is no socket to listen on.
+pub(crate) fn probe_listener_had_back(fd: OwnedFd, path: &Path) -> Result<Rc<Listener>, ListenError> {
+    bind::probe_had_back(fd, path).map(private)
+}
+
+/// Whether this is a socket that is bound at the path.
+pub(crate) fn is_at_path(fd: BorrowedFd<'_>, path: &Path) -> bool {
+    Local::of(fd).is_ok_and(|local| local.place == Place::Path(path.to_owned()))
+}
+
+fn private(socket: Socket) -> Rc<Listener> {
+    Rc::new(Listener {
         name: PROBE_NAME.to_owned(),
         options: SocketOptions::default(),
         owner: Owner::default(),
         socket: Rc::new(socket),
-    }))
+    })
 }

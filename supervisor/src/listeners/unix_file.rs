@@ -18,6 +18,7 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, bind, connec
 use nix::sys::stat::{Mode, fchmod};
 use nix::unistd::{Pid, fchownat, getegid, geteuid, getpid};
 
+use super::holder;
 use super::resolve::Owner;
 use crate::state::{self, Flaw, Row, Rows};
 use crate::sys::{Locked, errno_text, pid_namespace};
@@ -248,20 +249,43 @@ pub(super) fn make_parents(path: &Path, mode: u32) -> Result<(), String> {
 /// # Errors
 /// One clause: something lives there, or what is there is no socket.
 pub(super) fn clear(path: &Path, socket_type: SockType) -> Result<(), String> {
-    let there = match fs::symlink_metadata(path) {
-        Ok(there) => there,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(errno_text(&error)),
-    };
-    if !there.file_type().is_socket() {
-        return Err(format!(
+    if is_there(path)? {
+        if is_served(path, socket_type)? {
+            return Err(match holder::of_path(path) {
+                Some(holder) => format!("address already in use (by {holder})"),
+                None => "address already in use (a process serves the socket at that path)".to_owned(),
+            });
+        }
+        remove(path)?;
+    }
+    Ok(())
+}
+
+/// Removes a socket, so that the path is free, whoever serves it.
+///
+/// # Errors
+/// One clause: what is there is no socket.
+pub(super) fn make_way(path: &Path) -> Result<(), String> {
+    if is_there(path)? {
+        remove(path)?;
+    }
+    Ok(())
+}
+
+/// Whether a socket is there.
+fn is_there(path: &Path) -> Result<bool, String> {
+    match fs::symlink_metadata(path) {
+        Ok(there) if there.file_type().is_socket() => Ok(true),
+        Ok(there) => Err(format!(
             "there is {} at that path, not a socket, and it stays",
             describe(&there)
-        ));
+        )),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(errno_text(&error)),
     }
-    if is_served(path, socket_type)? {
-        return Err("address already in use (a process serves the socket at that path)".to_owned());
-    }
+}
+
+fn remove(path: &Path) -> Result<(), String> {
     fs::remove_file(path).map_err(|error| format!("cannot remove the old socket: {}", errno_text(&error)))
 }
 
@@ -320,13 +344,23 @@ impl SocketFile {
         fchmod(fd, Mode::empty()).map_err(errno_text)?;
         let address = UnixAddr::new(path).map_err(errno_text)?;
         bind(fd.as_raw_fd(), &address).map_err(|errno| explain_bind(path, errno))?;
+        let mut found = Self::find(path)?;
+        found.lock = lock;
+        Ok(found)
+    }
+
+    /// The path of a socket that is ours and bound already, without a lock.
+    ///
+    /// # Errors
+    /// One clause: it is not there any more.
+    pub(super) fn find(path: &Path) -> Result<Self, String> {
         let there = fs::symlink_metadata(path).map_err(|error| errno_text(&error))?;
         Ok(Self {
             path: path.to_owned(),
             device: there.dev(),
             inode: there.ino(),
             maker: getpid(),
-            lock,
+            lock: None,
         })
     }
 

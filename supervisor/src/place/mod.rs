@@ -218,6 +218,11 @@ impl Place {
         self.notify.join(format!("{generation}.{slot}.{start}"))
     }
 
+    /// The private listener of a generation, which its probe asks.
+    pub(crate) fn probe_socket(&self, generation: u64) -> PathBuf {
+        self.notify.join(format!("probe.{generation}"))
+    }
+
     /// Write the row `place`: chosen once, it stays, whatever the directories and the environment are later.
     pub(crate) fn save(&self, rows: &mut Rows) {
         rows.begin(ROW).text("name", &self.name);

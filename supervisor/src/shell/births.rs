@@ -159,16 +159,7 @@ impl Shell {
         }
         let birth = self.births.get(&record).ok_or("its birth record is gone")?;
         let probe = match &birth.config.probe {
-            Some(_) => {
-                let kept = self.begin.place.keep_notify_directory();
-                kept.map_err(|error| error.to_string())?;
-                let path = self
-                    .begin
-                    .place
-                    .notify_directory()
-                    .join(format!("probe.{number}"));
-                Some(listeners::probe_listener(&path).map_err(|error| error.to_string())?)
-            }
+            Some(_) => Some(self.open_probe(number)?),
             None => None,
         };
         let info = GenerationInfo::new(
@@ -180,6 +171,19 @@ impl Shell {
         self.generations.insert(number, info);
         self.store_probe(number);
         Ok(())
+    }
+
+    /// The private listener of a generation: the one that is there if a supervisor that was killed had begun to start it.
+    fn open_probe(&self, number: Number) -> Result<Rc<Listener>, String> {
+        let place = &self.begin.place;
+        let kept = place.keep_notify_directory();
+        kept.map_err(|error| error.to_string())?;
+        let path = place.probe_socket(number);
+        let opened = match self.probe_begun(number, &path) {
+            Some(fd) => listeners::probe_listener_had_back(fd, &path),
+            None => listeners::probe_listener(&path),
+        };
+        opened.map_err(|error| error.to_string())
     }
 
     /// The number of workers among which the sockets of an address are shared out in this generation, from its first worker on.

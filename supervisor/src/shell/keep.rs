@@ -77,6 +77,39 @@ impl Line {
     }
 }
 
+/// The log behind the snapshot of a supervisor that was killed: the batch that it was performing, and what it had done of it.
+#[derive(Debug, Default)]
+pub(super) struct Logged {
+    pub(super) batch: Vec<Event>,
+    pub(super) done: Done,
+}
+
+impl Logged {
+    /// Read the lines of a log.
+    ///
+    /// # Errors
+    /// One of them is none of ours.
+    pub(super) fn read(lines: &[String]) -> Result<Self, Flaw> {
+        let mut logged = Self::default();
+        for line in lines {
+            match Line::read(line)? {
+                Line::Batch(events) => {
+                    logged.batch = events;
+                    // The numbers of its effects begin again. (There is more than one batch where no snapshot could be written.)
+                    logged.done.signalled.clear();
+                }
+                line @ (Line::Signalled(_) | Line::Forked(_)) => logged.done.note(line),
+            }
+        }
+        Ok(logged)
+    }
+
+    /// Every process that the dead supervisor had forked since its snapshot.
+    pub(super) fn forked(&self) -> &[Forked] {
+        &self.done.forked
+    }
+}
+
 /// What has been done already of the batch that a predecessor was performing when it died.
 #[derive(Debug, Default)]
 pub(super) struct Done {
@@ -85,7 +118,7 @@ pub(super) struct Done {
 }
 
 impl Done {
-    pub(super) fn note(&mut self, line: Line) {
+    fn note(&mut self, line: Line) {
         match line {
             Line::Signalled(nth) => self.signalled.push(nth),
             Line::Forked(forked) => self.forked.push(forked),
@@ -99,6 +132,15 @@ impl Done {
         made.copied().find(|forked| forked.child == Child::Worker(worker))
     }
 
+    /// The processes that were made for this generation already.
+    pub(super) fn forked_for(&self, number: Number) -> impl Iterator<Item = Forked> {
+        let made = self.forked.iter().copied();
+        made.filter(move |forked| match forked.child {
+            Child::Worker(worker) => worker.generation == number,
+            Child::Probe(..) | Child::Check => false,
+        })
+    }
+
     /// The runs of the probe that were begun.
     pub(super) fn probes(&self) -> impl Iterator<Item = Forked> {
         let made = self.forked.iter().copied();
@@ -109,7 +151,7 @@ impl Done {
     }
 
     /// Whether this effect must not be performed again.
-    fn covers(&self, nth: usize, effect: Effect) -> bool {
+    pub(super) fn covers(&self, nth: usize, effect: Effect) -> bool {
         happens_once(effect) && self.signalled.contains(&nth)
     }
 }

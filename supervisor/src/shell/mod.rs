@@ -8,6 +8,7 @@
 mod births;
 mod desk;
 mod gather;
+mod holders;
 mod keep;
 mod leftover;
 mod memory;
@@ -259,6 +260,8 @@ pub(crate) fn run(begin: Begin) -> Result<Ending, ShellError> {
     shell.begin_keeping();
     shell.beat();
     shell.perform_all(effects);
+    // What was made now belongs to no batch, and is written down before the first one begins.
+    shell.keep();
     shell.settle();
     shell.look_up();
     shell.go_round()

@@ -47,6 +47,7 @@ impl Shell {
         match self.launch(worker, record, &mut info) {
             Ok(()) => {}
             Err(text) => {
+                self.end_forked(worker);
                 info.failure = Some(text);
                 self.gone.push(worker);
                 self.events.push_back(Event::SpawnFailed(worker));

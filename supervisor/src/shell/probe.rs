@@ -111,11 +111,7 @@ impl Shell {
         if let (Some(listener), Some(uid)) = (&generation.probe, workers.find_map(|(_, info)| info.uid)) {
             listener.give_to(uid.into()).map_err(|error| error.to_string())?;
         }
-        let path = self
-            .begin
-            .place
-            .notify_directory()
-            .join(format!("probe.{number}"));
+        let path = self.begin.place.probe_socket(number);
         let identity = WorkerIdentity {
             generation: number,
             slot: 0,

@@ -9,8 +9,8 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
-use segue_lifecycle::Worker;
 
+use super::holders::Withheld;
 use super::remains::{Remnant, pids};
 use crate::children::signal_group;
 use crate::listeners::{self, SocketIdentity};
@@ -95,7 +95,17 @@ fn take_among(sockets: &[(u64, RawFd)], from: &Proved, wanted: SocketIdentity) -
     Err(refusal)
 }
 
-fn is_that(fd: BorrowedFd<'_>, wanted: SocketIdentity) -> bool {
+/// Takes a duplicate of the first of a process's sockets that is the one.
+pub(super) fn take_socket(from: &Proved, is_it: impl Fn(BorrowedFd<'_>) -> bool) -> Option<OwnedFd> {
+    let sockets = from.sockets().ok()?;
+    sockets.into_iter().find_map(|(_, number)| {
+        let fd = sys::fd_of(from.pidfd.as_fd(), number).ok()?;
+        is_it(fd.as_fd()).then_some(fd)
+    })
+}
+
+/// Whether it is this very socket.
+pub(super) fn is_that(fd: BorrowedFd<'_>, wanted: SocketIdentity) -> bool {
     let inode = nix::sys::stat::fstat(fd).map(|status| status.st_ino);
     inode == Ok(wanted.inode) && (wanted.cookie.is_none() || sys::sock::cookie(fd) == wanted.cookie)
 }
@@ -154,17 +164,24 @@ pub(super) fn not_adopted(flaw: &Flaw, remains: &[Remnant]) -> String {
     )
 }
 
+/// A listener was had back from a process that is no worker, in one line.
+pub(super) fn had_back_from(pid: Pid, wanted: SocketIdentity, rows: &[Row<'_>]) -> String {
+    let address = listeners::label_of(rows, wanted);
+    let command = sys::command_of(pid).unwrap_or_default();
+    format!("no worker has the listener {address} any more; it is had back from {command}, pid {pid}")
+}
+
 /// What was found where a listener cannot be had back, and what to do, in one line.
 pub(super) fn not_had_back(
     wanted: SocketIdentity,
     remains: &[Remnant],
-    refusal: Option<(Worker, Pid, Errno)>,
+    withheld: Option<Withheld>,
     rows: &[Row<'_>],
 ) -> String {
     let address = listeners::label_of(rows, wanted);
     let pids = pids(remains);
-    let why = match refusal {
-        Some((worker, pid, errno)) => {
+    let why = match withheld {
+        Some(Withheld { worker, pid, errno }) => {
             let generation = worker.generation;
             // Its fds are looked for in /proc first, which says EACCES; pidfd_getfd says EPERM.
             let attempt = if errno == Errno::EACCES {

@@ -7,6 +7,7 @@ use nix::unistd::Pid;
 use segue_lifecycle::Worker;
 
 use super::Child;
+use super::keep::Forked;
 use super::recover::{self, Proved};
 use super::restore::SavedChild;
 use crate::listeners::{self, SocketIdentity};
@@ -31,21 +32,26 @@ pub(super) enum Role {
     Survivor,
 }
 
-/// All that live of the workers that the rows tell of, main processes first.
-pub(super) fn of_app(rows: &[Row<'_>], place: &Place) -> Result<Vec<Remnant>, Flaw> {
+/// All that live of the workers that the rows tell of, and of those that were forked since the rows were written; main processes
+/// first.
+pub(super) fn of_app(rows: &[Row<'_>], forked: &[Forked], place: &Place) -> Result<Vec<Remnant>, Flaw> {
     let mut remains = Vec::new();
     let mut dead = Vec::new();
-    for child in SavedChild::all(rows)? {
-        let Child::Worker(worker) = child.key else {
+    let saved = SavedChild::all(rows)?.into_iter();
+    let known = saved
+        .map(|child| (child.key, child.pid, child.began))
+        .chain(forked.iter().map(|one| (one.child, one.pid, Some(one.began))));
+    for (child, pid, began) in known {
+        let Child::Worker(worker) = child else {
             continue;
         };
-        match child.began.and_then(|began| recover::prove(child.pid, began)) {
+        match began.and_then(|began| recover::prove(pid, began)) {
             Some(proved) => remains.push(Remnant {
                 worker,
                 role: Role::Main,
                 proved,
             }),
-            None => dead.push((worker, child.pid)),
+            None => dead.push((worker, pid)),
         }
     }
     if !dead.is_empty() {

@@ -236,8 +236,10 @@ impl Shell {
     /// The processes that were started from this record, as far as the rows know them.
     fn processes_of(&self, record: Number, rows: &[Row<'_>], remains: &[Remnant]) -> Result<Vec<Pid>, Flaw> {
         let is_of_record = |remnant: &&Remnant| {
-            let generation = self.core.generation(remnant.worker.generation);
-            generation.is_some_and(|generation| generation.record == Record(record))
+            let number = remnant.worker.generation;
+            // A generation of which only the log tells is not in the core yet: a record has the number of the one it was made for.
+            let generation = self.core.generation(number);
+            generation.map_or(number == record, |generation| generation.record == Record(record))
         };
         let remains = remains.iter().filter(is_of_record);
         let mut pids: Vec<Pid> = remains.map(|remnant| remnant.proved.pid).collect();

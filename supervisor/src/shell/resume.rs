@@ -11,9 +11,10 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use nix::unistd::Pid;
-use segue_lifecycle::{Ending, Event, Handoff, Life, State, Timer, Until, Wait, Worker};
+use segue_lifecycle::{Ending, Event, Handoff, Life, Number, State, Timer, Until, Wait, Worker};
 
-use super::keep::{Done, Line};
+use super::holders::{HadBack, Holders};
+use super::keep::{Forked, Logged};
 use super::leftover::Leftover;
 use super::recover::{self, Proved};
 use super::remains::{self, Remnant, Role};
@@ -115,7 +116,8 @@ impl Estate {
             return Ok(Worth::Leave(None, Vec::new()));
         }
         let pid = head.text("pid")?;
-        let remains = remains::of_app(&rows, place)?;
+        let logged = Logged::read(&self.kept.log)?;
+        let remains = remains::of_app(&rows, logged.forked(), place)?;
         if machine(&rows)?.state() == State::Stopping {
             let leftovers = leftovers(remains, &rows)?;
             let text = leftovers.first().map(|first| {
@@ -189,17 +191,16 @@ pub(crate) fn adopt(begin: Begin, estate: Estate) -> Result<Shell, String> {
     // Until it is certain that this succeeds, nothing must be taken away from whoever tries next.
     state::stand_by();
     let (mut shell, _) = Shell::new(begin).map_err(|error| error.to_string())?;
-    let lines: Result<Vec<Line>, Flaw> = estate.kept.log.iter().map(|line| Line::read(line)).collect();
-    let lines = lines.map_err(|flaw| flaw.to_string())?;
+    let logged = Logged::read(&estate.kept.log).map_err(|flaw| flaw.to_string())?;
     shell.bag = estate.stored;
     let rows = Row::all(&estate.kept.rows).map_err(|flaw| flaw.to_string())?;
-    let pending = shell.take_over(&rows)?;
+    let pending = shell.take_over(&rows, logged.forked())?;
     state::take_charge();
     // First of all: the app may hang until then.
     shell.revive_listeners();
     shell.say_adopted(&rows);
     shell.say_what_is_lost();
-    shell.finish_batch(lines, pending);
+    shell.finish_batch(logged, pending);
     shell.reconcile();
     shell.replace_what_is_lost();
     Ok(shell)
@@ -232,11 +233,12 @@ impl Shell {
     }
 
     /// Returns how many events were pending when the state was written; those behind them were found out now.
-    fn take_over(&mut self, rows: &[Row<'_>]) -> Result<usize, String> {
+    fn take_over(&mut self, rows: &[Row<'_>], forked: &[Forked]) -> Result<usize, String> {
         let text = |flaw: Flaw| flaw.to_string();
-        let mut remains = remains::of_app(rows, &self.begin.place).map_err(text)?;
+        let mut remains = remains::of_app(rows, forked, &self.begin.place).map_err(text)?;
+        let holders = Holders::new(rows, &remains).map_err(text)?;
         for wanted in listeners::identities(rows).map_err(text)? {
-            self.find_listener(wanted, &remains, rows)?;
+            self.find_listener(wanted, &holders, &remains, rows)?;
         }
         let since = self.begin.since;
         let configs = configs(rows).map_err(text)?;
@@ -254,6 +256,13 @@ impl Shell {
         for child in SavedChild::all(rows).map_err(text)? {
             self.adopt_child(child, &mut remains);
         }
+        // What outlives a process that had just been forked: that one is started again.
+        let is_forked = |worker| forked.iter().any(|one| one.child == Child::Worker(worker));
+        for remnant in remains.iter().filter(|remnant| remnant.role == Role::Survivor) {
+            if is_forked(remnant.worker) {
+                remnant.proved.kill_group();
+            }
+        }
         self.watch_all()?;
         Ok(pending)
     }
@@ -263,6 +272,7 @@ impl Shell {
     fn find_listener(
         &mut self,
         wanted: SocketIdentity,
+        holders: &Holders<'_>,
         remains: &[Remnant],
         rows: &[Row<'_>],
     ) -> Result<(), String> {
@@ -274,25 +284,20 @@ impl Shell {
             self.bag.put(name, fd);
             return Ok(());
         }
-        let mut refusal = None;
-        for remnant in remains {
-            match recover::take_back(&remnant.proved, wanted) {
-                Ok(fd) => {
-                    self.bag.put(name, fd);
-                    return Ok(());
+        let withheld = match holders.take_back(wanted) {
+            Ok(HadBack { fd, stranger }) => {
+                if let Some(pid) = stranger {
+                    self.log.info(&recover::had_back_from(pid, wanted, rows));
                 }
-                Err(nix::errno::Errno::ENOENT) => {}
-                Err(errno) if remnant.role == Role::Main => {
-                    refusal = refusal.or(Some((remnant.worker, remnant.proved.pid, errno)));
-                }
-                // If it has it, that is told when the listener cannot be made anew.
-                Err(_) => {}
+                self.bag.put(name, fd);
+                return Ok(());
             }
-        }
-        if refusal.is_none() && !listeners::is_inherited(rows, wanted) {
+            Err(withheld) => withheld,
+        };
+        if withheld.is_none() && !listeners::is_inherited(rows, wanted) {
             return Ok(());
         }
-        Err(recover::not_had_back(wanted, remains, refusal, rows))
+        Err(recover::not_had_back(wanted, remains, withheld, rows))
     }
 
     /// Takes charge of a process that a predecessor had started. One that cannot be found has ended meanwhile.
@@ -414,15 +419,8 @@ impl Shell {
     }
 
     /// Perform to its end what the predecessor was performing.
-    fn finish_batch(&mut self, lines: Vec<Line>, pending: usize) {
-        let mut done = Done::default();
-        let mut batch = Vec::new();
-        for line in lines {
-            match line {
-                Line::Batch(events) => batch = events,
-                line @ (Line::Signalled(_) | Line::Forked(_)) => done.note(line),
-            }
-        }
+    fn finish_batch(&mut self, logged: Logged, pending: usize) {
+        let Logged { batch, done } = logged;
         for probe in done.probes() {
             if let Some(proved) = recover::prove(probe.pid, probe.began) {
                 proved.kill_group();
@@ -437,6 +435,16 @@ impl Shell {
         self.done = Some(done);
         self.step(batch);
         self.events.extend(since);
+    }
+
+    /// The private listener that the predecessor had made for a generation in the batch that it did not finish: no row tells of it,
+    /// and the processes that it had forked have it.
+    pub(super) fn probe_begun(&self, number: Number, path: &Path) -> Option<OwnedFd> {
+        let mut forked = self.done.iter().flat_map(|done| done.forked_for(number));
+        forked.find_map(|one| {
+            let proved = recover::prove(one.pid, one.began)?;
+            recover::take_socket(&proved, |fd| listeners::is_at_path(fd, path))
+        })
     }
 
     /// Take over a process that the predecessor had forked for this worker in the batch that it did not finish. Returns
@@ -477,6 +485,14 @@ impl Shell {
         );
         self.events.push_back(Event::Executed(worker));
         Ok(true)
+    }
+
+    /// A process that the predecessor had forked and that cannot be taken over must not serve with nobody in charge of it.
+    pub(super) fn end_forked(&self, worker: Worker) {
+        let forked = self.done.as_ref().and_then(|done| done.forked(worker));
+        if let Some(proved) = forked.and_then(|forked| recover::prove(forked.pid, forked.began)) {
+            proved.kill_group();
+        }
     }
 
     /// What the predecessor would have heard of, and nobody will tell again.

@@ -31,6 +31,13 @@ pub(crate) fn boot_id() -> Option<String> {
     Some(id.trim_end().to_owned())
 }
 
+/// What a process calls itself, for people: /proc/PID/comm, at most 15 bytes, without control characters. `None` if it has ended.
+pub(crate) fn command_of(pid: Pid) -> Option<String> {
+    let name = fs::read(format!("/proc/{pid}/comm")).ok()?;
+    let name = String::from_utf8_lossy(&name);
+    Some(name.trim_end().escape_debug().to_string())
+}
+
 /// The real uid of a process (`Uid` in /proc/PID/status), if it lives.
 pub(crate) fn uid_of(pid: Pid) -> Option<u32> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;

@@ -15,6 +15,13 @@ struct Spot {
     text: String,
 }
 
+/// What is said of a path that this very process serves.
+fn in_use_by_us() -> String {
+    let pid = std::process::id();
+    let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap();
+    format!("address already in use (by {}, pid {pid})", name.trim_end())
+}
+
 fn spot() -> Spot {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("app.sock");
@@ -156,7 +163,7 @@ fn a_dead_datagram_socket_is_replaced_and_a_live_one_is_not() {
     let spot = spot();
     let text = spot.text.replace("unix:", "unix-dgram:");
     let other = UnixDatagram::bind(&spot.path).unwrap();
-    assert!(refusal(&[&text]).ends_with("address already in use (a process serves the socket at that path)"));
+    assert!(refusal(&[&text]).ends_with(&in_use_by_us()));
     drop(other);
     drop(open_one(&text));
     assert!(spot.is_empty());
@@ -165,7 +172,7 @@ fn a_dead_datagram_socket_is_replaced_and_a_live_one_is_not() {
 #[test]
 fn a_live_socket_stays_even_if_it_is_of_another_kind_or_full() {
     let spot = spot();
-    let live = "address already in use (a process serves the socket at that path)";
+    let live = in_use_by_us();
     let other = UnixListener::bind(&spot.path).unwrap();
     assert_eq!(spot.refused(), live);
     // The question itself waits in the queue now, which is full with that: the next one cannot connect.

@@ -8,6 +8,7 @@
 )]
 
 mod at_every_call;
+mod while_forking;
 
 use std::time::{Duration, Instant};
 

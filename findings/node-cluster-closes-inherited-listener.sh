@@ -2,8 +2,9 @@
 # Node's cluster primary closes an inherited listener when its last worker disconnects.
 #
 # Software: Node.js as installed (seen with 20.20.2), module node:cluster.
-# Guess:    Workers call `listen({ fd: 3 })` and the primary holds fd 3. The primary inherited it and
-#           did not open it, so the fd outlives every worker: the next worker can listen on it again.
+# Guess:    Workers call `listen({ fd: 3 })` and the primary holds fd 3. The primary inherited it
+#           and did not open it, so the fd outlives every worker: the next worker can listen on it
+#           again.
 # Seen:     When the last worker disconnects, the primary closes fd 3. The next fork() takes the
 #           number 3 for its IPC channel, and the new worker's listen() fails with EEXIST.
 # So:       With one worker, "disconnect the old, fork the new" works when the app bound the port

@@ -70,75 +70,109 @@ pub(crate) fn wall_from_nanos(nanos: u64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_nanos(nanos)
 }
 
+/// What came of an extension.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Extended {
+    /// All of it was granted.
+    Whole,
+    /// A ceiling was in the way.
+    Cut,
+}
+
 /// Running timers, by key. Each runs at most once at a time.
 #[derive(Debug)]
 pub(crate) struct Timers<K> {
-    deadlines: Map<K, Option<Instant>>,
+    running: Map<K, Running>,
+}
+
+/// A timer that runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Running {
+    /// When it was started.
+    pub(crate) since: Instant,
+    /// When it comes due; `None` for a wait without end.
+    pub(crate) deadline: Option<Instant>,
 }
 
 impl<K: Copy + Ord> Timers<K> {
     /// No timer runs.
     pub(crate) const fn new() -> Self {
-        Self {
-            deadlines: Map::new(),
-        }
+        Self { running: Map::new() }
     }
 
     /// Start a timer. `None` is a wait without end, asked for by a setting that says `none`; it is kept, so that
     /// it can still be extended into a deadline never, and disarmed.
     pub(crate) fn arm(&mut self, key: K, wait: Option<Duration>, now: Instant) {
         let deadline = wait.and_then(|wait| now.checked_add(wait));
-        self.deadlines.insert(key, deadline);
+        self.resume(key, Running { since: now, deadline });
     }
 
     /// Forget a timer.
     pub(crate) fn disarm(&mut self, key: K) {
-        self.deadlines.remove(&key);
+        self.running.remove(&key);
     }
 
-    /// Move a deadline to `wait` from now if that is later than it is. A wait without end stays one.
-    pub(crate) fn extend(&mut self, key: K, wait: Duration, now: Instant) {
-        if let Some(Some(deadline)) = self.deadlines.get_mut(&key)
-            && let Some(later) = now.checked_add(wait)
-        {
-            *deadline = later.max(*deadline);
-        }
+    /// Move a deadline to `wait` from now if that is later than it is, but no further than `most` from when the timer was
+    /// started (`None`: no ceiling). A wait without end stays one. Returns whether there was a ceiling in the way.
+    pub(crate) fn extend(
+        &mut self,
+        key: K,
+        wait: Duration,
+        most: Option<Duration>,
+        now: Instant,
+    ) -> Extended {
+        let Some(running) = self.running.get_mut(&key) else {
+            return Extended::Whole;
+        };
+        let Some(deadline) = &mut running.deadline else {
+            return Extended::Whole;
+        };
+        let ceiling = most.and_then(|most| running.since.checked_add(most));
+        let wanted = now.checked_add(wait);
+        let (granted, extended) = match (wanted, ceiling) {
+            (Some(wanted), Some(ceiling)) if wanted > ceiling => (Some(ceiling), Extended::Cut),
+            (None, Some(ceiling)) => (Some(ceiling), Extended::Cut),
+            // Beyond what the clock can tell, and nobody minds.
+            (wanted, _) => (wanted, Extended::Whole),
+        };
+        *deadline = granted.map_or(*deadline, |granted| granted.max(*deadline));
+        extended
     }
 
     /// Whether a timer runs, with a deadline or without.
     pub(crate) fn runs(&self, key: K) -> bool {
-        self.deadlines.contains_key(&key)
+        self.running.contains_key(&key)
     }
 
     /// When a timer comes due.
     pub(crate) fn deadline(&self, key: K) -> Option<Instant> {
-        self.deadlines.get(&key).copied().flatten()
+        self.running.get(&key).and_then(|running| running.deadline)
     }
 
-    /// Every timer that runs, and when it comes due.
-    pub(crate) fn all(&self) -> impl Iterator<Item = (K, Option<Instant>)> {
-        self.deadlines.iter().map(|(key, deadline)| (*key, *deadline))
+    /// Every timer that runs.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (K, Running)> {
+        self.running.iter().map(|(key, running)| (*key, *running))
     }
 
     /// Go on with a timer that was started before, maybe by another process.
-    pub(crate) fn resume(&mut self, key: K, deadline: Option<Instant>) {
-        self.deadlines.insert(key, deadline);
+    pub(crate) fn resume(&mut self, key: K, running: Running) {
+        self.running.insert(key, running);
     }
 
     /// When the earliest timer comes due.
     pub(crate) fn next(&self) -> Option<Instant> {
-        self.deadlines.values().flatten().min().copied()
+        self.running.values().filter_map(|running| running.deadline).min()
     }
 
     /// Take out every timer that has come due, earliest first.
     pub(crate) fn take_due(&mut self, now: Instant) -> Vec<K> {
-        let due = self
-            .deadlines
-            .iter()
-            .filter_map(|(key, deadline)| deadline.filter(|deadline| *deadline <= now).map(|at| (at, *key)));
+        let due = self.running.iter().filter_map(|(key, running)| {
+            let deadline = running.deadline.filter(|deadline| *deadline <= now);
+            deadline.map(|at| (at, *key))
+        });
         let due = in_order(due, |due| *due);
         for (_, key) in &due {
-            self.deadlines.remove(key);
+            self.running.remove(key);
         }
         due.into_iter().map(|(_, key)| key).collect()
     }
@@ -169,13 +203,39 @@ mod tests {
         let start = now();
         let mut timers = Timers::new();
         timers.arm(1, Some(10 * SECOND), start);
-        timers.extend(1, SECOND, start);
+        assert_eq!(timers.extend(1, SECOND, None, start), Extended::Whole);
         assert_eq!(timers.deadline(1), Some(start + 10 * SECOND));
-        timers.extend(1, 20 * SECOND, start);
+        assert_eq!(timers.extend(1, 20 * SECOND, None, start), Extended::Whole);
         assert_eq!(timers.deadline(1), Some(start + 20 * SECOND));
         timers.disarm(1);
-        timers.extend(1, SECOND, start);
+        assert_eq!(timers.extend(1, SECOND, None, start), Extended::Whole);
         assert_eq!(timers.next(), None);
+    }
+
+    #[test]
+    fn extensions_end_at_the_ceiling_whoever_counts_them() {
+        let start = now();
+        let most = Some(60 * SECOND);
+        let mut timers = Timers::new();
+        timers.arm(1, Some(10 * SECOND), start);
+        let mut at = start;
+        while timers.take_due(at).is_empty() {
+            assert!(at < start + 60 * SECOND, "it is over by now");
+            timers.extend(1, 15 * SECOND, most, at);
+            at += 5 * SECOND;
+        }
+        assert_eq!(at, start + 60 * SECOND);
+
+        timers.arm(2, Some(10 * SECOND), start);
+        assert_eq!(timers.extend(2, Duration::MAX, most, start), Extended::Cut);
+        assert_eq!(timers.deadline(2), Some(start + 60 * SECOND));
+        timers.arm(3, Some(90 * SECOND), start);
+        assert_eq!(timers.extend(3, 100 * SECOND, most, start), Extended::Cut);
+        assert_eq!(
+            timers.deadline(3),
+            Some(start + 90 * SECOND),
+            "a ceiling never shortens"
+        );
     }
 
     #[test]

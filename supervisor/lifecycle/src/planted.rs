@@ -61,6 +61,8 @@ pub enum Bug {
     FinishesEarly,
     /// A stop waits for the unkillable for ever.
     NeverGivesUp,
+    /// An app that asks for more time puts off the end of a stop.
+    ExtendsTheStop,
     /// A stop ends a reload and nobody is told that it is over.
     LeavesTheReloadOpen,
     /// Whoever waits for the end of probation waits on when there may be none.
@@ -78,7 +80,7 @@ pub enum Bug {
 #[cfg(test)]
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 33] = [
         Self::DrainsBeforeReady,
         Self::AnswersTwice,
         Self::LosesTickets,
@@ -105,6 +107,7 @@ impl Bug {
         Self::ProbesTwice,
         Self::FinishesEarly,
         Self::NeverGivesUp,
+        Self::ExtendsTheStop,
         Self::LeavesTheReloadOpen,
         Self::HopesForEver,
         Self::YieldsToTheUnseen,
@@ -163,6 +166,7 @@ questions! {
     probes_twice => ProbesTwice,
     finishes_early => FinishesEarly,
     never_gives_up => NeverGivesUp,
+    extends_the_stop => ExtendsTheStop,
     leaves_the_reload_open => LeavesTheReloadOpen,
     hopes_for_ever => HopesForEver,
     yields_to_the_unseen => YieldsToTheUnseen,

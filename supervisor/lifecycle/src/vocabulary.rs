@@ -140,7 +140,7 @@ pub enum Effect {
     Arm(Timer, Wait),
     /// Forget a timer that is running.
     Disarm(Timer),
-    /// Give a running timer the time that the app has asked for.
+    /// Give a running [`Timer::Start`] or [`Timer::Drain`] the time that the app has asked for, as far as the settings allow it.
     Extend(Timer),
     /// Run the probe command once and answer with [`Event::ProbePassed`] or [`Event::ProbeFailed`].
     Probe(Number),

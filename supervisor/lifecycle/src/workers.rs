@@ -141,12 +141,13 @@ impl Lifecycle {
         }
     }
 
-    /// The app may extend the wait that it is in: its start, its drain, or the stop of everything.
+    /// The app may extend the wait that it is in: its start or its drain. Nobody extends the stop of everything, or one worker
+    /// would decide for how long whoever stops it has to wait.
     pub(crate) fn on_more_time(&mut self, worker: Worker) {
         let timer = match self.process(worker).map(|process| process.life) {
             Some(Life::Starting) => Timer::Start(worker),
-            Some(Life::Draining) if self.timers.contains(&Timer::Drain(worker)) => Timer::Drain(worker),
-            Some(Life::Draining) => Timer::Stop,
+            Some(Life::Draining) if self.planted.extends_the_stop() => Timer::Stop,
+            Some(Life::Draining) => Timer::Drain(worker),
             Some(Life::Serving | Life::Killed) | None => return,
         };
         if self.timers.contains(&timer) {

@@ -77,6 +77,7 @@ fn any_settings(dice: &mut fastrand::Rng) -> Settings {
         start_timeout: maybe(dice, limit),
         drain_timeout: maybe(dice, limit),
         stop_timeout: maybe(dice, limit),
+        extend_limit: maybe(dice, limit),
         probation: maybe(dice, limit),
         probe: maybe(dice, |dice| format!("-{}\n'{}'", text(dice), text(dice))),
         probe_timeout: maybe(dice, limit),

@@ -194,6 +194,13 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "DURATION", help_heading = HANDOFF)]
     stop_timeout: Option<Limit>,
 
+    /// How far the app can stretch its start or drain [default: 10m]
+    ///
+    /// It does so by EXTEND_TIMEOUT_USEC=. Counted is all of the start or the
+    /// drain; the timeouts themselves are not shortened. `none` grants all.
+    #[arg(long, value_name = "DURATION", help_heading = HANDOFF, verbatim_doc_comment)]
+    extend_limit: Option<Limit>,
+
     /// Whether generations overlap or queue [default: overlap]
     ///
     /// With queue the old generation drains and is gone before the new one
@@ -332,6 +339,7 @@ impl RunArgs {
             start_timeout: self.start_timeout,
             drain_timeout: self.drain_timeout,
             stop_timeout: self.stop_timeout,
+            extend_limit: self.extend_limit,
             probation: self.probation,
             probe: self.probe,
             probe_timeout: self.probe_timeout,

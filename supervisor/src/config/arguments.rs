@@ -36,6 +36,7 @@ pub(crate) fn to_arguments(config: &Config) -> Vec<OsString> {
         ("start-timeout", config.start_timeout),
         ("drain-timeout", config.drain_timeout),
         ("stop-timeout", config.stop_timeout),
+        ("extend-limit", config.extend_limit),
         ("probation", config.probation),
         ("probe-timeout", config.probe_timeout),
         ("watchdog", config.watchdog),

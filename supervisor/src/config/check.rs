@@ -12,6 +12,7 @@ use super::Config;
 use super::defaults::LONGEST_SOCKET_PATH;
 use super::duration::text as duration_text;
 use super::resolve::resolve_all;
+use super::rest::patiently;
 use super::settings::{Invocation, Mode};
 use super::text::one_line;
 
@@ -36,7 +37,7 @@ pub(crate) fn check(
     find_command: impl FnOnce(&Config) -> Result<(), String>,
 ) -> Findings {
     let mut findings = Findings::default();
-    match resolve_all(invocation) {
+    match patiently(|rest| resolve_all(invocation, rest)).unwrap_or_else(|error| Err(vec![error])) {
         Ok(config) => findings.examine(&config, find_command),
         Err(errors) => errors
             .iter()
@@ -170,6 +171,11 @@ impl Findings {
             ("drain-timeout", config.drain_timeout),
             ("stop-timeout", config.stop_timeout),
         ];
+        if config.extend_limit.is_none() {
+            self.note(
+                "extend-limit is none: an app that keeps asking for more time is waited for without end",
+            );
+        }
         for (key, _) in limits.iter().filter(|(_, limit)| limit.is_none()) {
             self.note(format!(
                 "{key} is none: an app that hangs is waited for without end"

@@ -17,6 +17,11 @@ pub(crate) const START_TIMEOUT: Duration = Duration::from_secs(30);
 /// what containers and load balancers commonly grant.
 pub(crate) const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How far an app can put off the end of its start or of its drain by asking for more time, counted from when that began.
+/// Twenty times what is granted unasked: a large migration or a long upload ends within it, and one that asks for ever is
+/// noticed by whoever deployed it. systemd has no such ceiling, but somebody waits for a reload.
+pub(crate) const EXTEND_LIMIT: Duration = Duration::from_mins(10);
+
 /// How long a crash after the takeover still means rollback: bad code that survives its first half minute of
 /// real load is seldom caught by waiting longer.
 pub(crate) const PROBATION: Duration = Duration::from_secs(30);

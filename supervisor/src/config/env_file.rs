@@ -17,6 +17,7 @@ use std::path::Path;
 
 use super::environment::check_variable;
 use super::read::{self, Unread};
+use super::rest::Rest;
 use super::settings::Variable;
 
 /// Reads an env file, without ever blocking (see [`read::regular_file`]).
@@ -26,12 +27,12 @@ use super::settings::Variable;
 /// # Errors
 ///
 /// One line: `read app.env: permission denied` or `app.env:3: expected NAME=VALUE`. Values are never shown.
-pub(crate) fn load(path: &Path) -> Result<Vec<Variable>, String> {
+pub(crate) fn load(path: &Path, rest: &mut Rest) -> Result<Vec<Variable>, String> {
     let (path, may_be_missing) = match path.to_str().and_then(|text| text.strip_prefix('-')) {
         Some(rest) if !rest.is_empty() => (Path::new(rest), true),
         Some(_) | None => (path, false),
     };
-    let content = match read::regular_file(path) {
+    let content = match read::regular_file(path, rest) {
         Ok(content) => content,
         Err(Unread::Missing) if may_be_missing => return Ok(Vec::new()),
         Err(unread) => return Err(unread.text(path)),

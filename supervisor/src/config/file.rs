@@ -26,6 +26,7 @@ use super::error::{ConfigError, Place};
 use super::item::{ACCOUNT, Item, Wrong, unknown};
 use super::listen;
 use super::read;
+use super::rest::Rest;
 use super::settings::{self, ListenPid, Orphaned, Settings};
 use super::text::one_line;
 use super::{duration, signal};
@@ -53,8 +54,9 @@ impl File {
 /// # Errors
 ///
 /// Everything that is wrong with it, in the order of the lines; at least one error.
-pub(super) fn load(path: &Path) -> Result<File, Vec<ConfigError>> {
-    let content = read::regular_file(path).map_err(|unread| vec![ConfigError::plain(unread.text(path))])?;
+pub(super) fn load(path: &Path, rest: &mut Rest) -> Result<File, Vec<ConfigError>> {
+    let content =
+        read::regular_file(path, rest).map_err(|unread| vec![ConfigError::plain(unread.text(path))])?;
     let text = String::from_utf8(content).map_err(|error| {
         let line = 1 + count_newlines(&error.as_bytes()[..error.utf8_error().valid_up_to()]);
         vec![in_line(path, line, "the file is not UTF-8")]
@@ -158,6 +160,7 @@ impl Walk<'_> {
             "drain-timeout" => settings.drain_timeout = Some(item.duration(str::parse)?),
             "env" => settings.env = item.variables()?,
             "env-file" => settings.env_file = item.paths()?,
+            "extend-limit" => settings.extend_limit = Some(item.duration(str::parse)?),
             "group" => settings.group = Some(item.parsed(ACCOUNT, settings::parse_account)?),
             "log-format" => settings.log_format = Some(item.parsed("\"text\" or \"json\"", str::parse)?),
             "max-generations" => settings.max_generations = Some(item.integer(settings::parse_generations)?),
@@ -206,7 +209,7 @@ impl Walk<'_> {
 }
 
 /// All keys, which are the flags of `segue run` less `--config`; a test of the `cli` room compares the two.
-pub(crate) const KEYS: [&str; 32] = [
+pub(crate) const KEYS: [&str; 33] = [
     "chdir",
     "command",
     "control",
@@ -215,6 +218,7 @@ pub(crate) const KEYS: [&str; 32] = [
     "drain-timeout",
     "env",
     "env-file",
+    "extend-limit",
     "group",
     "listen",
     "log-format",

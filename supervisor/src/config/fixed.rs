@@ -1,17 +1,23 @@
 //! What cannot change while the supervisor lives.
 
+use super::resolve::resolve_now;
+use super::rest::Rest;
 use super::settings::{Invocation, LogFormat};
-use super::{Config, ConfigError, NameOrigin, resolve};
+use super::{Config, ConfigError, NameOrigin};
 
-/// As [`resolve`], for a reload: what was fixed at the start must not have changed.
+/// As [`resolve_now`], for a reload: what was fixed at the start must not have changed.
 ///
 /// A name that was taken from COMMAND stays as it was, even if another program is started now.
 ///
 /// # Errors
 ///
-/// As for [`resolve`] and [`changes_refused`].
-pub(crate) fn resolve_again(invocation: &Invocation, running: &Config) -> Result<Config, ConfigError> {
-    let mut config = resolve(invocation)?;
+/// As for [`resolve_now`] and [`changes_refused`].
+pub(crate) fn resolve_again(
+    invocation: &Invocation,
+    running: &Config,
+    rest: &mut Rest,
+) -> Result<Config, ConfigError> {
+    let mut config = resolve_now(invocation, rest)?;
     if let Some(refused) = changes_refused(running, &config) {
         return Err(refused);
     }

@@ -32,6 +32,7 @@ mod item;
 mod listen;
 mod read;
 mod resolve;
+mod rest;
 mod settings;
 mod signal;
 mod text;
@@ -47,6 +48,7 @@ pub(crate) use environment::parse_variable;
 pub(crate) use error::ConfigError;
 pub(crate) use fixed::resolve_again;
 pub(crate) use resolve::resolve;
+pub(crate) use rest::{PATIENCE, Rest};
 pub(crate) use settings::{
     Invocation, ListenPid, LogFormat, Mode, Orphaned, Ready, Settings, parse_account, parse_generations,
     parse_name, parse_oom_score, parse_shell_command, parse_size, parse_umask, parse_workers,
@@ -88,6 +90,9 @@ pub(crate) struct Config {
     pub(crate) drain_timeout: Option<Duration>,
     /// The same when the whole instance stops; the drain timeout unless it was given.
     pub(crate) stop_timeout: Option<Duration>,
+    /// How long a start or a drain may be in all if the app asks for more time; `None` grants whatever it asks for. It never
+    /// shortens either.
+    pub(crate) extend_limit: Option<Duration>,
     /// How long after the takeover a crash means rollback; `None` and zero leave probation out.
     pub(crate) probation: Option<Duration>,
     /// The shell command that must succeed before the takeover.

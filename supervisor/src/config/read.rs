@@ -6,6 +6,7 @@ use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 use super::defaults::LARGEST_FILE;
+use super::rest::{Rest, Stamp};
 use crate::sys::errno_text;
 
 /// Why a file could not be read.
@@ -27,7 +28,7 @@ impl Unread {
     }
 }
 
-/// Reads a whole file of at most [`LARGEST_FILE`] bytes.
+/// Reads a whole file of at most [`LARGEST_FILE`] bytes, and notes whether it has rested: what was read counts only then.
 ///
 /// It is called inside the supervisor's loop at each reload, so it must not block: the file is opened with
 /// `O_NONBLOCK` (open(2): a FIFO without a writer then opens at once) and must be a regular file. `O_NOCTTY`
@@ -37,7 +38,7 @@ impl Unread {
 /// # Errors
 ///
 /// [`Unread`].
-pub(crate) fn regular_file(path: &Path) -> Result<Vec<u8>, Unread> {
+pub(crate) fn regular_file(path: &Path, rest: &mut Rest) -> Result<Vec<u8>, Unread> {
     let refused = |error: std::io::Error| {
         if error.kind() == std::io::ErrorKind::NotFound {
             Unread::Missing
@@ -51,7 +52,8 @@ pub(crate) fn regular_file(path: &Path) -> Result<Vec<u8>, Unread> {
         .custom_flags(flags)
         .open(path)
         .map_err(refused)?;
-    let kind = file.metadata().map_err(refused)?.file_type();
+    let before = file.metadata().map_err(refused)?;
+    let kind = before.file_type();
     if !kind.is_file() {
         return Err(Unread::Refused(format!(
             "is {}, not a regular file",
@@ -60,7 +62,9 @@ pub(crate) fn regular_file(path: &Path) -> Result<Vec<u8>, Unread> {
     }
     let mut content = Vec::new();
     let limit = LARGEST_FILE as u64 + 1;
-    file.take(limit).read_to_end(&mut content).map_err(refused)?;
+    (&file).take(limit).read_to_end(&mut content).map_err(refused)?;
+    let after = file.metadata().map_err(refused)?;
+    rest.note(path, Stamp::of(&before), Stamp::of(&after));
     if content.len() > LARGEST_FILE {
         return Err(Unread::Refused("is larger than 1 MiB".to_owned()));
     }

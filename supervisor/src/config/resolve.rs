@@ -9,18 +9,24 @@ use nix::sys::signal::Signal;
 use super::duration::{Limit, text};
 use super::error::{ConfigError, Place};
 use super::file::{self, File};
+use super::rest::{Rest, patiently};
 use super::settings::{Invocation, Mode, Ready, Settings, Variable, parse_name};
 use super::{Config, NameOrigin, defaults, env_file, environment};
 
-/// Makes the settings one: reads segue.toml and the env files afresh, and takes them whole or not at all.
-///
-/// It opens only regular files and never waits for anybody, so that the loop may call it at a reload.
+/// Makes the settings one: reads segue.toml and the env files afresh, and takes them whole or not at all. It waits for files
+/// that somebody is writing, so it is not for the loop.
 ///
 /// # Errors
 ///
 /// The first thing that is wrong, with file, line and key where there are any.
 pub(crate) fn resolve(invocation: &Invocation) -> Result<Config, ConfigError> {
-    resolve_all(invocation).map_err(|errors| {
+    patiently(|rest| resolve_now(invocation, rest))?
+}
+
+/// As [`resolve`], but it opens only regular files and never waits for anybody, so that the loop may call it at a reload. The
+/// outcome, a refusal too, counts only if all files had rested.
+pub(super) fn resolve_now(invocation: &Invocation, rest: &mut Rest) -> Result<Config, ConfigError> {
+    resolve_all(invocation, rest).map_err(|errors| {
         errors
             .into_iter()
             .next()
@@ -28,17 +34,18 @@ pub(crate) fn resolve(invocation: &Invocation) -> Result<Config, ConfigError> {
     })
 }
 
-/// As [`resolve`], but with every error that can be found in one go, at least one, for `segue check`.
-pub(super) fn resolve_all(invocation: &Invocation) -> Result<Config, Vec<ConfigError>> {
+/// As [`resolve_now`], but with every error that can be found in one go, at least one, for `segue check`.
+pub(super) fn resolve_all(invocation: &Invocation, rest: &mut Rest) -> Result<Config, Vec<ConfigError>> {
+    rest.begin();
     let file = match &invocation.config {
-        Some(path) => file::load(path)?,
+        Some(path) => file::load(path, rest)?,
         None => File::default(),
     };
     let sources = Sources {
         flags: &invocation.settings,
         file: &file,
     };
-    let config = sources.join().map_err(|error| vec![error])?;
+    let config = sources.join(rest).map_err(|error| vec![error])?;
     let errors = sources.contradictions(&config);
     if errors.is_empty() {
         Ok(config)
@@ -80,7 +87,7 @@ impl Sources<'_> {
         self.pick(field).map_or(default, |Limit(limit)| limit)
     }
 
-    fn join(&self) -> Result<Config, ConfigError> {
+    fn join(&self, rest: &mut Rest) -> Result<Config, ConfigError> {
         let command = self.pick_list(|s| &s.command);
         let Some(program) = command.first().filter(|program| !program.is_empty()) else {
             return Err(self.blame(
@@ -105,6 +112,7 @@ impl Sources<'_> {
             start_timeout: self.limit(|s| &s.start_timeout, Some(defaults::START_TIMEOUT)),
             drain_timeout,
             stop_timeout: self.limit(|s| &s.stop_timeout, drain_timeout),
+            extend_limit: self.limit(|s| &s.extend_limit, Some(defaults::EXTEND_LIMIT)),
             probation: self.limit(|s| &s.probation, Some(defaults::PROBATION)),
             probe: self.pick(|s| &s.probe),
             probe_timeout: self.limit(|s| &s.probe_timeout, Some(defaults::PROBE_TIMEOUT)),
@@ -116,7 +124,7 @@ impl Sources<'_> {
             rolling: self.pick(|s| &s.rolling),
             min_free_memory: self.pick(|s| &s.min_free_memory),
             stop_signal: self.pick(|s| &s.stop_signal).unwrap_or(Signal::SIGTERM),
-            env: self.env()?,
+            env: self.env(rest)?,
             chdir: self.pick(|s| &s.chdir),
             umask: self.pick(|s| &s.umask),
             oom_score_adj: self.pick(|s| &s.oom_score_adj),
@@ -145,11 +153,12 @@ impl Sources<'_> {
         Ok((name, NameOrigin::Command))
     }
 
-    fn env(&self) -> Result<Vec<Variable>, ConfigError> {
+    fn env(&self, rest: &mut Rest) -> Result<Vec<Variable>, ConfigError> {
         let mut layers = Vec::new();
         for (settings, source) in [(&self.file.settings, Given::InFile), (self.flags, Given::ByFlag)] {
             for path in &settings.env_file {
-                let variables = env_file::load(path).map_err(|why| self.blame("env-file", source, &why))?;
+                let variables =
+                    env_file::load(path, rest).map_err(|why| self.blame("env-file", source, &why))?;
                 layers.extend(variables);
             }
             layers.extend(settings.env.iter().cloned());

@@ -52,8 +52,9 @@ pub(super) fn lend(listener: &Listener) -> Lent<'_> {
 impl Shell {
     /// Make the birth record of a candidate: files, names and sockets as they are now. All of it, or nothing.
     pub(super) fn prepare(&mut self, number: Number) {
-        let config = config::resolve_again(&self.begin.invocation, &self.begin.config);
-        let config = config.map_err(|error| error.to_string());
+        let Some(config) = self.read_settings(number) else {
+            return;
+        };
         let config = config.map(|config| (self.may_start(number, &config), config));
         let made = match config {
             Ok((Start::Now, config)) => self.make_birth(number, config),

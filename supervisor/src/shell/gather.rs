@@ -73,6 +73,7 @@ impl Shell {
                 Alarm::Beat => self.beat(),
                 Alarm::Check => self.check_overdue(),
                 Alarm::Memory => self.look_for_memory(),
+                Alarm::Files => self.look_at_files(),
                 Alarm::Leftovers => self.end_leftovers(),
             }
         }
@@ -129,6 +130,7 @@ impl Shell {
             Word::ExtendTimeout(time) => {
                 info.more_time = Some(time);
                 self.events.push_back(Event::MoreTime(worker));
+                self.pass_on_at_the_end(time);
             }
             Word::Status(text) => info.status = (!text.is_empty()).then_some(text),
             Word::Errno(errno) => info.errno = Some(errno),

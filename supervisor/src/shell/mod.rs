@@ -7,6 +7,7 @@
 
 mod births;
 mod desk;
+mod files;
 mod gather;
 mod holders;
 mod keep;
@@ -90,6 +91,8 @@ pub(crate) enum Alarm {
     Check,
     /// A start waits for memory.
     Memory,
+    /// A start waits for files that are being written.
+    Files,
     /// What a predecessor left draining has had its time.
     Leftovers,
 }
@@ -196,6 +199,8 @@ pub(crate) struct Shell {
     refusal: Option<String>,
     history: History,
     memory: memory::Memory,
+    /// A candidate that waits for files to come to rest.
+    resting: Option<files::Resting>,
     linger: waits::Pauses,
     log: Log,
     manager: Manager,
@@ -307,6 +312,7 @@ impl Shell {
             refusal: None,
             history: History::new(),
             memory: memory::Memory::new(),
+            resting: None,
             linger: waits::Pauses::new(),
             log: begin.log,
             manager: begin.manager,

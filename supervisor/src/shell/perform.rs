@@ -9,10 +9,11 @@ use segue_lifecycle::{Effect, Event, Number, Record, Signal, Timer, Worker};
 use super::births::lend;
 use super::worker::WorkerInfo;
 use super::{Alarm, Child, Shell};
-use crate::clock;
+use crate::clock::{self, Extended};
 use crate::config::Ready;
 use crate::launch::{Extra, Spawned, Voice, WorkerIdentity};
 use crate::listeners::shares;
+use crate::protocol::setting;
 use crate::readiness::NotifySocket;
 use crate::sources::Source;
 use crate::sys::errno_text;
@@ -185,13 +186,9 @@ impl Shell {
 
     fn extend(&mut self, timer: Timer) {
         let asking = match timer {
-            Timer::Start(worker) | Timer::Drain(worker) => Some(worker),
-            Timer::Stop => self
-                .workers
-                .iter()
-                .find(|(_, info)| info.more_time.is_some())
-                .map(|(key, _)| *key),
-            Timer::Hint(_)
+            Timer::Start(worker) | Timer::Drain(worker) => worker,
+            Timer::Stop
+            | Timer::Hint(_)
             | Timer::Alive(_)
             | Timer::Watchdog(_)
             | Timer::Kill(_)
@@ -200,12 +197,37 @@ impl Shell {
             | Timer::Soak(_)
             | Timer::Probation(_)
             | Timer::BackOff(..)
-            | Timer::Calm(..) => None,
+            | Timer::Calm(..) => return,
         };
-        let info = asking.and_then(|worker| self.workers.get_mut(&worker));
-        if let Some(time) = info.and_then(|info| info.more_time.take()) {
-            self.pass_on_more_time(time);
-            self.timers.extend(Alarm::Core(timer), time, clock::now());
+        let Some(info) = self.workers.get_mut(&asking) else {
+            return;
+        };
+        let Some(time) = info.more_time.take() else { return };
+        info.extended = true;
+        let limit = self.config_of(asking.generation).extend_limit;
+        let (alarm, now) = (Alarm::Core(timer), clock::now());
+        match self.timers.extend(alarm, time, limit, now) {
+            Extended::Whole => {}
+            Extended::Cut => self.tell_of_the_limit(asking, limit),
+        }
+        let left = self.timers.deadline(alarm);
+        let left = left.map_or(time, |deadline| deadline.saturating_duration_since(now));
+        self.pass_on_more_time(time.min(left));
+    }
+
+    /// Once for each worker: an app may ask in every second.
+    fn tell_of_the_limit(&mut self, worker: Worker, limit: Option<Duration>) {
+        let Some(info) = self.workers.get_mut(&worker) else {
+            return;
+        };
+        if !std::mem::replace(&mut info.limit_told, true) {
+            let limit = limit.map_or_else(|| "none".to_owned(), setting);
+            let text = format!(
+                "{}: asks for more time than it gets (EXTEND_TIMEOUT_USEC): {limit} in all, counted from the begin of its start \
+                 or drain (--extend-limit)",
+                self.name_worker(worker)
+            );
+            self.log.warning(&text);
         }
     }
 

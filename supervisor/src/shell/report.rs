@@ -295,7 +295,12 @@ impl Shell {
     fn not_ready_in_words(&self, worker: Worker) -> String {
         let info = self.generations.get(&worker.generation);
         let limit = info.and_then(|info| info.config.start_timeout);
-        let late = limit.map(|limit| format!("not ready after {}", setting(limit)));
+        let asked = self.workers.get(&worker).filter(|info| info.extended);
+        let late = match asked {
+            Some(info) => Some(elapsed(clock::now().saturating_duration_since(info.started))),
+            None => limit.map(setting),
+        };
+        let late = late.map(|time| format!("not ready after {time}"));
         let hint = match limit {
             Some(limit) if limit < HINT => "",
             Some(_) | None => " (an app that cannot notify needs --ready exec:2s)",

@@ -18,7 +18,7 @@ use super::worker::WorkerInfo;
 use super::{Alarm, Begin, Child, Shell};
 use crate::children::{Kin, Leader};
 use crate::cli;
-use crate::clock;
+use crate::clock::{self, Running};
 use crate::config::{Config, Invocation, LogFormat};
 use crate::control::Control;
 use crate::keeper::Keeper;
@@ -191,8 +191,13 @@ impl Shell {
         }
         self.fill_sockets_of_workers(rows)?;
         for row in of_kind(rows, "timer") {
-            let deadline = row.number_if_any("at")?.map(clock::from_nanos);
-            self.timers.resume(Alarm::Core(row.parsed("is")?), deadline);
+            let running = Running {
+                since: row
+                    .number_if_any("since")?
+                    .map_or_else(clock::now, clock::from_nanos),
+                deadline: row.number_if_any("at")?.map(clock::from_nanos),
+            };
+            self.timers.resume(Alarm::Core(row.parsed("is")?), running);
         }
         for row in of_kind(rows, "event") {
             self.events.push_back(row.parsed("is")?);

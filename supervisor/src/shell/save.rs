@@ -152,11 +152,13 @@ impl Shell {
     }
 
     fn save_timers(&self, rows: &mut Rows) {
-        for (alarm, deadline) in self.timers.all() {
+        for (alarm, running) in self.timers.all() {
             match alarm {
                 Alarm::Core(timer) => {
-                    rows.begin("timer").text("is", &timer.to_string());
-                    if let Some(deadline) = deadline {
+                    rows.begin("timer")
+                        .text("is", &timer.to_string())
+                        .number("since", clock::to_nanos(running.since));
+                    if let Some(deadline) = running.deadline {
                         rows.number("at", clock::to_nanos(deadline));
                     }
                 }
@@ -167,6 +169,7 @@ impl Shell {
                 | Alarm::Beat
                 | Alarm::Check
                 | Alarm::Memory
+                | Alarm::Files
                 | Alarm::Leftovers => {}
             }
         }

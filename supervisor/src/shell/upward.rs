@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use segue_lifecycle::{Generation, Handoff, Life, Role, State};
+use segue_lifecycle::{Generation, Handoff, Life, Role, State, Timer};
 
 use super::waits::Pauses;
 use super::{Alarm, Shell};
@@ -111,6 +111,16 @@ impl Shell {
     pub(super) fn pass_on_more_time(&mut self, time: Duration) {
         if self.manager.waits() {
             self.manager.more_time(time);
+        }
+    }
+
+    /// An app asks for more time while everything stops. It gets none: the stop timeout means what it says. But the manager may
+    /// be less patient than that.
+    pub(super) fn pass_on_at_the_end(&mut self, time: Duration) {
+        if self.core.state() == State::Stopping {
+            let deadline = self.timers.deadline(Alarm::Core(Timer::Stop));
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(clock::now()));
+            self.pass_on_more_time(left.map_or(time, |left| left.min(time)));
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use segue_lifecycle::{Timer, Wait};
+use segue_lifecycle::{Number, Timer, Wait};
 
 use super::{Alarm, Shell};
 use crate::clock;
@@ -90,7 +90,12 @@ impl Shell {
             | Timer::Calm(number, _) => Some(number),
             Timer::Stop => self.generations.keys().next_back().copied(),
         };
-        let info = number.and_then(|number| self.generations.get(&number));
+        number.map_or(&self.begin.config, |number| self.config_of(number))
+    }
+
+    /// The settings of a generation.
+    pub(super) fn config_of(&self, number: Number) -> &Config {
+        let info = self.generations.get(&number);
         info.map_or(&self.begin.config, |info| &info.config)
     }
 }

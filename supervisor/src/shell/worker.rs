@@ -39,6 +39,10 @@ pub(super) struct WorkerInfo {
     pub(super) errno: Option<i32>,
     /// How much time it has asked for with the `EXTEND_TIMEOUT_USEC=` that is being dealt with.
     pub(super) more_time: Option<Duration>,
+    /// Whether it was given more time than its settings say.
+    pub(super) extended: bool,
+    /// Whether people were told that it asks for more than there is.
+    pub(super) limit_told: bool,
     /// Whether it has said `WATCHDOG=trigger`.
     pub(super) gave_up: bool,
     /// Whether we have sent it SIGKILL.
@@ -64,6 +68,8 @@ impl WorkerInfo {
             status: None,
             errno: None,
             more_time: None,
+            extended: false,
+            limit_told: false,
             gave_up: false,
             killed: false,
             verdict: Verdict::Innocent,
@@ -89,6 +95,8 @@ impl WorkerInfo {
             ("exit-after", exit_after.map(nanos)),
             ("ready-after", self.ready_after.map(nanos)),
             ("errno", errno),
+            ("extended", self.extended.then_some(1)),
+            ("limit-told", self.limit_told.then_some(1)),
             ("gave-up", self.gave_up.then_some(1)),
             ("killed", self.killed.then_some(1)),
             ("out-of-memory", verdict_number(self.verdict)),
@@ -150,6 +158,8 @@ impl WorkerInfo {
             status: row.text_if_any("status")?,
             errno: small("errno")?,
             more_time: None,
+            extended: row.number_if_any("extended")?.is_some(),
+            limit_told: row.number_if_any("limit-told")?.is_some(),
             gave_up: row.number_if_any("gave-up")?.is_some(),
             killed: row.number_if_any("killed")?.is_some(),
             verdict: match row.number_if_any("out-of-memory")? {
@@ -284,6 +294,8 @@ mod tests {
         info.status = Some("serving 127.0.0.1:80 \u{1b}[2J = %".to_owned());
         info.errno = Some(111);
         info.gave_up = true;
+        info.extended = true;
+        info.limit_told = true;
         info.ignored_told = 4;
         assert_passed_on(&info);
         let signal = |core_dumped| ExitStatus::Signal {

@@ -143,6 +143,31 @@ fn a_second_term_kills_what_does_not_drain() {
 }
 
 #[test]
+fn nobody_puts_off_the_end_of_a_stop() {
+    let setup = Setup::new(Program::new("./app")).flags([
+        "--drain-timeout",
+        "1h",
+        "--stop-timeout",
+        "500ms",
+        "--extend-limit",
+        "none",
+    ]);
+    setup.deploy("app", &Program::fixture("asks-in-drain"));
+    let segue = setup.start();
+    // Who drains already, and who is told to by the stop: both ask without end.
+    segue.reload_ok(&[]);
+    let done = segue.run("stop", &["--timeout", "2m"]);
+    assert_eq!(done.code, Some(0), "{done:?}");
+    for generation in [1, 2] {
+        let line = format!("generation {generation}, worker 0 (pid ");
+        let log = segue.process().stderr();
+        let killed = |text: &str| text.contains(&line) && text.ends_with("did not end in time: it is killed");
+        assert!(log.lines().any(killed), "{generation}: {log}");
+    }
+    segue.ended();
+}
+
+#[test]
 fn reloads_are_refused_once_a_stop_was_asked_for() {
     let segue = Setup::new(Program::fixture("ignores-term"))
         .flags(["--stop-timeout", "1h"])

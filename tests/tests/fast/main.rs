@@ -13,6 +13,7 @@ mod deploy;
 mod detectors;
 mod docs;
 mod fixtures;
+mod half_written;
 mod handoff;
 mod install;
 mod loss_load;

@@ -33,6 +33,7 @@ const fn expected(bug: Bug) -> (&'static str, &'static str) {
         Bug::ProbesTwice => ("probe and soak", "one_probe_at_a_time"),
         Bug::FinishesEarly => ("overlap", "no_orphan"),
         Bug::NeverGivesUp => ("overlap", STOP_ALWAYS_ENDS),
+        Bug::ExtendsTheStop => ("everything may go wrong", "timers_start_and_stop_once"),
         Bug::LeavesTheReloadOpen => ("overlap", "reloads_are_told_as_they_are"),
         Bug::YieldsToTheUnseen => ("rolling", "whoever_served_still_serves"),
         Bug::CrowdsTheMachine => ("rolling", "steps_wait_for_room"),

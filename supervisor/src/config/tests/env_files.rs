@@ -3,6 +3,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use nix::sys::stat::Mode;
 
 use super::super::env_file::{load, parse};
+use super::super::rest::Rest;
 use super::{assert_one_line, directory, write};
 
 fn pairs(content: &[u8]) -> Vec<(String, String)> {
@@ -114,7 +115,7 @@ fn a_value_that_exec_would_refuse_is_refused() {
 fn the_path_and_the_line_are_named() {
     let directory = directory();
     let path = write(directory.path(), "app.env", "A=1\nB\n");
-    let text = load(&path).expect_err("a refusal");
+    let text = load(&path, &mut Rest::default()).expect_err("a refusal");
     assert_eq!(
         text,
         format!("{}:2: expected NAME=VALUE, found no `=`", path.display())
@@ -125,13 +126,13 @@ fn the_path_and_the_line_are_named() {
 fn only_a_path_with_a_hyphen_may_be_missing() {
     let directory = directory();
     let path = directory.path().join("app.env");
-    let text = load(&path).expect_err("a refusal");
+    let text = load(&path, &mut Rest::default()).expect_err("a refusal");
     assert_eq!(
         text,
         format!("read {}: no such file or directory", path.display())
     );
     let optional = format!("-{}", path.display());
-    assert_eq!(load(optional.as_ref()), Ok(Vec::new()));
+    assert_eq!(load(optional.as_ref(), &mut Rest::default()), Ok(Vec::new()));
 }
 
 #[test]
@@ -147,7 +148,10 @@ fn what_is_no_regular_file_is_refused_without_waiting() {
         (socket.as_path(), "no such device or address"),
         ("/dev/zero".as_ref(), "is a device, not a regular file"),
     ] {
-        assert_eq!(load(path), Err(format!("read {}: {cause}", path.display())));
+        assert_eq!(
+            load(path, &mut Rest::default()),
+            Err(format!("read {}: {cause}", path.display()))
+        );
     }
 }
 
@@ -155,10 +159,10 @@ fn what_is_no_regular_file_is_refused_without_waiting() {
 fn a_file_over_the_limit_is_refused() {
     let directory = directory();
     let largest = write(directory.path(), "largest", vec![b'#'; 1024 * 1024]);
-    assert_eq!(load(&largest), Ok(Vec::new()));
+    assert_eq!(load(&largest, &mut Rest::default()), Ok(Vec::new()));
     let larger = write(directory.path(), "larger", vec![b'#'; 1024 * 1024 + 1]);
     assert_eq!(
-        load(&larger),
+        load(&larger, &mut Rest::default()),
         Err(format!("read {}: is larger than 1 MiB", larger.display()))
     );
 }

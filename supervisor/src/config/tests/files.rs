@@ -5,6 +5,7 @@ use nix::sys::signal::Signal;
 
 use super::super::duration::Limit;
 use super::super::file::{File, KEYS, load, parse};
+use super::super::rest::Rest;
 use super::super::settings::{ListenPid, LogFormat, Mode, Orphaned, Ready};
 use super::{directory, line, write};
 
@@ -33,6 +34,7 @@ ready = "exec:2s"
 start-timeout = "1m"
 drain-timeout = "none"
 stop-timeout = "5s"
+extend-limit = "none"
 probation = "0s"
 probe = "true"
 probe-timeout = "3s"
@@ -88,6 +90,7 @@ fn every_key_is_read() {
     assert_eq!(settings.ready, Some(Ready::Exec(Duration::from_secs(2))));
     assert_eq!(settings.start_timeout, Some(Limit(Some(Duration::from_secs(60)))));
     assert_eq!(settings.drain_timeout, Some(Limit(None)));
+    assert_eq!(settings.extend_limit, Some(Limit(None)));
     assert_eq!(settings.stop_timeout, Some(Limit(Some(Duration::from_secs(5)))));
     assert_eq!(settings.probation, Some(Limit(Some(Duration::ZERO))));
     assert_eq!(settings.probe.as_deref(), Some("true"));
@@ -265,13 +268,13 @@ fn all_errors_are_found_in_the_order_of_their_lines() {
 fn a_file_that_cannot_be_read_is_named() {
     let directory = directory();
     let missing = directory.path().join("segue.toml");
-    let found = load(&missing).expect_err("a refusal");
+    let found = load(&missing, &mut Rest::default()).expect_err("a refusal");
     assert_eq!(
         line(&found[0]),
         format!("read {}: no such file or directory", missing.display())
     );
     let latin = write(directory.path(), "latin", b"name = 'a'\nprobe = '\xe4'\n");
-    let found = load(&latin).expect_err("a refusal");
+    let found = load(&latin, &mut Rest::default()).expect_err("a refusal");
     assert_eq!(
         line(&found[0]),
         format!("{}:2: the file is not UTF-8", latin.display())

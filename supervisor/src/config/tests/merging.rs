@@ -6,6 +6,7 @@ use nix::sys::signal::Signal;
 
 use super::super::duration::Limit;
 use super::super::fixed::changes_refused;
+use super::super::rest::Rest;
 use super::super::settings::{Invocation, ListenPid, LogFormat, Mode, Orphaned, Ready, Settings};
 use super::super::{Config, ConfigError, NameOrigin, resolve, resolve_again};
 use super::{directory, invocation, line, refused, resolved, write};
@@ -51,6 +52,7 @@ fn the_defaults_are_those_of_the_design() {
         start_timeout: Some(30 * SECOND),
         drain_timeout: Some(30 * SECOND),
         stop_timeout: Some(30 * SECOND),
+        extend_limit: Some(600 * SECOND),
         probation: Some(30 * SECOND),
         probe: None,
         probe_timeout: Some(10 * SECOND),
@@ -138,7 +140,7 @@ fn a_reload_never_takes_the_last_listener_away() {
     };
     let old = resolve(&invocation).expect("valid");
     write(directory.path(), "segue.toml", "");
-    let error = resolve_again(&invocation, &old).expect_err("a refusal");
+    let error = resolve_again(&invocation, &old, &mut Rest::default()).expect_err("a refusal");
     assert_eq!(
         line(&error),
         "listen: no listener is left; to serve without one takes a new start of segue"
@@ -156,10 +158,10 @@ fn env_files_are_read_again() {
     let old = resolve(&invocation).expect("valid");
     assert_eq!(variables(&old), [("A", "1"), ("B", "1")]);
     write(directory.path(), "app.env", "B=2\n");
-    let new = resolve_again(&invocation, &old).expect("valid");
+    let new = resolve_again(&invocation, &old, &mut Rest::default()).expect("valid");
     assert_eq!(variables(&new), [("B", "2")]);
     let path = write(directory.path(), "app.env", "B\n");
-    let error = resolve_again(&invocation, &old).expect_err("a refusal");
+    let error = resolve_again(&invocation, &old, &mut Rest::default()).expect_err("a refusal");
     assert_eq!(
         line(&error),
         format!(
@@ -369,7 +371,7 @@ fn a_name_from_the_command_outlives_the_command() {
     };
     let old = resolve(&invocation).expect("valid");
     write(directory.path(), "segue.toml", "command = ['./app-2']");
-    let new = resolve_again(&invocation, &old).expect("valid");
+    let new = resolve_again(&invocation, &old, &mut Rest::default()).expect("valid");
     assert_eq!(
         (new.name.as_str(), new.command[0].to_str()),
         ("app-1", Some("./app-2"))

@@ -1,8 +1,10 @@
 //! Ways in which the file at `./app` is no program that can be started.
 
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
+use std::time::Duration;
 
 use segue_tests::binaries::Binary;
 
@@ -12,6 +14,16 @@ pub(super) fn replace(path: &Path, bytes: &[u8], mode: u32) {
     fs::write(&beside, bytes).unwrap();
     fs::set_permissions(&beside, fs::Permissions::from_mode(mode)).unwrap();
     fs::rename(&beside, path).unwrap();
+}
+
+/// The env file beside the program is begun, and ends a little later.
+pub(super) fn env_being_written(path: &Path) {
+    let mut file = fs::File::create(path.with_file_name("env")).unwrap();
+    file.write_all(b"FIXTURE_MESSAGE=ha").unwrap();
+    std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(100));
+        file.write_all(b"lf\nFIXTURE_MESSAGE=whole\n").unwrap();
+    });
 }
 
 pub(super) fn missing(path: &Path) {

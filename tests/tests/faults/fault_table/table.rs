@@ -96,6 +96,13 @@ faults! {
             new: New::Config("listen = [\"127.0.0.1:0\"]\ncommand = [\"./app\"]\nenv-file = \"{dir}/env\"\n"),
             says: "segue: reload failed: generation 2: …/env: no such file or directory; generation 1 serves (pid …)",
         }
+        env_file_being_written = PLAIN {
+            wrong: "The env file, or segue.toml, is still being written",
+            does: "Half of it is never taken: the reload waits until nobody has written to it for 200 ms. After 5 s without such a \
+                   rest it is refused. Write beside it, then rename.",
+            flags: &["--env-file=-{dir}/env"],
+            new: New::File(files::env_being_written),
+        }
         mistake_in_segue_toml = REFUSED {
             wrong: "segue.toml has a mistake",
             does: "The file is read anew at each reload, and applied as a whole or refused as a whole, with line and key.",
@@ -250,6 +257,15 @@ faults! {
             flags: &["--start-timeout", "500ms"],
             new: New::App("extends-and-stops"),
             says: "segue: reload failed: generation 2: not ready after …; generation 1 serves (pid …)",
+        }
+        asks_without_end = REFUSED {
+            wrong: "It asks for more time again and again, and for 292,000 years each time",
+            does: "Its start takes no longer than --extend-limit in all, 10 minutes if nothing else is said.",
+            flags: &["--start-timeout", "300ms", "--extend-limit", "700ms"],
+            new: New::App("asks-for-ever"),
+            says: "segue: reload failed: generation 2: not ready after …; generation 1 serves (pid …)",
+            logs: &["generation 2, worker 0 (pid …): asks for more time than it gets (EXTEND_TIMEOUT_USEC): 700ms in all, counted \
+                    from the begin of its start or drain (--extend-limit)"],
         }
         ready_too_late = REFUSED {
             wrong: "It says READY=1 only when it has already been given up",
@@ -574,6 +590,16 @@ faults! {
             does: "When the drain timeout is over its process group is killed; --drained waits for that and says so.",
             incumbent: "ignores-term",
             flags: &["--drain-timeout", "1s"],
+            reload: &["--drained"],
+            says: "reload ok: generation 2 serves (pid …) after …; every older generation is gone",
+            logs: &["generation 1, worker 0 (pid …) did not end in time: it is killed"],
+            lost: Lost::AcceptedBy(&[1]),
+        }
+        old_asks_without_end = PLAIN {
+            wrong: "The old version serves on and asks for more time to drain, again and again",
+            does: "It drains no longer than --extend-limit in all; then it is killed.",
+            incumbent: "asks-in-drain",
+            flags: &["--drain-timeout", "500ms", "--extend-limit", "1s"],
             reload: &["--drained"],
             says: "reload ok: generation 2 serves (pid …) after …; every older generation is gone",
             logs: &["generation 1, worker 0 (pid …) did not end in time: it is killed"],

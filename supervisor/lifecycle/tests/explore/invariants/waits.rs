@@ -31,6 +31,9 @@ pub(super) fn timers_start_and_stop_once(step: &Step) -> Verdict {
             Effect::Extend(timer) if !running.contains(timer) => {
                 broken!("{timer:?} is extended and not running")
             }
+            Effect::Extend(timer) if !matches!(timer, Timer::Start(_) | Timer::Drain(_)) => {
+                broken!("{timer:?} is extended, and is no app's to extend")
+            }
             _ => {}
         }
     }

@@ -1,0 +1,70 @@
+//! A candidate's settings, read once nobody writes the files any more that they come from.
+
+use std::time::Instant;
+
+use segue_lifecycle::{Event, Handoff, Number};
+
+use super::{Alarm, Shell};
+use crate::clock;
+use crate::config::{self, Config, PATIENCE, Rest};
+
+/// A candidate that waits for files to come to rest.
+#[derive(Debug)]
+pub(super) struct Resting {
+    candidate: Number,
+    rest: Rest,
+    /// When it has waited for long enough.
+    until: Instant,
+    /// Whether it has waited before: people are told of the second wait only, for the first is over before they read of it.
+    again: bool,
+}
+
+impl Resting {
+    fn new(candidate: Number, now: Instant) -> Self {
+        Self {
+            candidate,
+            rest: Rest::default(),
+            until: now + PATIENCE,
+            again: false,
+        }
+    }
+}
+
+impl Shell {
+    /// Read the settings of a candidate. `None`: files are being written, and it is prepared again when they may have rested.
+    pub(super) fn read_settings(&mut self, candidate: Number) -> Option<Result<Config, String>> {
+        let now = clock::now();
+        let before = self.resting.take().filter(|before| before.candidate == candidate);
+        let mut resting = before.unwrap_or_else(|| Resting::new(candidate, now));
+        let begin = &self.begin;
+        let config = config::resolve_again(&begin.invocation, &begin.config, &mut resting.rest);
+        let Some(unrested) = resting.rest.unrested() else {
+            return Some(config.map_err(|error| error.to_string()));
+        };
+        if now >= resting.until {
+            return Some(Err(unrested.refusal()));
+        }
+        if std::mem::replace(&mut resting.again, true) {
+            let text = format!("generation {candidate} waits: {}", unrested.text());
+            self.log.info(&text);
+        }
+        let left = resting.until.saturating_duration_since(now);
+        self.timers.arm(Alarm::Files, Some(unrested.wait.min(left)), now);
+        self.resting = Some(resting);
+        None
+    }
+
+    /// Read the files again: they may have rested by now.
+    pub(super) fn look_at_files(&mut self) {
+        let Some(Resting { candidate, .. }) = self.resting else {
+            return;
+        };
+        if self.core.handoff() == Handoff::Preparing(candidate) {
+            self.prepare(candidate);
+        } else {
+            // A stop came in between. Every preparation is answered all the same.
+            self.resting = None;
+            self.events.push_back(Event::PrepareFailed(candidate));
+        }
+    }
+}

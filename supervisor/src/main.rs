@@ -54,7 +54,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 use std::rc::Rc;
 
-use cli::{Command, StatusForm};
+use cli::{Command, ReloadForm, StatusForm};
 use client::Refresh;
 use config::{Config, ConfigError, Invocation};
 use control::Control;
@@ -145,7 +145,12 @@ fn carry_out(command: Command, heritage: Heritage) -> ExitCode {
         Command::Check(wanted) => check(&wanted, &heritage),
         Command::Completions(completions) => print(&completions.script()),
         Command::Reload(reload) => {
-            client::reload(&target(&reload.target), reload.until, reload.target.timeout).into()
+            let form = match reload.form {
+                ReloadForm::Words => client::Form::Words,
+                ReloadForm::Json => client::Form::Json,
+                ReloadForm::Flat => client::Form::Flat,
+            };
+            client::reload(&target(&reload.target), reload.until, form, reload.target.timeout).into()
         }
         Command::Stop(wanted) => client::stop(&target(&wanted), wanted.timeout).into(),
         Command::Workers(workers) => {

@@ -33,6 +33,19 @@ pub(crate) struct Reload {
     pub(crate) target: Target,
     /// How far the reload must have come before the command returns.
     pub(crate) until: Until,
+    /// How the outcome is printed.
+    pub(crate) form: ReloadForm,
+}
+
+/// How the outcome of a reload is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ReloadForm {
+    /// One sentence for people.
+    Words,
+    /// One JSON object for programs.
+    Json,
+    /// The same as `KEY=VALUE` lines for shell scripts.
+    Flat,
 }
 
 /// `segue status`.
@@ -160,12 +173,25 @@ pub(super) struct ReloadArgs {
     #[arg(long)]
     no_wait: bool,
 
+    /// Print the outcome as one JSON object, for programs
+    #[arg(long, conflicts_with = "flat")]
+    json: bool,
+
+    /// Print the outcome as KEY=VALUE lines, for shell scripts
+    #[arg(long)]
+    flat: bool,
+
     #[command(flatten)]
     target: TargetArgs,
 }
 
 impl From<ReloadArgs> for Reload {
     fn from(args: ReloadArgs) -> Reload {
+        let form = match args {
+            ReloadArgs { json: true, .. } => ReloadForm::Json,
+            ReloadArgs { flat: true, .. } => ReloadForm::Flat,
+            ReloadArgs { .. } => ReloadForm::Words,
+        };
         let until = match args {
             ReloadArgs { settled: true, .. } => Until::Settled,
             ReloadArgs { drained: true, .. } => Until::Drained,
@@ -175,6 +201,7 @@ impl From<ReloadArgs> for Reload {
         Reload {
             target: args.target.into(),
             until,
+            form,
         }
     }
 }

@@ -18,7 +18,7 @@ use std::ffi::OsString;
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 pub(crate) use answer::Answer;
-pub(crate) use clients::{Completions, Reload, Status, StatusForm, Target, Workers};
+pub(crate) use clients::{Completions, Reload, ReloadForm, Status, StatusForm, Target, Workers};
 
 pub(crate) use run::Check;
 

@@ -253,6 +253,21 @@ fn alone_it_shows_the_help_as_a_usage_error() {
 }
 
 #[test]
+fn a_reload_prints_its_outcome_as_asked() {
+    for (words, form) in [
+        (&["reload"][..], ReloadForm::Words),
+        (&["reload", "--json"], ReloadForm::Json),
+        (&["reload", "--settled", "--flat"], ReloadForm::Flat),
+    ] {
+        let Ok(Command::Reload(reload)) = line(words) else {
+            panic!("{words:?}")
+        };
+        assert_eq!(reload.form, form);
+    }
+    usage_error(&["reload", "--json", "--flat"]);
+}
+
+#[test]
 fn a_reload_waits_as_asked() {
     for (words, until) in [
         (&["reload"][..], Until::Takeover),
@@ -264,7 +279,8 @@ fn a_reload_waits_as_asked() {
             line(words),
             Ok(Command::Reload(Reload {
                 target: Target::default(),
-                until
+                until,
+                form: ReloadForm::Words,
             }))
         );
     }

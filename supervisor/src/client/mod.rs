@@ -8,8 +8,10 @@
 //! | 3 | no supervisor answers |
 //! | 4 | the client's own `--timeout` has passed; what it asked for goes on |
 //!
-//! The outcome of success goes to stdout, everything else (progress, failures) to stderr.
+//! The outcome of success goes to stdout, everything else (progress, failures) to stderr. With `--json` or `--flat` stdout
+//! gets the outcome in codes, whatever it is, and stderr all sentences.
 
+mod codes;
 mod connection;
 mod find;
 
@@ -18,7 +20,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use codes::Codes;
 use connection::{Connection, Lost};
+
+pub(crate) use codes::Form;
 
 use crate::place::Surroundings;
 use crate::protocol::{Change, Reply, Request, Seen, Serving, Until, elapsed, one_line};
@@ -85,8 +90,12 @@ pub(crate) enum Refresh {
 pub(crate) type Sight<'a> = Result<Seen, &'a str>;
 
 /// `segue reload`: asks for a new generation and waits for `until`, at most for `timeout`.
-pub(crate) fn reload(target: &Target, until: Until, timeout: Option<Duration>) -> Exit {
-    ask(target, Request::Reload { until }, timeout)
+pub(crate) fn reload(target: &Target, until: Until, form: Form, timeout: Option<Duration>) -> Exit {
+    Client {
+        form,
+        ..Client::of_this_process()
+    }
+    .run(|client| client.ask(target, Request::Reload { until }, timeout))
 }
 
 /// `segue stop`: asks for a stop and waits for its end, at most for `timeout`.
@@ -142,14 +151,37 @@ fn ask(target: &Target, request: Request, timeout: Option<Duration>) -> Exit {
 struct Failure {
     exit: Exit,
     text: String,
+    told: Told,
+}
+
+/// Whether stdout has been told already how it ended, for programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    /// By the codes of the supervisor's reply.
+    Already,
+    /// No: this word is the outcome.
+    NotYet(&'static str),
 }
 
 impl Failure {
     fn new(exit: Exit, text: impl Into<String>) -> Self {
+        let outcome = match exit {
+            Exit::Done => "ok",
+            Exit::Failed => "unknown",
+            Exit::Usage => "ambiguous",
+            Exit::NoSupervisor => "no-supervisor",
+            Exit::TimedOut => "timed-out",
+        };
         Self {
             exit,
             text: text.into(),
+            told: Told::NotYet(outcome),
         }
+    }
+
+    /// The same with another word for programs.
+    fn told(self, told: Told) -> Self {
+        Self { told, ..self }
     }
 }
 
@@ -158,6 +190,7 @@ struct Client<'a> {
     out: Box<dyn Write + 'a>,
     err: Box<dyn Write + 'a>,
     around: Surroundings,
+    form: Form,
 }
 
 impl Client<'_> {
@@ -166,6 +199,7 @@ impl Client<'_> {
             out: Box::new(io::stdout()),
             err: Box::new(io::stderr()),
             around: Surroundings::of_this_process(),
+            form: Form::Words,
         }
     }
 
@@ -173,6 +207,10 @@ impl Client<'_> {
         match command(self) {
             Ok(exit) => exit,
             Err(failure) => {
+                match failure.told {
+                    Told::Already => {}
+                    Told::NotYet(outcome) => self.tell_codes(&Codes::bare(outcome, &failure.text)),
+                }
                 self.complain(&failure.text);
                 failure.exit
             }
@@ -182,6 +220,11 @@ impl Client<'_> {
     /// Nobody can be told that stderr is closed.
     fn complain(&mut self, text: &str) {
         let _ = writeln!(self.err, "segue: {text}");
+    }
+
+    /// For programs, if they were asked for.
+    fn tell_codes(&mut self, codes: &Codes<'_>) {
+        let _ = self.out.write_all(codes.text(self.form).as_bytes());
     }
 
     fn ask(&mut self, target: &Target, request: Request, timeout: Option<Duration>) -> Result<Exit, Failure> {
@@ -197,19 +240,34 @@ impl Client<'_> {
                 Reply::Progress { message } => {
                     let _ = writeln!(self.err, "{}", one_line(&message, MESSAGE_MAX));
                 }
-                Reply::Done { message, .. } => {
+                Reply::Done {
+                    message,
+                    serving,
+                    duration_ms,
+                    verdict,
+                } => {
+                    let message = one_line(&message, MESSAGE_MAX);
+                    let codes = Codes::told(verdict.as_ref(), serving.as_ref(), duration_ms, &message);
+                    self.tell_codes(&codes);
+                    let words = match self.form {
+                        Form::Words => &mut self.out,
+                        Form::Json | Form::Flat => &mut self.err,
+                    };
                     // The deed is done whether or not anybody reads of it.
-                    let _ = writeln!(self.out, "{}", one_line(&message, MESSAGE_MAX));
+                    let _ = writeln!(words, "{message}");
                     return Ok(Exit::Done);
                 }
-                Reply::Failed { message, serving } => {
+                Reply::Failed {
+                    message,
+                    serving,
+                    verdict,
+                } => {
                     let who = serving
                         .as_ref()
                         .map_or_else(|| "nobody serves".to_owned(), Serving::to_string);
-                    return Err(Failure::new(
-                        Exit::Failed,
-                        format!("{}; {who}", one_line(&message, MESSAGE_MAX)),
-                    ));
+                    let message = format!("{}; {who}", one_line(&message, MESSAGE_MAX));
+                    self.tell_codes(&Codes::told(verdict.as_ref(), serving.as_ref(), None, &message));
+                    return Err(Failure::new(Exit::Failed, message).told(Told::Already));
                 }
                 Reply::Refused { message } => return Err(refused(&message)),
                 Reply::Status(_) => {
@@ -299,6 +357,7 @@ fn refused(message: &str) -> Failure {
         Exit::Failed,
         format!("refused: {}", one_line(message, MESSAGE_MAX)),
     )
+    .told(Told::NotYet("refused"))
 }
 
 /// A supervisor that did not answer counts as none, unless the user's own timeout was what ran out.
@@ -362,6 +421,7 @@ fn outcome_lost(lost: Lost, request: Request, timeout: Option<Duration>, connect
                     "the supervisor{pid} went away before the {what} had an outcome; ask `segue status` who serves"
                 ),
             )
+            .told(Told::NotYet("lost"))
         }
         Lost::Refused(message) => refused(&message),
         Lost::Garbled(message) => Failure::new(Exit::Failed, message),

@@ -10,7 +10,9 @@ use super::*;
 use crate::control::harness::Server;
 use crate::control::{ClientId, Control};
 use crate::place::{Leavings, Place, choose};
-use crate::protocol::{Generation, Role, SCHEMA, State, Status, Worker, WorkerState};
+use crate::protocol::{
+    CauseCode, Generation, Outcome, Probation, Role, SCHEMA, State, Status, Verdict, Worker, WorkerState,
+};
 
 fn directory() -> tempfile::TempDir {
     tempfile::Builder::new()
@@ -80,6 +82,7 @@ fn status_of(name: &str, workers: Vec<Worker>) -> Reply {
             generation: 1,
             role: Role::Incumbent,
             since: time,
+            probation: Probation::Passed,
             workers,
             binary: crate::protocol::Binary {
                 path: "/app".into(),
@@ -105,8 +108,31 @@ fn serving() -> Worker {
     }
 }
 
+/// The codes of generation 2, which fails for a cause or serves.
+fn verdict(cause: Option<CauseCode>) -> Verdict {
+    let (outcome, probation) = match cause {
+        Some(_) => (Outcome::Failed, Probation::NotReached),
+        None => (Outcome::Ok, Probation::Running),
+    };
+    Verdict {
+        outcome,
+        probation,
+        generation: Some(2),
+        cause,
+        reason: cause.map(|_| "exited with status 3".to_owned()),
+    }
+}
+
 /// Runs a command; gives its exit, its stdout and its stderr.
 fn run(
+    around: &Surroundings,
+    command: impl FnOnce(&mut Client<'_>) -> Result<Exit, Failure>,
+) -> (Exit, String, String) {
+    run_as(Form::Words, around, command)
+}
+
+fn run_as(
+    form: Form,
     around: &Surroundings,
     command: impl FnOnce(&mut Client<'_>) -> Result<Exit, Failure>,
 ) -> (Exit, String, String) {
@@ -115,6 +141,7 @@ fn run(
         out: Box::new(&mut out),
         err: Box::new(&mut err),
         around: around.clone(),
+        form,
     };
     let exit = client.run(command);
     drop(client);
@@ -161,7 +188,12 @@ fn a_reload_that_succeeds_says_so_in_one_line() {
                 until: Until::Takeover
             }
         );
-        vec![Reply::reload_ok(who(), Duration::from_millis(41), "")]
+        vec![Reply::reload_ok(
+            who(),
+            Duration::from_millis(41),
+            "",
+            verdict(None),
+        )]
     });
     let (exit, out, err) = reload_of(
         &around(directory.path()),
@@ -185,7 +217,7 @@ fn progress_goes_to_stderr_and_is_harmless() {
             Reply::Progress {
                 message: "\u{1b}[2J\nreload ok".into(),
             },
-            Reply::reload_ok(who(), Duration::from_secs(12), ""),
+            Reply::reload_ok(who(), Duration::from_secs(12), "", verdict(None)),
         ]
     });
     let (exit, out, err) = reload_of(
@@ -207,7 +239,11 @@ fn a_failure_says_why_and_who_serves() {
     let directory = directory();
     let place = place(directory.path(), "app");
     let supervisor = Supervisor::start(&place, |_| {
-        vec![Reply::reload_failed("exec ./app: permission denied", Some(who()))]
+        vec![Reply::reload_failed(
+            "exec ./app: permission denied",
+            Some(who()),
+            verdict(Some(CauseCode::NotPrepared)),
+        )]
     });
     let around = around(directory.path());
     let ended = reload_of(&around, &Target::default(), Until::Takeover, None);
@@ -215,7 +251,13 @@ fn a_failure_says_why_and_who_serves() {
     assert_eq!(ended, (Exit::Failed, String::new(), text.to_owned()));
     drop(supervisor);
 
-    let _supervisor = Supervisor::start(&place, |_| vec![Reply::reload_failed("stopping", None)]);
+    let _supervisor = Supervisor::start(&place, |_| {
+        vec![Reply::reload_failed(
+            "stopping",
+            None,
+            verdict(Some(CauseCode::Stopping)),
+        )]
+    });
     let ended = reload_of(&around, &at(place.control()), Until::Takeover, None);
     assert_eq!(
         ended,
@@ -391,6 +433,7 @@ fn several_instances_are_listed_and_one_can_be_named() {
                     message: format!("this is {name}"),
                     serving: None,
                     duration_ms: None,
+                    verdict: None,
                 }]
             }
         }
@@ -608,4 +651,94 @@ fn one_that_accepts_nobody_just_now_runs_all_the_same() {
     let (exit, _, err) = status(Some("full"));
     assert_eq!(exit, Exit::TimedOut);
     assert!(err.contains("it lives, but accepts nobody"), "{err}");
+}
+
+/// What programs read of an outcome: codes on stdout, sentences on stderr.
+#[test]
+fn a_reload_tells_its_outcome_in_codes_whatever_it_is() {
+    let directory = directory();
+    let around = around(directory.path());
+    let failed = Reply::Failed {
+        message: "reload failed: generation 2: exited with status 3".into(),
+        serving: None,
+        verdict: Some(verdict(Some(CauseCode::Exited))),
+    };
+    let done = Reply::Done {
+        message: "reload ok".into(),
+        serving: None,
+        duration_ms: Some(4),
+        verdict: Some(verdict(None)),
+    };
+    let accepted = Reply::Done {
+        message: "reload accepted".into(),
+        serving: None,
+        duration_ms: None,
+        verdict: None,
+    };
+    let refused = Reply::Refused {
+        message: "too many".into(),
+    };
+    let cases = [
+        (
+            vec![failed],
+            Exit::Failed,
+            "outcome=failed\nprobation=not-reached\ngeneration=2\ncause=exited\nreason=exited with status 3\n",
+        ),
+        (
+            vec![done],
+            Exit::Done,
+            "outcome=ok\nprobation=running\ngeneration=2\ncause=\nreason=\nduration_ms=4\n",
+        ),
+        (
+            vec![accepted],
+            Exit::Done,
+            "outcome=accepted\nprobation=\ngeneration=\n",
+        ),
+        (vec![refused], Exit::Failed, "outcome=refused\n"),
+    ];
+    for (number, (replies, exit, lines)) in cases.into_iter().enumerate() {
+        let place = place(directory.path(), &format!("app-{number}"));
+        let _supervisor = Supervisor::start(&place, move |_| replies.clone());
+        let target = at(place.control());
+        let until = Until::Takeover;
+        let ask = |client: &mut Client<'_>| client.ask(&target, Request::Reload { until }, None);
+        let (ended, out, err) = run_as(Form::Flat, &around, ask);
+        assert_eq!(ended, exit, "{out} {err}");
+        for line in lines.lines().chain(["message="]) {
+            let whole = |said: &str| said == line || (line.ends_with('=') && said.starts_with(line));
+            assert!(out.lines().any(whole), "{line}: {out}");
+        }
+        assert_eq!(err.lines().count(), 1, "{err}");
+        let (_, json, _) = run_as(Form::Json, &around, ask);
+        let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+        assert!(lines.starts_with(&format!(
+            "outcome={}\n",
+            json["outcome"].as_str().expect("a word")
+        )));
+    }
+    let path = directory.path().join("dying");
+    let listener = UnixListener::bind(&path).expect("listener");
+    let dying = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("client");
+        io::Read::read(&mut stream, &mut [0; 100]).expect("request");
+    });
+    let (exit, out, _) = run_as(Form::Flat, &around, |client| {
+        let until = Until::Takeover;
+        client.ask(&at(&path), Request::Reload { until }, None)
+    });
+    assert_eq!(exit, Exit::Failed);
+    assert!(out.contains("\noutcome=lost\n"), "{out}");
+    dying.join().expect("thread");
+    let nobody = at(Path::new("/nonexistent/control"));
+    let (exit, out, _) = run_as(Form::Flat, &around, |client| {
+        client.ask(
+            &nobody,
+            Request::Reload {
+                until: Until::Takeover,
+            },
+            None,
+        )
+    });
+    assert_eq!(exit, Exit::NoSupervisor);
+    assert!(out.contains("\noutcome=no-supervisor\n"), "{out}");
 }

@@ -44,6 +44,7 @@ fn done(message: &str) -> Reply {
         message: message.to_owned(),
         serving: None,
         duration_ms: None,
+        verdict: None,
     }
 }
 

@@ -122,9 +122,21 @@ impl Object {
 
     /// One of the words that are known.
     pub(super) fn word<T: Copy>(&mut self, key: &str, known: &[(&str, T)]) -> Result<T, Unfit> {
-        let said = self.text(key)?;
+        self.word_or_none(key, known)?
+            .ok_or_else(|| unfit(key, "a string"))
+    }
+
+    /// One of the words that are known; nothing if it is absent or null.
+    pub(super) fn word_or_none<T: Copy>(
+        &mut self,
+        key: &str,
+        known: &[(&str, T)],
+    ) -> Result<Option<T>, Unfit> {
+        let Some(said) = self.text_or_none(key)? else {
+            return Ok(None);
+        };
         let found = known.iter().find(|(word, _)| *word == said);
-        found.map(|(_, meaning)| *meaning).ok_or_else(|| {
+        found.map(|(_, meaning)| Some(*meaning)).ok_or_else(|| {
             let words: Vec<&str> = known.iter().map(|(word, _)| *word).collect();
             let words = words.join(", ");
             Unfit::custom(format_args!("unknown {key} `{said}`, expected one of {words}"))

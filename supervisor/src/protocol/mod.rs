@@ -7,29 +7,34 @@
 //! ```text
 //! > {"request":"reload","until":"takeover"}
 //! < {"reply":"progress","message":"generation 8 is starting"}
-//! < {"reply":"done","message":"reload ok: generation 8 serves (pid 123) after 41 ms", ...}
+//! < {"reply":"done","message":"reload ok: generation 8 serves (pid 123) after 41 ms","outcome":"ok", ...}
 //! ```
 //!
 //! Requests are read strictly (an unknown key is refused: a supervisor must not do half of what a newer
 //! client asked for), replies leniently (an unknown key is ignored, so that keys may be added without a new
 //! schema).
 
+mod flat;
 mod json;
 mod read;
 mod status;
 mod text;
 mod time;
+mod verdict;
 
 use std::fmt;
 use std::time::Duration;
 
 use serde::Serialize;
 
+pub(crate) use flat::flat;
 pub(crate) use status::{
-    Binary, Generation, LastReload, Listener, Outcome, Role, SCHEMA, Seen, State, Status, Worker, WorkerState,
+    Binary, Generation, LastReload, Listener, Outcome, Probation, Role, SCHEMA, Seen, State, Status, Worker,
+    WorkerState,
 };
 pub(crate) use text::{elapsed, one_line, setting};
 pub(crate) use time::{parse_rfc3339, rfc3339};
+pub(crate) use verdict::{CauseCode, Verdict};
 
 /// The longest request line, in bytes without its newline. Every request that exists fits in 64; the rest is
 /// room for keys to come, and a bound on what a mute or hostile client can make the supervisor hold.
@@ -104,6 +109,9 @@ pub(crate) enum Reply {
         serving: Option<Serving>,
         /// How long it took, in milliseconds, from the request to the instant that it waited for.
         duration_ms: Option<u64>,
+        /// The codes, if it was a reload that was waited for.
+        #[serde(flatten)]
+        verdict: Option<Verdict>,
     },
     /// It was tried and failed.
     Failed {
@@ -111,6 +119,9 @@ pub(crate) enum Reply {
         message: String,
         /// Who serves now; null if nobody does.
         serving: Option<Serving>,
+        /// The codes, if it was a reload.
+        #[serde(flatten)]
+        verdict: Option<Verdict>,
     },
     /// The answer to [`Request::Status`].
     Status(Box<Status>),
@@ -165,19 +176,21 @@ impl Serving {
 impl Reply {
     /// The answer to a reload that succeeded, in the words that scripts see:
     /// `reload ok: generation 8 serves (pid 123) after 41 ms`, and what `more` adds.
-    pub(crate) fn reload_ok(serving: Serving, took: Duration, more: &str) -> Self {
+    pub(crate) fn reload_ok(serving: Serving, took: Duration, more: &str, verdict: Verdict) -> Self {
         Self::Done {
             message: format!("reload ok: {serving} after {}{more}", elapsed(took)),
             serving: Some(serving),
             duration_ms: Some(u64::try_from(took.as_millis()).unwrap_or(u64::MAX)),
+            verdict: Some(verdict),
         }
     }
 
     /// The answer to a reload that failed for `reason` (one lower-case line).
-    pub(crate) fn reload_failed(reason: &str, serving: Option<Serving>) -> Self {
+    pub(crate) fn reload_failed(reason: &str, serving: Option<Serving>, verdict: Verdict) -> Self {
         Self::Failed {
             message: format!("reload failed: {reason}"),
             serving,
+            verdict: Some(verdict),
         }
     }
 

@@ -2,8 +2,8 @@
 
 use super::json::{Json, Object, Unfit};
 use super::{
-    Binary, Change, Generation, LastReload, Listener, Outcome, Reply, Request, Role, Serving, State, Status,
-    Until, Worker, WorkerState,
+    Binary, CauseCode, Change, Generation, LastReload, Listener, Outcome, Probation, Reply, Request, Role,
+    Serving, State, Status, Until, Verdict, Worker, WorkerState,
 };
 use serde::de::Error as _;
 
@@ -135,10 +135,12 @@ pub(super) fn reply(line: &[u8]) -> Result<Reply, Unfit> {
             message: object.text("message")?,
             serving: serving(&mut object)?,
             duration_ms: object.number_or_none("duration_ms")?,
+            verdict: verdict(&mut object)?,
         },
         Answer::Failed => Reply::Failed {
             message: object.text("message")?,
             serving: serving(&mut object)?,
+            verdict: verdict(&mut object)?,
         },
         Answer::Status => Reply::Status(Box::new(status(&mut object)?)),
         Answer::Refused => Reply::Refused {
@@ -156,6 +158,31 @@ fn serving(object: &mut Object) -> Result<Option<Serving>, Unfit> {
         generation: serving.number("generation")?,
         pids: serving.numbers("pids")?,
     }))
+}
+
+/// The codes, where the answer is that of a reload.
+fn verdict(object: &mut Object) -> Result<Option<Verdict>, Unfit> {
+    if !object.has("outcome") {
+        return Ok(None);
+    }
+    Ok(Some(Verdict {
+        outcome: object.word("outcome", &OUTCOMES)?,
+        probation: probation(object)?,
+        generation: object.number_or_none("generation")?,
+        cause: cause(object)?,
+        reason: object.text_or_none("reason")?,
+    }))
+}
+
+fn probation(object: &mut Object) -> Result<Probation, Unfit> {
+    object.word(
+        "probation",
+        &Probation::ALL.map(|probation| (probation.word(), probation)),
+    )
+}
+
+fn cause(object: &mut Object) -> Result<Option<CauseCode>, Unfit> {
+    object.word_or_none("cause", &CauseCode::ALL.map(|cause| (cause.word(), cause)))
 }
 
 fn status(object: &mut Object) -> Result<Status, Unfit> {
@@ -200,6 +227,7 @@ fn generation(object: &mut Object) -> Result<Generation, Unfit> {
         generation: object.number("generation")?,
         role: object.word("role", &ROLES)?,
         since: object.text("since")?,
+        probation: probation(object)?,
         workers: each(object.list("workers")?, worker)?,
         binary: binary(&mut object.object("binary")?)?,
     })
@@ -227,6 +255,7 @@ fn last_reload(value: Json) -> Result<LastReload, Unfit> {
     let mut object = value.object()?;
     Ok(LastReload {
         outcome: object.word("outcome", &OUTCOMES)?,
+        cause: cause(&mut object)?,
         reason: object.text_or_none("reason")?,
         duration_ms: object.number("duration_ms")?,
         generation: object.number_or_none("generation")?,

@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use super::CauseCode;
+
 /// The number in `schema`. It changes only if a key changes its meaning or vanishes; new keys do not change
 /// it.
 pub(crate) const SCHEMA: u32 = 1;
@@ -92,6 +94,8 @@ pub(crate) struct Generation {
     pub(crate) role: Role,
     /// Since when it has that role.
     pub(crate) since: String,
+    /// How far its probation has come.
+    pub(crate) probation: Probation,
     /// Its workers, in the order of their slots.
     pub(crate) workers: Vec<Worker>,
     /// What it runs.
@@ -108,6 +112,20 @@ pub(crate) enum Role {
     Incumbent,
     /// It was told to drain.
     Retired,
+}
+
+/// How far the probation of a generation has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Probation {
+    /// It has not taken over (yet).
+    NotReached,
+    /// It serves, or is started again, and is not trusted yet.
+    Running,
+    /// It was trusted, or was started from a record that was.
+    Passed,
+    /// It was replaced or rolled back from before it was trusted, or crashed with nothing to go back to.
+    NotPassed,
 }
 
 /// One process of a generation.
@@ -154,6 +172,8 @@ pub(crate) struct Binary {
 pub(crate) struct LastReload {
     /// The outcome.
     pub(crate) outcome: Outcome,
+    /// What kind of failure it was; null if it was none.
+    pub(crate) cause: Option<CauseCode>,
     /// Why it was not `ok`; null if it was.
     pub(crate) reason: Option<String>,
     /// From the request to the outcome, in milliseconds.
@@ -218,6 +238,21 @@ impl WorkerState {
             Self::Starting => "starting",
             Self::Serving => "serving",
             Self::Draining => "draining",
+        }
+    }
+}
+
+impl Probation {
+    /// Every one.
+    pub(crate) const ALL: [Self; 4] = [Self::NotReached, Self::Running, Self::Passed, Self::NotPassed];
+
+    /// The word that JSON uses.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::NotReached => "not-reached",
+            Self::Running => "running",
+            Self::Passed => "passed",
+            Self::NotPassed => "not-passed",
         }
     }
 }

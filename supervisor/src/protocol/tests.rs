@@ -186,9 +186,18 @@ fn replies_read_back() {
         Reply::Progress {
             message: "generation 7 drains: 3 connections".into(),
         },
-        Reply::reload_ok(serving.clone(), Duration::from_millis(41), ""),
-        Reply::reload_failed("not ready after 30s", Some(serving.clone())),
-        Reply::reload_failed("stopping", None),
+        Reply::reload_ok(serving.clone(), Duration::from_millis(41), "", verdict(None)),
+        Reply::reload_failed(
+            "not ready after 30s",
+            Some(serving.clone()),
+            verdict(Some(CauseCode::NotReady)),
+        ),
+        Reply::Failed {
+            message: "upgrade failed: exec".into(),
+            serving: None,
+            verdict: None,
+        },
+        Reply::reload_failed("stopping", None, verdict(Some(CauseCode::Stopping))),
         Reply::Refused {
             message: "stopping".into(),
         },
@@ -197,10 +206,48 @@ fn replies_read_back() {
         assert_eq!(line.iter().filter(|byte| **byte == b'\n').count(), 1);
         assert_eq!(Reply::parse(&line), Ok(reply));
     }
-    let Reply::Done { message, .. } = Reply::reload_ok(serving, Duration::from_millis(41), "") else {
+    let Reply::Done { message, .. } = Reply::reload_ok(serving, Duration::from_millis(41), "", verdict(None))
+    else {
         panic!("not done")
     };
     assert_eq!(message, "reload ok: generation 8 serves (pid 123) after 41 ms");
+}
+
+fn verdict(cause: Option<CauseCode>) -> Verdict {
+    Verdict {
+        outcome: if cause.is_some() {
+            Outcome::Failed
+        } else {
+            Outcome::Ok
+        },
+        probation: Probation::Running,
+        generation: Some(8),
+        cause,
+        reason: cause.map(|_| "not ready".to_owned()),
+    }
+}
+
+/// The codes are a promise, too.
+#[test]
+fn the_answer_to_a_reload_has_the_documented_codes() {
+    let failed = Reply::reload_failed("not ready", None, verdict(Some(CauseCode::NotReady)));
+    assert_eq!(
+        String::from_utf8_lossy(&failed.to_line()),
+        concat!(
+            r#"{"reply":"failed","message":"reload failed: not ready","serving":null,"#,
+            r#""outcome":"failed","probation":"running","generation":8,"cause":"not-ready","reason":"not ready"}"#,
+            "\n"
+        )
+    );
+    for cause in CauseCode::ALL {
+        assert_eq!(serde_json::to_value(cause).expect("serialises"), cause.word());
+    }
+    for probation in Probation::ALL {
+        assert_eq!(
+            serde_json::to_value(probation).expect("serialises"),
+            probation.word()
+        );
+    }
 }
 
 #[test]
@@ -275,6 +322,7 @@ fn status_has_the_documented_keys() {
             generation: 7,
             role: Role::Incumbent,
             since: time.clone(),
+            probation: Probation::Passed,
             workers: vec![Worker {
                 pid: 2,
                 state: WorkerState::Serving,
@@ -290,6 +338,7 @@ fn status_has_the_documented_keys() {
         }],
         last_reload: Some(LastReload {
             outcome: Outcome::RolledBack,
+            cause: Some(CauseCode::Exited),
             reason: Some("killed by SIGSEGV".into()),
             duration_ms: 4,
             generation: Some(6),
@@ -306,10 +355,10 @@ fn status_has_the_documented_keys() {
         concat!(
             r#"{"schema":1,"name":"app","pid":1,"since":"2026-11-22T10:00:00.000Z","version":"0.1.0","state":"handing-off","generation":7,"#,
             r#""listeners":[{"name":"web","address":"127.0.0.1:80","backlog":4096,"queued":null,"trouble":null}],"#,
-            r#""generations":[{"generation":7,"role":"incumbent","since":"2026-11-22T10:00:00.000Z","#,
+            r#""generations":[{"generation":7,"role":"incumbent","since":"2026-11-22T10:00:00.000Z","probation":"passed","#,
             r#""workers":[{"pid":2,"state":"serving","since":"2026-11-22T10:00:00.000Z","connections":null,"status":null}],"#,
             r#""binary":{"path":"/srv/app","inode":3,"sha256":null}}],"#,
-            r#""last_reload":{"outcome":"rolled-back","reason":"killed by SIGSEGV","duration_ms":4,"generation":6,"at":"2026-11-22T10:00:00.000Z"},"#,
+            r#""last_reload":{"outcome":"rolled-back","cause":"exited","reason":"killed by SIGSEGV","duration_ms":4,"generation":6,"at":"2026-11-22T10:00:00.000Z"},"#,
             r#""restarts":5,"rollbacks":6,"oom_kills":7}"#
         )
     );

@@ -1,14 +1,16 @@
 //! Who asked for what: tickets and the clients that hold them.
 
 use segue_lifecycle::sorted::Map;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use segue_lifecycle::{Outcome, Ticket, Until};
+use segue_lifecycle::{Number, Outcome, Ticket, Until};
 
 use super::Shell;
+use super::report::cause_code;
+use super::view::probation;
 use crate::clock;
 use crate::control::{ClientId, Control};
-use crate::protocol::{Reply, Serving};
+use crate::protocol::{self, CauseCode, Probation, Reply, Serving, Verdict};
 use crate::state::{Flaw, Row, Rows};
 
 /// One request for a reload that has not been answered.
@@ -141,45 +143,96 @@ impl Shell {
         self.answers.push((client, reply));
     }
 
-    fn outcome_reply(&self, outcome: Outcome, took: std::time::Duration) -> Reply {
+    fn outcome_reply(&self, outcome: Outcome, took: Duration) -> Reply {
         let serving = self.serving();
-        let done = |number, more: &str| {
-            let more = format!("{more}{}", self.dead_listeners());
-            match &serving {
-                Some(serving) if serving.generation == number => {
-                    Reply::reload_ok(serving.clone(), took, &more)
-                }
-                // It took over, and somebody else (or nobody) serves by now.
-                Some(_) | None => Reply::Done {
-                    message: format!("reload ok: generation {number} took over{more}"),
-                    serving: serving.clone(),
-                    duration_ms: Some(u64::try_from(took.as_millis()).unwrap_or(u64::MAX)),
-                },
-            }
-        };
+        let verdict = self.verdict(outcome);
+        let reason = verdict.reason.clone().unwrap_or_default();
         match outcome {
-            Outcome::TookOver(number) => done(number, ""),
-            Outcome::Settled(number) => done(number, "; it has passed probation"),
-            Outcome::Drained(number) => done(number, "; every older generation is gone"),
-            Outcome::Replaced(old, new) => done(
-                old,
-                &format!(" (replaced by generation {new} before its probation ended)"),
-            ),
-            Outcome::Failed(number, cause) => {
-                Reply::reload_failed(&format!("generation {number}: {}", self.reason(cause)), serving)
+            Outcome::TookOver(number) => self.done(number, "", took, verdict),
+            Outcome::Settled(number) => self.done(number, "; it has passed probation", took, verdict),
+            Outcome::Drained(number) => self.done(number, "; every older generation is gone", took, verdict),
+            Outcome::Replaced(old, new) => {
+                let more = format!(" (replaced by generation {new} before its probation ended)");
+                self.done(old, &more, took, verdict)
             }
-            Outcome::RolledBack(failed, number, cause) => Reply::Failed {
+            Outcome::Failed(number, _) => {
+                Reply::reload_failed(&format!("generation {number}: {reason}"), serving, verdict)
+            }
+            Outcome::RolledBack(failed, number, _) => Reply::Failed {
                 message: format!(
-                    "reload rolled back: generation {failed}: {}; generation {number} was started from the last good",
-                    self.reason(cause)
+                    "reload rolled back: generation {failed}: {reason}; generation {number} was started from the last good"
                 ),
                 serving,
+                verdict: Some(verdict),
             },
-            Outcome::NoWayBack(number, cause) => Reply::reload_failed(
-                &format!("generation {number}: {}; {NO_WAY_BACK}", self.reason(cause)),
+            Outcome::NoWayBack(number, _) => Reply::reload_failed(
+                &format!("generation {number}: {reason}; {NO_WAY_BACK}"),
                 serving,
+                verdict,
             ),
-            Outcome::Stopping => Reply::reload_failed("stopping", serving),
+            Outcome::Stopping => Reply::reload_failed(&reason, serving, verdict),
+        }
+    }
+
+    /// The answer to a reload whose generation has taken over.
+    fn done(&self, number: Number, more: &str, took: Duration, verdict: Verdict) -> Reply {
+        let more = format!("{more}{}", self.dead_listeners());
+        match self.serving() {
+            Some(serving) if serving.generation == number => Reply::reload_ok(serving, took, &more, verdict),
+            // It took over, and somebody else (or nobody) serves by now.
+            serving => Reply::Done {
+                message: format!("reload ok: generation {number} took over{more}"),
+                serving,
+                duration_ms: Some(u64::try_from(took.as_millis()).unwrap_or(u64::MAX)),
+                verdict: Some(verdict),
+            },
+        }
+    }
+
+    /// The outcome in codes.
+    fn verdict(&self, outcome: Outcome) -> Verdict {
+        use protocol::Outcome as Code;
+        let (code, number, cause) = match outcome {
+            Outcome::TookOver(number)
+            | Outcome::Settled(number)
+            | Outcome::Drained(number)
+            | Outcome::Replaced(number, _) => (Code::Ok, Some(number), None),
+            Outcome::Failed(number, cause) | Outcome::NoWayBack(number, cause) => {
+                (Code::Failed, Some(number), Some(cause))
+            }
+            Outcome::RolledBack(failed, _, cause) => (Code::RolledBack, Some(failed), Some(cause)),
+            Outcome::Stopping => (Code::Failed, None, None),
+        };
+        let stopping = match outcome {
+            Outcome::Stopping => Some((CauseCode::Stopping, "stopping".to_owned())),
+            Outcome::TookOver(_)
+            | Outcome::Settled(_)
+            | Outcome::Drained(_)
+            | Outcome::Replaced(..)
+            | Outcome::Failed(..)
+            | Outcome::RolledBack(..)
+            | Outcome::NoWayBack(..) => None,
+        };
+        let failure = cause.map(|cause| (cause_code(cause), self.reason(cause)));
+        let (cause, reason) = failure.or(stopping).unzip();
+        Verdict {
+            outcome: code,
+            probation: self.probation_after(outcome),
+            generation: number,
+            cause,
+            reason,
+        }
+    }
+
+    fn probation_after(&self, outcome: Outcome) -> Probation {
+        match outcome {
+            Outcome::TookOver(number) | Outcome::Drained(number) => self
+                .core
+                .generation(number)
+                .map_or(Probation::NotPassed, probation),
+            Outcome::Settled(_) => Probation::Passed,
+            Outcome::Replaced(..) | Outcome::RolledBack(..) | Outcome::NoWayBack(..) => Probation::NotPassed,
+            Outcome::Failed(..) | Outcome::Stopping => Probation::NotReached,
         }
     }
 

@@ -9,7 +9,7 @@ use super::desk::NO_WAY_BACK;
 use super::waits::HINT;
 use super::{Alarm, Shell};
 use crate::clock;
-use crate::protocol::{LastReload, Outcome, elapsed, rfc3339, setting};
+use crate::protocol::{CauseCode, LastReload, Outcome, elapsed, rfc3339, setting};
 use crate::sys;
 
 /// How many processes that the app left behind are named, a line each: more would tell no more.
@@ -151,7 +151,7 @@ impl Shell {
                 .serving()
                 .map_or_else(|| "nobody serves".to_owned(), |serving| serving.to_string());
             let text = format!("reload failed: generation {number}: {reason}");
-            self.note_reload(Outcome::Failed, Some(reason), number);
+            self.note_reload(Outcome::Failed, Some((cause, reason)), number);
             self.log.error(&format!("{text}; {serving}"));
             text
         };
@@ -163,7 +163,7 @@ impl Shell {
         let reason = self.reason(cause);
         self.history.rollbacks += 1;
         self.history.crash = None;
-        self.note_reload(Outcome::RolledBack, Some(reason.clone()), failed);
+        self.note_reload(Outcome::RolledBack, Some((cause, reason.clone())), failed);
         let text = format!(
             "generation {failed} is rolled back: {reason}; generation {number} is started from the last good"
         );
@@ -184,7 +184,7 @@ impl Shell {
         }
         let reason = self.reason(cause);
         let text = format!("reload failed: generation {number}: {reason}; {NO_WAY_BACK}");
-        self.note_reload(Outcome::Failed, Some(reason), number);
+        self.note_reload(Outcome::Failed, Some((cause, reason)), number);
         self.log.error(&text);
     }
 
@@ -242,13 +242,15 @@ impl Shell {
     }
 
     /// Keep the outcome of a reload for `status`. Returns how long it took, in words.
-    fn note_reload(&mut self, outcome: Outcome, reason: Option<String>, number: Number) -> String {
+    fn note_reload(&mut self, outcome: Outcome, failure: Option<(Cause, String)>, number: Number) -> String {
+        let (cause, reason) = failure.unzip();
         // Its own request: another reload may have been asked for since. One that could not be prepared is not known.
         let known = self.generations.get(&number).map(|info| info.asked);
         let since = known.or(self.history.asked);
         let took = clock::now().saturating_duration_since(since.unwrap_or_else(Instant::now));
         self.history.last_reload = Some(LastReload {
             outcome,
+            cause: cause.map(cause_code),
             reason,
             duration_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
             generation: Some(number),
@@ -317,6 +319,18 @@ impl Shell {
             .get(&worker)
             .map(super::worker::WorkerInfo::last_words)
             .unwrap_or_default()
+    }
+}
+
+/// The code for a cause, for programs.
+pub(super) const fn cause_code(cause: Cause) -> CauseCode {
+    match cause {
+        Cause::NotPrepared => CauseCode::NotPrepared,
+        Cause::NotSpawned(_) => CauseCode::NotSpawned,
+        Cause::Exited(_) => CauseCode::Exited,
+        Cause::NotReady(_) => CauseCode::NotReady,
+        Cause::Stuck(_) => CauseCode::Stuck,
+        Cause::Probe => CauseCode::Probe,
     }
 }
 

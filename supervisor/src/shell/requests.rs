@@ -109,6 +109,7 @@ impl Shell {
                     message: "reload accepted".to_owned(),
                     serving: self.serving(),
                     duration_ms: None,
+                    verdict: None,
                 };
                 self.control.reply(client, &accepted, clock::now());
                 self.ask_reload(None, lifecycle::Until::Takeover);
@@ -135,6 +136,7 @@ impl Shell {
                     message: format!("workers: {before} before, {after} now"),
                     serving: self.serving(),
                     duration_ms: None,
+                    verdict: None,
                 }
             }
             Err(message) => Reply::Refused { message },
@@ -206,6 +208,7 @@ impl Shell {
                 message: "stopped".to_owned(),
                 serving: None,
                 duration_ms: None,
+                verdict: None,
             };
             self.control.reply(client, &reply, clock::now());
         }

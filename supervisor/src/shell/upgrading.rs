@@ -182,8 +182,12 @@ impl Shell {
         self.log.error(&format!("{message}; segue {VERSION} goes on"));
         if let Some(client) = waiter {
             let serving = self.serving();
-            self.control
-                .reply(client, &Reply::Failed { message, serving }, clock::now());
+            let failed = Reply::Failed {
+                message,
+                serving,
+                verdict: None,
+            };
+            self.control.reply(client, &failed, clock::now());
         }
     }
 
@@ -207,6 +211,7 @@ impl Shell {
                 message,
                 serving,
                 duration_ms: None,
+                verdict: None,
             };
             self.control.reply(client, &done, clock::now());
         }

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::{Instant, SystemTime};
 
-use segue_lifecycle::{Generation, Life, Number, Role, State};
+use segue_lifecycle::{Generation, Life, Number, Role, Standing, State};
 
 use super::Shell;
 use crate::clock;
@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::launch::Binary;
 use crate::listeners::Listener;
 use crate::order::in_order;
-use crate::protocol::{self, LastReload, Outcome, Status, rfc3339};
+use crate::protocol::{self, CauseCode, LastReload, Outcome, Probation, Status, rfc3339};
 use crate::state::{Flaw, Row, Rows};
 
 /// What the shell knows of a generation that the core does not, kept until its last process is gone.
@@ -140,6 +140,9 @@ impl History {
                 .text("outcome", outcome(last.outcome))
                 .number("duration-ms", last.duration_ms)
                 .text("at", &last.at);
+            if let Some(cause) = last.cause {
+                rows.text("cause", cause.word());
+            }
             if let Some(reason) = &last.reason {
                 rows.text("reason", reason);
             }
@@ -173,11 +176,32 @@ fn last_reload(row: Row<'_>) -> Result<LastReload, Flaw> {
     let outcome = known.into_iter().find(|known| outcome(*known) == word);
     Ok(LastReload {
         outcome: outcome.ok_or_else(|| Flaw::new("no reload ends like this"))?,
+        cause: cause(row)?,
         reason: row.text_if_any("reason")?,
         duration_ms: row.number("duration-ms")?,
         generation: row.number_if_any("generation")?,
         at: row.text("at")?,
     })
+}
+
+fn cause(row: Row<'_>) -> Result<Option<CauseCode>, Flaw> {
+    let Some(word) = row.text_if_any("cause")? else {
+        return Ok(None);
+    };
+    let found = CauseCode::ALL.into_iter().find(|known| known.word() == word);
+    found
+        .map(Some)
+        .ok_or_else(|| Flaw::new("no reload fails like this"))
+}
+
+/// How far the probation of a generation has come.
+pub(super) fn probation(generation: &Generation) -> Probation {
+    match (generation.role, generation.standing) {
+        (Role::Candidate, _) => Probation::NotReached,
+        (Role::Incumbent | Role::Retired, Standing::Proven) => Probation::Passed,
+        (Role::Incumbent, Standing::Untried) => Probation::Running,
+        (Role::Retired, Standing::Untried) => Probation::NotPassed,
+    }
 }
 
 /// The word for it in a state.
@@ -253,6 +277,7 @@ impl Shell {
                 Role::Retired => protocol::Role::Retired,
             },
             since: rfc3339(info.map_or(self.begin.since, |info| info.since)),
+            probation: probation(generation),
             workers: self.workers_shown(generation),
             binary: info.map_or_else(unknown, |info| info.binary.clone()),
         }
@@ -302,6 +327,7 @@ mod tests {
     fn what_happened_is_passed_on() {
         let reload = |outcome, reason: Option<&str>, generation| LastReload {
             outcome,
+            cause: reason.map(|_| CauseCode::Probe),
             reason: reason.map(str::to_owned),
             duration_ms: 12,
             generation,

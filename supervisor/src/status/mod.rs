@@ -2,7 +2,6 @@
 //! only /proc tells (open and waiting connections), so that the supervisor's loop never reads it.
 
 mod digest;
-mod flat;
 mod metrics;
 mod proc;
 mod screen;
@@ -11,7 +10,7 @@ mod table;
 use std::io::{self, IsTerminal, Write};
 use std::time::SystemTime;
 
-use crate::protocol::Seen;
+use crate::protocol::{self, Seen};
 use crate::sys::terminal_size;
 use screen::Screen;
 
@@ -105,7 +104,7 @@ impl Viewer {
             }
             (View::Json, Showing::Once) => json(serde_json::to_string_pretty(&seen.status)),
             (View::Json, Showing::Again) => json(serde_json::to_string(&seen.status)),
-            (View::Flat, _) => flat::render(&seen.status),
+            (View::Flat, _) => protocol::flat(&seen.status),
             (View::Metrics, _) => metrics::render(&seen.status),
         }
     }

@@ -4,8 +4,8 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use super::*;
 use crate::protocol::{
-    Binary, Generation, LastReload, Listener, Outcome, Reply, Role, SCHEMA, State, Status, Worker,
-    WorkerState, rfc3339,
+    Binary, CauseCode, Generation, LastReload, Listener, Outcome, Probation, Reply, Role, SCHEMA, State,
+    Status, Worker, WorkerState, rfc3339,
 };
 use crate::sys::TerminalSize;
 
@@ -46,6 +46,7 @@ fn generation(generation: u64, role: Role, seconds: u64, workers: Vec<Worker>) -
         generation,
         role,
         since: before(seconds),
+        probation: Probation::Passed,
         workers,
         binary,
     }
@@ -91,6 +92,7 @@ fn status() -> Status {
         ],
         last_reload: Some(LastReload {
             outcome: Outcome::Ok,
+            cause: None,
             reason: None,
             duration_ms: 41,
             generation: Some(8),
@@ -145,6 +147,7 @@ fn a_table_tells_who_does_not_serve_and_why_a_reload_failed() {
     status.generations = vec![generation(8, Role::Incumbent, 1, Vec::new())];
     status.last_reload = Some(LastReload {
         outcome: Outcome::RolledBack,
+        cause: Some(CauseCode::Exited),
         reason: Some("killed by SIGSEGV".into()),
         duration_ms: 30_000,
         generation: None,

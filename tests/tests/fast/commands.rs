@@ -7,6 +7,7 @@
 
 use nix::sys::signal::Signal;
 use segue_tests::http::get_and_close;
+use segue_tests::process::Finished;
 use segue_tests::program::Program;
 use segue_tests::segue::{Segue, Setup};
 
@@ -21,6 +22,65 @@ fn message(segue: &Segue) -> String {
 
 fn good() -> Setup {
     Setup::new(Program::fixture("good"))
+}
+
+/// The lines of `reload --flat` that say how it ended.
+#[track_caller]
+fn codes(done: &Finished) -> Vec<&str> {
+    let told = |line: &&str| {
+        ["cause=", "generation=", "outcome=", "probation=", "reason="]
+            .iter()
+            .any(|key| line.starts_with(key))
+    };
+    done.stdout.lines().filter(told).collect()
+}
+
+#[test]
+fn reload_tells_its_outcome_in_codes() {
+    let setup = Setup::new(Program::new("./app")).flags(["--probation", "1s"]);
+    setup.deploy("app", &Program::fixture("good"));
+    let segue = setup.start();
+    segue.process().wait_for_line("generation 1 passed probation");
+    let done = segue.reload(&["--flat"]);
+    assert_eq!(done.code, Some(0));
+    assert_eq!(
+        codes(&done),
+        [
+            "cause=",
+            "generation=2",
+            "outcome=ok",
+            "probation=running",
+            "reason="
+        ]
+    );
+    assert!(
+        done.stderr.starts_with("reload ok: generation 2 serves"),
+        "{done:?}"
+    );
+    let done = segue.reload(&["--flat", "--settled"]);
+    assert_eq!(codes(&done)[2..4], ["outcome=ok", "probation=passed"]);
+    let shown = segue.run("status", &["--flat"]).stdout;
+    assert!(shown.contains("\ngenerations.0.probation=passed\n"), "{shown}");
+    segue.deploy("app", &Program::fixture("crash-at-start status=7"));
+    let done = segue.reload(&["--flat"]);
+    assert_eq!(done.code, Some(1));
+    let failed = [
+        "cause=exited",
+        "generation=4",
+        "outcome=failed",
+        "probation=not-reached",
+    ];
+    assert_eq!(codes(&done)[..4], failed, "{done:?}");
+    let shown = segue.run("status", &["--flat"]).stdout;
+    assert!(shown.contains("\nlast_reload.cause=exited\n"), "{shown}");
+    segue.deploy("app", &Program::fixture("ready-then-dies after=100ms"));
+    let done = segue.reload(&["--flat", "--settled"]);
+    assert_eq!(
+        codes(&done)[2..4],
+        ["outcome=rolled-back", "probation=not-passed"],
+        "{done:?}"
+    );
+    segue.stop();
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener, UnixStream};
 
 use super::*;
-use crate::protocol::{Binary, Generation, Listener, Role, SCHEMA, State, Worker, WorkerState};
+use crate::protocol::{Binary, Generation, Listener, Probation, Role, SCHEMA, State, Worker, WorkerState};
 
 fn inode(socket: &impl AsFd) -> u64 {
     let target = fs::read_link(format!("/proc/self/fd/{}", socket.as_fd().as_raw_fd())).expect("link");
@@ -52,6 +52,7 @@ fn status(inodes: &[Option<u64>]) -> Status {
             generation: 1,
             role: Role::Incumbent,
             since: String::new(),
+            probation: Probation::Passed,
             workers: vec![worker(own_pid())],
             binary: Binary {
                 path: String::new(),

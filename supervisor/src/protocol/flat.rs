@@ -1,18 +1,20 @@
-//! The status as `KEY=VALUE` lines, for scripts that have no JSON parser: the keys of `--json`, joined by dots.
+//! An answer (a status, the outcome of a reload) as `KEY=VALUE` lines, for scripts that have no JSON parser: the keys of `--json`,
+//! joined by dots.
 
+use serde::Serialize;
 use serde_json::Value;
 
-use crate::protocol::{Status, one_line};
+use super::one_line;
 
 /// One line for each value. A list's elements are numbered from 0; what is null has nothing behind the `=`; a line end
 /// or a control character in a value is escaped, so that no value can look like another line.
-pub(super) fn render(status: &Status) -> String {
+pub(crate) fn flat(answer: &impl Serialize) -> String {
     let mut lines = String::new();
     // Our own types have string keys, so that this cannot fail.
     add(
         &mut lines,
         "",
-        &serde_json::to_value(status).unwrap_or(Value::Null),
+        &serde_json::to_value(answer).unwrap_or(Value::Null),
     );
     lines
 }

@@ -1,0 +1,66 @@
+//! The codes of a reload's answer, so that no program has to read sentences.
+
+use serde::Serialize;
+
+use super::{Outcome, Probation};
+
+/// How a reload ended, as its final reply says it beside `message`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Verdict {
+    /// `last_reload.outcome` of the status, at the time of the answer.
+    pub(crate) outcome: Outcome,
+    /// How far the probation of the new generation has come.
+    pub(crate) probation: Probation,
+    /// The generation that the reload was to bring; null if a stop came first.
+    pub(crate) generation: Option<u64>,
+    /// What kind of failure it was; null if it was none.
+    pub(crate) cause: Option<CauseCode>,
+    /// The failure in one line, without the generation and without who serves; null if it was none.
+    pub(crate) reason: Option<String>,
+}
+
+/// What kind of failure ended a reload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum CauseCode {
+    /// Settings, sockets or the binary were refused: nothing was started.
+    NotPrepared,
+    /// No process could be made, or it could not become the app.
+    NotSpawned,
+    /// A process of the app ended without being told to.
+    Exited,
+    /// It was not ready in time.
+    NotReady,
+    /// It did not feed its watchdog.
+    Stuck,
+    /// The probe did not pass.
+    Probe,
+    /// A stop was asked for first.
+    Stopping,
+}
+
+impl CauseCode {
+    /// Every code.
+    pub(crate) const ALL: [Self; 7] = [
+        Self::NotPrepared,
+        Self::NotSpawned,
+        Self::Exited,
+        Self::NotReady,
+        Self::Stuck,
+        Self::Probe,
+        Self::Stopping,
+    ];
+
+    /// The word that JSON uses.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::NotPrepared => "not-prepared",
+            Self::NotSpawned => "not-spawned",
+            Self::Exited => "exited",
+            Self::NotReady => "not-ready",
+            Self::Stuck => "stuck",
+            Self::Probe => "probe",
+            Self::Stopping => "stopping",
+        }
+    }
+}

@@ -109,6 +109,18 @@ impl Log {
         self.line(Level::Error, text);
     }
 
+    /// Whether a line of a file that others write to is one of ours.
+    pub(crate) fn is_ours(&self, line: &str) -> bool {
+        match self.style {
+            Style::Text | Style::Journal => line.starts_with(&format!("segue[{}]: ", self.name)),
+            Style::Json => serde_json::from_str::<serde_json::Value>(line).is_ok_and(|value| {
+                let keys = value.as_object().map_or(0, serde_json::Map::len);
+                let has = |key: &str| value.get(key).is_some_and(serde_json::Value::is_string);
+                keys == 4 && has("time") && has("level") && has("message") && value["name"] == self.name
+            }),
+        }
+    }
+
     fn line(&self, level: Level, text: &str) {
         let stderr = std::io::stderr();
         let stderr = self.terminal.as_ref().map_or(stderr.as_fd(), AsFd::as_fd);
@@ -186,6 +198,24 @@ mod tests {
             (&"warning".into(), &"say \"hi\"".into())
         );
         assert!(value["time"].is_string());
+    }
+
+    #[test]
+    fn our_own_lines_are_known_among_others() {
+        for style in [Style::Text, Style::Json] {
+            let log = Log::new("app", style);
+            assert!(log.is_ours(log.render(Level::Info, "generation 2 = \"x\"").trim_end()));
+            let other = Log::new("other", style).render(Level::Info, "generation 2");
+            for line in [
+                other.trim_end(),
+                "",
+                "segue: exec: x",
+                "{}",
+                "{\"name\":\"app\",\"message\":\"x\"}",
+            ] {
+                assert!(!log.is_ours(line), "{line}");
+            }
+        }
     }
 
     #[test]

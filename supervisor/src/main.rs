@@ -42,6 +42,7 @@ mod sight;
 mod sources;
 mod state;
 mod status;
+mod stderr;
 mod sys;
 #[cfg(test)]
 mod trials;

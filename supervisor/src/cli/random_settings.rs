@@ -106,6 +106,7 @@ fn any_settings(dice: &mut fastrand::Rng) -> Settings {
             })
             .collect(),
         env_file: Vec::new(),
+        stderr: maybe(dice, |dice| PathBuf::from(bytes(dice))),
         chdir: maybe(dice, |dice| PathBuf::from(bytes(dice))),
         umask: maybe(dice, |dice| dice.u32(..=0o777)),
         user: maybe(dice, text),

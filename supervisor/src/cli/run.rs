@@ -109,6 +109,14 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "MASK", value_parser = config::parse_umask, help_heading = APP)]
     umask: Option<u32>,
 
+    /// Append the app's standard error to this file [default: segue's own]
+    ///
+    /// It is opened afresh at each start of a worker, as the app's user, and
+    /// made with mode 0640 if it is missing. A reload that fails tells the
+    /// last lines of it.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = APP, verbatim_doc_comment)]
+    stderr: Option<PathBuf>,
+
     /// Whether the kernel kills the app first if memory runs out
     ///
     /// Its oom_score_adj, -1000 (never) to 1000. By default the one segue was
@@ -353,6 +361,7 @@ impl RunArgs {
             env_file: self.env_file,
             chdir: self.chdir,
             umask: self.umask,
+            stderr: self.stderr,
             oom_score_adj: self.oom_score_adj,
             user: self.user,
             group: self.group,

@@ -121,6 +121,7 @@ impl Arguments {
             ("control", &config.control),
             ("pid-file", &config.pid_file),
             ("chdir", &config.chdir),
+            ("stderr", &config.stderr),
             ("watch", &config.watch),
         ] {
             if let Some(path) = path {

@@ -183,6 +183,7 @@ impl Walk<'_> {
             "rolling" => settings.rolling = Some(item.integer(settings::parse_workers)?),
             "soak" => settings.soak = Some(item.duration(duration::parse)?),
             "start-timeout" => settings.start_timeout = Some(item.duration(str::parse)?),
+            "stderr" => settings.stderr = Some(item.path()?),
             "stop-signal" => settings.stop_signal = Some(item.parsed("a name", signal::parse_stop_signal)?),
             "stop-timeout" => settings.stop_timeout = Some(item.duration(str::parse)?),
             "umask" => settings.umask = Some(item.umask()?),
@@ -209,7 +210,7 @@ impl Walk<'_> {
 }
 
 /// All keys, which are the flags of `segue run` less `--config`; a test of the `cli` room compares the two.
-pub(crate) const KEYS: [&str; 33] = [
+pub(crate) const KEYS: [&str; 34] = [
     "chdir",
     "command",
     "control",
@@ -236,6 +237,7 @@ pub(crate) const KEYS: [&str; 33] = [
     "rolling",
     "soak",
     "start-timeout",
+    "stderr",
     "stop-signal",
     "stop-timeout",
     "umask",

@@ -117,6 +117,8 @@ pub(crate) struct Config {
     pub(crate) chdir: Option<PathBuf>,
     /// The app's umask; the one that the supervisor was started with if it was not given.
     pub(crate) umask: Option<u32>,
+    /// The file that the app's standard error is appended to; the supervisor's own if it was not given.
+    pub(crate) stderr: Option<PathBuf>,
     /// The app's oom_score_adj; if it was not given, the one that the supervisor was started with, but not below 0.
     pub(crate) oom_score_adj: Option<i16>,
     /// The user to run the app as, by name or number.

@@ -127,6 +127,7 @@ impl Sources<'_> {
             env: self.env(rest)?,
             chdir: self.pick(|s| &s.chdir),
             umask: self.pick(|s| &s.umask),
+            stderr: self.pick(|s| &s.stderr),
             oom_score_adj: self.pick(|s| &s.oom_score_adj),
             user: self.pick(|s| &s.user),
             group: self.pick(|s| &s.group),

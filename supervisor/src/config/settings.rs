@@ -56,6 +56,7 @@ pub(crate) struct Settings {
     pub(crate) env_file: Vec<PathBuf>,
     pub(crate) chdir: Option<PathBuf>,
     pub(crate) umask: Option<u32>,
+    pub(crate) stderr: Option<PathBuf>,
     pub(crate) oom_score_adj: Option<i16>,
     pub(crate) user: Option<String>,
     pub(crate) group: Option<String>,

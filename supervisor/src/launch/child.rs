@@ -11,6 +11,7 @@ use super::journal;
 use super::program::Program;
 use super::report::Reporter;
 use super::spawn::Voice;
+use crate::stderr::{self, Stderr};
 use crate::sys::{self, InChild, errno_text};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, open};
@@ -161,11 +162,20 @@ fn prepare_and_exec(
     }
 
     // As the app's user, and by this process: both are in the journal with each line.
+    let mut journal_is_stderr = false;
     if let Some(journal) = program.journal()
         && let Some(stream) = journal.rename(child, &job.identifier)
     {
         job.environment.set_unless_configured(journal::VARIABLE, stream);
+        journal_is_stderr = journal.has_stderr();
     }
+    if let Some(path) = program.stderr() {
+        stderr::redirect(child, path)?;
+        journal_is_stderr = false;
+    }
+    reporter.stderr(&Stderr::of_this_process(
+        journal_is_stderr.then_some(&job.identifier),
+    ));
     // After all that opens files: the supervisor may have more of them open than the app may have.
     program.limits().restore().map_err(step("resource limits"))?;
     complete(&mut job.environment, &job.pid_variables, &identity);

@@ -86,6 +86,11 @@ impl JournalStreams {
         (streams.stdout || streams.stderr).then_some(streams)
     }
 
+    /// Whether stderr is among them.
+    pub(super) fn has_stderr(self) -> bool {
+        self.stderr
+    }
+
     /// In the child: put a stream of its own in the place of each that is the journal. Returns the value of
     /// `JOURNAL_STREAM` for it; `None` if there is no journald to connect to, and everything is as it was.
     pub(super) fn rename(self, child: &InChild, identifier: &str) -> Option<String> {

@@ -13,7 +13,7 @@ use nix::sys::stat::{Mode, fstat};
 use std::ffi::{CString, OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What is asked for, in the words of the configuration.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +30,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) group: Option<&'a str>,
     /// The umask; the supervisor's own if there is none.
     pub(crate) umask: Option<u32>,
+    /// The file that is the app's standard error; the supervisor's own if there is none.
+    pub(crate) stderr: Option<&'a Path>,
     /// The app's oom_score_adj; `None`: the supervisor's own, if it is not below 0.
     pub(crate) oom_score: Option<i16>,
     /// Whether `LISTEN_PID` is set.
@@ -87,6 +89,8 @@ pub(super) struct Program {
     pub(super) user: Option<String>,
     pub(super) group: Option<String>,
     pub(super) umask: Option<Mode>,
+    /// Absolute, so that it does not depend on the working directory of the app.
+    pub(super) stderr: Option<PathBuf>,
     pub(super) limits: Limits,
     pub(super) oom_score: Option<i16>,
     pub(super) journal: Option<JournalStreams>,
@@ -125,6 +129,7 @@ impl Program {
             user: wanted.user.map(str::to_owned),
             group: wanted.group.map(str::to_owned),
             umask: wanted.umask.map(Mode::from_bits_truncate),
+            stderr: wanted.stderr.map(absolute).transpose()?,
             limits: heritage.limits.clone(),
             // What is below 0 was meant for the supervisor: it is small, and everything depends on it.
             oom_score: wanted.oom_score.or(heritage.oom_score.map(|score| score.max(0))),
@@ -167,6 +172,11 @@ impl Program {
         self.umask
     }
 
+    /// `None`: it stays what it is.
+    pub(super) fn stderr(&self) -> Option<&Path> {
+        self.stderr.as_deref()
+    }
+
     /// What of stdout and stderr goes to the journal.
     pub(super) fn journal(&self) -> Option<JournalStreams> {
         self.journal
@@ -185,6 +195,12 @@ impl Program {
     pub(super) fn last_signal(&self) -> Option<Signal> {
         self.last_signal
     }
+}
+
+/// Relative to where segue was started, as all paths of the settings are.
+fn absolute(path: &Path) -> Result<PathBuf, LaunchError> {
+    std::path::absolute(path)
+        .map_err(|error| LaunchError::new(format!("stderr {}: {}", path.display(), errno_text(error))))
 }
 
 fn open_cwd(path: &Path) -> Result<(OwnedFd, FileId), LaunchError> {

@@ -1,7 +1,9 @@
 //! What the child tells the supervisor before exec: a close-on-exec pipe that ends in silence when exec succeeds.
 //!
-//! The child writes lines: `uid NUMBER` when it knows who the app will be, `failed TEXT` when it cannot go on.
+//! The child writes lines: `uid NUMBER` when it knows who the app will be, `stderr WHAT` when that is open, `failed TEXT` when it
+//! cannot go on.
 
+use crate::stderr::Stderr;
 use crate::sys::errno_text;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -20,6 +22,8 @@ pub(crate) enum Report {
     Executed {
         /// The real uid of the app; its notify messages carry it.
         uid: u32,
+        /// What its standard error is, unless a version of segue started it that did not look.
+        stderr: Option<Stderr>,
     },
     /// The child could not start the app and exits; one line says why: `exec ./app: permission denied`.
     Failed {
@@ -79,7 +83,10 @@ impl ReportPipe {
             (Some(text), _) => Report::Failed {
                 text: text.to_owned(),
             },
-            (None, Some(uid)) => Report::Executed { uid },
+            (None, Some(uid)) => Report::Executed {
+                uid,
+                stderr: word("stderr ").and_then(|text| text.parse().ok()),
+            },
             (None, None) => Report::Failed {
                 text: "launch: the child ended before it could exec".to_owned(),
             },
@@ -94,6 +101,11 @@ impl Reporter<'_> {
     /// Tells the uid that the app will have.
     pub(super) fn uid(&self, uid: u32) {
         self.line(&format!("uid {uid}"));
+    }
+
+    /// Tells where the app's last words will be.
+    pub(super) fn stderr(&self, stderr: &Stderr) {
+        self.line(&format!("stderr {stderr}"));
     }
 
     /// Tells why the app cannot be started.
@@ -140,7 +152,13 @@ mod tests {
         Reporter(end.as_fd()).uid(1000);
         assert_eq!(pipe.read(), Report::Pending);
         drop(end);
-        assert_eq!(concluded(&mut pipe), Report::Executed { uid: 1000 });
+        assert_eq!(
+            concluded(&mut pipe),
+            Report::Executed {
+                uid: 1000,
+                stderr: None
+            }
+        );
     }
 
     #[test]

@@ -57,6 +57,9 @@ impl BirthRecord {
             rows.text("last-signal", signal.as_str());
         }
         save_oom_score(program.oom_score, rows);
+        if let Some(path) = &program.stderr {
+            rows.os("stderr", path.as_os_str());
+        }
         if let Some(mask) = program.umask {
             rows.number("umask", mask.bits().into());
         }
@@ -111,6 +114,9 @@ impl BirthRecord {
             group: row.text_if_any("group")?,
             // No more than 0o777.
             umask: mask.map(|mask| Mode::from_bits_truncate((mask & 0o777) as libc::mode_t)),
+            stderr: row
+                .bytes_if_any("stderr")?
+                .map(|path| OsString::from_vec(path).into()),
             limits: row.parsed("limits")?,
             oom_score: restore_oom_score(row)?,
             journal: heritage.journal,

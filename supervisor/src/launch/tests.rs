@@ -67,6 +67,7 @@ impl Bench {
         let wanted = Wanted {
             command: &command,
             chdir: Some(self.directory.path()),
+            stderr: None,
             env: &self.env,
             user: self.user,
             group: self.group,
@@ -123,8 +124,13 @@ fn conclude(mut spawned: Spawned) -> Outcome {
     let report = loop {
         wait_readable(&spawned.report.as_fd());
         let report = spawned.report.read();
-        if report != Report::Pending {
-            break report;
+        match report {
+            Report::Pending => {}
+            Report::Executed { uid, stderr } => {
+                assert!(stderr.is_some(), "it says where its standard error goes");
+                break executed(uid);
+            }
+            Report::Failed { .. } => break report,
         }
     };
     wait_readable(&spawned.pidfd.as_fd());
@@ -155,11 +161,13 @@ fn own_uid() -> u32 {
     Uid::current().as_raw()
 }
 
+/// Its standard error is looked at by other tests.
+fn executed(uid: u32) -> Report {
+    Report::Executed { uid, stderr: None }
+}
+
 fn ran(status: i32) -> Outcome {
-    (
-        Report::Executed { uid: own_uid() },
-        Some(crate::sys::ExitStatus::Code(status)),
-    )
+    (executed(own_uid()), Some(crate::sys::ExitStatus::Code(status)))
 }
 
 /// What `key` is in the lines `key<TAB>value` of /proc/PID/status.
@@ -522,10 +530,7 @@ fn root_starts_an_app_as_another_user_who_owns_the_notify_socket() {
             let record = bench
                 .resolve(&["sh", "-c", "cat /proc/$$/status > status; env > env"])
                 .unwrap();
-            let executed = Report::Executed {
-                uid: nobody.uid.as_raw(),
-            };
-            assert_eq!(bench.run_record(&record).0, executed);
+            assert_eq!(bench.run_record(&record).0, executed(nobody.uid.as_raw()));
             let status = bench.read("status");
             let all = |id: u32| vec![id.to_string(); 4].join("\t");
             assert_eq!(field(&status, "Uid"), all(nobody.uid.as_raw()));
@@ -546,7 +551,7 @@ fn root_starts_an_app_as_another_user_who_owns_the_notify_socket() {
             let bare = "user 4242424: not in the user database (a bare number needs a group, too)";
             assert_eq!(bench.reason(&["true"]), bare);
             bench.group = Some("4242");
-            assert_eq!(bench.run(&["true"]).0, Report::Executed { uid: 4_242_424 });
+            assert_eq!(bench.run(&["true"]).0, executed(4_242_424));
             bench.user = Some("root");
             bench.group = None;
             assert_eq!(bench.run(&["true"]), ran(0));
@@ -580,6 +585,7 @@ fn a_working_directory_that_is_not_there_is_named() {
     let wanted = Wanted {
         command: &command,
         chdir: Some(Path::new("/nowhere/at all")),
+        stderr: None,
         env: &[],
         user: None,
         group: None,
@@ -845,7 +851,7 @@ fn a_launch_under_way_and_our_own_heritage_go_on_where_they_were() {
     let mut again = ReportPipe::restore(&rows[0], &mut fds).unwrap().unwrap();
     assert_eq!(again.read(), Report::Pending);
     drop(end);
-    assert_eq!(again.read(), Report::Executed { uid: 1000 });
+    assert_eq!(again.read(), executed(1000));
 
     let restored = Heritage::restore(&rows[1]).unwrap();
     assert_eq!(restored.environment, heritage.environment);
@@ -860,6 +866,7 @@ fn what_protects_the_supervisor_from_being_killed_for_memory_is_not_inherited() 
         let wanted = Wanted {
             command: &command,
             chdir: None,
+            stderr: None,
             env: &[],
             user: None,
             group: None,

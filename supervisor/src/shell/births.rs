@@ -290,6 +290,7 @@ pub(crate) fn wanted(config: &Config) -> Wanted<'_> {
         user: config.user.as_deref(),
         group: config.group.as_deref(),
         umask: config.umask,
+        stderr: config.stderr.as_deref(),
         oom_score: config.oom_score_adj,
         own_pid: match config.listen_pid {
             config::ListenPid::Set => OwnPid::Set,

@@ -11,6 +11,7 @@ mod files;
 mod gather;
 mod holders;
 mod keep;
+mod last_words;
 mod leftover;
 mod memory;
 mod perform;

@@ -268,7 +268,8 @@ impl Shell {
                 .unwrap_or_else(|| "its birth record could not be made".to_owned()),
             Cause::NotSpawned(worker) | Cause::Exited(worker) => {
                 let info = self.workers.get(&worker);
-                info.map_or_else(|| "ended".to_owned(), super::worker::WorkerInfo::end_in_words)
+                let end = info.map_or_else(|| "ended".to_owned(), super::worker::WorkerInfo::end_in_words);
+                end + &self.last_words(worker)
             }
             Cause::NotReady(worker) => self.not_ready_in_words(worker),
             Cause::Stuck(worker) if self.workers.get(&worker).is_some_and(|info| info.gave_up) => {
@@ -288,7 +289,7 @@ impl Shell {
                 let candidate = self.probes.newest();
                 candidate.map_or_else(
                     || "the probe did not pass".to_owned(),
-                    |number| self.probe_in_words(number),
+                    |number| self.probe_in_words(number) + &self.last_words_of_first(number),
                 )
             }
         }
@@ -312,13 +313,6 @@ impl Shell {
             late.unwrap_or_else(|| "not ready".to_owned()),
             self.last_words(worker)
         )
-    }
-
-    fn last_words(&self, worker: Worker) -> String {
-        self.workers
-            .get(&worker)
-            .map(super::worker::WorkerInfo::last_words)
-            .unwrap_or_default()
     }
 }
 

@@ -1,5 +1,6 @@
 //! What the shell knows of a worker that the core does not: its pid, its sockets, its words, how it ended.
 
+use std::cell::OnceCell;
 use std::time::{Duration, Instant, SystemTime};
 
 use nix::unistd::Pid;
@@ -11,6 +12,7 @@ use crate::launch::{Report, ReportPipe};
 use crate::memory::Verdict;
 use crate::readiness::NotifySocket;
 use crate::state::{Flaw, Row, Rows};
+use crate::stderr::{LastLines, Stderr};
 
 /// One worker that was started.
 #[derive(Debug)]
@@ -23,6 +25,10 @@ pub(super) struct WorkerInfo {
     pub(super) report: Option<ReportPipe>,
     /// The uid of the app, once the launch has reported it.
     pub(super) uid: Option<u32>,
+    /// What its standard error is, once the launch has reported it.
+    pub(super) stderr: Option<Stderr>,
+    /// The last lines of that, once they were asked for; none if they cannot be read.
+    pub(super) last_lines: OnceCell<Option<LastLines>>,
     /// Why the launch failed, or why the process could not be created.
     pub(super) failure: Option<String>,
     /// How the main process ended, and how long after its start.
@@ -60,6 +66,8 @@ impl WorkerInfo {
             notify,
             report: None,
             uid: None,
+            stderr: None,
+            last_lines: OnceCell::new(),
             failure: None,
             exit: None,
             started: clock::now(),
@@ -105,7 +113,12 @@ impl WorkerInfo {
                 rows.number(key, number);
             }
         }
-        for (key, text) in [("failure", &self.failure), ("status", &self.status)] {
+        let stderr = self.stderr.as_ref().map(ToString::to_string);
+        for (key, text) in [
+            ("failure", &self.failure),
+            ("status", &self.status),
+            ("stderr", &stderr),
+        ] {
             if let Some(text) = text {
                 rows.text(key, text);
             }
@@ -150,6 +163,8 @@ impl WorkerInfo {
                 Some(_) => Some(row.parsed("uid")?),
                 None => None,
             },
+            stderr: row.text_if_any("stderr")?.and_then(|text| text.parse().ok()),
+            last_lines: OnceCell::new(),
             failure: row.text_if_any("failure")?,
             exit: exit.zip(exit_after),
             started: clock::from_nanos(row.number("started")?),
@@ -179,8 +194,9 @@ impl WorkerInfo {
         };
         match pipe.read() {
             Report::Pending => Launched::Pending,
-            Report::Executed { uid } => {
+            Report::Executed { uid, stderr } => {
                 self.uid = Some(uid);
+                self.stderr = stderr;
                 Launched::Executed
             }
             Report::Failed { text } => {
@@ -191,7 +207,7 @@ impl WorkerInfo {
         }
     }
 
-    /// How it ended, in words: why it could not be launched, or `exited with status 101 after 12 ms`, and its last words.
+    /// How it ended, in words: why it could not be launched, or `exited with status 101 after 12 ms`.
     pub(super) fn end_in_words(&self) -> String {
         let mut text = match (&self.failure, &self.exit) {
             (Some(failure), _) => failure.clone(),
@@ -205,21 +221,20 @@ impl WorkerInfo {
                 " (probably out of memory: the kernel's OOM killer has killed on this machine)"
             }
         });
-        text.push_str(&self.last_words());
         text
     }
 
-    /// `; its last words: "no database" (errno 111: connection refused)`, or nothing.
-    pub(super) fn last_words(&self) -> String {
+    /// `; its last STATUS: "no database" (errno 111: connection refused)`, or nothing.
+    pub(super) fn last_status(&self) -> String {
         let errno = self.errno.map(|errno| {
             let text = crate::sys::errno_text(nix::errno::Errno::from_raw(errno));
             format!("errno {errno}: {text}")
         });
         match (&self.status, errno) {
             (None, None) => String::new(),
-            (Some(status), None) => format!("; its last words: \"{status}\""),
+            (Some(status), None) => format!("; its last STATUS: \"{status}\""),
             (None, Some(errno)) => format!("; it said {errno}"),
-            (Some(status), Some(errno)) => format!("; its last words: \"{status}\" ({errno})"),
+            (Some(status), Some(errno)) => format!("; its last STATUS: \"{status}\" ({errno})"),
         }
     }
 }
@@ -293,6 +308,7 @@ mod tests {
         info.ready_after = Some(Duration::from_micros(1_234));
         info.status = Some("serving 127.0.0.1:80 \u{1b}[2J = %".to_owned());
         info.errno = Some(111);
+        info.stderr = Some(Stderr::Terminal("/dev/pts/1".into()));
         info.gave_up = true;
         info.extended = true;
         info.limit_told = true;

@@ -16,6 +16,7 @@ mod fixtures;
 mod half_written;
 mod handoff;
 mod install;
+mod last_words;
 mod loss_load;
 mod loss_parked;
 mod loss_races;

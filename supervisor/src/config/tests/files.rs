@@ -47,6 +47,7 @@ oom-score-adj = -3
 stop-signal = "QUIT"
 env-file = ["a.env", "-b.env"]
 chdir = "/srv"
+stderr = "app.err"
 umask = "027"
 user = "www-data"
 group = "1000"
@@ -104,6 +105,7 @@ fn every_key_is_read() {
     assert_eq!(settings.stop_signal, Some(Signal::SIGQUIT));
     assert_eq!(settings.env_file, [Path::new("a.env"), Path::new("-b.env")]);
     assert_eq!(settings.chdir.as_deref(), Some(Path::new("/srv")));
+    assert_eq!(settings.stderr.as_deref(), Some(Path::new("app.err")));
     assert_eq!(settings.umask, Some(0o27));
     assert_eq!(settings.user.as_deref(), Some("www-data"));
     assert_eq!(settings.group.as_deref(), Some("1000"));

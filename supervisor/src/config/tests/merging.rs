@@ -64,6 +64,7 @@ fn the_defaults_are_those_of_the_design() {
         stop_signal: Signal::SIGTERM,
         env: Vec::new(),
         chdir: None,
+        stderr: None,
         umask: None,
         oom_score_adj: None,
         user: None,

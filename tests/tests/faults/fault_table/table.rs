@@ -155,9 +155,9 @@ faults! {
         }
         says_why_it_dies = REFUSED {
             wrong: "It says why it cannot start (STATUS=, ERRNO=) and exits",
-            does: "Its last words are part of the reason.",
+            does: "What it said is part of the reason, and so is the last line of its stderr where that is a file (see --stderr).",
             new: New::App("status-then-dies errno=111"),
-            says: "segue: reload failed: generation 2: exited with status 1 after …; its last words: \"cannot reach the database\" \
+            says: "segue: reload failed: generation 2: exited with status 1 after …; its last STATUS: \"cannot reach the database\" \
                    (errno 111: connection refused); generation 1 serves (pid …)",
         }
         one_worker_of_two_dies = REFUSED {

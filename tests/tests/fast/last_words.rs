@@ -1,0 +1,223 @@
+//! Why a version failed: the outcome names what it said at last on its standard error, wherever that goes.
+
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::Path;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use segue_tests::needs;
+use segue_tests::process::Finished;
+use segue_tests::program::Program;
+use segue_tests::segue::{Segue, Setup};
+
+/// A version that says on its standard error why it cannot start, in the way of Gunicorn, and by STATUS= something else.
+const DYING: &str = "printf \"Traceback (most recent call last):\\n  File app.py, line 1\\nModuleNotFoundError: No module named \\047x\\047\\n\
+                     [7] [ERROR] Reason: Worker failed to boot.\\n\" >&2; exit 3";
+
+const REASON: &str = "says \"ModuleNotFoundError: No module named 'x'\" and ends: \"[7] [ERROR] Reason: Worker failed to boot.\"";
+
+fn shell(script: &str) -> Program {
+    Program::new("/bin/sh").args(["-c", script])
+}
+
+/// The first version is good, and what is deployed next is what is at `./app`.
+fn good() -> Setup {
+    let setup = Setup::new(Program::new("./app"));
+    setup.deploy("app", &Program::fixture("good"));
+    setup
+}
+
+#[track_caller]
+fn refused(segue: &Segue, version: &Program) -> Finished {
+    segue.deploy("app", version);
+    let done = segue.reload(&[]);
+    assert_eq!(done.code, Some(1), "{done:?}");
+    done
+}
+
+#[track_caller]
+fn assert_says(done: &Finished, text: &str) {
+    assert!(done.stderr.contains(text), "not there: {text}\n{}", done.stderr);
+}
+
+/// `--stderr`: appended to, made for its owner and group, opened afresh at each start.
+#[test]
+fn the_file_that_stderr_names_is_read_back() {
+    let segue = good().flags(["--stderr", "app.err"]).start();
+    let file = segue.path("app.err");
+    assert_eq!(file.metadata().unwrap().permissions().mode() & 0o7137, 0);
+    let done = refused(&segue, &shell(DYING));
+    assert_says(&done, &format!("stderr (also of generation 1) {REASON}"));
+    let log = std::fs::read_to_string(&file).unwrap();
+    assert!(
+        log.contains("ModuleNotFoundError") && !log.contains("segue["),
+        "{log}"
+    );
+    // As logrotate does it: the next start is in a file of its own.
+    std::fs::rename(&file, segue.path("app.err.1")).unwrap();
+    let done = refused(&segue, &shell("echo no database >&2; exit 4"));
+    assert_says(&done, "; its stderr ends: \"no database\"; generation 1 serves");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "no database\n");
+    let done = refused(&segue, &shell("exit 5"));
+    assert_says(&done, "; nothing on its stderr; generation 1 serves");
+    segue.stop();
+}
+
+#[test]
+fn a_file_that_cannot_be_appended_to_fails_the_start_and_says_why() {
+    for (path, why) in [
+        ("/nowhere/at/all", "no such file or directory"),
+        ("fifo", "neither a regular file nor a device"),
+        (".", "is a directory"),
+    ] {
+        let setup = good().flags(["--stderr", path]);
+        nix::unistd::mkfifo(&setup.path("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let done = setup.start_in_vain();
+        assert_eq!(done.code, Some(1), "{done:?}");
+        let said = done
+            .stderr
+            .lines()
+            .find(|line| line.contains("the first start failed: stderr /"));
+        assert!(
+            said.is_some_and(|line| line.ends_with(why)),
+            "{path}: {}",
+            done.stderr
+        );
+    }
+}
+
+/// It is the app's user who opens it: a path is not followed to where that user could not go.
+#[test]
+fn the_file_is_opened_as_the_user_of_the_app() {
+    if needs::or_skip("the user of --stderr", needs::root()).is_none() {
+        return;
+    }
+    let setup = good().flags(["--user", "nobody", "--stderr", "logs/app.err"]);
+    let logs = setup.path("logs");
+    std::fs::create_dir(&logs).unwrap();
+    let nobody = nix::unistd::User::from_name("nobody").unwrap().unwrap();
+    nix::unistd::chown(&logs, Some(nobody.uid), None).unwrap();
+    std::fs::write(setup.path("secret"), "root's\n").unwrap();
+    std::fs::set_permissions(setup.path("secret"), std::fs::Permissions::from_mode(0o600)).unwrap();
+    let segue = setup.start();
+    assert_eq!(
+        logs.join("app.err").metadata().unwrap().uid(),
+        nobody.uid.as_raw()
+    );
+    std::fs::remove_file(logs.join("app.err")).unwrap();
+    std::os::unix::fs::symlink("../secret", logs.join("app.err")).unwrap();
+    let done = refused(&segue, &shell("echo from the app >&2; exit 6"));
+    assert_says(&done, "logs/app.err: permission denied; generation 1 serves");
+    assert_eq!(std::fs::read_to_string(segue.path("secret")).unwrap(), "root's\n");
+    segue.stop();
+}
+
+/// Without `--stderr`, where the standard error of segue is a file, in which its own lines lie beside the app's.
+fn logged_to(path: &Path) -> Setup {
+    let log = path.display().to_string();
+    good().opened_by(["sh", "-c", "log=$1; shift; exec \"$@\" 2>>\"$log\"", "sh", &log])
+}
+
+#[test]
+fn the_file_that_is_segues_own_stderr_is_read_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = directory.path().join("segue.log");
+    for format in ["text", "json"] {
+        let segue = logged_to(&log).flags(["--log-format", format]).start();
+        let done = refused(&segue, &shell(DYING));
+        assert_says(
+            &done,
+            &format!("stderr (also of generation 1) {REASON}; generation 1 serves"),
+        );
+        let text = std::fs::read_to_string(&log).unwrap();
+        assert!(
+            text.lines().last().unwrap().contains("generation 2 is gone"),
+            "{text}"
+        );
+        // It may have been moved away: segue and the app still write there.
+        std::fs::rename(&log, directory.path().join("elsewhere")).unwrap();
+        let done = refused(&segue, &shell("echo no database >&2; exit 4"));
+        assert_says(
+            &done,
+            "stderr (also of generation 1) ends: \"no database\"; generation 1 serves",
+        );
+        segue.stop();
+    }
+}
+
+/// What the app said by STATUS= is called so, and does not hide the reason.
+#[test]
+fn the_last_status_is_labelled_and_does_not_hide_the_reason() {
+    let segue = good().flags(["--stderr", "app.err"]).start();
+    let done = refused(&segue, &Program::fixture("status-then-dies errno=111"));
+    assert_says(
+        &done,
+        "; its last STATUS: \"cannot reach the database\" (errno 111: connection refused); generation 1",
+    );
+    let both = "echo giving up >&2; exec ";
+    let fixture = Program::fixture("status-then-dies errno=111");
+    let words: Vec<_> = fixture
+        .words()
+        .iter()
+        .map(|word| word.to_string_lossy())
+        .collect();
+    let done = refused(&segue, &shell(&format!("{both}{}", words.join(" "))));
+    assert_says(
+        &done,
+        "ends: \"giving up\"; its last STATUS: \"cannot reach the database\" (errno 111: ",
+    );
+    segue.stop();
+}
+
+/// A version that is never ready, and one whose probe fails, have said why as well.
+#[test]
+fn a_version_that_is_late_or_fails_its_probe_is_quoted_too() {
+    let segue = good()
+        .flags(["--stderr", "app.err", "--start-timeout", "500ms"])
+        .flags(["--probe", "[ ! -e broken ]", "--probe-timeout", "300ms"])
+        .start();
+    let late = shell("echo waiting for the lock >&2; exec sleep 3600");
+    assert_says(
+        &refused(&segue, &late),
+        "ends: \"waiting for the lock\"; generation 1",
+    );
+    std::fs::write(segue.path("broken"), "").unwrap();
+    let done = refused(&segue, &Program::fixture("good"));
+    assert_says(
+        &done,
+        "the probe did not pass within 300ms (last run: exited with status 1)",
+    );
+    assert_says(&done, "stderr (also of generation 1) ends: \"");
+    segue.stop();
+}
+
+/// A crash, too, and after the supervisor was killed as well: where the standard error went is in its state.
+#[test]
+fn a_crash_is_quoted_and_after_an_adoption_as_well() {
+    let words = "echo the disk is full >&2; exec sleep 3600";
+    let mut segue = Setup::new(shell(&format!("(sleep 0.1); {words}")))
+        .flags(["--stderr", "app.err", "--ready", "exec:300ms"])
+        .start();
+    let crash = |segue: &Segue, number: u64| {
+        let pid = segue.status().pids(1)[0];
+        kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
+        let line = segue
+            .process()
+            .wait_for_line(&format!("worker 0 (pid {pid}) crashed"));
+        assert!(
+            line.text
+                .contains("; its stderr ends: \"the disk is full\"; it is started again"),
+            "{line:?}"
+        );
+        segue.wait_until("it is started again", |status| {
+            status.state() == "serving"
+                && status.0["restarts"] == number
+                && status.pids(1).first().is_some_and(|new| *new != pid)
+        });
+    };
+    crash(&segue, 1);
+    segue.kill();
+    segue.resume();
+    crash(&segue, 2);
+    segue.stop();
+}

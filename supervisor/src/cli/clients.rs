@@ -124,7 +124,7 @@ impl Completions {
     }
 }
 
-/// All the options of commands that have none of their own.
+// All the options of commands that have none of their own. No doc comment: clap would make it the description of each of them.
 #[derive(Args)]
 pub(super) struct TargetArgs {
     /// The name of the instance, as of `segue run --name`

@@ -437,6 +437,23 @@ fn the_help_of_listen_names_every_option() {
 }
 
 #[test]
+fn the_help_of_each_command_begins_with_what_it_does() {
+    let grammar = grammar();
+    let mut seen = std::collections::HashSet::new();
+    for command in grammar.get_subcommands() {
+        let name = command.get_name();
+        for flag in ["-h", "--help"] {
+            let text = help(&[name, flag]);
+            let first = text.lines().next().unwrap_or_default().to_owned();
+            assert!(seen.insert((flag, first.clone())), "{name} {flag}: {first}");
+            let listed = help(&["--help"]);
+            let in_list = flag != "-h" || listed.lines().any(|line| line.ends_with(&first));
+            assert!(in_list, "{name}: {first}");
+        }
+    }
+}
+
+#[test]
 fn help_fits_a_terminal_and_nothing_lacks_one() {
     let grammar = whole_grammar();
     for command in grammar.get_subcommands() {

@@ -5,6 +5,7 @@ use super::{LaunchError, Login};
 use segue_lifecycle::sorted::Map;
 use std::ffi::{CString, OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
 
 /// What whoever started the supervisor told *it*; the app must never take these for its own
 /// (sd_listen_fds(3), sd_notify(3), sd_watchdog_enabled(3), systemd.exec(5), and a Segue above this one).
@@ -70,6 +71,19 @@ impl Environment {
         ];
         for (key, value) in entries {
             self.set_unless_configured(key, value);
+        }
+    }
+
+    /// Sets `PWD` to the directory that the app is started in, unless the configuration sets it. Programs believe it, where it
+    /// leads to the same directory: through a symlink that has moved on since it would lead an old generation to new code.
+    /// Nothing is better than a directory that it is not.
+    pub(super) fn set_directory(&mut self, directory: Option<PathBuf>) {
+        match directory {
+            Some(directory) => self.set_unless_configured("PWD", directory),
+            None if self.configured.iter().any(|key| key == "PWD") => {}
+            None => {
+                self.variables.remove(OsStr::new("PWD"));
+            }
         }
     }
 

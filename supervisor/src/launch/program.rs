@@ -9,9 +9,9 @@ use crate::sys::{self, Limits, errno_text};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::signal::Signal;
-use nix::sys::stat::{Mode, fstat};
+use nix::sys::stat::{Mode, fstat, stat};
 use std::ffi::{CString, OsStr, OsString};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -112,7 +112,11 @@ impl Program {
         if heritage.journal.is_none() {
             inherited.retain(|(key, _)| key != journal::VARIABLE);
         }
-        let environment = Environment::compute(&inherited, wanted.env);
+        let mut environment = Environment::compute(&inherited, wanted.env);
+        // Without --chdir nobody is told who did not know before.
+        if wanted.chdir.is_some() || environment.get("PWD").is_some() {
+            environment.set_directory(path_of(cwd.as_fd(), cwd_id));
+        }
         environment.to_exec()?;
         let binary = Binary::find(command, cwd.as_fd(), environment.get("PATH"))?;
         Ok(Program {
@@ -209,6 +213,14 @@ fn open_cwd(path: &Path) -> Result<(OwnedFd, FileId), LaunchError> {
         Ok((cwd, (is.st_dev, is.st_ino)))
     });
     opened.map_err(|errno| LaunchError::new(format!("chdir {}: {}", path.display(), errno_text(errno))))
+}
+
+/// The path of an open directory, every symlink followed; `None` if it has none any more, or nobody knows.
+fn path_of(cwd: BorrowedFd<'_>, id: FileId) -> Option<PathBuf> {
+    let path = std::fs::read_link(format!("/proc/self/fd/{}", cwd.as_raw_fd())).ok()?;
+    // That of a directory that was removed reads like another.
+    let is = stat(&path).ok()?;
+    ((is.st_dev, is.st_ino) == id).then_some(path)
 }
 
 /// A directory as a mere place: that needs no permission to read it.

@@ -580,6 +580,45 @@ fn an_unknown_user_or_group_is_reported_by_the_child() {
 }
 
 #[test]
+fn pwd_is_the_directory_itself_whatever_led_to_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = fs::canonicalize(directory.path()).unwrap();
+    for release in ["release-1", "release-2"] {
+        fs::create_dir(root.join(release)).unwrap();
+    }
+    let current = root.join("current");
+    std::os::unix::fs::symlink("release-1", &current).unwrap();
+    let command = [OsString::from("true")];
+    let mut heritage = Heritage::of_this_process();
+    heritage.environment = vec![("PWD".into(), current.clone().into())];
+    let pwd = |chdir: Option<&Path>, env: &[(OsString, OsString)], heritage: &Heritage| {
+        let wanted = Wanted {
+            command: &command,
+            chdir,
+            env,
+            user: None,
+            group: None,
+            umask: None,
+            stderr: None,
+            oom_score: None,
+            own_pid: OwnPid::Set,
+            last_signal: None,
+        };
+        let program = super::program::Program::resolve(&wanted, heritage).unwrap();
+        program.environment().get("PWD").map(PathBuf::from)
+    };
+    assert_eq!(pwd(Some(&current), &[], &heritage), Some(root.join("release-1")));
+    let configured = [("PWD".into(), "/srv".into())];
+    assert_eq!(pwd(Some(&current), &configured, &heritage), Some("/srv".into()));
+    // Where segue itself was started: that does not move with a symlink either.
+    let here = std::env::current_dir().unwrap();
+    assert_eq!(pwd(None, &[], &heritage), Some(here));
+    heritage.environment.clear();
+    assert_eq!(pwd(None, &[], &heritage), None, "nobody has asked");
+    assert_eq!(pwd(Some(&current), &[], &heritage), Some(root.join("release-1")));
+}
+
+#[test]
 fn a_working_directory_that_is_not_there_is_named() {
     let command = [OsString::from("true")];
     let wanted = Wanted {

@@ -31,10 +31,13 @@ fn variables(environ: &[u8]) -> BTreeSet<String> {
 
 /// What the app and its probe have and the supervisor has not.
 fn given() -> BTreeSet<String> {
-    let setup = Setup::new(Program::fixture("good"));
+    // Without the variable that both would have otherwise.
+    let setup = Setup::new(Program::fixture("good")).opened_by(["env", "-u", "PWD"]);
     let seen = setup.path("probe.env");
     let probe = format!("tr '\\0' '\\n' < /proc/$$/environ > {}", seen.display());
-    let segue = setup.flags(["--watchdog", "1h", "--probe", &probe]).start();
+    let segue = setup
+        .flags(["--chdir", ".", "--watchdog", "1h", "--probe", &probe])
+        .start();
     segue.reload_ok(&[]);
     let mut given = environment_of_app(&segue);
     given.extend(variables(&std::fs::read(&seen).unwrap()));

@@ -145,7 +145,10 @@ fn a_rollback_keeps_what_the_reload_has_mended() {
     let (segue, _directory, path) = at_path_of(setup, "good");
     segue.distrust();
     shut_down_by_a_candidate(&segue);
-    segue.deploy("app", &Program::fixture("ready-then-dies after=10ms"));
+    segue.deploy(
+        "app",
+        &Program::fixture("ready-then-dies once=serving after=10ms"),
+    );
     let done = segue.reload(&["--settled"]);
     assert_eq!(done.code, Some(1), "{done:?}");
     let status = segue.wait_until("the last good serves", |status| {

@@ -145,7 +145,7 @@ fn a_version_that_does_not_start_changes_nothing_and_the_reason_is_told() {
 fn a_version_that_crashes_in_probation_is_rolled_back_and_so_is_current() {
     let deployed = distrusting();
     let before = deployed.current();
-    let done = deployed.deploy("ready-then-dies after=100ms");
+    let done = deployed.deploy("ready-then-dies once=serving after=20ms");
     assert_eq!(done.code, Some(1), "{done:?}");
     let last = done.stderr.lines().last().unwrap();
     assert!(
@@ -177,7 +177,7 @@ fn a_version_that_crashes_in_probation_is_rolled_back_and_so_is_current() {
 fn a_crash_before_any_generation_is_trusted_is_mended_by_a_second_reload() {
     let deployed = Deployed::start(["--probation", "1h"]);
     let before = deployed.current();
-    let done = deployed.deploy("ready-then-dies after=300ms");
+    let done = deployed.deploy("ready-then-dies once=serving after=20ms");
     assert_eq!(done.code, Some(1), "{done:?}");
     let last = done.stderr.lines().last().unwrap();
     assert!(
@@ -197,7 +197,7 @@ fn a_crash_before_any_generation_is_trusted_is_mended_by_a_second_reload() {
 fn without_settling_a_later_crash_is_noticed_by_the_next_run() {
     let deployed = distrusting();
     let before = deployed.current();
-    deployed.write("ready-then-dies after=200ms");
+    deployed.write("ready-then-dies once=serving after=20ms");
     let done = deployed.run(&["--no-settle", "app"]);
     assert_eq!(done.code, Some(0), "{done:?}");
     assert!(done.stdout.ends_with("probation not waited for)\n"), "{done:?}");
@@ -477,7 +477,7 @@ fn a_rollback_to_a_release_that_fails_now_changes_nothing() {
 fn a_rollback_brings_back_an_app_that_nobody_serves_any_more() {
     let deployed = Deployed::start(["--probation", "1h"]);
     let first = deployed.current();
-    deployed.write("ready-then-dies after=10ms");
+    deployed.write("ready-then-dies once=serving after=10ms");
     let done = deployed.run(&["--no-settle", "app"]);
     assert_eq!(done.code, Some(0), "{done:?}");
     deployed.segue.wait_until("it crashes again and again", |status| {

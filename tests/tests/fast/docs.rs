@@ -145,7 +145,7 @@ fn the_readmes_segue_toml_is_accepted_and_serves() {
     std::os::unix::fs::symlink(Binary::App.path(), setup.path("app")).unwrap();
     std::fs::write(setup.path("segue.toml"), toml).unwrap();
     let segue = setup.start();
-    segue.reload_ok(&[]);
+    segue.reload_ok(&["--drained"]);
     let status = segue.run("status", &["--json"]).stdout;
     let status: Value = serde_json::from_str(&status).unwrap();
     let names: Vec<_> = status["listeners"]

@@ -35,7 +35,7 @@ fn a_rollback_is_timed_from_its_own_request_though_another_reload_has_begun() {
     // With no last good yet a crash in probation would be a mere restart, so the first generation is trusted at once.
     let segue = setup.trusted_at_once().start();
     segue.distrust();
-    segue.deploy("app", &Program::fixture("ready-then-dies after=1s"));
+    segue.deploy("app", &Program::fixture("ready-then-dies once=serving after=1s"));
     segue.reload_ok(&[]);
     segue.deploy("app", &Program::fixture("waits-in-vain"));
     segue.reload(&["--no-wait"]);
@@ -58,7 +58,10 @@ fn a_reload_that_waits_for_trust_is_told_of_a_crash_though_nothing_can_be_rolled
     setup.deploy("app", &Program::fixture("good"));
     // Generation 1 is on probation itself (30 s by default): there is no last good.
     let segue = setup.start();
-    segue.deploy("app", &Program::fixture("ready-then-dies after=200ms"));
+    segue.deploy(
+        "app",
+        &Program::fixture("ready-then-dies once=serving after=200ms"),
+    );
     let done = segue.reload(&["--settled"]);
     assert_eq!(done.code, Some(1), "{}", done.stderr);
     assert!(

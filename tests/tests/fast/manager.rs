@@ -341,7 +341,10 @@ fn in_queue_mode_a_failure_is_closed_and_the_status_follows_the_rollback() {
 #[test]
 fn the_status_follows_crashes_and_rollbacks_that_nobody_asked_for() {
     let (manager, segue) = deployed("good", &["--probation", "1h"]);
-    segue.deploy("app", &Program::fixture("ready-then-dies after=10ms"));
+    segue.deploy(
+        "app",
+        &Program::fixture("ready-then-dies once=serving after=10ms"),
+    );
     let mark = manager.mark();
     let _ = segue.reload(&[]);
     // Generation 1 is not yet trusted, so that generation 2 is started again, and again.

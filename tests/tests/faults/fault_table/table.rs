@@ -489,7 +489,7 @@ faults! {
             does: "Within --probation a crash means rollback: the last good version is started from the very file, arguments and \
                    environment that it ran with. Clients wait in the backlog meanwhile.",
             flags: ON_PROBATION,
-            new: New::App("ready-then-dies after=200ms"),
+            new: New::App("ready-then-dies once=serving after=20ms"),
             story: stories::after_probation,
             reload: &["--settled"],
             says: "segue: reload rolled back: generation 2: exited with status 3 after …; generation 3 was started from the last \
@@ -501,7 +501,7 @@ faults! {
             wrong: "It is killed by the kernel soon after it has taken over",
             does: "The same.",
             flags: ON_PROBATION,
-            new: New::App("ready-then-killed after=200ms"),
+            new: New::App("ready-then-killed once=serving after=20ms"),
             story: stories::after_probation,
             reload: &["--settled"],
             says: "segue: reload rolled back: generation 2: killed by SIGSEGV… after …; generation 3 was started from the last good; …",
@@ -522,7 +522,7 @@ faults! {
             does: "The same version is started again: at once, then with a back-off that doubles up to 30 s. A reload does not wait for \
                    the back-off.",
             flags: &["--probation", "60s"],
-            new: New::App("ready-then-dies after=200ms"),
+            new: New::App("ready-then-dies once=serving after=20ms"),
             story: stories::mended_while_backing_off,
             says: "reload ok: generation 3 serves (pid …) after …",
             logs: &[

@@ -436,7 +436,10 @@ fn an_adopted_worker_that_crashes_is_started_again_from_its_birth_record() {
         "{log}"
     );
     // A rollback has its last good still.
-    segue.deploy("app", &Program::fixture("ready-then-dies after=50ms"));
+    segue.deploy(
+        "app",
+        &Program::fixture("ready-then-dies once=serving after=50ms"),
+    );
     let done = segue.reload(&["--settled"]);
     assert_eq!(done.code, Some(1), "{done:?}");
     assert!(done.stderr.contains("rolled back"), "{done:?}");
@@ -583,7 +586,10 @@ fn a_rollback_goes_on() {
     let mut segue = setup.start();
     segue.reload_ok(&["--settled"]);
     segue.distrust();
-    segue.deploy("app", &Program::fixture("ready-then-dies after=10ms"));
+    segue.deploy(
+        "app",
+        &Program::fixture("ready-then-dies once=serving after=10ms"),
+    );
     segue.run("reload", &["--no-wait"]);
     // Without systemd the listeners live in the app alone: somebody must have been started.
     let before = segue.wait_until("the last good starts", |status| !status.pids(4).is_empty());

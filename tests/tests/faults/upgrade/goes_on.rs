@@ -149,10 +149,11 @@ fn an_app_is_born_the_same() {
 
 #[test]
 fn crash_restarts_and_rollbacks_know_what_they_start() {
-    let setup = Setup::new(Program::new("./app")).flags(["--probation", "200ms"]);
+    let setup = Setup::new(Program::new("./app")).trusted_at_once();
     setup.deploy("app", &Program::fixture("good"));
     let segue = shelf::start(setup);
     segue.reload_ok(&["--settled"]);
+    segue.distrust();
     upgrade(&segue);
     // Neither path nor file is there any more.
     segue.deploy("app", &Program::fixture("crash-at-start"));
@@ -164,7 +165,10 @@ fn crash_restarts_and_rollbacks_know_what_they_start() {
     assert_eq!((status.generation(), status.count("restarts")), (2, 1));
     segue.process().wait_for_line("killed by SIGKILL after");
     upgrade(&segue);
-    segue.deploy("app", &Program::fixture("ready-then-dies after=20ms"));
+    segue.deploy(
+        "app",
+        &Program::fixture("ready-then-dies once=serving after=20ms"),
+    );
     let reload = segue.begin("reload", &["--settled"]);
     let done = reload.finish();
     assert!(

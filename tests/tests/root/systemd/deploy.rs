@@ -102,7 +102,8 @@ pub(crate) fn takes_back_what_dies_after_its_takeover(machine: &Machine) {
     let second = deploys.current();
     // However slow the machine is, the next one dies on probation.
     deploys.site.settings("probation = \"1h\"\n");
-    let done = deploys.run(&[&deploys.version("fixture ready-then-dies after=300ms")]);
+    let done = deploys.run(&[&deploys
+        .version("fixture ready-then-dies once=serving control=/run/segue/shortlived/control after=20ms")]);
     assert_eq!(done.code, Some(1), "{done:?}");
     assert_eq!(deploys.current(), second);
     assert!(deploys.site.ping().contains("second"));

@@ -225,7 +225,7 @@ pub(crate) fn during_a_rollback(machine: &Machine) {
     assert_eq!(site.segue("reload", &["--settled"]).code, Some(0));
     // However slow the machine is, the next one dies on probation.
     site.settings("probation = \"1h\"\n");
-    site.release("fixture ready-then-dies after=200ms");
+    site.release("fixture ready-then-dies once=serving control=/run/segue/back/control after=200ms");
     let _ = site.segue("reload", &["--no-wait"]);
     site.wait_until("it is rolled back", |status| {
         status.last_outcome() == "rolled-back"

@@ -3,9 +3,8 @@
 //! Deadlines are monotonic (`CLOCK_MONOTONIC`), so that a step of the wall clock neither shortens nor stretches
 //! a wait; the wall clock is read only to tell people when something happened.
 
-use crate::order::in_order;
 use nix::time::{ClockId, clock_gettime};
-use segue_lifecycle::sorted::Map;
+use std::collections::BTreeMap;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -82,7 +81,7 @@ pub(crate) enum Extended {
 /// Running timers, by key. Each runs at most once at a time.
 #[derive(Debug)]
 pub(crate) struct Timers<K> {
-    running: Map<K, Running>,
+    running: BTreeMap<K, Running>,
 }
 
 /// A timer that runs.
@@ -97,7 +96,9 @@ pub(crate) struct Running {
 impl<K: Copy + Ord> Timers<K> {
     /// No timer runs.
     pub(crate) const fn new() -> Self {
-        Self { running: Map::new() }
+        Self {
+            running: BTreeMap::new(),
+        }
     }
 
     /// Start a timer. `None` is a wait without end, asked for by a setting that says `none`; it is kept, so that
@@ -170,7 +171,8 @@ impl<K: Copy + Ord> Timers<K> {
             let deadline = running.deadline.filter(|deadline| *deadline <= now);
             deadline.map(|at| (at, *key))
         });
-        let due = in_order(due, |due| *due);
+        let mut due: Vec<_> = due.collect();
+        due.sort_unstable();
         for (_, key) in &due {
             self.running.remove(key);
         }

@@ -24,7 +24,6 @@ mod listeners;
 mod log;
 mod manager;
 mod memory;
-mod order;
 mod pid_file;
 mod place;
 mod protocol;

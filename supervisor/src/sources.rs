@@ -3,10 +3,9 @@
 //! The order is part of the promise. Reports and notifications come before signals (and so before exits), so
 //! that no word of a dead process is lost; control clients come last, so that they are told what is true now.
 
-use crate::order::in_order;
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
-use segue_lifecycle::sorted::Map;
+use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
@@ -46,8 +45,8 @@ pub(crate) struct Ready<W, C> {
 #[derive(Debug)]
 pub(crate) struct Sources<W, C> {
     epoll: Epoll,
-    tokens: Map<u64, Source<W, C>>,
-    by_source: Map<Source<W, C>, u64>,
+    tokens: BTreeMap<u64, Source<W, C>>,
+    by_source: BTreeMap<Source<W, C>, u64>,
     next: u64,
 }
 
@@ -57,8 +56,8 @@ impl<W: Copy + Ord, C: Copy + Ord> Sources<W, C> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         Ok(Self {
             epoll,
-            tokens: Map::new(),
-            by_source: Map::new(),
+            tokens: BTreeMap::new(),
+            by_source: BTreeMap::new(),
             next: 0,
         })
     }
@@ -125,7 +124,9 @@ impl<W: Copy + Ord, C: Copy + Ord> Sources<W, C> {
                 readable,
             })
         });
-        Ok(in_order(ready, |ready| *ready))
+        let mut ready: Vec<_> = ready.collect();
+        ready.sort_unstable();
+        Ok(ready)
     }
 }
 

@@ -3,7 +3,7 @@
 //! A file is watched through its directory, for compilers and editors replace files by renaming; a directory is
 //! watched with everything below it. Only inotify(7) tells, so a file system that others write to over a network stays silent.
 
-use segue_lifecycle::sorted::Map;
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
 use std::fs;
@@ -41,7 +41,7 @@ pub(crate) struct Watch {
     /// Device and inode of the directory that the path lies in.
     parent: Option<(u64, u64)>,
     /// What is watched: the parent of the path, of which only one name counts, or a directory below it.
-    places: Map<WatchDescriptor, Place>,
+    places: BTreeMap<WatchDescriptor, Place>,
 }
 
 #[derive(Debug)]
@@ -76,7 +76,7 @@ impl Watch {
             path: path.to_owned(),
             parent: identity_of_parent(&whole),
             whole: whole.clone(),
-            places: Map::new(),
+            places: BTreeMap::new(),
         };
         if let (Some(parent), Some(name)) = (whole.parent(), whole.file_name()) {
             let descriptor = watch.inotify.add_watch(parent, CHANGES).map_err(failed)?;

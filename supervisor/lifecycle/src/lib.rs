@@ -34,7 +34,6 @@ mod planted;
 mod probation;
 mod rolling;
 mod save;
-pub mod sorted;
 mod stop;
 mod tickets;
 mod vocabulary;
@@ -45,7 +44,7 @@ mod workers;
 #[path = "../tests/explore/main.rs"]
 mod explore;
 
-use crate::sorted::{Map, Set};
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 pub use generation::{Generation, Leader, Life, Process, Role, Slot, SlotState, Standing};
@@ -89,15 +88,15 @@ pub enum State {
 /// timer that is disarmed was running; a record is kept as long as something may be started from it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Lifecycle {
-    generations: Map<Number, Generation>,
+    generations: BTreeMap<Number, Generation>,
     incumbent: Option<Number>,
     handoff: Handoff,
     last_good: Option<(Record, Plan)>,
     /// In queue mode, what is started again if the candidate fails; set while nobody is the incumbent.
     fallback: Option<(Record, Plan)>,
     tickets: Tickets,
-    timers: Set<Timer>,
-    records: Set<Record>,
+    timers: BTreeSet<Timer>,
+    records: BTreeSet<Record>,
     /// The number of workers that was asked for at run time; it outranks the plan.
     workers_wanted: Option<u16>,
     next_number: Number,
@@ -114,14 +113,14 @@ impl Lifecycle {
 
     fn with(planted: Planted) -> (Self, Vec<Effect>) {
         let machine = Self {
-            generations: Map::new(),
+            generations: BTreeMap::new(),
             incumbent: None,
             handoff: Handoff::Preparing(FIRST),
             last_good: None,
             fallback: None,
             tickets: Tickets::new(),
-            timers: Set::new(),
-            records: Set::new(),
+            timers: BTreeSet::new(),
+            records: BTreeSet::new(),
             workers_wanted: None,
             next_number: FIRST + 1,
             phase: Phase::Running,

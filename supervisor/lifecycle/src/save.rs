@@ -8,10 +8,10 @@ use crate::Lifecycle;
 use crate::generation::{Generation, Process, Role, Slot, SlotState};
 use crate::handoff::Handoff;
 use crate::planted::Planted;
-use crate::sorted::{Map, Set};
 use crate::tickets::Tickets;
 use crate::vocabulary::{Number, Plan, Record, Timer, Worker};
 use crate::words::{self, Word};
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
@@ -160,13 +160,13 @@ impl Lifecycle {
         let machine = machine.ok_or_else(|| flaw("core-machine", "there is no such line"))?;
         let records = machine.numbers_if_any("records")?.unwrap_or_default();
         let mut loaded = Self {
-            generations: Map::new(),
+            generations: BTreeMap::new(),
             incumbent: machine.get_if_any("incumbent")?,
             handoff: machine.get("handoff")?,
             last_good: machine.get_if_any("last-good")?,
             fallback: machine.get_if_any("fallback")?,
             tickets: Tickets::new(),
-            timers: Set::new(),
+            timers: BTreeSet::new(),
             records: records.into_iter().map(Record).collect(),
             workers_wanted: machine.get_if_any("workers")?,
             next_number: machine.get("next")?,

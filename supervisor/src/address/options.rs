@@ -3,7 +3,7 @@
 //! The names drop `Socket` and `Sec` where systemd has them (`SocketMode=` is `mode`, `DeferAcceptSec=` is
 //! `defer-accept`); the long forms are understood as well.
 
-use segue_lifecycle::sorted::Map;
+use std::collections::BTreeMap;
 use std::fmt;
 
 use super::host::{INTERFACE_MAX, is_interface};
@@ -316,7 +316,7 @@ impl Key {
 
 /// The options that somebody gave for one listener; those that were not given keep the kernel's or our default.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct SocketOptions(Map<Key, Value>);
+pub(crate) struct SocketOptions(BTreeMap<Key, Value>);
 
 impl SocketOptions {
     /// Sets one option by its name, as text. `yes`, `no`, `true`, `false`, `on`, `off`, `1` and `0` are flags.

@@ -31,7 +31,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
-use segue_lifecycle::sorted::Map;
+use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -56,7 +56,7 @@ pub(crate) enum ChildEvent<K> {
 /// The children by the caller's keys.
 #[derive(Debug)]
 pub(crate) struct Children<K> {
-    known: Map<K, Child>,
+    known: BTreeMap<K, Child>,
     groups: Groups,
 }
 
@@ -111,7 +111,7 @@ impl<K: Copy + Ord> Children<K> {
     /// Knows nobody.
     pub(crate) fn new() -> Children<K> {
         Children {
-            known: Map::new(),
+            known: BTreeMap::new(),
             groups: group::named_by(),
         }
     }

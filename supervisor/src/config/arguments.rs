@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::time::Duration;
 
-use segue_lifecycle::sorted::Set;
+use std::collections::BTreeSet;
 
 use super::signal::short_name;
 use super::{Config, ListenPid, LogFormat, Mode, Orphaned, Ready, duration};
@@ -68,7 +68,7 @@ pub(crate) fn to_arguments(config: &Config) -> Vec<OsString> {
 pub(crate) fn differences(one: &Config, other: &Config) -> Vec<String> {
     let (one, other) = (to_arguments(one), to_arguments(other));
     // There may be a thousand listeners.
-    let (of_one, of_other): (Set<_>, Set<_>) = (one.iter().collect(), other.iter().collect());
+    let (of_one, of_other): (BTreeSet<_>, BTreeSet<_>) = (one.iter().collect(), other.iter().collect());
     let all = one.iter().filter(|argument| !of_other.contains(argument));
     let all = all.chain(other.iter().filter(|argument| !of_one.contains(argument)));
     let mut names = Vec::new();

@@ -1,6 +1,6 @@
 //! The variables of the app's environment: which names may be given, and which are the supervisor's own.
 
-use segue_lifecycle::sorted::Map;
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 
@@ -76,7 +76,7 @@ pub(crate) fn check_variable(name: &OsStr, value: &OsStr) -> Result<(), String> 
 /// Joins variables of several sources, the weakest first: a later value replaces an earlier one of the same name.
 /// The result is in the order of the names.
 pub(crate) fn join(layers: impl IntoIterator<Item = Variable>) -> Vec<Variable> {
-    let mut joined = Map::new();
+    let mut joined = BTreeMap::new();
     joined.extend(layers);
     joined.into_iter().collect()
 }

@@ -30,7 +30,6 @@ use super::rest::Rest;
 use super::settings::{self, ListenPid, Orphaned, Settings};
 use super::text::one_line;
 use super::{duration, signal};
-use crate::order::in_order;
 
 /// What a segue.toml says, and where it says it.
 #[derive(Debug, Default)]
@@ -130,12 +129,12 @@ impl Walk<'_> {
             .push((wrong.span.start, ConfigError::at(place, wrong.message)));
     }
 
-    fn finish(self) -> Result<File, Vec<ConfigError>> {
+    fn finish(mut self) -> Result<File, Vec<ConfigError>> {
         if self.errors.is_empty() {
             return Ok(self.file);
         }
-        let errors = in_order(self.errors, |(at, _)| *at);
-        Err(errors.into_iter().map(|(_, error)| error).collect())
+        self.errors.sort_by_key(|(at, _)| *at);
+        Err(self.errors.into_iter().map(|(_, error)| error).collect())
     }
 
     /// Reads one top-level key.

@@ -9,7 +9,6 @@ use toml::de::DeValue;
 use super::environment::check_variable;
 use super::settings::{self, Variable};
 use super::text::{one_line, quoted};
-use crate::order::in_order;
 
 /// What names a user or group.
 pub(super) const ACCOUNT: &str = "a name or number as a string";
@@ -134,7 +133,9 @@ impl<'a> Item<'a> {
                 },
             )
         });
-        Ok(in_order(items, |(_, item)| item.span.start))
+        let mut items: Vec<_> = items.collect();
+        items.sort_by_key(|(_, item): &(_, Item<'_>)| item.span.start);
+        Ok(items)
     }
 
     pub(super) fn command(&self) -> Result<Vec<OsString>, Wrong> {

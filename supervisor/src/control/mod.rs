@@ -25,7 +25,7 @@
 mod session;
 mod socket;
 
-use segue_lifecycle::sorted::Map;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::mem;
@@ -153,9 +153,9 @@ pub(crate) enum Change {
 pub(crate) struct Control {
     listener: UnixListener,
     allowed: Allowed,
-    clients: Map<ClientId, Session>,
+    clients: BTreeMap<ClientId, Session>,
     /// What the epoll set was last told about the clients in it.
-    watched: Map<ClientId, Interest>,
+    watched: BTreeMap<ClientId, Interest>,
     closed: Vec<Change>,
     last_id: u64,
     told_accepting: bool,
@@ -192,8 +192,8 @@ impl Control {
         Ok(Self {
             listener,
             allowed: Allowed::new(group),
-            clients: Map::new(),
-            watched: Map::new(),
+            clients: BTreeMap::new(),
+            watched: BTreeMap::new(),
             closed: Vec::new(),
             last_id: 0,
             told_accepting: true,
@@ -237,7 +237,7 @@ impl Control {
         let file = SocketFile::restore(row)?;
         let group = row.number_if_any("group")?.map(u32::try_from).transpose();
         let group = group.map_err(|_| Flaw::new("the control group is no gid"))?;
-        let mut clients = Map::new();
+        let mut clients = BTreeMap::new();
         for row in rows.iter().filter(|row| row.kind() == CLIENT_ROW) {
             let id = ClientId(row.number("id")?);
             let fd = fds.take(&id.fd_name());
@@ -251,7 +251,7 @@ impl Control {
             listener: UnixListener::from(listener),
             allowed: Allowed::new(group.map(Gid::from_raw)),
             clients,
-            watched: Map::new(),
+            watched: BTreeMap::new(),
             closed: Vec::new(),
             last_id: row.number("last-id")?,
             told_accepting: true,

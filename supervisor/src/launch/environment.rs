@@ -2,7 +2,7 @@
 //! configuration vanish from the app.
 
 use super::{LaunchError, Login};
-use segue_lifecycle::sorted::Map;
+use std::collections::BTreeMap;
 use std::ffi::{CString, OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
@@ -29,7 +29,7 @@ const NEVER_PASSED_ON: [&str; 14] = [
 /// The part that is the same for every worker of a generation.
 #[derive(Clone, Debug)]
 pub(super) struct Environment {
-    pub(super) variables: Map<OsString, OsString>,
+    pub(super) variables: BTreeMap<OsString, OsString>,
     /// Keys that the configuration sets; `HOME` and its like of the user database stand aside for them.
     pub(super) configured: Vec<OsString>,
 }
@@ -41,7 +41,7 @@ impl Environment {
         configured: &[(OsString, OsString)],
     ) -> Environment {
         let inherited = inherited.iter().filter(|(key, _)| !is_for_the_supervisor(key));
-        let mut variables = Map::new();
+        let mut variables = BTreeMap::new();
         variables.extend(inherited.cloned());
         variables.extend(configured.iter().cloned());
         let configured = configured.iter().map(|(key, _)| key.clone()).collect();

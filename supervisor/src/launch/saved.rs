@@ -11,7 +11,7 @@ use super::{BirthRecord, OwnPid, ReportPipe};
 use crate::state::{Fds, Flaw, Row, Rows};
 use nix::sys::stat::Mode;
 use nix::unistd::Pid;
-use segue_lifecycle::sorted::Map;
+use std::collections::BTreeMap;
 use std::ffi::{CString, OsStr, OsString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -220,7 +220,7 @@ fn save_environment(environment: &Environment, rows: &mut Rows) {
 /// The stream to the journal that it names is ours of today.
 fn restore_environment(row: &Row<'_>, heritage: &Heritage) -> Result<Environment, Flaw> {
     let mut environment = Environment {
-        variables: Map::from_iter(split_variables(&row.bytes("environment")?)),
+        variables: BTreeMap::from_iter(split_variables(&row.bytes("environment")?)),
         configured: split(&row.bytes("configured")?),
     };
     match heritage.journal_stream() {

@@ -6,7 +6,7 @@
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use segue_lifecycle::sorted::Set;
+use std::collections::BTreeSet;
 
 use super::bind::{self, Bound, Wanted, absolute, kind_of};
 use super::local::{Kind, Local, Place};
@@ -433,7 +433,7 @@ fn change_options(sets: &[Vec<Rc<Listener>>], warnings: &mut Vec<String>) -> Res
 
 /// The order in which an app gets them: see [`Opened::listeners`].
 fn fd_order(held: &[Rc<Listener>], sets: Vec<Vec<Rc<Listener>>>) -> Vec<Rc<Listener>> {
-    let mut seen = Set::new();
+    let mut seen = BTreeSet::new();
     let mut chosen: Vec<Rc<Listener>> = Vec::new();
     for listener in sets.into_iter().flatten() {
         // One inherited socket may stand in for two specs, by name and by address; the app gets it once.

@@ -12,7 +12,7 @@ use nix::sys::socket::{
     SockFlag, SockType, SockaddrLike as _, SockaddrStorage, connect, getsockname, socket,
 };
 use nix::unistd::{Gid, Uid};
-use segue_lifecycle::sorted::{Map, Set};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::resolve::Owner;
 use super::settings::Originals;
@@ -61,14 +61,14 @@ pub(crate) struct Saving<'a> {
     /// In the order of their numbers.
     listeners: Vec<&'a Rc<Listener>>,
     /// Where each lies in memory, and its number: there may be thousands.
-    places: Map<usize, u64>,
+    places: BTreeMap<usize, u64>,
 }
 
 impl<'a> Saving<'a> {
     /// The number of this listener.
     pub(crate) fn number(&mut self, listener: &'a Rc<Listener>) -> u64 {
         let next = self.listeners.len() as u64;
-        let number = *self.places.get_or_insert(Rc::as_ptr(listener) as usize, next);
+        let number = *self.places.entry(Rc::as_ptr(listener) as usize).or_insert(next);
         if number == next {
             self.listeners.push(listener);
         }
@@ -106,7 +106,7 @@ impl<'a> Saving<'a> {
 
     /// Each socket once.
     fn sockets(&self) -> Vec<&'a Socket> {
-        let mut seen = Set::new();
+        let mut seen = BTreeSet::new();
         let mut sockets = Vec::new();
         for listener in &self.listeners {
             if seen.insert(listener.inode()) {
@@ -269,7 +269,7 @@ pub(crate) fn restore(
     mut absent: Absent<'_>,
 ) -> Result<Vec<Rc<Listener>>, Flaw> {
     let mut sockets: Vec<Option<Rc<Socket>>> = Vec::new();
-    let mut places: Map<u64, (usize, Row<'_>)> = Map::new();
+    let mut places: BTreeMap<u64, (usize, Row<'_>)> = BTreeMap::new();
     let mut locks = Locks::new();
     for (index, row) in rows.iter().enumerate().filter(|(_, row)| row.kind() == SOCKET) {
         let inode = row.number("inode")?;

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 
 use super::claim::read_pid;
 use super::{Base, Kind, LOCK, Surroundings, is_gone};
-use crate::order::in_order;
 use crate::state;
 
 /// A control socket that was found. Whether anybody answers there, only connecting tells.
@@ -127,8 +126,9 @@ fn is_private(directory: &Path, owner: u32) -> bool {
 
 fn instances(base: &Path) -> Vec<Candidate> {
     let entries = fs::read_dir(base).into_iter().flatten().flatten();
-    let found = entries.filter_map(|entry| candidate(&entry.path()));
-    in_order(found, |candidate| candidate.directory.clone())
+    let mut found: Vec<_> = entries.filter_map(|entry| candidate(&entry.path())).collect();
+    found.sort_by(|one, other| one.directory.cmp(&other.directory));
+    found
 }
 
 fn candidate(directory: &Path) -> Option<Candidate> {

@@ -3,8 +3,8 @@
 use std::os::fd::AsFd as _;
 use std::rc::Rc;
 
-use segue_lifecycle::sorted::Set;
 use segue_lifecycle::{Event, Mode, Number, Plan, Readiness, Record, Role, Stage};
+use std::collections::BTreeSet;
 
 use super::Shell;
 use super::memory::Start;
@@ -110,7 +110,7 @@ impl Shell {
 
     /// Every listener that is open, each once; those of the newest record first, whose options are in force.
     pub(super) fn current_listeners(&self) -> Vec<Rc<Listener>> {
-        let mut seen = Set::new();
+        let mut seen = BTreeSet::new();
         let mut current: Vec<Rc<Listener>> = Vec::new();
         for listener in self.births.values().rev().flat_map(|birth| &birth.listeners) {
             // Not by inode: the same socket may have been given to us twice, and is handed on as it came.
@@ -122,7 +122,7 @@ impl Shell {
     }
 
     pub(super) fn announce(&self, opened: &[Rc<Listener>], current: &[Rc<Listener>]) {
-        let known: Set<u64> = current.iter().map(|old| old.inode()).collect();
+        let known: BTreeSet<u64> = current.iter().map(|old| old.inode()).collect();
         let is_new = |new: &&Rc<Listener>| !known.contains(&new.inode());
         let mut told = None;
         for listener in opened.iter().filter(is_new) {

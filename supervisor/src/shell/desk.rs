@@ -1,6 +1,6 @@
 //! Who asked for what: tickets and the clients that hold them.
 
-use segue_lifecycle::sorted::Map;
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use segue_lifecycle::{Number, Outcome, Ticket, Until};
@@ -25,7 +25,7 @@ struct Asker {
 /// All of them.
 #[derive(Debug)]
 pub(super) struct Desk {
-    askers: Map<Ticket, Asker>,
+    askers: BTreeMap<Ticket, Asker>,
     next: u64,
     /// When the oldest request was made that waits for the next handoff.
     oldest_queued: Option<Instant>,
@@ -36,7 +36,7 @@ pub(super) struct Desk {
 impl Desk {
     pub(super) const fn new() -> Self {
         Self {
-            askers: Map::new(),
+            askers: BTreeMap::new(),
             next: 0,
             oldest_queued: None,
             stops: Vec::new(),
@@ -96,7 +96,7 @@ impl Desk {
         };
         let row = Row::of_kind(rows, "desk")?;
         let mut desk = Self {
-            askers: Map::new(),
+            askers: BTreeMap::new(),
             next: row.number("next")?,
             oldest_queued: row.number_if_any("oldest-queued")?.map(clock::from_nanos),
             stops: Vec::new(),

@@ -9,8 +9,8 @@ use std::os::fd::AsFd as _;
 use std::rc::Rc;
 
 use nix::unistd::Pid;
-use segue_lifecycle::sorted::Set;
 use segue_lifecycle::{Effect, Event, Number, Record, Worker};
+use std::collections::BTreeSet;
 
 use super::save::pidfd_name;
 use super::worker::WorkerInfo;
@@ -262,7 +262,7 @@ impl Shell {
             self.manager.unstore(&name);
         }
         let current = self.current_listeners();
-        let current: Set<u64> = current.iter().map(|known| known.inode()).collect();
+        let current: BTreeSet<u64> = current.iter().map(|known| known.inode()).collect();
         for listener in listeners.iter().filter(|listener| !listener.is_inherited()) {
             if !current.contains(&listener.inode()) {
                 self.manager.unstore(&listener.identity().fd_name());

@@ -1,7 +1,7 @@
 //! What an app that has failed said at last: on its standard error, and by STATUS= and ERRNO=.
 
-use segue_lifecycle::sorted::Set;
 use segue_lifecycle::{Number, Worker};
+use std::collections::BTreeSet;
 
 use super::Shell;
 use crate::protocol::one_line;
@@ -46,9 +46,9 @@ impl Shell {
 
     /// Who else writes to the file that is a worker's standard error: `generation 1`, `other workers`. Empty if nobody does.
     fn others_in(&self, worker: Worker) -> String {
-        let others: Set<Number> = match self.workers.get(&worker).and_then(|info| info.stderr.as_ref()) {
+        let others: BTreeSet<Number> = match self.workers.get(&worker).and_then(|info| info.stderr.as_ref()) {
             Some(Stderr::File(file)) => self.writers_of(file, worker),
-            Some(_) | None => Set::new(),
+            Some(_) | None => BTreeSet::new(),
         };
         let numbers: Vec<String> = others
             .iter()
@@ -62,12 +62,12 @@ impl Shell {
         }
     }
 
-    fn writers_of(&self, file: &StderrFile, but: Worker) -> Set<Number> {
+    fn writers_of(&self, file: &StderrFile, but: Worker) -> BTreeSet<Number> {
         let writes = |stderr: &Option<Stderr>| match stderr {
             Some(Stderr::File(other)) => other.id == file.id,
             Some(_) | None => false,
         };
-        let mut numbers = Set::new();
+        let mut numbers = BTreeSet::new();
         for (worker, info) in &self.workers {
             if *worker != but && writes(&info.stderr) {
                 numbers.insert(worker.generation);

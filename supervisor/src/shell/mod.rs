@@ -31,7 +31,7 @@ mod waits;
 mod watching;
 mod worker;
 
-use segue_lifecycle::sorted::Map;
+use std::collections::BTreeMap;
 use std::collections::VecDeque;
 use std::fmt;
 use std::rc::Rc;
@@ -185,15 +185,15 @@ pub(crate) struct Shell {
     answers: Vec<(ClientId, Reply)>,
     begin: Settled,
     inherited: Inherited,
-    births: Map<Record, Birth>,
-    generations: Map<Number, GenerationInfo>,
-    workers: Map<Worker, WorkerInfo>,
+    births: BTreeMap<Record, Birth>,
+    generations: BTreeMap<Number, GenerationInfo>,
+    workers: BTreeMap<Worker, WorkerInfo>,
     /// Workers that are gone; what is known of them is kept until the turn ends, for the messages about them.
     gone: Vec<Worker>,
     probes: Probes,
     watch: Option<Watch>,
     /// By generation and socket: what the generation has made of the flags that all holders share.
-    chosen_flags: Map<(Number, u64), IoMode>,
+    chosen_flags: BTreeMap<(Number, u64), IoMode>,
     /// The number of workers that was asked for last, if anybody has asked.
     workers_asked: Option<u16>,
     /// Why the last birth record could not be made.
@@ -302,13 +302,13 @@ impl Shell {
                 boot: sys::boot_id(),
             },
             inherited: begin.inherited,
-            births: Map::new(),
-            generations: Map::new(),
-            workers: Map::new(),
+            births: BTreeMap::new(),
+            generations: BTreeMap::new(),
+            workers: BTreeMap::new(),
             gone: Vec::new(),
             probes: Probes::new(),
             watch: None,
-            chosen_flags: Map::new(),
+            chosen_flags: BTreeMap::new(),
             workers_asked: None,
             refusal: None,
             history: History::new(),

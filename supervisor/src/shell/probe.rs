@@ -1,6 +1,6 @@
 //! The probe: a shell command that asks the candidate, through a listener of its own, whether it really answers.
 
-use segue_lifecycle::sorted::Map;
+use std::collections::BTreeMap;
 
 use std::os::fd::{AsFd as _, BorrowedFd};
 
@@ -18,7 +18,7 @@ use crate::sys::errno_text;
 #[derive(Debug)]
 pub(super) struct Probes {
     /// By generation: the number of the last run, and how it ended if it has.
-    runs: Map<Number, Run>,
+    runs: BTreeMap<Number, Run>,
 }
 
 #[derive(Debug)]
@@ -29,7 +29,9 @@ struct Run {
 
 impl Probes {
     pub(super) const fn new() -> Self {
-        Self { runs: Map::new() }
+        Self {
+            runs: BTreeMap::new(),
+        }
     }
 
     /// How the last run that ended did, in words.
@@ -78,7 +80,8 @@ impl Shell {
         let run = self
             .probes
             .runs
-            .get_or_insert(number, Run { number: 0, end: None });
+            .entry(number)
+            .or_insert(Run { number: 0, end: None });
         run.number += 1;
         let key = Child::Probe(number, run.number);
         match self.spawn_probe(number) {

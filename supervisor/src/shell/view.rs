@@ -10,7 +10,6 @@ use crate::clock;
 use crate::config::Config;
 use crate::launch::Binary;
 use crate::listeners::Listener;
-use crate::order::in_order;
 use crate::protocol::{self, CauseCode, LastReload, Outcome, Probation, Status, rfc3339};
 use crate::state::{Flaw, Row, Rows};
 
@@ -304,8 +303,10 @@ impl Shell {
     /// The pids of the workers that serve, in the order of their slots.
     pub(super) fn pids_of(&self, generation: &Generation) -> Vec<i32> {
         let processes = generation.processes.iter();
-        let serving = processes.filter(|process| process.life == Life::Serving);
-        let serving = in_order(serving, |process| process.worker.slot);
+        let mut serving: Vec<_> = processes
+            .filter(|process| process.life == Life::Serving)
+            .collect();
+        serving.sort_by_key(|process| process.worker.slot);
         let pids = serving
             .iter()
             .filter_map(|process| self.workers.get(&process.worker)?.pid);

@@ -59,9 +59,7 @@ fn sockets(get: &impl Fn(&str) -> Option<OsString>, pid: u32) -> Result<Vec<Stri
     let Some(count) = number(get, "LISTEN_FDS")? else {
         return Ok(Vec::new());
     };
-    if let Some(meant) = number(get, "LISTEN_PID")?
-        && meant != u64::from(pid)
-    {
+    if let Some(meant) = number(get, "LISTEN_PID")?.filter(|meant| *meant != u64::from(pid)) {
         return Err(Error::new(format!(
             "take the sockets of LISTEN_FDS: LISTEN_PID={meant}, but this is process {pid}: a wrapper forked \
              (let it `exec` the app, or run `segue exec -- APP`)"

@@ -72,7 +72,7 @@ fn run(race: Race, program: &Path, trials: usize) -> Tally {
     }
     println!(
         "{race:?} race against {}: {} of {} lost ({} answered with close)",
-        program.file_name().unwrap().display(),
+        program.file_name().unwrap().to_string_lossy(),
         tally.lost,
         tally.trials,
         tally.closing

@@ -211,3 +211,51 @@ fn the_architecture_names_every_room() {
         assert!(there, "docs/ARCHITECTURE.md: there is no {name}");
     }
 }
+
+/// The first condition of a source in which an `if let` or a `while let` has a second condition behind `&&`.
+fn let_chain(source: &str) -> Option<String> {
+    let starts = ["if let ", "while let ", "&& let "].map(|start| source.match_indices(start));
+    starts.into_iter().flatten().find_map(|(at, start)| {
+        let (mut depth, mut condition) = (0, String::new());
+        for letter in source[at..].chars() {
+            match letter {
+                '(' | '[' => depth += 1,
+                ')' | ']' => depth -= 1,
+                '{' if depth == 0 => break,
+                _ if depth == 0 => condition.push(letter),
+                _ => {}
+            }
+        }
+        (start == "&& let " || condition.contains("&&")).then_some(condition)
+    })
+}
+
+/// Clippy knows what of the standard library is newer than the `rust-version` of a package, and nothing of the language: let
+/// chains came with 1.88, and segue-app is for 1.85.
+#[test]
+fn segue_app_has_no_let_chain() {
+    for (source, found) in [
+        ("if let Some(a) = b && a > 1 {", true),
+        ("if a && let Some(b) = c {", true),
+        ("if let Some(a) = b.filter(|b| *b > 1 && c) {", false),
+        ("if let Some(a) = b { a && c }", false),
+    ] {
+        assert_eq!(let_chain(source).is_some(), found, "{source}");
+    }
+    let mut places = vec![root().join("app")];
+    let mut sources = 0;
+    while let Some(place) = places.pop() {
+        if place.is_dir() {
+            places.extend(
+                std::fs::read_dir(place)
+                    .unwrap()
+                    .map(|entry| entry.unwrap().path()),
+            );
+        } else if place.extension().is_some_and(|extension| extension == "rs") {
+            sources += 1;
+            let found = let_chain(&std::fs::read_to_string(&place).unwrap());
+            assert_eq!(found, None, "{}", place.display());
+        }
+    }
+    assert!(sources > 20, "only {sources} sources");
+}

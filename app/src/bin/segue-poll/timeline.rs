@@ -80,7 +80,7 @@ impl Timeline {
 
     fn answered(&mut self, mark: Mark, version: usize) {
         self.seen += 1;
-        if !(self.seen - 1).is_multiple_of(self.step) {
+        if (self.seen - 1) % self.step != 0 {
             return;
         }
         self.answers.push(Answered { mark, version });

@@ -30,6 +30,10 @@ KEEP=5
 SETTLE_WAIT=120
 # Seconds that a last good generation is given to serve after a rollback, before it is said that nobody serves.
 RETURN_WAIT=10
+# Seconds that a supervisor that went away is given to come back: a unit with RestartSec=30s, and its start.
+SUPERVISOR_TIMEOUT=60
+# How often a reload is asked for that a supervisor did not take, for it was killed.
+RELOAD_TRIES=3
 # What .unproven says in a release that served until somebody rolled back from it.
 ROLLED_BACK='rolled back from'
 # Seconds until a host that does not answer is given up, and between two signs of life of a connection.
@@ -51,7 +55,8 @@ What to deploy:
   --entry PATH          deploy a directory whose executable is PATH within it; the
                         command of segue is then ROOT/current/PATH
   --sha256 HEX          refuse a BINARY with another SHA-256
-  --force               deploy even if the same release serves already
+  --force               deploy even if the same release serves already, or if who
+                        serves does not run from ROOT
   --preflight[=ARGS]    first run the copy with ARGS (split at spaces; default
                         --check); deploy only if it exits with 0
   --preflight-timeout SECONDS
@@ -79,6 +84,9 @@ How:
                         deploy, before the service has been started
   --timeout DURATION    how long to wait for the outcome of the reload, as in 90s
                         [default: $RELOAD_TIMEOUT]; \`none\` waits without end
+  --supervisor-timeout SECONDS
+                        how long a supervisor that goes away during the deploy is
+                        given to come back [default: $SUPERVISOR_TIMEOUT]
   --wait[=SECONDS]      wait for another deploy to end [default: $LOCK_WAIT]; without
                         --wait a second deploy is refused
   --keep N              how many good releases stay [default: $KEEP]; the current one,
@@ -93,7 +101,8 @@ Exit codes:
   1    it failed or was rolled back; whoever served before serves
   2    the command line is wrong
   3    no supervisor answers; nothing was changed
-  4    --timeout has passed before the outcome, which is still to come
+  4    the outcome is still to come: --timeout has passed, or the supervisor went
+       away and did not come back; the next run settles it
   129, 130, 143   interrupted by SIGHUP, SIGINT, SIGTERM; the last line says how far
        it came. The next run settles what was left open.
 TEXT
@@ -156,7 +165,7 @@ when() {
 action=deploy binary='' binary_given=no name='' root='' control='' entry='' expected_sha='' release_wanted=''
 segue=${SEGUE:-segue} ssh=${DEPLOY_SSH:-ssh} hosts='' passed_on=''
 settle=yes reload=yes timeout=$RELOAD_TIMEOUT wait_for_lock=0 keep=$KEEP force=no dry_run=no
-preflight=no preflight_arguments=--check preflight_timeout=$PREFLIGHT_TIMEOUT
+preflight=no preflight_arguments=--check preflight_timeout=$PREFLIGHT_TIMEOUT supervisor_timeout=$SUPERVISOR_TIMEOUT
 
 read_arguments() {
     while [ $# -gt 0 ]; do
@@ -165,7 +174,7 @@ read_arguments() {
             --?*=*) value=${option#*=} option=${option%%=*} has_value=yes ;;
         esac
         case $option in
-            --name | --root | --control | --entry | --sha256 | --segue | --ssh | --host | --timeout | --keep | --preflight-timeout)
+            --name | --root | --control | --entry | --sha256 | --segue | --ssh | --host | --timeout | --keep | --preflight-timeout | --supervisor-timeout)
                 if [ $has_value = no ]; then
                     [ $# -ge 2 ] || misused "$option needs a value"
                     value=$2 word=$option=$2
@@ -196,6 +205,7 @@ read_arguments() {
             --keep) keep=$value ;;
             --preflight) preflight=yes; [ $has_value = no ] || preflight_arguments=$value ;;
             --preflight-timeout) preflight_timeout=$value ;;
+            --supervisor-timeout) supervisor_timeout=$value ;;
             --rollback) action=rollback release_wanted=$value ;;
             --list) action=list ;;
             --no-settle) settle=no ;;
@@ -253,6 +263,7 @@ check_arguments() {
     is_number "$wait_for_lock" || misused "--wait: expected seconds, got $wait_for_lock"
     is_number "$preflight_timeout" && [ "$preflight_timeout" -ge 1 ] ||
         misused "--preflight-timeout: expected seconds, got $preflight_timeout"
+    is_number "$supervisor_timeout" || misused "--supervisor-timeout: expected seconds, got $supervisor_timeout"
     case $timeout in
         none) ;;
         *[!0-9hms]* | [!0-9]*) misused "--timeout: expected a duration as in 90s (or ms, m, h), got $timeout" ;;
@@ -281,12 +292,32 @@ check_source() {
         odd=$(find "$binary/." ! -type f ! -type d ! -type l 2>/dev/null | head -n 1)
         [ -z "$odd" ] || fail "check $binary: $odd is neither a file, a directory nor a symlink"
         [ -e "$binary/$entry" ] || fail "check $binary: there is no $entry in it"
+        check_inside "$binary" "$entry"
+        check_hard_links
         check_program "$binary/$entry"
     else
         [ ! -d "$binary" ] || fail "check $binary: it is a directory; say which executable in it with --entry PATH"
         check_program "$binary"
     fi
 }
+
+# check_inside DIRECTORY PATH: no link on PATH leads out of DIRECTORY. Whoever wrote the tree may be trusted less than us.
+check_inside() {
+    inside=$(cd -- "$1" && pwd -P) || fail "check $1: cannot enter it"
+    leads_to=$(readlink -f -- "$1/$2") || fail "check $1: $2 is a symlink that leads nowhere"
+    case $leads_to in
+        "${inside%/}"/*) ;;
+        *) fail "check $1: $2 leads out of it, to $leads_to" ;;
+    esac
+}
+
+# A copy of another user's file would be readable for everybody, whatever the mode of that file is.
+check_hard_links() {
+    foreign=$(find "$binary/." -type f -links +1 ! -user "$(stat -L -c %u "$binary")" 2>/dev/null | head -n 1)
+    [ -z "$foreign" ] || fail "check $binary: $foreign is a hard link to a file of another user"
+}
+
+is_plain() { [ -f "$1" ] && [ ! -L "$1" ]; }
 
 # check_program FILE: what can be known before it is started.
 check_program() {
@@ -422,17 +453,17 @@ check_segments() {
         fail "check $program: it needs the loader $interpreter, which does not exist (is it built for another C library?)"
 }
 
-# sha_of PATH: of a file; of a directory that of all its names, contents, links and execute bits.
+# sha_of PATH: of a file; of a directory that of all its names, contents, links and execute bits, but for our own mark.
 sha_of() {
     if [ -n "$entry" ]; then
         (
             cd -- "$1" || exit
             {
-                find . -type f ! -path ./.unproven -exec sha256sum {} +
-                find . -type f ! -path ./.unproven -perm -100
-                find . -type d
+                find . -path ./.unproven -prune -o -type f -exec sha256sum {} +
+                find . -path ./.unproven -prune -o -type f -perm -100 -print
+                find . -path ./.unproven -prune -o -type d -print
                 # shellcheck disable=SC2016  # The inner shell expands it.
-                find . -type l -exec sh -c 'for link do printf "%s -> %s\n" "$link" "$(readlink "$link")"; done' sh {} +
+                find . -path ./.unproven -prune -o -type l -exec sh -c 'for link do printf "%s -> %s\n" "$link" "$(readlink "$link")"; done' sh {} +
             } | LC_ALL=C sort | sha256sum | cut -c 1-64
         )
     else
@@ -443,7 +474,7 @@ sha_of() {
 # size_of PATH: bytes.
 size_of() {
     if [ -d "$1" ]; then
-        find "$1" -type f ! -name .unproven -exec cat {} + | wc -c | tr -d ' '
+        (cd -- "$1" && find . -path ./.unproven -prune -o -type f -exec cat {} +) | wc -c | tr -d ' '
     else
         wc -c <"$1" | tr -d ' '
     fi
@@ -466,17 +497,22 @@ with_target() {
     if [ -n "$control" ]; then "$@" --control "$control"; else "$@" --name "$name"; fi
 }
 
+last_facts=''
+
 # ask: the status of segue in $facts, its exit code in $answered; who serves in $serving_release (a name in releases/,
 # empty if it is none of ours) and the other serving_ variables.
 ask() {
     facts=$(with_target exec_segue status --flat 2>&1)
     answered=$?
-    serving_release='' serving_generation='' serving_since='' serving_path='' through_current=no
-    case $answered in
-        0 | 1) ;;
+    serving_release='' serving_generation='' serving_since='' serving_path='' serving_inode='' serving_pid='' serving_probation=''
+    through_current=no
+    case "$answered $facts" in
+        [01]' '*schema=*) ;;
+        # What it runs through has failed, not segue: there is no container, no host.
+        [01]' '*) answered=3; return ;;
         *) return ;;
     esac
-    facts="$nl$facts$nl"
+    facts="$nl$facts$nl" last_facts=$facts
     serving_number=0
     while fact "generations.$serving_number.role"; [ -n "$fact" ] && [ "$fact" != incumbent ]; do
         serving_number=$((serving_number + 1))
@@ -484,6 +520,7 @@ ask() {
     [ -n "$fact" ] || return
     fact "generations.$serving_number.generation"; serving_generation=$fact
     fact "generations.$serving_number.since"; serving_since=$fact
+    fact "generations.$serving_number.probation"; serving_probation=$fact
     fact "generations.$serving_number.binary.path"; serving_path=$fact
     fact "generations.$serving_number.binary.inode"; serving_inode=$fact
     fact "generations.$serving_number.workers.0.pid"; serving_pid=$fact
@@ -531,7 +568,7 @@ describe_serving() {
             who="${serving_release:-$serving_path} serves since $(when "$serving_since") (generation $serving_generation)"
             ;;
         1) who="nobody serves at this moment"; fact state; [ -z "$fact" ] || who="$who ($fact)" ;;
-        *) who="nobody serves: ${facts##*"$nl"}" ;;
+        *) who="who serves is not known: ${facts##*"$nl"}" ;;
     esac
     who="$name: $who"
 }
@@ -562,7 +599,7 @@ releases() {
         folder=${folder%/}
         folder=${folder##*/}
         case $folder in *[!0-9a-f.-]*) continue ;; esac
-        [ ! -d "$root/releases/$folder" ] || printf '%s\n' "$folder"
+        [ -d "$root/releases/$folder" ] && [ ! -L "$root/releases/$folder" ] && printf '%s\n' "$folder"
     done | LC_ALL=C sort -r
 }
 
@@ -572,7 +609,7 @@ find_previous() {
         passed=no
         releases | while IFS= read -r folder; do
             # Read to the end all the same: whoever writes into a pipe that nobody reads says so.
-            if [ $passed = yes ] && [ ! -e "$root/releases/$folder/.unproven" ]; then
+            if [ $passed = yes ] && ! is_unproven "$folder"; then
                 printf '%s\n' "$folder"
                 passed=told
             fi
@@ -622,13 +659,26 @@ remove_old_releases() {
 remove_unproven_releases() {
     look_for_busy
     for each in $(releases); do
-        [ -e "$root/releases/$each/.unproven" ] && [ "$each" != "$current" ] || continue
-        ! grep -qx "$ROLLED_BACK" "$root/releases/$each/.unproven" || continue
+        is_unproven "$each" && [ "$each" != "$current" ] || continue
+        read_mark "$each"
+        [ "$why" != "$ROLLED_BACK" ] || continue
         is_busy "$each" || { remove_release "$each" && say "removed release $each, which does not serve"; }
     done
 }
 
-prove() { [ ! -e "$root/releases/$1/.unproven" ] || attempt "trust release $1" rm -f -- "$root/releases/$1/.unproven" || say "$cause"; }
+# The app may write into its own release: a mark there is neither read nor written through a link that it has made.
+is_unproven() { [ -e "$root/releases/$1/.unproven" ] || [ -L "$root/releases/$1/.unproven" ]; }
+
+# read_mark RELEASE: what its mark says, in $why.
+read_mark() {
+    why=''
+    ! is_plain "$root/releases/$1/.unproven" || IFS= read -r why <"$root/releases/$1/.unproven" || :
+}
+
+# write_mark RELEASE TEXT. By rename, which replaces a link.
+write_mark() { put "$2" "$root/.deploy.work/mark" && mv -T -f -- "$root/.deploy.work/mark" "$root/releases/$1/.unproven"; }
+
+prove() { ! is_unproven "$1" || attempt "trust release $1" rm -f -- "$root/releases/$1/.unproven" || say "$cause"; }
 
 # --- one at a time -----------------------------------------------------------------------------------------------------
 
@@ -636,6 +686,7 @@ append_nothing() { printf '' >>"$1"; }
 
 take_lock() {
     lock=$root/.lock
+    [ ! -L "$lock" ] || fail "lock $root: $lock is a symlink; remove it"
     if [ $dry_run = yes ]; then
         [ -e "$lock" ] || return 0
         exec 9<"$lock"
@@ -686,28 +737,38 @@ settle_flip() {
         waited=$((waited + 1))
         ask
     done
-    if [ "$link" != "$flip_to" ]; then
+    if [ $answered -gt 1 ]; then
+        say "it was to flip current from ${flip_from:-nothing} to $flip_to; no supervisor tells whether that has served"
+    elif [ -n "$serving_release" ] && [ "releases/$serving_release" = "$flip_to" ]; then
+        [ "$link" = "$flip_to" ] || point_current_to "$flip_to"
+        say "its release serves: ${flip_to#releases/}"
+        [ "$serving_probation" = passed ] || {
+            say "its probation has not passed yet: the next run looks again"
+            must "remove $root/.deploy.work" rm -rf -- "$root/.deploy.work"
+            return
+        }
+    elif [ "$link" != "$flip_to" ]; then
         say "it had not flipped current, or had flipped it back: $root/current leads to ${link:-nothing}"
-    elif [ $answered -gt 1 ]; then
-        say "it had flipped current from ${flip_from:-nothing} to $flip_to; no supervisor tells whether that has served"
-    elif [ "releases/$serving_release" = "$link" ]; then
-        say "its release serves: ${link#releases/}"
     elif [ -n "$serving_release" ]; then
-        must "flip current back" make_links "releases/$serving_release" ''
-        flip new
+        point_current_to "releases/$serving_release"
+        [ "$(journal action)" != deploy ] || [ ! -d "$root/$flip_to" ] ||
+            attempt "note the failure" write_mark "${flip_to#releases/}" "did not pass probation" || say "$cause"
         say "its release does not serve; current leads to the one that does again: $serving_release"
-        read_current
     elif [ -n "$flip_from" ] && [ -n "$serving_generation" ] && fact pid &&
         [ "$fact $serving_generation" = "$(journal supervisor) $(journal generation)" ]; then
-        must "flip current back" make_links "$flip_from" ''
-        flip new
+        point_current_to "$flip_from"
         say "its release does not serve; current leads to $flip_from again"
-        read_current
     else
         say "which release serves cannot be seen from $serving_path; $root/current leads to $link"
     fi
     must "remove $root/.deploy" rm -f -- "$root/.deploy"
     must "remove $root/.deploy.work" rm -rf -- "$root/.deploy.work"
+}
+
+point_current_to() {
+    must "flip current" make_links "$1" ''
+    flip new || fail "$cause"
+    read_current
 }
 
 # --- interruption ------------------------------------------------------------------------------------------------------
@@ -760,9 +821,11 @@ open_events() {
 }
 
 # follow COMMAND...: runs it in the background, prints what it says as it comes, keeps the last line in $last_words, and
-# calls on_tick until it has ended; its status is in $ended.
+# calls on_tick until it has ended; its status is in $ended. With $coded=yes the lines KEY=VALUE are not shown: they are
+# what `segue reload --flat` says for scripts, and kept in $codes.
+coded=no
 follow() {
-    ended='' last_words=''
+    ended='' last_words='' codes=$nl
     (
         child='' stopped=no
         trap '' HUP INT
@@ -783,8 +846,12 @@ follow() {
             "$mark tick") on_tick ;;
             '') ;;
             *)
-                last_words=$event
-                printf '  %s\n' "$event" >&2 || :
+                if [ $coded = yes ] && is_code "$event"; then
+                    codes=$codes$event$nl
+                else
+                    last_words=$event
+                    printf '  %s\n' "$event" >&2 || :
+                fi
                 ;;
         esac
     done
@@ -792,6 +859,17 @@ follow() {
     ticker=''
     wait "$job" 2>/dev/null
     job=''
+}
+
+is_code() {
+    case $1 in [a-z]*=*) ;; *) return 1 ;; esac
+    case ${1%%=*} in *[!a-z0-9_.]*) return 1 ;; esac
+}
+
+# code KEY: its value in $code.
+code() {
+    code=${codes#*"$nl$1="}
+    if [ "$code" = "$codes" ]; then code=''; else code=${code%%"$nl"*}; fi
 }
 
 # Every second a line, so that the script looks up; it ends with the script, however that ends.
@@ -810,7 +888,8 @@ start_ticker() {
     ticker=$!
 }
 
-on_tick() { :; }
+# At each of these lines.
+on_tick() { [ $phase != reload ] || on_reload_tick; }
 
 # --- deploy ------------------------------------------------------------------------------------------------------------
 
@@ -838,10 +917,19 @@ check_supervisor() {
     [ "$fact" != stopping ] || fail "ask who serves: the supervisor is stopping"
 }
 
+# The reload would start again what its command leads to: a forgotten --root is told before.
+check_root() {
+    [ $reload = yes ] && [ $force = no ] && [ $answered -eq 0 ] && [ -z "$serving_release" ] && [ $through_current = no ] || return 0
+    case $serving_path in "$root/releases/"* | "$root/current/"*) return 0 ;; esac
+    # By something that is no release, but lies where current leads.
+    [ "$(stat -L -c %i -- "$root/current/${entry:-$name}" 2>/dev/null)" != "$serving_inode" ] || return 0
+    fail "ask who serves: generation $serving_generation runs $serving_path, which is not $root/current/${entry:-$name}; what is the command of segue run? Nothing was changed (--root says where the releases are; --force deploys all the same)"
+}
+
 already_serves() {
     [ $force = no ] && [ $answered -eq 0 ] && [ -n "$current" ] && [ "$serving_release" = "$current" ] || return
     if [ -n "$entry" ]; then there=$root/releases/$current; else there=$root/releases/$current/$name; fi
-    [ -e "$there" ] && [ "$(sha_of "$there")" = "$sha" ]
+    [ -e "$there" ] && [ ! -L "$there" ] && [ "$(sha_of "$there")" = "$sha" ]
 }
 
 # A name behind that of every other release, even if two are made in a second or the clock was set back.
@@ -864,8 +952,11 @@ build_release() {
     build=$root/releases/.new
     must "make $build" mkdir -- "$build"
     if [ -n "$entry" ]; then
-        must "copy $binary to $build" cp -R -- "$binary/." "$build/"
-        must "set modes in $build" chmod -R u+rwX,go+rX "$build"
+        must "copy $binary to $build" cp -R -P -- "$binary/." "$build/"
+        must "remove an old mark" rm -rf -- "$build/.unproven"
+        must "set modes in $build" find "$build" \( -type f -o -type d \) -exec chmod u+rwX,go+rX {} +
+        # As it was copied: the source may have changed since it was looked at.
+        check_inside "$build" "$entry"
         must "set the mode of $entry" chmod 0755 "$build/$entry"
         copy=$build
     else
@@ -924,7 +1015,7 @@ flip() {
 write_journal() {
     fact pid
     attempt "write $root/.deploy" put \
-        "from=$link${nl}to=releases/$release${nl}supervisor=$fact${nl}generation=$serving_generation${nl}pid=$$${nl}at=$(date -u '+%Y-%m-%d %H:%M:%S UTC')" \
+        "action=$action${nl}from=$link${nl}to=releases/$release${nl}supervisor=$fact${nl}generation=$serving_generation${nl}pid=$$${nl}at=$(date -u '+%Y-%m-%d %H:%M:%S UTC')" \
         "$work/journal" &&
         attempt "write $root/.deploy" sync "$work/journal" &&
         attempt "write $root/.deploy" mv -T -- "$work/journal" "$root/.deploy" &&
@@ -938,6 +1029,7 @@ remove_journal() {
 # Points current to releases/$release; all of it or nothing.
 flip_forward() {
     phase=flip
+    fact last_reload.at; last_reload_at=$fact
     attempt "make links in $work" make_links "releases/$release" "$link" && write_journal && flip new && [ -z "$caught" ] && return
     problem=${caught:+interrupted by SIG$caught}
     problem=${problem:-$cause}
@@ -976,49 +1068,186 @@ heed_signal() {
 
 reload() {
     phase=reload
-    on_tick() { on_reload_tick; }
-    set -- reload --timeout "$timeout"
+    set -- reload --flat --timeout "$timeout"
     [ $settle = no ] || set -- "$@" --settled
     say "reloading: segue $*"
+    coded=yes
     follow with_target exec_segue "$@"
-    on_tick() { :; }
+    coded=no
     phase=flip
+    code outcome; outcome=$code
+    code probation; probation=$code
+    code generation; generation=$code
+    code reason; reason=$code
 }
 
 conclude() {
-    words=$last_words
-    ask
-    case "$gave_up $ended $words" in
-        "signal "*) leave_early ;;
-        " 0 "*) succeed ;;
-        " 4 "*) leave_unknown ;;
+    tries=1
+    learn_outcome
+    case "$outcome $probation" in
+        'ok '*) succeed ;;
         # Segue knows no good one to go back to, and starts the new one again and again.
-        *"no version has passed probation yet"*) return_to_old "$(without_who "${words#segue: }")" ;;
-        *) take_back "$(without_who "${words#segue: }")" ;;
+        'failed not-passed') return_to_old "$(failure_in_words)" ;;
+        *) take_back "$(failure_in_words)" ;;
     esac
 }
 
-# without_who TEXT: what `segue reload` says of a failure, without who serves: that is asked again, and said by release.
-without_who() {
-    cause=${1#reload failed: }
-    cause=${cause#reload }
-    case $cause in
-        *'; nobody serves') cause=${cause%; *} ;;
-        *'; generation '*' serves (pid'*')') cause=${cause%; generation *} ;;
+failure_in_words() {
+    failure="${generation:+generation $generation: }${reason:-no reason was told}"
+    case "$outcome $probation" in
+        'failed not-passed') failure="$failure; no version has passed probation yet" ;;
+        rolled-back*) failure="rolled back: $failure" ;;
     esac
-    printf '%s\n' "$cause"
+    printf '%s\n' "$failure"
+}
+
+# The codes that the reload ended with, or what the status tells, in $outcome, $probation, $generation and $reason.
+learn_outcome() {
+    [ "$gave_up" != signal ] || { ask; leave_early; }
+    case "$outcome $ended" in
+        'failed '* | 'rolled-back '*) ask; return ;;
+        'timed-out '*) ask; leave_unknown ;;
+        # Nothing was asked for.
+        'refused '* | 'ambiguous '* | ' 2' | ' 126' | ' 127')
+            ask
+            outcome=failed probation=not-reached reason=${last_words#segue: }
+            return
+            ;;
+        'ok '*)
+            ask
+            if [ $answered -eq 0 ] && { [ $settle = no ] || [ "$probation" = passed ]; }; then return; fi
+            ;;
+    esac
+    await_outcome
+}
+
+# The supervisor was killed, say, and comes back: its successor goes on with what was under way. So the status tells in the
+# end what has become of the reload.
+await_outcome() {
+    seconds_of "$timeout"
+    read_uptime
+    patience=$seconds began=$uptime away_since='' restarts_seen=''
+    while :; do
+        ask
+        read_uptime
+        if [ $answered -le 1 ] && read_outcome; then return; fi
+        if [ $answered -eq 0 ]; then
+            away_since=''
+        elif [ -z "$away_since" ]; then
+            away_since=$uptime
+            say "$(absence); waiting up to $supervisor_timeout s for that to change"
+        fi
+        [ -z "$caught" ] || heed_signal
+        [ "$gave_up" != signal ] || leave_early
+        [ -z "$away_since" ] || [ $((uptime - away_since)) -lt "$supervisor_timeout" ] || give_up_waiting
+        [ -z "$patience" ] || [ $((uptime - began)) -lt "$patience" ] || { last_words="no outcome within $timeout"; leave_unknown; }
+        sleep 1
+    done
+}
+
+absence() {
+    if [ $answered -gt 1 ]; then echo "no supervisor answers"; else echo "nobody serves"; fi
+}
+
+# read_outcome: from the status; fails as long as it is still to come.
+read_outcome() {
+    fact state
+    case $fact in handing-off | starting | stopping) return 1 ;; esac
+    fact last_reload.generation; told_generation=$fact
+    fact last_reload.outcome; told_outcome=$fact
+    fact last_reload.reason; told_reason=$fact
+    fact last_reload.at
+    if runs_release; then
+        generation=$serving_generation probation=$serving_probation
+        has_crashed || { [ $answered -eq 0 ] && { [ $settle = no ] || [ "$probation" = passed ]; } || return; outcome=ok; }
+    elif [ "$fact" != "$last_reload_at" ] && [ "$told_outcome" != ok ]; then
+        outcome=$told_outcome probation=not-reached generation=$told_generation reason=$told_reason
+    elif [ "$fact" != "$last_reload_at" ]; then
+        outcome=failed probation=not-reached generation='' reason="another reload came between: generation $told_generation took over"
+    elif [ $answered -ne 0 ]; then
+        return 1
+    elif [ $tries -lt $RELOAD_TRIES ]; then
+        tries=$((tries + 1))
+        say "the supervisor has not taken the reload; asking again"
+        reload
+        learn_outcome
+    else
+        outcome=failed probation=not-reached generation='' reason="no supervisor has taken the reload, $tries times"
+    fi
+}
+
+# The release crashes in its probation, and nothing can be rolled back to.
+has_crashed() {
+    fact restarts
+    restarts_seen=${restarts_seen:-$fact}
+    [ "$probation" = running ] || return
+    if [ "$told_generation $told_outcome" = "$generation failed" ]; then
+        reason=$told_reason
+    elif fact state && [ "$fact" = backing-off ] || { fact restarts && [ "$fact" -gt "$restarts_seen" ]; }; then
+        reason='it crashed, and is started again'
+    else
+        return 1
+    fi
+    outcome=failed probation=not-passed
+}
+
+# Nobody has served for too long.
+give_up_waiting() {
+    [ $answered -le 1 ] || leave_without_supervisor
+    return_to_old "nobody has served for $supervisor_timeout s"
+}
+
+# leave_without_supervisor: whoever comes back goes on with what still runs; nobody does with what has ended.
+leave_without_supervisor() {
+    published=''
+    open="no supervisor has come back within $supervisor_timeout s, so that the outcome of the reload is not known; run deploy.sh again to settle it"
+    facts=''
+    look_for_busy
+    if any_lives; then fail "reload: $open: processes of the app still run, and current leads to $release" 4; fi
+    flip back || fail "reload: $open: nothing of the app runs any more; and $cause: current still leads to $release" 4
+    fail "reload: $open: nothing of the app runs any more, and current leads to ${link:-nothing} again" 4
+}
+
+# A process of the last status, or one that runs a file of the release.
+any_lives() {
+    ! is_busy "$release" || return 0
+    for each in $(printf '%s\n' "$last_facts" | sed -n 's/^generations\.[0-9]*\.workers\.[0-9]*\.pid=//p'); do
+        [ ! -e "/proc/$each" ] || return 0
+    done
+    return 1
+}
+
+# Seconds since the machine started, in $uptime: nobody sets that clock.
+read_uptime() { IFS=' .' read -r uptime _ </proc/uptime; }
+
+# seconds_of DURATION: rounded up, in $seconds; nothing for `none`.
+seconds_of() {
+    seconds='' rest=$1
+    [ "$rest" != none ] || return 0
+    seconds=0
+    while [ -n "$rest" ]; do
+        count=${rest%%[!0-9]*}
+        rest=${rest#"$count"}
+        count=${count#"${count%%[!0]*}"}
+        case $rest in
+            ms*) seconds=$((seconds + (${count:-0} + 999) / 1000)) rest=${rest#m} ;;
+            h*) seconds=$((seconds + ${count:-0} * 3600)) ;;
+            m*) seconds=$((seconds + ${count:-0} * 60)) ;;
+            *) seconds=$((seconds + ${count:-0})) ;;
+        esac
+        rest=${rest#?}
+    done
 }
 
 # What runs is what was deployed.
-serves_release() { [ $answered -eq 0 ] && { [ "$serving_release" = "$release" ] || [ $through_current = yes ]; }; }
+runs_release() { [ "$serving_release" = "$release" ] || [ $through_current = yes ]; }
 
 succeed() {
-    serves_release || {
-        [ $answered -eq 0 ] || take_back "the reload was well, but then: $words"
+    runs_release || {
         take_back "generation $serving_generation runs $serving_path, which is not $root/current/${entry:-$name}; what is the command of segue run?"
     }
-    case $words in
-        *"has passed probation"*)
+    case $probation in
+        passed)
             end_of_wait='probation passed'
             prove "$release"
             remove_journal
@@ -1040,18 +1269,14 @@ succeed() {
 # The release that was rolled back from is no good one any more.
 withdraw() {
     [ -z "$old_release" ] || [ ! -d "$root/releases/$old_release" ] ||
-        attempt "withdraw release $old_release" put "$ROLLED_BACK" "$root/releases/$old_release/.unproven" || say "$cause"
+        attempt "withdraw release $old_release" write_mark "$old_release" "$ROLLED_BACK" || say "$cause"
 }
 
 # take_back REASON: current leads to whoever serves.
 take_back() {
     reason=$1
-    waited=0
-    while [ $answered -eq 1 ] && [ $waited -lt $RETURN_WAIT ]; do
-        sleep 1
-        waited=$((waited + 1))
-        ask
-    done
+    await_server
+    [ $answered -le 1 ] || leave_without_supervisor
     note_failure
     if [ "$serving_release" = "$release" ]; then
         published=''
@@ -1072,10 +1297,20 @@ take_back() {
     fail "reload: $reason; $who; current leads to $back again"
 }
 
+# Until somebody serves; for a while.
+await_server() {
+    waited=0
+    while [ $answered -eq 1 ] && [ $waited -lt $RETURN_WAIT ] || { [ $answered -gt 1 ] && [ $waited -lt "$supervisor_timeout" ]; }; do
+        sleep 1
+        waited=$((waited + 1))
+        ask
+    done
+}
+
 # The failed release stays until the next run, for those who want to look at it.
 note_failure() {
     [ $action = deploy ] || return 0
-    attempt "note the failure" put "$reason" "$root/releases/$release/.unproven" || :
+    attempt "note the failure" write_mark "$release" "$reason" || :
 }
 
 # return_to_old REASON: nobody serves, and Segue has nothing to go back to. We have.
@@ -1088,11 +1323,18 @@ return_to_old() {
     }
     say "$reason; going back to $link with a second reload"
     flip back || { published=''; describe_serving; fail "reload: $reason; $who; and $cause"; }
-    phase=reload
-    gave_up=''
-    follow with_target exec_segue reload --timeout "$timeout"
-    phase=flip
-    ask
+    gave_up='' settle=no tries=0 first_reason=$reason
+    while [ $tries -lt $RELOAD_TRIES ]; do
+        tries=$((tries + 1))
+        reload
+        ask
+        await_server
+        # A supervisor that was killed may not have heard of it.
+        case $outcome in ok | failed | rolled-back | refused | timed-out) break ;; esac
+        runs_release || [ $answered -ne 0 ] || break
+    done
+    reason=$first_reason
+    [ $answered -le 1 ] || leave_without_supervisor
     note_failure
     remove_journal
     published=''
@@ -1115,9 +1357,9 @@ leave_unknown() {
     published=''
     describe_serving
     if [ "$serving_release" = "$release" ]; then
-        fail "reload: ${words#segue: }: $who; probation has not passed yet" 4
+        fail "reload: ${last_words#segue: }: $who; probation has not passed yet" 4
     fi
-    fail "reload: ${words#segue: }: $who; current leads to $release, which does not serve yet; run deploy.sh again to settle it" 4
+    fail "reload: ${last_words#segue: }: $who; current leads to $release, which does not serve yet; run deploy.sh again to settle it" 4
 }
 
 # --- the commands ------------------------------------------------------------------------------------------------------
@@ -1127,6 +1369,7 @@ begin() {
     # Before anything is made, and again when nobody else can change it.
     ask
     check_supervisor
+    check_root
     catch_signals
     take_lock
     recover
@@ -1186,8 +1429,10 @@ rollback() {
         [ -n "$previous" ] || fail "roll back: there is no good release before $current"
         release_wanted=$previous
     fi
-    [ -d "$root/releases/$release_wanted" ] || fail "roll back: there is no release $release_wanted in $root"
+    [ -d "$root/releases/$release_wanted" ] && [ ! -L "$root/releases/$release_wanted" ] ||
+        fail "roll back: there is no release $release_wanted in $root"
     release=$release_wanted
+    [ ! -e "$root/releases/$release/${entry:-$name}" ] || check_inside "$root/releases/$release" "${entry:-$name}"
     say "going back from ${current:-nothing} to $release"
     if [ $dry_run = yes ]; then
         say "would flip current to releases/$release and reload"
@@ -1222,11 +1467,11 @@ list() {
         notes=''
         [ "$release" != "$current" ] || notes=' current'
         [ "$release" != "$serving_release" ] || [ $answered -ne 0 ] || notes="$notes, serves (generation $serving_generation)"
-        if [ -e "$root/releases/$release/.unproven" ]; then
-            IFS= read -r why <"$root/releases/$release/.unproven" || why=''
+        if is_unproven "$release"; then
+            read_mark "$release"
             [ "$release" = "$serving_release" ] || notes="$notes, ${why:-never served}"
         fi
-        if [ -f "$root/releases/$release/$name" ]; then size=$(size_of "$root/releases/$release/$name"); else size=$(size_of "$root/releases/$release"); fi
+        if is_plain "$root/releases/$release/$name"; then size=$(size_of "$root/releases/$release/$name"); else size=$(size_of "$root/releases/$release"); fi
         day=${release%%-*} hour=${release#*-}
         hour=${hour%%[.-]*}
         time="$(printf '%.4s-%.2s-%.2s' "$day" "${day#????}" "${day#??????}") $(printf '%.2s:%.2s:%.2s' "$hour" "${hour#??}" "${hour#????}") UTC"

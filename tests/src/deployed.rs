@@ -186,6 +186,15 @@ impl Deployed {
     /// When there is more.
     #[track_caller]
     pub fn assert_tidy(&self) {
+        self.assert_tidy_but_for(&[]);
+    }
+
+    /// The same, with these names besides.
+    ///
+    /// # Panics
+    /// When there is more, or less.
+    #[track_caller]
+    pub fn assert_tidy_but_for(&self, more: &[&str]) {
         let mut names: Vec<_> = std::fs::read_dir(self.root(""))
             .into_iter()
             .flatten()
@@ -193,7 +202,9 @@ impl Deployed {
             .map(|entry| entry.file_name().to_string_lossy().into_owned())
             .collect();
         names.sort();
-        assert_eq!(names, [".lock", "current", "releases"]);
+        let mut expected = [&[".lock", "current", "releases"], more].concat();
+        expected.sort_unstable();
+        assert_eq!(names, expected);
         let hidden: Vec<_> = self
             .releases()
             .into_iter()

@@ -214,6 +214,11 @@ fn without_settling_a_later_crash_is_noticed_by_the_next_run() {
             .contains(&format!("current leads to the one that does again: {before}")),
         "{next:?}"
     );
+    assert_eq!(
+        deployed.releases(),
+        std::slice::from_ref(&before),
+        "no good one any more"
+    );
     assert!(next.stdout.contains("already serves"), "{next:?}");
     assert_eq!(deployed.current(), before);
     deployed.assert_consistent();
@@ -236,6 +241,7 @@ fn a_supervisor_that_does_not_run_app_from_current_is_found_out() {
         "{done:?}"
     );
     assert_eq!(deployed.current(), before);
+    assert_eq!(other.status().generation(), 1, "nothing was reloaded");
     other.stop();
     deployed.stop();
 }
@@ -477,9 +483,13 @@ fn a_rollback_to_a_release_that_fails_now_changes_nothing() {
 fn a_rollback_brings_back_an_app_that_nobody_serves_any_more() {
     let deployed = Deployed::start(["--probation", "1h"]);
     let first = deployed.current();
-    deployed.write("ready-then-dies once=serving after=10ms");
+    deployed.write("good message=new");
     let done = deployed.run(&["--no-settle", "app"]);
     assert_eq!(done.code, Some(0), "{done:?}");
+    // From now on it crashes at each start.
+    write_program(&deployed.root("current/app"), "crash-at-start");
+    let pid = nix::unistd::Pid::from_raw(deployed.segue.status().pids(2)[0]);
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
     deployed.segue.wait_until("it crashes again and again", |status| {
         status.count("restarts") > 3
     });
@@ -520,7 +530,7 @@ fn a_current_that_is_no_symlink_is_left_alone() {
     let deployed = Deployed::start(TRUSTING);
     std::fs::create_dir_all(deployed.path("other/current")).unwrap();
     deployed.write("good message=new");
-    let done = deployed.run(&["--root", "other", "app"]);
+    let done = deployed.run(&["--root", "other", "--no-reload", "app"]);
     one_line_last(&done, "it is no symlink; move it away");
     assert!(deployed.path("other/current").is_dir());
     deployed.stop();

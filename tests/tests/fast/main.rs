@@ -10,6 +10,7 @@ mod commands;
 mod dead_listeners;
 mod demo;
 mod deploy;
+mod deploy_links;
 mod detectors;
 mod docs;
 mod fixtures;

@@ -6,6 +6,7 @@
 mod chaos;
 mod clock;
 mod deploy_interrupted;
+mod deploy_killed;
 mod fault_table;
 mod killed;
 mod orphans;

@@ -246,6 +246,8 @@ fn open(
         &Surroundings::of_this_process(),
     )
     .map_err(|error| text(&error))?;
+    // Before anything of ours is at fd 3.
+    let stale = listeners::stale(&heritage.environment);
     let (inherited, stored) =
         Inherited::from_environment(&heritage.environment).map_err(|error| text(&error))?;
     let Found {
@@ -300,6 +302,7 @@ fn open(
             keeper
         }
     };
+    complaints.extend(stale);
     for complaint in &complaints {
         log.warning(complaint);
     }

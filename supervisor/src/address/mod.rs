@@ -219,7 +219,9 @@ impl FromStr for Address {
     fn from_str(text: &str) -> Result<Self, AddressError> {
         let complain =
             |error: AddressError| AddressError::new(format!("bad address {}: {error}", quoted(text)));
-        let parsed = if let Some(rest) = text.strip_prefix("unix:") {
+        let parsed = if let Some(error) = foreign(text) {
+            Err(error)
+        } else if let Some(rest) = text.strip_prefix("unix:") {
             rest.parse().map(Self::Unix)
         } else if let Some(rest) = text.strip_prefix("unix-dgram:") {
             rest.parse().map(Self::UnixDatagram)
@@ -235,6 +237,39 @@ impl FromStr for Address {
             text.parse().map(Self::Tcp)
         };
         parsed.map_err(complain)
+    }
+}
+
+/// An address in words that other programs have, and how it is written here.
+fn foreign(text: &str) -> Option<AddressError> {
+    let (scheme, rest) = text.split_once(':')?;
+    // A path may begin with as many slashes as it likes.
+    if let Some(place) = rest.strip_prefix("//").filter(|_| !scheme.starts_with("unix")) {
+        let place = place.split(['/', '?']).next().unwrap_or_default();
+        let instead = match scheme {
+            "udp" => format!("udp:{place}"),
+            _ => place.to_owned(),
+        };
+        let instead = match instead.parse::<Address>() {
+            Ok(address) => address.to_string(),
+            Err(_) => "HOST:PORT".to_owned(),
+        };
+        return Some(AddressError::new(format!(
+            "a url is no listen address (write {instead})"
+        )));
+    }
+    match scheme {
+        "tcp" | "tcp4" | "tcp6" => {
+            let instead = match rest.parse::<HostPort>() {
+                Ok(_) => rest,
+                Err(_) => "PORT or HOST:PORT",
+            };
+            Some(AddressError::new(format!(
+                "tcp is what is meant without a word before it (write {instead})"
+            )))
+        }
+        "vsock" => Some(AddressError::new("vsock sockets can only be inherited")),
+        _ => None,
     }
 }
 

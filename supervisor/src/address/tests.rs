@@ -264,6 +264,42 @@ fn refusals_say_what_to_write_instead() {
 }
 
 #[test]
+fn addresses_as_others_write_them_are_told_how_they_are_written_here() {
+    for (text, words) in [
+        (
+            "http://0.0.0.0:8080/",
+            "a url is no listen address (write 0.0.0.0:8080)",
+        ),
+        (
+            "web=https://localhost",
+            "a url is no listen address (write HOST:PORT)",
+        ),
+        ("tcp://[::1]:80", "a url is no listen address (write [::1]:80)"),
+        (
+            "udp://127.0.0.1:53",
+            "a url is no listen address (write udp:127.0.0.1:53)",
+        ),
+        (
+            "tcp:8080",
+            "tcp is what is meant without a word before it (write 8080)",
+        ),
+        (
+            "tcp:127.0.0.1:80",
+            "tcp is what is meant without a word before it (write 127.0.0.1:80)",
+        ),
+        (
+            "tcp6:::80",
+            "tcp is what is meant without a word before it (write PORT or HOST:PORT)",
+        ),
+        ("vsock:2:80", "vsock sockets can only be inherited"),
+    ] {
+        assert!(refusal(text).ends_with(words), "{}", refusal(text));
+    }
+    assert_eq!(spec("unix:///run/x").to_string(), "unix:///run/x");
+    assert_eq!(spec("tcp.example:80").to_string(), "tcp.example:80");
+}
+
+#[test]
 fn a_unix_path_may_have_107_bytes_and_no_more() {
     let longest = format!("unix:/{}", "p".repeat(106));
     assert_eq!(spec(&longest).to_string(), longest);

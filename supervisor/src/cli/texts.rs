@@ -95,10 +95,11 @@ not, or cannot be executed, nothing changes.";
 pub(super) const CLEANUP: &str = "End what a stop has left of a systemd unit (for ExecStopPost=)";
 
 pub(super) const LONG_CLEANUP: &str = "\
-For a systemd unit with KillMode=process, in which the app outlives a supervisor
-that was killed and waits for the next one. As ExecStop= it notes that a stop was
-asked for; as ExecStopPost= it kills what is left of the unit if that was so, and
-leaves it alone if not. It does nothing unless systemd has started it.";
+For a systemd unit with KillMode=process, in which the app outlives a
+supervisor that was killed and waits for the next one. As ExecStop= it notes
+that a stop was asked for; as ExecStopPost= it kills what is left of the unit
+if that was so, and leaves it alone if not. It does nothing unless systemd has
+started it.";
 
 pub(super) const CHECK: &str = "Say what is wrong with flags and file, starting nothing";
 

@@ -6,10 +6,12 @@
 //!   next line.
 //! - In `'...'` every character stands for itself. In `"..."` a backslash does so for `"`, `\`, `` ` `` and `$`, and
 //!   before the end of a line it joins the next line. Both may span lines.
+//! - A line ends with LF, CR LF or CR.
 //! - Nothing is expanded, and a name given twice has its last value.
 //!
 //! Where systemd drops a line with a warning in a log, this file refuses: a reload that starts the app with half of its
-//! environment would be a lie. So are text after a closing quote and a quote that never closes.
+//! environment would be a lie. So are text after a closing quote, which systemd joins in ways of its own (`'it'\''s'` is
+//! `it''s` to it), a backslash before CR LF, which joins no lines there, and a quote that never closes.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
@@ -131,7 +133,7 @@ impl Reader<'_> {
         }
         self.at += end + 1;
         let name = String::from_utf8_lossy(rest[..end].trim_ascii());
-        if name.starts_with("export ") {
+        if name.split_ascii_whitespace().next() == Some("export") && name != "export" {
             return Err("expected NAME=VALUE; `export` is the shell's, leave it out".to_owned());
         }
         if !is_name(&name) {
@@ -145,7 +147,7 @@ impl Reader<'_> {
         self.skip_blanks();
         match self.peek() {
             Some(quote @ (b'"' | b'\'')) => self.quoted_value(quote),
-            Some(_) | None => Ok(self.plain_value()),
+            Some(_) | None => self.plain_value(),
         }
     }
 
@@ -155,24 +157,34 @@ impl Reader<'_> {
         }
     }
 
-    fn plain_value(&mut self) -> Vec<u8> {
+    fn plain_value(&mut self) -> Result<Vec<u8>, Wrong> {
         let mut value = Vec::new();
         // Blanks at the end are dropped unless a backslash stands before them: this much is kept in any case.
         let mut kept = 0;
         while let Some(byte) = self.next() {
             match byte {
-                b'\n' => break,
+                b'\n' | b'\r' => break,
                 b'\\' => {
-                    value.extend(self.next().filter(|escaped| *escaped != b'\n'));
+                    self.refuse_joined_crlf()?;
+                    value.extend(self.next().filter(|escaped| !matches!(escaped, b'\n' | b'\r')));
                     kept = value.len();
                 }
                 _ => value.push(byte),
             }
         }
-        while value.len() > kept && value.last().is_some_and(|byte| is_blank(*byte) || *byte == b'\r') {
+        while value.len() > kept && value.last().is_some_and(|byte| is_blank(*byte)) {
             value.pop();
         }
-        value
+        Ok(value)
+    }
+
+    /// Behind a backslash: whoever writes one at the end of a line means to join it with the next, and with CR LF it would not.
+    fn refuse_joined_crlf(&self) -> Result<(), Wrong> {
+        if self.content[self.at..].starts_with(b"\r\n") {
+            let message = "a backslash before CR LF joins no lines; write the file with LF (`dos2unix`)";
+            return Err((self.line, message.to_owned()));
+        }
+        Ok(())
     }
 
     fn quoted_value(&mut self, quote: u8) -> Result<Vec<u8>, Wrong> {
@@ -183,7 +195,10 @@ impl Reader<'_> {
             match self.next() {
                 None => return Err((opened, "the quote that opens here never closes".to_owned())),
                 Some(byte) if byte == quote => break,
-                Some(b'\\') if quote == b'"' => self.escaped(&mut value),
+                Some(b'\\') if quote == b'"' => {
+                    self.refuse_joined_crlf()?;
+                    self.escaped(&mut value);
+                }
                 Some(byte) => value.push(byte),
             }
         }
@@ -192,7 +207,9 @@ impl Reader<'_> {
             None | Some(b'\n' | b'\r') => Ok(value),
             Some(_) => Err((
                 self.line,
-                "there is text after the closing quote; a comment needs a line of its own".to_owned(),
+                "there is text after the closing quote; quote the value as a whole (\"it's\", not 'it'\\''s'), and put a comment on a \
+                 line of its own"
+                    .to_owned(),
             )),
         }
     }

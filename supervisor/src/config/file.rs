@@ -71,7 +71,9 @@ pub(super) fn load(path: &Path, rest: &mut Rest) -> Result<File, Vec<ConfigError
 pub(super) fn parse(path: &Path, text: &str) -> Result<File, Vec<ConfigError>> {
     let table = DeTable::parse(text).map_err(|error| {
         let start = error.span().map_or(0, |span| span.start);
-        vec![in_line(path, line_of(text, start), &one_line(error.message()))]
+        let hint = leading_zero(text, start).unwrap_or_default();
+        let message = format!("{}{hint}", one_line(error.message()));
+        vec![in_line(path, line_of(text, start), &message)]
     })?;
     let mut walk = Walk {
         path,
@@ -93,6 +95,28 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<File, Vec<ConfigError>> {
         }
     }
     walk.finish()
+}
+
+/// What to write instead of `umask = 0027`: to TOML a number that begins with 0 is none.
+fn leading_zero(text: &str, at: usize) -> Option<String> {
+    let (before, after) = text.split_at_checked(at)?;
+    let before = before.trim_end_matches(|c: char| c.is_ascii_digit());
+    let end = after.find(|c: char| !c.is_ascii_digit()).unwrap_or(after.len());
+    let digits = &text[before.len()..at + end];
+    let key = before.trim_end().strip_suffix('=')?.trim_end();
+    let key = key
+        .rsplit(|c: char| !c.is_ascii_alphabetic() && c != '-')
+        .next()?;
+    if digits.len() < 2 || !digits.starts_with('0') {
+        return None;
+    }
+    let is_octal =
+        digits.bytes().all(|digit| digit < b'8') && matches!(key, "umask" | "mode" | "directory-mode");
+    Some(if is_octal {
+        format!(" (octal: write \"{digits}\")")
+    } else {
+        " (a number does not begin with 0)".to_owned()
+    })
 }
 
 fn in_line(path: &Path, line: usize, message: &str) -> ConfigError {

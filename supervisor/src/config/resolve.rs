@@ -255,19 +255,15 @@ impl Sources<'_> {
         }
     }
 
-    /// The same address twice could only be bound once, and of two equal names the app would find one.
+    /// The same address twice could only be bound once. A name may be that of several listeners, as in a systemd socket unit: the
+    /// app finds it several times in `LISTEN_FDNAMES`.
     fn same_listeners(&self, config: &Config) -> Option<ConfigError> {
         let mut seen = std::collections::HashSet::new();
-        let mut names = std::collections::HashSet::new();
         let given = self.given(|s| !s.listen.is_empty());
         config.listen.iter().find_map(|spec| {
             let address = spec.address.to_string();
             // Port 0 is another port each time.
             let any_port = spec.address.host_port().is_some_and(|place| place.port == 0);
-            let again = spec.name.as_ref().filter(|name| !names.insert((*name).clone()));
-            if let Some(name) = again {
-                return Some(self.blame("listen", given, &format!("two listeners are named `{name}`")));
-            }
             let twice = !seen.insert(address.clone()) && !any_port;
             twice.then(|| self.blame("listen", given, &format!("{address} is given twice")))
         })

@@ -22,6 +22,7 @@ mod record;
 mod report;
 mod saved;
 mod spawn;
+mod started_in;
 #[cfg(test)]
 mod tests;
 

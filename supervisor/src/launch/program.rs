@@ -4,14 +4,16 @@ use super::LaunchError;
 use super::binary::{Binary, FileId};
 use super::environment::Environment;
 use super::journal::{self, JournalStreams};
+use super::saved;
 use super::spawn::OwnPid;
+use super::started_in::StartedIn;
 use crate::sys::{self, Limits, errno_text};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::signal::Signal;
 use nix::sys::stat::{Mode, fstat, stat};
 use std::ffi::{CString, OsStr, OsString};
-use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -52,6 +54,8 @@ pub(crate) struct Heritage {
     pub(super) oom_score: Option<i16>,
     /// Which of stdout and stderr are a stream to the journal.
     pub(super) journal: Option<JournalStreams>,
+    /// Where the supervisor was started.
+    pub(super) started_in: Option<StartedIn>,
 }
 
 impl Heritage {
@@ -64,12 +68,27 @@ impl Heritage {
             .map(|(_, value)| value.as_os_str())
     }
 
+    /// A line about the directory that an app without `--chdir` is started in, if the path by which the supervisor got there leads
+    /// to another one by now.
+    pub(crate) fn directory_left_behind(&self) -> Option<String> {
+        let started = self.started_in.as_ref()?;
+        let now = started.has_moved_to()?;
+        let here = std::fs::read_link("/proc/self/cwd").unwrap_or_else(|_| PathBuf::from("."));
+        let by = started.path().display();
+        Some(format!(
+            "the app is started in {}, as segue was; {by} leads to {} now (--chdir {by} follows it)",
+            here.display(),
+            now.display()
+        ))
+    }
+
     /// That of this process now.
     pub(crate) fn of_this_process() -> Heritage {
         Heritage {
             environment: std::env::vars_os().collect(),
             limits: Limits::current(),
             oom_score: sys::own_oom_score(),
+            started_in: StartedIn::of_this_process(),
             journal: JournalStreams::of_this_process(std::env::var_os(journal::VARIABLE).as_deref()),
         }
     }
@@ -115,7 +134,7 @@ impl Program {
         let mut environment = Environment::compute(&inherited, wanted.env);
         // Without --chdir nobody is told who did not know before.
         if wanted.chdir.is_some() || environment.get("PWD").is_some() {
-            environment.set_directory(path_of(cwd.as_fd(), cwd_id));
+            environment.set_directory(physical(cwd.as_fd(), cwd_id));
         }
         environment.to_exec()?;
         let binary = Binary::find(command, cwd.as_fd(), environment.get("PATH"))?;
@@ -216,8 +235,8 @@ fn open_cwd(path: &Path) -> Result<(OwnedFd, FileId), LaunchError> {
 }
 
 /// The path of an open directory, every symlink followed; `None` if it has none any more, or nobody knows.
-fn path_of(cwd: BorrowedFd<'_>, id: FileId) -> Option<PathBuf> {
-    let path = std::fs::read_link(format!("/proc/self/fd/{}", cwd.as_raw_fd())).ok()?;
+fn physical(cwd: BorrowedFd<'_>, id: FileId) -> Option<PathBuf> {
+    let path = saved::path_of(cwd);
     // That of a directory that was removed reads like another.
     let is = stat(&path).ok()?;
     ((is.st_dev, is.st_ino) == id).then_some(path)

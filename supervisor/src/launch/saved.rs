@@ -194,7 +194,7 @@ fn restore_binary(
 }
 
 /// Where an open directory lies now.
-fn path_of(fd: BorrowedFd<'_>) -> PathBuf {
+pub(super) fn path_of(fd: BorrowedFd<'_>) -> PathBuf {
     std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd())).unwrap_or_default()
 }
 
@@ -250,6 +250,7 @@ impl Heritage {
         let environment: Vec<_> = split_variables(&row.bytes("environment")?).collect();
         let stream = environment.iter().find(|(key, _)| key == journal::VARIABLE);
         Ok(Heritage {
+            started_in: None,
             journal: JournalStreams::of_this_process(stream.map(|(_, value)| value.as_os_str())),
             limits: row.parsed("limits")?,
             oom_score: restore_oom_score(row)?,

@@ -24,13 +24,13 @@ pub(super) struct Claim {
     pub(super) names: Option<Vec<String>>,
 }
 
-/// Reads the claim. `None` if there is no `LISTEN_FDS`.
+/// Reads the claim. `None` if there is no `LISTEN_FDS`, or if it says that there are none.
 ///
 /// # Errors
 /// One line: another process was meant, the count is no count, or names and sockets differ in number. Never a silent
 /// "not for me": an app that then binds by itself would find the port busy, or worse, share it.
 pub(super) fn read(env: &[(OsString, OsString)], pid: i32) -> Result<Option<Claim>, ListenError> {
-    let Some(count) = value(env, "LISTEN_FDS") else {
+    let Some(count) = value(env, "LISTEN_FDS").filter(|count| *count != "0") else {
         return Ok(None);
     };
     if let Some(meant) = value(env, "LISTEN_PID") {
@@ -74,6 +74,14 @@ fn check_pid(meant: &OsStr, pid: i32) -> Result<(), ListenError> {
         ),
         None => refuse("LISTEN_PID", meant, "not a pid"),
     }
+}
+
+/// The process that is meant, if it is another one than this.
+pub(super) fn other_process(env: &[(OsString, OsString)], pid: i32) -> Option<i32> {
+    value(env, "LISTEN_FDS")?;
+    value(env, "LISTEN_PID")
+        .and_then(positive)
+        .filter(|meant| *meant != pid)
 }
 
 /// Digits only, above zero: `from_str` alone would take `+3`.

@@ -5,7 +5,9 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
 use listenfd::ListenFd;
-use nix::unistd::getpid;
+use nix::errno::Errno;
+use nix::sys::signal::kill;
+use nix::unistd::{Pid, getpid};
 
 use super::claim::{self, Claim, FIRST_FD, UNKNOWN};
 use super::local::{Kind, Local};
@@ -40,6 +42,9 @@ impl Inherited {
     /// One line that names the variable or the socket: a claim for another process, fds that are not open, things that
     /// are no sockets, connected sockets, and stream sockets that do not listen.
     pub(crate) fn from_environment(env: &[(OsString, OsString)]) -> Result<(Self, Fds), ListenError> {
+        if stale(env).is_some() {
+            return Ok((Self::none(), Fds::default()));
+        }
         let Some(claim) = claim::read(env, getpid().as_raw())? else {
             return Ok((Self::none(), Fds::default()));
         };
@@ -65,6 +70,20 @@ impl Inherited {
         }
         Ok((Self { listeners }, stored))
     }
+}
+
+/// A line about variables that were meant for a process which has ended, if that is what they are: a shell that was started with
+/// them has passed them on. As sd_listen_fds(3) has it they are for nobody else. If a socket is there, though, a wrapper has forked,
+/// and the claim is refused as any for another process is.
+pub(crate) fn stale(env: &[(OsString, OsString)]) -> Option<String> {
+    let meant = claim::other_process(env, getpid().as_raw())?;
+    let has_ended = kill(Pid::from_raw(meant), None) == Err(Errno::ESRCH);
+    let first = sock::born_with(FIRST_FD).is_some_and(|fd| Local::of(fd).is_ok());
+    (has_ended && !first).then(|| {
+        format!(
+            "LISTEN_PID={meant} is of a process that has ended, and no socket is at fd {FIRST_FD}: LISTEN_FDS is left out of account"
+        )
+    })
 }
 
 fn name_of(claim: &Claim, index: i32) -> &str {

@@ -37,7 +37,7 @@ use nix::unistd::Uid;
 
 use crate::address::{Key, PROBE_NAME, SocketOptions};
 
-pub(crate) use inherited::Inherited;
+pub(crate) use inherited::{Inherited, stale};
 pub(crate) use local::Kind;
 pub(crate) use open::open;
 pub(crate) use resolve::Lookup;

@@ -68,7 +68,8 @@ pub(crate) fn open(
     let mut warnings = Vec::new();
     let mut origins = Vec::new();
     for spec in specs {
-        let origin = origin(spec, &held, &mut ours, lookup, &mut warnings)?;
+        let namesakes = specs.iter().filter(|other| other.name == spec.name).count();
+        let origin = origin(spec, namesakes, &held, &mut ours, lookup, &mut warnings)?;
         let beside = match &origin {
             Origin::Kept(first, _) => take_beside(first, &mut ours),
             Origin::StandsAside(_) | Origin::Dead(..) | Origin::New(_) => Vec::new(),
@@ -76,19 +77,13 @@ pub(crate) fn open(
         origins.push((origin, beside));
     }
     let names = names(specs, &held);
-    let known: Vec<Rc<Listener>> = held.iter().chain(current).cloned().collect();
+    let mut known: Vec<Rc<Listener>> = held.iter().chain(current).cloned().collect();
     let mut sets = Vec::new();
     for ((spec, origin), name) in specs.iter().zip(origins).zip(names) {
         let (origin, beside) = origin;
-        sets.push(realize(
-            spec,
-            origin,
-            beside,
-            name,
-            &known,
-            lookup,
-            &mut warnings,
-        )?);
+        let set = realize(spec, origin, beside, name, &known, lookup, &mut warnings)?;
+        known.extend(set.iter().cloned());
+        sets.push(set);
     }
     change_options(&sets, &mut warnings)?;
     inherited.listeners.clear();
@@ -105,18 +100,11 @@ fn is_ours(listener: &Listener) -> bool {
     }
 }
 
-/// The same name or the same address twice is a mistake that only one of two would survive. Port 0 may be asked for
-/// often, and with `reuse-port` an address may be, too.
+/// The same address twice is a mistake that only one of two would survive. Port 0 may be asked for often, and with `reuse-port`
+/// an address may be, too.
 fn check_unique(specs: &[ListenSpec]) -> Result<(), ListenError> {
     for (index, spec) in specs.iter().enumerate() {
         for earlier in &specs[..index] {
-            if spec.name.is_some() && spec.name == earlier.name {
-                let name = spec.name.as_deref().unwrap_or_default();
-                return Err(ListenError::at(
-                    &spec.address,
-                    format_args!("the name {name} is given twice"),
-                ));
-            }
             if spec.address == earlier.address && !is_shareable(spec) {
                 return Err(ListenError::at(&spec.address, "the address is given twice"));
             }
@@ -130,8 +118,10 @@ fn is_shareable(spec: &ListenSpec) -> bool {
         || spec.address.host_port().is_some_and(|place| place.port == 0)
 }
 
+/// `namesakes`: how many specs have its name, itself included.
 fn origin<'a>(
     spec: &'a ListenSpec,
+    namesakes: usize,
     held: &[Rc<Listener>],
     ours: &mut Vec<Rc<Listener>>,
     lookup: Lookup,
@@ -142,7 +132,8 @@ fn origin<'a>(
         .filter(|one| spec.name.as_deref() == Some(one.name()))
         .cloned()
         .collect();
-    if !by_name.is_empty() {
+    // If fewer were inherited than are asked for by that name, only their addresses tell which are missing.
+    if !by_name.is_empty() && by_name.len() >= namesakes {
         return Ok(Origin::StandsAside(by_name));
     }
     let owner_of = |known| owner(spec, known, lookup);
@@ -400,12 +391,30 @@ fn holder_of(current: &[Rc<Listener>], lookup: Lookup, kind: Kind, wanted: Socke
     });
     match (ours, lookup) {
         (Some(ours), _) => Some(format!(
-            "segue's own listener {}, {}",
+            "segue's own listener {}, {}{}",
             ours.name(),
-            ours.address_text()
+            ours.address_text(),
+            two_families(ours.socket.local(), wanted)
         )),
         (None, Lookup::AtStart) => holder::of_port(kind, wanted),
         (None, Lookup::Refused) => None,
+    }
+}
+
+/// What helps where one listener is for IPv4 and the other for every IPv6 address: that one takes IPv4 clients, too, unless it is
+/// told not to.
+fn two_families(ours: &Local, wanted: SocketAddr) -> &'static str {
+    let Place::Internet { address: ours, .. } = &ours.place else {
+        return "";
+    };
+    match (ours.is_ipv6(), wanted.is_ipv6()) {
+        (true, false) if ours.ip().is_unspecified() => {
+            "; it takes IPv4 clients, too, unless it has bind-ipv6-only=ipv6-only"
+        }
+        (false, true) if wanted.ip().is_unspecified() => {
+            "; the new one would take IPv4 clients, too, unless it has bind-ipv6-only=ipv6-only"
+        }
+        (true | false, true | false) => "",
     }
 }
 

@@ -100,12 +100,26 @@ impl Shell {
         let record = BirthRecord::resolve(&wanted(&config), &self.begin.heritage)
             .map_err(|error| error.to_string())?;
         self.watch_path(config.watch.as_deref())?;
+        if config.chdir.is_none() {
+            self.tell_of_directory(number);
+        }
         self.announce(&opened.listeners, &current);
         Ok(Birth {
             config: Rc::new(config),
             record: Ok(record),
             listeners: opened.listeners,
         })
+    }
+
+    /// Whoever reloads after a flip means the new release: say once that the app is started in the old one.
+    fn tell_of_directory(&mut self, number: Number) {
+        if self.told_of_directory.is_some() {
+            return;
+        }
+        if let Some(text) = self.begin.heritage.directory_left_behind() {
+            self.log.warning(&text);
+            self.told_of_directory = Some((number, text));
+        }
     }
 
     /// Every listener that is open, each once; those of the newest record first, whose options are in force.

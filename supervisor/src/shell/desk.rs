@@ -176,7 +176,7 @@ impl Shell {
 
     /// The answer to a reload whose generation has taken over.
     fn done(&self, number: Number, more: &str, took: Duration, verdict: Verdict) -> Reply {
-        let more = format!("{more}{}", self.dead_listeners());
+        let more = format!("{more}{}{}", self.dead_listeners(), self.old_directory(number));
         match self.serving() {
             Some(serving) if serving.generation == number => Reply::reload_ok(serving, took, &more, verdict),
             // It took over, and somebody else (or nobody) serves by now.
@@ -241,6 +241,12 @@ impl Shell {
         let shown = self.listeners_shown().into_iter();
         let dead = shown.filter_map(|one| Some(format!("; listener {}: {}", one.name, one.trouble?)));
         dead.collect()
+    }
+
+    /// `; the app is started in DIRECTORY...` for the one reload that is told of it.
+    fn old_directory(&self, number: Number) -> String {
+        let told = self.told_of_directory.as_ref().filter(|(to, _)| *to == number);
+        told.map(|(_, text)| format!("; {text}")).unwrap_or_default()
     }
 
     /// Who serves at this moment, if anybody does.

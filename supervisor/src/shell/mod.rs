@@ -202,6 +202,8 @@ pub(crate) struct Shell {
     memory: memory::Memory,
     /// A candidate that waits for files to come to rest.
     resting: Option<files::Resting>,
+    /// What was told of the directory that the app is started in, and in the answer to which reload.
+    told_of_directory: Option<(Number, String)>,
     linger: waits::Pauses,
     log: Log,
     manager: Manager,
@@ -314,6 +316,7 @@ impl Shell {
             history: History::new(),
             memory: memory::Memory::new(),
             resting: None,
+            told_of_directory: None,
             linger: waits::Pauses::new(),
             log: begin.log,
             manager: begin.manager,

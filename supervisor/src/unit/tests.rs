@@ -150,6 +150,14 @@ fn time_spans_are_those_of_systemd() {
         ("1min 30s", 90_000),
         ("1min30s", 90_000),
         ("1.5h", 5_400_000),
+        // As `systemd-analyze timespan` has them.
+        ("5M", 13_149_000_000),
+        ("2months", 5_259_600_000),
+        ("5m", 300_000),
+        ("+90s", 90_000),
+        ("1h+5min", 3_900_000),
+        (".5s", 500),
+        ("1.2345678s", 1_234),
         ("0.25s", 250),
         ("500ms", 500),
         ("2 hours 5 sec", 7_205_000),
@@ -168,7 +176,10 @@ fn time_spans_are_those_of_systemd() {
         "one",
         "1e400",
         "99999999999999999999",
-        "1.1234567s",
+        "5.",
+        "+ 5s",
+        "1h -5min",
+        "5S",
     ] {
         assert!(Span::parse(text).is_err(), "{text}");
     }

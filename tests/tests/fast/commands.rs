@@ -314,6 +314,38 @@ fn a_watched_path_reloads_when_it_has_come_to_rest() {
 }
 
 #[test]
+fn a_reload_after_a_flip_says_once_that_segue_was_started_in_the_old_release() {
+    let cd = ["sh", "-c", "cd current && exec \"$@\"", "sh"];
+    let setup = good().opened_by(cd);
+    let root = std::fs::canonicalize(setup.path(".")).unwrap();
+    let flip = |release: &str| {
+        std::os::unix::fs::symlink(release, root.join("next")).unwrap();
+        std::fs::rename(root.join("next"), root.join("current")).unwrap();
+    };
+    for release in ["release-1", "release-2"] {
+        std::fs::create_dir(root.join(release)).unwrap();
+    }
+    flip("release-1");
+    let segue = setup.start();
+    let reload = || {
+        let done = segue.reload(&[]);
+        assert_eq!(done.code, Some(0), "{done:?}");
+        done.stdout
+    };
+    assert!(!reload().contains("started in"), "nothing has moved");
+    flip("release-2");
+    let root = root.display();
+    let told = format!(
+        "; the app is started in {root}/release-1, as segue was; {root}/current leads to {root}/release-2 now (--chdir {root}/current \
+         follows it)"
+    );
+    let said = reload();
+    assert!(said.contains(&told), "{told}: {said}");
+    assert!(!reload().contains("started in"), "once");
+    segue.stop();
+}
+
+#[test]
 fn an_env_file_is_read_again_at_each_reload_and_what_vanished_from_it_is_gone() {
     let setup = good();
     std::fs::write(setup.path("env"), "FIXTURE_MESSAGE=first\n").unwrap();

@@ -73,7 +73,25 @@ fn mistakes_are_told_with_their_line() {
         ("A=1\nB='x\ny\n", "2: the quote that opens here never closes"),
         (
             "A=\"x\ny\" z",
-            "2: there is text after the closing quote; a comment needs a line of its own",
+            "2: there is text after the closing quote; quote the value as a whole (\"it's\", not 'it'\\''s'), and put a comment on a line \
+             of its own",
+        ),
+        (
+            "A='it'\\''s'",
+            "1: there is text after the closing quote; quote the value as a whole (\"it's\", not 'it'\\''s'), and put a comment on a line \
+             of its own",
+        ),
+        (
+            "export\tA=1",
+            "1: expected NAME=VALUE; `export` is the shell's, leave it out",
+        ),
+        (
+            "A=1\nB=x\\\r\ny=2\r\n",
+            "2: a backslash before CR LF joins no lines; write the file with LF (`dos2unix`)",
+        ),
+        (
+            "B=\"x\\\r\ny\"\r\n",
+            "1: a backslash before CR LF joins no lines; write the file with LF (`dos2unix`)",
         ),
         ("A=1\0", "1: the value of \"A\" cannot hold a NUL"),
         (

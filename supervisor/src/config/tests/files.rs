@@ -251,6 +251,25 @@ fn broken_toml_names_its_line() {
 }
 
 #[test]
+fn numbers_that_begin_with_0_are_told_how_to_be_written() {
+    for (text, hint) in [
+        ("umask = 0027", " (octal: write \"0027\")"),
+        ("a = 1\numask=0027 # as ever", " (octal: write \"0027\")"),
+        (
+            "listen = [{ address = \"unix:x\", mode = 0660 }]",
+            " (octal: write \"0660\")",
+        ),
+        ("umask = 08", " (a number does not begin with 0)"),
+        ("workers = 02", " (a number does not begin with 0)"),
+        ("workers = = 02", ""),
+    ] {
+        let found = errors(text);
+        assert!(found[0].ends_with(hint), "{found:?}");
+        assert_eq!(found[0].contains('('), !hint.is_empty(), "{found:?}");
+    }
+}
+
+#[test]
 fn all_errors_are_found_in_the_order_of_their_lines() {
     let found = errors("workers = 0\nchdir = 1\nlisten = ['x', 'y']\nbogus = 1\n");
     let starts = [

@@ -276,13 +276,6 @@ fn contradictions_are_refused() {
         ),
         (
             Settings {
-                listen: listeners(&["a=1", "a=2"]),
-                ..Settings::default()
-            },
-            "--listen: two listeners are named `a`",
-        ),
-        (
-            Settings {
                 listen: listeners(&["8080", "127.0.0.1:8080"]),
                 ..Settings::default()
             },

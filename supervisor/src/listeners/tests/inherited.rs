@@ -34,6 +34,8 @@ fn claimed(pairs: &[(&str, &str)]) -> Result<Option<claim::Claim>, ListenError> 
 fn a_claim_is_read_strictly() {
     assert_eq!(claimed(&[]), Ok(None));
     assert_eq!(claimed(&[("LISTEN_PID", "7"), ("LISTEN_FDNAMES", "a")]), Ok(None));
+    let none = [("LISTEN_PID", "7"), ("LISTEN_FDS", "0"), ("LISTEN_FDNAMES", "")];
+    assert_eq!(claimed(&none), Ok(None), "nothing is given, to whomever");
     let claim = claimed(&[
         ("LISTEN_PID", "42"),
         ("LISTEN_FDS", "3"),
@@ -56,7 +58,7 @@ fn a_claim_that_cannot_be_true_is_refused_in_one_line() {
         refused(&[("LISTEN_PID", ""), ("LISTEN_FDS", "1")]),
         "LISTEN_PID=\"\": not a pid"
     );
-    for count in ["", "0", "-1", "+1", " 1", "x", "2147483647", "99999999999"] {
+    for count in ["", "00", "-1", "+1", " 1", "x", "2147483647", "99999999999"] {
         let expected = format!("LISTEN_FDS=\"{count}\": not a number of sockets");
         assert_eq!(refused(&[("LISTEN_FDS", count)]), expected);
     }

@@ -56,6 +56,30 @@ fn every_address_takes_ipv4_and_ipv6() {
 }
 
 #[test]
+fn two_listeners_of_both_families_are_told_what_separates_them() {
+    if !has_ipv6() {
+        return;
+    }
+    let taken = open_one("0").address_text();
+    let (_, port) = taken.rsplit_once(':').unwrap();
+    for (first, second, verb) in [
+        ("127.0.0.1", "[::]", "the new one would take"),
+        ("[::]", "127.0.0.1", "it takes"),
+    ] {
+        let (first, second) = (format!("{first}:{port}"), format!("{second}:{port}"));
+        let told = refusal(&[&first, &second]);
+        let tail = format!("; {verb} IPv4 clients, too, unless it has bind-ipv6-only=ipv6-only)");
+        assert!(told.contains("segue's own listener listen1, "), "{told}");
+        assert!(told.ends_with(&tail), "{told}");
+    }
+    let apart = [
+        format!("127.0.0.1:{port}"),
+        format!("[::]:{port},bind-ipv6-only=ipv6-only"),
+    ];
+    assert_eq!(open_all(&[&apart[0], &apart[1]]).len(), 2);
+}
+
+#[test]
 fn ipv6_only_leaves_the_port_to_ipv4() {
     if !has_ipv6() {
         return;
@@ -288,11 +312,9 @@ fn several_addresses_of_a_host_are_told() {
 }
 
 #[test]
-fn names_and_addresses_may_be_given_once() {
-    assert_eq!(
-        refusal(&["a=0", "a=0"]),
-        "listen 127.0.0.1:0: the name a is given twice"
-    );
+fn addresses_may_be_given_once_and_names_often() {
+    let both = open_all(&["a=0", "a=0"]);
+    assert_eq!(both.iter().map(|one| one.name()).collect::<Vec<_>>(), ["a", "a"]);
     assert_eq!(
         refusal(&["65000", "web=65000"]),
         "listen 127.0.0.1:65000: the address is given twice"

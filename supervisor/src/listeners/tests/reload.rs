@@ -173,7 +173,8 @@ fn a_port_that_cannot_be_bound_leaves_the_options_alone() {
     assert_eq!(
         error,
         format!(
-            "listen *:{port}: address already in use (by segue's own listener listen1, {})",
+            "listen *:{port}: address already in use (by segue's own listener listen1, {}; the new one would take \
+             IPv4 clients, too, unless it has bind-ipv6-only=ipv6-only)",
             address(&before[0])
         )
     );

@@ -54,7 +54,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 use std::rc::Rc;
 
-use cli::{Command, ReloadForm, StatusForm};
+use cli::{Command, ReloadDetail, ReloadForm, StatusForm};
 use client::Refresh;
 use config::{Config, ConfigError, Invocation};
 use control::Control;
@@ -150,7 +150,12 @@ fn carry_out(command: Command, heritage: Heritage) -> ExitCode {
                 ReloadForm::Json => client::Form::Json,
                 ReloadForm::Flat => client::Form::Flat,
             };
-            client::reload(&target(&reload.target), reload.until, form, reload.target.timeout).into()
+            let detail = match reload.detail {
+                ReloadDetail::Reason => client::Detail::Reason,
+                ReloadDetail::LastLines => client::Detail::LastLines,
+            };
+            let (target, timeout) = (target(&reload.target), reload.target.timeout);
+            client::reload(&target, reload.until, form, detail, timeout).into()
         }
         Command::Stop(wanted) => client::stop(&target(&wanted), wanted.timeout).into(),
         Command::Workers(workers) => {

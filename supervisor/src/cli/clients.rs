@@ -35,6 +35,17 @@ pub(crate) struct Reload {
     pub(crate) until: Until,
     /// How the outcome is printed.
     pub(crate) form: ReloadForm,
+    /// How much is said of a failure.
+    pub(crate) detail: ReloadDetail,
+}
+
+/// How much is said of a reload that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ReloadDetail {
+    /// One line.
+    Reason,
+    /// And the last lines of the version that failed.
+    LastLines,
 }
 
 /// How the outcome of a reload is printed.
@@ -173,6 +184,13 @@ pub(super) struct ReloadArgs {
     #[arg(long)]
     no_wait: bool,
 
+    /// After a failure print the last lines that the new version has written
+    ///
+    /// Ten at most, from where its standard error went: a file (--stderr), or
+    /// the journal, if you may read it.
+    #[arg(long, conflicts_with = "no_wait", verbatim_doc_comment)]
+    verbose: bool,
+
     /// Print the outcome as one JSON object, for programs
     #[arg(long, conflicts_with = "flat")]
     json: bool,
@@ -192,6 +210,10 @@ impl From<ReloadArgs> for Reload {
             ReloadArgs { flat: true, .. } => ReloadForm::Flat,
             ReloadArgs { .. } => ReloadForm::Words,
         };
+        let detail = match args {
+            ReloadArgs { verbose: true, .. } => ReloadDetail::LastLines,
+            ReloadArgs { .. } => ReloadDetail::Reason,
+        };
         let until = match args {
             ReloadArgs { settled: true, .. } => Until::Settled,
             ReloadArgs { drained: true, .. } => Until::Drained,
@@ -202,6 +224,7 @@ impl From<ReloadArgs> for Reload {
             target: args.target.into(),
             until,
             form,
+            detail,
         }
     }
 }

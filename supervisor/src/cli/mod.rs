@@ -18,7 +18,9 @@ use std::ffi::OsString;
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 pub(crate) use answer::Answer;
-pub(crate) use clients::{Completions, Reload, ReloadForm, Status, StatusForm, Target, Workers};
+pub(crate) use clients::{
+    Completions, Reload, ReloadDetail, ReloadForm, Status, StatusForm, Target, Workers,
+};
 
 pub(crate) use run::Check;
 

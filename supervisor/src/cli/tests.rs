@@ -266,6 +266,11 @@ fn a_reload_prints_its_outcome_as_asked() {
         assert_eq!(reload.form, form);
     }
     usage_error(&["reload", "--json", "--flat"]);
+    let Ok(Command::Reload(reload)) = line(&["reload", "--drained", "--verbose"]) else {
+        panic!("--verbose")
+    };
+    assert_eq!(reload.detail, ReloadDetail::LastLines);
+    usage_error(&["reload", "--no-wait", "--verbose"]);
 }
 
 #[test]
@@ -282,6 +287,7 @@ fn a_reload_waits_as_asked() {
                 target: Target::default(),
                 until,
                 form: ReloadForm::Words,
+                detail: ReloadDetail::Reason,
             }))
         );
     }

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::protocol::{CauseCode, Probation, Serving, Verdict, flat};
+use crate::protocol::{CauseCode, Probation, Serving, StderrPlace, Verdict, flat};
 
 /// How the answer is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub(super) struct Codes<'a> {
     generation: Option<u64>,
     cause: Option<CauseCode>,
     reason: Option<&'a str>,
+    last_lines: &'a [String],
+    stderr: Option<&'a StderrPlace>,
     duration_ms: Option<u64>,
     serving: Option<&'a Serving>,
     message: &'a str,
@@ -37,6 +39,8 @@ impl<'a> Codes<'a> {
             generation: None,
             cause: None,
             reason: None,
+            last_lines: &[],
+            stderr: None,
             duration_ms: None,
             serving: None,
             message,
@@ -63,6 +67,8 @@ impl<'a> Codes<'a> {
                 generation: verdict.generation,
                 cause: verdict.cause,
                 reason: verdict.reason.as_deref(),
+                last_lines: &verdict.words.last_lines,
+                stderr: verdict.words.stderr.as_ref(),
                 ..bare
             },
         }

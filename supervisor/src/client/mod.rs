@@ -14,6 +14,7 @@
 mod codes;
 mod connection;
 mod find;
+mod last_words;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -26,7 +27,7 @@ use connection::{Connection, Lost};
 pub(crate) use codes::Form;
 
 use crate::place::Surroundings;
-use crate::protocol::{Change, Reply, Request, Seen, Serving, Until, elapsed, one_line};
+use crate::protocol::{Change, Reply, Request, Seen, Serving, Until, Verdict, elapsed, one_line};
 
 /// How long a supervisor may take to accept a connection, or to tell its status (`status`, `metrics`), when the user has not
 /// said how long. Its loop answers within milliseconds; one that takes longer is stopped (SIGSTOP) or hangs, and counts as
@@ -86,13 +87,29 @@ pub(crate) enum Refresh {
     EverySecond,
 }
 
+/// How much is said of a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Detail {
+    /// One line.
+    Reason,
+    /// And the last lines of the version that failed (`--verbose`).
+    LastLines,
+}
+
 /// What [`status`] has to show: a status, or (only after the first) one line that says why there is none now.
 pub(crate) type Sight<'a> = Result<Seen, &'a str>;
 
 /// `segue reload`: asks for a new generation and waits for `until`, at most for `timeout`.
-pub(crate) fn reload(target: &Target, until: Until, form: Form, timeout: Option<Duration>) -> Exit {
+pub(crate) fn reload(
+    target: &Target,
+    until: Until,
+    form: Form,
+    detail: Detail,
+    timeout: Option<Duration>,
+) -> Exit {
     Client {
         form,
+        detail,
         ..Client::of_this_process()
     }
     .run(|client| client.ask(target, Request::Reload { until }, timeout))
@@ -152,6 +169,8 @@ struct Failure {
     exit: Exit,
     text: String,
     told: Told,
+    /// Lines to say below the text.
+    details: Vec<String>,
 }
 
 /// Whether stdout has been told already how it ended, for programs.
@@ -176,6 +195,7 @@ impl Failure {
             exit,
             text: text.into(),
             told: Told::NotYet(outcome),
+            details: Vec::new(),
         }
     }
 
@@ -191,6 +211,7 @@ struct Client<'a> {
     err: Box<dyn Write + 'a>,
     around: Surroundings,
     form: Form,
+    detail: Detail,
 }
 
 impl Client<'_> {
@@ -200,6 +221,7 @@ impl Client<'_> {
             err: Box::new(io::stderr()),
             around: Surroundings::of_this_process(),
             form: Form::Words,
+            detail: Detail::Reason,
         }
     }
 
@@ -212,6 +234,9 @@ impl Client<'_> {
                     Told::NotYet(outcome) => self.tell_codes(&Codes::bare(outcome, &failure.text)),
                 }
                 self.complain(&failure.text);
+                for line in &failure.details {
+                    let _ = writeln!(self.err, "  | {}", one_line(line, MESSAGE_MAX));
+                }
                 failure.exit
             }
         }
@@ -261,14 +286,7 @@ impl Client<'_> {
                     message,
                     serving,
                     verdict,
-                } => {
-                    let who = serving
-                        .as_ref()
-                        .map_or_else(|| "nobody serves".to_owned(), Serving::to_string);
-                    let message = format!("{}; {who}", one_line(&message, MESSAGE_MAX));
-                    self.tell_codes(&Codes::told(verdict.as_ref(), serving.as_ref(), None, &message));
-                    return Err(Failure::new(Exit::Failed, message).told(Told::Already));
-                }
+                } => return Err(self.failed(&message, serving.as_ref(), verdict, deadline)),
                 Reply::Refused { message } => return Err(refused(&message)),
                 Reply::Status(_) => {
                     return Err(Failure::new(
@@ -278,6 +296,32 @@ impl Client<'_> {
                 }
             }
         }
+    }
+
+    /// It was tried and failed: why, and who serves.
+    fn failed(
+        &mut self,
+        message: &str,
+        serving: Option<&Serving>,
+        mut verdict: Option<Verdict>,
+        deadline: Option<Instant>,
+    ) -> Failure {
+        let complete = |verdict| last_words::complete(verdict, deadline);
+        let more = verdict.as_mut().map(complete).unwrap_or_default();
+        let message = one_line(&format!("{message}{more}"), MESSAGE_MAX);
+        let who = serving.map_or_else(|| "nobody serves".to_owned(), Serving::to_string);
+        let message = format!("{message}; {who}");
+        self.tell_codes(&Codes::told(verdict.as_ref(), serving, None, &message));
+        let mut failure = Failure::new(Exit::Failed, message).told(Told::Already);
+        match self.detail {
+            Detail::Reason => {}
+            Detail::LastLines => {
+                failure.details = verdict
+                    .map(|verdict| verdict.words.last_lines)
+                    .unwrap_or_default();
+            }
+        }
+        failure
     }
 
     fn show_once(

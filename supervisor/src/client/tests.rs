@@ -11,7 +11,8 @@ use crate::control::harness::Server;
 use crate::control::{ClientId, Control};
 use crate::place::{Leavings, Place, choose};
 use crate::protocol::{
-    CauseCode, Generation, Outcome, Probation, Role, SCHEMA, State, Status, Verdict, Worker, WorkerState,
+    CauseCode, Generation, LastWords, Outcome, Probation, Role, SCHEMA, State, Status, Verdict, Worker,
+    WorkerState,
 };
 
 fn directory() -> tempfile::TempDir {
@@ -91,6 +92,7 @@ fn status_of(name: &str, workers: Vec<Worker>) -> Reply {
             },
         }],
         last_reload: None,
+        last_crash: None,
         restarts: 0,
         rollbacks: 0,
         oom_kills: 0,
@@ -120,6 +122,7 @@ fn verdict(cause: Option<CauseCode>) -> Verdict {
         generation: Some(2),
         cause,
         reason: cause.map(|_| "exited with status 3".to_owned()),
+        words: LastWords::default(),
     }
 }
 
@@ -142,6 +145,7 @@ fn run_as(
         err: Box::new(&mut err),
         around: around.clone(),
         form,
+        detail: Detail::LastLines,
     };
     let exit = client.run(command);
     drop(client);

@@ -115,6 +115,21 @@ impl Object {
         }
     }
 
+    /// Strings; none if the key is absent or null.
+    pub(super) fn texts_if_any(&mut self, key: &str) -> Result<Vec<String>, Unfit> {
+        let texts = match self.value(key) {
+            None => return Ok(Vec::new()),
+            Some(Json::List(list)) => list.into_iter().map(|value| match value {
+                Json::Text(text) => Some(text),
+                Json::Null | Json::Number(_) | Json::List(_) | Json::Object(_) | Json::Other => None,
+            }),
+            Some(Json::Null | Json::Number(_) | Json::Text(_) | Json::Object(_) | Json::Other) => {
+                return Err(unfit(key, STRINGS));
+            }
+        };
+        texts.collect::<Option<_>>().ok_or_else(|| unfit(key, STRINGS))
+    }
+
     /// An object.
     pub(super) fn object(&mut self, key: &str) -> Result<Object, Unfit> {
         self.needed(key)?.object()
@@ -152,6 +167,7 @@ impl Object {
     }
 }
 
+const STRINGS: &str = "an array of strings";
 const NUMBER: &str = "a whole number in its bounds";
 
 fn unfit(key: &str, expected: &str) -> Unfit {

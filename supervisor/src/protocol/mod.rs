@@ -16,6 +16,7 @@
 
 mod flat;
 mod json;
+mod last_words;
 mod read;
 mod status;
 mod text;
@@ -28,9 +29,10 @@ use std::time::Duration;
 use serde::Serialize;
 
 pub(crate) use flat::flat;
+pub(crate) use last_words::{LastWords, StderrKind, StderrPlace};
 pub(crate) use status::{
-    Binary, Generation, LastReload, Listener, Outcome, Probation, Role, SCHEMA, Seen, State, Status, Worker,
-    WorkerState,
+    Binary, Generation, LastCrash, LastReload, Listener, Outcome, Probation, Role, SCHEMA, Seen, State,
+    Status, Worker, WorkerState,
 };
 pub(crate) use text::{elapsed, one_line, setting};
 pub(crate) use time::{parse_rfc3339, rfc3339};

@@ -2,8 +2,9 @@
 
 use super::json::{Json, Object, Unfit};
 use super::{
-    Binary, CauseCode, Change, Generation, LastReload, Listener, Outcome, Probation, Reply, Request, Role,
-    Serving, State, Status, Until, Verdict, Worker, WorkerState,
+    Binary, CauseCode, Change, Generation, LastCrash, LastReload, LastWords, Listener, Outcome, Probation,
+    Reply, Request, Role, Serving, State, Status, StderrKind, StderrPlace, Until, Verdict, Worker,
+    WorkerState,
 };
 use serde::de::Error as _;
 
@@ -171,7 +172,30 @@ fn verdict(object: &mut Object) -> Result<Option<Verdict>, Unfit> {
         generation: object.number_or_none("generation")?,
         cause: cause(object)?,
         reason: object.text_or_none("reason")?,
+        words: last_words(object)?,
     }))
+}
+
+/// As [`super::LastWords::to_text`] writes them.
+pub(super) fn last_words_of(text: &str) -> Result<LastWords, Unfit> {
+    last_words(&mut serde_json::from_str::<Json>(text)?.object()?)
+}
+
+fn last_words(object: &mut Object) -> Result<LastWords, Unfit> {
+    let place = |value: Json| {
+        let mut place = value.object()?;
+        Ok(StderrPlace {
+            kind: place.word("kind", &StderrKind::ALL.map(|kind| (kind.word(), kind)))?,
+            path: place.text_or_none("path")?,
+            identifier: place.text_or_none("identifier")?,
+            pid: place.number_or_none("pid")?,
+            since: place.text_or_none("since")?,
+        })
+    };
+    Ok(LastWords {
+        last_lines: object.texts_if_any("last_lines")?,
+        stderr: object.value("stderr").map(place).transpose()?,
+    })
 }
 
 fn probation(object: &mut Object) -> Result<Probation, Unfit> {
@@ -197,6 +221,7 @@ fn status(object: &mut Object) -> Result<Status, Unfit> {
         listeners: each(object.list("listeners")?, listener)?,
         generations: each(object.list("generations")?, generation)?,
         last_reload: object.value("last_reload").map(last_reload).transpose()?,
+        last_crash: object.value("last_crash").map(last_crash).transpose()?,
         restarts: object.number("restarts")?,
         rollbacks: object.number("rollbacks")?,
         oom_kills: object.number_or_none("oom_kills")?.unwrap_or_default(),
@@ -251,6 +276,18 @@ fn binary(object: &mut Object) -> Result<Binary, Unfit> {
     })
 }
 
+fn last_crash(value: Json) -> Result<LastCrash, Unfit> {
+    let mut object = value.object()?;
+    Ok(LastCrash {
+        generation: object.number("generation")?,
+        worker: object.number("worker")?,
+        pid: object.number_or_none("pid")?,
+        reason: object.text("reason")?,
+        at: object.text("at")?,
+        words: last_words(&mut object)?,
+    })
+}
+
 fn last_reload(value: Json) -> Result<LastReload, Unfit> {
     let mut object = value.object()?;
     Ok(LastReload {
@@ -260,5 +297,6 @@ fn last_reload(value: Json) -> Result<LastReload, Unfit> {
         duration_ms: object.number("duration_ms")?,
         generation: object.number_or_none("generation")?,
         at: object.text("at")?,
+        words: last_words(&mut object)?,
     })
 }

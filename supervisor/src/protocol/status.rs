@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::CauseCode;
+use super::{CauseCode, LastWords};
 
 /// The number in `schema`. It changes only if a key changes its meaning or vanishes; new keys do not change
 /// it.
@@ -31,6 +31,8 @@ pub(crate) struct Status {
     pub(crate) generations: Vec<Generation>,
     /// How the last reload ended; null before the first.
     pub(crate) last_reload: Option<LastReload>,
+    /// The last crash; null if there was none since the last takeover.
+    pub(crate) last_crash: Option<LastCrash>,
     /// Workers started again after a crash, since the supervisor started.
     pub(crate) restarts: u64,
     /// Reloads that were rolled back, since the supervisor started.
@@ -182,6 +184,27 @@ pub(crate) struct LastReload {
     pub(crate) generation: Option<u64>,
     /// When the outcome was known.
     pub(crate) at: String,
+    /// What the worker that failed said at last.
+    #[serde(flatten)]
+    pub(crate) words: LastWords,
+}
+
+/// The last crash of a worker that served, or was to be started again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct LastCrash {
+    /// The worker's generation.
+    pub(crate) generation: u64,
+    /// Its place in the generation, from 0.
+    pub(crate) worker: u16,
+    /// Its main process.
+    pub(crate) pid: Option<i32>,
+    /// How it ended.
+    pub(crate) reason: String,
+    /// When that was seen.
+    pub(crate) at: String,
+    /// What it said at last.
+    #[serde(flatten)]
+    pub(crate) words: LastWords,
 }
 
 /// The outcome of a reload.

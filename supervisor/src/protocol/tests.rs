@@ -224,6 +224,17 @@ fn verdict(cause: Option<CauseCode>) -> Verdict {
         generation: Some(8),
         cause,
         reason: cause.map(|_| "not ready".to_owned()),
+        words: cause.map(|_| words()).unwrap_or_default(),
+    }
+}
+
+fn words() -> LastWords {
+    LastWords {
+        last_lines: vec!["ValueError: \"x\"".to_owned(), "bye".to_owned()],
+        stderr: Some(StderrPlace {
+            path: Some("/var/log/app".to_owned()),
+            ..StderrPlace::new(StderrKind::File)
+        }),
     }
 }
 
@@ -235,12 +246,17 @@ fn the_answer_to_a_reload_has_the_documented_codes() {
         String::from_utf8_lossy(&failed.to_line()),
         concat!(
             r#"{"reply":"failed","message":"reload failed: not ready","serving":null,"#,
-            r#""outcome":"failed","probation":"running","generation":8,"cause":"not-ready","reason":"not ready"}"#,
+            r#""outcome":"failed","probation":"running","generation":8,"cause":"not-ready","reason":"not ready","#,
+            r#""last_lines":["ValueError: \"x\"","bye"],"#,
+            r#""stderr":{"kind":"file","path":"/var/log/app","identifier":null,"pid":null,"since":null}}"#,
             "\n"
         )
     );
     for cause in CauseCode::ALL {
         assert_eq!(serde_json::to_value(cause).expect("serialises"), cause.word());
+    }
+    for kind in StderrKind::ALL {
+        assert_eq!(serde_json::to_value(kind).expect("serialises"), kind.word());
     }
     for probation in Probation::ALL {
         assert_eq!(
@@ -342,7 +358,16 @@ fn status_has_the_documented_keys() {
             reason: Some("killed by SIGSEGV".into()),
             duration_ms: 4,
             generation: Some(6),
+            at: time.clone(),
+            words: words(),
+        }),
+        last_crash: Some(LastCrash {
+            generation: 7,
+            worker: 1,
+            pid: Some(9),
+            reason: "exited with status 3".into(),
             at: time,
+            words: LastWords::default(),
         }),
         restarts: 5,
         rollbacks: 6,
@@ -358,7 +383,11 @@ fn status_has_the_documented_keys() {
             r#""generations":[{"generation":7,"role":"incumbent","since":"2026-11-22T10:00:00.000Z","probation":"passed","#,
             r#""workers":[{"pid":2,"state":"serving","since":"2026-11-22T10:00:00.000Z","connections":null,"status":null}],"#,
             r#""binary":{"path":"/srv/app","inode":3,"sha256":null}}],"#,
-            r#""last_reload":{"outcome":"rolled-back","cause":"exited","reason":"killed by SIGSEGV","duration_ms":4,"generation":6,"at":"2026-11-22T10:00:00.000Z"},"#,
+            r#""last_reload":{"outcome":"rolled-back","cause":"exited","reason":"killed by SIGSEGV","duration_ms":4,"generation":6,"at":"2026-11-22T10:00:00.000Z","#,
+            r#""last_lines":["ValueError: \"x\"","bye"],"#,
+            r#""stderr":{"kind":"file","path":"/var/log/app","identifier":null,"pid":null,"since":null}},"#,
+            r#""last_crash":{"generation":7,"worker":1,"pid":9,"reason":"exited with status 3","at":"2026-11-22T10:00:00.000Z","#,
+            r#""last_lines":[],"stderr":null},"#,
             r#""restarts":5,"rollbacks":6,"oom_kills":7}"#
         )
     );

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Outcome, Probation};
+use super::{LastWords, Outcome, Probation};
 
 /// How a reload ended, as its final reply says it beside `message`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -17,6 +17,9 @@ pub(crate) struct Verdict {
     pub(crate) cause: Option<CauseCode>,
     /// The failure in one line, without the generation and without who serves; null if it was none.
     pub(crate) reason: Option<String>,
+    /// What the worker that failed said at last.
+    #[serde(flatten)]
+    pub(crate) words: LastWords,
 }
 
 /// What kind of failure ended a reload.

@@ -213,6 +213,7 @@ impl Shell {
             | Outcome::RolledBack(..)
             | Outcome::NoWayBack(..) => None,
         };
+        let words = cause.map(|cause| self.words_after(cause)).unwrap_or_default();
         let failure = cause.map(|cause| (cause_code(cause), self.reason(cause)));
         let (cause, reason) = failure.or(stopping).unzip();
         Verdict {
@@ -221,6 +222,7 @@ impl Shell {
             generation: number,
             cause,
             reason,
+            words,
         }
     }
 

@@ -1,14 +1,18 @@
 //! What an app that has failed said at last: on its standard error, and by STATUS= and ERRNO=.
 
-use segue_lifecycle::{Number, Worker};
 use std::collections::BTreeSet;
+use std::path::Path;
+
+use nix::unistd::Pid;
+use segue_lifecycle::{Cause, Number, Worker};
 
 use super::Shell;
-use crate::protocol::one_line;
+use crate::clock;
+use crate::protocol::{LastWords, StderrKind, StderrPlace, one_line, rfc3339};
 use crate::stderr::{LastLines, Stderr, StderrFile, last_lines};
 
-/// The longest line that an outcome quotes, in characters. `--verbose` and `status` show more of it.
-const QUOTED: usize = 200;
+/// The longest path that is shown, in characters.
+const LONGEST_PATH: usize = 1024;
 
 impl Shell {
     /// `; its stderr ends: "no database"; its last STATUS: "booted" (errno 111: connection refused)`, as far as it is known.
@@ -18,19 +22,89 @@ impl Shell {
         };
         let status = info.last_status();
         match self.last_lines(worker) {
-            Some(last) if !last.lines.is_empty() => quote(last, &self.others_in(worker)) + &status,
+            Some(last) if !last.lines.is_empty() => {
+                let others = self.others_in(worker);
+                let whose = if others.is_empty() {
+                    "its stderr".to_owned()
+                } else {
+                    format!("stderr (also of {others})")
+                };
+                format!("; {}{status}", last.quoted(&whose))
+            }
             Some(_) if status.is_empty() => "; nothing on its stderr".to_owned(),
             Some(_) | None => status,
         }
     }
 
-    /// The same of the first worker of a generation, for what no single one is to blame for.
-    pub(super) fn last_words_of_first(&self, number: Number) -> String {
+    /// The same, where it is not certain that there is such a worker.
+    pub(super) fn last_words_of(&self, worker: Option<Worker>) -> String {
+        worker.map(|worker| self.last_words(worker)).unwrap_or_default()
+    }
+
+    /// The same for programs: the lines, and where they are.
+    pub(super) fn words_after(&self, cause: Cause) -> LastWords {
+        let worker = match cause {
+            Cause::NotPrepared => None,
+            Cause::NotSpawned(worker)
+            | Cause::Exited(worker)
+            | Cause::NotReady(worker)
+            | Cause::Stuck(worker) => Some(worker),
+            Cause::Probe => self.probes.newest().and_then(|number| self.first_worker(number)),
+        };
+        let Some(worker) = worker else {
+            return LastWords::default();
+        };
+        let last_lines = self.last_lines(worker).map(|last| last.lines.clone());
+        LastWords {
+            last_lines: last_lines.unwrap_or_default(),
+            stderr: self.stderr_place(worker),
+        }
+    }
+
+    /// The worker that speaks for a generation where no single one is to blame.
+    pub(super) fn first_worker(&self, number: Number) -> Option<Worker> {
         let mut workers = self.workers.keys().filter(|worker| worker.generation == number);
-        workers
-            .next()
-            .map(|worker| self.last_words(*worker))
-            .unwrap_or_default()
+        workers.next().copied()
+    }
+
+    fn stderr_place(&self, worker: Worker) -> Option<StderrPlace> {
+        let info = self.workers.get(&worker)?;
+        let path = |path: &Path| Some(one_line(&path.to_string_lossy(), LONGEST_PATH));
+        let new = StderrPlace::new;
+        Some(match info.stderr.as_ref()? {
+            Stderr::File(file) => {
+                let kind = match self.last_lines(worker) {
+                    None => StderrKind::UnreadFile,
+                    Some(_) if self.others_in(worker).is_empty() => StderrKind::File,
+                    Some(_) => StderrKind::SharedFile,
+                };
+                StderrPlace {
+                    path: path(&file.path),
+                    ..new(kind)
+                }
+            }
+            Stderr::Journal(identifier) => {
+                let age = clock::now().saturating_duration_since(info.started);
+                StderrPlace {
+                    identifier: Some(identifier.clone()),
+                    pid: info.pid.map(Pid::as_raw),
+                    since: clock::wall().checked_sub(age).map(rfc3339),
+                    ..new(StderrKind::Journal)
+                }
+            }
+            Stderr::Terminal(name) => StderrPlace {
+                path: path(name),
+                ..new(StderrKind::Terminal)
+            },
+            Stderr::Device(name) => StderrPlace {
+                path: path(name),
+                ..new(StderrKind::Device)
+            },
+            Stderr::Null => new(StderrKind::Null),
+            Stderr::Pipe => new(StderrKind::Pipe),
+            Stderr::Socket => new(StderrKind::Socket),
+            Stderr::Other => new(StderrKind::Other),
+        })
     }
 
     /// The last lines of a worker's standard error, if that is a file that can be read. They are read when they are asked for first,
@@ -74,47 +148,5 @@ impl Shell {
             }
         }
         numbers
-    }
-}
-
-/// What an outcome says of them. The last line is not always the reason; where another one looks like it, both are there.
-fn quote(last: &LastLines, others: &str) -> String {
-    let whose = if others.is_empty() {
-        "its stderr".to_owned()
-    } else {
-        format!("stderr (also of {others})")
-    };
-    let quoted = |line: &str| format!("\"{}\"", one_line(line, QUOTED));
-    let end = last.lines.last().map(|line| quoted(line)).unwrap_or_default();
-    match &last.telling {
-        Some(telling) => format!("; {whose} says {} and ends: {end}", quoted(telling)),
-        None => format!("; {whose} ends: {end}"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_reason_and_the_last_line_are_quoted_and_whoever_else_writes_there_is_named() {
-        let last = |text: &str| LastLines::of(text, |_| false);
-        for (text, others, quoted) in [
-            ("no database\n", "", "; its stderr ends: \"no database\""),
-            (
-                "no database\n",
-                "generation 1",
-                "; stderr (also of generation 1) ends: \"no database\"",
-            ),
-            (
-                "ValueError: x\nbye\n",
-                "",
-                "; its stderr says \"ValueError: x\" and ends: \"bye\"",
-            ),
-        ] {
-            assert_eq!(quote(&last(text), others), quoted);
-        }
-        let long = quote(&last(&"x".repeat(1000)), "");
-        assert!(long.len() < QUOTED + 30, "{long}");
     }
 }

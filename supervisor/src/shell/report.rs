@@ -9,7 +9,7 @@ use super::desk::NO_WAY_BACK;
 use super::waits::HINT;
 use super::{Alarm, Shell};
 use crate::clock;
-use crate::protocol::{CauseCode, LastReload, Outcome, elapsed, rfc3339, setting};
+use crate::protocol::{CauseCode, LastCrash, LastReload, Outcome, elapsed, rfc3339, setting};
 use crate::sys;
 
 /// How many processes that the app left behind are named, a line each: more would tell no more.
@@ -114,6 +114,7 @@ impl Shell {
 
     fn took_over(&mut self, number: Number, old: Option<Number>) {
         self.history.crash = None;
+        self.history.last_crash = None;
         self.share_mended(number);
         self.keep_flags(number);
         self.restore_flags();
@@ -201,6 +202,18 @@ impl Shell {
         let text = format!("{name} crashed: {reason}; it is started again {then}");
         self.log.error(&text);
         self.history.crash = Some(text);
+        self.history.last_crash = Some(LastCrash {
+            generation: worker.generation,
+            worker: worker.slot,
+            pid: self
+                .workers
+                .get(&worker)
+                .and_then(|info| info.pid)
+                .map(Pid::as_raw),
+            reason,
+            at: rfc3339(clock::wall()),
+            words: self.words_after(cause),
+        });
     }
 
     fn ended(&mut self, number: Number) {
@@ -255,6 +268,7 @@ impl Shell {
             duration_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
             generation: Some(number),
             at: rfc3339(clock::wall()),
+            words: cause.map(|cause| self.words_after(cause)).unwrap_or_default(),
         });
         elapsed(took)
     }
@@ -289,7 +303,7 @@ impl Shell {
                 let candidate = self.probes.newest();
                 candidate.map_or_else(
                     || "the probe did not pass".to_owned(),
-                    |number| self.probe_in_words(number) + &self.last_words_of_first(number),
+                    |number| self.probe_in_words(number) + &self.last_words_of(self.first_worker(number)),
                 )
             }
         }

@@ -10,7 +10,9 @@ use crate::clock;
 use crate::config::Config;
 use crate::launch::Binary;
 use crate::listeners::Listener;
-use crate::protocol::{self, CauseCode, LastReload, Outcome, Probation, Status, rfc3339};
+use crate::protocol::{
+    self, CauseCode, LastCrash, LastReload, LastWords, Outcome, Probation, Status, rfc3339,
+};
 use crate::state::{Flaw, Row, Rows};
 
 /// What the shell knows of a generation that the core does not, kept until its last process is gone.
@@ -99,8 +101,10 @@ pub(super) struct History {
     pub(super) oom_kills: u64,
     /// Why the last reload failed or was rolled back, until one succeeds.
     pub(super) trouble: Option<String>,
-    /// The last crash, for as long as it matters.
+    /// The last crash in words, for as long as it matters.
     pub(super) crash: Option<String>,
+    /// The same for `status`.
+    pub(super) last_crash: Option<LastCrash>,
     /// When the reload was asked for whose handoff is under way.
     pub(super) asked: Option<Instant>,
 }
@@ -114,6 +118,7 @@ impl History {
             oom_kills: 0,
             trouble: None,
             crash: None,
+            last_crash: None,
             asked: None,
         }
     }
@@ -148,6 +153,10 @@ impl History {
             if let Some(number) = last.generation {
                 rows.number("generation", number);
             }
+            rows.text("words", &last.words.to_text());
+        }
+        if let Some(last) = &self.last_crash {
+            save_crash(last, rows);
         }
     }
 
@@ -164,6 +173,10 @@ impl History {
             oom_kills: row.number_if_any("oom-kills")?.unwrap_or_default(),
             trouble: row.text_if_any("trouble")?,
             crash: row.text_if_any("crash")?,
+            last_crash: match Row::of_kind(rows, LAST_CRASH) {
+                Ok(row) => Some(last_crash(row)?),
+                Err(_) => None,
+            },
             asked: row.number_if_any("asked")?.map(clock::from_nanos),
         })
     }
@@ -180,7 +193,39 @@ fn last_reload(row: Row<'_>) -> Result<LastReload, Flaw> {
         duration_ms: row.number("duration-ms")?,
         generation: row.number_if_any("generation")?,
         at: row.text("at")?,
+        words: words(row)?,
     })
+}
+
+/// The kind of the row of the last crash.
+const LAST_CRASH: &str = "last-crash";
+
+fn save_crash(crash: &LastCrash, rows: &mut Rows) {
+    rows.begin(LAST_CRASH)
+        .number("generation", crash.generation)
+        .number("worker", crash.worker.into())
+        .text("reason", &crash.reason)
+        .text("at", &crash.at)
+        .text("words", &crash.words.to_text());
+    if let Some(pid) = crash.pid.and_then(|pid| u64::try_from(pid).ok()) {
+        rows.number("pid", pid);
+    }
+}
+
+fn last_crash(row: Row<'_>) -> Result<LastCrash, Flaw> {
+    Ok(LastCrash {
+        generation: row.number("generation")?,
+        worker: row.parsed("worker")?,
+        pid: row.number_if_any("pid")?.and_then(|pid| pid.try_into().ok()),
+        reason: row.text("reason")?,
+        at: row.text("at")?,
+        words: words(row)?,
+    })
+}
+
+fn words(row: Row<'_>) -> Result<LastWords, Flaw> {
+    let text = row.text_if_any("words")?;
+    Ok(text.map(|text| LastWords::from_text(&text)).unwrap_or_default())
 }
 
 fn cause(row: Row<'_>) -> Result<Option<CauseCode>, Flaw> {
@@ -236,6 +281,7 @@ impl Shell {
                 .map(|generation| self.generation_shown(generation))
                 .collect(),
             last_reload: self.history.last_reload.clone(),
+            last_crash: self.history.last_crash.clone(),
             restarts: self.history.restarts,
             rollbacks: self.history.rollbacks,
             oom_kills: self.history.oom_kills,
@@ -317,11 +363,27 @@ impl Shell {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::{StderrKind, StderrPlace};
 
     fn text(history: &History) -> Vec<u8> {
         let mut rows = Rows::default();
         history.save(&mut rows);
         rows.finish()
+    }
+
+    fn words(reason: Option<&str>) -> LastWords {
+        LastWords {
+            last_lines: reason
+                .map(|text| vec![text.to_owned(), "\"bye\"".to_owned()])
+                .unwrap_or_default(),
+            stderr: reason.map(|_| StderrPlace {
+                path: Some("/var/log/app".to_owned()),
+                identifier: Some("app.7".to_owned()),
+                pid: Some(812),
+                since: Some(rfc3339(clock::wall())),
+                ..StderrPlace::new(StderrKind::SharedFile)
+            }),
+        }
     }
 
     #[test]
@@ -333,6 +395,7 @@ mod tests {
             duration_ms: 12,
             generation,
             at: rfc3339(clock::wall()),
+            words: words(reason),
         };
         let reloads = [
             None,
@@ -352,11 +415,20 @@ mod tests {
                 oom_kills: 2,
                 trouble: Some("reload failed".to_owned()),
                 crash: None,
+                last_crash: Some(LastCrash {
+                    generation: 3,
+                    worker: 1,
+                    pid: Some(812),
+                    reason: "killed by SIGKILL".to_owned(),
+                    at: rfc3339(clock::wall()),
+                    words: words(Some("x")),
+                }),
                 asked: Some(clock::now()),
             };
             let saved = text(&history);
             let restored = History::restore(&Row::all(&saved).unwrap()).unwrap();
             assert_eq!(restored.last_reload, history.last_reload);
+            assert_eq!(restored.last_crash, history.last_crash);
             assert_eq!(restored.asked, history.asked);
             assert_eq!(text(&restored), saved);
         }

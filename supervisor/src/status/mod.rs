@@ -2,6 +2,7 @@
 //! only /proc tells (open and waiting connections), so that the supervisor's loop never reads it.
 
 mod digest;
+mod journal;
 mod metrics;
 mod proc;
 mod screen;
@@ -12,6 +13,7 @@ use std::time::SystemTime;
 
 use crate::protocol::{self, Seen};
 use crate::sys::terminal_size;
+use journal::Journal;
 use screen::Screen;
 
 /// The width of a table where the terminal does not say.
@@ -49,6 +51,7 @@ pub(crate) struct Viewer {
     showing: Showing,
     screen: Screen,
     started: bool,
+    journal: Journal,
 }
 
 impl Viewer {
@@ -65,6 +68,7 @@ impl Viewer {
             showing,
             screen,
             started: false,
+            journal: Journal::default(),
         }
     }
 
@@ -90,7 +94,7 @@ impl Viewer {
     fn text(&mut self, sight: Result<Seen, &str>, columns: usize, now: SystemTime) -> String {
         let again = std::mem::replace(&mut self.started, true);
         let seen = match sight {
-            Ok(seen) => filled(seen, self.view),
+            Ok(seen) => self.filled(seen),
             Err(why) => return self.absence(why),
         };
         match (self.view, self.showing) {
@@ -109,6 +113,27 @@ impl Viewer {
         }
     }
 
+    /// Adds what only /proc and the journal tell, and takes out what `--json` does not promise.
+    fn filled(&mut self, mut seen: Seen) -> Seen {
+        // In another pid namespace the pids of the status are other processes, or nobody's.
+        if seen.supervisor == Some(seen.status.pid) {
+            proc::fill(&mut seen.status);
+            match self.view {
+                View::Json => digest::fill(&mut seen.status),
+                // They do not show it, or may be asked every second, and reading a large binary takes a while.
+                View::Table | View::Flat | View::Metrics => {}
+            }
+            match self.view {
+                View::Table | View::Json | View::Flat => self.journal.fill(&mut seen.status),
+                View::Metrics => {}
+            }
+        }
+        for listener in &mut seen.status.listeners {
+            listener.inode = None;
+        }
+        seen
+    }
+
     /// Programs that read one status after the other get `null` for none.
     fn absence(&self, why: &str) -> String {
         match self.view {
@@ -117,23 +142,6 @@ impl Viewer {
             View::Flat | View::Metrics => String::new(),
         }
     }
-}
-
-/// Adds what /proc tells, and takes out what `--json` does not promise.
-fn filled(mut seen: Seen, view: View) -> Seen {
-    // In another pid namespace the pids of the status are other processes, or nobody's.
-    if seen.supervisor == Some(seen.status.pid) {
-        proc::fill(&mut seen.status);
-        match view {
-            View::Json => digest::fill(&mut seen.status),
-            // They do not show it, or may be asked every second, and reading a large binary takes a while.
-            View::Table | View::Flat | View::Metrics => {}
-        }
-    }
-    for listener in &mut seen.status.listeners {
-        listener.inode = None;
-    }
-    seen
 }
 
 /// Our own types have string keys, so that serialising them cannot fail.

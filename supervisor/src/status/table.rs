@@ -14,15 +14,24 @@
 //!             /srv/app/releases/7/app
 //!
 //! last reload: ok, generation 8 after 41 ms, 2m 10s ago
+//! last crash: generation 8, worker 1 (pid 125), 2m ago: exited with status 3
+//!     after 12.3 s; its stderr ends: "no database"
+//!     | no database
 //! restarts 0, rollbacks 0
 //! ```
 
 use std::time::{Duration, SystemTime};
 
-use crate::protocol::{Generation, LastReload, Outcome, Status, elapsed, one_line, parse_rfc3339};
+use crate::protocol::{Generation, LastReload, LastWords, Outcome, Status, elapsed, one_line, parse_rfc3339};
 
 /// What stands where there is nothing to say.
 const NOTHING: &str = "-";
+
+/// The narrowest screen that is reckoned with, in columns.
+const NARROWEST: usize = 20;
+
+/// What continued lines, and those below another, begin with.
+const INDENT: &str = "    ";
 
 /// Wider than any cell that is not cut: paths and messages.
 const UNLIMITED: usize = 4096;
@@ -30,25 +39,81 @@ const UNLIMITED: usize = 4096;
 /// The whole table, every line ended.
 pub(super) fn render(status: &Status, columns: usize, now: SystemTime) -> String {
     let mut text = vec![headline(status, now)];
+    let columns = columns.max(NARROWEST);
     if !status.listeners.is_empty() {
         text.push(String::new());
         text.extend(listeners(status));
+        text.extend(troubles(status).flat_map(|line| wrap(&line, columns)));
     }
     if !status.generations.is_empty() {
         text.push(String::new());
         text.extend(generations(status, now));
     }
     text.push(String::new());
-    text.push(status.last_reload.as_ref().map_or_else(
-        || "last reload: none yet".to_owned(),
-        |last| format!("last reload: {}", reload(last, now)),
-    ));
+    text.extend(endings(status, now).iter().flat_map(|line| wrap(line, columns)));
     text.push(format!(
         "restarts {}, rollbacks {}",
         status.restarts, status.rollbacks
     ));
-    let cut = |line: String| ascii(&line, columns.max(20)).trim_end().to_owned() + "\n";
+    let cut = |line: String| ascii(&line, columns).trim_end().to_owned() + "\n";
     text.into_iter().map(cut).collect()
+}
+
+/// How the last reload ended, and the last crash, each with what was said at last. These lines hold reasons, so that they are wrapped
+/// where they do not fit; rows of a table are cut.
+fn endings(status: &Status, now: SystemTime) -> Vec<String> {
+    let mut lines = Vec::new();
+    match &status.last_reload {
+        None => lines.push("last reload: none yet".to_owned()),
+        Some(last) => {
+            lines.push(format!("last reload: {}", reload(last, now)));
+            lines.extend(said(&last.words));
+        }
+    }
+    if let Some(crash) = &status.last_crash {
+        let pid = crash.pid.map_or_else(String::new, |pid| format!(" (pid {pid})"));
+        lines.push(format!(
+            "last crash: generation {}, worker {}{pid}, {} ago: {}{}",
+            crash.generation,
+            crash.worker,
+            ago(&crash.at, now),
+            crash.reason,
+            place(&crash.words),
+        ));
+        lines.extend(said(&crash.words));
+    }
+    lines
+}
+
+fn said(words: &LastWords) -> impl Iterator<Item = String> + '_ {
+    words.last_lines.iter().map(|line| format!("{INDENT}| {line}"))
+}
+
+/// `; its stderr is a pipe`, where that is all that is known.
+fn place(words: &LastWords) -> String {
+    let place = words.place_alone();
+    place.map_or_else(String::new, |place| format!("; its stderr is {place}"))
+}
+
+/// The lines of a text, broken between words, or within one that is longer than a line. All but the first are indented.
+fn wrap(text: &str, columns: usize) -> Vec<String> {
+    let text = ascii(text, UNLIMITED);
+    let mut lines = Vec::new();
+    let mut rest = text.as_str();
+    let mut indent = "";
+    loop {
+        let room = columns - indent.len();
+        if rest.len() <= room {
+            lines.push(format!("{indent}{rest}"));
+            return lines;
+        }
+        // All of it is ASCII. A blank that the text begins with is part of its indent.
+        let start = rest.len() - rest.trim_start().len();
+        let at = rest[..=room].rfind(' ').filter(|at| *at > start).unwrap_or(room);
+        lines.push(format!("{indent}{}", &rest[..at]));
+        rest = rest[at..].trim_start();
+        indent = INDENT;
+    }
 }
 
 fn headline(status: &Status, now: SystemTime) -> String {
@@ -65,7 +130,15 @@ fn headline(status: &Status, now: SystemTime) -> String {
     )
 }
 
-/// One row each; then, a line each, what is wrong with them.
+/// What is wrong with listeners, a line each.
+fn troubles(status: &Status) -> impl Iterator<Item = String> + '_ {
+    status.listeners.iter().filter_map(|listener| {
+        let trouble = listener.trouble.as_deref()?;
+        Some(format!("listener {}: {trouble}", listener.name))
+    })
+}
+
+/// One row each.
 fn listeners(status: &Status) -> Vec<String> {
     let number = |number: Option<u64>| number.map_or_else(|| NOTHING.to_owned(), |number| number.to_string());
     let rows = status.listeners.iter().map(|listener| {
@@ -77,15 +150,10 @@ fn listeners(status: &Status) -> Vec<String> {
         ]
     });
     let heads = ["LISTENER", "ADDRESS", "QUEUED", "BACKLOG"].map(str::to_owned);
-    let mut lines = align(
+    align(
         [Side::Left, Side::Left, Side::Right, Side::Right],
         std::iter::once(heads).chain(rows).collect(),
-    );
-    lines.extend(status.listeners.iter().filter_map(|listener| {
-        let trouble = listener.trouble.as_deref()?;
-        Some(format!("listener {}: {trouble}", listener.name))
-    }));
-    lines
+    )
 }
 
 /// One row a worker; then the binary, which is too long for a column and is the same for all workers of a
@@ -173,8 +241,9 @@ fn reload(last: &LastReload, now: SystemTime) -> String {
         Outcome::Ok => format!("ok, {generation}after {after}, {ago} ago"),
         Outcome::Failed | Outcome::RolledBack => {
             format!(
-                "{}, {generation}after {after}, {ago} ago: {reason}",
-                last.outcome.word()
+                "{}, {generation}after {after}, {ago} ago: {reason}{}",
+                last.outcome.word(),
+                place(&last.words)
             )
         }
     }

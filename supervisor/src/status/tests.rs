@@ -4,8 +4,8 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use super::*;
 use crate::protocol::{
-    Binary, CauseCode, Generation, LastReload, Listener, Outcome, Probation, Reply, Role, SCHEMA, State,
-    Status, Worker, WorkerState, rfc3339,
+    Binary, CauseCode, Generation, LastCrash, LastReload, LastWords, Listener, Outcome, Probation, Reply,
+    Role, SCHEMA, State, Status, StderrKind, StderrPlace, Worker, WorkerState, rfc3339,
 };
 use crate::sys::TerminalSize;
 
@@ -97,7 +97,9 @@ fn status() -> Status {
             duration_ms: 41,
             generation: Some(8),
             at: before(130),
+            words: LastWords::default(),
         }),
+        last_crash: None,
         restarts: 0,
         rollbacks: 1,
         oom_kills: 2,
@@ -152,6 +154,7 @@ fn a_table_tells_who_does_not_serve_and_why_a_reload_failed() {
         duration_ms: 30_000,
         generation: None,
         at: before(90_000),
+        words: LastWords::default(),
     });
     let table = table::render(&status, 80, now());
     assert!(
@@ -193,6 +196,63 @@ fn a_table_fits_and_is_ascii_whatever_an_app_says() {
             assert!(line.chars().all(|c| c == ' ' || c.is_ascii_graphic()), "{line:?}");
         }
     }
+}
+
+/// A reason is what people look for: it is wrapped where a row of a table would be cut.
+#[test]
+fn reasons_are_wrapped_and_followed_by_the_last_lines() {
+    let mut status = status();
+    let long = "https://db.example/".repeat(5);
+    status.last_reload = Some(LastReload {
+        outcome: Outcome::Failed,
+        cause: Some(CauseCode::Exited),
+        reason: Some(
+            "exited with status 3 after 2586 ms; its stderr says \"ModuleNotFoundError: No module named 'x'\" and ends: \"bye\"".into(),
+        ),
+        duration_ms: 2600,
+        generation: Some(9),
+        at: before(12),
+        words: LastWords {
+            last_lines: vec!["ModuleNotFoundError: No module named 'x'".into(), format!("see {long}"), "bye".into()],
+            stderr: Some(StderrPlace::new(StderrKind::File)),
+        },
+    });
+    status.last_crash = Some(LastCrash {
+        generation: 8,
+        worker: 1,
+        pid: Some(125),
+        reason: "killed by SIGKILL after 910 ms".into(),
+        at: before(3),
+        words: LastWords {
+            last_lines: Vec::new(),
+            stderr: Some(StderrPlace::new(StderrKind::Pipe)),
+        },
+    });
+    let table = table::render(&status, 80, now());
+    let expected = "\
+last reload: failed, generation 9 after 2600 ms, 12s ago: exited with status 3
+    after 2586 ms; its stderr says \"ModuleNotFoundError: No module named 'x'\"
+    and ends: \"bye\"
+    | ModuleNotFoundError: No module named 'x'
+    | see
+    https://db.example/https://db.example/https://db.example/https://db.example/
+    https://db.example/
+    | bye
+last crash: generation 8, worker 1 (pid 125), 3s ago: killed by SIGKILL after
+    910 ms; its stderr is a pipe
+restarts 0, rollbacks 1
+";
+    assert!(table.ends_with(expected), "{table}");
+    for columns in 0..200 {
+        let table = table::render(&status, columns, now());
+        let words = |text: &str| text.split_whitespace().collect::<String>();
+        assert!(words(&table).contains(&words(
+            "ModuleNotFoundError: No module named 'x'\" and ends: \"bye\""
+        )));
+        assert!(table.lines().all(|line| line.len() <= columns.max(20)), "{table}");
+    }
+    let uncut = table::render(&status, usize::MAX, now());
+    assert!(uncut.contains(&format!("\n    | see {long}\n")), "{uncut}");
 }
 
 #[test]
@@ -302,21 +362,16 @@ fn pids_of_another_namespace_are_not_looked_up() {
     foreign.pid = i32::try_from(std::process::id()).expect("pid");
     foreign.listeners.clear();
     let supervisor = Some(foreign.pid + 1);
-    let seen = filled(
-        Seen {
-            status: foreign.clone(),
-            supervisor,
-        },
-        View::Table,
-    );
+    let mut viewer = Viewer::new(View::Table, Showing::Once);
+    let seen = viewer.filled(Seen {
+        status: foreign.clone(),
+        supervisor,
+    });
     assert_eq!(seen.status.generations[1].workers[0].connections, None);
-    let seen = filled(
-        Seen {
-            supervisor: Some(foreign.pid),
-            status: foreign,
-        },
-        View::Table,
-    );
+    let seen = viewer.filled(Seen {
+        supervisor: Some(foreign.pid),
+        status: foreign,
+    });
     assert_eq!(seen.status.generations[0].workers[0].connections, Some(0));
 }
 
@@ -327,6 +382,7 @@ fn tables_follow_each_other_with_a_gap_or_in_place() {
         showing: Showing::Again,
         screen: Screen::Scrolling,
         started: false,
+        journal: Journal::default(),
     };
     let sight = || {
         Ok(Seen {

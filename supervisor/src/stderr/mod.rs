@@ -3,6 +3,7 @@
 //!
 //! Floor 2. It knows neither workers nor generations, and never waits: what may hang is not read.
 
+mod journal;
 mod tail;
 mod telling;
 
@@ -18,6 +19,7 @@ use nix::sys::statfs::{self, FsType, fstatfs};
 
 use crate::sys::{self, InChild, errno_text};
 
+pub(crate) use journal::{Look, from_journal};
 pub(crate) use tail::{LastLines, last_lines};
 
 /// The mode of a file that is made, less the app's umask: log lines are not for everybody.

@@ -17,6 +17,9 @@ pub(crate) const KEPT: usize = 10;
 /// The longest line that is kept, in characters.
 const LONGEST: usize = 300;
 
+/// The longest line that an outcome quotes, in characters. `--verbose` and `status` show more of it.
+const QUOTED: usize = 200;
+
 /// What an app said at last. Every line is printable.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct LastLines {
@@ -56,6 +59,19 @@ impl LastLines {
         let lines: Vec<String> = lines[first..].iter().map(|line| printable(line)).collect();
         let telling = told.filter(|told| lines.last() != Some(told));
         Self { lines, telling }
+    }
+}
+
+impl LastLines {
+    /// `its stderr says "no database" and ends: "bye"`. The last line is not always the reason; where another one looks like it, both
+    /// are there.
+    pub(crate) fn quoted(&self, whose: &str) -> String {
+        let quoted = |line: &String| format!("\"{}\"", one_line(line, QUOTED));
+        let end = self.lines.last().map(quoted).unwrap_or_default();
+        match &self.telling {
+            Some(telling) => format!("{whose} says {} and ends: {end}", quoted(telling)),
+            None => format!("{whose} ends: {end}"),
+        }
     }
 }
 
@@ -222,6 +238,17 @@ mod tests {
             ..born(&path)
         };
         assert_eq!(lines(&file), None);
+    }
+
+    #[test]
+    fn the_reason_and_the_last_line_are_quoted() {
+        let quoted = |text: &str| LastLines::of(text, |_| false).quoted("its stderr");
+        assert_eq!(quoted("no database\n"), "its stderr ends: \"no database\"");
+        assert_eq!(
+            quoted("ValueError: x\nbye\n"),
+            "its stderr says \"ValueError: x\" and ends: \"bye\""
+        );
+        assert!(quoted(&"x".repeat(1000)).len() < QUOTED + 30);
     }
 
     #[test]

@@ -221,3 +221,126 @@ fn a_crash_is_quoted_and_after_an_adoption_as_well() {
     crash(&segue, 2);
     segue.stop();
 }
+
+/// Where nothing can be read back the place is told, for the next look.
+#[test]
+fn a_stderr_that_nobody_can_read_back_is_named() {
+    for (opener, place) in [
+        // The harness reads it, so that it is a pipe.
+        (&[][..], "a pipe"),
+        (&["sh", "-c", "exec \"$@\" 2>/dev/null", "sh"], "/dev/null"),
+        (
+            &[
+                "python3",
+                "-c",
+                "import pty, sys; sys.exit(pty.spawn(sys.argv[1:]) >> 8)",
+            ],
+            "the terminal /dev/pts/",
+        ),
+    ] {
+        let segue = good().opened_by(opener.iter().copied()).start();
+        let done = refused(&segue, &shell("echo no database >&2; exit 4"));
+        assert_says(&done, "exited with status 4 after ");
+        assert_says(&done, &format!("; the stderr of generation 2 is {place}"));
+        assert_says(&done, "; generation 1 serves (pid ");
+        let table = segue.run("status", &[]).stdout;
+        assert!(table.contains(&format!("; its stderr is {place}")), "{table}");
+        segue.stop();
+    }
+}
+
+/// For programs, and for people who want more of it.
+#[test]
+fn the_last_ten_lines_are_in_the_answer_and_in_the_status() {
+    let segue = good().flags(["--stderr", "app.err"]).start();
+    segue.deploy(
+        "app",
+        &shell("for n in 1 2 3 4 5 6 7 8 9 10 11; do echo line $n >&2; done; exit 4"),
+    );
+    let lines: Vec<String> = (2..=11).map(|number| format!("line {number}")).collect();
+    let indented: String = lines.iter().map(|line| format!("  | {line}\n")).collect();
+
+    let done = segue.reload(&["--verbose"]);
+    assert!(done.stderr.ends_with(&indented), "{done:?}");
+    assert_eq!(segue.reload(&[]).stderr.lines().count(), 1);
+
+    let done = segue.reload(&["--json"]);
+    let codes: serde_json::Value = serde_json::from_str(&done.stdout).unwrap();
+    assert_eq!(codes["last_lines"], serde_json::json!(lines), "{codes}");
+    assert_eq!(codes["stderr"]["kind"], "shared-file", "{codes}");
+    assert!(
+        codes["stderr"]["path"].as_str().unwrap().ends_with("/app.err"),
+        "{codes}"
+    );
+    let reason = codes["reason"].as_str().unwrap();
+    assert!(
+        reason.ends_with("; stderr (also of generation 1) ends: \"line 11\""),
+        "{codes}"
+    );
+    let flat = segue.reload(&["--flat", "--verbose"]);
+    for line in [
+        "last_lines.0=line 2",
+        "last_lines.9=line 11",
+        "stderr.kind=shared-file",
+    ] {
+        assert!(flat.stdout.lines().any(|said| said == line), "{line}: {flat:?}");
+    }
+    assert!(flat.stderr.ends_with(&indented), "{flat:?}");
+
+    let status = segue.status();
+    assert_eq!(status.0["last_reload"]["last_lines"], codes["last_lines"]);
+    assert_eq!(status.0["last_reload"]["stderr"], codes["stderr"]);
+    let table = segue.run("status", &[]).stdout;
+    let below: String = lines.iter().map(|line| format!("    | {line}\n")).collect();
+    assert!(table.contains(&format!("ends: \"line 11\"\n{below}")), "{table}");
+
+    segue.deploy("app", &Program::fixture("good"));
+    segue.reload_ok(&["--verbose"]);
+    let status = segue.status();
+    assert_eq!(status.0["last_reload"]["last_lines"], serde_json::json!([]));
+    assert!(status.0["last_reload"]["stderr"].is_null(), "{}", status.0);
+    segue.stop();
+}
+
+/// While it crashes and crashes the status tells the last reason; and again after a supervisor has taken over from a killed one.
+#[test]
+fn a_crash_loop_shows_its_last_reason_in_the_status() {
+    let script = "[ -e broken ] && { echo no database >&2; exit 4; }; exec sleep 3600";
+    let mut segue = Setup::new(shell(script))
+        .flags(["--stderr", "app.err", "--ready", "exec:50ms", "--probation", "0s"])
+        .start();
+    assert!(segue.status().0["last_crash"].is_null());
+    std::fs::write(segue.path("broken"), "").unwrap();
+    let pid = segue.status().pids(1)[0];
+    kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
+    let is_told = |status: &segue_tests::segue::Status| {
+        let crash = &status.0["last_crash"];
+        crash["last_lines"] == serde_json::json!(["no database"])
+            && crash["generation"] == 1
+            && crash["reason"].as_str().is_some_and(|reason| {
+                reason.starts_with("exited with status 4 after ")
+                    && reason.ends_with("; its stderr ends: \"no database\"")
+            })
+    };
+    segue.wait_until("the crash is told", is_told);
+    let table = segue.run("status", &[]).stdout;
+    assert!(
+        table.contains("\nlast crash: generation 1, worker 0 (pid "),
+        "{table}"
+    );
+    assert!(
+        table.contains("ends: \"no database\"\n    | no database\n"),
+        "{table}"
+    );
+    std::fs::remove_file(segue.path("broken")).unwrap();
+    segue.wait_until("it serves again", |status| status.state() == "serving");
+    segue.kill();
+    segue.resume();
+    assert!(is_told(&segue.status()), "the next supervisor knows it as well");
+    segue.reload_ok(&[]);
+    assert!(
+        segue.status().0["last_crash"].is_null(),
+        "the next version has not crashed"
+    );
+    segue.stop();
+}

@@ -61,6 +61,7 @@ fn status(inodes: &[Option<u64>]) -> Status {
             },
         }],
         last_reload: None,
+        last_crash: None,
         restarts: 0,
         rollbacks: 0,
         oom_kills: 0,

@@ -76,6 +76,50 @@ pub(crate) fn has_the_last_words(machine: &Machine) {
     assert!(of_unit > TRIES / 2, "{of_unit} of {TRIES}");
 }
 
+/// What the journal has of a version that failed is in the answer of whoever may read the journal, and in the status; others are told where
+/// to look.
+pub(crate) fn is_read_back_by_the_client(machine: &Machine) {
+    let site = Site::new(machine, "telling", "app --message x");
+    site.systemctl_ok("start");
+    let program = machine.path(&format!("/srv/{}/current/{}", site.name, site.name));
+    std::fs::write(
+        program,
+        "#!/bin/sh\necho \"ModuleNotFoundError: No module named 'x'\" >&2\necho bye >&2\nexit 3\n",
+    )
+    .unwrap();
+    let name = ["--name", &site.name];
+    let done = machine.run(&[&["segue", "reload", "--verbose"][..], &name].concat());
+    let quoted = "; the stderr of generation 2 says \"ModuleNotFoundError: No module named 'x'\" and ends: \"bye\"; generation 1";
+    assert!(done.stderr.contains(quoted), "{done:?}");
+    assert!(
+        done.stderr
+            .ends_with("\n  | ModuleNotFoundError: No module named 'x'\n  | bye\n"),
+        "{done:?}"
+    );
+    let codes = machine.run(&[&["segue", "reload", "--flat"][..], &name].concat());
+    for line in [
+        "last_lines.1=bye",
+        "stderr.kind=journal",
+        "stderr.identifier=telling.3",
+    ] {
+        assert!(codes.stdout.lines().any(|said| said == line), "{line}: {codes:?}");
+    }
+    let table = machine.run(&[&["segue", "status"][..], &name].concat());
+    assert!(table.stdout.contains("\n    | bye\n"), "{table:?}");
+    // Without journalctl, as without the right to read what it reads.
+    let script = "PATH=/nowhere exec /usr/bin/segue reload --name telling";
+    let done = machine.run(&["/bin/sh", "-c", script]);
+    assert!(
+        done.stderr
+            .contains("; the stderr of generation 4 is the journal (journalctl _PID="),
+        "{done:?}"
+    );
+    assert!(
+        done.stderr.contains(" -t telling.4); generation 1 serves"),
+        "{done:?}"
+    );
+}
+
 pub(crate) fn knows_priorities(machine: &Machine) {
     let site = Site::new(machine, "graded", "app --message x");
     site.systemctl_ok("start");

@@ -81,6 +81,7 @@ const SCENES: &[Scene] = scenes! {
     252 deploy::interrupted_is_settled_by_the_next;
     252 journal::has_every_line;
     252 journal::has_the_last_words;
+    252 journal::is_read_back_by_the_client;
     252 journal::knows_priorities;
 };
 

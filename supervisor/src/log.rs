@@ -3,10 +3,12 @@
 //! A log pipe whose reader sleeps must not stop the supervisor, so a line is written only if it fits without
 //! waiting; lines that did not fit are counted, and the count is told with the next line that does.
 
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::fstat;
 use serde_json::json;
 use std::cell::Cell;
+use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::SystemTime;
 
@@ -78,7 +80,9 @@ impl Style {
 pub(crate) struct Log {
     name: String,
     style: Style,
+    /// Lines that were not written, and why the last of them was not.
     dropped: Cell<u64>,
+    cause: Cell<Unwritten>,
     /// Stderr opened once more, if it is a terminal: the only way to write to one without waiting.
     terminal: Option<OwnedFd>,
 }
@@ -90,6 +94,7 @@ impl Log {
             name: name.to_owned(),
             style,
             dropped: Cell::new(0),
+            cause: Cell::new(Unwritten::WouldWait),
             terminal: sys::open_terminal_anew(std::io::stderr().as_fd()),
         }
     }
@@ -126,15 +131,21 @@ impl Log {
         let stderr = self.terminal.as_ref().map_or(stderr.as_fd(), AsFd::as_fd);
         let dropped = self.dropped.get();
         if dropped > 0 {
-            let apology = format!("{dropped} lines were not written: the reader of stderr did not keep up");
-            if !put(stderr, &self.render(Level::Warning, &apology)) {
+            let apology = format!("{dropped} lines were not written: {}", self.cause.get());
+            let mut apology = self.render(Level::Warning, &apology);
+            if self.cause.get() == Unwritten::InPart {
+                // What is there of the last one is no line yet.
+                apology.insert(0, '\n');
+            }
+            if put(stderr, &apology).is_err() {
                 self.dropped.set(dropped + 1);
                 return;
             }
             self.dropped.set(0);
         }
-        if !put(stderr, &self.render(level, text)) {
+        if let Err(cause) = put(stderr, &self.render(level, text)) {
             self.dropped.set(self.dropped.get() + 1);
+            self.cause.set(cause);
         }
     }
 
@@ -164,12 +175,40 @@ fn one_line(text: &str) -> String {
         .collect()
 }
 
+/// Why a line was not written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unwritten {
+    /// Whoever reads has to read first.
+    WouldWait,
+    /// Only a part of it was: the disk is full, or the file as large as it may be (`ulimit -f`).
+    InPart,
+    /// The kernel refused it.
+    Refused(Errno),
+}
+
+impl fmt::Display for Unwritten {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::WouldWait => f.write_str("the reader of stderr did not keep up"),
+            Self::InPart => f.write_str("stderr: no room"),
+            Self::Refused(errno) => write!(f, "stderr: {}", sys::errno_text(*errno)),
+        }
+    }
+}
+
 /// Write a line if that takes no waiting. A reader that has gone away is no reason to keep the line.
-fn put(stderr: BorrowedFd<'_>, line: &str) -> bool {
+fn put(stderr: BorrowedFd<'_>, line: &str) -> Result<(), Unwritten> {
     let mut poll_set = [PollFd::new(stderr, PollFlags::POLLOUT)];
     match poll(&mut poll_set, PollTimeout::ZERO) {
-        Ok(0) | Err(_) => false,
-        Ok(_) => sys::write_without_waiting(stderr, line.as_bytes()).is_ok_and(|count| count == line.len()),
+        Ok(0) => return Err(Unwritten::WouldWait),
+        Ok(_) => {}
+        Err(errno) => return Err(Unwritten::Refused(errno)),
+    }
+    match sys::write_without_waiting(stderr, line.as_bytes()) {
+        Ok(count) if count == line.len() => Ok(()),
+        Ok(_) => Err(Unwritten::InPart),
+        Err(Errno::EAGAIN) => Err(Unwritten::WouldWait),
+        Err(errno) => Err(Unwritten::Refused(errno)),
     }
 }
 
@@ -223,13 +262,14 @@ mod tests {
         let (read, write_end) = nix::unistd::pipe().unwrap();
         let line = format!("{}\n", "x".repeat(1000));
         let mut written = 0;
-        while put(write_end.as_fd(), &line) {
+        while put(write_end.as_fd(), &line).is_ok() {
             written += 1;
             assert!(written < 100_000, "the pipe never filled");
         }
         drop(read);
-        assert!(
-            !put(write_end.as_fd(), &line),
+        assert_eq!(
+            put(write_end.as_fd(), &line),
+            Err(Unwritten::Refused(Errno::EPIPE)),
             "a reader that has gone away is no reason to wait"
         );
     }

@@ -67,7 +67,7 @@ use nix::unistd::Pid;
 use pid_file::PidFile;
 use place::{Leavings, Surroundings};
 use segue_lifecycle::Ending;
-use shell::{Begin, Estate, Leftover, Worth};
+use shell::{Begin, Estate, Left, Worth};
 use state::{Fds, Flaw};
 use status::{Showing, View, Viewer};
 use upgrade::{Origin, Saved};
@@ -89,7 +89,12 @@ fn main() -> ExitCode {
         let status = upgrade::answer(&number, |saved| understand(saved, heritage));
         return ExitCode::from(status);
     }
-    match (cli::parse(arguments), handed_over) {
+    let parsed = cli::parse(arguments);
+    if !matches!(parsed, Ok(Command::Exec(_))) {
+        // That one becomes the app, which has the signals of its birth.
+        sys::ignore_file_size_limit();
+    }
+    match (parsed, handed_over) {
         (Ok(Command::Run(invocation)), Some(number)) => resume(&number, invocation, heritage),
         (Ok(command), _) => carry_out(command, heritage),
         (Err(answer), _) => answer.print(),
@@ -255,12 +260,37 @@ fn open(
     let stale = listeners::stale(&heritage.environment);
     let (inherited, stored) =
         Inherited::from_environment(&heritage.environment).map_err(|error| text(&error))?;
+    let found = match Estate::find(&place, stored) {
+        Err(stored) => {
+            shell::refuse_orphans(&place)?;
+            Err(stored)
+        }
+        Ok(estate) => Ok(estate),
+    };
+    let leavings = match &found {
+        Ok(_) => {
+            // Until it is taken over, nothing must be taken away from it, whatever fails.
+            state::stand_by();
+            Leavings::Adopted
+        }
+        Err(_) => Leavings::Removed,
+    };
+    let control =
+        Control::open(&place, config.control_group.as_deref(), leavings).map_err(|error| text(&error))?;
+    // That of an earlier start.
+    let _ = std::fs::remove_file(place.stop_mark());
     let Found {
         mut estate,
         stored,
-        leftovers,
-        told,
-    } = weigh(Estate::find(&place, stored), &place)?;
+        left,
+    } = match found {
+        Ok(estate) => weigh(estate, &place, &log)?,
+        Err(stored) => Found {
+            estate: None,
+            stored,
+            left: Left::default(),
+        },
+    };
     if let Some(error) = &given.instead_of {
         if estate.is_none() {
             return Err(Given::refused(error));
@@ -268,27 +298,6 @@ fn open(
         log.error(&format!(
             "{error}: the settings cannot be read, and what is adopted keeps those that it has"
         ));
-    }
-    let leavings = match &estate {
-        Some(_) => {
-            // Until it is taken over, nothing must be taken away from it, whatever fails.
-            state::stand_by();
-            Leavings::Adopted
-        }
-        None => Leavings::Removed,
-    };
-    let control =
-        Control::open(&place, config.control_group.as_deref(), leavings).map_err(|error| text(&error))?;
-    // Only now is it certain that the predecessor is dead.
-    told.iter().for_each(|line| log.warning(line));
-    for leftover in &leftovers {
-        leftover.tell_survivor_to_stop(config.stop_signal);
-    }
-    // That of an earlier start.
-    let _ = std::fs::remove_file(place.stop_mark());
-    // What it was doing last may have been written since: by now it is dead for certain, for its lock is ours.
-    if let Some(estate) = &mut estate {
-        estate.read_again(&place);
     }
     let pid_file = config
         .pid_file
@@ -324,8 +333,11 @@ fn open(
         pid_file,
         keeper,
         stored,
-        leftovers,
+        left,
     };
+    if estate.is_none() {
+        state::take_charge();
+    }
     Ok((begin, estate))
 }
 
@@ -335,44 +347,43 @@ struct Found {
     estate: Option<Estate>,
     /// Or else what systemd has kept of it, which nobody needs.
     stored: Fds,
-    /// And those of its workers that drain.
-    leftovers: Vec<Leftover>,
-    /// What is told about it, if anything.
-    told: Option<String>,
+    /// And what of it goes on.
+    left: Left,
 }
 
-/// What is to be done with what a predecessor has left.
+/// Decide what is to be done with what a predecessor has left, which is dead for certain: its lock is ours.
 ///
 /// # Errors
 /// One line: the app of a predecessor lives, and the state by which it could be adopted is lost.
-fn weigh(found: Result<Estate, Fds>, place: &place::Place) -> Result<Found, String> {
-    let nothing = |stored, leftovers, told| Found {
-        estate: None,
-        stored,
-        leftovers,
-        told,
-    };
-    let estate = match found {
-        Ok(estate) => estate,
-        Err(stored) => {
-            shell::refuse_orphans(place)?;
-            return Ok(nothing(stored, Vec::new(), None));
+fn weigh(mut estate: Estate, place: &place::Place, log: &Log) -> Result<Found, String> {
+    // What it was doing last may have been written since it was found.
+    estate.read_again(place);
+    let (left, told) = match estate.worth(place) {
+        Worth::Adopt => {
+            return Ok(Found {
+                estate: Some(estate),
+                stored: Fds::default(),
+                left: Left::default(),
+            });
         }
-    };
-    match estate.worth(place) {
-        Worth::Adopt => Ok(Found {
-            estate: Some(estate),
-            stored: Fds::default(),
-            leftovers: Vec::new(),
-            told: None,
-        }),
-        Worth::Leave(told, leftovers) => Ok(nothing(estate.into_stored(), leftovers, told)),
+        Worth::Leave(told) => {
+            let left = estate.leave(place, log).map_err(|flaw| flaw.to_string())?;
+            (left, told)
+        }
+        Worth::Unknown(text) => return Err(text),
         Worth::Unreadable(flaw) => {
             shell::refuse_orphans(place)?;
             let told = format!("{flaw}; what an earlier segue left cannot be adopted");
-            Ok(nothing(estate.into_stored(), Vec::new(), Some(told)))
+            (Left::default(), Some(told))
         }
-    }
+    };
+    told.iter().for_each(|line| log.warning(line));
+    place.empty_notify_directory();
+    Ok(Found {
+        estate: None,
+        stored: estate.into_stored(),
+        left,
+    })
 }
 
 /// Say what is wrong with flags and files, and what does not fit in the unit. Notes alone are no failure.

@@ -20,6 +20,8 @@ pub(crate) enum Source<W, C> {
     /// The pidfd of a worker that is not our child: it has ended. Told once, and once more when it has been reaped; it stays
     /// readable, and its parent may take its time.
     Exit(W),
+    /// The pidfd of a process that an earlier supervisor left draining, by its pid: it has ended.
+    Leftover(i32),
     /// The signalfd.
     Signals,
     /// The changes of the watched path.
@@ -69,6 +71,7 @@ impl<W: Copy + Ord, C: Copy + Ord> Sources<W, C> {
             Source::Exit(_) => EpollFlags::EPOLLIN | EpollFlags::EPOLLET,
             Source::Report(_)
             | Source::Notify(_)
+            | Source::Leftover(_)
             | Source::Signals
             | Source::Watch
             | Source::Control

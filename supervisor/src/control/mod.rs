@@ -164,6 +164,8 @@ pub(crate) struct Control {
     trouble: Option<String>,
     /// Whether it was told since a client was accepted last.
     told: bool,
+    /// Whether it was told that the path is gone.
+    told_loss: bool,
     // Dropped in this order: the path goes while the lock is still held.
     file: SocketFile,
     claim: Claim,
@@ -200,6 +202,7 @@ impl Control {
             paused_until: None,
             trouble: None,
             told: false,
+            told_loss: false,
             file,
             claim,
         })
@@ -258,6 +261,7 @@ impl Control {
             paused_until: None,
             trouble: None,
             told: false,
+            told_loss: false,
             file,
             claim: Claim::restore(place, fds)?,
         })
@@ -313,6 +317,21 @@ impl Control {
             }
         }
         accepted
+    }
+
+    /// That no client can come any more, in one line, if somebody has removed the path; told once. It is not made again: by now another
+    /// supervisor may have the place.
+    pub(crate) fn take_loss(&mut self) -> Option<String> {
+        let is_lost = !self.told_loss && !self.file.is_in_place();
+        self.told_loss |= is_lost;
+        is_lost.then(|| {
+            let pid = std::process::id();
+            format!(
+                "control socket {}: somebody has removed it, and no command reaches this segue any more; kill -HUP {pid} reloads it, kill \
+                 {pid} stops it, and the next start has a new one",
+                self.place().control().display()
+            )
+        })
     }
 
     /// Why clients have to wait, in one line; the same is told again only after one was accepted in between.

@@ -173,6 +173,12 @@ impl SocketFile {
             .number("inode", self.inode);
     }
 
+    /// Whether the path still leads to it.
+    pub(super) fn is_in_place(&self) -> bool {
+        let now = fs::symlink_metadata(&self.path);
+        now.is_ok_and(|now| (now.dev(), now.ino()) == (self.device, self.inode))
+    }
+
     pub(super) fn restore(row: Row<'_>) -> Result<Self, Flaw> {
         Ok(Self {
             path: PathBuf::from(row.os("path")?),
@@ -187,9 +193,7 @@ impl Drop for SocketFile {
         if !state::in_charge() {
             return;
         }
-        if fs::symlink_metadata(&self.path)
-            .is_ok_and(|now| (now.dev(), now.ino()) == (self.device, self.inode))
-        {
+        if self.is_in_place() {
             let _ = fs::remove_file(&self.path);
         }
     }

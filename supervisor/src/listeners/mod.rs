@@ -42,7 +42,7 @@ pub(crate) use local::Kind;
 pub(crate) use open::open;
 pub(crate) use resolve::Lookup;
 pub(crate) use saved::{
-    Absent, Saving, SocketIdentity, any_inherited, identities, is_inherited, label_of, restore,
+    Absent, Saving, SocketIdentity, any_inherited, identities, is_inherited, label_of, restore, restore_found,
 };
 pub(crate) use shares::{least_workers, shares};
 

@@ -305,14 +305,49 @@ pub(crate) fn restore(
         if row.number("number")? != listeners.len() as u64 {
             return Err(Flaw::new("the listeners are not in order"));
         }
-        listeners.push(Rc::new(Listener {
-            name: row.text("name")?,
-            options: restore_options(*row, address.as_deref())?,
-            owner: restore_owner(*row)?,
-            socket: Rc::clone(socket),
-        }));
+        listeners.push(Rc::new(restore_listener(*row, address.as_deref(), socket)?));
     }
     Ok(listeners)
+}
+
+/// Those listeners of ours that the rows tell of and whose sockets are among the fds; what a generation was given for its probe is
+/// not among them.
+///
+/// # Errors
+/// A row is not whole, or it is another socket than the row tells of.
+pub(crate) fn restore_found(rows: &[Row<'_>], fds: &mut Fds) -> Result<Vec<Rc<Listener>>, Flaw> {
+    let mut found: BTreeMap<u64, Rc<Socket>> = BTreeMap::new();
+    let mut locks = Locks::new();
+    for (index, row) in rows.iter().enumerate().filter(|(_, row)| row.kind() == SOCKET) {
+        let inode = row.number("inode")?;
+        if row.text_if_any("address")?.is_some()
+            && let Some(fd) = fds.take(&fd_name(inode))
+        {
+            let originals = restore_originals(&rows[index + 1..])?;
+            let socket = restore_socket(*row, fd, originals, fds, &mut locks)?;
+            found.insert(inode, Rc::new(socket));
+        }
+    }
+    let mut listeners = Vec::new();
+    for row in rows.iter().filter(|row| row.kind() == LISTENER) {
+        if let Some(socket) = found.get(&row.number("socket")?) {
+            let address = match socket.source() {
+                Source::Spec(address) => address.to_string(),
+                Source::Inherited { .. } | Source::Probe => continue,
+            };
+            listeners.push(Rc::new(restore_listener(*row, Some(&address), socket)?));
+        }
+    }
+    Ok(listeners)
+}
+
+fn restore_listener(row: Row<'_>, address: Option<&str>, socket: &Rc<Socket>) -> Result<Listener, Flaw> {
+    Ok(Listener {
+        name: row.text("name")?,
+        options: restore_options(row, address)?,
+        owner: restore_owner(row)?,
+        socket: Rc::clone(socket),
+    })
 }
 
 /// What the options of a socket were: those rows stand behind its own, before the next socket's.

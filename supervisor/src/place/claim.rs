@@ -74,6 +74,14 @@ impl Place {
     }
 }
 
+impl Place {
+    /// Removes what a predecessor whose app is not adopted has left in the notify directory. To be called by whoever has claimed the
+    /// place.
+    pub(crate) fn empty_notify_directory(&self) {
+        empty(&self.notify);
+    }
+}
+
 impl Claim {
     /// The fds that hold the locks. The locks lie on what they refer to and not on this process, so that they outlive an exec.
     pub(crate) fn pass_on<'a>(&'a self, fds: &mut Passed<'a>) {

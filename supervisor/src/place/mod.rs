@@ -174,6 +174,11 @@ impl Place {
         &self.control
     }
 
+    /// The file whose lock is the claim to the place.
+    pub(crate) fn lock_file(&self) -> &Path {
+        &self.lock
+    }
+
     /// The directory of the notify sockets.
     pub(crate) fn notify_directory(&self) -> &Path {
         &self.notify

@@ -3,7 +3,7 @@
 use std::os::fd::AsFd as _;
 use std::rc::Rc;
 
-use segue_lifecycle::{Event, Mode, Number, Plan, Readiness, Record, Role, Stage};
+use segue_lifecycle::{Event, Mode, Number, Plan, Readiness, Record, Role, Stage, State};
 use std::collections::BTreeSet;
 
 use super::Shell;
@@ -12,6 +12,7 @@ use super::view::GenerationInfo;
 use crate::config::{self, Config, Ready};
 use crate::launch::{BirthRecord, Lent, OwnPid, Wanted};
 use crate::listeners::{self, Listener, Lookup};
+use crate::state::Rows;
 
 /// What a generation is started with. Its listeners live as long as a record that names them.
 #[derive(Debug)]
@@ -92,7 +93,8 @@ impl Shell {
             Lookup::Refused
         };
         let current = self.current_listeners();
-        let opened = listeners::open(&config.listen, &current, &mut self.inherited, lookup)
+        let there: Vec<Rc<Listener>> = current.iter().chain(&self.left_listeners).cloned().collect();
+        let opened = listeners::open(&config.listen, &there, &mut self.inherited, lookup)
             .map_err(|error| error.to_string())?;
         for warning in &opened.warnings {
             self.log.warning(warning);
@@ -104,6 +106,7 @@ impl Shell {
             self.tell_of_directory(number);
         }
         self.announce(&opened.listeners, &current);
+        self.left_listeners.clear();
         Ok(Birth {
             config: Rc::new(config),
             record: Ok(record),
@@ -289,9 +292,27 @@ impl Shell {
     pub(super) fn forget(&mut self, record: Record) {
         if let Some(birth) = self.births.remove(&record) {
             self.unstore_birth(record, &birth.listeners);
+            self.note_closed(&birth.listeners);
         }
         // Options that this record alone wanted are taken back.
         self.restore_flags();
+    }
+}
+
+impl Shell {
+    /// While it stops, the supervisor closes its listeners and the app has them still: what they are is kept for a supervisor that
+    /// takes them back from it, if this one is killed before all of it has ended.
+    fn note_closed(&mut self, listeners: &[Rc<Listener>]) {
+        if self.core.state() != State::Stopping {
+            return;
+        }
+        let mut saving = listeners::Saving::default();
+        for listener in listeners.iter().filter(|listener| !listener.is_inherited()) {
+            saving.number(listener);
+        }
+        let mut rows = Rows::default();
+        saving.save(&mut rows);
+        self.closed.push(rows.finish());
     }
 }
 

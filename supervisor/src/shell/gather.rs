@@ -28,6 +28,7 @@ impl Shell {
                     Source::Report(_)
                     | Source::Notify(_)
                     | Source::Exit(_)
+                    | Source::Leftover(_)
                     | Source::Signals
                     | Source::Watch => false,
                 });
@@ -47,6 +48,7 @@ impl Shell {
             Source::Report(worker) => self.read_report(worker),
             Source::Notify(worker) => self.read_words(worker, NotifySocket::receive),
             Source::Exit(_) => self.sweep(),
+            Source::Leftover(pid) => self.leftover_ended(pid),
             Source::Signals => self.read_signals(),
             Source::Watch => self.note_changes(),
             Source::Control => self.admit_clients(),
@@ -74,7 +76,7 @@ impl Shell {
                 Alarm::Check => self.check_overdue(),
                 Alarm::Memory => self.look_for_memory(),
                 Alarm::Files => self.look_at_files(),
-                Alarm::Leftovers => self.end_leftovers(),
+                Alarm::Leftovers => self.end_overdue_leftovers(),
             }
         }
         self.expire_clients(now);

@@ -1,17 +1,21 @@
 //! Processes of a predecessor's app that are not adopted: it was killed while it stopped, or they have closed their listeners, and a new
-//! app is started beside them. They have the drain timeout; whoever has not ended by then, or when this supervisor stops, is killed.
+//! app is started beside them. They have the deadline that the predecessor gave them, or else the drain timeout; whoever has not
+//! ended by then, or when this supervisor stops, is killed.
 
 use std::os::fd::AsFd as _;
+use std::time::Instant;
 
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
+use segue_lifecycle::Ending;
 
 use super::recover::{self, Proved};
-use super::remains::{Remnant, Role};
+use super::remains::Remnant;
 use super::{Alarm, Shell};
 use crate::clock;
+use crate::sources::Source;
 use crate::state::{Flaw, Row, Rows};
-use crate::sys;
+use crate::sys::{self, errno_text};
 
 /// The kind of its row.
 const ROW: &str = "leftover";
@@ -22,28 +26,55 @@ pub(crate) struct Leftover {
     proved: Proved,
     /// When it was started; with the pid it tells the process from every other.
     began: u64,
-    role: Role,
+    /// Who must be told to stop still. A main process was told by the predecessor, unless that was killed before.
+    signal: Option<Signal>,
+    deadline: Deadline,
+}
+
+/// Until when one may drain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Deadline {
+    /// Nobody has said: it has the drain timeout, from now on.
+    NotGiven,
+    /// Until then; `None` is for ever, which a setting has asked for.
+    At(Option<Instant>),
+}
+
+impl Deadline {
+    /// The earlier of the two.
+    pub(super) fn or_earlier(self, other: Option<Instant>) -> Self {
+        match self {
+            Deadline::NotGiven => Deadline::At(other),
+            Deadline::At(known) => Deadline::At(known.into_iter().chain(other).min()),
+        }
+    }
+
+    fn moment(self) -> Option<Instant> {
+        match self {
+            Deadline::NotGiven => None,
+            Deadline::At(moment) => moment,
+        }
+    }
 }
 
 impl Leftover {
-    pub(super) fn of(remnant: Remnant) -> Option<Self> {
-        let Remnant { proved, role, .. } = remnant;
+    /// `None` if it has ended meanwhile.
+    pub(super) fn of(remnant: Remnant, signal: Option<Signal>, deadline: Deadline) -> Option<Self> {
+        let proved = remnant.proved;
         let began = sys::start_time(proved.pid)?;
-        Some(Self { proved, began, role })
+        Some(Self {
+            proved,
+            began,
+            signal,
+            deadline,
+        })
     }
 
-    /// Its pid.
-    pub(super) fn pid(&self) -> Pid {
-        self.proved.pid
-    }
-
-    /// A main process was told to stop by the predecessor, or by somebody else. What is left of its group would have been told when it
-    /// had ended.
-    pub(crate) fn tell_survivor_to_stop(&self, signal: Signal) {
-        match self.role {
+    /// Tell it to stop, if nobody has.
+    pub(crate) fn tell_to_stop(&mut self) {
+        if let Some(signal) = self.signal.take() {
             // One that has ended meanwhile needs nothing.
-            Role::Survivor => drop(sys::signal_by_pidfd(self.proved.pidfd.as_fd(), Some(signal))),
-            Role::Main => {}
+            let _ = sys::signal_by_pidfd(self.proved.pidfd.as_fd(), Some(signal));
         }
     }
 
@@ -51,6 +82,9 @@ impl Leftover {
         rows.begin(ROW)
             .text("pid", &self.proved.pid.to_string())
             .number("began", self.began);
+        if let Some(moment) = self.deadline.moment() {
+            rows.number("at", clock::to_nanos(moment));
+        }
     }
 
     /// Those of the rows that live, all of whom have been told to stop.
@@ -58,24 +92,105 @@ impl Leftover {
         let mut living = Vec::new();
         for row in rows.iter().filter(|row| row.kind() == ROW) {
             let (pid, began) = (Pid::from_raw(row.parsed("pid")?), row.number("began")?);
+            let moment = row.number_if_any("at")?.map(clock::from_nanos);
+            let deadline = moment.map_or(Deadline::NotGiven, |moment| Deadline::At(Some(moment)));
             let proved = recover::prove(pid, began);
-            let role = Role::Main;
-            living.extend(proved.map(|proved| Self { proved, began, role }));
+            living.extend(proved.map(|proved| Self {
+                proved,
+                began,
+                signal: None,
+                deadline,
+            }));
         }
         Ok(living)
+    }
+
+    /// Kill it with its group. Returns whether it still lived.
+    fn end(&self) -> bool {
+        self.proved.kill_group()
     }
 }
 
 impl Shell {
-    /// From now on they have the drain timeout.
-    pub(super) fn give_leftovers_time(&mut self) {
-        let limit = self.begin.config.drain_timeout;
-        if let Some(limit) = limit.filter(|_| !self.leftovers.is_empty()) {
-            self.timers.arm(Alarm::Leftovers, Some(limit), clock::now());
+    /// From now on they are watched, and have the time that is left to them.
+    pub(super) fn tend_leftovers(&mut self) {
+        let drain = self.begin.config.drain_timeout;
+        let in_full = drain.and_then(|limit| clock::now().checked_add(limit));
+        for leftover in &mut self.leftovers {
+            if leftover.deadline == Deadline::NotGiven {
+                leftover.deadline = Deadline::At(in_full);
+            }
+            let pid = leftover.proved.pid;
+            let pidfd = leftover.proved.pidfd.as_fd();
+            if let Err(errno) = self.sources.add(Source::Leftover(pid.as_raw()), pidfd) {
+                // Its deadline holds all the same.
+                self.log
+                    .error(&format!("epoll: pid {pid}: {}", errno_text(errno)));
+            }
+        }
+        self.arm_leftovers();
+    }
+
+    /// The timer of whoever has the least time.
+    fn arm_leftovers(&mut self) {
+        let moments = self
+            .leftovers
+            .iter()
+            .filter_map(|leftover| leftover.deadline.moment());
+        match moments.min() {
+            Some(next) => {
+                let now = clock::now();
+                let wait = next.saturating_duration_since(now);
+                self.timers.arm(Alarm::Leftovers, Some(wait), now);
+            }
+            None => self.timers.disarm(Alarm::Leftovers),
         }
     }
 
-    /// Nobody keeps their deadline any more.
+    /// One of them has ended.
+    pub(super) fn leftover_ended(&mut self, pid: i32) {
+        let is_it = |leftover: &Leftover| leftover.proved.pid.as_raw() == pid;
+        if let Some(place) = self.leftovers.iter().position(is_it) {
+            let ended = self.leftovers.swap_remove(place);
+            self.let_go(&ended);
+            self.log.info(&format!(
+                "pid {pid}, which an earlier segue left draining, has ended"
+            ));
+            self.arm_leftovers();
+        }
+    }
+
+    fn let_go(&mut self, leftover: &Leftover) {
+        let source = Source::Leftover(leftover.proved.pid.as_raw());
+        self.sources.remove(source, leftover.proved.pidfd.as_fd());
+    }
+
+    /// Whether this supervisor, which has nothing else to do any more, waits for some of them: whoever keeps their deadline may not
+    /// go before it. A stop has had the time that they would have had, and those without a deadline would be waited for without end.
+    pub(super) fn waits_for_leftovers(&self, ending: Ending) -> bool {
+        match ending {
+            Ending::Stopped => false,
+            Ending::NeverServed(_) => self
+                .leftovers
+                .iter()
+                .any(|leftover| leftover.deadline.moment().is_some()),
+        }
+    }
+
+    /// For whom it waits.
+    pub(super) fn say_whom_it_waits_for(&self) {
+        let pids: Vec<String> = self
+            .leftovers
+            .iter()
+            .map(|one| one.proved.pid.to_string())
+            .collect();
+        self.log.warning(&format!(
+            "segue ends when what an earlier segue left draining has ended (pid {}), or has had its time; a stop signal ends both at once",
+            pids.join(" ")
+        ));
+    }
+
+    /// Those for whom nobody keeps a deadline.
     pub(super) fn tell_of_leftovers(&self) {
         for leftover in &self.leftovers {
             let pid = leftover.proved.pid;
@@ -85,10 +200,25 @@ impl Shell {
         }
     }
 
-    /// They have had their time.
+    /// Those who have had their time are killed.
+    pub(super) fn end_overdue_leftovers(&mut self) {
+        let now = clock::now();
+        let is_due = |leftover: &mut Leftover| leftover.deadline.moment().is_some_and(|moment| moment <= now);
+        let due: Vec<Leftover> = self.leftovers.extract_if(.., is_due).collect();
+        self.end_all(due);
+        self.arm_leftovers();
+    }
+
+    /// All of them are killed: this supervisor stops.
     pub(super) fn end_leftovers(&mut self) {
-        for leftover in std::mem::take(&mut self.leftovers) {
-            if leftover.proved.kill_group() {
+        let all = std::mem::take(&mut self.leftovers);
+        self.end_all(all);
+    }
+
+    fn end_all(&mut self, leftovers: Vec<Leftover>) {
+        for leftover in leftovers {
+            self.let_go(&leftover);
+            if leftover.end() {
                 self.log.warning(&format!(
                     "pid {}, which an earlier segue left draining, has not ended: it is killed",
                     leftover.proved.pid

@@ -7,6 +7,7 @@
 
 mod births;
 mod desk;
+mod estate;
 mod files;
 mod gather;
 mod holders;
@@ -47,7 +48,7 @@ use crate::config::{Config, Invocation};
 use crate::control::{ClientId, Control};
 use crate::keeper::Keeper;
 use crate::launch::Heritage;
-use crate::listeners::{Inherited, IoMode};
+use crate::listeners::{Inherited, IoMode, Listener};
 use crate::log::Log;
 use crate::manager::Manager;
 use crate::pid_file::PidFile;
@@ -60,14 +61,15 @@ use crate::upgrade::Origin;
 use crate::watch::Watch;
 
 pub(crate) use births::wanted;
-pub(crate) use leftover::Leftover;
+pub(crate) use estate::{Estate, Left, Worth, settings_left};
 pub(crate) use recover::refuse_orphans;
 pub(crate) use restore::{restore, style};
-pub(crate) use resume::{Estate, Worth, adopt, go_on, settings_left};
+pub(crate) use resume::{adopt, go_on};
 
 use births::Birth;
 use desk::Desk;
 use keep::Done;
+use leftover::Leftover;
 use probe::Probes;
 use signals::Signals;
 use upgrading::{Upgrading, Waiter};
@@ -165,8 +167,8 @@ pub(crate) struct Begin {
     pub(crate) keeper: Keeper,
     /// What systemd has kept of an earlier supervisor.
     pub(crate) stored: Fds,
-    /// Workers of an earlier supervisor that are not adopted.
-    pub(crate) leftovers: Vec<Leftover>,
+    /// What goes on of an earlier supervisor whose app is not adopted.
+    pub(crate) left: Left,
 }
 
 /// The loop and all that it owns.
@@ -220,6 +222,10 @@ pub(crate) struct Shell {
     bag: Fds,
     /// Workers of an earlier supervisor that are not adopted, and have a deadline.
     leftovers: Vec<Leftover>,
+    /// Listeners of an earlier supervisor, until the first birth record has taken what it wants of them.
+    left_listeners: Vec<Rc<Listener>>,
+    /// The listeners that were closed since a stop was asked for, as rows.
+    closed: Vec<Vec<u8>>,
     /// The start is over: at the end of the turn the memory goes back that only it needed.
     gives_back: bool,
     ending: Option<Ending>,
@@ -264,7 +270,7 @@ pub(crate) fn run(begin: Begin) -> Result<Ending, ShellError> {
         env!("CARGO_PKG_VERSION"),
         shell.begin.place.control().display()
     ));
-    shell.give_leftovers_time();
+    shell.tend_leftovers();
     shell.begin_keeping();
     shell.beat();
     shell.perform_all(effects);
@@ -327,7 +333,9 @@ impl Shell {
             keeper: begin.keeper,
             done: None,
             bag: begin.stored,
-            leftovers: begin.leftovers,
+            leftovers: begin.left.leftovers,
+            left_listeners: begin.left.listeners,
+            closed: Vec::new(),
             gives_back: false,
             ending: None,
         };
@@ -337,10 +345,16 @@ impl Shell {
     /// Turn after turn until the end. It may have come before the first wait: where no birth record could be made, nothing is
     /// left to wait for.
     fn go_round(&mut self) -> Result<Ending, ShellError> {
+        let mut waits = false;
         loop {
             if let Some(ending) = self.ending {
-                self.leave();
-                return Ok(ending);
+                if !self.waits_for_leftovers(ending) {
+                    self.leave();
+                    return Ok(ending);
+                }
+                if !std::mem::replace(&mut waits, true) {
+                    self.say_whom_it_waits_for();
+                }
             }
             self.turn()?;
             self.tend_upgrade();
@@ -397,6 +411,9 @@ impl Shell {
 
     /// One batch: what it tells the core to do, done.
     fn step(&mut self, batch: Vec<Event>) {
+        if self.ending.is_some() && batch.contains(&Event::Stop) {
+            self.end_leftovers();
+        }
         let mut effects = Vec::new();
         for event in batch {
             effects.extend(self.core.step(event));

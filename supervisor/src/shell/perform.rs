@@ -44,6 +44,9 @@ impl Shell {
 
     fn spawn(&mut self, worker: Worker, record: Record) {
         self.memory.look_at_kills();
+        if let Some(loss) = self.control.take_loss() {
+            self.log.warning(&loss);
+        }
         let mut info = WorkerInfo::new(None);
         match self.launch(worker, record, &mut info) {
             Ok(()) => {}

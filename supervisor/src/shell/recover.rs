@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
 use super::holders::Withheld;
@@ -62,6 +62,35 @@ pub(super) fn prove(pid: Pid, start: u64) -> Option<Proved> {
     let pidfd = sys::open_pidfd(pid).ok()?;
     let lives = is_it() && !sys::is_dead_by_pidfd(pidfd.as_fd());
     lives.then(|| Proved::by_pidfd(pid, pidfd))
+}
+
+/// The same of a worker. Where the dead supervisor could not see when it was started (there was no /proc), the notify socket that it
+/// was given proves it.
+pub(super) fn prove_worker(pid: Pid, began: Option<u64>, notify: &Path) -> Option<Proved> {
+    match began {
+        None | Some(0) => {
+            let start = sys::start_time(pid)?;
+            let is_it = was_born_with(pid, notify).unwrap_or(false);
+            is_it.then(|| prove(pid, start)).flatten()
+        }
+        Some(start) => prove(pid, start),
+    }
+}
+
+/// Whether a process of this pid, or of a group of this number, lives and /proc does not show it: without /proc, under `hidepid=`, or
+/// another user namespace's. Nobody can tell then who it is.
+pub(super) fn is_hidden(pid: Pid) -> bool {
+    if sys::start_time(pid).is_some() {
+        return false;
+    }
+    match sys::open_pidfd(pid) {
+        Ok(pidfd) => !sys::is_dead_by_pidfd(pidfd.as_fd()),
+        // Its group outlives it, unless /proc shows others and not those.
+        Err(_) => {
+            let shows_nothing = sys::start_time(Pid::this()).is_none();
+            shows_nothing && matches!(killpg(pid, None), Ok(()) | Err(Errno::EPERM))
+        }
+    }
 }
 
 /// Takes a duplicate of a listener back from a process that has it (pidfd_getfd(2), Linux 5.6).
@@ -125,9 +154,19 @@ pub(super) fn was_born_with(pid: Pid, notify: &Path) -> io::Result<bool> {
 /// # Errors
 /// One line, if there is such an app.
 pub(crate) fn refuse_orphans(place: &Place) -> Result<(), String> {
-    let Some(pids) = orphans(place) else {
+    let orphans = orphans(place);
+    if orphans.is_empty() {
         return Ok(());
-    };
+    }
+    if let Some(supervisor) = supervisor_of(&orphans, place) {
+        return Err(format!(
+            "instance {} is already running (pid {supervisor}), but somebody has removed {}, so that no command reaches it: kill -HUP \
+             {supervisor} reloads it, kill {supervisor} stops it",
+            place.name(),
+            place.control().display()
+        ));
+    }
+    let pids = pids_of(&orphans);
     let state = place.state_files()[0].display();
     Err(format!(
         "the segue before this one was killed and its app lives on (pid {pids}), but it cannot be adopted, for the state in {state} is lost \
@@ -135,12 +174,18 @@ pub(crate) fn refuse_orphans(place: &Place) -> Result<(), String> {
     ))
 }
 
-/// The pids of all processes that were given a notify socket of this place, if there are any.
-pub(super) fn orphans(place: &Place) -> Option<String> {
+/// The supervisor of these processes, if it lives: their parent, which has the lock of this place open, though its path may be gone.
+fn supervisor_of(orphans: &[ProcessRow], place: &Place) -> Option<Pid> {
+    let mut parents = orphans.iter().map(|row| row.parent);
+    parents.find(|parent| sys::has_open(*parent, place.lock_file()))
+}
+
+/// All processes that were given a notify socket of this place.
+pub(super) fn orphans(place: &Place) -> Vec<ProcessRow> {
     let notify = place.notify_directory();
     // After a stop the directory is gone: most starts look no further.
     if !notify.exists() {
-        return None;
+        return Vec::new();
     }
     let speaks_there = [b"NOTIFY_SOCKET=", notify.as_os_str().as_bytes(), b"/"].concat();
     let is_of_app = |row: &ProcessRow| {
@@ -148,8 +193,13 @@ pub(super) fn orphans(place: &Place) -> Option<String> {
         given.unwrap_or(false)
     };
     let rows = sys::process_rows().unwrap_or_default().into_iter();
-    let pids: Vec<String> = rows.filter(is_of_app).map(|row| row.pid.to_string()).collect();
-    (!pids.is_empty()).then(|| pids.join(" "))
+    rows.filter(is_of_app).collect()
+}
+
+/// Their pids, for a line.
+pub(super) fn pids_of(rows: &[ProcessRow]) -> String {
+    let pids: Vec<String> = rows.iter().map(|row| row.pid.to_string()).collect();
+    pids.join(" ")
 }
 
 /// Why the listeners cannot be what they were, and what to do, in one line.
@@ -171,6 +221,27 @@ pub(super) fn had_back_from(pid: Pid, wanted: SocketIdentity, rows: &[Row<'_>]) 
     format!("no worker has the listener {address} any more; it is had back from {command}, pid {pid}")
 }
 
+/// Why a worker does not let us have a listener, and what would help.
+pub(super) fn why_withheld(withheld: Withheld) -> String {
+    let Withheld { worker, pid, errno } = withheld;
+    let generation = worker.generation;
+    // Its fds are looked for in /proc first, which says EACCES; pidfd_getfd says EPERM.
+    let attempt = if errno == Errno::EACCES {
+        format!("/proc/{pid}/fd of")
+    } else {
+        "pidfd_getfd from".to_owned()
+    };
+    let hint = if errno == Errno::EACCES || errno == Errno::EPERM {
+        "; CAP_SYS_PTRACE permits it"
+    } else {
+        ""
+    };
+    format!(
+        "{attempt} generation {generation}, pid {pid}: {}{hint}",
+        errno_text(errno)
+    )
+}
+
 /// What was found where a listener cannot be had back, and what to do, in one line.
 pub(super) fn not_had_back(
     wanted: SocketIdentity,
@@ -181,24 +252,7 @@ pub(super) fn not_had_back(
     let address = listeners::label_of(rows, wanted);
     let pids = pids(remains);
     let why = match withheld {
-        Some(Withheld { worker, pid, errno }) => {
-            let generation = worker.generation;
-            // Its fds are looked for in /proc first, which says EACCES; pidfd_getfd says EPERM.
-            let attempt = if errno == Errno::EACCES {
-                format!("/proc/{pid}/fd of")
-            } else {
-                "pidfd_getfd from".to_owned()
-            };
-            let hint = if errno == Errno::EACCES || errno == Errno::EPERM {
-                "; CAP_SYS_PTRACE permits it"
-            } else {
-                ""
-            };
-            format!(
-                "{attempt} generation {generation}, pid {pid}: {}{hint}",
-                errno_text(errno)
-            )
-        }
+        Some(withheld) => why_withheld(withheld),
         None => "no process of the app has it open".to_owned(),
     };
     format!(

@@ -45,7 +45,8 @@ pub(super) fn of_app(rows: &[Row<'_>], forked: &[Forked], place: &Place) -> Resu
         let Child::Worker(worker) = child else {
             continue;
         };
-        match began.and_then(|began| recover::prove(pid, began)) {
+        let notify = place.notify_socket(worker.generation, worker.slot, worker.start);
+        match recover::prove_worker(pid, began, &notify) {
             Some(proved) => remains.push(Remnant {
                 worker,
                 role: Role::Main,
@@ -68,6 +69,19 @@ pub(super) fn of_app(rows: &[Row<'_>], forked: &[Forked], place: &Place) -> Resu
         }
     }
     Ok(remains)
+}
+
+/// The pids of workers that may live and that /proc does not show.
+pub(super) fn hidden(rows: &[Row<'_>], forked: &[Forked]) -> Result<Vec<(Child, Pid)>, Flaw> {
+    let saved = SavedChild::all(rows)?
+        .into_iter()
+        .map(|child| (child.key, child.pid));
+    let known = saved.chain(forked.iter().map(|one| (one.child, one.pid)));
+    let is_worker = |(child, _): &(Child, Pid)| matches!(child, Child::Worker(_));
+    Ok(known
+        .filter(is_worker)
+        .filter(|(_, pid)| recover::is_hidden(*pid))
+        .collect())
 }
 
 /// Who lives of the group of a process that has ended. The number of the group is its own as long as it has a member, but may have come

@@ -9,9 +9,11 @@ use segue_lifecycle::{Lifecycle, Number, Record, Worker};
 
 use super::births::{Birth, LostRecord};
 use super::desk::Desk;
+use super::estate::Left;
 use super::leftover::Leftover;
 use super::probe::Probes;
 use super::remains::Remnant;
+use super::save;
 use super::upgrading::waiter;
 use super::view::{GenerationInfo, History};
 use super::worker::WorkerInfo;
@@ -86,7 +88,7 @@ pub(crate) fn restore(saved: Saved, invocation: Invocation, mut heritage: Herita
         inherited: Inherited::none(),
         origin: saved.origin,
         stored: Fds::default(),
-        leftovers: Vec::new(),
+        left: Left::default(),
         invocation,
         config,
         place,
@@ -174,6 +176,7 @@ impl Shell {
         self.history = History::restore(rows)?;
         self.probes = Probes::restore(rows)?;
         self.leftovers = Leftover::restore(rows)?;
+        self.closed = save::closed(rows)?;
         self.fill_births(rows, configs, listeners, remains)?;
         for row in of_kind(rows, "generation") {
             let probe = row.number_if_any("probe")?;
@@ -277,7 +280,7 @@ impl Shell {
 
     /// Take charge again of a child of this process.
     fn keep_child(&mut self, child: SavedChild) -> Result<(), Flaw> {
-        let name = super::save::pidfd_name(child.key);
+        let name = save::pidfd_name(child.key);
         match (self.bag.take(&name), child.leader) {
             (Some(pidfd), leader) => self
                 .children

@@ -4,32 +4,29 @@
 //! systemd's file descriptor store, or are taken back from the app itself. Then the batch that the predecessor was performing is
 //! performed to its end, without doing twice what its log says was done.
 
-use std::fs::{self, File};
+use std::fs;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use nix::unistd::Pid;
-use segue_lifecycle::{Ending, Event, Handoff, Life, Number, State, Timer, Until, Wait, Worker};
+use segue_lifecycle::{Ending, Event, Handoff, Life, Number, Timer, Until, Wait, Worker};
 
+use super::estate::Estate;
 use super::holders::{HadBack, Holders};
 use super::keep::{Forked, Logged};
-use super::leftover::Leftover;
 use super::recover::{self, Proved};
 use super::remains::{self, Remnant, Role};
-use super::restore::{SavedChild, config_of, configs, machine};
+use super::restore::{SavedChild, configs};
 use super::save::pidfd_name;
 use super::worker::WorkerInfo;
 use super::{Alarm, Begin, Child, Shell, ShellError};
 use crate::children::{Kin, Leader};
-use crate::config::{self, Config, Invocation};
-use crate::keeper::{self, Kept};
+use crate::config;
 use crate::listeners::{self, Absent, SocketIdentity};
-use crate::place::{self, Place, Surroundings};
 use crate::readiness::NotifySocket;
 use crate::sources::Source;
-use crate::state::{self, Fds, Flaw, Row};
+use crate::state::{self, Flaw, Row};
 use crate::sys::{self, errno_text};
 
 /// How long a child that was about to execute when its supervisor was killed may take to do so or to give up: it tries for 0.4 s
@@ -42,147 +39,6 @@ const UNTIL_ENDED: Duration = Duration::from_secs(1);
 /// The pause between two looks at such a child. Nothing tells when a process has executed.
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
-/// What a predecessor that was killed has left.
-#[derive(Debug)]
-pub(crate) struct Estate {
-    kept: Kept,
-    /// The state files that systemd has kept.
-    files: Vec<OwnedFd>,
-    /// What else systemd has kept of it.
-    stored: Fds,
-}
-
-/// What is to be done with an estate.
-#[derive(Debug)]
-pub(crate) enum Worth {
-    /// Something of it lives: it is to be adopted.
-    Adopt,
-    /// It is not adopted. What is told about it, if anything, and what of it drains.
-    Leave(Option<String>, Vec<Leftover>),
-    /// Its state cannot be understood.
-    Unreadable(Flaw),
-}
-
-impl Estate {
-    /// Looks for one: in what systemd has kept, or where this instance keeps its state.
-    ///
-    /// # Errors
-    /// There is none; what systemd has kept all the same comes back.
-    pub(crate) fn find(place: &Place, mut stored: Fds) -> Result<Self, Fds> {
-        let files: Vec<_> = state::FILES.iter().filter_map(|name| stored.take(name)).collect();
-        match keeper::read(&files).or_else(|| keeper::read_at(place.state_files())) {
-            Some(kept) => Ok(Self { kept, files, stored }),
-            None => Err(stored),
-        }
-    }
-
-    /// Looks once more, now that nobody writes it any more.
-    pub(crate) fn read_again(&mut self, place: &Place) {
-        if let Some(kept) = keeper::read(&self.files).or_else(|| keeper::read_at(place.state_files())) {
-            self.kept = kept;
-        }
-    }
-
-    /// What systemd has kept of it, which nobody needs.
-    pub(crate) fn into_stored(self) -> Fds {
-        self.stored
-    }
-
-    /// The state files that systemd has kept, to go on with.
-    pub(crate) fn take_files(&mut self) -> Option<[File; keeper::FILES]> {
-        let files: Vec<File> = std::mem::take(&mut self.files)
-            .into_iter()
-            .map(File::from)
-            .collect();
-        files.try_into().ok()
-    }
-
-    /// Whether it is to be adopted: whether it is of this start of the machine, no stop was under way, and a process of it lives or
-    /// systemd has kept its listeners.
-    pub(crate) fn worth(&self, place: &Place) -> Worth {
-        self.weigh(place).unwrap_or_else(Worth::Unreadable)
-    }
-
-    fn weigh(&self, place: &Place) -> Result<Worth, Flaw> {
-        let rows = Row::all(&self.kept.rows)?;
-        let head = Row::of_kind(&rows, state::HEAD)?;
-        if head.number("version")? != state::VERSION {
-            return Err(Flaw::new("it is of another version"));
-        }
-        let boots = (head.text_if_any("boot")?, sys::boot_id());
-        if let (Some(then), Some(now)) = boots
-            && then != now
-        {
-            return Ok(Worth::Leave(None, Vec::new()));
-        }
-        let pid = head.text("pid")?;
-        let logged = Logged::read(&self.kept.log)?;
-        let remains = remains::of_app(&rows, logged.forked(), place)?;
-        if machine(&rows)?.state() == State::Stopping {
-            let leftovers = leftovers(remains, &rows)?;
-            let text = leftovers.first().map(|first| {
-                format!(
-                    "the segue before this one (pid {pid}) was killed while it stopped; pid {} of its app still drains, and is killed if that takes too long",
-                    first.pid()
-                )
-            });
-            return Ok(Worth::Leave(text, leftovers));
-        }
-        // Of a process that was started in another user namespace (PrivateUsers=) /proc shows nothing; its pidfd is proof enough.
-        let kept = ["listener-", "pidfd-"];
-        let kept = self
-            .stored
-            .names()
-            .any(|name| kept.iter().any(|kind| name.starts_with(kind)));
-        if kept {
-            return Ok(Worth::Adopt);
-        }
-        let Some(first) = remains.first() else {
-            let what = match recover::orphans(place) {
-                None => "nothing of its app is left".to_owned(),
-                Some(pids) => format!(
-                    "no worker of its app is left; what they have started in groups of their own lives on (pid {pids}) and may hold listeners"
-                ),
-            };
-            let text = format!("the segue before this one (pid {pid}) was killed, and {what}");
-            return Ok(Worth::Leave(Some(text), leftovers(remains, &rows)?));
-        };
-        Ok(if remains::have_let_go(&remains, &rows)? {
-            let what = match first.role {
-                Role::Main => "its app has closed its listeners",
-                Role::Survivor => "the main process of its app has ended",
-            };
-            let text = format!(
-                "the segue before this one (pid {pid}) was killed, and {what}; pid {} still drains, and is killed if that takes too long",
-                first.proved.pid
-            );
-            Worth::Leave(Some(text), leftovers(remains, &rows)?)
-        } else {
-            Worth::Adopt
-        })
-    }
-}
-
-/// With those that the predecessor had from its own.
-fn leftovers(remains: Vec<Remnant>, rows: &[Row<'_>]) -> Result<Vec<Leftover>, Flaw> {
-    let mut leftovers: Vec<Leftover> = remains.into_iter().filter_map(Leftover::of).collect();
-    leftovers.extend(Leftover::restore(rows)?);
-    Ok(leftovers)
-}
-
-/// The settings of a predecessor whose place the flags alone tell, for a start whose own settings cannot be read: the app must not
-/// wait for a typing error to be mended until somebody supervises it.
-pub(crate) fn settings_left(invocation: &Invocation) -> Option<Rc<Config>> {
-    let settings = &invocation.settings;
-    let name = settings.name.as_deref()?;
-    let around = Surroundings::of_this_process();
-    let place = place::choose(name, settings.control.as_deref(), &around).ok()?;
-    let kept = keeper::read_at(place.state_files())?;
-    let rows = Row::all(&kept.rows).ok()?;
-    let head = Row::of_kind(&rows, state::HEAD).ok()?;
-    config_of(head, &configs(&rows).ok()?).ok()
-}
-
 /// Adopt an estate: everything is taken over, and nothing has been done yet.
 ///
 /// # Errors
@@ -191,9 +47,10 @@ pub(crate) fn adopt(begin: Begin, estate: Estate) -> Result<Shell, String> {
     // Until it is certain that this succeeds, nothing must be taken away from whoever tries next.
     state::stand_by();
     let (mut shell, _) = Shell::new(begin).map_err(|error| error.to_string())?;
-    let logged = Logged::read(&estate.kept.log).map_err(|flaw| flaw.to_string())?;
-    shell.bag = estate.stored;
-    let rows = Row::all(&estate.kept.rows).map_err(|flaw| flaw.to_string())?;
+    let (kept, stored) = estate.into_parts();
+    let logged = Logged::read(&kept.log).map_err(|flaw| flaw.to_string())?;
+    shell.bag = stored;
+    let rows = Row::all(&kept.rows).map_err(|flaw| flaw.to_string())?;
     let pending = shell.take_over(&rows, logged.forked())?;
     state::take_charge();
     // First of all: the app may hang until then.
@@ -208,7 +65,7 @@ pub(crate) fn adopt(begin: Begin, estate: Estate) -> Result<Shell, String> {
 
 /// Go on, turn after turn.
 pub(crate) fn go_on(mut shell: Shell) -> Result<Ending, ShellError> {
-    shell.give_leftovers_time();
+    shell.tend_leftovers();
     shell.beat();
     shell.settle();
     shell.keep_what_was_done();
@@ -459,7 +316,7 @@ impl Shell {
         let stored = self.bag.take(&pidfd_name(Child::Worker(worker)));
         let proved = forked.and_then(|forked| match stored {
             Some(pidfd) => Some(Proved::by_pidfd(forked.pid, pidfd)),
-            None => recover::prove(forked.pid, forked.began),
+            None => recover::prove_worker(forked.pid, Some(forked.began), &path),
         });
         let Some(proved) = proved.filter(|proved| has_executed(proved, &path)) else {
             // It had not been told to go. Its socket is bound again.

@@ -8,7 +8,17 @@ use crate::config::{self, Config};
 use crate::launch::ReportPipe;
 use crate::listeners::Saving;
 use crate::readiness::NotifySocket;
-use crate::state::{self, Passed, Rows};
+use crate::state::{self, Flaw, Passed, Row, Rows};
+
+/// The kind of the row that holds rows of listeners which were closed, and its key.
+const CLOSED: &str = "closed";
+const CLOSED_ROWS: &str = "rows";
+
+/// The rows of the listeners that were closed since a stop was asked for, as often as there are records that named them.
+pub(super) fn closed(rows: &[Row<'_>]) -> Result<Vec<Vec<u8>>, Flaw> {
+    let closed = rows.iter().filter(|row| row.kind() == CLOSED);
+    closed.map(|row| row.bytes(CLOSED_ROWS)).collect()
+}
 
 /// The settings of generations and records, each once, numbered.
 struct Configs<'a> {
@@ -50,6 +60,9 @@ impl Shell {
         self.save_timers(&mut rows);
         for leftover in &self.leftovers {
             leftover.save(&mut rows);
+        }
+        for closed in &self.closed {
+            rows.begin(CLOSED).bytes(CLOSED_ROWS, closed);
         }
         for event in &self.events {
             rows.begin("event").text("is", &event.to_string());

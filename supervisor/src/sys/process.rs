@@ -7,7 +7,9 @@ use nix::unistd::Pid;
 use std::fs;
 use std::io::{self, Read};
 use std::os::fd::RawFd;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 /// Makes this process the one that inherits orphaned descendants, `PR_SET_CHILD_SUBREAPER` of prctl(2), and that can
 /// wait for them: had it been started with SIGCHLD ignored, the kernel would reap them unseen (waitid(2), notes).
@@ -160,6 +162,19 @@ pub(crate) fn open_sockets(pid: i32) -> io::Result<Vec<(u64, RawFd)>> {
         sockets.extend(inode.zip(number));
     }
     Ok(sockets)
+}
+
+/// Whether a process has the file of this path open, or had it open when the path was removed (`PATH (deleted)`, proc_pid_fd(5)).
+/// `false` where its files are not shown.
+pub(crate) fn has_open(pid: Pid, path: &Path) -> bool {
+    let deleted = [path.as_os_str().as_bytes(), b" (deleted)"].concat();
+    let is_it = |target: &Path| target == path || target.as_os_str().as_bytes() == deleted;
+    let files = fs::read_dir(format!("/proc/{pid}/fd"))
+        .into_iter()
+        .flatten()
+        .flatten();
+    let mut targets = files.filter_map(|entry| fs::read_link(entry.path()).ok());
+    targets.any(|target| is_it(&target))
 }
 
 /// Whether one of the variables that a process was given when it executed is such (`KEY=value`, proc_pid_environ(5)). A process may write its

@@ -2,7 +2,7 @@
 
 use super::InChild;
 use nix::errno::Errno;
-use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
+use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, sigprocmask};
 
 /// The highest signal number of Linux on x86-64 and aarch64.
 const HIGHEST: libc::c_int = 64;
@@ -35,6 +35,13 @@ pub(crate) fn default_dispositions(_: &InChild) {
             set_default(number);
         }
     }
+}
+
+/// Ignores SIGXFSZ from now on, so that a write beyond the file size limit (`ulimit -f`, setrlimit(2)) fails with `EFBIG`, as it fails
+/// on a full disk, and does not end the process. Children get it back, [`default_dispositions`].
+pub(crate) fn ignore_file_size_limit() {
+    // SAFETY: no handler is installed, and nobody relies on the default, which is to dump a core.
+    let _ = unsafe { nix::sys::signal::signal(Signal::SIGXFSZ, SigHandler::SigIgn) };
 }
 
 /// Gives SIGCHLD its default disposition, which still tells a signalfd.

@@ -8,6 +8,7 @@ mod clock;
 mod deploy_interrupted;
 mod deploy_killed;
 mod fault_table;
+mod file_size;
 mod killed;
 mod orphans;
 mod starved;

@@ -8,7 +8,9 @@
 )]
 
 mod at_every_call;
+mod unseen;
 mod while_forking;
+mod while_stopping;
 
 use std::time::{Duration, Instant};
 

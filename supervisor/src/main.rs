@@ -16,7 +16,13 @@ mod client;
 mod clock;
 mod config;
 mod control;
-#[cfg_attr(not(test), expect(dead_code, reason = "the shell asks it next"))]
+#[cfg_attr(
+    not(test),
+    expect(
+        dead_code,
+        reason = "the notify sockets ask whose descendant a sender is next"
+    )
+)]
 mod descent;
 mod keeper;
 mod launch;

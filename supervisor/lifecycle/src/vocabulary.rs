@@ -111,7 +111,7 @@ pub enum Event {
     Stuck(Worker),
     /// The worker's main process has ended; others of its process group may live on.
     Exited(Worker),
-    /// The worker's process group is empty and its main process reaped. Always after [`Event::Exited`].
+    /// Nothing is left of the worker: its process group is empty, and so is all else that it has started. Always after [`Event::Exited`].
     Gone(Worker),
     /// One run of the probe command ended with status 0.
     ProbePassed(Number),
@@ -163,11 +163,11 @@ pub enum Effect {
 pub enum Signal {
     /// Ask the main process to drain and exit.
     Stop,
-    /// Ask the rest of the process group to exit; the main process already has.
+    /// Ask those of its processes to exit that nobody has asked; the main process already has.
     StopGroup,
     /// Make a stuck main process dump its core.
     Abort,
-    /// Kill the whole process group.
+    /// Kill all that it has started.
     Kill,
 }
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use super::settings;
 use crate::config::{
-    self, Invocation, Limit, ListenPid, LogFormat, Mode, Orphaned, Ready, Settings, parse_stop_signal,
-    resolve, to_arguments,
+    self, Invocation, Limit, ListenPid, LogFormat, Mode, Orphaned, Ready, Settings, StopSignalTo,
+    parse_stop_signal, resolve, to_arguments,
 };
 
 const CASES: u32 = 3_000;
@@ -96,6 +96,13 @@ fn any_settings(dice: &mut fastrand::Rng) -> Settings {
         stop_signal: maybe(dice, |dice| {
             let names = ["TERM", "QUIT", "WINCH", "USR1", "INT"];
             parse_stop_signal(names[dice.usize(..names.len())]).unwrap()
+        }),
+        stop_signal_to: maybe(dice, |dice| {
+            if dice.bool() {
+                StopSignalTo::Main
+            } else {
+                StopSignalTo::All
+            }
         }),
         env: (0..dice.usize(..4))
             .map(|_| {

@@ -13,7 +13,8 @@ use nix::sys::signal::Signal;
 
 use crate::address::ListenSpec;
 use crate::config::{
-    self, Invocation, Limit, ListenPid, LogFormat, Mode, Orphaned, Ready, Settings, duration, parse_variable,
+    self, Invocation, Limit, ListenPid, LogFormat, Mode, Orphaned, Ready, Settings, StopSignalTo, duration,
+    parse_variable,
 };
 
 const APP: &str = "The app";
@@ -131,6 +132,15 @@ pub(super) struct RunArgs {
     /// For apps with habits of their own: QUIT for nginx, WINCH for Apache.
     #[arg(long, value_name = "SIGNAL", value_parser = config::parse_stop_signal, help_heading = APP, verbatim_doc_comment)]
     stop_signal: Option<Signal>,
+
+    /// Who of the app gets the stop signal: main or all [default: main]
+    ///
+    ///   main  its main process, which tells what it has started; the others
+    ///         too where it ignores or blocks the signal, or dies of it
+    ///   all   everything that it has started, at once
+    #[arg(long, value_name = "WHOM", value_parser = PossibleValuesParser::new(StopSignalTo::WORDS).try_map(|text| text.parse::<StopSignalTo>()),
+        hide_possible_values = true, help_heading = APP, verbatim_doc_comment)]
+    stop_signal_to: Option<StopSignalTo>,
 
     /// Leave LISTEN_PID out; below a wrapper that forks, see segue exec
     ///
@@ -357,6 +367,7 @@ impl RunArgs {
             rolling: self.rolling,
             min_free_memory: self.min_free_memory,
             stop_signal: self.stop_signal,
+            stop_signal_to: self.stop_signal_to,
             env: self.env,
             env_file: self.env_file,
             chdir: self.chdir,

@@ -85,6 +85,7 @@ fn status_of(name: &str, workers: Vec<Worker>) -> Reply {
             since: time,
             probation: Probation::Passed,
             workers,
+            strays: 0,
             binary: crate::protocol::Binary {
                 path: "/app".into(),
                 inode: 1,

@@ -45,6 +45,7 @@ pub(crate) fn to_arguments(config: &Config) -> Vec<OsString> {
     }
     arguments.text("soak", &duration::text(config.soak));
     arguments.text("stop-signal", short_name(config.stop_signal));
+    arguments.text("stop-signal-to", config.stop_signal_to.word());
     for (name, value) in &config.env {
         let mut variable = name.clone();
         variable.push("=");

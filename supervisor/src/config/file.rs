@@ -208,6 +208,9 @@ impl Walk<'_> {
             "start-timeout" => settings.start_timeout = Some(item.duration(str::parse)?),
             "stderr" => settings.stderr = Some(item.path()?),
             "stop-signal" => settings.stop_signal = Some(item.parsed("a name", signal::parse_stop_signal)?),
+            "stop-signal-to" => {
+                settings.stop_signal_to = Some(item.parsed("\"main\" or \"all\"", str::parse)?);
+            }
             "stop-timeout" => settings.stop_timeout = Some(item.duration(str::parse)?),
             "umask" => settings.umask = Some(item.umask()?),
             "user" => settings.user = Some(item.parsed(ACCOUNT, settings::parse_account)?),
@@ -233,7 +236,7 @@ impl Walk<'_> {
 }
 
 /// All keys, which are the flags of `segue run` less `--config`; a test of the `cli` room compares the two.
-pub(crate) const KEYS: [&str; 34] = [
+pub(crate) const KEYS: [&str; 35] = [
     "chdir",
     "command",
     "control",
@@ -262,6 +265,7 @@ pub(crate) const KEYS: [&str; 34] = [
     "start-timeout",
     "stderr",
     "stop-signal",
+    "stop-signal-to",
     "stop-timeout",
     "umask",
     "user",

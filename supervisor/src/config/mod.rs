@@ -50,8 +50,9 @@ pub(crate) use fixed::resolve_again;
 pub(crate) use resolve::resolve;
 pub(crate) use rest::{PATIENCE, Rest};
 pub(crate) use settings::{
-    Invocation, ListenPid, LogFormat, Mode, Orphaned, Ready, Settings, parse_account, parse_generations,
-    parse_name, parse_oom_score, parse_shell_command, parse_size, parse_umask, parse_workers,
+    Invocation, ListenPid, LogFormat, Mode, Orphaned, Ready, Settings, StopSignalTo, parse_account,
+    parse_generations, parse_name, parse_oom_score, parse_shell_command, parse_size, parse_umask,
+    parse_workers,
 };
 pub(crate) use signal::parse_stop_signal;
 #[cfg(test)]
@@ -111,6 +112,8 @@ pub(crate) struct Config {
     pub(crate) min_free_memory: Option<u64>,
     /// The signal that tells a worker to drain and exit.
     pub(crate) stop_signal: Signal,
+    /// Who of a worker gets it.
+    pub(crate) stop_signal_to: StopSignalTo,
     /// Variables to set in the app's environment, each name once, in the order of the names.
     pub(crate) env: Vec<(OsString, OsString)>,
     /// The app's working directory; the supervisor's own if it was not given.

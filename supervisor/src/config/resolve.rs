@@ -124,6 +124,7 @@ impl Sources<'_> {
             rolling: self.pick(|s| &s.rolling),
             min_free_memory: self.pick(|s| &s.min_free_memory),
             stop_signal: self.pick(|s| &s.stop_signal).unwrap_or(Signal::SIGTERM),
+            stop_signal_to: self.pick(|s| &s.stop_signal_to).unwrap_or_default(),
             env: self.env(rest)?,
             chdir: self.pick(|s| &s.chdir),
             umask: self.pick(|s| &s.umask),

@@ -50,6 +50,7 @@ pub(crate) struct Settings {
     pub(crate) rolling: Option<u16>,
     pub(crate) min_free_memory: Option<u64>,
     pub(crate) stop_signal: Option<Signal>,
+    pub(crate) stop_signal_to: Option<StopSignalTo>,
     /// `--env`, or the `[env]` table.
     pub(crate) env: Vec<Variable>,
     /// `--env-file`; read when the settings are resolved.
@@ -88,6 +89,16 @@ pub(crate) enum Mode {
     Queue,
 }
 
+/// Who of a worker gets the stop signal from us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum StopSignalTo {
+    /// Its main process; the others only where that cannot tell them.
+    #[default]
+    Main,
+    /// Everything that it has started, at once.
+    All,
+}
+
 /// How a worker is known to be ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Ready {
@@ -123,6 +134,19 @@ impl LogFormat {
     pub(crate) const WORDS: [&str; 2] = ["text", "json"];
 }
 
+impl StopSignalTo {
+    /// The words that [`FromStr`] reads.
+    pub(crate) const WORDS: [&str; 2] = ["main", "all"];
+
+    /// The word for it.
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            StopSignalTo::Main => "main",
+            StopSignalTo::All => "all",
+        }
+    }
+}
+
 impl Mode {
     /// The words that [`FromStr`] reads.
     pub(crate) const WORDS: [&str; 2] = ["overlap", "queue"];
@@ -136,6 +160,18 @@ impl FromStr for LogFormat {
             "text" => Ok(LogFormat::Text),
             "json" => Ok(LogFormat::Json),
             other => Err(format!("expected `text` or `json`, got {}", quoted(other))),
+        }
+    }
+}
+
+impl FromStr for StopSignalTo {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<StopSignalTo, String> {
+        match text {
+            "main" => Ok(StopSignalTo::Main),
+            "all" => Ok(StopSignalTo::All),
+            other => Err(format!("expected `main` or `all`, got {}", quoted(other))),
         }
     }
 }

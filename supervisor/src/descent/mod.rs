@@ -77,14 +77,34 @@ pub(crate) struct Look<K> {
     pub(crate) strangers: Vec<ProcessRow>,
 }
 
+/// How much of what belongs to a worker is looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Depth {
+    /// All of it.
+    Everything,
+    /// Only what is not below a living main process: it has nobody who ends it.
+    Orphans,
+}
+
 /// Finds every living process of these workers.
 pub(crate) fn look<K: Copy>(workers: &[Origin<K>], scope: Scope) -> Look<K> {
+    search(workers, scope, Depth::Everything)
+}
+
+/// Finds the living processes of these workers that are not below a living main process. Where nobody has lost his parents, that is one look at
+/// the list of this process's children.
+pub(crate) fn orphans<K: Copy>(workers: &[Origin<K>], scope: Scope) -> Look<K> {
+    search(workers, scope, Depth::Orphans)
+}
+
+fn search<K: Copy>(workers: &[Origin<K>], scope: Scope, depth: Depth) -> Look<K> {
     let everybody = match scope {
         Scope::Below => Everybody::AsNeeded,
         Scope::Everywhere => Everybody::read(),
     };
     let mut search = Search {
         workers,
+        depth,
         everybody,
         seen: HashSet::new(),
         found: Look {
@@ -182,13 +202,18 @@ impl Everybody {
         Everybody::Listed(by_parent)
     }
 
-    fn children(&mut self, of: Pid) -> Vec<ProcessRow> {
+    /// The children of a process, less those that nobody wants to see.
+    fn children(&mut self, of: Pid, wanted: impl Fn(Pid) -> bool) -> Vec<ProcessRow> {
         loop {
             match self {
-                Everybody::Listed(by_parent) => return by_parent.get(&of).cloned().unwrap_or_default(),
+                Everybody::Listed(by_parent) => {
+                    let all = by_parent.get(&of).into_iter().flatten();
+                    return all.filter(|row| wanted(row.pid)).copied().collect();
+                }
                 Everybody::AsNeeded => match sys::children_of(of) {
                     Ok(pids) => {
-                        let rows = pids.iter().filter_map(|pid| sys::process_row(pid.as_raw()));
+                        let pids = pids.iter().filter(|pid| wanted(**pid));
+                        let rows = pids.filter_map(|pid| sys::process_row(pid.as_raw()));
                         // One that was reaped and whose number is another's by now is not a child.
                         return rows.filter(|row| row.parent == of).collect();
                     }
@@ -202,6 +227,7 @@ impl Everybody {
 /// A look that is under way.
 struct Search<'a, K> {
     workers: &'a [Origin<K>],
+    depth: Depth,
     everybody: Everybody,
     seen: HashSet<Pid>,
     found: Look<K>,
@@ -210,9 +236,14 @@ struct Search<'a, K> {
 impl<K: Copy> Search<'_, K> {
     /// Whatever is a child of `top`, and below.
     fn walk_below(&mut self, top: Pid) {
-        for row in self.everybody.children(top) {
-            let tie = by_number(&row, self.workers).or_else(|| by_birth(&row, self.workers));
-            match tie {
+        let (depth, workers) = (self.depth, self.workers);
+        // The main processes that are passed over need not even be read.
+        let wanted = |pid| match depth {
+            Depth::Everything => true,
+            Depth::Orphans => !workers.iter().any(|worker| worker.leader == pid),
+        };
+        for row in self.everybody.children(top, wanted) {
+            match self.tie(&row) {
                 Some((key, tie)) => self.walk(row, key, tie),
                 None if row.zombie => {}
                 None => self.found.strangers.push(row),
@@ -226,19 +257,25 @@ impl<K: Copy> Search<'_, K> {
             return;
         };
         let rows: Vec<ProcessRow> = by_parent.values().flatten().copied().collect();
-        for row in rows {
-            let tie = by_number(&row, self.workers).or_else(|| by_birth(&row, self.workers));
-            if let Some((key, tie)) = tie {
-                self.walk(row, key, tie);
-            }
+        let tied = rows.iter().filter_map(|row| Some((*row, self.tie(row)?)));
+        let tied: Vec<(ProcessRow, (K, Tie))> = tied.collect();
+        let has_tie: HashSet<Pid> = tied.iter().map(|(row, _)| row.pid).collect();
+        // The others are met below their parents.
+        for (row, (key, tie)) in tied.into_iter().filter(|(row, _)| !has_tie.contains(&row.parent)) {
+            self.walk(row, key, tie);
         }
+    }
+
+    fn tie(&self, row: &ProcessRow) -> Option<(K, Tie)> {
+        by_number(row, self.workers).or_else(|| by_birth(row, self.workers))
     }
 
     /// One that belongs to a worker, and all that descend from it, but those that another worker has the first right to.
     fn walk(&mut self, top: ProcessRow, key: K, tie: Tie) {
         let mut next = vec![(top, tie)];
         while let Some((row, tie)) = next.pop() {
-            if !self.seen.insert(row.pid) {
+            let passed_over = tie == Tie::Leader && !row.zombie && self.depth == Depth::Orphans;
+            if passed_over || !self.seen.insert(row.pid) {
                 continue;
             }
             if !row.zombie {
@@ -249,13 +286,12 @@ impl<K: Copy> Search<'_, K> {
                     tie,
                 });
             }
-            for child in self.everybody.children(row.pid) {
-                let tie = match by_number(&child, self.workers) {
-                    Some((_, Tie::Leader)) => continue,
-                    Some((_, tie)) => tie,
-                    None => Tie::Parent,
-                };
-                next.push((child, tie));
+            for child in self.everybody.children(row.pid, |_| true) {
+                match by_number(&child, self.workers) {
+                    Some((_, Tie::Leader)) => {}
+                    Some((_, Tie::Group)) => next.push((child, Tie::Group)),
+                    Some((_, Tie::Parent | Tie::Birth)) | None => next.push((child, Tie::Parent)),
+                }
             }
         }
     }

@@ -119,6 +119,30 @@ fn every_process_of_a_worker_is_found_and_what_hides_its_birth_is_a_stranger() {
 }
 
 #[test]
+fn only_those_without_parents_are_orphans() {
+    alone("descent::tests::only_those_without_parents_are_orphans", || {
+        let app = App::start("/run/test/1.0.0");
+        let origin = [app.origin("/run/test/1.0.0")];
+        let expected = [app.pid("orphan"), app.pid("session")];
+        for scope in [Scope::Below, Scope::Everywhere] {
+            let begun = Instant::now();
+            loop {
+                let look = orphans(&origin, scope);
+                let mut pids: Vec<Pid> = look.members.iter().map(|member| member.pid).collect();
+                pids.sort();
+                let mut expected = expected.to_vec();
+                expected.sort();
+                if pids == expected {
+                    break;
+                }
+                assert!(begun.elapsed() < PATIENCE, "{pids:?} instead of {expected:?}");
+                std::thread::sleep(Duration::from_millis(2));
+            }
+        }
+    });
+}
+
+#[test]
 fn another_worker_has_none_of_them() {
     alone("descent::tests::another_worker_has_none_of_them", || {
         let app = App::start("/run/test/1.0.0");
@@ -212,7 +236,10 @@ fn without_the_files_of_children_the_list_of_all_processes_tells_the_same() {
                 std::thread::sleep(Duration::from_millis(2));
             }
             let (mut listed, mut as_needed) = (Everybody::read(), Everybody::AsNeeded);
-            assert_eq!(pids(listed.children(leader)), pids(as_needed.children(leader)));
+            assert_eq!(
+                pids(listed.children(leader, |_| true)),
+                pids(as_needed.children(leader, |_| true))
+            );
             assert!(matches!(as_needed, Everybody::AsNeeded));
         },
     );

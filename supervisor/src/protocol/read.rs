@@ -254,6 +254,7 @@ fn generation(object: &mut Object) -> Result<Generation, Unfit> {
         since: object.text("since")?,
         probation: probation(object)?,
         workers: each(object.list("workers")?, worker)?,
+        strays: object.number_or_none("strays")?.unwrap_or_default(),
         binary: binary(&mut object.object("binary")?)?,
     })
 }

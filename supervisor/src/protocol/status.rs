@@ -100,6 +100,8 @@ pub(crate) struct Generation {
     pub(crate) probation: Probation,
     /// Its workers, in the order of their slots.
     pub(crate) workers: Vec<Worker>,
+    /// How many processes that it has started live outside the process groups of its workers, with nobody above them; they end with it.
+    pub(crate) strays: u64,
     /// What it runs.
     pub(crate) binary: Binary,
 }

@@ -180,12 +180,14 @@ impl Shell {
             Some(_) => Some(self.open_probe(number)?),
             None => None,
         };
-        let info = GenerationInfo::new(
+        let lent = birth.listeners.iter().map(|listener| listener.inode()).collect();
+        let mut info = GenerationInfo::new(
             Rc::clone(&birth.config),
             birth.usable()?.binary(),
             probe,
             self.history.asked,
         );
+        info.lent = lent;
         self.generations.insert(number, info);
         self.store_probe(number);
         Ok(())

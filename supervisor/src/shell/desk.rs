@@ -20,6 +20,8 @@ struct Asker {
     client: Option<ClientId>,
     until: Until,
     asked: Instant,
+    /// What it is told besides the outcome, if that is a success.
+    note: String,
 }
 
 /// All of them.
@@ -45,10 +47,25 @@ impl Desk {
 
     /// A new ticket.
     pub(super) fn take(&mut self, client: Option<ClientId>, until: Until) -> Ticket {
+        self.take_for(client, until, String::new())
+    }
+
+    /// A new ticket for a client that is told something besides.
+    pub(super) fn take_with_note(&mut self, client: ClientId, until: Until, note: String) -> Ticket {
+        self.take_for(Some(client), until, note)
+    }
+
+    fn take_for(&mut self, client: Option<ClientId>, until: Until, note: String) -> Ticket {
         let ticket = Ticket(self.next);
         self.next += 1;
         let asked = clock::now();
-        self.askers.insert(ticket, Asker { client, until, asked });
+        let asker = Asker {
+            client,
+            until,
+            asked,
+            note,
+        };
+        self.askers.insert(ticket, asker);
         self.oldest_queued.get_or_insert(asked);
         ticket
     }
@@ -78,6 +95,9 @@ impl Desk {
                 .number("number", ticket.0)
                 .text("until", &asker.until.to_string())
                 .number("asked", clock::to_nanos(asker.asked));
+            if !asker.note.is_empty() {
+                rows.text("note", &asker.note);
+            }
             if let Some(client) = asker.client {
                 client.save("client", rows);
             }
@@ -108,6 +128,7 @@ impl Desk {
                         client: connected(row)?,
                         until: row.parsed("until")?,
                         asked: clock::from_nanos(row.number("asked")?),
+                        note: row.text_if_any("note")?.unwrap_or_default(),
                     };
                     desk.askers.insert(Ticket(row.number("number")?), asker);
                 }
@@ -139,7 +160,10 @@ impl Shell {
         };
         let Some(client) = asker.client else { return };
         let took = clock::now().saturating_duration_since(asker.asked);
-        let reply = self.outcome_reply(outcome, took);
+        let mut reply = self.outcome_reply(outcome, took);
+        if let Reply::Done { message, .. } = &mut reply {
+            message.push_str(&asker.note);
+        }
         self.answers.push((client, reply));
     }
 
@@ -294,7 +318,8 @@ mod tests {
 
         let mut desk = Desk::new();
         assert_eq!(desk.take(Some(waits), Until::Settled), Ticket(0));
-        assert_eq!(desk.take(None, Until::Takeover), Ticket(1));
+        let noted = desk.take_with_note(waits, Until::Takeover, "; and more".to_owned());
+        assert_eq!(noted, Ticket(1));
         desk.handoff_began();
         assert_eq!(desk.take(Some(gone), Until::Drained), Ticket(2));
         desk.wait_for_stop(stops);
@@ -305,6 +330,7 @@ mod tests {
         let mut restored = Desk::restore(&rows, &server.control).unwrap();
         assert_eq!(restored.patient(), [waits]);
         assert_eq!(restored.askers.get(&Ticket(2)).unwrap().client, None);
+        assert_eq!(restored.askers.get(&Ticket(1)).unwrap().note, "; and more");
         assert_eq!(restored.take_stops(), [stops]);
         // Those who are gone aside, it is the same.
         desk.stops.clear();

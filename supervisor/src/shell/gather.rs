@@ -77,6 +77,7 @@ impl Shell {
                 Alarm::Memory => self.look_for_memory(),
                 Alarm::Files => self.look_at_files(),
                 Alarm::Leftovers => self.end_overdue_leftovers(),
+                Alarm::Fetched(worker) => self.ask_whether_fetched(worker),
             }
         }
         self.expire_clients(now);
@@ -156,6 +157,9 @@ impl Shell {
                 ChildEvent::Gone(Child::Check) => self.check_gone(),
             }
         }
+        if self.strays.are_waited_for() {
+            self.mind_strays();
+        }
     }
 
     pub(super) fn worker_exited(&mut self, worker: Worker, status: ExitStatus) {
@@ -172,6 +176,7 @@ impl Shell {
         self.events.push_back(Event::Exited(worker));
     }
 
+    /// Its process group is empty. It is gone itself when nothing is left of what it has started.
     pub(super) fn worker_gone(&mut self, worker: Worker) {
         if let Some(info) = self.workers.get_mut(&worker) {
             if let Some(socket) = info.notify.take() {
@@ -182,7 +187,6 @@ impl Shell {
             }
         }
         self.unstore_worker(worker);
-        self.gone.push(worker);
-        self.events.push_back(Event::Gone(worker));
+        self.hold(worker);
     }
 }

@@ -25,6 +25,8 @@ mod restore;
 mod resume;
 mod save;
 mod signals;
+mod strays;
+mod telling;
 mod upgrading;
 mod upward;
 mod view;
@@ -72,6 +74,7 @@ use keep::Done;
 use leftover::Leftover;
 use probe::Probes;
 use signals::Signals;
+use strays::Strays;
 use upgrading::{Upgrading, Waiter};
 use upward::Upward;
 use view::{GenerationInfo, History};
@@ -98,6 +101,8 @@ pub(crate) enum Alarm {
     Files,
     /// What a predecessor left draining has had its time.
     Leftovers,
+    /// A main process that blocks the stop signal has had time to fetch it.
+    Fetched(Worker),
 }
 
 /// A process that we have started.
@@ -226,6 +231,10 @@ pub(crate) struct Shell {
     left_listeners: Vec<Rc<Listener>>,
     /// The listeners that were closed since a stop was asked for, as rows.
     closed: Vec<Vec<u8>>,
+    /// What workers have started outside their groups.
+    strays: Strays,
+    /// Workers that were told to stop in this turn.
+    unheard: Vec<Worker>,
     /// The start is over: at the end of the turn the memory goes back that only it needed.
     gives_back: bool,
     ending: Option<Ending>,
@@ -277,6 +286,7 @@ pub(crate) fn run(begin: Begin) -> Result<Ending, ShellError> {
     // What was made now belongs to no batch, and is written down before the first one begins.
     shell.keep();
     shell.settle();
+    shell.tend_strays();
     shell.look_up();
     shell.go_round()
 }
@@ -336,6 +346,8 @@ impl Shell {
             leftovers: begin.left.leftovers,
             left_listeners: begin.left.listeners,
             closed: Vec::new(),
+            strays: Strays::default(),
+            unheard: Vec::new(),
             gives_back: false,
             ending: None,
         };
@@ -380,6 +392,7 @@ impl Shell {
         }
         self.take_due(now);
         self.settle();
+        self.tend_strays();
         self.tidy();
         Ok(())
     }

@@ -138,6 +138,7 @@ impl Shell {
             .add(Source::Notify(worker), notify.as_fd())
             .and_then(|()| self.sources.add(Source::Report(worker), spawned.report.as_fd()));
         info.pid = Some(spawned.pid);
+        info.began = crate::sys::start_time(spawned.pid);
         info.report = Some(spawned.report);
         info.notify = Some(notify);
         self.children
@@ -168,8 +169,8 @@ impl Shell {
             info.killed |= signal == Signal::Kill;
         }
         let sent = match signal {
-            Signal::Stop => self.children.signal(child, stop),
-            Signal::StopGroup => self.children.signal_group(child, stop),
+            Signal::Stop => self.tell_to_stop(worker, stop),
+            Signal::StopGroup => self.tell_who_is_left(worker, stop),
             Signal::Abort => self.children.signal(child, Kill::SIGABRT),
             Signal::Kill => self.children.signal_group(child, Kill::SIGKILL),
         };
@@ -178,6 +179,7 @@ impl Shell {
             Signal::Stop | Signal::StopGroup => self.sacrifice(worker),
             Signal::Abort | Signal::Kill => {}
         }
+        self.strays.expect();
         match sent {
             Ok(()) | Err(Errno::ESRCH) => {}
             Err(errno) => {

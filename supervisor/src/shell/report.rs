@@ -67,6 +67,7 @@ impl Shell {
                     "{} survived SIGKILL: it is left behind",
                     self.name_worker(worker)
                 ));
+                self.give_up_strays(worker);
             }
             Fact::Ended(number) => self.ended(number),
             Fact::Stopping => {

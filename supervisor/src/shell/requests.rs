@@ -3,12 +3,14 @@
 use std::time::Instant;
 
 use nix::sys::epoll::EpollFlags;
+use nix::unistd::Pid;
 use segue_lifecycle::{self as lifecycle, Event, State, Worker};
 
 use super::Shell;
 use crate::clock;
-use crate::config::MAX_WORKERS;
+use crate::config::{MAX_WORKERS, Mode};
 use crate::control::{Change, ClientId, Interest};
+use crate::descent;
 use crate::protocol::{self, Reply, Request, Until};
 use crate::sources::{Ready, Source};
 
@@ -81,6 +83,7 @@ impl Shell {
     fn take_request(&mut self, client: ClientId, request: Request) {
         match request {
             Request::Status => {
+                self.look_for_strays();
                 let status = Reply::Status(Box::new(self.status()));
                 self.control.reply(client, &status, clock::now());
             }
@@ -92,7 +95,10 @@ impl Shell {
             }
             Request::Stop => {
                 self.log_request(client, "stop");
-                self.desk.wait_for_stop(client);
+                match self.asker_is_below(client) {
+                    Some(below) => self.reply_at_once(client, format!("stopping; {below}, and ends with it")),
+                    None => self.desk.wait_for_stop(client),
+                }
                 // Two commands mean one stop, and both wait for it; only a second signal is impatience.
                 if !self.stop_asked() {
                     self.events.push_back(Event::Stop);
@@ -103,23 +109,62 @@ impl Shell {
 
     fn take_reload(&mut self, client: ClientId, until: Until) {
         self.log_request(client, "reload");
-        let ticket = match until {
-            Until::Accepted => {
-                let accepted = Reply::Done {
-                    message: "reload accepted".to_owned(),
-                    serving: self.serving(),
-                    duration_ms: None,
-                    verdict: None,
-                };
-                self.control.reply(client, &accepted, clock::now());
-                self.ask_reload(None, lifecycle::Until::Takeover);
-                return;
-            }
-            Until::Takeover => lifecycle::Until::Takeover,
-            Until::Settled => lifecycle::Until::Settled,
-            Until::Drained => lifecycle::Until::Drained,
+        let below = match until {
+            Until::Accepted => return self.accept_reload(client, ""),
+            Until::Takeover | Until::Settled | Until::Drained => self.asker_is_below(client),
         };
-        self.ask_reload(Some(client), ticket);
+        if let Some(below) = below.as_ref().filter(|_| self.makes_room_first()) {
+            return self.accept_reload(
+                client,
+                &format!("; {below}, which must end before the next one starts"),
+            );
+        }
+        match (until, below) {
+            (Until::Accepted | Until::Takeover, _) => {
+                self.ask_reload(Some(client), lifecycle::Until::Takeover)
+            }
+            (Until::Settled, _) => self.ask_reload(Some(client), lifecycle::Until::Settled),
+            (Until::Drained, None) => self.ask_reload(Some(client), lifecycle::Until::Drained),
+            (Until::Drained, Some(below)) => {
+                let note = format!("; that its own generation is gone is not waited for: {below}");
+                let ticket = self.desk.take_with_note(client, lifecycle::Until::Takeover, note);
+                let until = lifecycle::Until::Takeover;
+                self.events.push_back(Event::Reload(ticket, until));
+            }
+        }
+    }
+
+    /// Whoever asked does not wait.
+    fn accept_reload(&mut self, client: ClientId, more: &str) {
+        self.reply_at_once(client, format!("reload accepted{more}"));
+        self.ask_reload(None, lifecycle::Until::Takeover);
+    }
+
+    fn reply_at_once(&mut self, client: ClientId, message: String) {
+        let reply = Reply::Done {
+            message,
+            serving: self.serving(),
+            duration_ms: None,
+            verdict: None,
+        };
+        self.control.reply(client, &reply, clock::now());
+    }
+
+    /// `pid 812, which asks, belongs to generation 1`, where a command was started by the app itself: if it waited for the end of that generation, it
+    /// would wait for itself, until it is killed.
+    fn asker_is_below(&self, client: ClientId) -> Option<String> {
+        let pid = self.control.peer(client)?.pid;
+        let worker = descent::owner_of(Pid::from_raw(pid), &self.origins())?;
+        Some(format!(
+            "pid {pid}, which asks, belongs to generation {}",
+            worker.generation
+        ))
+    }
+
+    /// Whether old processes end before new ones are started, as far as the settings in force tell.
+    fn makes_room_first(&self) -> bool {
+        let newest = self.births.values().next_back();
+        newest.is_some_and(|birth| birth.config.mode == Mode::Queue || birth.config.rolling.is_some())
     }
 
     /// Ask the core for a reload, for a client or for nobody who waits.

@@ -14,6 +14,7 @@ use super::leftover::Leftover;
 use super::probe::Probes;
 use super::remains::Remnant;
 use super::save;
+use super::strays::Strays;
 use super::upgrading::waiter;
 use super::view::{GenerationInfo, History};
 use super::worker::WorkerInfo;
@@ -103,6 +104,7 @@ pub(crate) fn restore(saved: Saved, invocation: Invocation, mut heritage: Herita
         shell.keep_child(child)?;
     }
     shell.watch_all().map_err(Flaw::new)?;
+    shell.hold_the_childless();
     shell.before = Some((saved.by, waiter(&rows)?));
     Ok(shell)
 }
@@ -181,7 +183,11 @@ impl Shell {
         for row in of_kind(rows, "generation") {
             let probe = row.number_if_any("probe")?;
             let probe = probe.map(|number| listener(number, listeners)).transpose()?;
-            let (number, info) = GenerationInfo::restore(row, config_of(row, configs)?, probe)?;
+            let (number, mut info) = GenerationInfo::restore(row, config_of(row, configs)?, probe)?;
+            let record = self.core.generation(number).map(|generation| generation.record);
+            let birth = record.and_then(|record| self.births.get(&record));
+            let lent = birth.iter().flat_map(|birth| &birth.listeners);
+            info.lent = lent.map(|listener| listener.inode()).collect();
             self.generations.insert(number, info);
         }
         for row in of_kind(rows, "chosen") {
@@ -193,6 +199,7 @@ impl Shell {
             self.workers.insert(worker, info);
         }
         self.fill_sockets_of_workers(rows)?;
+        self.strays = Strays::restore(rows)?;
         for row in of_kind(rows, "timer") {
             let running = Running {
                 since: row

@@ -72,6 +72,8 @@ pub(crate) fn go_on(mut shell: Shell) -> Result<Ending, ShellError> {
     // What has died meanwhile may have sent its signal to somebody else, or to nobody.
     shell.sweep();
     shell.settle();
+    shell.hear_out_again();
+    shell.tend_strays();
     shell.rewatch();
     shell.say_upgraded();
     shell.tidy();
@@ -110,6 +112,9 @@ impl Shell {
         }
         self.begin.since = since;
         let pending = self.events.len();
+        for info in self.workers.values_mut() {
+            info.adopted = true;
+        }
         for child in SavedChild::all(rows).map_err(text)? {
             self.adopt_child(child, &mut remains);
         }
@@ -332,6 +337,8 @@ impl Shell {
             .and_then(|()| self.sources.add(Source::Exit(worker), proved.pidfd.as_fd()))
             .map_err(watched)?;
         info.pid = Some(proved.pid);
+        info.began = sys::start_time(proved.pid);
+        info.adopted = true;
         info.notify = Some(notify);
         self.children.restore(
             Child::Worker(worker),
@@ -425,6 +432,7 @@ impl Shell {
         let missing: Vec<Worker> = known
             .map(|process| process.worker)
             .filter(|worker| self.children.pid(Child::Worker(*worker)).is_none())
+            .filter(|worker| !self.strays.are_all_of(*worker))
             .filter(|worker| !self.events.iter().any(|event| is_end_of(event, *worker)))
             .collect();
         for worker in missing {

@@ -57,6 +57,7 @@ impl Shell {
         self.save_workers(&mut rows);
         self.probes.save(&mut rows);
         self.save_children(&mut rows);
+        self.strays.save(&mut rows);
         self.save_timers(&mut rows);
         for leftover in &self.leftovers {
             leftover.save(&mut rows);
@@ -183,7 +184,8 @@ impl Shell {
                 | Alarm::Check
                 | Alarm::Memory
                 | Alarm::Files
-                | Alarm::Leftovers => {}
+                | Alarm::Leftovers
+                | Alarm::Fetched(_) => {}
             }
         }
     }

@@ -27,6 +27,8 @@ pub(super) struct GenerationInfo {
     pub(super) asked: Instant,
     /// How many workers it should have when the first of them was started: so the sockets of an address that has several are shared out.
     pub(super) began_with: Option<u16>,
+    /// The sockets that are lent to its workers, by inode: also when its birth record is forgotten. No successor needs them, for it has the records.
+    pub(super) lent: Vec<u64>,
 }
 
 impl GenerationInfo {
@@ -48,6 +50,7 @@ impl GenerationInfo {
             since: clock::wall(),
             asked: asked.unwrap_or_else(clock::now),
             began_with: None,
+            lent: Vec::new(),
         }
     }
 }
@@ -86,6 +89,7 @@ impl GenerationInfo {
             began_with: row
                 .number_if_any("began-with")?
                 .and_then(|count| count.try_into().ok()),
+            lent: Vec::new(),
         };
         Ok((row.number("number")?, info))
     }
@@ -324,6 +328,7 @@ impl Shell {
             since: rfc3339(info.map_or(self.begin.since, |info| info.since)),
             probation: probation(generation),
             workers: self.workers_shown(generation),
+            strays: self.strays.count(generation.number),
             binary: info.map_or_else(unknown, |info| info.binary.clone()),
         }
     }

@@ -57,9 +57,9 @@ impl Pauses {
 }
 
 impl Shell {
-    /// Keep looking at process groups without a leader as long as there are any.
+    /// Keep looking at process groups without a leader, and at strays that somebody waits for, as long as there are any.
     pub(super) fn watch_lingering(&mut self) {
-        if !self.children.lingering() {
+        if !self.children.lingering() && !self.strays.are_waited_for() {
             self.linger = Pauses::new();
             self.timers.disarm(Alarm::Linger);
         } else if self.timers.deadline(Alarm::Linger).is_none() {

@@ -14,6 +14,37 @@ use crate::readiness::NotifySocket;
 use crate::state::{Flaw, Row, Rows};
 use crate::stderr::{LastLines, Stderr};
 
+/// Who of a worker was told to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Told {
+    /// Nobody.
+    Nobody,
+    /// Its main process.
+    Main,
+    /// Its whole process group.
+    Group,
+    /// Its main process, which has ended since and had the others to tell.
+    ByMain,
+}
+
+impl Told {
+    /// The word for it in a state.
+    const fn word(self) -> Option<&'static str> {
+        match self {
+            Told::Nobody => None,
+            Told::Main => Some("main"),
+            Told::Group => Some("group"),
+            Told::ByMain => Some("by-main"),
+        }
+    }
+
+    fn read(word: Option<&str>) -> Result<Self, Flaw> {
+        let known = [Told::Nobody, Told::Main, Told::Group, Told::ByMain];
+        let told = known.into_iter().find(|told| told.word() == word);
+        told.ok_or_else(|| Flaw::new("nobody is called so who could be told"))
+    }
+}
+
 /// One worker that was started.
 #[derive(Debug)]
 pub(super) struct WorkerInfo {
@@ -53,6 +84,14 @@ pub(super) struct WorkerInfo {
     pub(super) gave_up: bool,
     /// Whether we have sent it SIGKILL.
     pub(super) killed: bool,
+    /// Who of it has had the stop signal from us.
+    pub(super) told: Told,
+    /// Whether its main process had a handler for the stop signal when it was told.
+    pub(super) catches: bool,
+    /// When its main process was started, in the kernel's own count.
+    pub(super) began: Option<u64>,
+    /// Whether another supervisor had started it, which was killed.
+    pub(super) adopted: bool,
     /// Whether the kernel has killed it for memory.
     pub(super) verdict: Verdict,
     /// Whether people were told of messages that were ignored.
@@ -80,6 +119,10 @@ impl WorkerInfo {
             limit_told: false,
             gave_up: false,
             killed: false,
+            told: Told::Nobody,
+            catches: false,
+            began: None,
+            adopted: false,
             verdict: Verdict::Innocent,
             ignored_told: 0,
         }
@@ -107,6 +150,9 @@ impl WorkerInfo {
             ("limit-told", self.limit_told.then_some(1)),
             ("gave-up", self.gave_up.then_some(1)),
             ("killed", self.killed.then_some(1)),
+            ("catches", self.catches.then_some(1)),
+            ("began", self.began),
+            ("adopted", self.adopted.then_some(1)),
             ("out-of-memory", verdict_number(self.verdict)),
         ] {
             if let Some(number) = number {
@@ -122,6 +168,9 @@ impl WorkerInfo {
             if let Some(text) = text {
                 rows.text(key, text);
             }
+        }
+        if let Some(told) = self.told.word() {
+            rows.text("told", told);
         }
         match exit {
             Some(ExitStatus::Code(code)) => {
@@ -177,6 +226,10 @@ impl WorkerInfo {
             limit_told: row.number_if_any("limit-told")?.is_some(),
             gave_up: row.number_if_any("gave-up")?.is_some(),
             killed: row.number_if_any("killed")?.is_some(),
+            told: Told::read(row.text_if_any("told")?.as_deref())?,
+            catches: row.number_if_any("catches")?.is_some(),
+            began: row.number_if_any("began")?,
+            adopted: row.number_if_any("adopted")?.is_some(),
             verdict: match row.number_if_any("out-of-memory")? {
                 Some(1) => Verdict::Certain,
                 Some(_) => Verdict::Probable,
@@ -313,6 +366,13 @@ mod tests {
         info.extended = true;
         info.limit_told = true;
         info.ignored_told = 4;
+        info.catches = true;
+        info.began = Some(99);
+        info.adopted = true;
+        for told in [Told::Main, Told::Group, Told::ByMain] {
+            info.told = told;
+            assert_passed_on(&info);
+        }
         assert_passed_on(&info);
         let signal = |core_dumped| ExitStatus::Signal {
             number: 64,

@@ -151,6 +151,15 @@ fn generations(page: &mut Page<'_>, status: &Status) {
         }
     }
     page.family(
+        "segue_strays",
+        "gauge",
+        "Processes that workers have started outside their process groups.",
+    );
+    for role in ROLES {
+        let strays: u64 = of_role(role).map(|generation| generation.strays).sum();
+        page.sample("segue_strays", &[("role", role.word())], strays);
+    }
+    page.family(
         "segue_connections",
         "gauge",
         "Open connections; absent where they cannot be seen.",

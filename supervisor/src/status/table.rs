@@ -179,6 +179,7 @@ fn generations(status: &Status, now: SystemTime) -> Vec<String> {
     for generation in &status.generations {
         text.extend(lines.by_ref().take(generation.workers.len().max(1)));
         text.push(format!("{indent}{}", binary(generation)));
+        text.extend(strays(generation).map(|line| format!("{indent}{line}")));
     }
     text
 }
@@ -219,6 +220,17 @@ fn workers(generation: &Generation, now: SystemTime) -> Vec<[String; 7]> {
         ]
     });
     rows.collect()
+}
+
+/// What its workers have left outside their process groups, if anything.
+fn strays(generation: &Generation) -> Option<String> {
+    match generation.strays {
+        0 => None,
+        1 => Some("1 process that it has started outside its process groups lives".to_owned()),
+        count => Some(format!(
+            "{count} processes that it has started outside its process groups live"
+        )),
+    }
 }
 
 /// The digest is cut to what tells two builds apart; `--json` has all of it.

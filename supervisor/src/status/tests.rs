@@ -48,6 +48,7 @@ fn generation(generation: u64, role: Role, seconds: u64, workers: Vec<Worker>) -
         since: before(seconds),
         probation: Probation::Passed,
         workers,
+        strays: 0,
         binary,
     }
 }

@@ -63,8 +63,51 @@ pub(crate) fn ignores_signal(signal: Signal) -> io::Result<bool> {
     signal_in(Pid::this(), "SigIgn:", signal)
 }
 
+/// What a process does with a signal, as /proc/PID/status shows it for the process and its first thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Disposition {
+    /// It has a handler.
+    Caught,
+    /// It ignores it.
+    Ignored,
+    /// It blocks it, whatever it would do with it otherwise: it may fetch it (sigwait(3), signalfd(2)), or keep it for ever.
+    Blocked,
+    /// What the signal does by itself: SIGTERM ends it.
+    Default,
+}
+
+/// What a process does with `signal`.
+///
+/// # Errors
+/// As for [`catches_signal`].
+pub(crate) fn disposition(pid: Pid, signal: Signal) -> io::Result<Disposition> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    Ok(if has_signal(&status, "SigBlk:", signal)? {
+        Disposition::Blocked
+    } else if has_signal(&status, "SigIgn:", signal)? {
+        Disposition::Ignored
+    } else if has_signal(&status, "SigCgt:", signal)? {
+        Disposition::Caught
+    } else {
+        Disposition::Default
+    })
+}
+
+/// Whether `signal` was sent to the process and nobody has taken it (`ShdPnd` in /proc/PID/status).
+///
+/// # Errors
+/// As for [`catches_signal`].
+pub(crate) fn is_pending(pid: Pid, signal: Signal) -> io::Result<bool> {
+    signal_in(pid, "ShdPnd:", signal)
+}
+
 fn signal_in(pid: Pid, set: &str, signal: Signal) -> io::Result<bool> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    has_signal(&status, set, signal)
+}
+
+/// Whether a set of signals in the text of /proc/PID/status has `signal`.
+fn has_signal(status: &str, set: &str, signal: Signal) -> io::Result<bool> {
     let mask = status
         .lines()
         .find_map(|line| line.strip_prefix(set))
@@ -110,14 +153,15 @@ pub(crate) fn is_at_rest(pid: Pid) -> bool {
 /// The living and dead children of a process, whichever of its threads started them (proc_pid_task(5)). One that has ended has none.
 ///
 /// # Errors
-/// `Unsupported` on kernels without `CONFIG_PROC_CHILDREN`.
+/// `Unsupported` on kernels without `CONFIG_PROC_CHILDREN`, and those of listing its threads.
 pub(crate) fn children_of(pid: Pid) -> io::Result<Vec<Pid>> {
     let mut children = Vec::new();
-    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else {
-        return Ok(children);
+    let threads = match fs::read_dir(format!("/proc/{pid}/task")) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(children),
+        threads => threads?,
     };
-    for thread in threads.flatten() {
-        match fs::read_to_string(thread.path().join("children")) {
+    for thread in threads {
+        match fs::read_to_string(thread?.path().join("children")) {
             Ok(text) => children.extend(
                 text.split_ascii_whitespace()
                     .filter_map(|pid| pid.parse().ok().map(Pid::from_raw)),

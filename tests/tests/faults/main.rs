@@ -12,5 +12,7 @@ mod file_size;
 mod killed;
 mod orphans;
 mod starved;
+mod stop_signal;
+mod strays;
 mod told;
 mod upgrade;

@@ -6,7 +6,7 @@ use nix::sys::signal::Signal;
 use super::super::duration::Limit;
 use super::super::file::{File, KEYS, load, parse};
 use super::super::rest::Rest;
-use super::super::settings::{ListenPid, LogFormat, Mode, Orphaned, Ready};
+use super::super::settings::{ListenPid, LogFormat, Mode, Orphaned, Ready, StopSignalTo};
 use super::{directory, line, write};
 
 fn read(text: &str) -> File {
@@ -45,6 +45,7 @@ rolling = 2
 min-free-memory = "1G"
 oom-score-adj = -3
 stop-signal = "QUIT"
+stop-signal-to = "all"
 env-file = ["a.env", "-b.env"]
 chdir = "/srv"
 stderr = "app.err"
@@ -103,6 +104,7 @@ fn every_key_is_read() {
     assert_eq!(settings.min_free_memory, Some(1 << 30));
     assert_eq!(settings.oom_score_adj, Some(-3));
     assert_eq!(settings.stop_signal, Some(Signal::SIGQUIT));
+    assert_eq!(settings.stop_signal_to, Some(StopSignalTo::All));
     assert_eq!(settings.env_file, [Path::new("a.env"), Path::new("-b.env")]);
     assert_eq!(settings.chdir.as_deref(), Some(Path::new("/srv")));
     assert_eq!(settings.stderr.as_deref(), Some(Path::new("app.err")));

@@ -7,7 +7,9 @@ use nix::sys::signal::Signal;
 use super::super::duration::Limit;
 use super::super::fixed::changes_refused;
 use super::super::rest::Rest;
-use super::super::settings::{Invocation, ListenPid, LogFormat, Mode, Orphaned, Ready, Settings};
+use super::super::settings::{
+    Invocation, ListenPid, LogFormat, Mode, Orphaned, Ready, Settings, StopSignalTo,
+};
 use super::super::{Config, ConfigError, NameOrigin, resolve, resolve_again};
 use super::{directory, invocation, line, refused, resolved, write};
 use crate::address::ListenSpec;
@@ -62,6 +64,7 @@ fn the_defaults_are_those_of_the_design() {
         rolling: None,
         min_free_memory: None,
         stop_signal: Signal::SIGTERM,
+        stop_signal_to: StopSignalTo::Main,
         env: Vec::new(),
         chdir: None,
         stderr: None,

@@ -54,6 +54,7 @@ fn status(inodes: &[Option<u64>]) -> Status {
             since: String::new(),
             probation: Probation::Passed,
             workers: vec![worker(own_pid())],
+            strays: 0,
             binary: Binary {
                 path: String::new(),
                 inode: 1,

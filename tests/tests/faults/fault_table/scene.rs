@@ -177,12 +177,6 @@ impl Scene {
         }
     }
 
-    /// Whether a process is the fixtures' helper that holds what it inherited.
-    pub(super) fn is_sleeper(&self, pid: i32) -> bool {
-        let command = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        command.contains("sleeper")
-    }
-
     fn judge(mut self, done: &Finished) {
         let fault = self.fault;
         let log = self.segue.process().stderr();

@@ -193,20 +193,6 @@ pub(super) fn failed_candidate_killed(scene: &Scene) -> Finished {
     done
 }
 
-/// A process has fled into a session of its own; it is ended here, for Segue does not.
-pub(super) fn with_daemon_left(scene: &Scene) -> Finished {
-    let done = scene.deploy_and_reload();
-    let fled: Vec<_> = scene
-        .segue
-        .leftover_processes()
-        .into_iter()
-        .filter(|seen| seen.ppid == scene.segue.process().pid() && scene.is_sleeper(seen.pid))
-        .collect();
-    assert_eq!(fled.len(), 1, "{fled:?}");
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(fled[0].pid), Signal::SIGKILL).unwrap();
-    done
-}
-
 /// Another instance is started with the row's new version as its first.
 pub(super) fn first_start(scene: &Scene) -> Finished {
     let setup = Setup::new(Program::new("./app")).flags(["--start-timeout", "1s"]);

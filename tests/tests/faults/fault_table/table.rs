@@ -632,12 +632,30 @@ faults! {
         }
         old_leaves_a_daemon_behind = PLAIN {
             wrong: "The old version leaves a process in a session of its own behind",
-            does: "That process has left the worker's process group: the generation is gone without it, and the handoff is not held up. \
-                   Segue is the parent of what is orphaned; what outlives a stop is named.",
+            does: "It has left the process group, but Segue finds it all the same: it gets the stop signal when nobody is above it who could tell it, \
+                   and the generation is gone when it is. `segue status` counts such processes.",
             incumbent: "leaks-grandchild kind=own-session",
             reload: &["--drained"],
-            story: stories::with_daemon_left,
             says: "reload ok: generation 2 serves (pid …) after …; every older generation is gone",
+            logs: &["pid …, which generation 1, worker 0 (pid …) started outside its process group, is told to stop, too"],
+        }
+        old_leaves_a_daemon_that_serves = PLAIN {
+            wrong: "A daemon of the old version serves on, and ignores the stop signal",
+            does: "It is killed when the drain timeout is over, and named. `--drained` waits for it.",
+            incumbent: "leaves-server kind=ignores-term",
+            flags: &["--drain-timeout", "3s"],
+            reload: &["--drained"],
+            says: "reload ok: generation 2 serves (pid …) after …; every older generation is gone",
+            logs: &["pid …, which generation 1, worker 0 (pid …) started outside its process group, did not end in time: it is killed"],
+            lost: Lost::AcceptedBy(&[1]),
+        }
+        candidate_leaves_a_daemon_that_serves = REFUSED {
+            wrong: "The new version exits before READY=1 and has left a daemon that serves",
+            does: "The daemon ends with the candidate; until it does it may answer, as any candidate may.",
+            new: New::App("leaves-server then=die"),
+            reload: &[],
+            says: "segue: reload failed: generation 2: exited with status 3 after …; generation 1 serves (pid …)",
+            logs: &["generation 2 is gone"],
         }
         candidate_killed_in_drain = REFUSED {
             wrong: "A candidate that has failed is killed while it drains",

@@ -42,7 +42,14 @@ pub(crate) const INJECTED: &[Row] = &[
         &["EMFILE", "ENOMEM"],
         &[("F_GETFD", "an assertion of debug builds")],
     ),
-    row("getdents64", &["EIO", "ENOMEM"], &[]),
+    row(
+        "getdents64",
+        &["EIO", "ENOMEM"],
+        &[(
+            "/task>",
+            "whose parent a process is: the list of all processes tells, too",
+        )],
+    ),
     row("getsockname", &["ENOBUFS"], &[]),
     row(
         "getsockopt",

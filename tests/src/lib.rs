@@ -10,6 +10,7 @@
 //! * [`machine`]: a real systemd in namespaces; [`mdoc`]: our man pages, taken apart; [`needs`]: what a test may not find
 //!   where it runs;
 //! * [`birth`]: what an app was born with; [`strace`]: calls of a running process, watched or made to fail;
+//! * [`pool`]: many things at once that mostly wait;
 //! * [`figures`]: what was measured, printed so that it can be quoted.
 #![forbid(unsafe_code)]
 
@@ -27,6 +28,7 @@ pub mod manager;
 pub mod mdoc;
 pub mod memory_limit;
 pub mod needs;
+pub mod pool;
 pub mod proc;
 pub mod process;
 pub mod program;
@@ -54,6 +56,10 @@ pub fn long_run() -> bool {
     std::env::var_os("SEGUE_LONG").is_some_and(|value| value == "1")
 }
 
+/// How often a condition is looked at that nothing tells of. Whoever looks without a pause takes the time of those who are
+/// waited for.
+pub const LOOK: Duration = Duration::from_millis(1);
+
 /// Waits for what nothing tells: how a process is doing that is nobody's child here. It is looked at until it is so.
 ///
 /// # Panics
@@ -63,6 +69,6 @@ pub fn wait_until(what: &str, condition: impl Fn() -> bool) {
     let end = std::time::Instant::now() + patience();
     while !condition() {
         assert!(std::time::Instant::now() < end, "not in time: {what}");
-        std::thread::yield_now();
+        std::thread::sleep(LOOK);
     }
 }

@@ -103,7 +103,7 @@ impl Process {
         // A parent hears of it by wait(2), which the thread that reaps does not ask for.
         while crate::proc::look(self.pid()).is_some_and(|seen| seen.state != 'T') {
             assert!(Instant::now() < end, "{} was not stopped in time", self.name);
-            std::thread::yield_now();
+            std::thread::sleep(crate::LOOK);
         }
     }
 

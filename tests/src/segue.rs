@@ -532,7 +532,7 @@ pub fn kill_marked(mark: &str) {
         for seen in left {
             let _ = kill(Pid::from_raw(seen.pid), Signal::SIGKILL);
         }
-        std::thread::yield_now();
+        std::thread::sleep(crate::LOOK);
     }
 }
 

@@ -187,7 +187,7 @@ fn bind_again(address: &std::net::SocketAddr) -> std::io::Result<TcpListener> {
     loop {
         match TcpListener::bind(address) {
             Err(error) if error.kind() == std::io::ErrorKind::AddrInUse && Instant::now() < end => {
-                std::thread::yield_now();
+                std::thread::sleep(crate::LOOK);
             }
             bound => return bound,
         }

@@ -8,8 +8,8 @@ mod http2;
 pub mod parked;
 pub mod race;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -60,6 +60,14 @@ impl Kind {
 
 /// The pause of a generator between two requests of one connection, so that a test measures loss and not the machine.
 const PACE: Duration = Duration::from_millis(4);
+
+/// What bodies consist of, longer than any of them.
+static TEXT: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let mut random = fastrand::Rng::with_seed(1);
+    std::iter::repeat_with(|| random.alphanumeric() as u8)
+        .take(256 * 1024)
+        .collect()
+});
 
 /// A load that runs.
 pub struct Load {
@@ -195,10 +203,11 @@ impl Worker {
         std::thread::sleep(PACE.mul_f64(self.random.f64() * 2.0));
     }
 
+    /// A part of [`TEXT`] that begins anywhere: letters made one by one would cost more than everything else that a load
+    /// does.
     fn body(&mut self, most: usize) -> Vec<u8> {
         let length = self.random.usize(..=most);
-        std::iter::repeat_with(|| self.random.alphanumeric() as u8)
-            .take(length)
-            .collect()
+        let start = self.random.usize(..=TEXT.len() - length);
+        TEXT[start..start + length].to_vec()
     }
 }

@@ -63,7 +63,9 @@ impl Parked {
     /// the middle of them when something happens.
     #[must_use]
     pub fn unread(target: &Target, ledger: &Ledger, path: &str, length: usize, count: usize) -> Self {
-        let expected: Vec<u8> = (b'a'..=b'z').cycle().take(length).collect();
+        let letters: Vec<u8> = (b'a'..=b'z').collect();
+        let mut expected = letters.repeat(length / letters.len() + 1);
+        expected.truncate(length);
         let held = (0..count)
             .filter_map(|number| {
                 let label = format!("GET {path}, unread answer {number}");
@@ -154,7 +156,7 @@ impl Parked {
                 Instant::now() < end,
                 "the server closed none of the held connections"
             );
-            std::thread::yield_now();
+            std::thread::sleep(crate::LOOK);
         }
     }
 

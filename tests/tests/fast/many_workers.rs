@@ -45,7 +45,7 @@ fn descriptors(segue: &Segue, expected: usize) {
             "{} fds instead of {expected}: {open:?}",
             open.len()
         );
-        std::thread::yield_now();
+        std::thread::sleep(segue_tests::LOOK);
     }
 }
 

@@ -261,7 +261,7 @@ fn killed_while_the_new_version_starts_and_it_fails_then() {
     let end = std::time::Instant::now() + segue_tests::patience();
     while left() {
         assert!(std::time::Instant::now() < end, "it left processes behind");
-        std::thread::yield_now();
+        std::thread::sleep(segue_tests::LOOK);
     }
     write_program(&deployed.path("app"), "good message=old");
     let next = deployed.run(&["app"]);

@@ -272,7 +272,7 @@ fn a_client_that_goes_away_leaves_the_remote_deploy_to_its_end() {
     let end = std::time::Instant::now() + segue_tests::patience();
     while !host.is_clean() {
         assert!(std::time::Instant::now() < end, "temporary files are left");
-        std::thread::yield_now();
+        std::thread::sleep(segue_tests::LOOK);
     }
     assert_eq!(deployed.message(), "late");
     deployed.assert_consistent();

@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::LazyLock;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -16,6 +17,9 @@ const CHUNK: usize = 16 * 1024;
 
 /// What a streamed body consists of: byte number N of it is letter number N mod 26.
 const LETTERS: &[u8; 26] = b"abcdefghijklmnopqrstuvwxyz";
+
+/// The letters again and again; a chunk is a part of it, whatever letter it begins with.
+static TEXT: LazyLock<Bytes> = LazyLock::new(|| LETTERS.repeat(CHUNK / LETTERS.len() + 2).into());
 
 /// The body of an answer.
 pub(crate) enum Answer {
@@ -132,13 +136,13 @@ impl Streamed {
         }
         let length = usize::try_from(self.left).unwrap_or(usize::MAX).min(CHUNK);
         let start = (self.given % LETTERS.len() as u64) as usize;
-        let chunk: Vec<u8> = LETTERS.iter().copied().cycle().skip(start).take(length).collect();
+        let chunk = TEXT.slice(start..start + length);
         self.given += length as u64;
         self.left -= length as u64;
         if !self.pause.is_zero() && self.left > 0 {
             self.waiting = Some(Box::pin(sleep(self.pause)));
         }
-        Poll::Ready(Some(chunk.into()))
+        Poll::Ready(Some(chunk))
     }
 }
 

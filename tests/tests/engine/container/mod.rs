@@ -10,10 +10,8 @@
 mod cases;
 mod volume;
 
-use std::sync::Mutex;
-
 use segue_tests::engine::{Engine, runtime_dockerfile};
-use segue_tests::needs;
+use segue_tests::{needs, pool};
 
 /// How many cases run at a time: they mostly wait.
 const SIDE_BY_SIDE: usize = 4;
@@ -22,12 +20,11 @@ const SIDE_BY_SIDE: usize = 4;
 fn containers() {
     // `SEGUE_TEST_SCENE=volume` runs the cases whose name contains that.
     let only = std::env::var("SEGUE_TEST_SCENE").unwrap_or_default();
-    let waiting: Vec<_> = cases::ALL
+    let cases: Vec<_> = cases::ALL
         .iter()
-        .rev()
-        .filter(|(name, _)| name.contains(&only))
+        .filter(|case| case.name.contains(&only))
         .collect();
-    assert!(!waiting.is_empty(), "no scene has {only:?} in its name");
+    assert!(!cases.is_empty(), "no scene has {only:?} in its name");
     if !needs::whole_system("container") {
         return;
     }
@@ -37,28 +34,11 @@ fn containers() {
     if needs::or_skip("container", engine.build_images()).is_none() {
         return;
     }
-    let waiting = Mutex::new(waiting);
-    let failed = Mutex::new(Vec::new());
-    std::thread::scope(|scope| {
-        for _ in 0..SIDE_BY_SIDE {
-            scope.spawn(|| {
-                engine.enter_network();
-                loop {
-                    let Some((name, case)) = waiting.lock().unwrap().pop() else {
-                        return;
-                    };
-                    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| case(&engine)));
-                    eprintln!("{name}: {}", if outcome.is_ok() { "ok" } else { "FAILED" });
-                    if outcome.is_err() {
-                        failed.lock().unwrap().push(*name);
-                    }
-                }
-            });
-        }
+    pool::each(SIDE_BY_SIDE, &cases, |case| {
+        engine.enter_network();
+        (case.play)(&engine);
     });
     engine.end();
-    let failed = failed.into_inner().unwrap();
-    assert!(failed.is_empty(), "failed: {failed:?}");
 }
 
 /// The images as a user builds them, from source. It takes a minute or two: `.ci/more image` runs it, and the long run does.

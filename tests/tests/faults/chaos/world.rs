@@ -117,9 +117,6 @@ impl Chaos {
 
     /// Some part of the time that a reload takes.
     pub(crate) fn pause(&mut self) {
-        let until = Instant::now() + Duration::from_micros(self.random.u64(0..15_000));
-        while Instant::now() < until {
-            std::thread::yield_now();
-        }
+        std::thread::sleep(Duration::from_micros(self.random.u64(0..15_000)));
     }
 }

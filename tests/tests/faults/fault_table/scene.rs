@@ -173,7 +173,7 @@ impl Scene {
                 "not stopped: pid {pid}\n{}",
                 self.segue.process().stderr()
             );
-            std::thread::yield_now();
+            std::thread::sleep(segue_tests::LOOK);
         }
     }
 

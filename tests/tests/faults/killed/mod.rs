@@ -529,7 +529,7 @@ fn drain_overruns_while_nobody_supervises(timeout: Duration) -> bool {
     }
     // Nothing tells that a deadline has passed while nobody keeps it.
     while retired_at.elapsed() < timeout * 2 {
-        std::thread::yield_now();
+        std::thread::sleep(segue_tests::LOOK);
     }
     assert!(proc::look(retired).is_some(), "nobody has killed it meanwhile");
     segue.resume();
@@ -627,7 +627,7 @@ fn assert_nobody_is_a_stranger(segue: &Segue, status: &Status, when: &str) {
                 "{when}: {stranger:?} is nobody's; log:\n{}",
                 segue.process().stderr()
             );
-            std::thread::yield_now();
+            std::thread::sleep(segue_tests::LOOK);
         }
     }
 }

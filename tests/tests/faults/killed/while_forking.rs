@@ -88,7 +88,7 @@ fn wait_without_pause(path: &Path) {
     let end = std::time::Instant::now() + segue_tests::patience();
     while !path.exists() {
         assert!(std::time::Instant::now() < end, "{} is not made", path.display());
-        std::thread::yield_now();
+        std::thread::sleep(segue_tests::LOOK);
     }
 }
 

@@ -10,11 +10,11 @@ use segue_tests::process::Finished;
 use segue_tests::program::Program;
 use segue_tests::segue::{Segue, Setup, Status};
 use segue_tests::strace::{self, Counts};
-use segue_tests::{long_run, needs, patience, proc};
+use segue_tests::{long_run, needs, patience, pool, proc};
 
 use super::strace::{Fault, Met, Reference, Suffered, When, Whom, record};
 use super::table::{Call, Fails, TABLE, errnos};
-use super::{FLAGS, pool};
+use super::{AT_ONCE, FLAGS};
 
 /// What a test of one call does.
 struct Task {
@@ -57,7 +57,7 @@ fn each_call_fails_while_it_supervises() {
     let mut tasks = tasks(&reference.life, Whom::Supervisor);
     // A count of strace begins anew with each child.
     tasks.extend(self::tasks(&reference.child, Whom::Children));
-    pool::each(&tasks, while_it_supervises);
+    pool::each(AT_ONCE, &tasks, while_it_supervises);
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn each_call_fails_at_its_start() {
     let starts = TABLE
         .iter()
         .flat_map(|call| faults(call, &reference.start, before(call), Depth::Errnos));
-    pool::each(&starts.collect::<Vec<Fault>>(), at_its_start);
+    pool::each(AT_ONCE, &starts.collect::<Vec<Fault>>(), at_its_start);
 }
 
 #[test]
@@ -80,7 +80,7 @@ fn each_call_fails_at_its_end() {
     let stops = TABLE
         .iter()
         .flat_map(|call| faults(call, &reference.stop, None, Depth::Once));
-    pool::each(&stops.collect::<Vec<Fault>>(), at_its_end);
+    pool::each(AT_ONCE, &stops.collect::<Vec<Fault>>(), at_its_end);
 }
 
 /// Each of these calls is in the table.

@@ -7,11 +7,13 @@
 )]
 
 mod injected;
-mod pool;
 mod real;
 mod strace;
 mod table;
 mod upgraded;
+
+/// How many faults at once: most of their time they wait for a process that starts.
+const AT_ONCE: usize = 4;
 
 /// The flags of every supervisor here: what a success brings about is over soon, even if the old generation could not be told to
 /// drain.

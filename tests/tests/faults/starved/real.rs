@@ -102,7 +102,7 @@ fn out_of_processes() {
     let end = std::time::Instant::now() + segue_tests::patience();
     while !others.iter().all(asleep) {
         assert!(std::time::Instant::now() < end, "they do not sleep");
-        std::thread::yield_now();
+        std::thread::sleep(segue_tests::LOOK);
     }
     let refused = segue.reload(&[]);
     assert_eq!(refused.code, Some(1), "{refused:?}");

@@ -150,7 +150,7 @@ pub(super) fn record() -> Reference {
     // The line that says so is the tracer's last.
     while !read(&trace).contains("+++ exited") {
         assert!(Instant::now() < end, "strace does not end");
-        std::thread::yield_now();
+        std::thread::sleep(segue_tests::LOOK);
     }
     let mut reference = split(&read(&trace));
     reference.child = record_child();

@@ -12,12 +12,12 @@ use segue_tests::load::{Kind, Load};
 use segue_tests::process::Finished;
 use segue_tests::segue::Segue;
 use segue_tests::strace::{self, Counts, Tracer, count, read};
-use segue_tests::{long_run, needs, patience};
+use segue_tests::{long_run, needs, patience, pool};
 
+use super::AT_ONCE;
 use super::injected::{
     at_rest, every_call_has_its_row, nothing_is_left_open, open_by, setup, told, unharmed,
 };
-use super::pool;
 use super::strace::{Fault, Met, Suffered, When, Whom};
 use super::table::{Call, Fails, TABLE, errnos};
 
@@ -98,7 +98,7 @@ fn each_call_fails_while_it_becomes_another_binary() {
     let tasks = tasks(&reference);
     let met = Mutex::new(BTreeSet::new());
     let scenes: Mutex<Vec<Scene>> = Mutex::default();
-    pool::each(&tasks, |task| {
+    pool::each(AT_ONCE, &tasks, |task| {
         // One that a fault has spoilt is not used again.
         let kept = scenes.lock().unwrap().pop();
         let mut scene = kept.unwrap_or_else(Scene::new);

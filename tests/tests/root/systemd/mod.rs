@@ -1,7 +1,7 @@
 //! Segue under a real systemd: the units of `systemd/`, as they are installed, on the systemd of this machine (252 on Debian
 //! 12) and on that of Debian 13 (257).
 //!
-//! Each test is one machine, in which all scenes are played one after the other, each with an app, a port and a unit of its own.
+//! Each test is one machine, in which all scenes are played, some at a time, each with an app, a port and a unit of its own.
 //! `SEGUE_TEST_SCENE=text` plays those whose names contain the text.
 #![allow(
     clippy::unwrap_used,
@@ -21,11 +21,12 @@ mod start;
 mod stop;
 mod upgrade;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::fmt;
 
 use segue_tests::figures::say;
 use segue_tests::machine::{Below, Machine};
 use segue_tests::needs::{self, or_skip};
+use segue_tests::pool;
 
 /// The oldest systemd that the units are for.
 const OLDEST: u32 = 252;
@@ -36,6 +37,18 @@ struct Scene {
     since: u32,
     play: fn(&Machine),
 }
+
+impl fmt::Display for Scene {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+/// How many scenes at once in one machine: they mostly wait.
+const AT_ONCE: usize = 3;
+
+/// Scenes that do something to the whole machine: systemd executes itself anew, or the common binary is exchanged.
+const ALONE: [&str; 2] = ["reload::after_a_daemon_reload", "upgrade::is_no_restart"];
 
 macro_rules! scenes {
     ($($since:literal $module:ident::$name:ident;)*) => {
@@ -99,30 +112,23 @@ fn play_all(test: &str, below: Below) {
     site::install(&machine);
     let wanted = std::env::var("SEGUE_TEST_SCENE").unwrap_or_default();
     let version = machine.version();
-    let mut failed = Vec::new();
+    let (mut alone, mut together) = (Vec::new(), Vec::new());
     for scene in SCENES.iter().filter(|scene| scene.name.contains(&wanted)) {
         if version < scene.since {
             say(format_args!(
                 "systemd {version}: {}: only from {} on",
                 scene.name, scene.since
             ));
-            continue;
-        }
-        let began = std::time::Instant::now();
-        let played = catch_unwind(AssertUnwindSafe(|| {
-            machine.in_its_network(|| (scene.play)(&machine))
-        }));
-        let end = if played.is_ok() { "ok" } else { "FAILED" };
-        println!(
-            "systemd {version}: {}: {end} ({:.1} s)",
-            scene.name,
-            began.elapsed().as_secs_f64()
-        );
-        if played.is_err() {
-            failed.push(scene.name);
+        } else if ALONE.contains(&scene.name) {
+            alone.push(scene);
+        } else {
+            together.push(scene);
         }
     }
-    assert!(failed.is_empty(), "on systemd {version}: {failed:?}");
+    println!("systemd {version}:");
+    let play = |scene: &&Scene| machine.in_its_network(|| (scene.play)(&machine));
+    pool::each(1, &alone, play);
+    pool::each(AT_ONCE, &together, play);
 }
 
 #[test]

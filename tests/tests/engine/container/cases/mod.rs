@@ -7,7 +7,21 @@ mod life;
 use segue_tests::engine::{Container, DEBIAN, DEBIAN_FROM_SOURCE, Engine, STATIC, STATIC_FROM_SOURCE, Way};
 use segue_tests::http::get_and_close;
 
-type Case = fn(&Engine);
+/// What is promised, by name.
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
+    pub(crate) play: fn(&Engine),
+}
+
+impl std::fmt::Display for Case {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+const fn case(name: &'static str, play: fn(&Engine)) -> Case {
+    Case { name, play }
+}
 
 /// What a wary operator runs it with: nothing to write to, nothing allowed, a user whom nobody knows.
 const WARY: &[&str] = &[
@@ -17,49 +31,49 @@ const WARY: &[&str] = &[
     "--security-opt=no-new-privileges",
 ];
 
-/// Name and case; those that take longest come first.
-pub(crate) const ALL: &[(&str, Case)] = &[
-    ("volume: deploys under load by exec", deploys::by_exec),
-    ("volume: deploys under load by HUP", deploys::by_hup),
-    ("a request longer than the stop timeout", life::overlong_request),
-    ("health", life::health),
-    ("control: docker restart loses requests", deploys::restart_is_seen),
-    (
+/// Those that take longest come first.
+pub(crate) const ALL: &[Case] = &[
+    case("volume: deploys under load by exec", deploys::by_exec),
+    case("volume: deploys under load by HUP", deploys::by_hup),
+    case("a request longer than the stop timeout", life::overlong_request),
+    case("health", life::health),
+    case("control: docker restart loses requests", deploys::restart_is_seen),
+    case(
         "static: what does not work there is said",
         failures::not_in_scratch,
     ),
-    ("a slow request is drained", life::drains),
-    ("volume: a bad version", deploys::bad_version),
-    ("volume: a static binary, read-only", deploys::static_image),
-    (
+    case("a slow request is drained", life::drains),
+    case("volume: a bad version", deploys::bad_version),
+    case("volume: a static binary, read-only", deploys::static_image),
+    case(
         "volume: a symlink that is mounted is followed once",
         deploys::mounted_symlink,
     ),
-    ("strangers are reaped", life::reaps),
-    ("control: without segue they are not", life::unreaped),
-    ("output untouched", life::output),
-    ("TERM twice kills", life::term_twice),
-    ("the first start fails", failures::first_start),
-    ("killed and started again", failures::killed),
-    ("killed alone: adopted", failures::killed_alone_and_adopted),
-    (
+    case("strangers are reaped", life::reaps),
+    case("control: without segue they are not", life::unreaped),
+    case("output untouched", life::output),
+    case("TERM twice kills", life::term_twice),
+    case("the first start fails", failures::first_start),
+    case("killed and started again", failures::killed),
+    case("killed alone: adopted", failures::killed_alone_and_adopted),
+    case(
         "killed alone: what is not permitted is said",
         failures::killed_alone_where_nothing_is_permitted,
     ),
-    ("two supervisors of PID 1", failures::two_of_pid_1),
-    ("start, reload, stop", |engine| {
+    case("two supervisors of PID 1", failures::two_of_pid_1),
+    case("start, reload, stop", |engine| {
         life::plain(engine, "plain", DEBIAN, &[], &[])
     }),
-    ("start, reload, stop: static", |engine| {
+    case("start, reload, stop: static", |engine| {
         life::plain(engine, "static", STATIC, &[], &[])
     }),
-    ("start, reload, stop: wary", |engine| {
+    case("start, reload, stop: wary", |engine| {
         life::plain(engine, "wary", DEBIAN, WARY, &[])
     }),
-    ("start, reload, stop: static, wary", |engine| {
+    case("start, reload, stop: static, wary", |engine| {
         life::plain(engine, "static-wary", STATIC, WARY, &[]);
     }),
-    ("start, reload, stop: root, whose app is not", |engine| {
+    case("start, reload, stop: root, whose app is not", |engine| {
         life::plain(
             engine,
             "root",
@@ -68,7 +82,7 @@ pub(crate) const ALL: &[(&str, Case)] = &[
             &["--user=12345", "--group=12345"],
         );
     }),
-    ("start, reload, stop: behind an init", life::behind_an_init),
+    case("start, reload, stop: behind an init", life::behind_an_init),
 ];
 
 /// What the images from source do, plain and without any right.

@@ -286,7 +286,7 @@ impl Client {
     fn head(&mut self) -> Result<String, Loss> {
         loop {
             if let Some(at) = self.buffer.windows(4).position(|window| window == b"\r\n\r\n") {
-                let head: Vec<u8> = self.buffer.drain(..at + 4).collect();
+                let head = self.take(at + 4);
                 return String::from_utf8(head).map_err(|error| Loss::new(Reason::Malformed, error));
             }
             let progress = if self.buffer.is_empty() {
@@ -354,13 +354,20 @@ impl Client {
                 ));
             }
         }
-        Ok(self.buffer.drain(..length).collect())
+        Ok(self.take(length))
+    }
+
+    /// The first bytes of the buffer. One by one they would be a good part of what a load costs.
+    fn take(&mut self, length: usize) -> Vec<u8> {
+        let rest = self.buffer.split_off(length);
+        std::mem::replace(&mut self.buffer, rest)
     }
 
     fn line(&mut self) -> Result<String, Loss> {
         loop {
             if let Some(at) = self.buffer.windows(2).position(|window| window == b"\r\n") {
-                let line: Vec<u8> = self.buffer.drain(..at + 2).take(at).collect();
+                let mut line = self.take(at + 2);
+                line.truncate(at);
                 return Ok(String::from_utf8_lossy(&line).into_owned());
             }
             if self.fill(Progress::Body)? == 0 {

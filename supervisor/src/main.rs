@@ -38,11 +38,6 @@ mod readiness;
 mod samples;
 mod shell;
 mod shim;
-#[allow(
-    dead_code,
-    unused_imports,
-    reason = "the last look at a candidate is about to use it"
-)]
 mod sight;
 mod sources;
 mod state;

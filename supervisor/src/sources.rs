@@ -26,6 +26,8 @@ pub(crate) enum Source<W, C> {
     Signals,
     /// The changes of the watched path.
     Watch,
+    /// A set of listeners: clients wait in a queue.
+    Queues,
     /// The control socket: a client wants in.
     Control,
     /// A client of the control socket.
@@ -74,6 +76,7 @@ impl<W: Copy + Ord, C: Copy + Ord> Sources<W, C> {
             | Source::Leftover(_)
             | Source::Signals
             | Source::Watch
+            | Source::Queues
             | Source::Control
             | Source::Client(_) => EpollFlags::EPOLLIN,
         };

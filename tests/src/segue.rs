@@ -588,6 +588,12 @@ impl Status {
         seen.map_or(0, |count| usize::try_from(count).unwrap_or(usize::MAX))
     }
 
+    /// What is said of the first listener: `address`, `trouble`.
+    #[must_use]
+    pub fn listener(&self, key: &str) -> &Value {
+        &self.0["listeners"][0][key]
+    }
+
     /// `last_reload.outcome`; empty before the first.
     #[must_use]
     pub fn last_outcome(&self) -> &str {

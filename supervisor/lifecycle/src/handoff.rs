@@ -281,7 +281,7 @@ impl Lifecycle {
     }
 
     /// The incumbent has just crashed. If nobody serves any more, a candidate that is already ready does not
-    /// wait for its probe or soak.
+    /// wait for its probe or soak, nor until somebody waits on its listeners.
     pub(crate) fn hurry(&mut self) {
         if self.somebody_serves() {
             return;
@@ -290,6 +290,9 @@ impl Lifecycle {
             Handoff::Probing(number) | Handoff::Soaking(number) => {
                 self.end_stage();
                 self.confirm(number);
+            }
+            Handoff::Confirming(number) if self.timers.contains(&Timer::Await(number)) => {
+                self.awaited_in_vain(number);
             }
             Handoff::Idle
             | Handoff::Waiting
@@ -301,10 +304,61 @@ impl Lifecycle {
 
     pub(crate) fn on_confirmed(&mut self, number: Number) {
         match self.handoff {
-            Handoff::Confirming(candidate) if candidate == number && self.is_whole(number) => {
-                self.take_over(number);
+            Handoff::Confirming(candidate) if candidate == number => {
+                self.end_stage();
+                if self.is_whole(number) {
+                    self.take_over(number);
+                } else {
+                    self.take_step(number);
+                }
             }
-            Handoff::Confirming(candidate) if candidate == number => self.take_step(number),
+            Handoff::Idle
+            | Handoff::Waiting
+            | Handoff::Preparing(_)
+            | Handoff::Starting(_)
+            | Handoff::Probing(_)
+            | Handoff::Soaking(_)
+            | Handoff::Confirming(_) => {}
+        }
+    }
+
+    /// Many an app says that it is ready just before it waits for clients: it is looked at again, for a while.
+    pub(crate) fn on_unawaited(&mut self, number: Number) {
+        match self.handoff {
+            Handoff::Confirming(candidate) if candidate == number => {
+                self.arm(Timer::Await(number), Wait::Await);
+                self.arm(Timer::Look(number), Wait::Look);
+            }
+            Handoff::Idle
+            | Handoff::Waiting
+            | Handoff::Preparing(_)
+            | Handoff::Starting(_)
+            | Handoff::Probing(_)
+            | Handoff::Soaking(_)
+            | Handoff::Confirming(_) => {}
+        }
+    }
+
+    /// The timers of the last look run only while confirming, so the stage need not be asked again.
+    pub(crate) fn look_again(&mut self, number: Number) {
+        self.effects.push(Effect::Confirm(number));
+    }
+
+    /// Nobody was seen waiting, which may have other reasons than that nobody does.
+    pub(crate) fn awaited_in_vain(&mut self, number: Number) {
+        self.end_stage();
+        self.effects.push(Effect::ConfirmAnyway(number));
+    }
+
+    /// It has not what it would serve with. If nobody serves, it cannot be worse; but a candidate that takes over is trusted.
+    pub(crate) fn on_unheld(&mut self, number: Number) {
+        match self.handoff {
+            Handoff::Confirming(candidate) if candidate == number && self.planted.believes_the_word() => {
+                self.on_confirmed(number);
+            }
+            Handoff::Confirming(candidate) if candidate == number => {
+                self.fail_candidate(number, Cause::Unheld(number));
+            }
             Handoff::Idle
             | Handoff::Waiting
             | Handoff::Preparing(_)
@@ -376,11 +430,11 @@ impl Lifecycle {
                 self.effects.push(Effect::EndProbe(number));
             }
             Handoff::Soaking(number) => self.disarm(Timer::Soak(number)),
-            Handoff::Idle
-            | Handoff::Waiting
-            | Handoff::Preparing(_)
-            | Handoff::Starting(_)
-            | Handoff::Confirming(_) => {}
+            Handoff::Confirming(number) => {
+                self.disarm(Timer::Look(number));
+                self.disarm(Timer::Await(number));
+            }
+            Handoff::Idle | Handoff::Waiting | Handoff::Preparing(_) | Handoff::Starting(_) => {}
         }
     }
 

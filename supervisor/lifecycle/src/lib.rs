@@ -19,7 +19,8 @@
 //! # The contract with the caller
 //!
 //! * Call [`Lifecycle::step`] with each event in the order in which it happened; perform the effects in their order.
-//! * [`Effect::Prepare`] and [`Effect::Confirm`] are answered by an event; so is each run of [`Effect::Probe`].
+//! * [`Effect::Prepare`], [`Effect::Confirm`] and [`Effect::ConfirmAnyway`] are answered by an event; so is each run of
+//!   [`Effect::Probe`].
 //! * A worker that was spawned is reported [`Event::Exited`] once and then [`Event::Gone`] once, or only
 //!   [`Event::SpawnFailed`]. Everything else about a worker may be late or doubled: it is then ignored.
 //! * A timer comes due only when the effects of all earlier events are performed: one that is armed anew or extended
@@ -174,6 +175,9 @@ impl Lifecycle {
             Event::ProbePassed(number) => self.on_probe_passed(number),
             Event::ProbeFailed(number) => self.on_probe_failed(number),
             Event::Confirmed(number) => self.on_confirmed(number),
+            Event::Unawaited(number) => self.on_unawaited(number),
+            Event::Unheld(number) => self.on_unheld(number),
+            Event::Deaf(number) => self.on_deaf(number),
             Event::Due(timer) => self.on_due(timer),
             Event::Workers(count) => self.on_workers(count),
             Event::Stop => self.on_stop(),
@@ -195,6 +199,8 @@ impl Lifecycle {
             Timer::Probe(number) => self.probe_overran(number),
             Timer::ProbeAgain(number) => self.probe_again(number),
             Timer::Soak(number) => self.soaked(number),
+            Timer::Look(number) => self.look_again(number),
+            Timer::Await(number) => self.awaited_in_vain(number),
             Timer::Probation(number) => self.settle(number),
             Timer::BackOff(number, slot) => self.backed_off(number, slot),
             Timer::Calm(number, slot) => self.calmed(number, slot),

@@ -75,12 +75,16 @@ pub enum Bug {
     LeavesPlacesEmpty,
     /// What is saved for a successor lacks the timer of probation.
     SavesNoProbation,
+    /// A candidate that has no listener takes over by its word alone.
+    BelievesTheWord,
+    /// A generation that accepts nobody on probation stays.
+    BearsWithTheDeaf,
 }
 
 #[cfg(test)]
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 35] = [
         Self::DrainsBeforeReady,
         Self::AnswersTwice,
         Self::LosesTickets,
@@ -114,6 +118,8 @@ impl Bug {
         Self::CrowdsTheMachine,
         Self::LeavesPlacesEmpty,
         Self::SavesNoProbation,
+        Self::BelievesTheWord,
+        Self::BearsWithTheDeaf,
     ];
 }
 
@@ -173,6 +179,8 @@ questions! {
     crowds_the_machine => CrowdsTheMachine,
     leaves_places_empty => LeavesPlacesEmpty,
     is_saving_no_probation => SavesNoProbation,
+    believes_the_word => BelievesTheWord,
+    bears_with_the_deaf => BearsWithTheDeaf,
 }
 
 impl Planted {

@@ -57,6 +57,31 @@ impl Lifecycle {
         self.hurry();
     }
 
+    /// Clients wait, and it accepts none of them. On probation, with a last good record, that is a crash like any other:
+    /// whoever is started instead answers them. Without one nobody is killed, for it may come to itself, and nobody could do
+    /// better; but as long as it lasts probation does not pass.
+    pub(crate) fn on_deaf(&mut self, number: Number) {
+        let Some(incumbent) = self.incumbent().filter(|incumbent| incumbent.number == number) else {
+            return;
+        };
+        match (incumbent.standing, self.last_good) {
+            (Standing::Untried, Some(good)) if !self.planted.bears_with_the_deaf() => {
+                self.roll_back(number, good, Cause::Deaf(number));
+                self.hurry();
+            }
+            (Standing::Untried, Some(_) | None) => {
+                self.disarm(Timer::Probation(number));
+                self.begin_probation(number);
+                self.tell(Fact::Deaf(number));
+                if number != FIRST {
+                    self.tell(Fact::NoWayBack(number, Cause::Deaf(number)));
+                    self.answer_no_way_back(number, Cause::Deaf(number));
+                }
+            }
+            (Standing::Proven, Some(_) | None) => self.tell(Fact::Deaf(number)),
+        }
+    }
+
     fn roll_back(&mut self, failed: Number, good: (Record, Plan), cause: Cause) {
         self.retire(failed);
         self.roll_back_to(failed, good, cause);

@@ -263,6 +263,8 @@ impl Lifecycle {
             Timer::Probe(number)
             | Timer::ProbeAgain(number)
             | Timer::Soak(number)
+            | Timer::Look(number)
+            | Timer::Await(number)
             | Timer::Probation(number)
             | Timer::BackOff(number, _)
             | Timer::Calm(number, _) => self.generations.contains_key(&number),

@@ -119,6 +119,12 @@ pub enum Event {
     ProbeFailed(Number),
     /// Each worker of the candidate was looked at once more; those found dead were reported before this.
     Confirmed(Number),
+    /// The same, and its listeners are open in it, but nobody is seen waiting on one of them yet.
+    Unawaited(Number),
+    /// The same, and no process of the candidate has a listener that it needs: it cannot serve.
+    Unheld(Number),
+    /// Clients wait for this generation, and it has accepted none of them for as long as it may.
+    Deaf(Number),
     /// A timer that was armed has come due.
     Due(Timer),
     /// The number of workers is to change.
@@ -146,8 +152,11 @@ pub enum Effect {
     Probe(Number),
     /// End a probe command that may still be running.
     EndProbe(Number),
-    /// Look at each worker of the candidate once more: report the dead, then [`Event::Confirmed`].
+    /// Look at each worker of the candidate once more: report the dead, then [`Event::Confirmed`],
+    /// [`Event::Unawaited`] or [`Event::Unheld`].
     Confirm(Number),
+    /// The same for the last time: that nobody waits is noted, and no reason any more ([`Event::Confirmed`]).
+    ConfirmAnyway(Number),
     /// Answer a ticket. It is the only answer that it gets.
     Answer(Ticket, Outcome),
     /// Tell people and status what happened.
@@ -192,6 +201,10 @@ pub enum Timer {
     ProbeAgain(Number),
     /// Until the candidate takes over.
     Soak(Number),
+    /// Until the candidate is looked at again, on whose listeners nobody waits yet.
+    Look(Number),
+    /// Until a candidate takes over though nobody is seen waiting on its listeners.
+    Await(Number),
     /// Until the incumbent is trusted.
     Probation(Number),
     /// Until a crashed worker is started again.
@@ -225,6 +238,10 @@ pub enum Wait {
     ProbeAgain,
     /// `--soak`.
     Soak,
+    /// The pause between two looks at a candidate on whose listeners nobody waits yet.
+    Look,
+    /// The time that it has until somebody does.
+    Await,
     /// `--probation`.
     Probation,
     /// The n-th back-off in a row, from 1.
@@ -250,6 +267,10 @@ pub enum Cause {
     Stuck(Worker),
     /// The probe did not pass in time.
     Probe,
+    /// No process of it has a listener that it needs.
+    Unheld(Number),
+    /// Clients waited for it, and it accepted none.
+    Deaf(Number),
 }
 
 /// The single answer to a ticket.
@@ -298,6 +319,8 @@ pub enum Fact {
     RolledBack(Number, Number, Cause),
     /// A generation that a reload brought crashed on probation, and there is no last good to go back to. Told at each crash.
     NoWayBack(Number, Cause),
+    /// Clients wait, and the incumbent accepts none of them. Told again as long as that lasts.
+    Deaf(Number),
     /// A worker of the incumbent crashed and is going to be replaced.
     Crashed(Worker, Cause),
     /// A replacement was started.

@@ -239,6 +239,8 @@ words! {
         "not-ready" NotReady(worker);
         "stuck" Stuck(worker);
         "probe" Probe;
+        "unheld" Unheld(number);
+        "deaf" Deaf(number);
     }
     Timer {
         "start" Start(worker);
@@ -250,6 +252,8 @@ words! {
         "probe" Probe(number);
         "probe-again" ProbeAgain(number);
         "soak" Soak(number);
+        "look" Look(number);
+        "await" Await(number);
         "probation" Probation(number);
         "back-off" BackOff(number, slot);
         "calm" Calm(number, slot);
@@ -270,6 +274,9 @@ words! {
         "probe-passed" ProbePassed(number);
         "probe-failed" ProbeFailed(number);
         "confirmed" Confirmed(number);
+        "unawaited" Unawaited(number);
+        "unheld" Unheld(number);
+        "deaf" Deaf(number);
         "due" Due(timer);
         "workers" Workers(count);
         "stop" Stop;
@@ -286,6 +293,8 @@ words! {
         "probe" Probe;
         "probe-again" ProbeAgain;
         "soak" Soak;
+        "look" Look;
+        "await" Await;
         "probation" Probation;
         "back-off" BackOff(nth);
         "calm" Calm;
@@ -313,6 +322,7 @@ words! {
         "candidate-failed" CandidateFailed(number, cause);
         "rolled-back" RolledBack(failed, number, cause);
         "no-way-back" NoWayBack(number, cause);
+        "deaf" Deaf(number);
         "crashed" Crashed(worker, cause);
         "restarted" Restarted(worker);
         "overran" Overran(worker);
@@ -330,6 +340,7 @@ words! {
         "probe" Probe(number);
         "end-probe" EndProbe(number);
         "confirm" Confirm(number);
+        "confirm-anyway" ConfirmAnyway(number);
         "answer" Answer(ticket, outcome);
         "tell" Tell(fact);
         "forget" Forget(record);

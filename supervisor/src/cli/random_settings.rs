@@ -78,6 +78,7 @@ fn any_settings(dice: &mut fastrand::Rng) -> Settings {
         drain_timeout: maybe(dice, limit),
         stop_timeout: maybe(dice, limit),
         extend_limit: maybe(dice, limit),
+        accept_timeout: maybe(dice, limit),
         probation: maybe(dice, limit),
         probe: maybe(dice, |dice| format!("-{}\n'{}'", text(dice), text(dice))),
         probe_timeout: maybe(dice, limit),

@@ -194,6 +194,14 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "DURATION", value_parser = duration::parse, help_heading = HANDOFF, verbatim_doc_comment)]
     soak: Option<Duration>,
 
+    /// How long clients may wait before the app accepts any [default: 5s]
+    ///
+    /// An app that accepts none in that time, and has no connection of that
+    /// port, has crashed if it is on probation; later the log and the status
+    /// say it. `none` leaves the watch out.
+    #[arg(long, value_name = "DURATION", help_heading = HANDOFF, verbatim_doc_comment)]
+    accept_timeout: Option<Limit>,
+
     /// How long after the takeover a crash means rollback [default: 30s]
     ///
     /// The last generation that passed is then started again, from the binary
@@ -358,6 +366,7 @@ impl RunArgs {
             drain_timeout: self.drain_timeout,
             stop_timeout: self.stop_timeout,
             extend_limit: self.extend_limit,
+            accept_timeout: self.accept_timeout,
             probation: self.probation,
             probe: self.probe,
             probe_timeout: self.probe_timeout,

@@ -69,7 +69,7 @@ fn nothing_given_is_nothing_set() {
 fn every_flag_is_taken() {
     let words = "--name web --control /c --control-group deploy --pid-file /p --log-format json -l http=8080 \
                  --listen unix:/s --workers 2 --mode queue --ready exec:2s --start-timeout 1s --drain-timeout none \
-                 --stop-timeout 3s --extend-limit 8s --probation 4s --probe true --probe-timeout 5s --soak 6s --watchdog 7s \
+                 --stop-timeout 3s --extend-limit 8s --accept-timeout 8s --probation 4s --probe true --probe-timeout 5s --soak 6s --watchdog 7s \
                  --max-generations 3 --rolling 2 --stop-signal quit --stop-signal-to all --env A=b --env C= --env-file=-x.env --chdir /d --stderr e.log \
                  --umask 027 --min-free-memory 512M --oom-score-adj -5 --user u --group g --no-listen-pid --die-with-supervisor --watch w --config s.toml -- ./app --flag -l";
     let words: Vec<&str> = words.split_whitespace().collect();
@@ -91,6 +91,7 @@ fn every_flag_is_taken() {
         drain_timeout: Some(Limit(None)),
         stop_timeout: limit(3),
         extend_limit: limit(8),
+        accept_timeout: limit(8),
         probation: limit(4),
         probe: Some("true".to_owned()),
         probe_timeout: limit(5),
@@ -413,6 +414,7 @@ fn the_defaults_in_the_help_are_the_real_ones() {
         ("workers", config::WORKERS.to_string()),
         ("start-timeout", duration::text(config::START_TIMEOUT)),
         ("drain-timeout", duration::text(config::DRAIN_TIMEOUT)),
+        ("accept-timeout", duration::text(config::ACCEPT_TIMEOUT)),
         ("probation", duration::text(config::PROBATION)),
         ("probe-timeout", duration::text(config::PROBE_TIMEOUT)),
         ("soak", duration::text(config::SOAK)),
@@ -496,7 +498,7 @@ fn settings_come_back_from_the_arguments_that_they_are_saved_as() {
         "--name=other --control=-dash/ctl --control-group=web --pid-file=p.pid --log-format=json \
          --listen web=127.0.0.1:0,backlog=7,no-delay --listen unix:/tmp/x,mode=0600,user=root --listen=*:80,reuse-port \
          --workers=3 --max-generations=5 --mode=queue --ready=exec:250ms --start-timeout=none --drain-timeout=1m30s \
-         --stop-timeout=0s --extend-limit=none --probation=none --probe-timeout=1h --soak=7ms --stop-signal=QUIT --stop-signal-to=all \
+         --stop-timeout=0s --extend-limit=none --accept-timeout=9s --probation=none --probe-timeout=1h --soak=7ms --stop-signal=QUIT --stop-signal-to=all \
          --no-listen-pid --die-with-supervisor --user=nobody --group=12 --umask=027 --min-free-memory=3K --oom-score-adj=-7 --chdir=-x --stderr=e --watch=src",
     );
     all.push("--probe=test -e \"$X\" || exit 3".into());

@@ -37,6 +37,7 @@ pub(crate) fn to_arguments(config: &Config) -> Vec<OsString> {
         ("drain-timeout", config.drain_timeout),
         ("stop-timeout", config.stop_timeout),
         ("extend-limit", config.extend_limit),
+        ("accept-timeout", config.accept_timeout),
         ("probation", config.probation),
         ("probe-timeout", config.probe_timeout),
         ("watchdog", config.watchdog),

@@ -21,6 +21,9 @@ pub(crate) const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 /// Twenty times what is granted unasked: a large migration or a long upload ends within it, and one that asks for ever is
 /// noticed by whoever deployed it. systemd has no such ceiling, but somebody waits for a reload.
 pub(crate) const EXTEND_LIMIT: Duration = Duration::from_mins(10);
+/// How long clients may wait in a queue that never goes down before the generation counts as deaf: far longer than a
+/// pause of a garbage collector, far shorter than clients and proxies wait (nginx: 60 s).
+pub(crate) const ACCEPT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long a crash after the takeover still means rollback: bad code that survives its first half minute of
 /// real load is seldom caught by waiting longer.

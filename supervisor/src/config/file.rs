@@ -169,6 +169,7 @@ impl Walk<'_> {
         self.file.lines.push((key, line_of(self.text, item.span.start)));
         let settings = &mut self.file.settings;
         match *key {
+            "accept-timeout" => settings.accept_timeout = Some(item.duration(str::parse)?),
             "chdir" => settings.chdir = Some(item.path()?),
             "command" => settings.command = item.command()?,
             "control" => settings.control = Some(item.path()?),
@@ -236,7 +237,8 @@ impl Walk<'_> {
 }
 
 /// All keys, which are the flags of `segue run` less `--config`; a test of the `cli` room compares the two.
-pub(crate) const KEYS: [&str; 35] = [
+pub(crate) const KEYS: [&str; 36] = [
+    "accept-timeout",
     "chdir",
     "command",
     "control",

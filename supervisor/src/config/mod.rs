@@ -94,6 +94,8 @@ pub(crate) struct Config {
     /// How long a start or a drain may be in all if the app asks for more time; `None` grants whatever it asks for. It never
     /// shortens either.
     pub(crate) extend_limit: Option<Duration>,
+    /// How long clients may wait in a queue that never goes down; `None` and zero leave the watch out.
+    pub(crate) accept_timeout: Option<Duration>,
     /// How long after the takeover a crash means rollback; `None` and zero leave probation out.
     pub(crate) probation: Option<Duration>,
     /// The shell command that must succeed before the takeover.

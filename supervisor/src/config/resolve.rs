@@ -113,6 +113,7 @@ impl Sources<'_> {
             drain_timeout,
             stop_timeout: self.limit(|s| &s.stop_timeout, drain_timeout),
             extend_limit: self.limit(|s| &s.extend_limit, Some(defaults::EXTEND_LIMIT)),
+            accept_timeout: self.limit(|s| &s.accept_timeout, Some(defaults::ACCEPT_TIMEOUT)),
             probation: self.limit(|s| &s.probation, Some(defaults::PROBATION)),
             probe: self.pick(|s| &s.probe),
             probe_timeout: self.limit(|s| &s.probe_timeout, Some(defaults::PROBE_TIMEOUT)),

@@ -41,6 +41,7 @@ pub(crate) struct Settings {
     pub(crate) drain_timeout: Option<Limit>,
     pub(crate) stop_timeout: Option<Limit>,
     pub(crate) extend_limit: Option<Limit>,
+    pub(crate) accept_timeout: Option<Limit>,
     pub(crate) probation: Option<Limit>,
     pub(crate) probe: Option<String>,
     pub(crate) probe_timeout: Option<Limit>,

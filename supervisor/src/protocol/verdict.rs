@@ -38,19 +38,25 @@ pub(crate) enum CauseCode {
     Stuck,
     /// The probe did not pass.
     Probe,
+    /// It said that it is ready, and has not the listeners that it needs.
+    Unheld,
+    /// Clients waited for it, and it accepted none.
+    Deaf,
     /// A stop was asked for first.
     Stopping,
 }
 
 impl CauseCode {
     /// Every code.
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::NotPrepared,
         Self::NotSpawned,
         Self::Exited,
         Self::NotReady,
         Self::Stuck,
         Self::Probe,
+        Self::Unheld,
+        Self::Deaf,
         Self::Stopping,
     ];
 
@@ -63,6 +69,8 @@ impl CauseCode {
             Self::NotReady => "not-ready",
             Self::Stuck => "stuck",
             Self::Probe => "probe",
+            Self::Unheld => "unheld",
+            Self::Deaf => "deaf",
             Self::Stopping => "stopping",
         }
     }

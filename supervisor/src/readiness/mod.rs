@@ -19,6 +19,7 @@ use message::Malformed;
 use nix::errno::Errno;
 use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, UnixAddr, sockopt::PassCred};
 use nix::sys::stat::{Mode, fchmod};
+use nix::unistd::Pid;
 use std::fmt;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -40,6 +41,8 @@ pub(crate) struct NotifySocket {
     recorded: Weighty,
     /// Those of a message that has been read and is still in the queue.
     held: Option<Weighty>,
+    /// Who said the first READY=1.
+    ready_from: Option<Pid>,
 }
 
 /// Words that must not be lost: whether each is there.
@@ -150,6 +153,7 @@ impl NotifySocket {
             ignored: Ignored::default(),
             recorded: Weighty::default(),
             held: None,
+            ready_from: None,
         })
     }
 
@@ -161,6 +165,12 @@ impl NotifySocket {
     /// What the app gets as `NOTIFY_SOCKET`.
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Which process has said the first READY=1, if one has and this process has heard it; 0 means one that cannot be seen
+    /// from here.
+    pub(crate) fn ready_from(&self) -> Option<Pid> {
+        self.ready_from
     }
 
     /// What has been dropped so far.
@@ -204,6 +214,9 @@ impl NotifySocket {
                 Ok(datagram) => {
                     let said = self.take(&datagram, &buffer, allowed_uid);
                     let weighty = Weighty::among(&said);
+                    if weighty.ready && self.ready_from.is_none() {
+                        self.ready_from = datagram.pid.map(Pid::from_raw);
+                    }
                     words.extend(said);
                     self.held = Some(weighty);
                     if holding == Holding::Nothing || !weighty.adds_to(self.recorded) {

@@ -84,6 +84,7 @@ impl NotifySocket {
                 ignored: Ignored::default(),
                 recorded: Weighty::default(),
                 held: None,
+                ready_from: None,
             });
         }
         // The directory is the supervisor's own; nobody else makes anything there.

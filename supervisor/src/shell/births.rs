@@ -283,7 +283,7 @@ impl Shell {
     }
 
     /// The listeners of a generation's record.
-    fn listeners_of(&self, number: Number) -> Vec<Rc<Listener>> {
+    pub(super) fn listeners_of(&self, number: Number) -> Vec<Rc<Listener>> {
         let record = self.core.generation(number).map(|generation| generation.record);
         let birth = record.and_then(|record| self.births.get(&record));
         birth.map(|birth| birth.listeners.clone()).unwrap_or_default()

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use segue_lifecycle::{Number, Outcome, Ticket, Until};
+use segue_lifecycle::{Cause, Number, Outcome, Ticket, Until};
 
 use super::Shell;
 use super::report::cause_code;
@@ -149,8 +149,19 @@ impl Desk {
     }
 }
 
-/// Why a generation that crashed on probation is not rolled back.
-pub(super) const NO_WAY_BACK: &str = "no version has passed probation yet, so it is started again";
+/// Why a generation that failed on probation is not rolled back.
+pub(super) const fn no_way_back(cause: Cause) -> &'static str {
+    match cause {
+        Cause::Deaf(_) => "no version has passed probation yet, so it is left alone",
+        Cause::NotPrepared
+        | Cause::NotSpawned(_)
+        | Cause::Exited(_)
+        | Cause::NotReady(_)
+        | Cause::Stuck(_)
+        | Cause::Probe
+        | Cause::Unheld(_) => "no version has passed probation yet, so it is started again",
+    }
+}
 
 impl Shell {
     /// Put down the answer to a ticket.
@@ -159,6 +170,7 @@ impl Shell {
             return;
         };
         let Some(client) = asker.client else { return };
+        self.review_notes();
         let took = clock::now().saturating_duration_since(asker.asked);
         let mut reply = self.outcome_reply(outcome, took);
         if let Reply::Done { message, .. } = &mut reply {
@@ -189,8 +201,8 @@ impl Shell {
                 serving,
                 verdict: Some(verdict),
             },
-            Outcome::NoWayBack(number, _) => Reply::reload_failed(
-                &format!("generation {number}: {reason}; {NO_WAY_BACK}"),
+            Outcome::NoWayBack(number, cause) => Reply::reload_failed(
+                &format!("generation {number}: {reason}; {}", no_way_back(cause)),
                 serving,
                 verdict,
             ),

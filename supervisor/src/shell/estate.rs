@@ -282,6 +282,7 @@ impl Foreseen {
             | Effect::Probe(_)
             | Effect::EndProbe(_)
             | Effect::Confirm(_)
+            | Effect::ConfirmAnyway(_)
             | Effect::Answer(..)
             | Effect::Tell(_)
             | Effect::Forget(_)

@@ -30,7 +30,8 @@ impl Shell {
                     | Source::Exit(_)
                     | Source::Leftover(_)
                     | Source::Signals
-                    | Source::Watch => false,
+                    | Source::Watch
+                    | Source::Queues => false,
                 });
         // One sweep sees every death.
         let is_exit = |ready: &Ready<_, _>| matches!(ready.source, Source::Exit(_));
@@ -51,6 +52,7 @@ impl Shell {
             Source::Leftover(pid) => self.leftover_ended(pid),
             Source::Signals => self.read_signals(),
             Source::Watch => self.note_changes(),
+            Source::Queues => self.note_waiting(),
             Source::Control => self.admit_clients(),
             Source::Client(client) => self.serve_client(client, ready),
         }
@@ -78,6 +80,7 @@ impl Shell {
                 Alarm::Files => self.look_at_files(),
                 Alarm::Leftovers => self.end_overdue_leftovers(),
                 Alarm::Fetched(worker) => self.ask_whether_fetched(worker),
+                Alarm::Queues => self.look_at_queues(now),
             }
         }
         self.expire_clients(now);

@@ -169,6 +169,7 @@ const fn happens_once(effect: Effect) -> bool {
         | Effect::Probe(_)
         | Effect::EndProbe(_)
         | Effect::Confirm(_)
+        | Effect::ConfirmAnyway(_)
         | Effect::Answer(..)
         | Effect::Tell(_)
         | Effect::Forget(_)

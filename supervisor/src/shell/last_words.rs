@@ -49,6 +49,7 @@ impl Shell {
             | Cause::Exited(worker)
             | Cause::NotReady(worker)
             | Cause::Stuck(worker) => Some(worker),
+            Cause::Unheld(number) | Cause::Deaf(number) => self.first_worker(number),
             Cause::Probe => self.probes.newest().and_then(|number| self.first_worker(number)),
         };
         let Some(worker) = worker else {

@@ -14,9 +14,11 @@ mod holders;
 mod keep;
 mod last_words;
 mod leftover;
+mod look;
 mod memory;
 mod perform;
 mod probe;
+mod queues;
 mod recover;
 mod remains;
 mod report;
@@ -103,6 +105,8 @@ pub(crate) enum Alarm {
     Leftovers,
     /// A main process that blocks the stop signal has had time to fetch it.
     Fetched(Worker),
+    /// Clients wait in a queue, which is looked at again.
+    Queues,
 }
 
 /// A process that we have started.
@@ -212,6 +216,7 @@ pub(crate) struct Shell {
     /// What was told of the directory that the app is started in, and in the answer to which reload.
     told_of_directory: Option<(Number, String)>,
     linger: waits::Pauses,
+    queues: queues::Queues,
     log: Log,
     manager: Manager,
     upward: Upward,
@@ -334,6 +339,7 @@ impl Shell {
             resting: None,
             told_of_directory: None,
             linger: waits::Pauses::new(),
+            queues: queues::Queues::default(),
             log: begin.log,
             manager: begin.manager,
             upward: Upward::new(),
@@ -462,6 +468,7 @@ impl Shell {
             info.more_time = None;
         }
         self.watch_lingering();
+        self.watch_queues();
         self.update_interests();
         self.look_up();
         self.keep();

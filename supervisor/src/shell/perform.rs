@@ -7,6 +7,7 @@ use nix::sys::signal::Signal as Kill;
 use segue_lifecycle::{Effect, Event, Number, Record, Signal, Timer, Worker};
 
 use super::births::lend;
+use super::look::Patience;
 use super::worker::WorkerInfo;
 use super::{Alarm, Child, Shell};
 use crate::clock::{self, Extended};
@@ -17,10 +18,6 @@ use crate::protocol::setting;
 use crate::readiness::NotifySocket;
 use crate::sources::Source;
 use crate::sys::errno_text;
-
-/// How long the last look at a candidate may take, if it does not come to rest sooner. A process that says READY=1 and exits in
-/// one breath needs some hundred microseconds to be dead; without this look it would take over and be rolled back.
-const LAST_LOOK: Duration = Duration::from_micros(500);
 
 impl Shell {
     /// Perform one effect.
@@ -34,7 +31,8 @@ impl Shell {
             Effect::Extend(timer) => self.extend(timer),
             Effect::Probe(number) => self.start_probe(number),
             Effect::EndProbe(number) => self.end_probe(number),
-            Effect::Confirm(number) => self.confirm(number),
+            Effect::Confirm(number) => self.confirm(number, Patience::Left),
+            Effect::ConfirmAnyway(number) => self.confirm(number, Patience::Over),
             Effect::Answer(ticket, outcome) => self.answer(ticket, outcome),
             Effect::Tell(fact) => self.tell(fact),
             Effect::Forget(record) => self.forget(record),
@@ -200,6 +198,8 @@ impl Shell {
             | Timer::Probe(_)
             | Timer::ProbeAgain(_)
             | Timer::Soak(_)
+            | Timer::Look(_)
+            | Timer::Await(_)
             | Timer::Probation(_)
             | Timer::BackOff(..)
             | Timer::Calm(..) => return,
@@ -234,20 +234,5 @@ impl Shell {
             );
             self.log.warning(&text);
         }
-    }
-
-    /// Look once more at each worker of a candidate, just before the incumbent is told to drain.
-    pub(super) fn confirm(&mut self, number: Number) {
-        let workers: Vec<Worker> = self
-            .workers
-            .keys()
-            .filter(|worker| worker.generation == number)
-            .copied()
-            .collect();
-        let keys: Vec<Child> = workers.into_iter().map(Child::Worker).collect();
-        if self.children.any_dies_within(&keys, LAST_LOOK) {
-            self.sweep();
-        }
-        self.events.push_back(Event::Confirmed(number));
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use nix::unistd::Pid;
 use segue_lifecycle::{Cause, Fact, Number, Timer, Worker};
 
-use super::desk::NO_WAY_BACK;
+use super::desk::no_way_back;
 use super::waits::HINT;
 use super::{Alarm, Shell};
 use crate::clock;
@@ -51,6 +51,7 @@ impl Shell {
             Fact::CandidateFailed(number, cause) => self.candidate_failed(number, cause),
             Fact::RolledBack(failed, number, cause) => self.rolled_back(failed, number, cause),
             Fact::NoWayBack(number, cause) => self.no_way_back(number, cause),
+            Fact::Deaf(number) => self.deaf(number),
             Fact::Crashed(worker, cause) => self.crashed(worker, cause),
             Fact::Restarted(worker) => {
                 self.history.restarts += 1;
@@ -165,6 +166,7 @@ impl Shell {
         let reason = self.reason(cause);
         self.history.rollbacks += 1;
         self.history.crash = None;
+        self.queues.begin_anew();
         self.note_reload(Outcome::RolledBack, Some((cause, reason.clone())), failed);
         let text = format!(
             "generation {failed} is rolled back: {reason}; generation {number} is started from the last good"
@@ -178,6 +180,26 @@ impl Shell {
         }
     }
 
+    /// Clients wait in vain. Told as long as that lasts, and logged once.
+    fn deaf(&mut self, number: Number) {
+        if let Some(text) = self.queues.take_untold() {
+            self.log.error(&text);
+        }
+        if self
+            .core
+            .incumbent()
+            .is_some_and(|incumbent| incumbent.number == number)
+        {
+            self.tell_status();
+        }
+    }
+
+    fn deaf_in_words(&self, number: Number) -> String {
+        let info = self.generations.get(&number);
+        let words = info.and_then(|info| info.findings.deaf.clone());
+        words.unwrap_or_else(|| "clients waited and it accepted none".to_owned())
+    }
+
     /// The reload has failed after all. Told again at each crash, and noted once.
     fn no_way_back(&mut self, number: Number, cause: Cause) {
         let noted = self.history.last_reload.as_ref();
@@ -185,7 +207,10 @@ impl Shell {
             return;
         }
         let reason = self.reason(cause);
-        let text = format!("reload failed: generation {number}: {reason}; {NO_WAY_BACK}");
+        let text = format!(
+            "reload failed: generation {number}: {reason}; {}",
+            no_way_back(cause)
+        );
         self.note_reload(Outcome::Failed, Some((cause, reason)), number);
         self.log.error(&text);
     }
@@ -300,6 +325,12 @@ impl Shell {
                     .unwrap_or_default();
                 format!("no WATCHDOG=1{limit}{}", self.last_words(worker))
             }
+            Cause::Unheld(number) => {
+                let info = self.generations.get(&number);
+                let why = info.and_then(|info| info.findings.unheld.clone());
+                why.unwrap_or_else(|| "no process of it has a listener that it needs".to_owned())
+            }
+            Cause::Deaf(number) => self.deaf_in_words(number),
             Cause::Probe => {
                 let candidate = self.probes.newest();
                 candidate.map_or_else(
@@ -340,6 +371,8 @@ pub(super) const fn cause_code(cause: Cause) -> CauseCode {
         Cause::NotReady(_) => CauseCode::NotReady,
         Cause::Stuck(_) => CauseCode::Stuck,
         Cause::Probe => CauseCode::Probe,
+        Cause::Unheld(_) => CauseCode::Unheld,
+        Cause::Deaf(_) => CauseCode::Deaf,
     }
 }
 

@@ -84,6 +84,7 @@ impl Shell {
         match request {
             Request::Status => {
                 self.look_for_strays();
+                self.review_notes();
                 let status = Reply::Status(Box::new(self.status()));
                 self.control.reply(client, &status, clock::now());
             }

@@ -12,6 +12,7 @@ use super::desk::Desk;
 use super::estate::Left;
 use super::leftover::Leftover;
 use super::probe::Probes;
+use super::queues::Queues;
 use super::remains::Remnant;
 use super::save;
 use super::strays::Strays;
@@ -176,6 +177,7 @@ impl Shell {
         self.refusal = head.text_if_any("refusal")?;
         self.desk = Desk::restore(rows, &self.control)?;
         self.history = History::restore(rows)?;
+        self.queues = Queues::restore(rows)?;
         self.probes = Probes::restore(rows)?;
         self.leftovers = Leftover::restore(rows)?;
         self.closed = save::closed(rows)?;
@@ -189,6 +191,11 @@ impl Shell {
             let lent = birth.iter().flat_map(|birth| &birth.listeners);
             info.lent = lent.map(|listener| listener.inode()).collect();
             self.generations.insert(number, info);
+        }
+        for row in of_kind(rows, "note") {
+            if let Some(info) = self.generations.get_mut(&row.number("generation")?) {
+                info.findings.restore(row)?;
+            }
         }
         for row in of_kind(rows, "chosen") {
             let key = (row.number("generation")?, row.number("inode")?);

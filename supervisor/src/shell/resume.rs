@@ -15,6 +15,7 @@ use segue_lifecycle::{Ending, Event, Handoff, Life, Number, Timer, Until, Wait, 
 use super::estate::Estate;
 use super::holders::{HadBack, Holders};
 use super::keep::{Forked, Logged};
+use super::look::Patience;
 use super::recover::{self, Proved};
 use super::remains::{self, Remnant, Role};
 use super::restore::{SavedChild, configs};
@@ -381,13 +382,15 @@ impl Shell {
         let awaits = |number| {
             self.events.iter().any(|event| {
                 *event == Event::Confirmed(number)
+                    || *event == Event::Unawaited(number)
+                    || *event == Event::Unheld(number)
                     || *event == Event::PrepareFailed(number)
                     || matches!(event, Event::Prepared(of, _) if *of == number)
             })
         };
         match self.core.handoff() {
             Handoff::Preparing(number) if !awaits(number) => self.prepare(number),
-            Handoff::Confirming(number) if !awaits(number) => self.confirm(number),
+            Handoff::Confirming(number) if !awaits(number) => self.confirm(number, Patience::Left),
             Handoff::Probing(number)
                 if self
                     .timers
@@ -459,6 +462,8 @@ const fn wait_of(timer: Timer) -> Wait {
         Timer::Probe(_) => Wait::Probe,
         Timer::ProbeAgain(_) => Wait::ProbeAgain,
         Timer::Soak(_) => Wait::Soak,
+        Timer::Look(_) => Wait::Look,
+        Timer::Await(_) => Wait::Await,
         Timer::Probation(_) => Wait::Probation,
         Timer::BackOff(..) => Wait::BackOff(1),
         Timer::Calm(..) => Wait::Calm,

@@ -51,6 +51,7 @@ impl Shell {
         }
         self.desk.save(&mut rows);
         self.history.save(&mut rows);
+        self.queues.save(&mut rows);
         self.save_births(&mut rows, &mut configs, &mut listeners);
         self.save_generations(&mut rows, &mut configs, &mut listeners);
         listeners.save(&mut rows);
@@ -127,6 +128,9 @@ impl Shell {
                 rows.number("probe", listeners.number(probe));
             }
         }
+        for (number, info) in &self.generations {
+            info.findings.save(*number, rows);
+        }
         for ((number, inode), chosen) in &self.chosen_flags {
             rows.begin("chosen")
                 .number("generation", *number)
@@ -185,7 +189,8 @@ impl Shell {
                 | Alarm::Memory
                 | Alarm::Files
                 | Alarm::Leftovers
-                | Alarm::Fetched(_) => {}
+                | Alarm::Fetched(_)
+                | Alarm::Queues => {}
             }
         }
     }

@@ -6,6 +6,7 @@ use std::time::{Instant, SystemTime};
 use segue_lifecycle::{Generation, Life, Number, Role, Standing, State};
 
 use super::Shell;
+use super::look::Findings;
 use crate::clock;
 use crate::config::Config;
 use crate::launch::Binary;
@@ -29,6 +30,8 @@ pub(super) struct GenerationInfo {
     pub(super) began_with: Option<u16>,
     /// The sockets that are lent to its workers, by inode: also when its birth record is forgotten. No successor needs them, for it has the records.
     pub(super) lent: Vec<u64>,
+    /// What the last look at its listeners has shown.
+    pub(super) findings: Findings,
 }
 
 impl GenerationInfo {
@@ -51,6 +54,7 @@ impl GenerationInfo {
             asked: asked.unwrap_or_else(clock::now),
             began_with: None,
             lent: Vec::new(),
+            findings: Findings::default(),
         }
     }
 }
@@ -90,6 +94,7 @@ impl GenerationInfo {
                 .number_if_any("began-with")?
                 .and_then(|count| count.try_into().ok()),
             lent: Vec::new(),
+            findings: Findings::default(),
         };
         Ok((row.number("number")?, info))
     }
@@ -305,10 +310,17 @@ impl Shell {
                 address: listener.address_text(),
                 backlog: listener.backlog(),
                 queued: None,
-                trouble: listener.trouble().map(str::to_owned),
+                trouble: self.trouble_of(listener),
                 inode: Some(listener.inode()),
             })
             .collect()
+    }
+
+    /// Why clients of a listener may wait in vain.
+    fn trouble_of(&self, listener: &Listener) -> Option<String> {
+        let broken = listener.trouble().map(str::to_owned);
+        let queue = || self.queues.note_on(listener.inode()).map(str::to_owned);
+        broken.or_else(queue).or_else(|| self.note_on(listener))
     }
 
     fn generation_shown(&self, generation: &Generation) -> protocol::Generation {

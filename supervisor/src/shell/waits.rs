@@ -21,6 +21,14 @@ const KILL_GRACE: Duration = Duration::from_secs(5);
 /// enough that a hundred runs in ten seconds are the most.
 const PROBE_PAUSE: Duration = Duration::from_millis(100);
 
+/// The pause between two looks at a candidate on whose listeners nobody waits yet: little beside the time that an app needs
+/// to come to its loop, and some hundred looks at most.
+const LOOK_PAUSE: Duration = Duration::from_millis(10);
+
+/// The time in which somebody should be seen waiting on the listeners of a candidate that is ready: an app that says READY=1
+/// before its workers are up (Gunicorn does) has it for their start. After that it takes over, with a note.
+const AWAIT: Duration = Duration::from_secs(2);
+
 /// The first back-off; each further one is twice as long.
 const FIRST_BACK_OFF: Duration = Duration::from_millis(250);
 
@@ -85,6 +93,8 @@ impl Shell {
             Timer::Probe(number)
             | Timer::ProbeAgain(number)
             | Timer::Soak(number)
+            | Timer::Look(number)
+            | Timer::Await(number)
             | Timer::Probation(number)
             | Timer::BackOff(number, _)
             | Timer::Calm(number, _) => Some(number),
@@ -115,6 +125,8 @@ fn length(wait: Wait, config: &Config) -> Option<Duration> {
         Wait::Probe => config.probe_timeout,
         Wait::ProbeAgain => Some(PROBE_PAUSE),
         Wait::Soak => Some(config.soak),
+        Wait::Look => Some(LOOK_PAUSE),
+        Wait::Await => Some(AWAIT),
         Wait::Probation => config.probation,
         Wait::BackOff(nth) => Some(back_off(nth)),
         Wait::Calm => Some(CALM),

@@ -20,7 +20,8 @@ use std::fmt;
 
 use nix::unistd::Pid;
 
-pub(crate) use tables::listening_addresses;
+pub(crate) use process::is_halted;
+pub(crate) use tables::{has_connection, listening_addresses};
 
 /// What processes have to do with one socket; the greater, the more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -104,10 +105,5 @@ impl Sight {
     /// The other sockets that these processes have open, by inode.
     pub(crate) fn others(&self) -> &[u64] {
         &self.others
-    }
-
-    /// Who has been looked at.
-    pub(crate) fn looked_at(&self) -> &[Pid] {
-        &self.looked_at
     }
 }

@@ -146,6 +146,23 @@ impl Seen {
     }
 }
 
+/// Whether a process is stopped (SIGSTOP) or traced by a debugger, proc_pid_status(5). One that has ended is not.
+pub(crate) fn is_halted(pid: Pid) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    halts(&status)
+}
+
+pub(super) fn halts(status: &str) -> bool {
+    let value = |key: &str| {
+        status
+            .lines()
+            .find_map(|line| line.strip_prefix(key))
+            .map(str::trim_start)
+    };
+    let stopped = value("State:").is_some_and(|state| state.starts_with(['T', 't']));
+    stopped || value("TracerPid:").is_some_and(|tracer| tracer != "0")
+}
+
 /// The open files of a process. Where its first thread has ended they are shown by another one.
 fn files(pid: Pid) -> io::Result<Vec<(RawFd, File)>> {
     let files = files_in(&format!("/proc/{pid}/fd"))?;

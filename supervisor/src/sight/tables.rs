@@ -10,6 +10,9 @@ use nix::unistd::Pid;
 const LISTENS: &str = "0A";
 const BOUND: &str = "07";
 
+/// States in which a connection is not over for whoever has accepted it: ESTABLISHED, FIN_WAIT1, FIN_WAIT2, CLOSE_WAIT.
+const OPEN: [&str; 4] = ["01", "04", "05", "08"];
+
 /// unix_seq_show: `__SO_ACCEPTCON`, the socket listens.
 const ACCEPTS: u64 = 1 << 16;
 
@@ -41,6 +44,41 @@ pub(crate) fn listening_addresses(pid: Pid, inodes: &[u64]) -> Vec<String> {
     addresses
 }
 
+/// Whether one of these sockets is a connection of the port (or of the path) at which `listener` listens, in the network
+/// namespace of this process. All sockets are named by their inodes.
+pub(crate) fn has_connection(listener: u64, sockets: &[u64]) -> bool {
+    if sockets.is_empty() {
+        return false;
+    }
+    let text = |table: &str| {
+        let bytes = fs::read(format!("/proc/self/net/{table}")).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    };
+    let tables = [text("tcp"), text("tcp6")];
+    let rows = |state: &'static str| {
+        let lines = tables.iter().flat_map(|table| table.lines());
+        lines.filter_map(move |line| internet(line, state))
+    };
+    let port = rows(LISTENS)
+        .find(|(_, inode)| *inode == listener)
+        .map(|(address, _)| address.port());
+    if let Some(port) = port {
+        let of_port = OPEN
+            .iter()
+            .flat_map(|state| rows(state))
+            .filter(|(address, _)| address.port() == port);
+        return of_port.into_iter().any(|(_, inode)| sockets.contains(&inode));
+    }
+    let unix = text("unix");
+    let mut all = unix.lines().filter_map(any_unix);
+    let Some((path, ..)) = all.find(|(_, inode, listens)| *inode == listener && *listens) else {
+        return false;
+    };
+    // Accepted sockets bear the path of their listener.
+    let mut rows = unix.lines().filter_map(any_unix);
+    rows.any(|(other, inode, listens)| other == path && !listens && sockets.contains(&inode))
+}
+
 /// Local address and inode of a row in this state: slot, local, remote, state, ..., the tenth column.
 pub(super) fn internet(row: &str, state: &str) -> Option<(SocketAddr, u64)> {
     let mut columns = row.split_ascii_whitespace().skip(1);
@@ -65,9 +103,15 @@ fn ip(hexadecimal: &str) -> Option<IpAddr> {
     Some(Ipv6Addr::from(bytes).into())
 }
 
-/// Path and inode of a Unix socket that listens: `Num RefCount Protocol Flags Type St Inode Path`; abstract names begin with
-/// `@`, and a path may hold spaces.
+/// Path and inode of a Unix socket that listens.
 pub(super) fn unix(row: &str) -> Option<(&str, u64)> {
+    let (path, inode, listens) = any_unix(row)?;
+    listens.then_some((path, inode))
+}
+
+/// Path and inode of a Unix socket, and whether it listens: `Num RefCount Protocol Flags Type St Inode Path`; abstract names
+/// begin with `@`, and a path may hold spaces.
+fn any_unix(row: &str) -> Option<(&str, u64, bool)> {
     let mut rest = row;
     let mut fields = [""; 7];
     for field in &mut fields {
@@ -75,6 +119,6 @@ pub(super) fn unix(row: &str) -> Option<(&str, u64)> {
         (*field, rest) = rest.split_once(' ').unwrap_or((rest, ""));
     }
     let flags = u64::from_str_radix(fields[3], 16).ok()?;
-    let listens = flags & ACCEPTS != 0 && !rest.is_empty();
-    listens.then(|| Some((rest, fields[6].parse().ok()?)))?
+    let inode = fields[6].parse().ok()?;
+    (!rest.is_empty()).then_some((rest, inode, flags & ACCEPTS != 0))
 }

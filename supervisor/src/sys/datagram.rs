@@ -21,6 +21,8 @@ pub(crate) struct Datagram {
     pub(crate) truncated: bool,
     /// The sender's uid by `SCM_CREDENTIALS`, which the kernel checks; `None` if the socket lacks `SO_PASSCRED`.
     pub(crate) uid: Option<u32>,
+    /// The sender's pid by the same; 0 if it is in a pid namespace that we do not see.
+    pub(crate) pid: Option<libc::pid_t>,
     /// The fds that came with it, close-on-exec; closed when this is dropped.
     pub(crate) fds: Vec<OwnedFd>,
 }
@@ -55,6 +57,7 @@ pub(crate) fn peek_datagram(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result
             .min(buffer.len()),
         truncated: header.msg_flags & (libc::MSG_TRUNC | libc::MSG_CTRUNC) != 0,
         uid: None,
+        pid: None,
         fds: Vec::new(),
     };
     read_control(&header, &mut datagram);
@@ -88,6 +91,7 @@ fn read_control(header: &libc::msghdr, datagram: &mut Datagram) {
                 // SAFETY: the kernel has written a ucred there, maybe not aligned.
                 let sender: libc::ucred = unsafe { data.cast::<libc::ucred>().read_unaligned() };
                 datagram.uid = Some(sender.uid);
+                datagram.pid = Some(sender.pid);
             }
             (libc::SOL_SOCKET, libc::SCM_RIGHTS) => {
                 for index in 0..length / size_of::<RawFd>() {

@@ -91,10 +91,24 @@ pub(crate) fn listen(fd: BorrowedFd<'_>, backlog: u32) -> Result<(), Errno> {
 /// In the state LISTEN `tcpi_sacked` is the length that the queue may reach (tcp_get_info of the kernel, since 2.6);
 /// this works where /proc/sys is hidden. `None` for every other kind or state of socket.
 pub(crate) fn tcp_backlog(fd: BorrowedFd<'_>) -> Option<u32> {
-    /// Offsets in `struct tcp_info`, which is ABI: `tcpi_state` is the first byte, `tcpi_sacked` the sixth word
-    /// after eight bytes.
-    const STATE: usize = 0;
+    /// `tcpi_sacked` of `struct tcp_info`, which is ABI: the sixth word after eight bytes.
     const SACKED: usize = 28;
+    word_of_listening(fd, SACKED)
+}
+
+/// How many connections wait in the queue of a listening TCP socket until they are accepted.
+///
+/// In the state LISTEN that is `tcpi_unacked` (tcp_get_info of the kernel). `None` for every other kind or state of socket.
+pub(crate) fn tcp_queue(fd: BorrowedFd<'_>) -> Option<u32> {
+    /// `tcpi_unacked` of `struct tcp_info`: the fifth word after eight bytes.
+    const UNACKED: usize = 24;
+    word_of_listening(fd, UNACKED)
+}
+
+/// The word at this offset of the `struct tcp_info` of a socket that listens.
+fn word_of_listening(fd: BorrowedFd<'_>, offset: usize) -> Option<u32> {
+    /// `tcpi_state` is the first byte.
+    const STATE: usize = 0;
     /// TCP_LISTEN of the kernel's enumeration of states.
     const LISTEN: u8 = 10;
     let info = option_bytes(
@@ -108,8 +122,8 @@ pub(crate) fn tcp_backlog(fd: BorrowedFd<'_>) -> Option<u32> {
     if info.get(STATE) != Some(&LISTEN) {
         return None;
     }
-    let sacked = info.get(SACKED..)?.first_chunk::<4>()?;
-    Some(u32::from_ne_bytes(*sacked))
+    let word = info.get(offset..)?.first_chunk::<4>()?;
+    Some(u32::from_ne_bytes(*word))
 }
 
 /// What the kernel calls a socket: a number that it gives to no other while it runs (SO_COOKIE of socket(7), Linux 4.12).

@@ -65,7 +65,8 @@ fn values<'a>(rows: &'a str, kind: &str, key: &str) -> BTreeSet<&'a str> {
 struct Trace {
     kind: &'static str,
     key: &'static str,
-    value: String,
+    /// One of these.
+    values: Vec<String>,
     stays: Stays,
 }
 
@@ -121,11 +122,17 @@ impl Asked {
                 self.timers.remove(&timer.to_string());
             }
             Effect::Confirm(number) => {
-                let event = Event::Confirmed(number);
-                self.trace("event", "is", event.to_string(), Stays::There);
+                let seen = [Event::Confirmed, Event::Unawaited, Event::Unheld];
+                let words = seen.map(|event| event(number).to_string());
+                self.trace("event", "is", &words, Stays::There);
             }
-            Effect::Answer(ticket, _) => self.trace("ticket", "number", ticket.0.to_string(), Stays::Gone),
-            Effect::Forget(record) => self.trace("birth", "record", record.0.to_string(), Stays::Gone),
+            Effect::ConfirmAnyway(number) => {
+                let seen = [Event::Confirmed, Event::Unheld];
+                let words = seen.map(|event| event(number).to_string());
+                self.trace("event", "is", &words, Stays::There);
+            }
+            Effect::Answer(ticket, _) => self.trace("ticket", "number", &[ticket.0.to_string()], Stays::Gone),
+            Effect::Forget(record) => self.trace("birth", "record", &[record.0.to_string()], Stays::Gone),
             // A record may wait for memory; the rest leaves nothing behind.
             Effect::Prepare(_)
             | Effect::Extend(_)
@@ -135,11 +142,11 @@ impl Asked {
         }
     }
 
-    fn trace(&mut self, kind: &'static str, key: &'static str, value: String, stays: Stays) {
+    fn trace(&mut self, kind: &'static str, key: &'static str, values: &[String], stays: Stays) {
         self.traces.push(Trace {
             kind,
             key,
-            value,
+            values: values.to_vec(),
             stays,
         });
     }
@@ -195,7 +202,8 @@ fn probes(step: &Step, asked: &Asked) -> Result<(), String> {
 
 impl Trace {
     fn find(&self, newer: &str) -> Result<(), String> {
-        let found = values(newer, self.kind, self.key).contains(self.value.as_str());
+        let there = values(newer, self.kind, self.key);
+        let found = self.values.iter().any(|value| there.contains(value.as_str()));
         match (self.stays, found) {
             (Stays::There, true) | (Stays::Gone, false) => Ok(()),
             (Stays::There, false) | (Stays::Gone, true) => Err(format!("not performed: {self:?}")),

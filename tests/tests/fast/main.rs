@@ -4,6 +4,7 @@
 //! All of them share this process, so none changes what belongs to a process as a whole: its directory, environment,
 //! umask, limits and signals; and none reaps a child that is not its own.
 
+mod accepts;
 mod attack_control;
 mod birth;
 mod commands;

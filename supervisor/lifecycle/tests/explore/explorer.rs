@@ -329,7 +329,7 @@ pub(super) fn expand(node: &Node, rules: &Rules, table: &mut Table) -> Vec<Succe
             violations: Vec::new(),
         });
     }
-    if let Some(events) = node.world.look() {
+    for events in node.world.looks(rules) {
         successors.push(turn(node, events, table));
     }
     for event in node.world.possible(&node.core, rules) {

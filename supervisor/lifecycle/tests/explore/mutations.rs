@@ -73,7 +73,7 @@ fn some_event(machine: &Lifecycle, random: &mut Random) -> Event {
     let timers: Vec<Timer> = machine.timers().collect();
     let number = random.below(6) as u64;
     let worker = workers.get(random.below(workers.len())).copied();
-    match (random.below(12), worker) {
+    match (random.below(15), worker) {
         (0, Some(worker)) => Event::Ready(worker),
         (1, Some(worker)) => Event::Exited(worker),
         (2, Some(worker)) => Event::Gone(worker),
@@ -84,6 +84,9 @@ fn some_event(machine: &Lifecycle, random: &mut Random) -> Event {
         (7, _) => Event::ProbePassed(number),
         (8, _) => Event::Workers(u16::try_from(number).unwrap()),
         (9, _) => Event::Stop,
+        (10, _) => Event::Unawaited(number),
+        (11, _) => Event::Unheld(number),
+        (12, _) => Event::Deaf(number),
         _ => match timers.get(random.below(timers.len())) {
             Some(timer) => Event::Due(*timer),
             None => Event::ProbeFailed(number),

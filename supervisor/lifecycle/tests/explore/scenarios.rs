@@ -46,6 +46,8 @@ const RULES: Rules = Rules {
     chatter: false,
     spawn_fails: false,
     unkillable: false,
+    looks_differ: false,
+    deaf: false,
 };
 
 const fn budget(reloads: u8, failures: u8, stops: u8, scalings: u8) -> Budget {
@@ -76,7 +78,7 @@ const fn scenario(name: &'static str, long: Budget, rules: Rules) -> Scenario {
 }
 
 /// All of them. The order of a budget is reloads, failures, stops, changes of the number of workers.
-pub(super) static SCENARIOS: [Scenario; 20] = [
+pub(super) static SCENARIOS: [Scenario; 23] = [
     scenario(
         "overlap",
         budget(2, 2, 1, 0),
@@ -286,6 +288,37 @@ pub(super) static SCENARIOS: [Scenario; 20] = [
             ..RULES
         },
     ),
+    scenario(
+        "listeners",
+        budget(2, 2, 1, 0),
+        Rules {
+            plans: &[ON_PROBATION],
+            looks_differ: true,
+            budget: budget(2, 1, 1, 0),
+            ..RULES
+        },
+    ),
+    scenario(
+        "listeners while rolling",
+        budget(1, 1, 1, 0),
+        Rules {
+            plans: &[ROLLING],
+            looks_differ: true,
+            budget: budget(1, 0, 0, 0),
+            ..RULES
+        },
+    ),
+    scenario(
+        "deaf on probation",
+        budget(2, 2, 1, 0),
+        Rules {
+            plans: &[ON_PROBATION],
+            untils: &[Until::Settled],
+            deaf: true,
+            budget: budget(2, 2, 0, 0),
+            ..RULES
+        },
+    ),
 ];
 
 /// The world of the scenario with this name.
@@ -369,4 +402,7 @@ tests! {
     rolling_with_probe_and_soak: "rolling with probe and soak",
     rolling_on_probation: "rolling on probation",
     workers_change_while_rolling: "workers change while rolling",
+    listeners: "listeners",
+    listeners_while_rolling: "listeners while rolling",
+    deaf_on_probation: "deaf on probation",
 }

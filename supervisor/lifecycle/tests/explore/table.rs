@@ -185,11 +185,18 @@ fn situation(step: &Step) -> Situation {
         | Event::ProbePassed(_)
         | Event::ProbeFailed(_)
         | Event::Confirmed(_)
+        | Event::Unawaited(_)
+        | Event::Unheld(_)
         | Event::Workers(_)
         | Event::Stop
-        | Event::Due(Timer::Probe(_) | Timer::ProbeAgain(_) | Timer::Soak(_) | Timer::Stop) => {
-            Situation::Stage(stage(core, false))
-        }
+        | Event::Due(
+            Timer::Probe(_)
+            | Timer::ProbeAgain(_)
+            | Timer::Soak(_)
+            | Timer::Look(_)
+            | Timer::Await(_)
+            | Timer::Stop,
+        ) => Situation::Stage(stage(core, false)),
         Event::Prepared(_, plan) => Situation::Prepared(stage(core, false), plan.mode == Mode::Queue),
         Event::SpawnFailed(worker)
         | Event::Executed(worker)
@@ -207,7 +214,8 @@ fn situation(step: &Step) -> Situation {
             | Timer::Drain(worker)
             | Timer::Kill(worker),
         ) => Situation::Worker(part(core, worker.generation), life(core, worker)),
-        Event::Due(Timer::Probation(number) | Timer::BackOff(number, _) | Timer::Calm(number, _)) => {
+        Event::Deaf(number)
+        | Event::Due(Timer::Probation(number) | Timer::BackOff(number, _) | Timer::Calm(number, _)) => {
             Situation::Slot(part(core, number))
         }
     }

@@ -48,6 +48,15 @@ pub(super) struct Asked {
     pub(super) draining: Vec<Number>,
 }
 
+/// What a look at a candidate is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum LookFor {
+    /// Whether somebody waits on its listeners, too.
+    Everything,
+    /// Whether it lives and has them.
+    TheRest,
+}
+
 /// How often things that lead ever onwards may still happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Budget {
@@ -73,6 +82,10 @@ pub(super) struct Rules {
     pub(super) spawn_fails: bool,
     /// SIGKILL may not help.
     pub(super) unkillable: bool,
+    /// A candidate may lack its listeners, or not wait on them yet.
+    pub(super) looks_differ: bool,
+    /// An incumbent may accept nobody.
+    pub(super) deaf: bool,
 }
 
 /// The world outside of the core.
@@ -84,7 +97,9 @@ pub(super) struct World {
     pub(super) records: BTreeSet<Record>,
     /// The generation that a probe command asks at this moment.
     pub(super) probe: Option<Number>,
-    pub(super) confirming: Option<Number>,
+    pub(super) confirming: Option<(Number, LookFor)>,
+    /// The last candidate that was seen without a listener that it needs.
+    pub(super) unheld: Option<Number>,
     /// The last generation whose probe passed, and the last that soaked to the end.
     pub(super) passed: Option<Number>,
     pub(super) soaked: Option<Number>,
@@ -106,6 +121,7 @@ impl World {
             records: BTreeSet::new(),
             probe: None,
             confirming: None,
+            unheld: None,
             passed: None,
             soaked: None,
             tickets: BTreeMap::new(),
@@ -132,6 +148,10 @@ impl World {
         }
         if let Some(number) = self.probe {
             events.extend([Event::ProbePassed(number), Event::ProbeFailed(number)]);
+        }
+        if rules.deaf && self.budget.failures > 0 {
+            let serving = core.incumbent().filter(|incumbent| incumbent.serves());
+            events.extend(serving.map(|incumbent| Event::Deaf(incumbent.number)));
         }
         events.extend(
             core.timers()
@@ -216,6 +236,8 @@ impl World {
             | Timer::Probe(_)
             | Timer::ProbeAgain(_)
             | Timer::Soak(_)
+            | Timer::Look(_)
+            | Timer::Await(_)
             | Timer::Probation(_)
             | Timer::BackOff(..)
             | Timer::Calm(..) => true,
@@ -254,16 +276,26 @@ impl World {
         }
     }
 
-    /// What performing [`Effect::Confirm`] shows: the dead of the candidate, then the confirmation.
-    pub(super) fn look(&self) -> Option<Vec<Event>> {
-        let number = self.confirming.filter(|_| !self.finished)?;
+    /// What performing [`Effect::Confirm`] may show: the dead of the candidate, then what else was seen.
+    pub(super) fn looks(&self, rules: &Rules) -> Vec<Vec<Event>> {
+        let Some((number, look_for)) = self.confirming.filter(|_| !self.finished) else {
+            return Vec::new();
+        };
+        let mut seen = vec![Event::Confirmed(number)];
+        if rules.looks_differ {
+            seen.push(Event::Unheld(number));
+            match look_for {
+                LookFor::Everything => seen.push(Event::Unawaited(number)),
+                LookFor::TheRest => {}
+            }
+        }
         let dead = self
             .processes
             .iter()
             .filter(|(worker, process)| worker.generation == number && process.leader == Leader::Dead);
-        let mut events: Vec<Event> = dead.map(|(worker, _)| Event::Exited(*worker)).collect();
-        events.push(Event::Confirmed(number));
-        Some(events)
+        let dead: Vec<Event> = dead.map(|(worker, _)| Event::Exited(*worker)).collect();
+        let turn = |last| dead.iter().copied().chain([last]).collect();
+        seen.into_iter().map(turn).collect()
     }
 
     /// The world has brought forth this event. `core` has not yet seen it.
@@ -315,7 +347,12 @@ impl World {
                 }
             }
             Event::ProbeFailed(_) => self.probe = None,
-            Event::Confirmed(_) => self.confirming = None,
+            Event::Confirmed(_) | Event::Unawaited(_) => self.confirming = None,
+            Event::Unheld(number) => {
+                self.confirming = None;
+                self.unheld = Some(number);
+            }
+            Event::Deaf(_) => self.budget.failures = self.budget.failures.saturating_sub(1),
             Event::Due(Timer::Soak(number)) => self.soaked = Some(number),
             Event::Workers(_) => self.budget.scalings = self.budget.scalings.saturating_sub(1),
             Event::Stop => self.budget.stops = self.budget.stops.saturating_sub(1),
@@ -326,6 +363,8 @@ impl World {
                 | Timer::Kill(_)
                 | Timer::Probe(_)
                 | Timer::ProbeAgain(_)
+                | Timer::Look(_)
+                | Timer::Await(_)
                 | Timer::Probation(_)
                 | Timer::BackOff(..)
                 | Timer::Calm(..)
@@ -388,7 +427,8 @@ impl World {
             }
             Effect::Probe(number) => self.probe = Some(number),
             Effect::EndProbe(_) => self.probe = None,
-            Effect::Confirm(number) => self.confirming = Some(number),
+            Effect::Confirm(number) => self.confirming = Some((number, LookFor::Everything)),
+            Effect::ConfirmAnyway(number) => self.confirming = Some((number, LookFor::TheRest)),
             Effect::Answer(ticket, _) => {
                 self.tickets.remove(&ticket);
             }
@@ -432,6 +472,7 @@ impl World {
             | Fact::CandidateFailed(..)
             | Fact::RolledBack(..)
             | Fact::NoWayBack(..)
+            | Fact::Deaf(_)
             | Fact::Crashed(..)
             | Fact::Restarted(_)
             | Fact::Overran(_)
@@ -454,7 +495,8 @@ pub(super) fn acts_outside(effect: &Effect) -> bool {
         | Effect::Signal(..)
         | Effect::Probe(_)
         | Effect::EndProbe(_)
-        | Effect::Confirm(_) => true,
+        | Effect::Confirm(_)
+        | Effect::ConfirmAnyway(_) => true,
         Effect::Arm(..)
         | Effect::Disarm(_)
         | Effect::Extend(_)

@@ -35,6 +35,7 @@ start-timeout = "1m"
 drain-timeout = "none"
 stop-timeout = "5s"
 extend-limit = "none"
+accept-timeout = "7s"
 probation = "0s"
 probe = "true"
 probe-timeout = "3s"
@@ -94,6 +95,7 @@ fn every_key_is_read() {
     assert_eq!(settings.drain_timeout, Some(Limit(None)));
     assert_eq!(settings.extend_limit, Some(Limit(None)));
     assert_eq!(settings.stop_timeout, Some(Limit(Some(Duration::from_secs(5)))));
+    assert_eq!(settings.accept_timeout, Some(Limit(Some(Duration::from_secs(7)))));
     assert_eq!(settings.probation, Some(Limit(Some(Duration::ZERO))));
     assert_eq!(settings.probe.as_deref(), Some("true"));
     assert_eq!(settings.probe_timeout, Some(Limit(Some(Duration::from_secs(3)))));

@@ -55,6 +55,7 @@ fn the_defaults_are_those_of_the_design() {
         drain_timeout: Some(30 * SECOND),
         stop_timeout: Some(30 * SECOND),
         extend_limit: Some(600 * SECOND),
+        accept_timeout: Some(5 * SECOND),
         probation: Some(30 * SECOND),
         probe: None,
         probe_timeout: Some(10 * SECOND),

@@ -296,7 +296,8 @@ faults! {
         }
         accepts_nothing = REFUSED {
             wrong: "It says READY=1 and accepts no connection",
-            does: "Without --probe nobody could know it; with it the candidate fails.",
+            does: "With --probe the candidate fails. Without it a look at its processes shows that nobody waits for clients: it takes over \
+                   2 s later and the answer says so.",
             flags: &["--probe", "{poll} --timeout 200ms --unix", "--probe-timeout", "1s"],
             new: New::App("never-accepts"),
             says: "segue: reload failed: generation 2: the probe did not pass within 1s (last run: …; generation 1 serves (pid …)",
@@ -307,6 +308,21 @@ faults! {
             flags: &["--probe", "{poll} --timeout 200ms --unix", "--probe-timeout", "1s"],
             new: New::App("closes-listener"),
             says: "segue: reload failed: generation 2: the probe did not pass within 1s (last run: …; generation 1 serves (pid …)",
+        }
+        has_no_listener = REFUSED {
+            wrong: "It says READY=1 and has none of the listeners any more",
+            does: "Before the takeover its processes are looked at from outside: without a listener that it needs it cannot serve. It \
+                   needs those that the incumbent has.",
+            new: New::App("closes-listener"),
+            says: "segue: reload failed: generation 2: READY=1, but no process of it has the listener 127.0.0.1:…; it listens on nothing; \
+                   generation 1 serves (pid …)",
+        }
+        listens_elsewhere = REFUSED {
+            wrong: "A wrapper closes the sockets; the app listens on a port of its own and says READY=1 for that",
+            does: "The reason names the port. Let the wrapper run `segue exec -- APP`, which says what is missing.",
+            new: New::Script("exec 3<&-; {fixture} accepts-elsewhere & wait"),
+            says: "segue: reload failed: generation 2: READY=1, but no process of it has the listener 127.0.0.1:…; it listens on \
+                   127.0.0.1:…; generation 1 serves (pid …)",
         }
         probe_hangs = REFUSED {
             wrong: "The probe command itself hangs",
@@ -516,6 +532,31 @@ faults! {
             reload: &["--settled"],
             says: "segue: reload rolled back: generation 2: no WATCHDOG=1 for 1s; generation 3 was started from the last good; …",
             lost: Lost::AcceptedBy(&[2]),
+        }
+        listens_elsewhere_and_holds = ROLLED_BACK {
+            wrong: "Below a wrapper that keeps the sockets, the app listens on a port of its own and says READY=1 for that",
+            does: "It might come to accept later, so it takes over; but 2 s later and with a note in the answer and the status. When \
+                   clients have waited for --accept-timeout, and none was accepted, that is a crash: they are answered by the last good.",
+            flags: &["--probation", "1h", "--accept-timeout", "1s"],
+            new: New::Script("{fixture} accepts-elsewhere & wait"),
+            story: stories::after_probation,
+            reload: &["--settled"],
+            says: "segue: reload rolled back: generation 2: clients of the listener listen1 (127.0.0.1:…) waited for 1s and it accepted \
+                   none; generation 3 was started from the last good; …",
+            logs: &[
+                "generation 2, listener listen1: nobody is seen waiting on it; it listens on 127.0.0.1:…; READY=1 came from pid …, and \
+                 LISTEN_PID was …",
+            ],
+        }
+        accepts_nobody = ROLLED_BACK {
+            wrong: "Its loop hangs soon after it has taken over: it accepts nobody any more",
+            does: "The same. A slow app is another matter: it has a connection. So is one that is stopped or being debugged.",
+            flags: &["--probation", "1h", "--accept-timeout", "1s"],
+            new: New::App("polls-in-vain"),
+            story: stories::after_probation,
+            reload: &["--settled"],
+            says: "segue: reload rolled back: generation 2: clients of the listener listen1 (127.0.0.1:…) waited for 1s and it accepted \
+                   none; generation 3 was started from the last good; …",
         }
         crashes_with_no_last_good = PLAIN {
             wrong: "It crashes again and again, and there is no last good version to go back to",

@@ -47,7 +47,7 @@ pub(super) fn queue_mode_runs_one_generation(step: &Step) -> Verdict {
 /// turn. Probe and soak have passed, or nobody served for whom it could have waited.
 pub(super) fn takeover_only_by_the_ready(step: &Step) -> Verdict {
     for effect in step.effects {
-        if let Effect::Confirm(number) = effect {
+        if let Effect::Confirm(number) | Effect::ConfirmAnyway(number) = effect {
             probe_and_soak_are_over(step, *number)?;
         }
     }
@@ -75,6 +75,20 @@ pub(super) fn takeover_only_by_the_ready(step: &Step) -> Verdict {
         });
     if let Some(dead) = dead {
         broken!("generation {number} takes over and {:?} is dead", dead.worker);
+    }
+    Ok(())
+}
+
+/// A candidate that was seen without a listener that it needs fails: it neither takes over nor takes a step.
+pub(super) fn nobody_takes_over_without_a_listener(step: &Step) -> Verdict {
+    let Some(number) = step.then.unheld else {
+        return Ok(());
+    };
+    let stepped = step
+        .facts()
+        .any(|fact| matches!(fact, Fact::Stepped(of, _) if of == number));
+    if stepped || step.takeover().is_some_and(|(of, _)| of == number) {
+        broken!("generation {number} goes on without a listener");
     }
     Ok(())
 }

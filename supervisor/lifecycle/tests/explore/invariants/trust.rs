@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use super::{Step, Verdict};
 use crate::explore::explorer::Node;
 use crate::explore::world::is_stopping;
-use crate::{Effect, Event, Fact, Life, Lifecycle, Mode, Record, Role, SlotState, Stage, Standing, Timer};
+use crate::{
+    Effect, Event, Fact, Life, Lifecycle, Mode, Record, Role, SlotState, Stage, Standing, Timer, Wait,
+};
 
 /// A worker is started only from a birth record that was made and is still kept, and a record is forgotten once.
 pub(super) fn records_are_used_while_kept(step: &Step) -> Verdict {
@@ -79,6 +81,44 @@ pub(super) fn crash_on_probation_rolls_back(step: &Step) -> Verdict {
             "{worker:?} has crashed without a last good, told: {:?}",
             step.no_way_back()
         );
+    }
+    Ok(())
+}
+
+/// An incumbent that accepts nobody is rolled back on probation, if there is a last good; in every other case nobody is
+/// told to stop for it, and its probation does not pass meanwhile.
+pub(super) fn deaf_on_probation_rolls_back(step: &Step) -> Verdict {
+    let Event::Deaf(number) = step.event else {
+        return Ok(());
+    };
+    let Some(incumbent) = step
+        .before
+        .incumbent()
+        .filter(|incumbent| incumbent.number == number)
+    else {
+        if !step.effects.is_empty() {
+            broken!("generation {number} does not serve, and {:?}", step.effects);
+        }
+        return Ok(());
+    };
+    let untried = incumbent.standing == Standing::Untried;
+    let due = untried && step.before.last_good().is_some();
+    if (step.rollback().map(|(failed, _)| failed) == Some(number)) != due {
+        broken!(
+            "generation {number} is deaf: rolled back {:?}, due {due}",
+            step.rollback()
+        );
+    }
+    if due {
+        return Ok(());
+    }
+    if step.signals().next().is_some() || !step.told(Fact::Deaf(number)) {
+        broken!("generation {number} is deaf, and {:?}", step.effects);
+    }
+    let timer = Timer::Probation(number);
+    let renewed = [Effect::Disarm(timer), Effect::Arm(timer, Wait::Probation)];
+    if untried && step.before.timers().any(|runs| runs == timer) && !step.effects.starts_with(&renewed) {
+        broken!("the probation of generation {number} goes on though it is deaf");
     }
     Ok(())
 }

@@ -89,7 +89,11 @@ fn the_handoff_can_go_on(node: &Node, timers: &BTreeSet<Timer>) -> Verdict {
             timers.contains(&Timer::Probe(number)) && (node.world.probe == Some(number)) != again
         }
         Handoff::Soaking(number) => timers.contains(&Timer::Soak(number)),
-        Handoff::Confirming(number) => node.world.confirming == Some(number),
+        Handoff::Confirming(number) => {
+            let looks = node.world.confirming.is_some_and(|(of, _)| of == number);
+            let waits = timers.contains(&Timer::Look(number)) && timers.contains(&Timer::Await(number));
+            looks || waits
+        }
     };
     if !goes_on {
         broken!("{:?} cannot go on", node.core.handoff());
@@ -211,6 +215,7 @@ pub(super) fn every_timer_has_its_wait(node: &Node) -> Verdict {
             Timer::Kill(worker) => life(worker) == Some(Life::Killed),
             Timer::Probe(number) | Timer::ProbeAgain(number) => handoff == Handoff::Probing(number),
             Timer::Soak(number) => handoff == Handoff::Soaking(number),
+            Timer::Look(number) | Timer::Await(number) => handoff == Handoff::Confirming(number),
             Timer::Probation(number) => node
                 .core
                 .incumbent()

@@ -14,6 +14,9 @@ This page is for people who run servers. It is written from the table of a test 
 processes and requests without a pause, and checks what is said here: the exit code of `segue reload`, what it says, who serves
 afterwards, and which requests were lost. Regenerate it with `SEGUE_BLESS=1 cargo test -p segue-tests --test faults document`.
 
+Where the stderr of the new version is a file or the journal, what Segue says quotes its last line, too; else it says where that went (here
+always `; the stderr of generation 2 is a pipe`). That part is left out below.
+
 In the messages `…` stands for what differs from time to time: numbers, durations, paths. In every row generation 1 served before.
 ";
 

@@ -1030,6 +1030,7 @@ remove_journal() {
 flip_forward() {
     phase=flip
     fact last_reload.at; last_reload_at=$fact
+    since_at_flip=$serving_since
     attempt "make links in $work" make_links "releases/$release" "$link" && write_journal && flip new && [ -z "$caught" ] && return
     problem=${caught:+interrupted by SIG$caught}
     problem=${problem:-$cause}
@@ -1157,11 +1158,12 @@ read_outcome() {
     fact last_reload.outcome; told_outcome=$fact
     fact last_reload.reason; told_reason=$fact
     fact last_reload.at
-    if runs_release; then
+    if [ "$fact" != "$last_reload_at" ] && [ "$told_outcome" != ok ] && [ "$serving_release" != "$release" ] &&
+        [ "$told_generation" != "$serving_generation" ]; then
+        outcome=$told_outcome probation=not-reached generation=$told_generation reason=$told_reason
+    elif runs_release; then
         generation=$serving_generation probation=$serving_probation
         has_crashed || { [ $answered -eq 0 ] && { [ $settle = no ] || [ "$probation" = passed ]; } || return; outcome=ok; }
-    elif [ "$fact" != "$last_reload_at" ] && [ "$told_outcome" != ok ]; then
-        outcome=$told_outcome probation=not-reached generation=$told_generation reason=$told_reason
     elif [ "$fact" != "$last_reload_at" ]; then
         outcome=failed probation=not-reached generation='' reason="another reload came between: generation $told_generation took over"
     elif [ $answered -ne 0 ]; then
@@ -1239,8 +1241,15 @@ seconds_of() {
     done
 }
 
-# What runs is what was deployed.
-runs_release() { [ "$serving_release" = "$release" ] || [ $through_current = yes ]; }
+# What runs is what was deployed; by an interpreter, what has been started since the flip.
+runs_release() { [ "$serving_release" = "$release" ] || { [ $through_current = yes ] && [ "$serving_since" != "$since_at_flip" ]; }; }
+
+# A rollback started an interpreter with what current leads to, which is not what it was.
+rolled_back_in_vain() {
+    [ "$outcome" = rolled-back ] || return
+    fact "generations.$serving_number.replaced"
+    [ -n "$fact" ]
+}
 
 succeed() {
     runs_release || {
@@ -1275,8 +1284,10 @@ withdraw() {
 # take_back REASON: current leads to whoever serves.
 take_back() {
     reason=$1
+    ! rolled_back_in_vain || return_to_old "$reason; the rollback could not bring $fact back"
     await_server
     [ $answered -le 1 ] || leave_without_supervisor
+    ! rolled_back_in_vain || return_to_old "$reason; the rollback could not bring $fact back"
     note_failure
     if [ "$serving_release" = "$release" ]; then
         published=''

@@ -89,6 +89,16 @@ impl Setup {
         self.flags([OsString::from("--config"), file.into_os_string()])
     }
 
+    /// Adds words to the command.
+    #[must_use]
+    pub fn arguments<I: IntoIterator>(mut self, words: I) -> Self
+    where
+        I::Item: Into<OsString>,
+    {
+        self.program = self.program.map(|program| program.args(words));
+        self
+    }
+
     /// The directory of this instance: for binaries to deploy, files, socket paths.
     #[must_use]
     pub fn path(&self, name: &str) -> PathBuf {

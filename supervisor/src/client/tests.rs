@@ -91,6 +91,7 @@ fn status_of(name: &str, workers: Vec<Worker>) -> Reply {
                 inode: 1,
                 sha256: None,
             },
+            replaced: None,
         }],
         last_reload: None,
         last_crash: None,

@@ -30,6 +30,11 @@ pub(super) fn id_of(fd: BorrowedFd<'_>) -> Option<FileId> {
     fstat(fd).ok().map(|status| (status.st_dev, status.st_ino))
 }
 
+/// The same of its status.
+pub(super) fn id_of_status(status: &FileStat) -> FileId {
+    (status.st_dev, status.st_ino)
+}
+
 /// An opened binary (or script) and where it was found.
 #[derive(Debug)]
 pub(crate) struct Binary {

@@ -14,6 +14,7 @@ mod binary;
 mod child;
 mod environment;
 mod error;
+mod files;
 mod go_ahead;
 mod identity;
 mod journal;

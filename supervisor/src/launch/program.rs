@@ -3,6 +3,7 @@
 use super::LaunchError;
 use super::binary::{Binary, FileId};
 use super::environment::Environment;
+use super::files::{self, Content, NamedFile, Watched};
 use super::journal::{self, JournalStreams};
 use super::saved;
 use super::spawn::OwnPid;
@@ -101,6 +102,10 @@ pub(super) struct Program {
     pub(super) command: OsString,
     pub(super) argv: Vec<CString>,
     pub(super) binary: Binary,
+    /// What was in the binary then, if that could be told: it is held open, and may still be written to.
+    pub(super) content: Option<Content>,
+    /// The files that the arguments name.
+    pub(super) files: Vec<NamedFile>,
     pub(super) cwd: OwnedFd,
     /// Which directory that is: found out once, so that no failure later makes another of it in a state.
     pub(super) cwd_id: FileId,
@@ -138,13 +143,13 @@ impl Program {
         }
         environment.to_exec()?;
         let binary = Binary::find(command, cwd.as_fd(), environment.get("PATH"))?;
+        let words = wanted.command.iter();
+        let argv: Vec<_> = words.map(|word| argument(word)).collect::<Result<_, _>>()?;
         Ok(Program {
             command: command.clone(),
-            argv: wanted
-                .command
-                .iter()
-                .map(|word| argument(word))
-                .collect::<Result<_, _>>()?,
+            files: files::named(&argv, cwd.as_fd()),
+            content: Content::of_open(binary.as_fd()),
+            argv,
             binary,
             cwd,
             cwd_id,
@@ -159,6 +164,23 @@ impl Program {
             journal: heritage.journal,
             last_signal: wanted.last_signal,
         })
+    }
+
+    /// The names of the files that a further start would find replaced: those that the arguments name, and the binary where it
+    /// was written to in place.
+    pub(super) fn replaced(&self) -> Vec<String> {
+        let now = Content::of_open(self.binary.as_fd());
+        let rewritten = self.content.is_some() && now.is_some() && now != self.content;
+        let binary = rewritten.then(|| self.command.display().to_string());
+        let others = files::replaced(&self.files, self.cwd.as_fd());
+        binary.into_iter().chain(others).collect()
+    }
+
+    /// Forget those that have been made anew since they were noted, but for code: the app makes them itself when it starts.
+    pub(super) fn forget_own_files(&mut self) {
+        let cwd = self.cwd.as_fd();
+        self.files
+            .retain(|file| file.watched == Watched::Code || file.is_the_same(cwd));
     }
 
     /// The command as it was given, for messages.

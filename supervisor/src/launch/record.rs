@@ -31,6 +31,17 @@ impl BirthRecord {
         self.program.binary()
     }
 
+    /// The names of the files that a further start from this record would find replaced: an interpreter opens its script by name.
+    /// Costs a look at each file that the command line names.
+    pub(crate) fn replaced(&self) -> Vec<String> {
+        self.program.replaced()
+    }
+
+    /// The app has started: what it made anew by then is its own (a log, a pid file), and no part of it.
+    pub(crate) fn forget_own_files(&mut self) {
+        self.program.forget_own_files();
+    }
+
     /// Start one worker with these sockets at fd 3 and up. It is on its way when this returns; its report tells how far it came.
     ///
     /// # Errors

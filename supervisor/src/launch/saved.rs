@@ -5,6 +5,7 @@
 
 use super::binary::{Binary, FileId, Known, id_of};
 use super::environment::Environment;
+use super::files::{Content, NamedFile, Watched};
 use super::journal::{self, JournalStreams};
 use super::program::{Heritage, Program, open_directory};
 use super::{BirthRecord, OwnPid, ReportPipe};
@@ -46,6 +47,7 @@ impl BirthRecord {
             .number("cwd-inode", program.cwd_id.1)
             .text("limits", &program.limits.to_string())
             .text("own-pid", own_pid_word(self.own_pid));
+        save_files(program, rows);
         save_environment(&program.environment, rows);
         if let Some(user) = &program.user {
             rows.text("user", user);
@@ -107,6 +109,11 @@ impl BirthRecord {
             command,
             argv,
             binary,
+            content: row
+                .text_if_any("content")?
+                .map(|text| content(&text))
+                .transpose()?,
+            files: restore_files(row)?,
             cwd,
             cwd_id,
             environment: restore_environment(row, heritage)?,
@@ -130,6 +137,66 @@ impl BirthRecord {
             own_pid: own_pid(&row.text("own-pid")?)
                 .ok_or_else(|| Flaw::new(format_args!("record {number} has no usable own-pid")))?,
         })
+    }
+}
+
+/// A file is three strings: its name, how it is watched, and its numbers.
+fn save_files(program: &Program, rows: &mut Rows) {
+    if let Some(content) = program.content {
+        rows.text("content", &content_text(content));
+    }
+    let mut strings: Vec<Vec<u8>> = Vec::new();
+    for file in &program.files {
+        let (device, inode) = file.id;
+        strings.push(file.name.as_bytes().to_vec());
+        strings.push(watched_word(file.watched).into());
+        strings.push(format!("{device} {inode} {}", content_text(file.content)).into());
+    }
+    if !strings.is_empty() {
+        rows.bytes("files", &joined(strings.iter().map(Vec::as_slice)));
+    }
+}
+
+fn restore_files(row: &Row<'_>) -> Result<Vec<NamedFile>, Flaw> {
+    let strings = split(&row.bytes_if_any("files")?.unwrap_or_default());
+    let files = strings.chunks(3).map(named_file);
+    files
+        .collect::<Option<_>>()
+        .ok_or_else(|| Flaw::new("a record names files that make no sense"))
+}
+
+fn named_file(strings: &[OsString]) -> Option<NamedFile> {
+    let [name, watched, numbers] = strings else {
+        return None;
+    };
+    let mut numbers = numbers.to_str()?.splitn(3, ' ');
+    let id = (numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?);
+    Some(NamedFile {
+        name: name.clone(),
+        watched: [Watched::Code, Watched::Other]
+            .into_iter()
+            .find(|known| watched_word(*known) == watched)?,
+        id,
+        content: content(numbers.next()?).ok()?,
+    })
+}
+
+fn content_text(content: Content) -> String {
+    format!("{} {}", content.size, content.changed)
+}
+
+fn content(text: &str) -> Result<Content, Flaw> {
+    let parsed = text.split_once(' ').and_then(|(size, changed)| {
+        let (size, changed) = (size.parse().ok()?, changed.parse().ok()?);
+        Some(Content { size, changed })
+    });
+    parsed.ok_or_else(|| Flaw::new("a record has a file of no size"))
+}
+
+fn watched_word(watched: Watched) -> &'static str {
+    match watched {
+        Watched::Code => "code",
+        Watched::Other => "other",
     }
 }
 

@@ -256,6 +256,7 @@ fn generation(object: &mut Object) -> Result<Generation, Unfit> {
         workers: each(object.list("workers")?, worker)?,
         strays: object.number_or_none("strays")?.unwrap_or_default(),
         binary: binary(&mut object.object("binary")?)?,
+        replaced: object.text_or_none("replaced")?,
     })
 }
 

@@ -104,6 +104,9 @@ pub(crate) struct Generation {
     pub(crate) strays: u64,
     /// What it runs.
     pub(crate) binary: Binary,
+    /// Files of the last good version that were replaced in place, by name, so that a rollback does not bring them back (or
+    /// did not); null if there are none.
+    pub(crate) replaced: Option<String>,
 }
 
 /// The part that a generation plays.

@@ -352,6 +352,7 @@ fn status_has_the_documented_keys() {
                 inode: 3,
                 sha256: None,
             },
+            replaced: None,
         }],
         last_reload: Some(LastReload {
             outcome: Outcome::RolledBack,
@@ -383,7 +384,7 @@ fn status_has_the_documented_keys() {
             r#""listeners":[{"name":"web","address":"127.0.0.1:80","backlog":4096,"queued":null,"trouble":null}],"#,
             r#""generations":[{"generation":7,"role":"incumbent","since":"2026-11-22T10:00:00.000Z","probation":"passed","#,
             r#""workers":[{"pid":2,"state":"serving","since":"2026-11-22T10:00:00.000Z","connections":null,"status":null}],"#,
-            r#""strays":0,"binary":{"path":"/srv/app","inode":3,"sha256":null}}],"#,
+            r#""strays":0,"binary":{"path":"/srv/app","inode":3,"sha256":null},"replaced":null}],"#,
             r#""last_reload":{"outcome":"rolled-back","cause":"exited","reason":"killed by SIGSEGV","duration_ms":4,"generation":6,"at":"2026-11-22T10:00:00.000Z","#,
             r#""last_lines":["ValueError: \"x\"","bye"],"#,
             r#""stderr":{"kind":"file","path":"/var/log/app","identifier":null,"pid":null,"since":null}},"#,

@@ -188,6 +188,7 @@ impl Shell {
             self.history.asked,
         );
         info.lent = lent;
+        info.replaced = self.replaced_files(number, record);
         self.generations.insert(number, info);
         self.store_probe(number);
         Ok(())
@@ -204,6 +205,26 @@ impl Shell {
             None => listeners::probe_listener(&path),
         };
         opened.map_err(|error| error.to_string())
+    }
+
+    /// The files that a rollback would find replaced, or that one found so: it starts from the last good record.
+    fn replaced_files(&self, number: Number, record: Record) -> Option<String> {
+        let good = if record == Record(number) {
+            self.core.last_good()?
+        } else {
+            record
+        };
+        let replaced = self.births.get(&good)?.usable().ok()?.replaced();
+        (!replaced.is_empty()).then(|| replaced.join(", "))
+    }
+
+    /// A generation has taken over: what its app made anew until then is no part of it.
+    pub(super) fn forget_own_files(&mut self, number: Number) {
+        let record = self.core.generation(number).map(|generation| generation.record);
+        let birth = record.and_then(|record| self.births.get_mut(&record));
+        if let Some(Ok(record)) = birth.map(|birth| birth.record.as_mut()) {
+            record.forget_own_files();
+        }
     }
 
     /// The number of workers among which the sockets of an address are shared out in this generation, from its first worker on.

@@ -196,7 +196,8 @@ impl Shell {
             }
             Outcome::RolledBack(failed, number, _) => Reply::Failed {
                 message: format!(
-                    "reload rolled back: generation {failed}: {reason}; generation {number} was started from the last good"
+                    "reload rolled back: generation {failed}: {reason}; generation {number} was started from the last good{}",
+                    self.files_not_brought_back(number)
                 ),
                 serving,
                 verdict: Some(verdict),
@@ -212,7 +213,13 @@ impl Shell {
 
     /// The answer to a reload whose generation has taken over.
     fn done(&self, number: Number, more: &str, took: Duration, verdict: Verdict) -> Reply {
-        let more = format!("{more}{}{}", self.dead_listeners(), self.old_directory(number));
+        let more = [
+            more,
+            &self.no_way_to_files(number),
+            &self.dead_listeners(),
+            &self.old_directory(number),
+        ]
+        .concat();
         match self.serving() {
             Some(serving) if serving.generation == number => Reply::reload_ok(serving, took, &more, verdict),
             // It took over, and somebody else (or nobody) serves by now.
@@ -272,6 +279,26 @@ impl Shell {
             Outcome::Replaced(..) | Outcome::RolledBack(..) | Outcome::NoWayBack(..) => Probation::NotPassed,
             Outcome::Failed(..) | Outcome::Stopping => Probation::NotReached,
         }
+    }
+
+    /// What a reload that is well must not hide: a rollback starts an interpreter with what lies there now.
+    fn no_way_to_files(&self, number: Number) -> String {
+        let info = self.generations.get(&number);
+        let files = info.and_then(|info| info.replaced.as_deref());
+        files.map_or_else(String::new, |files| {
+            format!(
+                "; {files} was replaced in place, so that a rollback cannot bring the old one back (release directories can)"
+            )
+        })
+    }
+
+    /// The same of a rollback that was made.
+    pub(super) fn files_not_brought_back(&self, number: Number) -> String {
+        let info = self.generations.get(&number);
+        let files = info.and_then(|info| info.replaced.as_deref());
+        files.map_or_else(String::new, |files| {
+            format!(", but with {files} as it is now: it was replaced in place (release directories keep the old one)")
+        })
     }
 
     /// `; listener web: CLAUSE` for each one that no client reaches: a reload that is ok must not hide it.

@@ -118,6 +118,7 @@ impl Shell {
         self.history.crash = None;
         self.history.last_crash = None;
         self.share_mended(number);
+        self.forget_own_files(number);
         self.keep_flags(number);
         self.restore_flags();
         self.mark_since(number);
@@ -168,14 +169,14 @@ impl Shell {
         self.history.crash = None;
         self.queues.begin_anew();
         self.note_reload(Outcome::RolledBack, Some((cause, reason.clone())), failed);
-        let text = format!(
-            "generation {failed} is rolled back: {reason}; generation {number} is started from the last good"
-        );
-        self.log.error(&text);
+        let record = self.core.generation(number).map(|generation| generation.record);
+        let known = record.map_or(Ok(()), |record| self.know_generation(number, record));
+        self.log.error(&format!(
+            "generation {failed} is rolled back: {reason}; generation {number} is started from the last good{}",
+            self.files_not_brought_back(number)
+        ));
         self.history.trouble = Some(format!("reload rolled back: generation {failed}: {reason}"));
-        if let Some(record) = self.core.generation(number).map(|generation| generation.record)
-            && let Err(text) = self.know_generation(number, record)
-        {
+        if let Err(text) = known {
             self.log.error(&format!("generation {number}: {text}"));
         }
     }

@@ -32,6 +32,9 @@ pub(super) struct GenerationInfo {
     pub(super) lent: Vec<u64>,
     /// What the last look at its listeners has shown.
     pub(super) findings: Findings,
+    /// The files of the last good version that were replaced when it was made: a rollback does not bring them back. After a
+    /// rollback, those that it did not bring back.
+    pub(super) replaced: Option<String>,
 }
 
 impl GenerationInfo {
@@ -55,6 +58,7 @@ impl GenerationInfo {
             began_with: None,
             lent: Vec::new(),
             findings: Findings::default(),
+            replaced: None,
         }
     }
 }
@@ -70,6 +74,9 @@ impl GenerationInfo {
             .number("asked", clock::to_nanos(self.asked));
         if let Some(workers) = self.began_with {
             rows.number("began-with", workers.into());
+        }
+        if let Some(files) = &self.replaced {
+            rows.text("replaced", files);
         }
     }
 
@@ -95,6 +102,7 @@ impl GenerationInfo {
                 .and_then(|count| count.try_into().ok()),
             lent: Vec::new(),
             findings: Findings::default(),
+            replaced: row.text_if_any("replaced")?,
         };
         Ok((row.number("number")?, info))
     }
@@ -342,6 +350,7 @@ impl Shell {
             workers: self.workers_shown(generation),
             strays: self.strays.count(generation.number),
             binary: info.map_or_else(unknown, |info| info.binary.clone()),
+            replaced: info.and_then(|info| info.replaced.clone()),
         }
     }
 

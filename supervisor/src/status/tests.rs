@@ -50,6 +50,7 @@ fn generation(generation: u64, role: Role, seconds: u64, workers: Vec<Worker>) -
         workers,
         strays: 0,
         binary,
+        replaced: None,
     }
 }
 

@@ -11,6 +11,7 @@ mod fault_table;
 mod file_size;
 mod killed;
 mod orphans;
+mod replaced_files;
 mod starved;
 mod stop_signal;
 mod strays;

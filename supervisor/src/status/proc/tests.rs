@@ -60,6 +60,7 @@ fn status(inodes: &[Option<u64>]) -> Status {
                 inode: 1,
                 sha256: None,
             },
+            replaced: None,
         }],
         last_reload: None,
         last_crash: None,

@@ -26,6 +26,16 @@ pub(super) fn env_being_written(path: &Path) {
     });
 }
 
+/// Not replaced but written over: it dies soon after its takeover as generation 2, and serves well as another.
+pub(super) fn written_over(path: &Path) {
+    let fixture = Binary::Fixture.path();
+    let text = format!(
+        "#!/bin/sh\n[ \"$SEGUE_GENERATION\" != 2 ] || exec '{0}' ready-then-dies once=serving after=20ms\nexec '{0}' good\n",
+        fixture.display()
+    );
+    fs::write(path, text).unwrap();
+}
+
 pub(super) fn missing(path: &Path) {
     // At a first start there has never been one.
     let _ = fs::remove_file(path);

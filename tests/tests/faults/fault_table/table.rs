@@ -523,6 +523,21 @@ faults! {
             says: "segue: reload rolled back: generation 2: killed by SIGSEGV… after …; generation 3 was started from the last good; …",
             lost: Lost::AcceptedBy(&[2]),
         }
+        replaced_in_place = ROLLED_BACK {
+            wrong: "It crashes soon after it has taken over, and its script was written over the old one",
+            does: "An interpreter opens its script by name (`python3 app.py`), and a script that is written over has the inode that it \
+                   had. So the rollback starts what lies there now: the answer of the reload says so before, the line of the \
+                   rollback afterwards. Release directories keep the old one; deploy.sh makes them.",
+            flags: ON_PROBATION,
+            new: New::File(files::written_over),
+            story: stories::after_probation,
+            reload: &["--settled"],
+            says: "segue: reload rolled back: generation 2: exited with status 3 after …; generation 3 was started from the last \
+                   good, but with ./app as it is now: it was replaced in place (release directories keep the old one); …",
+            logs: &["generation 2 is rolled back: exited with status 3 after …; generation 3 is started from the last good, but \
+                     with ./app as it is now: it was replaced in place (release directories keep the old one)"],
+            lost: Lost::AcceptedBy(&[2]),
+        }
         stuck_on_probation = ROLLED_BACK {
             wrong: "It hangs soon after it has taken over",
             does: "With --watchdog a hang is a crash.",

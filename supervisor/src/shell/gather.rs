@@ -136,7 +136,7 @@ impl Shell {
             Word::ExtendTimeout(time) => {
                 info.more_time = Some(time);
                 self.events.push_back(Event::MoreTime(worker));
-                self.pass_on_at_the_end(time);
+                self.pass_on_at_the_end(worker, time);
             }
             Word::Status(text) => info.status = (!text.is_empty()).then_some(text),
             Word::Errno(errno) => info.errno = Some(errno),

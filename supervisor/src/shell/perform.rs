@@ -215,9 +215,7 @@ impl Shell {
             Extended::Whole => {}
             Extended::Cut => self.tell_of_the_limit(asking, limit),
         }
-        let left = self.timers.deadline(alarm);
-        let left = left.map_or(time, |deadline| deadline.saturating_duration_since(now));
-        self.pass_on_more_time(time.min(left));
+        self.pass_on_more_time(time, alarm, limit);
     }
 
     /// Once for each worker: an app may ask in every second.

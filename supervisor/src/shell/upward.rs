@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use segue_lifecycle::{Generation, Handoff, Life, Role, State, Timer};
+use segue_lifecycle::{Generation, Handoff, Life, Role, State, Timer, Worker};
 
 use super::waits::Pauses;
 use super::{Alarm, Shell};
@@ -107,20 +107,23 @@ impl Shell {
         }
     }
 
-    /// An app was given more time for a wait in which the manager waits for us, too.
-    pub(super) fn pass_on_more_time(&mut self, time: Duration) {
+    /// An app was given more time for a wait in which the manager waits for us, too: as much as is left of that wait, or as its
+    /// settings let an app ask for where it has no end.
+    pub(super) fn pass_on_more_time(&mut self, time: Duration, wait: Alarm, limit: Option<Duration>) {
         if self.manager.waits() {
-            self.manager.more_time(time);
+            let deadline = self.timers.deadline(wait);
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(clock::now()));
+            self.manager
+                .more_time(left.or(limit).map_or(time, |most| most.min(time)));
         }
     }
 
     /// An app asks for more time while everything stops. It gets none: the stop timeout means what it says. But the manager may
     /// be less patient than that.
-    pub(super) fn pass_on_at_the_end(&mut self, time: Duration) {
+    pub(super) fn pass_on_at_the_end(&mut self, worker: Worker, time: Duration) {
         if self.core.state() == State::Stopping {
-            let deadline = self.timers.deadline(Alarm::Core(Timer::Stop));
-            let left = deadline.map(|deadline| deadline.saturating_duration_since(clock::now()));
-            self.pass_on_more_time(left.map_or(time, |left| left.min(time)));
+            let limit = self.config_of(worker.generation).extend_limit;
+            self.pass_on_more_time(time, Alarm::Core(Timer::Stop), limit);
         }
     }
 

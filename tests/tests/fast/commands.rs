@@ -314,6 +314,21 @@ fn a_watched_path_reloads_when_it_has_come_to_rest() {
 }
 
 #[test]
+fn a_claim_on_sockets_by_a_process_that_has_ended_is_left_out_of_account() {
+    let mut ended = std::process::Command::new("true").spawn().unwrap();
+    ended.wait().unwrap();
+    let claim = |pid: u32, count: &str| good().env("LISTEN_PID", pid.to_string()).env("LISTEN_FDS", count);
+    let segue = claim(ended.id(), "1").start();
+    segue.process().wait_for_line("LISTEN_FDS is left out of account");
+    segue.stop();
+    // No socket at all is a claim on nothing, whoever is meant.
+    claim(std::process::id(), "0").start().stop();
+    let refused = claim(std::process::id(), "1").start_in_vain();
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert!(refused.stderr.contains("a wrapper forked"), "{refused:?}");
+}
+
+#[test]
 fn a_reload_after_a_flip_says_once_that_segue_was_started_in_the_old_release() {
     let cd = ["sh", "-c", "cd current && exec \"$@\"", "sh"];
     let setup = good().opened_by(cd);

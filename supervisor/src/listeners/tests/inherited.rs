@@ -192,6 +192,7 @@ fn as_a_child() {
     match std::env::var("SEGUE_TEST_CASE").as_deref() {
         Ok("names") => child_by_names(),
         Ok("addresses") => child_by_addresses(),
+        Ok("shared") => child_of_a_shared_name(),
         Ok("refusals") => child_refusals(),
         Ok("leaks") => child_leaks(),
         Ok(other) => panic!("no case {other}"),
@@ -202,6 +203,11 @@ fn as_a_child() {
 #[test]
 fn inherited_sockets_keep_their_names_and_flags() {
     in_a_child("names", &[("LISTEN_FDS", "3"), ("LISTEN_FDNAMES", "web:log:web")]);
+}
+
+#[test]
+fn where_a_name_is_shared_and_a_socket_is_missing_the_address_decides() {
+    in_a_child("shared", &[("LISTEN_FDS", "1"), ("LISTEN_FDNAMES", "web")]);
 }
 
 #[test]
@@ -227,6 +233,21 @@ fn born(fd: impl IntoRawFd + AsFd, number: i32) {
 
 fn process_env() -> Env {
     std::env::vars_os().collect()
+}
+
+fn child_of_a_shared_name() {
+    let first = TcpListener::bind("127.0.0.1:0").unwrap();
+    let place = first.local_addr().unwrap();
+    born(first, 3);
+    let (mut inherited, _) = Inherited::from_environment(&process_env()).unwrap();
+    let asked = specs(&[&format!("web={place}"), "web=127.0.0.1:0"]);
+    let opened = open(&asked, &[], &mut inherited, Lookup::AtStart).unwrap();
+    let listeners: Vec<_> = opened
+        .listeners
+        .iter()
+        .map(|one| (one.name(), one.is_inherited()))
+        .collect();
+    assert_eq!(listeners, [("web", true), ("web", false)]);
 }
 
 fn child_by_names() {

@@ -47,7 +47,7 @@ pub(super) fn not_in_scratch(engine: &Engine) {
         &["--probe=true", "--probe-timeout=1s"],
     );
     let why = "the probe did not pass within 1s (last run: exec /bin/sh: no such file or directory)";
-    assert_eq!(said, why);
+    assert!(said.starts_with(why), "{said}");
 }
 
 /// SIGKILL leaves lock files, sockets and a pid file with the number 1, which is the next supervisor's own number, too.

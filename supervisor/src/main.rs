@@ -16,13 +16,6 @@ mod client;
 mod clock;
 mod config;
 mod control;
-#[cfg_attr(
-    not(test),
-    expect(
-        dead_code,
-        reason = "the notify sockets ask whose descendant a sender is next"
-    )
-)]
 mod descent;
 mod keeper;
 mod launch;

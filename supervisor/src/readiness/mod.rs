@@ -1,8 +1,9 @@
 //! What apps say: one notify socket per worker, the receiving side of sd_notify(3).
 //!
 //! Who may speak is decided by the sender's uid, which the kernel attests: the app's or root's, whatever the pid, for a wrapper
-//! or a container engine may speak for the app. Everything else (forged, too long, not text) is dropped and counted. No fd that
-//! comes along is ever kept.
+//! or a container engine may speak for the app. An app of root's may have become another user itself (setpriv(1), gosu): a sender of
+//! another uid counts if it lives and descends from the worker, and so that it can, everybody may write to the sockets of a supervisor
+//! that is root. Everything else (forged, too long, not text) is dropped and counted. No fd that comes along is ever kept.
 //!
 //! A word on which everything turns is not lost with the supervisor: the message with the first READY=1 (or WATCHDOG=trigger)
 //! stays in the queue until the shell has put down what follows from it ([`NotifySocket::consume_recorded`]).
@@ -17,9 +18,10 @@ pub(crate) use message::Word;
 use crate::sys::{self, Datagram, errno_text};
 use message::Malformed;
 use nix::errno::Errno;
+use nix::fcntl::AT_FDCWD;
 use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, UnixAddr, sockopt::PassCred};
-use nix::sys::stat::{Mode, fchmod};
-use nix::unistd::Pid;
+use nix::sys::stat::{FchmodatFlags, Mode, fchmod, fchmodat};
+use nix::unistd::{Pid, Uid};
 use std::fmt;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -30,6 +32,85 @@ const MESSAGES_A_TURN: usize = 64;
 
 /// Root's uid; what root says counts as well as what the app says.
 const ROOT: u32 = 0;
+
+/// How many senders are looked for among the worker's descendants in one call. That costs some system calls for each, and
+/// anybody may be one.
+const JUDGED_A_TURN: usize = 16;
+
+/// Whose words count.
+pub(crate) struct Believed<'a> {
+    uid: Option<u32>,
+    is_descendant: &'a dyn Fn(Pid) -> bool,
+}
+
+impl fmt::Debug for Believed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Believed")
+            .field("uid", &self.uid)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<'a> Believed<'a> {
+    /// The uid that the launch reported for the app, and by what a process is known as a descendant of it. While the uid is `None` only root is
+    /// believed; an app cannot speak before exec, and the launch reports before exec.
+    pub(crate) fn new(uid: Option<u32>, is_descendant: &'a dyn Fn(Pid) -> bool) -> Self {
+        Self { uid, is_descendant }
+    }
+
+    #[cfg(test)]
+    fn only(uid: Option<u32>) -> Self {
+        Self::new(uid, &|_| false)
+    }
+
+    /// Whether the uid alone decides.
+    fn knows(&self, uid: Option<u32>) -> bool {
+        uid.is_none() || uid == Some(ROOT) || uid == self.uid
+    }
+
+    fn judge(&self, datagram: &Datagram) -> Judgement {
+        match (datagram.uid, self.uid) {
+            (Some(ROOT), _) => Judgement::Counts,
+            (Some(uid), Some(own)) if uid == own => Judgement::Counts,
+            (Some(uid), Some(_)) => self.judge_by_descent(datagram, uid),
+            (Some(_) | None, _) => Judgement::Forged,
+        }
+    }
+
+    /// Its pid must have meant the sender all the while: its pidfd says so, or on kernels that give none the uid that the process with this pid
+    /// has.
+    fn judge_by_descent(&self, datagram: &Datagram, uid: u32) -> Judgement {
+        let Some(pid) = datagram.pid else {
+            return Judgement::Forged;
+        };
+        let opened = match datagram.pidfd {
+            Some(_) => None,
+            None => sys::open_pidfd(pid)
+                .ok()
+                .filter(|_| sys::uid_of(pid) == Some(uid)),
+        };
+        let Some(pidfd) = datagram.pidfd.as_ref().or(opened.as_ref()) else {
+            return Judgement::Ended;
+        };
+        let is_descendant = (self.is_descendant)(pid);
+        if sys::is_dead_by_pidfd(pidfd.as_fd()) {
+            Judgement::Ended
+        } else if is_descendant {
+            Judgement::Counts
+        } else {
+            Judgement::Forged
+        }
+    }
+}
+
+/// What a sender's word is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Judgement {
+    Counts,
+    /// It has another uid, and nobody can see any more whose descendant it was.
+    Ended,
+    Forged,
+}
 
 /// A worker's notify socket; its path is removed when this is dropped.
 #[derive(Debug)]
@@ -84,8 +165,10 @@ enum Holding {
 /// How many messages were dropped, by reason.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Ignored {
-    /// From another uid, or from a sender whom the kernel did not name.
+    /// From another uid and no descendant of the app, or from a sender whom the kernel did not name.
     pub(crate) forged: u64,
+    /// READY=1 from another uid, whose process had ended before anybody could see whether it descended from the app.
+    pub(crate) ended: u64,
     /// Of 4096 bytes and more, or with control data that did not fit.
     pub(crate) oversized: u64,
     /// Empty, with a NUL byte inside, or a STATUS that is not UTF-8.
@@ -99,6 +182,7 @@ impl fmt::Display for Ignored {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kinds = [
             (self.forged, "forged"),
+            (self.ended, "from a process of another user that had ended"),
             (self.oversized, "oversized"),
             (self.malformed, "malformed"),
             (self.bad_barrier, "with a bad BARRIER=1"),
@@ -116,7 +200,7 @@ impl fmt::Display for Ignored {
 impl Ignored {
     /// All of them.
     pub(crate) fn total(self) -> u64 {
-        self.forged + self.oversized + self.malformed + self.bad_barrier
+        self.forged + self.ended + self.oversized + self.malformed + self.bad_barrier
     }
 }
 
@@ -133,8 +217,8 @@ impl fmt::Display for NotifyError {
 impl std::error::Error for NotifyError {}
 
 impl NotifySocket {
-    /// Binds a socket at `path`, which must not exist, with mode 0600 from its first instant.
-    /// (The launch gives it to the app's user.) Non-blocking and close-on-exec.
+    /// Binds a socket at `path`, which must not exist: with mode 0600, or 0666 if we are root, so that an app may become another user
+    /// itself. (The launch gives it to the app's user.) Non-blocking and close-on-exec.
     ///
     /// # Errors
     /// One line; a path of more than 107 bytes does not fit into an address, unix(7).
@@ -180,18 +264,15 @@ impl NotifySocket {
 
     /// Reads what has come, in order, without waiting: at most 64 messages, so ask again while the socket is readable. It
     /// stops at a message that must not be lost, whose words it returns, until [`NotifySocket::consume_recorded`].
-    ///
-    /// `allowed_uid` is the uid that the launch reported for the app. While it is `None` only root is believed; an
-    /// app cannot speak before exec, and the launch reports before exec.
-    pub(crate) fn receive(&mut self, allowed_uid: Option<u32>) -> Vec<Word> {
-        self.read(allowed_uid, Holding::UntilRecorded)
+    pub(crate) fn receive(&mut self, believed: &Believed<'_>) -> Vec<Word> {
+        self.read(believed, Holding::UntilRecorded)
     }
 
     /// As [`NotifySocket::receive`], for a process that has ended: nothing is held back, for whatever it said, its end is
     /// what counts.
-    pub(crate) fn receive_last(&mut self, allowed_uid: Option<u32>) -> Vec<Word> {
+    pub(crate) fn receive_last(&mut self, believed: &Believed<'_>) -> Vec<Word> {
         self.consume_recorded();
-        self.read(allowed_uid, Holding::Nothing)
+        self.read(believed, Holding::Nothing)
     }
 
     /// What follows from the words that were returned has been put down: the message may go.
@@ -202,20 +283,22 @@ impl NotifySocket {
         }
     }
 
-    fn read(&mut self, allowed_uid: Option<u32>, holding: Holding) -> Vec<Word> {
+    fn read(&mut self, believed: &Believed<'_>, holding: Holding) -> Vec<Word> {
         let mut words = Vec::new();
         // One byte more than the longest message, to tell that one from a longer one.
         let mut buffer = [0; message::LONGEST + 1];
+        let mut judged = 0;
         for _ in 0..MESSAGES_A_TURN {
-            if self.held.is_some() {
+            if self.held.is_some() || judged == JUDGED_A_TURN {
                 break;
             }
             match sys::peek_datagram(self.fd.as_fd(), &mut buffer) {
                 Ok(datagram) => {
-                    let said = self.take(&datagram, &buffer, allowed_uid);
+                    let said = self.take(&datagram, &buffer, believed);
+                    judged += usize::from(!believed.knows(datagram.uid));
                     let weighty = Weighty::among(&said);
                     if weighty.ready && self.ready_from.is_none() {
-                        self.ready_from = datagram.pid.map(Pid::from_raw);
+                        self.ready_from = Some(datagram.pid.unwrap_or(Pid::from_raw(0)));
                     }
                     words.extend(said);
                     self.held = Some(weighty);
@@ -231,13 +314,15 @@ impl NotifySocket {
         words
     }
 
-    fn take(&mut self, datagram: &Datagram, buffer: &[u8], allowed_uid: Option<u32>) -> Vec<Word> {
+    fn take(&mut self, datagram: &Datagram, buffer: &[u8], believed: &Believed<'_>) -> Vec<Word> {
         let bytes = &buffer[..datagram.length];
-        let believed = datagram
-            .uid
-            .is_some_and(|uid| uid == ROOT || Some(uid) == allowed_uid);
-        if !believed {
+        let judgement = believed.judge(datagram);
+        if judgement == Judgement::Forged {
             self.ignored.forged += 1;
+        } else if judgement == Judgement::Ended {
+            // What else one says that ends makes no difference, and an app says STOPPING=1 in its last breath.
+            let is_missed = message::read(bytes, 0).is_ok_and(|said| said.words.contains(&Word::Ready));
+            self.ignored.ended += u64::from(is_missed);
         } else if datagram.truncated || bytes.len() > message::LONGEST {
             self.ignored.oversized += 1;
         } else {
@@ -263,15 +348,23 @@ impl Drop for NotifySocket {
     }
 }
 
+/// Whoever writes is judged by who it is.
+const FOR_EVERYBODY: Mode = Mode::from_bits_truncate(0o666);
+
 fn open_bound(path: &Path) -> Result<OwnedFd, Errno> {
     let address = UnixAddr::new(path)?;
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let fd = socket::socket(AddressFamily::Unix, SockType::Datagram, flags, None)?;
     // Before bind, so that no message can come without credentials.
     socket::setsockopt(&fd, PassCred, &true)?;
+    sys::ask_for_pidfds(fd.as_fd());
     // The path gets the mode of the socket's own inode less the umask: no instant with a wider mode, and the
     // umask of the process need not be touched.
     fchmod(&fd, Mode::S_IRUSR | Mode::S_IWUSR)?;
     socket::bind(fd.as_raw_fd(), &address)?;
+    if Uid::effective().is_root() {
+        // Nobody else makes anything in that directory.
+        fchmodat(AT_FDCWD, path, FOR_EVERYBODY, FchmodatFlags::FollowSymlink)?;
+    }
     Ok(fd)
 }

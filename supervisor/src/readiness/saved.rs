@@ -26,12 +26,14 @@ impl NotifySocket {
             .os("path", self.path.as_os_str());
         let Ignored {
             forged,
+            ended,
             oversized,
             malformed,
             bad_barrier,
         } = self.ignored;
         for (key, count) in [
             ("forged", forged),
+            ("ended", ended),
             ("oversized", oversized),
             ("malformed", malformed),
             ("bad-barrier", bad_barrier),
@@ -61,6 +63,7 @@ impl NotifySocket {
         let count = |key| Ok::<_, Flaw>(row.number_if_any(key)?.unwrap_or_default());
         socket.ignored = Ignored {
             forged: count("forged")?,
+            ended: count("ended")?,
             oversized: count("oversized")?,
             malformed: count("malformed")?,
             bad_barrier: count("bad-barrier")?,
@@ -111,7 +114,7 @@ fn is_bound_at(fd: &OwnedFd, path: &Path) -> bool {
 mod tests {
     use std::os::unix::net::UnixDatagram;
 
-    use super::super::Word;
+    use super::super::{Believed, Word};
     use super::*;
     use crate::state;
 
@@ -139,12 +142,12 @@ mod tests {
         let row = Row::all(&text).unwrap()[0];
         let mut again = NotifySocket::restore(row, &mut fds, None).unwrap();
         let ours = nix::unistd::getuid().as_raw();
-        assert_eq!(again.receive(Some(ours)), [Word::Ready]);
+        assert_eq!(again.receive(&Believed::only(Some(ours))), [Word::Ready]);
         drop(again);
         // Without the fd another one is bound at the path.
         let mut other = NotifySocket::restore(row, &mut fds, Some(ours)).unwrap();
         say(&path, "READY=1");
-        assert_eq!(other.receive(Some(ours)), [Word::Ready]);
+        assert_eq!(other.receive(&Believed::only(Some(ours))), [Word::Ready]);
         drop(other);
         assert!(!path.exists());
     }

@@ -190,9 +190,13 @@ fn say(socket: &NotifySocket, bytes: &[u8], fds: &[RawFd]) {
 
 /// Reads and consumes, as a turn of the loop does.
 fn turn(socket: &mut NotifySocket, allowed_uid: Option<u32>) -> Vec<Word> {
-    let words = socket.receive(allowed_uid);
+    let words = socket.receive(&Believed::only(allowed_uid));
     socket.consume_recorded();
     words
+}
+
+fn open_mode() -> u32 {
+    if Uid::current().is_root() { 0o666 } else { 0o600 }
 }
 
 fn own_uid() -> Option<u32> {
@@ -200,10 +204,10 @@ fn own_uid() -> Option<u32> {
 }
 
 #[test]
-fn the_socket_is_private_from_the_start_and_its_path_goes_with_it() {
+fn everybody_may_write_to_the_socket_of_root_alone_and_its_path_goes_with_it() {
     let (directory, socket) = bound();
     let path = socket.path().to_owned();
-    assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, open_mode());
     assert_eq!(path.metadata().unwrap().uid(), Uid::current().as_raw());
     let taken = NotifySocket::bind(&path).unwrap_err().to_string();
     assert_eq!(
@@ -242,6 +246,7 @@ fn messages_come_in_order_and_bad_ones_are_counted() {
         socket.ignored(),
         Ignored {
             forged: 0,
+            ended: 0,
             oversized: 2,
             malformed: 3,
             bad_barrier: 0
@@ -261,7 +266,7 @@ fn a_turn_is_bounded_and_the_rest_comes_in_the_next() {
         sent += 1;
     }
     let mut received = Vec::new();
-    while let words = socket.receive(own_uid())
+    while let words = socket.receive(&Believed::only(own_uid()))
         && !words.is_empty()
     {
         assert!(words.len() <= MESSAGES_A_TURN);
@@ -303,7 +308,7 @@ fn no_fd_is_kept_whatever_comes() {
         let fds = vec![null.as_raw_fd(); 253];
         say(&socket, b"READY=1\nFDSTORE=1", &fds);
         assert_eq!(
-            socket.receive(own_uid()),
+            socket.receive(&Believed::only(own_uid())),
             [Word::Ready],
             "the most that a message can carry is no reason"
         );
@@ -323,7 +328,7 @@ fn a_full_table_of_fds_costs_the_message_and_no_fd() {
                 all.push(file);
             }
             all.truncate(all.len() - 3);
-            assert_eq!(socket.receive(own_uid()), []);
+            assert_eq!(socket.receive(&Believed::only(own_uid())), []);
             assert_eq!(socket.ignored().oversized, 1);
             for _ in 0..3 {
                 all.push(null.try_clone().unwrap());
@@ -338,7 +343,7 @@ fn another_uid_is_not_believed() {
         let (directory, mut socket) = bound();
         if !Uid::current().is_root() {
             say(&socket, b"READY=1", &[]);
-            assert_eq!(socket.receive(None), []);
+            assert_eq!(socket.receive(&Believed::only(None)), []);
             assert_eq!(socket.ignored().forged, 1);
             return;
         }
@@ -353,14 +358,74 @@ fn another_uid_is_not_believed() {
             })
             .unwrap();
             nix::sys::wait::waitpid(child, None).unwrap();
-            if socket.ignored().forged == 0 {
-                assert_eq!(socket.receive(Some(1)), []);
-                assert_eq!(socket.receive(None), []);
-                assert_eq!(socket.ignored().forged, 1);
+            if socket.ignored().total() == 0 {
+                assert_eq!(socket.receive(&Believed::only(Some(1))), []);
+                assert_eq!(socket.receive(&Believed::only(None)), []);
+                assert_eq!(socket.ignored().ended, 1);
             }
         }
-        assert_eq!(socket.receive(Some(65534)), [Word::Ready]);
+        assert_eq!(socket.receive(&Believed::only(Some(65534))), [Word::Ready]);
     });
+}
+
+/// Forks a process of another uid that says READY=1 and lives until it is killed.
+fn speaker(socket: &NotifySocket, uid: Uid) -> Pid {
+    let (read, write) = nix::unistd::pipe().unwrap();
+    let child = sys::fork(|_| {
+        setresuid(uid, uid, uid).unwrap();
+        say(socket, b"READY=1", &[]);
+        nix::unistd::write(&write, b".").unwrap();
+        loop {
+            std::thread::park();
+        }
+    });
+    nix::unistd::read(&read, &mut [0]).unwrap();
+    child.unwrap()
+}
+
+#[test]
+fn a_descendant_of_another_uid_is_believed_while_it_lives() {
+    alone(
+        "readiness::tests::a_descendant_of_another_uid_is_believed_while_it_lives",
+        || {
+            if !Uid::current().is_root() {
+                return;
+            }
+            let (directory, mut socket) = bound();
+            std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o711)).unwrap();
+            let end = |pid| {
+                nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
+                nix::sys::wait::waitpid(pid, None).unwrap();
+            };
+            let nobody = Uid::from_raw(65534);
+            let pid = speaker(&socket, nobody);
+            let is_it = |asked: Pid| asked == pid;
+            // Before the launch has told who the app is, nobody speaks for it.
+            assert_eq!(socket.receive(&Believed::new(None, &is_it)), []);
+            end(pid);
+            let pid = speaker(&socket, nobody);
+            let is_it = |asked: Pid| asked == pid;
+            assert_eq!(socket.receive(&Believed::new(Some(1), &is_it)), [Word::Ready]);
+            socket.consume_recorded();
+            end(pid);
+            let forged = socket.ignored().forged;
+            let pid = speaker(&socket, nobody);
+            end(pid);
+            assert_eq!(
+                socket.receive(&Believed::new(Some(1), &|_| true)),
+                [],
+                "it is dead"
+            );
+            let pid = speaker(&socket, nobody);
+            assert_eq!(
+                socket.receive(&Believed::new(Some(1), &|_| false)),
+                [],
+                "it is a stranger"
+            );
+            end(pid);
+            assert_eq!((socket.ignored().forged, socket.ignored().ended), (forged + 1, 1));
+        },
+    );
 }
 
 fn open_fds() -> usize {
@@ -378,23 +443,27 @@ fn a_word_on_which_everything_turns_stays_in_the_queue_until_it_is_recorded() {
     say(&socket, b"WATCHDOG=trigger", &[]);
     drop(barrier);
     assert_eq!(
-        socket.receive(own_uid()),
+        socket.receive(&Believed::only(own_uid())),
         [Word::Status("warm".into()), Word::Ready]
     );
-    assert_eq!(socket.receive(own_uid()), [], "told once, and nothing behind it");
+    assert_eq!(
+        socket.receive(&Believed::only(own_uid())),
+        [],
+        "told once, and nothing behind it"
+    );
     assert_eq!(socket.ignored().malformed, 1);
 
     // Another supervisor, which has the socket and not what this one knew.
     let (state, mut fds) = left(&socket);
     let mut next = restored(&state, &mut fds, None).unwrap();
-    assert_eq!(next.receive(own_uid()), [Word::Ready]);
+    assert_eq!(next.receive(&Believed::only(own_uid())), [Word::Ready]);
     assert_eq!(
         nix::unistd::read(&wait, &mut [0]),
         Err(Errno::EAGAIN),
         "the barrier stands"
     );
     next.consume_recorded();
-    assert_eq!(next.receive(own_uid()), [Word::WatchdogTrigger]);
+    assert_eq!(next.receive(&Believed::only(own_uid())), [Word::WatchdogTrigger]);
     assert_eq!(nix::unistd::read(&wait, &mut [0]), Ok(0));
     next.consume_recorded();
 
@@ -403,8 +472,11 @@ fn a_word_on_which_everything_turns_stays_in_the_queue_until_it_is_recorded() {
     let mut next = restored(&state, &mut fds, None).unwrap();
     say(&next, b"READY=1", &[]);
     say(&next, b"WATCHDOG=1", &[]);
-    assert_eq!(next.receive(own_uid()), [Word::Ready, Word::Watchdog]);
-    assert_eq!(next.receive(own_uid()), []);
+    assert_eq!(
+        next.receive(&Believed::only(own_uid())),
+        [Word::Ready, Word::Watchdog]
+    );
+    assert_eq!(next.receive(&Believed::only(own_uid())), []);
 }
 
 #[test]
@@ -413,14 +485,14 @@ fn of_a_process_that_has_ended_everything_is_read_at_once() {
     say(&socket, b"READY=1", &[]);
     say(&socket, b"WATCHDOG=trigger", &[]);
     say(&socket, b"STATUS=bye", &[]);
-    assert_eq!(socket.receive(own_uid()), [Word::Ready]);
+    assert_eq!(socket.receive(&Believed::only(own_uid())), [Word::Ready]);
     let rest = [Word::WatchdogTrigger, Word::Status("bye".into())];
     assert_eq!(
-        socket.receive_last(own_uid()),
+        socket.receive_last(&Believed::only(own_uid())),
         rest,
         "what was returned is not told again"
     );
-    assert_eq!(socket.receive_last(own_uid()), []);
+    assert_eq!(socket.receive_last(&Believed::only(own_uid())), []);
 }
 
 /// What the next supervisor gets.
@@ -466,10 +538,10 @@ fn a_socket_that_is_lost_is_bound_anew_in_the_place_of_the_old_one() {
     let metadata = path.metadata().unwrap();
     assert_eq!(
         (metadata.permissions().mode() & 0o777, metadata.uid()),
-        (0o600, uid)
+        (open_mode(), uid)
     );
     assert_eq!(anew.ignored().malformed, 1);
     say(&anew, b"READY=1", &[]);
-    assert_eq!(anew.receive(own_uid()), [Word::Ready]);
+    assert_eq!(anew.receive(&Believed::only(own_uid())), [Word::Ready]);
     drop(anew);
 }

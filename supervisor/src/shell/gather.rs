@@ -10,11 +10,12 @@ use super::{Alarm, Child, Shell};
 use crate::children::{ChildEvent, ExitStatus};
 use crate::clock;
 use crate::control::ClientId;
-use crate::readiness::{NotifySocket, Word};
+use crate::descent::{self, Origin};
+use crate::readiness::{Believed, NotifySocket, Word};
 use crate::sources::{Ready, Source};
 
 /// Which messages of a notify socket are taken.
-type Receive = fn(&mut NotifySocket, Option<u32>) -> Vec<Word>;
+type Receive = fn(&mut NotifySocket, &Believed<'_>) -> Vec<Word>;
 
 impl Shell {
     /// Read every source that is ready. The sources come sorted.
@@ -109,7 +110,13 @@ impl Shell {
             return;
         };
         let Some(socket) = &mut info.notify else { return };
-        let words = receive(socket, info.uid);
+        let origin = info.pid.map(|leader| Origin {
+            key: (),
+            leader,
+            notify: socket.path().to_owned(),
+        });
+        let is_descendant = |pid| descent::descendant_of(pid, origin.as_slice()).is_some();
+        let words = receive(socket, &Believed::new(info.uid, &is_descendant));
         let ignored = socket.ignored();
         // Told once for each doubling, so that a flood of garbage is not answered by a flood of lines.
         if ignored.total() > 2 * info.ignored_told || (ignored.total() > 0 && info.ignored_told == 0) {

@@ -2,6 +2,7 @@
 //! those who must not lose it between the two.
 
 use nix::errno::Errno;
+use nix::unistd::Pid;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 /// Room for credentials and for as many fds as the kernel lets one message carry (253, `SCM_MAX_FD`). With less
@@ -12,6 +13,27 @@ const CONTROL_BYTES: usize = 2048;
 #[repr(C, align(8))]
 struct Control([u8; CONTROL_BYTES]);
 
+/// `SO_PASSPIDFD` of asm-generic/socket.h, Linux 6.5; unix(7) does not list it.
+const PASS_PIDFD: libc::c_int = 76;
+
+/// `SCM_PIDFD` of linux/socket.h: what comes with [`PASS_PIDFD`].
+const PIDFD: libc::c_int = 4;
+
+/// Asks for a pidfd of the sender with each datagram. Where the kernel does not know that (before Linux 6.5), none comes.
+pub(crate) fn ask_for_pidfds(socket: BorrowedFd<'_>) {
+    let on: libc::c_int = 1;
+    // SAFETY: `on` is alive and of the length that is given. Refused, nothing has changed.
+    let _ = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            PASS_PIDFD,
+            (&raw const on).cast(),
+            size_of_val(&on) as libc::socklen_t,
+        )
+    };
+}
+
 /// One received datagram; its bytes are in the caller's buffer.
 #[derive(Debug)]
 pub(crate) struct Datagram {
@@ -21,8 +43,10 @@ pub(crate) struct Datagram {
     pub(crate) truncated: bool,
     /// The sender's uid by `SCM_CREDENTIALS`, which the kernel checks; `None` if the socket lacks `SO_PASSCRED`.
     pub(crate) uid: Option<u32>,
-    /// The sender's pid by the same; 0 if it is in a pid namespace that we do not see.
-    pub(crate) pid: Option<libc::pid_t>,
+    /// The sender's pid, as we see it, by `SCM_CREDENTIALS`; by now it may be another process's.
+    pub(crate) pid: Option<Pid>,
+    /// A pidfd of the sender, close-on-exec, if that was asked for, the kernel can, and the sender has not been reaped.
+    pub(crate) pidfd: Option<OwnedFd>,
     /// The fds that came with it, close-on-exec; closed when this is dropped.
     pub(crate) fds: Vec<OwnedFd>,
 }
@@ -58,6 +82,7 @@ pub(crate) fn peek_datagram(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result
         truncated: header.msg_flags & (libc::MSG_TRUNC | libc::MSG_CTRUNC) != 0,
         uid: None,
         pid: None,
+        pidfd: None,
         fds: Vec::new(),
     };
     read_control(&header, &mut datagram);
@@ -91,7 +116,14 @@ fn read_control(header: &libc::msghdr, datagram: &mut Datagram) {
                 // SAFETY: the kernel has written a ucred there, maybe not aligned.
                 let sender: libc::ucred = unsafe { data.cast::<libc::ucred>().read_unaligned() };
                 datagram.uid = Some(sender.uid);
-                datagram.pid = Some(sender.pid);
+                // 0 is one whom this pid namespace has no number for.
+                datagram.pid = (sender.pid > 0).then(|| Pid::from_raw(sender.pid));
+            }
+            (libc::SOL_SOCKET, PIDFD) if length >= size_of::<RawFd>() => {
+                // SAFETY: the kernel has written an fd there, maybe not aligned; or, where there is none, a number below 0.
+                let number = unsafe { data.cast::<RawFd>().read_unaligned() };
+                // SAFETY: the kernel has just made this fd; nobody else knows its number.
+                datagram.pidfd = (number >= 0).then(|| unsafe { OwnedFd::from_raw_fd(number) });
             }
             (libc::SOL_SOCKET, libc::SCM_RIGHTS) => {
                 for index in 0..length / size_of::<RawFd>() {

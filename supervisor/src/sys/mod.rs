@@ -22,7 +22,7 @@ mod unread;
 mod wait;
 mod write;
 
-pub(crate) use datagram::{Datagram, drop_datagram, peek_datagram};
+pub(crate) use datagram::{Datagram, ask_for_pidfds, drop_datagram, peek_datagram};
 pub(crate) use errno::errno_text;
 pub(crate) use fds::{
     close_all_but, close_in_child, close_on_exec_from, keep_over_exec, move_above, place_at,

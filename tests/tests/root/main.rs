@@ -5,6 +5,7 @@
 
 mod activation;
 mod deploy_ssh;
+mod drops_uid;
 mod gunicorn;
 mod memory;
 mod systemd;

@@ -397,8 +397,8 @@ faults! {
             new: New::App("ready-from-child"),
         }
         ready_from_another_user = REFUSED {
-            wrong: "A process of another user says READY=1 for it",
-            does: "Forged words are ignored and counted.",
+            wrong: "A process of another user, which is none of its own, says READY=1 for it",
+            does: "Forged words are ignored and counted. An app that has become another user itself is believed: its processes descend from the worker.",
             flags: &["--start-timeout", "1s"],
             new: New::App("forged-ready"),
             says: "segue: reload failed: generation 2: not ready after 1s; generation 1 serves (pid …)",

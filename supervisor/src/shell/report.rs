@@ -167,6 +167,7 @@ impl Shell {
         let reason = self.reason(cause);
         self.history.rollbacks += 1;
         self.history.crash = None;
+        self.history.last_crash = None;
         self.queues.begin_anew();
         self.note_reload(Outcome::RolledBack, Some((cause, reason.clone())), failed);
         let record = self.core.generation(number).map(|generation| generation.record);

@@ -32,6 +32,10 @@ pub(super) struct LostRecord {
     pub(super) row: String,
 }
 
+/// What is said at the start of an instance that hands over nothing.
+const NO_LISTENER: &str = "no listener: the app is supervised, and a reload hands nothing over; a port that the app binds itself is busy for \
+                           the next generation (use --listen ADDR, or `listen` in segue.toml)";
+
 impl Birth {
     /// The record to start from.
     ///
@@ -98,6 +102,9 @@ impl Shell {
             .map_err(|error| error.to_string())?;
         for warning in &opened.warnings {
             self.log.warning(warning);
+        }
+        if number == 1 && opened.listeners.is_empty() {
+            self.log.warning(NO_LISTENER);
         }
         let record = BirthRecord::resolve(&wanted(&config), &self.begin.heritage)
             .map_err(|error| error.to_string())?;

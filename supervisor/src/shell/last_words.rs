@@ -4,15 +4,19 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use nix::unistd::Pid;
-use segue_lifecycle::{Cause, Number, Worker};
+use segue_lifecycle::{Cause, Number, Record, Worker};
 
 use super::Shell;
 use crate::clock;
+use crate::listeners::{Listener, shares};
 use crate::protocol::{LastWords, StderrKind, StderrPlace, one_line, rfc3339};
 use crate::stderr::{LastLines, Stderr, StderrFile, last_lines};
 
 /// The longest path that is shown, in characters.
 const LONGEST_PATH: usize = 1024;
+
+/// The number of the first socket that an app is lent, sd_listen_fds(3).
+const FIRST_FD: usize = 3;
 
 impl Shell {
     /// `; its stderr ends: "no database"; its last STATUS: "booted" (errno 111: connection refused)`, as far as it is known.
@@ -21,7 +25,7 @@ impl Shell {
             return String::new();
         };
         let status = info.last_status();
-        match self.last_lines(worker) {
+        let words = match self.last_lines(worker) {
             Some(last) if !last.lines.is_empty() => {
                 let others = self.others_in(worker);
                 let whose = if others.is_empty() {
@@ -33,7 +37,32 @@ impl Shell {
             }
             Some(_) if status.is_empty() => "; nothing on its stderr".to_owned(),
             Some(_) | None => status,
+        };
+        words + &self.whose_port(worker).unwrap_or_default()
+    }
+
+    /// `; segue has this port; the app must take the socket at fd 3`, if it failed because it bound an address that it was lent.
+    fn whose_port(&self, worker: Worker) -> Option<String> {
+        let lines = self
+            .last_lines(worker)
+            .map_or(&[][..], |last| last.lines.as_slice());
+        let complaint = lines.iter().rev().find(|line| tells_of_a_busy_address(line));
+        let info = self.workers.get(&worker)?;
+        if complaint.is_none() && info.errno != Some(libc::EADDRINUSE) {
+            return None;
         }
+        let complaint = complaint.map_or("", String::as_str);
+        // By the record that was made for it: the core may have buried the generation by now.
+        let birth = self.births.get(&Record(worker.generation))?;
+        let began_with = self.generations.get(&worker.generation)?.began_with.unwrap_or(1);
+        let lent: Vec<String> = shares(&birth.listeners, worker.slot, began_with)
+            .into_iter()
+            .map(Listener::address_text)
+            .collect();
+        place_of_the_busy(complaint, &lent).map(|place| {
+            let fd = FIRST_FD + place;
+            format!("; segue has this port; the app must take the socket at fd {fd}")
+        })
     }
 
     /// The same, where it is not certain that there is such a worker.
@@ -149,5 +178,72 @@ impl Shell {
             }
         }
         numbers
+    }
+}
+
+/// Whether a line says that an address is in use: in the words of errno(3), of Node, or of Gunicorn.
+fn tells_of_a_busy_address(line: &str) -> bool {
+    let line = line.to_ascii_lowercase();
+    let words = ["address already in use", "eaddrinuse", "connection in use"];
+    words.iter().any(|words| line.contains(words))
+}
+
+/// Which of these listeners a complaint about a busy address is about, from 0. If it names a port, by that; if it names none, and
+/// there is one listener, that one.
+fn place_of_the_busy(complaint: &str, lent: &[String]) -> Option<usize> {
+    let named: Vec<&str> = ports_in(complaint).collect();
+    let is_named = |address: &String| {
+        let port = address.rsplit(':').next().unwrap_or_default();
+        named.contains(&port)
+    };
+    if named.is_empty() {
+        return (lent.len() == 1).then_some(0);
+    }
+    lent.iter().position(is_named)
+}
+
+/// What stands where a port would: digits behind a colon, or behind a comma and a blank.
+fn ports_in(line: &str) -> impl Iterator<Item = &str> {
+    let digits = |rest: &str| rest.bytes().take_while(u8::is_ascii_digit).count();
+    let after = move |separator: &'static str| {
+        line.match_indices(separator).filter_map(move |(at, _)| {
+            let rest = line.get(at + separator.len()..)?;
+            rest.get(..digits(rest)).filter(|port| !port.is_empty())
+        })
+    };
+    after(":").chain(after(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_complaint_about_a_busy_address_is_understood_whoever_makes_it() {
+        let lent = ["127.0.0.1:8000", "*:443", "unix:/run/app.sock"].map(str::to_owned);
+        for (line, place) in [
+            (
+                "bind 127.0.0.1:8000: Address already in use (os error 98)",
+                Some(0),
+            ),
+            ("Error: listen EADDRINUSE: address already in use :::443", Some(1)),
+            ("[ERROR] Connection in use: ('127.0.0.1', 8000)", Some(0)),
+            ("listen tcp :9000: bind: address already in use", None),
+            // It names no port, and there are several.
+            ("OSError: [Errno 98] Address already in use", None),
+        ] {
+            assert!(tells_of_a_busy_address(line), "{line}");
+            assert_eq!(place_of_the_busy(line, &lent), place, "{line}");
+        }
+        let one = &lent[..1];
+        assert_eq!(
+            place_of_the_busy("OSError: [Errno 98] Address already in use", one),
+            Some(0)
+        );
+        assert_eq!(
+            place_of_the_busy("listen tcp :9000: bind: address already in use", one),
+            None
+        );
+        assert!(!tells_of_a_busy_address("database at 127.0.0.1:8000 refused"));
     }
 }

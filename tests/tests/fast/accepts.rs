@@ -402,3 +402,34 @@ fn what_is_noted_of_a_listener_is_known_after_kill_9() {
     assert!(noted.starts_with("nobody is seen waiting on it"), "{noted}");
     segue.stop();
 }
+
+#[test]
+fn an_app_that_binds_the_handed_address_itself_is_told_whose_it_is() {
+    let segue = trusted(&["--stderr", "app.err"]);
+    segue.deploy("app", &Program::fixture("binds-itself"));
+    let done = segue.reload(&[]);
+    assert_eq!(done.code, Some(1), "{}", done.stderr);
+    let hint = "; segue has this port; the app must take the socket at fd 3; generation 1 serves";
+    assert!(done.stderr.contains(hint), "{}", done.stderr);
+    if needs::or_skip("http.server", needs::program("python3")).is_some() {
+        let address = segue.status().listener("address").as_str().unwrap().to_owned();
+        let port = address.rsplit(':').next().unwrap().to_owned();
+        let server = Program::new("python3").args(["-m", "http.server", "--bind", "127.0.0.1", &port]);
+        segue.deploy("app", &server);
+        let done = segue.reload(&[]);
+        assert!(done.stderr.contains(hint), "{}", done.stderr);
+    }
+    segue.stop();
+}
+
+#[test]
+fn an_instance_without_listeners_warns_once() {
+    let setup = Setup::from_config().flags(["--config", "segue.toml"]);
+    let command = Program::new("sleep").args(["1000"]).as_toml();
+    let settings = format!("command = {command}\nready = \"exec:10ms\"\n");
+    std::fs::write(setup.path("segue.toml"), settings).unwrap();
+    let segue = setup.start();
+    segue.reload_ok(&[]);
+    assert_eq!(told(&segue, "no listener: the app is supervised"), 1);
+    segue.stop();
+}

@@ -294,7 +294,7 @@ pub(super) static SCENARIOS: [Scenario; 23] = [
         Rules {
             plans: &[ON_PROBATION],
             looks_differ: true,
-            budget: budget(2, 1, 1, 0),
+            budget: budget(1, 1, 1, 0),
             ..RULES
         },
     ),
@@ -315,7 +315,7 @@ pub(super) static SCENARIOS: [Scenario; 23] = [
             plans: &[ON_PROBATION],
             untils: &[Until::Settled],
             deaf: true,
-            budget: budget(2, 2, 0, 0),
+            budget: budget(1, 1, 0, 0),
             ..RULES
         },
     ),

@@ -185,7 +185,8 @@ faults! {
         }
         binds_the_port_itself = REFUSED {
             wrong: "It ignores the sockets that it was given and binds the port itself",
-            does: "The port is taken, by the supervisor, so the app fails.",
+            does: "The port is taken, by the supervisor, so the app fails. Where its stderr is a file (--stderr), the answer says so: \
+                   segue has this port; the app must take the socket at fd 3.",
             new: New::App("binds-itself"),
             says: "segue: reload failed: generation 2: exited with status 1 after …; generation 1 serves (pid …)",
         }

@@ -319,6 +319,57 @@ fn broken_code_that_is_imported_lazily_is_refused_by_the_probe() {
     segue.stop();
 }
 
+/// Below a shell that waits, LISTEN_PID is not Gunicorn's pid: it binds a port of its own and says READY=1 for that.
+#[test]
+fn below_a_wrapper_it_is_noticed_and_rolled_back() {
+    let Some(gunicorn) = gunicorn() else { return };
+    let setup = Setup::new(Program::new("./app")).flags(["--accept-timeout", "2s", "--start-timeout", "60s"]);
+    write_site(&setup.path("."));
+    let command = format!(
+        "{} --bind 127.0.0.1:0 {}",
+        gunicorn.display(),
+        arguments().join(" ")
+    );
+    let deploy = |app: &Path, script: &str| {
+        let beside = app.with_extension("new");
+        std::fs::write(&beside, format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(&beside, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        std::fs::rename(&beside, app).unwrap();
+    };
+    // Two directories, so that a rollback has its script still.
+    for (release, script) in [
+        ("good", format!("exec {command}")),
+        ("bad", format!("{command} & trap 'kill $!' TERM; wait; wait")),
+    ] {
+        std::fs::create_dir(setup.path(release)).unwrap();
+        deploy(&setup.path(release).join("app"), &script);
+    }
+    std::os::unix::fs::symlink("good/app", setup.path("app")).unwrap();
+    let segue = setup
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .trusted_at_once()
+        .start();
+    segue.distrust();
+    let beside = segue.path("app.new");
+    std::os::unix::fs::symlink("bad/app", &beside)
+        .and_then(|()| std::fs::rename(&beside, segue.path("app")))
+        .unwrap();
+    let done = segue.reload(&[]);
+    let said = done.stdout + &done.stderr;
+    assert!(
+        said.contains("nobody is seen waiting on it; it listens on 127.0.0.1:")
+            && said.contains("READY=1 came from pid "),
+        "{said}"
+    );
+    assert!(
+        message_of(&segue.target()).contains("\"test\""),
+        "{}",
+        segue.process().stderr()
+    );
+    assert_eq!(segue.status().last_outcome(), "rolled-back");
+    segue.stop();
+}
+
 /// The comparison, recorded and not judged but for what is certain: broken code takes Gunicorn down at its own SIGHUP.
 #[test]
 fn gunicorn_alone_serves_both_versions_in_turns_and_broken_code_takes_it_down() {

@@ -1080,6 +1080,15 @@ reload() {
     code probation; probation=$code
     code generation; generation=$code
     code reason; reason=$code
+    last_lines=$(printf '%s' "$codes" | sed -n 's/^last_lines\.[0-9]*=//p')
+}
+
+# What the version that failed wrote to its stderr at last, as far as segue can tell.
+show_last_lines() {
+    [ -n "$last_lines" ] || return 0
+    say "what it said at last:"
+    printf '%s\n' "$last_lines" | sed 's/^/  | /' >&2 || :
+    last_lines=''
 }
 
 conclude() {
@@ -1116,7 +1125,8 @@ learn_outcome() {
             ;;
         'ok '*)
             ask
-            if [ $answered -eq 0 ] && { [ $settle = no ] || [ "$probation" = passed ]; }; then return; fi
+            # It may have been rolled back since.
+            if [ $answered -eq 0 ] && runs_release && { [ $settle = no ] || [ "$probation" = passed ]; }; then return; fi
             ;;
     esac
     await_outcome
@@ -1158,12 +1168,18 @@ read_outcome() {
     fact last_reload.outcome; told_outcome=$fact
     fact last_reload.reason; told_reason=$fact
     fact last_reload.at
+    last_lines=''
+    [ "$fact" = "$last_reload_at" ] || [ "$told_outcome" = ok ] ||
+        last_lines=$(printf '%s' "$facts" | sed -n 's/^last_reload\.last_lines\.[0-9]*=//p')
     if [ "$fact" != "$last_reload_at" ] && [ "$told_outcome" != ok ] && [ "$serving_release" != "$release" ] &&
         [ "$told_generation" != "$serving_generation" ]; then
         outcome=$told_outcome probation=not-reached generation=$told_generation reason=$told_reason
     elif runs_release; then
         generation=$serving_generation probation=$serving_probation
         has_crashed || { [ $answered -eq 0 ] && { [ $settle = no ] || [ "$probation" = passed ]; } || return; outcome=ok; }
+    elif [ "$fact" != "$last_reload_at" ] && [ "$told_generation" = "$generation" ]; then
+        # It went well, and what serves is no release of ours.
+        outcome=ok
     elif [ "$fact" != "$last_reload_at" ]; then
         outcome=failed probation=not-reached generation='' reason="another reload came between: generation $told_generation took over"
     elif [ $answered -ne 0 ]; then
@@ -1284,6 +1300,7 @@ withdraw() {
 # take_back REASON: current leads to whoever serves.
 take_back() {
     reason=$1
+    show_last_lines
     ! rolled_back_in_vain || return_to_old "$reason; the rollback could not bring $fact back"
     await_server
     [ $answered -le 1 ] || leave_without_supervisor
@@ -1327,6 +1344,7 @@ note_failure() {
 # return_to_old REASON: nobody serves, and Segue has nothing to go back to. We have.
 return_to_old() {
     reason=$1
+    show_last_lines
     [ -n "$link" ] || {
         published=''
         describe_serving

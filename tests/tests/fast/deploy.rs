@@ -142,6 +142,31 @@ fn a_version_that_does_not_start_changes_nothing_and_the_reason_is_told() {
 }
 
 #[test]
+fn what_a_failed_version_said_at_last_is_shown() {
+    let deployed = Deployed::start(["--probation", "10ms", "--stderr", "app.log"]);
+    let text = "#!/bin/sh\nprintf 'Traceback\\n  line 3\\nModuleNotFoundError: x\\n' >&2\nexit 3\n";
+    std::fs::write(deployed.path("app"), text).unwrap();
+    std::fs::set_permissions(deployed.path("app"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let done = deployed.run(&["app"]);
+    assert_eq!(done.code, Some(1), "{done:?}");
+    assert!(
+        done.stderr
+            .contains("deploy: what it said at last:\n  | Traceback\n  |   line 3\n  | ModuleNotFoundError: x\ndeploy: reload: "),
+        "{done:?}"
+    );
+    let last = done.stderr.lines().last().unwrap();
+    assert!(
+        last.contains("exited with status 3") && last.contains("ModuleNotFoundError: x"),
+        "{done:?}"
+    );
+    assert!(
+        !deployed.deploy("good message=new").stderr.contains("at last"),
+        "a good one"
+    );
+    deployed.stop();
+}
+
+#[test]
 fn a_version_that_crashes_in_probation_is_rolled_back_and_so_is_current() {
     let deployed = distrusting();
     let before = deployed.current();
@@ -197,10 +222,12 @@ fn a_crash_before_any_generation_is_trusted_is_mended_by_a_second_reload() {
 fn without_settling_a_later_crash_is_noticed_by_the_next_run() {
     let deployed = distrusting();
     let before = deployed.current();
-    deployed.write("ready-then-dies once=serving after=20ms");
+    deployed.write("good message=new");
     let done = deployed.run(&["--no-settle", "app"]);
     assert_eq!(done.code, Some(0), "{done:?}");
     assert!(done.stdout.ends_with("probation not waited for)\n"), "{done:?}");
+    let pid = nix::unistd::Pid::from_raw(deployed.segue.status().pids(2)[0]);
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
     deployed.segue.wait_until("the rollback serves", |status| {
         status.count("rollbacks") == 1 && status.state() == "serving"
     });
@@ -634,7 +661,13 @@ fn a_timeout_exits_4_and_the_next_run_settles_it() {
 #[test]
 fn one_deploy_at_a_time() {
     let deployed = Deployed::start(TRUSTING);
-    deployed.write("slow-start after=2s message=first");
+    deployed.write("good message=first");
+    // It starts when the second deploy waits, however slow the machine is: reading a pipe that nobody writes to waits.
+    let go = deployed.path("go");
+    nix::unistd::mkfifo(&go, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let text = std::fs::read_to_string(deployed.path("app")).unwrap();
+    let waits = format!("#!/bin/sh\nread -r _ <'{}'\n", go.display());
+    std::fs::write(deployed.path("app"), text.replacen("#!/bin/sh\n", &waits, 1)).unwrap();
     let first = Process::start(&mut deployed.command(&["app"]));
     first.wait_for_line("deploy: reloading");
     write_program(&deployed.path("other"), "good message=second");
@@ -651,6 +684,7 @@ fn one_deploy_at_a_time() {
     );
     let second = Process::start(&mut deployed.command(&["--wait", "other"]));
     second.wait_for_line("deploy: waiting for another deploy: pid ");
+    std::fs::write(&go, "go\n").unwrap();
     assert_eq!(first.finish().code, Some(0));
     assert_eq!(second.finish().code, Some(0));
     assert_eq!(deployed.message(), "second");

@@ -30,7 +30,7 @@ fn while_starting(deployed: &Deployed, args: &[&str]) -> Process {
     let go = deployed.path("go");
     nix::unistd::mkfifo(&go, nix::sys::stat::Mode::S_IRWXU).unwrap();
     // Reading a pipe that nobody writes to waits without a sleep.
-    let waits = format!("#!/bin/sh\nread -r _ <'{}'\n", go.display());
+    let waits = format!("#!/bin/sh\necho it begins >&2\nread -r _ <'{}'\n", go.display());
     std::fs::write(deployed.path("app"), text.replacen("#!/bin/sh\n", &waits, 1)).unwrap();
     let deploy = Process::start(&mut deployed.command(&[args, &["app"]].concat()));
     deployed
@@ -97,7 +97,7 @@ fn killed_while_the_new_version_starts() {
 
 #[test]
 fn killed_while_a_version_starts_that_fails_then() {
-    let mut deployed = Deployed::start(["--probation", "10ms"]);
+    let mut deployed = Deployed::start(["--probation", "10ms", "--stderr", "app.log"]);
     let before = deployed.current();
     let deploy = while_starting(&deployed, &[]);
     let candidate = deployed.segue.status().pids(2);
@@ -107,6 +107,11 @@ fn killed_while_a_version_starts_that_fails_then() {
     kill(Pid::from_raw(candidate[0]), Signal::SIGKILL).unwrap();
     let done = deploy.finish();
     assert_eq!((done.code, done.stdout.as_str()), (Some(1), ""), "{done:?}");
+    assert!(
+        done.stderr
+            .contains("deploy: what it said at last:\n  | it begins\n"),
+        "{done:?}"
+    );
     let last = last_line(&done);
     assert!(
         last.starts_with("deploy: reload: generation 2: ")

@@ -114,7 +114,12 @@ impl Keeper {
         }
     }
 
-    /// Whether something was logged since the last snapshot, or that could not be written.
+    /// Something has changed that no line of the log tells: the next batch must not be logged before there is a snapshot.
+    pub(crate) fn note_change(&mut self) {
+        self.last = None;
+    }
+
+    /// Whether something was logged or has changed since the last snapshot, or that could not be written.
     pub(crate) fn has_logged(&self) -> bool {
         self.last.is_none()
     }

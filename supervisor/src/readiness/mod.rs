@@ -124,6 +124,8 @@ pub(crate) struct NotifySocket {
     held: Option<Weighty>,
     /// Who said the first READY=1.
     ready_from: Option<Pid>,
+    /// Whether it was bound in the place of one that ended with a supervisor: what was said in between is lost.
+    made_anew: bool,
 }
 
 /// Words that must not be lost: whether each is there.
@@ -238,7 +240,13 @@ impl NotifySocket {
             recorded: Weighty::default(),
             held: None,
             ready_from: None,
+            made_anew: false,
         })
+    }
+
+    /// Whether words may have been lost before this socket was there.
+    pub(crate) fn is_made_anew(&self) -> bool {
+        self.made_anew
     }
 
     /// To be watched for readability.

@@ -40,6 +40,7 @@ impl NotifySocket {
             // What is held is in the queue still, and is read again.
             ("ready", self.recorded.ready.into()),
             ("trigger", self.recorded.trigger.into()),
+            ("made-anew", self.made_anew.into()),
         ] {
             if count > 0 {
                 rows.number(key, count);
@@ -72,6 +73,7 @@ impl NotifySocket {
             ready: count("ready")? > 0,
             trigger: count("trigger")? > 0,
         };
+        socket.made_anew |= count("made-anew")? > 0;
         Ok(socket)
     }
 
@@ -88,11 +90,13 @@ impl NotifySocket {
                 recorded: Weighty::default(),
                 held: None,
                 ready_from: None,
+                made_anew: false,
             });
         }
         // The directory is the supervisor's own; nobody else makes anything there.
         let _ = std::fs::remove_file(path);
-        let socket = Self::bind(path)?;
+        let mut socket = Self::bind(path)?;
+        socket.made_anew = true;
         let given = match uid.map(Uid::from_raw) {
             Some(uid) if uid != Uid::effective() => {
                 fchownat(AT_FDCWD, path, Some(uid), None, AtFlags::AT_SYMLINK_NOFOLLOW)

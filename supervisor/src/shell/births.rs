@@ -70,6 +70,8 @@ impl Shell {
             Ok(birth) => {
                 let plan = plan(&birth.config);
                 self.births.insert(Record(number), birth);
+                // It may have been made outside of a batch: at the start, or after a wait for memory or for files.
+                self.keeper.note_change();
                 self.store_birth(Record(number));
                 match self.know_generation(number, Record(number)) {
                     Ok(()) => self.events.push_back(Event::Prepared(number, plan)),

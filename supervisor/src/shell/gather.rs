@@ -70,7 +70,7 @@ impl Shell {
     pub(super) fn take_due(&mut self, now: Instant) {
         for alarm in self.timers.take_due(now) {
             match alarm {
-                Alarm::Core(timer) => self.events.push_back(Event::Due(timer)),
+                Alarm::Core(timer) => self.due(timer),
                 Alarm::Linger => self.sweep(),
                 Alarm::Rested => self.reload_rested(),
                 // The end of the turn tries again.
@@ -82,6 +82,7 @@ impl Shell {
                 Alarm::Leftovers => self.end_overdue_leftovers(),
                 Alarm::Fetched(worker) => self.ask_whether_fetched(worker),
                 Alarm::Queues => self.look_at_queues(now),
+                Alarm::Unheard => self.look_at_unheard(),
             }
         }
         self.expire_clients(now);

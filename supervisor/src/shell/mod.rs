@@ -29,6 +29,7 @@ mod save;
 mod signals;
 mod strays;
 mod telling;
+mod unheard;
 mod upgrading;
 mod upward;
 mod view;
@@ -107,6 +108,8 @@ pub(crate) enum Alarm {
     Fetched(Worker),
     /// Clients wait in a queue, which is looked at again.
     Queues,
+    /// Workers whose word may be lost are looked at again.
+    Unheard,
 }
 
 /// A process that we have started.
@@ -288,8 +291,6 @@ pub(crate) fn run(begin: Begin) -> Result<Ending, ShellError> {
     shell.begin_keeping();
     shell.beat();
     shell.perform_all(effects);
-    // What was made now belongs to no batch, and is written down before the first one begins.
-    shell.keep();
     shell.settle();
     shell.tend_strays();
     shell.look_up();

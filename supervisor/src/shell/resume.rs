@@ -67,6 +67,7 @@ pub(crate) fn adopt(begin: Begin, estate: Estate) -> Result<Shell, String> {
 /// Go on, turn after turn.
 pub(crate) fn go_on(mut shell: Shell) -> Result<Ending, ShellError> {
     shell.tend_leftovers();
+    shell.look_at_unheard();
     shell.beat();
     shell.settle();
     shell.keep_what_was_done();

@@ -190,7 +190,8 @@ impl Shell {
                 | Alarm::Files
                 | Alarm::Leftovers
                 | Alarm::Fetched(_)
-                | Alarm::Queues => {}
+                | Alarm::Queues
+                | Alarm::Unheard => {}
             }
         }
     }

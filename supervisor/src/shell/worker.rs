@@ -94,6 +94,8 @@ pub(super) struct WorkerInfo {
     pub(super) adopted: bool,
     /// Whether the kernel has killed it for memory.
     pub(super) verdict: Verdict,
+    /// How many looks in a row have seen it serve, if its word may be lost.
+    pub(super) seen_serving: u8,
     /// Whether people were told of messages that were ignored.
     pub(super) ignored_told: u64,
 }
@@ -124,6 +126,7 @@ impl WorkerInfo {
             began: None,
             adopted: false,
             verdict: Verdict::Innocent,
+            seen_serving: 0,
             ignored_told: 0,
         }
     }
@@ -235,6 +238,7 @@ impl WorkerInfo {
                 Some(_) => Verdict::Probable,
                 None => Verdict::Innocent,
             },
+            seen_serving: 0,
             ignored_told: row.number("ignored-told")?,
         };
         Ok((restore_name(row)?, info))

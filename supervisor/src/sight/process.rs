@@ -2,13 +2,14 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::RawFd;
+use std::os::fd::{AsFd as _, RawFd};
 use std::os::unix::ffi::OsStrExt;
 
 use nix::unistd::Pid;
 
 use super::syscall::{self, Wait};
 use super::{Blind, Hold};
+use crate::sys;
 
 /// What was seen of one process.
 #[derive(Debug, Default)]
@@ -58,7 +59,8 @@ pub(super) fn look(pid: Pid, wanted: &[(u64, Hold)]) -> Seen {
     let files = match files(pid) {
         Ok(files) => files,
         Err(error) => {
-            seen.blind = has_not_ended(&error).then_some(Blind::NotShown);
+            let is_hidden = has_not_ended(&error) || lives(pid);
+            seen.blind = is_hidden.then_some(Blind::NotShown);
             return seen;
         }
     };
@@ -204,6 +206,11 @@ pub(super) fn input_in_set(line: &str) -> Option<u64> {
     };
     line.starts_with("tfd:").then_some(())?;
     (after("events:")? & INPUT != 0).then(|| after("ino:"))?
+}
+
+/// Whether a process lives of which /proc shows nothing: there may be no /proc, or `hidepid=` hides it.
+fn lives(pid: Pid) -> bool {
+    sys::open_pidfd(pid).is_ok_and(|pidfd| !sys::is_dead_by_pidfd(pidfd.as_fd()))
 }
 
 /// Whether an error means something else than that the process has ended.

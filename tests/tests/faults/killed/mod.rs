@@ -8,6 +8,7 @@
 )]
 
 mod at_every_call;
+mod unheard;
 mod unseen;
 mod while_forking;
 mod while_stopping;

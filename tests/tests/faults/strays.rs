@@ -20,8 +20,9 @@ const PAUSE: Duration = Duration::from_millis(5);
 
 /// The generations that answer now.
 fn answering(segue: &Segue) -> Vec<u64> {
+    let target = segue.target();
     let answer = |_| {
-        let answer = segue.target().connect().unwrap().ask(&get_and_close("/ping"));
+        let answer = target.connect().unwrap().ask(&get_and_close("/ping"));
         answer.unwrap().header(http::GENERATION).parse().unwrap()
     };
     let mut seen: Vec<u64> = (0..ANSWERS).map(answer).collect();

@@ -21,6 +21,9 @@ use crate::sight::{Hold, Sight, listening_addresses};
 use crate::state::{Flaw, Row, Rows};
 use crate::sys;
 
+/// The generation of the first start.
+const FIRST: Number = 1;
+
 /// How long the last look at a candidate may take, if it does not come to rest sooner. A process that says READY=1 and exits in
 /// one breath needs some hundred microseconds to be dead; without this look it would take over and be rolled back.
 const LAST_LOOK: Duration = Duration::from_micros(500);
@@ -197,19 +200,22 @@ impl Shell {
         ours.map(|member| member.pid).collect()
     }
 
-    /// Why a candidate cannot serve: it has none of its listeners, or not one that the incumbent has.
+    /// Why a candidate cannot serve: it lacks a listener that the incumbent has, or in queue mode has none at all. Where the
+    /// incumbent does without one (it binds a port of its own, say), the candidate may do so as well.
     fn unheld(&self, number: Number, lent: &[Rc<Listener>], sight: &Sight, party: &[Pid]) -> Option<String> {
         let absent: Vec<&Rc<Listener>> = lent
             .iter()
             .filter(|listener| sight.hold(listener.inode()) == Hold::Absent)
             .collect();
         let inodes = || absent.iter().map(|listener| listener.inode());
-        let missed: Vec<&Rc<Listener>> = if absent.len() == lent.len() {
-            absent.clone()
-        } else {
-            let serving = self.sight_of_incumbent(number, inodes())?;
-            let has = |listener: &&Rc<Listener>| serving.hold(listener.inode()) != Hold::Absent;
-            absent.iter().copied().filter(has).collect()
+        let missed: Vec<&Rc<Listener>> = match self.sight_of_incumbent(number, inodes()) {
+            Some(serving) if serving.blind().is_none() => {
+                let has = |listener: &&Rc<Listener>| serving.hold(listener.inode()) != Hold::Absent;
+                absent.iter().copied().filter(has).collect()
+            }
+            // There is nothing to compare with; at the first start nobody is to be protected either.
+            Some(_) | None if number != FIRST && absent.len() == lent.len() => absent.clone(),
+            Some(_) | None => return None,
         };
         let first = missed.first()?;
         if self.somebody_else_has(first.inode(), number, party) {
@@ -308,7 +314,11 @@ impl Shell {
         };
         let note_on = |listener: &Rc<Listener>| {
             let absent = sight.blind().is_none() && sight.hold(listener.inode()) == Hold::Absent;
-            let note = if absent { NOT_OPEN.to_owned() } else { note.clone() };
+            let note = if absent {
+                note.replacen(NOBODY_WAITS, NOT_OPEN, 1)
+            } else {
+                note.clone()
+            };
             (listener.inode(), note)
         };
         idle.into_iter().map(note_on).collect()

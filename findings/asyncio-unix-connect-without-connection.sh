@@ -17,7 +17,8 @@ python3 -c 'import ensurepip, venv' 2>/dev/null || { echo "missing: python3-venv
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 python3 -m venv "$work/venv"
-"$work/venv/bin/pip" install --quiet --disable-pip-version-check uvloop==0.23.0
+timeout 600 "$work/venv/bin/pip" install --quiet --disable-pip-version-check uvloop==0.23.0 ||
+  { echo "missing: the packages, from pip"; exit 77; }
 python3 --version
 
 cat >"$work/probe.py" <<'PY'
@@ -42,12 +43,12 @@ while True:
 
 async def connect():
     try:
-        reader, writer = await asyncio.wait_for(asyncio.open_unix_connection(path), 30)
+        reader, writer = await asyncio.wait_for(asyncio.open_unix_connection(path), 120)
     except OSError as error:
         return f"raises {errno.errorcode[error.errno]}"
     peer = writer.get_extra_info("peername")
     try:
-        await asyncio.wait_for(reader.read(1), 30)
+        await asyncio.wait_for(reader.read(1), 120)
         read = "works"
     except OSError as error:
         read = "fails"
@@ -59,7 +60,7 @@ print("asyncio:", asyncio.run(connect()))
 PY
 
 echo "expected: asyncio waits for room or raises EAGAIN"
-timeout --kill-after=5 120 "$work/venv/bin/python" "$work/probe.py" "$work/full.sock" \
+timeout --kill-after=5 600 "$work/venv/bin/python" "$work/probe.py" "$work/full.sock" \
   2>/dev/null | tee "$work/seen"
 diff - "$work/seen" <<'SEEN' || { echo "CHANGED"; exit 1; }
 uvloop: raises EAGAIN

@@ -49,7 +49,7 @@ for name, options in {"default": {}, "cleanup_socket=False": {"cleanup_socket": 
 PY
 
 echo "expected: the path is there, in both cases"
-timeout --kill-after=5 120 "$python" "$work/probe.py" "$work" | tee "$work/seen"
+timeout --kill-after=5 600 "$python" "$work/probe.py" "$work" | tee "$work/seen"
 diff - "$work/seen" <<'SEEN' || { echo "CHANGED"; exit 1; }
 default: the path is gone
 cleanup_socket=False: the path is there

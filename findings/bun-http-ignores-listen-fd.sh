@@ -16,7 +16,8 @@ done
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-npm install --silent --no-audit --no-fund --prefix "$work" bun@1.4.5 >/dev/null
+timeout 600 npm install --silent --no-audit --no-fund --prefix "$work" bun@1.4.5 >/dev/null ||
+  { echo "missing: the packages, from npm"; exit 77; }
 bun=$work/node_modules/.bin/bun
 echo "bun $("$bun" --version)"
 
@@ -47,9 +48,9 @@ def address_told_by(script):
 
 
 def waits_unaccepted():
-    """Is a new connection still in the accept queue after the app has had 3 s to take it?"""
+    """Is a new connection still in the accept queue after the app has had 15 s to take it?"""
     with socket.create_connection(("127.0.0.1", port)) as client:
-        client.settimeout(3)
+        client.settimeout(15)
         client.sendall(b"GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")
         try:
             return client.recv(4096) == b""
@@ -71,6 +72,6 @@ sys.exit(0 if results == {"net.js": (True, True), "http.js": (False, False)} els
 PY
 
 echo "expected: both serve the inherited listener, or listen() reports an error"
-timeout --kill-after=5 120 python3 "$work/drive.py" "$bun" "$work" ||
+timeout --kill-after=5 600 python3 "$work/drive.py" "$bun" "$work" ||
   { echo "CHANGED: bun's node:http no longer ignores the fd in silence"; exit 1; }
 echo "seen: node:http listens elsewhere and says nothing"

@@ -17,7 +17,9 @@ for tool in npm python3; do
 done
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-npm install --silent --no-audit --no-fund --prefix "$work" bun@1.4.5 deno@2.9.6 >/dev/null
+timeout 600 npm install --silent --no-audit --no-fund --prefix "$work" \
+  bun@1.4.5 deno@2.9.6 >/dev/null ||
+  { echo "missing: the packages, from npm"; exit 77; }
 export DENO_DIR=$work/deno DENO_NO_UPDATE_CHECK=1
 echo "bun 1.4.5, deno 2.9.6"
 
@@ -59,7 +61,7 @@ deno = [f"{modules}/deno", "run", "--allow-all", "--quiet", f"{work}/app.mjs"]
 def answered(port, *paths):
     """Send the requests in one piece; return how many responses come before the end."""
     with socket.create_connection(("127.0.0.1", port)) as client:
-        client.settimeout(60)
+        client.settimeout(120)
         client.sendall(b"".join(b"GET %s HTTP/1.1\r\nHost: test\r\n\r\n" % path for path in paths))
         received = b""
         while received.count(b"HTTP/1.1 200") < len(paths) and (data := client.recv(4096)):
@@ -80,7 +82,7 @@ for api, command in {"Bun.serve": bun, "node:http": bun, "Deno.serve": deno}.ite
 PY
 
 echo "expected: 2 of 2 answered, in each case"
-timeout --kill-after=5 120 python3 "$work/drive.py" "$work" | tee "$work/seen"
+timeout --kill-after=5 600 python3 "$work/drive.py" "$work" | tee "$work/seen"
 diff - "$work/seen" <<'SEEN' || { echo "CHANGED"; exit 1; }
 Bun.serve, first request /at-once: 2 of 2 answered
 Bun.serve, first request /waits: 0 of 2 answered

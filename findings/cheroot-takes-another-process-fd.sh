@@ -16,7 +16,8 @@ python3 -c 'import ensurepip, venv' 2>/dev/null || { echo "missing: python3-venv
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 python3 -m venv "$work/venv"
-"$work/venv/bin/pip" install --quiet --disable-pip-version-check cheroot==11.1.2
+timeout 600 "$work/venv/bin/pip" install --quiet --disable-pip-version-check cheroot==11.1.2 ||
+  { echo "missing: the packages, from pip"; exit 77; }
 "$work/venv/bin/python" -c 'import importlib.metadata as m; print("cheroot", m.version("cheroot"))'
 
 cat >"$work/app.py" <<'PY'
@@ -45,7 +46,7 @@ for variables in ({}, {"LISTEN_PID": "1"}):
 PY
 
 echo "expected: an address of its own in both cases, since this process is not pid 1"
-timeout --kill-after=5 120 "$work/venv/bin/python" "$work/app.py" 3<&- | tee "$work/seen"
+timeout --kill-after=5 600 "$work/venv/bin/python" "$work/app.py" 3<&- | tee "$work/seen"
 diff - "$work/seen" <<'SEEN' || { echo "CHANGED"; exit 1; }
 no variable: serves an address of its own
 {'LISTEN_PID': '1'}: serves fd 3

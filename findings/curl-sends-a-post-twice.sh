@@ -20,7 +20,8 @@ for tool in curl npm node python3; do
 done
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-npm install --silent --no-audit --no-fund --prefix "$work" deno@2.9.6 >/dev/null
+timeout 600 npm install --silent --no-audit --no-fund --prefix "$work" deno@2.9.6 >/dev/null ||
+  { echo "missing: the packages, from npm"; exit 77; }
 export DENO_DIR=$work/deno DENO_NO_UPDATE_CHECK=1
 curl --version | head -n 1 | cut -d' ' -f1,2
 "$work/node_modules/.bin/deno" --version | head -n 1
@@ -77,13 +78,13 @@ for name, command in {
     executed = []
     threading.Thread(target=serve, args=(listener, executed), daemon=True).start()
     url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
-    done = subprocess.run(command(url), timeout=60, stdout=subprocess.DEVNULL)
+    done = subprocess.run(command(url), timeout=120, stdout=subprocess.DEVNULL)
     print(f"{name}: executed {', '.join(executed)}; "
           f"reports {'success' if done.returncode == 0 else 'an error'}", flush=True)
 PY
 
 echo "expected: executed first, second; reports an error, for each"
-timeout --kill-after=5 240 python3 "$work/drive.py" "$work" | tee "$work/seen"
+timeout --kill-after=5 600 python3 "$work/drive.py" "$work" | tee "$work/seen"
 diff - "$work/seen" <<'SEEN' || { echo "CHANGED"; exit 1; }
 curl: executed first, second, second; reports success
 deno fetch: executed first, second, second; reports success

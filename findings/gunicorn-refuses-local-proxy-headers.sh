@@ -17,7 +17,8 @@ python3 -c 'import ensurepip, venv' 2>/dev/null || { echo "missing: python3-venv
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 python3 -m venv "$work/venv"
-"$work/venv/bin/pip" install --quiet --disable-pip-version-check gunicorn==27.0.1
+timeout 600 "$work/venv/bin/pip" install --quiet --disable-pip-version-check gunicorn==27.0.1 ||
+  { echo "missing: the packages, from pip"; exit 77; }
 "$work/venv/bin/gunicorn" --version
 
 cat >"$work/app.py" <<'PY'
@@ -50,7 +51,7 @@ HEADERS = {
 
 def answer(port, header):
     with socket.create_connection(("127.0.0.1", port)) as client:
-        client.settimeout(30)
+        client.settimeout(120)
         client.sendall(header + b"GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")
         head, _, body = client.makefile("rb").read().decode().partition("\r\n\r\n")
     status = head.split()[1]
@@ -68,11 +69,11 @@ try:
         print(f"{name}: {answer(listener.getsockname()[1], header)}")
 finally:
     app.terminate()
-    app.wait(60)
+    app.wait(120)
 PY
 
 echo "expected: 200 for each, and 127.0.0.1 where the header has no address"
-timeout --kill-after=5 120 python3 "$work/drive.py" "$work" 2>/dev/null | tee "$work/seen"
+timeout --kill-after=5 600 python3 "$work/drive.py" "$work" 2>/dev/null | tee "$work/seen"
 diff - "$work/seen" <<'SEEN' || { echo "CHANGED"; exit 1; }
 v1 TCP4: 200, REMOTE_ADDR '192.0.2.7'
 v1 UNKNOWN: 400

@@ -17,7 +17,9 @@ python3 -c 'import ensurepip, venv' 2>/dev/null || { echo "missing: python3-venv
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 python3 -m venv "$work/venv"
-"$work/venv/bin/pip" install --quiet --disable-pip-version-check gunicorn==27.0.1 aiohttp==3.14.5
+timeout 600 "$work/venv/bin/pip" install --quiet --disable-pip-version-check \
+  gunicorn==27.0.1 aiohttp==3.14.5 ||
+  { echo "missing: the packages, from pip"; exit 77; }
 "$work/venv/bin/python" -c '
 import importlib.metadata as m
 print("gunicorn", m.version("gunicorn"), "and aiohttp", m.version("aiohttp"))'
@@ -61,7 +63,7 @@ def inode(path):
 
 
 def wait_for(condition):
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while not condition():
         if time.monotonic() > deadline:
             sys.exit("timed out")
@@ -79,7 +81,7 @@ def overlap(command, path):
             return "the second one refuses to start"
         wait_for(lambda: answers(path))
         servers[0].terminate()
-        servers[0].wait(60)
+        servers[0].wait(120)
         alive = servers[1].poll() is None
         return (f"the second one {'lives' if alive else 'has exited'}, "
                 f"its path is {'there' if inode(path) else 'gone'}")
@@ -87,7 +89,7 @@ def overlap(command, path):
         for server in servers:
             server.terminate()
         for server in servers:
-            server.wait(60)
+            server.wait(120)
 
 
 python = f"{work}/venv/bin/python"
@@ -102,7 +104,7 @@ for name, command in {
 PY
 
 echo "expected: the second one refuses to start, or its path is there"
-timeout --kill-after=5 240 python3 "$work/drive.py" "$work" | tee "$work/seen"
+timeout --kill-after=5 600 python3 "$work/drive.py" "$work" | tee "$work/seen"
 diff - "$work/seen" <<'SEEN' || { echo "CHANGED"; exit 1; }
 aiohttp: the second one lives, its path is there
 gunicorn: the second one lives, its path is gone

@@ -21,8 +21,9 @@ python3 -c 'import ensurepip, venv' 2>/dev/null || { echo "missing: python3-venv
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 python3 -m venv "$work/venv"
-"$work/venv/bin/pip" install --quiet --disable-pip-version-check \
-  uvicorn==0.54.0 hypercorn==0.18.0 aiohttp==3.14.5 waitress==3.0.2 gunicorn==27.0.1
+timeout 600 "$work/venv/bin/pip" install --quiet --disable-pip-version-check \
+  uvicorn==0.54.0 hypercorn==0.18.0 aiohttp==3.14.5 waitress==3.0.2 gunicorn==27.0.1 ||
+  { echo "missing: the packages, from pip"; exit 77; }
 "$work/venv/bin/python" -c '
 import importlib.metadata as m
 print(*(f"{n} {m.version(n)}" for n in "uvicorn hypercorn aiohttp waitress gunicorn".split()))'
@@ -89,7 +90,7 @@ REQUEST = b"GET / HTTP/1.1\r\nHost: test\r\n\r\n"
 def first_bytes(port, half_close):
     """The listener is bound beforehand, so the request waits until the server accepts."""
     with socket.create_connection(("127.0.0.1", port)) as client:
-        client.settimeout(60)
+        client.settimeout(120)
         client.sendall(REQUEST)
         if half_close:
             client.shutdown(socket.SHUT_WR)
@@ -118,7 +119,7 @@ for name, command in SERVERS.items():
 PY
 
 echo "expected: each answers"
-timeout --kill-after=5 300 python3 "$work/drive.py" "$work" | tee "$work/seen"
+timeout --kill-after=5 600 python3 "$work/drive.py" "$work" | tee "$work/seen"
 diff - "$work/seen" <<'SEEN' || { echo "CHANGED"; exit 1; }
 uvicorn: closes without a response
 hypercorn: answers

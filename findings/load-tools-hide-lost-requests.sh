@@ -19,8 +19,10 @@ for tool in npm node python3 apt-get dpkg-deb; do
 done
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-npm install --silent --no-audit --no-fund --prefix "$work" autocannon@9.0.0 >/dev/null
-fetch() { (cd "$work" && apt-get download "$1" >/dev/null 2>&1); }
+timeout 600 npm install --silent --no-audit --no-fund --prefix "$work" \
+  autocannon@9.0.0 >/dev/null ||
+  { echo "missing: the packages, from npm"; exit 77; }
+fetch() { (cd "$work" && timeout 300 apt-get download "$1" >/dev/null 2>&1); }
 fetch hey=0.1.4-2+b4 || fetch hey || { echo "missing: Debian's hey"; exit 77; }
 dpkg-deb -x "$work"/hey_*.deb "$work"
 echo "autocannon 9.0.0, $(basename "$work"/hey_*.deb .deb), node $(node --version)"
@@ -61,7 +63,7 @@ class Server:
 def autocannon(url):
     command = [f"{work}/node_modules/.bin/autocannon", "--json", "--connections", "1",
                "--amount", "100", url]
-    out = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    out = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
     result = json.loads(out)
     errors = result["errors"] + result["resets"] + result["timeouts"] + result["non2xx"]
     return result["2xx"], errors
@@ -69,7 +71,7 @@ def autocannon(url):
 
 def hey(url):
     command = [f"{work}/usr/bin/hey", "-n", "100", "-c", "1", url]
-    out = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    out = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
     errors = sum(map(int, re.findall(r"^\s+\[(\d+)\]", out.partition("Error distribution")[2],
                                      re.MULTILINE)))
     return int(re.search(r"\[200\]\s+(\d+)", out).group(1)), errors
@@ -83,7 +85,7 @@ for tool in (autocannon, hey):
 PY
 
 echo "expected: as many errors as the server swallowed"
-timeout --kill-after=5 240 python3 "$work/drive.py" "$work" | tee "$work/seen"
+timeout --kill-after=5 600 python3 "$work/drive.py" "$work" | tee "$work/seen"
 diff - "$work/seen" <<'SEEN' || { echo "CHANGED"; exit 1; }
 autocannon: the server swallowed 10; the tool reports 90 responses and 0 errors
 hey: the server swallowed 11; the tool reports 100 responses and 0 errors

@@ -18,7 +18,7 @@ done
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-fetch() { (cd "$work" && apt-get download "$1" >/dev/null 2>&1); }
+fetch() { (cd "$work" && timeout 300 apt-get download "$1" >/dev/null 2>&1); }
 fetch nginx=1.22.1-9+deb12u11 || fetch nginx || { echo "missing: Debian's nginx"; exit 77; }
 dpkg-deb -x "$work"/nginx_*.deb "$work"
 "$work/usr/sbin/nginx" -v 2>&1 || { echo "missing: a library of nginx"; exit 77; }
@@ -67,7 +67,7 @@ path = f"{work}/http.sock"
 def request():
     """The listener is bound before nginx starts, so the request waits until it is served."""
     with socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(30)
+        client.settimeout(120)
         client.connect(path)
         client.sendall(b"GET / HTTP/1.0\r\n\r\n")
         return client.makefile("rb").read()
@@ -83,9 +83,9 @@ def path_after_quit(parent_lives):
         assert request().endswith(b"served\n")
         if not parent_lives:
             starter.stdin.close()
-            starter.wait(30)
+            starter.wait(120)
         signal.pidfd_send_signal(pidfd, signal.SIGQUIT)
-        if not select.select([pidfd], [], [], 30)[0]:
+        if not select.select([pidfd], [], [], 120)[0]:
             sys.exit("nginx did not stop")
         return "kept" if os.path.exists(path) else "removed"
     finally:
@@ -103,7 +103,7 @@ for parent_lives in (True, False):
 PY
 
 echo "expected: kept, in both cases"
-timeout --kill-after=5 120 python3 "$work/drive.py" "$work" | tee "$work/seen"
+timeout --kill-after=5 600 python3 "$work/drive.py" "$work" | tee "$work/seen"
 diff - "$work/seen" <<'SEEN' || { echo "CHANGED"; exit 1; }
 parent lives: kept
 parent has died: removed

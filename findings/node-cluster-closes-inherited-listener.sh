@@ -71,7 +71,7 @@ for mode in ("port", "fd"):
 PY
 
 echo "expected: the second worker listens in both modes"
-timeout --kill-after=5 120 python3 "$work/drive.py" "$work/app.js" | tee "$work/seen"
+timeout --kill-after=5 600 python3 "$work/drive.py" "$work/app.js" | tee "$work/seen"
 diff - "$work/seen" <<'SEEN' || { echo "CHANGED"; exit 1; }
 --- listen on: port
 first worker: listening

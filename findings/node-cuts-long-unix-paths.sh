@@ -17,7 +17,8 @@ for tool in node npm; do
 done
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-npm install --silent --no-audit --no-fund --prefix "$work" bun@1.4.5 >/dev/null
+timeout 600 npm install --silent --no-audit --no-fund --prefix "$work" bun@1.4.5 >/dev/null ||
+  { echo "missing: the packages, from npm"; exit 77; }
 echo "node $(node --version), bun 1.4.5"
 
 cat >"$work/app.cjs" <<'JS'
@@ -54,9 +55,9 @@ JS
 echo "expected: EINVAL or ENAMETOOLONG, from both"
 {
   echo "--- bun"
-  timeout --kill-after=5 60 "$work/node_modules/.bin/bun" "$work/app.cjs" "$work/b"
+  timeout --kill-after=5 600 "$work/node_modules/.bin/bun" "$work/app.cjs" "$work/b"
   echo "--- node"
-  timeout --kill-after=5 60 node "$work/app.cjs" "$work/n"
+  timeout --kill-after=5 600 node "$work/app.cjs" "$work/n"
 } | tee "$work/seen"
 diff - "$work/seen" <<'SEEN' || { echo "CHANGED"; exit 1; }
 --- bun

@@ -21,7 +21,9 @@ for tool in node npm python3; do
 done
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-npm install --silent --no-audit --no-fund --prefix "$work" bun@1.4.5 deno@2.9.6 >/dev/null
+timeout 600 npm install --silent --no-audit --no-fund --prefix "$work" \
+  bun@1.4.5 deno@2.9.6 >/dev/null ||
+  { echo "missing: the packages, from npm"; exit 77; }
 export DENO_DIR=$work/deno DENO_NO_UPDATE_CHECK=1
 echo "node $(node --version), bun 1.4.5, deno 2.9.6"
 
@@ -54,7 +56,7 @@ def run(name, command):
             told.append(f"while it runs {flag(write_end)}")
         finally:
             app.send_signal(way)
-            app.wait(60)
+            app.wait(120)
         told.append(f"after {way.name} {flag(write_end)}")
     print(f"{name}: {', '.join(dict.fromkeys(told))}", flush=True)
     return write_end
@@ -64,7 +66,7 @@ def sibling_prints(write_end):
     """A Python process prints 64 KiB more than the pipe holds; nobody reads meanwhile."""
     lines = (fcntl.fcntl(write_end, fcntl.F_GETPIPE_SZ) + 65536) // len("a line\n")
     sibling = subprocess.run([sys.executable, "-c", f"for _ in range({lines}): print('a line')"],
-                             stdout=write_end, stderr=subprocess.PIPE, text=True, timeout=60)
+                             stdout=write_end, stderr=subprocess.PIPE, text=True, timeout=120)
     return f"exit status {sibling.returncode}, stderr {sibling.stderr.strip() or 'empty'}"
 
 
@@ -76,7 +78,7 @@ if not os.get_blocking(left):
 PY
 
 echo "expected: blocking throughout"
-timeout --kill-after=5 240 python3 "$work/drive.py" "$work" | tee "$work/seen"
+timeout --kill-after=5 600 python3 "$work/drive.py" "$work" | tee "$work/seen"
 diff - "$work/seen" <<'SEEN' || { echo "CHANGED"; exit 1; }
 bun: while it runs blocking, after SIGTERM blocking, after SIGKILL blocking
 deno: while it runs blocking, after SIGTERM blocking, after SIGKILL blocking

@@ -17,7 +17,8 @@ for tool in npm node python3; do
 done
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-npm install --silent --no-audit --no-fund --prefix "$work" systemd@0.4.0 >/dev/null
+timeout 600 npm install --silent --no-audit --no-fund --prefix "$work" systemd@0.4.0 >/dev/null ||
+  { echo "missing: the packages, from npm"; exit 77; }
 echo "npm systemd 0.4.0, node $(node --version)"
 
 cat >"$work/app.js" <<'JS'
@@ -45,7 +46,7 @@ for way in ("fd", "systemd"):
     try:
         told = app.stdout.readline().strip()
         with socket.create_connection(listener.getsockname()) as client:
-            client.settimeout(30)
+            client.settimeout(120)
             client.sendall(b"GET / HTTP/1.0\r\n\r\n")
             answer = client.makefile("r").read().splitlines()[-1]
         print(f"listen {way}: {told}, {answer}", flush=True)
@@ -55,7 +56,7 @@ for way in ("fd", "systemd"):
 PY
 
 echo "expected: address() and remoteAddress are 127.0.0.1 in both cases"
-timeout --kill-after=5 120 python3 "$work/drive.py" "$work/app.js" | tee "$work/seen"
+timeout --kill-after=5 600 python3 "$work/drive.py" "$work/app.js" | tee "$work/seen"
 diff - "$work/seen" <<'SEEN' || { echo "CHANGED"; exit 1; }
 listen fd: address() 127.0.0.1, remoteAddress 127.0.0.1
 listen systemd: address() null, remoteAddress undefined

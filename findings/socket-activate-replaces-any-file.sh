@@ -54,7 +54,7 @@ print(f"live socket: the path leads to {'another' if taken else 'the same'} one;
 PY
 
 echo "expected: both fail with EADDRINUSE, and file and socket stay"
-timeout --kill-after=5 120 python3 "$work/drive.py" "$work" | tee "$work/seen"
+timeout --kill-after=5 600 python3 "$work/drive.py" "$work" | tee "$work/seen"
 diff - "$work/seen" <<'SEEN' || { echo "CHANGED"; exit 1; }
 regular file: the path is now a socket
 live socket: the path leads to another one; the first still listens

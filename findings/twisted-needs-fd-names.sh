@@ -22,7 +22,8 @@ python3 -c 'import ctypes; ctypes.CDLL("libsystemd.so.0")' 2>/dev/null ||
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 python3 -m venv "$work/venv"
-"$work/venv/bin/pip" install --quiet --disable-pip-version-check twisted==26.10.0
+timeout 600 "$work/venv/bin/pip" install --quiet --disable-pip-version-check twisted==26.10.0 ||
+  { echo "missing: the packages, from pip"; exit 77; }
 "$work/venv/bin/python" -c 'import twisted; print("Twisted", twisted.__version__)'
 systemd-socket-activate --version | head -n 1
 
@@ -46,7 +47,7 @@ for number, option in enumerate((["--fdname=web"], [])):
         ["systemd-socket-activate", "--listen", path, *option,
          f"{work}/venv/bin/python", f"{work}/app.py"],
         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline and process.poll() is None:
         try:
             with socket.socket(socket.AF_UNIX) as client:
@@ -54,11 +55,11 @@ for number, option in enumerate((["--fdname=web"], [])):
                 break
         except OSError:
             time.sleep(0.02)
-    print(f"{' '.join(option) or 'no name'}: {process.communicate(timeout=60)[0].strip()}")
+    print(f"{' '.join(option) or 'no name'}: {process.communicate(timeout=120)[0].strip()}")
 PY
 
 echo "expected: both find 1, in both cases"
-timeout --kill-after=5 120 python3 "$work/drive.py" "$work" | tee "$work/seen"
+timeout --kill-after=5 600 python3 "$work/drive.py" "$work" | tee "$work/seen"
 diff - "$work/seen" <<'SEEN' || { echo "CHANGED"; exit 1; }
 --fdname=web: libsystemd finds 1, Twisted finds 1
 no name: libsystemd finds 1, Twisted finds 0

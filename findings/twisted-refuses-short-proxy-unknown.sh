@@ -15,7 +15,8 @@ python3 -c 'import ensurepip, venv' 2>/dev/null || { echo "missing: python3-venv
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 python3 -m venv "$work/venv"
-"$work/venv/bin/pip" install --quiet --disable-pip-version-check twisted==26.10.0
+timeout 600 "$work/venv/bin/pip" install --quiet --disable-pip-version-check twisted==26.10.0 ||
+  { echo "missing: the packages, from pip"; exit 77; }
 "$work/venv/bin/python" -c 'import twisted; print("Twisted", twisted.__version__)'
 
 cat >"$work/probe.py" <<'PY'
@@ -58,7 +59,7 @@ def main(reactor):
         answer = defer.Deferred()
         client = endpoints.TCP4ClientEndpoint(reactor, "127.0.0.1", port.getHost().port)
         yield endpoints.connectProtocol(client, Client(header, answer))
-        received = yield answer.addTimeout(30, reactor)
+        received = yield answer.addTimeout(120, reactor)
         print(f"{name}: {'served' if received == b'ping' + bytes([10]) else 'closed unanswered'}")
 
 
@@ -66,7 +67,7 @@ task.react(main)
 PY
 
 echo "expected: served, for each"
-timeout --kill-after=5 120 "$work/venv/bin/python" "$work/probe.py" | tee "$work/seen"
+timeout --kill-after=5 600 "$work/venv/bin/python" "$work/probe.py" | tee "$work/seen"
 diff - "$work/seen" <<'SEEN' || { echo "CHANGED"; exit 1; }
 TCP4: served
 UNKNOWN with addresses: served

@@ -59,7 +59,7 @@ print("after a child has called listen() and exited:", told_to_client(names))
 PY
 
 echo "expected: the creator, uid 0, each time"
-timeout --kill-after=5 120 python3 "$work/probe.py" "$work/socket" | tee "$work/seen"
+timeout --kill-after=5 600 python3 "$work/probe.py" "$work/socket" | tee "$work/seen"
 diff - "$work/seen" <<'SEEN' || { echo "CHANGED"; exit 1; }
 at first: the creator, uid 0
 after a child has accepted and exited: the creator, uid 0

@@ -17,7 +17,8 @@ python3 -c 'import ensurepip, venv' 2>/dev/null || { echo "missing: python3-venv
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 python3 -m venv "$work/venv"
-"$work/venv/bin/pip" install --quiet --disable-pip-version-check uvicorn==0.54.0
+timeout 600 "$work/venv/bin/pip" install --quiet --disable-pip-version-check uvicorn==0.54.0 ||
+  { echo "missing: the packages, from pip"; exit 77; }
 "$work/venv/bin/uvicorn" --version
 
 cat >"$work/app.py" <<'PY'
@@ -67,7 +68,7 @@ PY
 echo "expected: AF_INET, TCP_NODELAY 1 in both modes"
 for mode in port fd; do
   printf '%s: ' "$mode"
-  timeout --kill-after=5 120 "$work/venv/bin/python" "$work/app.py" "$mode"
+  timeout --kill-after=5 600 "$work/venv/bin/python" "$work/app.py" "$mode"
 done | tee "$work/seen"
 diff - "$work/seen" <<'SEEN' || { echo "CHANGED"; exit 1; }
 port: AF_INET, TCP_NODELAY 1

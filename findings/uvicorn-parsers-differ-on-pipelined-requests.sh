@@ -17,8 +17,9 @@ python3 -c 'import ensurepip, venv' 2>/dev/null || { echo "missing: python3-venv
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 python3 -m venv "$work/venv"
-"$work/venv/bin/pip" install --quiet --disable-pip-version-check \
-  uvicorn==0.54.0 httptools==0.9.0 h11==0.16.0
+timeout 600 "$work/venv/bin/pip" install --quiet --disable-pip-version-check \
+  uvicorn==0.54.0 httptools==0.9.0 h11==0.16.0 ||
+  { echo "missing: the packages, from pip"; exit 77; }
 "$work/venv/bin/uvicorn" --version
 
 cat >"$work/app.py" <<'PY'
@@ -44,7 +45,7 @@ os.chdir(work)
 
 
 def wait_for(condition):
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while not condition():
         if time.monotonic() > deadline:
             sys.exit("timed out")
@@ -70,7 +71,7 @@ def answers(parser, stops):
     listener.close()
     try:
         with socket.create_connection(("127.0.0.1", port)) as client:
-            client.settimeout(60)
+            client.settimeout(120)
             client.sendall(b"GET /first HTTP/1.1\r\nHost: test\r\n\r\n"
                            b"GET /second HTTP/1.1\r\nHost: test\r\n\r\n")
             wait_for(lambda: os.path.exists("started"))
@@ -95,7 +96,7 @@ for stops in (False, True):
 PY
 
 echo "expected: the same from both, and the last response says close"
-timeout --kill-after=5 240 python3 "$work/drive.py" "$work" | tee "$work/seen"
+timeout --kill-after=5 600 python3 "$work/drive.py" "$work" | tee "$work/seen"
 diff - "$work/seen" <<'SEEN' || { echo "CHANGED"; exit 1; }
 running, httptools: /first answered, connection: -
 running, httptools: /second answered, connection: -

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use segue_tests::figures::{say, scale};
-use segue_tests::http::get_and_close;
+use segue_tests::http::{get_and_close, post};
 use segue_tests::machine::Machine;
 use segue_tests::needs;
 use segue_tests::strace::{self, Tracer};
@@ -141,7 +141,10 @@ pub(crate) fn while_draining(machine: &Machine) {
     let site = Site::new(machine, "drain", "app --message old");
     site.systemctl_ok("start");
     let mut client = site.target().connect().unwrap();
-    client.write(&get_and_close("/slow?ms=3000")).unwrap();
+    // It is in the app until the test sends the rest, however slow the machine is.
+    let request = post("/echo", b"to be continued");
+    let (first, rest) = request.split_at(request.len() - 5);
+    client.write(first).unwrap();
     site.wait_until("the app has the connection", |status| {
         status.0["generations"][0]["workers"][0]["connections"].as_u64() == Some(1)
     });
@@ -149,6 +152,7 @@ pub(crate) fn while_draining(machine: &Machine) {
     let old = site.status().pids(1);
     kill(machine, &site);
     assert_eq!(site.status().pids(1), old);
+    client.write(rest).unwrap();
     assert_eq!(client.response().unwrap().status, 200);
     site.wait_until("it is gone", |status| status.in_role("retired").is_empty());
 }

@@ -28,10 +28,15 @@ fn start() -> Segue {
     segue
 }
 
+/// What the status tells of the incumbent; an older generation may still drain.
 fn replaced(segue: &Segue) -> String {
     let status = segue.status();
-    status.0["generations"][0]["replaced"]
-        .as_str()
+    let generations = status.0["generations"].as_array().unwrap();
+    let incumbent = generations
+        .iter()
+        .find(|generation| generation["role"] == "incumbent");
+    incumbent
+        .and_then(|generation| generation["replaced"].as_str())
         .unwrap_or_default()
         .to_owned()
 }

@@ -325,10 +325,10 @@ fn without_its_state_an_app_that_lives_is_named() {
     segue.stop();
 }
 
-/// The supervisor was killed while it stopped an app that does not end: the next one ends it when the drain timeout has passed.
+/// The supervisor was killed while it stopped an app that does not end: the next one ends it when the stop timeout has passed.
 #[test]
 fn what_a_stop_left_draining_is_ended_by_the_next_one() {
-    let setup = Setup::new(Program::new("./app")).flags(["--drain-timeout", "2s", "--stop-timeout", "10m"]);
+    let setup = Setup::new(Program::new("./app")).flags(["--drain-timeout", "10m", "--stop-timeout", "2s"]);
     setup.deploy("app", &Program::fixture("hangs-in-drain"));
     let mut segue = setup.start();
     let hangs = segue.status().pids(1)[0];

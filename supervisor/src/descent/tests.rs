@@ -27,6 +27,12 @@ wait
 /// How many lines it prints.
 const TOLD: usize = 6;
 
+/// The notify socket of this process's app. Each test is a process of its own, and the tests run side by side: who looks
+/// everywhere must not find the apps of the others.
+fn notify() -> String {
+    format!("/run/test/{}/1.0.0", std::process::id())
+}
+
 struct App {
     child: Child,
     pids: BTreeMap<String, Pid>,
@@ -96,8 +102,8 @@ fn every_process_of_a_worker_is_found_and_what_hides_its_birth_is_a_stranger() {
     alone(
         "descent::tests::every_process_of_a_worker_is_found_and_what_hides_its_birth_is_a_stranger",
         || {
-            let app = App::start("/run/test/1.0.0");
-            let origin = app.origin("/run/test/1.0.0");
+            let app = App::start(&notify());
+            let origin = app.origin(&notify());
             let ties = [
                 (app.pid("leader"), Tie::Leader),
                 (app.pid("group"), Tie::Group),
@@ -121,8 +127,8 @@ fn every_process_of_a_worker_is_found_and_what_hides_its_birth_is_a_stranger() {
 #[test]
 fn only_those_without_parents_are_orphans() {
     alone("descent::tests::only_those_without_parents_are_orphans", || {
-        let app = App::start("/run/test/1.0.0");
-        let origin = [app.origin("/run/test/1.0.0")];
+        let app = App::start(&notify());
+        let origin = [app.origin(&notify())];
         let expected = [app.pid("orphan"), app.pid("session")];
         for scope in [Scope::Below, Scope::Everywhere] {
             let begun = Instant::now();
@@ -145,9 +151,9 @@ fn only_those_without_parents_are_orphans() {
 #[test]
 fn another_worker_has_none_of_them() {
     alone("descent::tests::another_worker_has_none_of_them", || {
-        let app = App::start("/run/test/1.0.0");
+        let app = App::start(&notify());
         found(
-            &app.origin("/run/test/1.0.0"),
+            &app.origin(&notify()),
             Scope::Below,
             &[
                 (app.pid("leader"), Tie::Leader),
@@ -166,7 +172,7 @@ fn another_worker_has_none_of_them() {
             assert_eq!(look(std::slice::from_ref(&other), scope).members, []);
         }
         // Both at once: each process is its own worker's.
-        let both = look(&[other, app.origin("/run/test/1.0.0")], Scope::Below);
+        let both = look(&[other, app.origin(&notify())], Scope::Below);
         assert_eq!(both.members.len(), 5);
         assert!(both.members.iter().all(|member| member.key == "app"));
     });
@@ -177,8 +183,8 @@ fn what_a_process_may_have_chosen_itself_is_no_descent() {
     alone(
         "descent::tests::what_a_process_may_have_chosen_itself_is_no_descent",
         || {
-            let app = App::start("/run/test/1.0.0");
-            let origin = [app.origin("/run/test/1.0.0")];
+            let app = App::start(&notify());
+            let origin = [app.origin(&notify())];
             for name in ["leader", "group", "parent", "session"] {
                 assert_eq!(descendant_of(app.pid(name), &origin), Some("app"), "{name}");
                 assert_eq!(owner_of(app.pid(name), &origin), Some("app"), "{name}");
@@ -203,10 +209,10 @@ fn what_a_process_may_have_chosen_itself_is_no_descent() {
 #[test]
 fn what_outlives_its_main_process_is_found() {
     alone("descent::tests::what_outlives_its_main_process_is_found", || {
-        let mut app = App::start("/run/test/1.0.0");
+        let mut app = App::start(&notify());
         kill(app.pid("leader"), Signal::SIGKILL).unwrap();
         app.child.wait().unwrap();
-        let origin = app.origin("/run/test/1.0.0");
+        let origin = app.origin(&notify());
         let ties = [
             (app.pid("group"), Tie::Group),
             (app.pid("parent"), Tie::Birth),
@@ -223,7 +229,7 @@ fn without_the_files_of_children_the_list_of_all_processes_tells_the_same() {
     alone(
         "descent::tests::without_the_files_of_children_the_list_of_all_processes_tells_the_same",
         || {
-            let app = App::start("/run/test/1.0.0");
+            let app = App::start(&notify());
             let pids = |rows: Vec<ProcessRow>| {
                 let mut pids: Vec<Pid> = rows.iter().map(|row| row.pid).collect();
                 pids.sort();
@@ -231,7 +237,7 @@ fn without_the_files_of_children_the_list_of_all_processes_tells_the_same() {
             };
             let leader = app.pid("leader");
             // By then the shells in between have ended.
-            let origin = app.origin("/run/test/1.0.0");
+            let origin = app.origin(&notify());
             while look(std::slice::from_ref(&origin), Scope::Below).members.len() != 5 {
                 std::thread::sleep(Duration::from_millis(2));
             }

@@ -5,9 +5,8 @@
 # Guess:    `nginx -g 'daemon off;'` under a supervisor upgrades its binary on SIGUSR2 like a
 #           daemonised nginx does: a second master starts with the inherited sockets.
 # Seen:     The master logs "ignoring". nginx takes "my parent is still the one that started me" as
-#           "I am the new binary and the old master still runs". Under a living supervisor, or as
-#           PID 1 of a container, that never changes. Once the parent is gone, the same signal
-#           works.
+#           "I am the new binary and the old master still runs". Under a living supervisor that
+#           never changes. Once the parent is gone, the same signal works.
 # So:       nginx's own hot upgrade is not available to an nginx that a supervisor keeps in front.
 #
 # Needs apt-get, dpkg-deb, python3 and the libraries of a usual Debian (libssl3, libpcre2-8-0). Exit

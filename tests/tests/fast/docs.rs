@@ -34,16 +34,16 @@ fn blocks(text: &str) -> Vec<(String, String, String)> {
 }
 
 #[test]
-fn the_readmes_rust_is_that_of_the_examples() {
+fn the_rust_of_the_docs_is_that_of_the_examples() {
     let mut compared = 0;
-    for (before, language, content) in blocks(&read("README.md")) {
+    for (before, language, content) in blocks(&read("docs/apps.md")) {
         if language != "rust" {
             continue;
         }
         let file = before.trim_start_matches("<!-- ").trim_end_matches(" -->");
         assert!(
             read(file).contains(&content),
-            "README.md shows what is not in {file}:\n{content}"
+            "docs/apps.md shows what is not in {file}:\n{content}"
         );
         compared += 1;
     }
@@ -51,11 +51,11 @@ fn the_readmes_rust_is_that_of_the_examples() {
 }
 
 /// The options in the first column of a table, each with the rest of its row.
-fn options_of_readme() -> BTreeMap<String, String> {
-    let readme = read("README.md");
-    let table = readme.split("### Options of `segue run`").nth(1);
+fn options_of_reference() -> BTreeMap<String, String> {
+    let reference = read("docs/reference.md");
+    let table = reference.split("## Options of `segue run`").nth(1);
     let table = table
-        .and_then(|text| text.split("\n### ").next())
+        .and_then(|text| text.split("\n## ").next())
         .unwrap_or_default();
     let mut options = BTreeMap::new();
     for row in table.lines().filter(|line| line.starts_with("| `-")) {
@@ -98,32 +98,32 @@ fn options_of_help() -> BTreeMap<String, Option<String>> {
 }
 
 #[test]
-fn the_readme_has_every_option_and_its_default() {
-    let (readme, help) = (options_of_readme(), options_of_help());
+fn the_reference_has_every_option_and_its_default() {
+    let (reference, help) = (options_of_reference(), options_of_help());
     assert!(help.len() > 20, "the help was not understood: {help:?}");
     let names = |options: BTreeSet<&String>| format!("{options:?}");
     assert_eq!(
-        names(readme.keys().collect()),
+        names(reference.keys().collect()),
         names(help.keys().collect()),
-        "left: README.md, right: segue run --help"
+        "left: docs/reference.md, right: segue run --help"
     );
     for (name, default) in help {
         if let Some(default) = default {
-            let cell = readme[&name].split('|').next().unwrap_or_default().trim();
+            let cell = reference[&name].split('|').next().unwrap_or_default().trim();
             assert!(
                 cell.ends_with(&default),
-                "--{name}: README.md says {cell:?}, the help {default:?}"
+                "--{name}: docs/reference.md says {cell:?}, the help {default:?}"
             );
         }
     }
 }
 
 #[test]
-fn the_readmes_segue_toml_is_accepted_and_serves() {
-    let toml = blocks(&read("README.md"))
+fn the_segue_toml_of_the_reference_is_accepted_and_serves() {
+    let toml = blocks(&read("docs/reference.md"))
         .into_iter()
         .find(|(_, language, _)| language == "toml");
-    let (_, _, toml) = toml.unwrap_or_else(|| panic!("README.md has no toml"));
+    let (_, _, toml) = toml.unwrap_or_else(|| panic!("docs/reference.md has no toml"));
     let place = directory();
     let at = |name: &str| place.path().join(name);
     std::os::unix::fs::symlink(Binary::App.path(), at("app")).unwrap();
@@ -258,4 +258,13 @@ fn segue_app_has_no_let_chain() {
         }
     }
     assert!(sources > 20, "only {sources} sources");
+}
+
+/// Nobody reads a longer one to its end.
+#[test]
+fn the_readme_fits_on_a_few_screens() {
+    let readme = read("README.md");
+    assert!(readme.lines().count() <= 150, "{} lines", readme.lines().count());
+    let long: Vec<_> = readme.lines().filter(|line| line.chars().count() > 120).collect();
+    assert!(long.is_empty(), "longer than 120 characters: {long:#?}");
 }

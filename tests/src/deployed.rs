@@ -74,6 +74,33 @@ impl Deployed {
         write_program(&self.path("app"), fixture);
     }
 
+    /// The same program, which first says `it begins` on stderr and then waits for [`Self::let_go`]: reading a pipe that
+    /// nobody writes to waits without a sleep.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    #[track_caller]
+    pub fn write_held(&self, fixture: &str) {
+        self.write(fixture);
+        let (app, go) = (self.path("app"), self.path("go"));
+        nix::unistd::mkfifo(&go, nix::sys::stat::Mode::S_IRWXU)
+            .unwrap_or_else(|errno| panic!("{}: {errno}", go.display()));
+        let text = std::fs::read_to_string(&app).unwrap_or_else(|error| panic!("{}: {error}", app.display()));
+        let waits = format!("#!/bin/sh\necho it begins >&2\nread -r _ <'{}'\n", go.display());
+        let written = std::fs::write(&app, text.replacen("#!/bin/sh\n", &waits, 1));
+        written.unwrap_or_else(|error| panic!("{}: {error}", app.display()));
+    }
+
+    /// Lets the program of [`Self::write_held`] go on, and waits until it runs and reads that.
+    ///
+    /// # Panics
+    /// When the pipe is gone.
+    #[track_caller]
+    pub fn let_go(&self) {
+        let go = self.path("go");
+        std::fs::write(&go, "go\n").unwrap_or_else(|error| panic!("{}: {error}", go.display()));
+    }
+
     /// `deploy.sh ARGS`, not yet started; `--root`, `--name` and `--control` are given already.
     #[must_use]
     pub fn command<S: AsRef<OsStr>>(&self, args: &[S]) -> Command {

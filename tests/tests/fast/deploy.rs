@@ -661,13 +661,8 @@ fn a_timeout_exits_4_and_the_next_run_settles_it() {
 #[test]
 fn one_deploy_at_a_time() {
     let deployed = Deployed::start(TRUSTING);
-    deployed.write("good message=first");
-    // It starts when the second deploy waits, however slow the machine is: reading a pipe that nobody writes to waits.
-    let go = deployed.path("go");
-    nix::unistd::mkfifo(&go, nix::sys::stat::Mode::S_IRWXU).unwrap();
-    let text = std::fs::read_to_string(deployed.path("app")).unwrap();
-    let waits = format!("#!/bin/sh\nread -r _ <'{}'\n", go.display());
-    std::fs::write(deployed.path("app"), text.replacen("#!/bin/sh\n", &waits, 1)).unwrap();
+    // It starts when the second deploy waits, however slow the machine is.
+    deployed.write_held("good message=first");
     let first = Process::start(&mut deployed.command(&["app"]));
     first.wait_for_line("deploy: reloading");
     write_program(&deployed.path("other"), "good message=second");
@@ -684,7 +679,7 @@ fn one_deploy_at_a_time() {
     );
     let second = Process::start(&mut deployed.command(&["--wait", "other"]));
     second.wait_for_line("deploy: waiting for another deploy: pid ");
-    std::fs::write(&go, "go\n").unwrap();
+    deployed.let_go();
     assert_eq!(first.finish().code, Some(0));
     assert_eq!(second.finish().code, Some(0));
     assert_eq!(deployed.message(), "second");

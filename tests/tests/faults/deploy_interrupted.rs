@@ -178,13 +178,7 @@ fn interrupted_after_every_step() {
 
 /// A deploy of a version that is not ready before its file `go` is there, at the moment at which that is waited for.
 fn while_starting(deployed: &Deployed) -> Process {
-    deployed.write("good message=late");
-    let text = std::fs::read_to_string(deployed.path("app")).unwrap();
-    let go = deployed.path("go");
-    nix::unistd::mkfifo(&go, nix::sys::stat::Mode::S_IRWXU).unwrap();
-    // Reading a pipe that nobody writes to waits without a sleep.
-    let waits = format!("#!/bin/sh\nread -r _ <'{}'\n", go.display());
-    std::fs::write(deployed.path("app"), text.replacen("#!/bin/sh\n", &waits, 1)).unwrap();
+    deployed.write_held("good message=late");
     let deploy = Process::start(&mut deployed.command(&["app"]));
     deploy.wait_for_line("deploy: reloading");
     deployed
@@ -193,17 +187,13 @@ fn while_starting(deployed: &Deployed) -> Process {
     deploy
 }
 
-fn let_go(deployed: &Deployed) {
-    std::fs::write(deployed.path("go"), "go\n").unwrap();
-}
-
 #[test]
 fn a_signal_while_the_new_version_starts_waits_for_the_takeover_and_leaves() {
     let deployed = Deployed::start(["--probation", "1h"]);
     let deploy = while_starting(&deployed);
     deploy.signal(Signal::SIGTERM);
     deploy.wait_for_line("a reload cannot be taken back; waiting for its takeover or failure");
-    let_go(&deployed);
+    deployed.let_go();
     let done = deploy.finish();
     assert_eq!(done.code, Some(143), "{done:?}");
     let last = done.stderr.lines().last().unwrap();
@@ -230,7 +220,7 @@ fn a_second_signal_leaves_at_once_and_says_what_is_open() {
         last.contains("which does not serve yet; run deploy.sh again to settle it"),
         "{done:?}"
     );
-    let_go(&deployed);
+    deployed.let_go();
     deployed
         .segue
         .wait_until("it took over", |status| status.generation() == 2);

@@ -25,22 +25,12 @@ fn distrustful() -> Deployed {
 
 /// A deploy of a version that is not ready before `go` is written.
 fn while_starting(deployed: &Deployed, args: &[&str]) -> Process {
-    deployed.write("good message=new");
-    let text = std::fs::read_to_string(deployed.path("app")).unwrap();
-    let go = deployed.path("go");
-    nix::unistd::mkfifo(&go, nix::sys::stat::Mode::S_IRWXU).unwrap();
-    // Reading a pipe that nobody writes to waits without a sleep.
-    let waits = format!("#!/bin/sh\necho it begins >&2\nread -r _ <'{}'\n", go.display());
-    std::fs::write(deployed.path("app"), text.replacen("#!/bin/sh\n", &waits, 1)).unwrap();
+    deployed.write_held("good message=new");
     let deploy = Process::start(&mut deployed.command(&[args, &["app"]].concat()));
     deployed
         .segue
         .wait_until("it starts", |status| !status.in_role("candidate").is_empty());
     deploy
-}
-
-fn let_go(deployed: &Deployed) {
-    std::fs::write(deployed.path("go"), "go\n").unwrap();
 }
 
 /// The supervisor begins again and goes on with the candidate. (What an app says while there is none is another matter.)
@@ -78,7 +68,7 @@ fn killed_while_the_new_version_starts() {
     deployed.segue.kill();
     deploy.wait_for_line("deploy: no supervisor answers; waiting up to 60 s");
     come_back(&mut deployed);
-    let_go(&deployed);
+    deployed.let_go();
     let done = deploy.finish();
     assert_eq!(done.code, Some(0), "{done:?}");
     assert!(
@@ -249,7 +239,7 @@ fn killed_and_not_back_in_time_while_its_app_serves_on() {
     assert_eq!(deployed.run(&["app"]).code, Some(3));
     assert!(deployed.root(".deploy").exists());
     come_back(&mut deployed);
-    let_go(&deployed);
+    deployed.let_go();
     deployed.segue.wait_until("the new one is trusted", |status| {
         status.generation() == 2 && status.state() == "serving"
     });

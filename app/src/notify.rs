@@ -1,12 +1,15 @@
 //! The app's words to its supervisor, by sd_notify(3).
 //!
-//! The sd-notify crate reads `NOTIFY_SOCKET` from the environment at every call (it is gone by then), cannot reach an
-//! abstract socket (`@`) and lets a newline in a STATUS begin a new field, so the few lines are here.
+//! The words are those of the crate sd-notify. Sending them is done here: the crate reads `NOTIFY_SOCKET` from the
+//! environment at every call (it is gone by then), cannot reach an abstract socket (`@`) and lets a newline in a STATUS
+//! begin a new field.
 
 use std::io;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use sd_notify::NotifyState;
 
 use crate::error::{Error, Result};
 
@@ -35,7 +38,7 @@ impl Notifier {
     /// # Errors
     /// When it cannot be sent: the supervisor would wait for it in vain.
     pub fn ready(&self, status: &str) -> Result<()> {
-        self.say("READY=1", Some(status))
+        self.say(NotifyState::Ready, Some(status))
     }
 
     /// `STOPPING=1`, with a status line.
@@ -43,7 +46,7 @@ impl Notifier {
     /// # Errors
     /// When it cannot be sent.
     pub fn stopping(&self, status: &str) -> Result<()> {
-        self.say("STOPPING=1", Some(status))
+        self.say(NotifyState::Stopping, Some(status))
     }
 
     /// `WATCHDOG=1`: the app is alive.
@@ -51,7 +54,7 @@ impl Notifier {
     /// # Errors
     /// When it cannot be sent.
     pub fn watchdog(&self) -> Result<()> {
-        self.say("WATCHDOG=1", None)
+        self.say(NotifyState::Watchdog, None)
     }
 
     /// `STATUS=`: one line for people. Control characters become spaces, so that no text can begin a field of its
@@ -60,16 +63,17 @@ impl Notifier {
     /// # Errors
     /// When it cannot be sent.
     pub fn status(&self, status: &str) -> Result<()> {
-        self.send(&status_field(status))
+        self.send(&NotifyState::Status(&one_line(status)).to_string())
             .map_err(|cause| self.error("STATUS", cause))
     }
 
-    fn say(&self, word: &str, status: Option<&str>) -> Result<()> {
-        let message = match status {
-            Some(status) => format!("{word}\n{}", status_field(status)),
-            None => word.to_owned(),
+    fn say(&self, word: NotifyState<'_>, status: Option<&str>) -> Result<()> {
+        let word = word.to_string();
+        let message = match status.map(one_line) {
+            Some(status) => format!("{word}\n{}", NotifyState::Status(&status)),
+            None => word.clone(),
         };
-        self.send(&message).map_err(|cause| self.error(word, cause))
+        self.send(&message).map_err(|cause| self.error(&word, cause))
     }
 
     fn error(&self, word: &str, cause: io::Error) -> Error {
@@ -105,15 +109,16 @@ fn send_abstract(_: &UnixDatagram, _: &[u8], _: &str) -> io::Result<()> {
     ))
 }
 
-fn status_field(status: &str) -> String {
-    let mut field = String::from("STATUS=");
+/// A status that cannot begin a field of its own, and that is not too long.
+fn one_line(status: &str) -> String {
+    let mut line = String::new();
     for letter in status.chars() {
-        if field.len() + letter.len_utf8() > MAX_STATUS {
+        if line.len() + letter.len_utf8() > MAX_STATUS {
             break;
         }
-        field.push(if letter.is_control() { ' ' } else { letter });
+        line.push(if letter.is_control() { ' ' } else { letter });
     }
-    field
+    line
 }
 
 #[cfg(test)]
@@ -122,8 +127,8 @@ mod tests {
 
     #[test]
     fn a_status_stays_one_field() {
-        assert_eq!(status_field("all\nMAINPID=1\r\u{85}x"), "STATUS=all MAINPID=1  x");
-        assert!(status_field(&"ä".repeat(4000)).len() <= MAX_STATUS);
+        assert_eq!(one_line("all\nMAINPID=1\r\u{85}x"), "all MAINPID=1  x");
+        assert!(one_line(&"ä".repeat(4000)).len() <= MAX_STATUS);
     }
 
     #[test]

@@ -21,13 +21,16 @@ use super::{Alarm, Shell};
 use crate::clock;
 use crate::listeners::Listener;
 use crate::protocol::setting;
-use crate::sight::{Sight, has_connection, is_halted};
+use crate::sight::{Sight, has_connection, is_any_unlisted, is_halted};
 use crate::sources::Source;
 use crate::state::{Flaw, Row, Rows};
-use crate::sys::{errno_text, sock};
+use crate::sys::{self, errno_text, sock};
 
 /// Into how many parts the time is divided in which a queue must go down: after half of them it is looked at, and then after each.
 const PARTS: u32 = 10;
+
+/// A look that is this late says nothing of the app: the whole machine stood still, or a freezer held both (`docker pause`).
+const TOO_LATE: Duration = Duration::from_millis(500);
 
 /// How many listeners can tell at once in one turn; the others tell in the next.
 const AT_ONCE: usize = 16;
@@ -74,6 +77,10 @@ impl Waiting {
             return Course::Moves;
         }
         self.length = length;
+        if now.saturating_duration_since(self.next) >= TOO_LATE.max(limit / PARTS) {
+            self.excuse(now, limit);
+            return Course::Stands;
+        }
         if now.saturating_duration_since(self.since) >= limit {
             return Course::Overdue;
         }
@@ -84,7 +91,7 @@ impl Waiting {
         Course::Stands
     }
 
-    /// The app is slow: its time begins anew.
+    /// The app is slow, or could not run: its time begins anew.
     fn excuse(&mut self, now: Instant, limit: Duration) {
         self.since = now;
         self.next = now + limit / 2;
@@ -356,9 +363,19 @@ impl Shell {
         }
         match sight.blind() {
             Some((pid, why)) => Hearing::Unclear(format!("pid {pid} {why}")),
+            None if is_any_unlisted(&not_ours(sight.others())) => {
+                Hearing::Unclear("it may be at work for a client that has reset its connection".to_owned())
+            }
             None => Hearing::Deaf,
         }
     }
+}
+
+/// Less what we have open as well: listeners, and where output goes, which may be of another network namespace.
+fn not_ours(sockets: &[u64]) -> Vec<u64> {
+    let own = sys::open_sockets(Pid::this().as_raw()).unwrap_or_default();
+    let is_ours = |inode: &u64| own.iter().any(|(ours, _)| ours == inode);
+    sockets.iter().copied().filter(|inode| !is_ours(inode)).collect()
 }
 
 /// `the listener web (127.0.0.1:8000)`.
@@ -415,6 +432,20 @@ mod tests {
         assert_eq!(course(&[1, 9, 9, 9, 8]).0, Course::Moves);
         assert_eq!(course(&[1, 1, 1]).0, Course::Stands);
         assert_eq!(course(&[1, 1, 1, 1]).0, Course::Suspect);
+    }
+
+    #[test]
+    fn nobody_is_blamed_for_the_time_in_which_nobody_could_run() {
+        let begin = clock::now();
+        let mut waiting = Waiting::begin(1, begin, LIMIT);
+        let thawed = waiting.next + 4 * LIMIT;
+        assert_eq!(waiting.look(9, thawed, LIMIT), Course::Stands);
+        assert_eq!(waiting, Waiting::begin(9, thawed, LIMIT));
+        assert_eq!(
+            waiting.look(9, thawed + LIMIT, LIMIT),
+            Course::Stands,
+            "late again"
+        );
     }
 
     #[test]

@@ -21,7 +21,7 @@ use std::fmt;
 use nix::unistd::Pid;
 
 pub(crate) use process::is_halted;
-pub(crate) use tables::{has_connection, listening_addresses};
+pub(crate) use tables::{has_connection, is_any_unlisted, listening_addresses};
 
 /// What processes have to do with one socket; the greater, the more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

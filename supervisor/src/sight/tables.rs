@@ -1,6 +1,7 @@
 //! The tables of sockets in /proc/PID/net, proc_net_tcp.txt of the kernel and net/unix/af_unix.c. Each costs
 //! milliseconds, however short it is: they are read only where something is wrong.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -77,6 +78,38 @@ pub(crate) fn has_connection(listener: u64, sockets: &[u64]) -> bool {
     // Accepted sockets bear the path of their listener.
     let mut rows = unix.lines().filter_map(any_unix);
     rows.any(|(other, inode, listens)| other == path && !listens && sockets.contains(&inode))
+}
+
+/// Whether one of these sockets, named by inode, is in no table of this process's network namespace. So is a connection that its client
+/// has reset: who has accepted it may still work on the answer. (So is a socket of another namespace or of a rare family, too.)
+pub(crate) fn is_any_unlisted(sockets: &[u64]) -> bool {
+    /// The table, and the column of the inode, counted from 0.
+    const TABLES: [(&str, usize); 13] = [
+        ("tcp", 9),
+        ("tcp6", 9),
+        ("udp", 9),
+        ("udp6", 9),
+        ("udplite", 9),
+        ("udplite6", 9),
+        ("icmp", 9),
+        ("icmp6", 9),
+        ("raw", 9),
+        ("raw6", 9),
+        ("netlink", 9),
+        ("packet", 8),
+        ("unix", 6),
+    ];
+    let mut unlisted: BTreeSet<u64> = sockets.iter().copied().collect();
+    for (table, column) in TABLES {
+        let bytes = fs::read(format!("/proc/self/net/{table}")).unwrap_or_default();
+        for row in String::from_utf8_lossy(&bytes).lines() {
+            let inode = row.split_ascii_whitespace().nth(column);
+            if let Some(inode) = inode.and_then(|inode| inode.parse().ok()) {
+                unlisted.remove(&inode);
+            }
+        }
+    }
+    !unlisted.is_empty()
 }
 
 /// Local address and inode of a row in this state: slot, local, remote, state, ..., the tenth column.

@@ -216,6 +216,25 @@ fn calls_are_read_with_the_arguments_that_say_for_what_they_wait() {
 }
 
 #[test]
+fn a_connection_that_was_reset_is_in_no_table_and_every_other_socket_is() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (accepted, _) = listener.accept().unwrap();
+    let (unix, _other) = std::os::unix::net::UnixStream::pair().unwrap();
+    let udp = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let all = [inode(&listener), inode(&accepted), inode(&unix), inode(&udp)];
+    assert!(!is_any_unlisted(&all));
+    let at_once = libc::linger {
+        l_onoff: 1,
+        l_linger: 0,
+    };
+    nix::sys::socket::setsockopt(&client, nix::sys::socket::sockopt::Linger, &at_once).unwrap();
+    drop(client);
+    // Nothing has to be waited for: on the loopback a reset is there when close(2) returns.
+    assert!(is_any_unlisted(&[inode(&accepted)]));
+}
+
+#[test]
 fn rows_of_the_tables_are_read_and_others_passed_over() {
     let row =
         "   0: 0100007F:1F41 00000000:0000 0A 00000000:00000003 00:00000000 00000000  1000        0 4711 1 0";

@@ -566,7 +566,7 @@ faults! {
         }
         accepts_nobody = ROLLED_BACK {
             wrong: "Its loop hangs soon after it has taken over: it accepts nobody any more",
-            does: "The same. A slow app is another matter: it has a connection. So is one that is stopped or being debugged.",
+            does: "The same. A slow app is another matter: it has a connection, or one that its client has reset. So is one that is stopped or being debugged.",
             flags: &["--probation", "1h", "--accept-timeout", "1s"],
             new: New::App("polls-in-vain"),
             story: stories::after_probation,

@@ -890,6 +890,8 @@ fn a_launch_under_way_and_our_own_heritage_go_on_where_they_were() {
     let mut again = ReportPipe::restore(&rows[0], &mut fds).unwrap().unwrap();
     assert_eq!(again.read(), Report::Pending);
     drop(end);
+    // A child that another test forks just now has it, too, until it executes.
+    wait_readable(&again.as_fd());
     assert_eq!(again.read(), executed(1000));
 
     let restored = Heritage::restore(&rows[1]).unwrap();

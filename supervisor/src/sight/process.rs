@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsFd as _, RawFd};
 use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 
 use nix::unistd::Pid;
 
@@ -165,33 +166,28 @@ pub(super) fn halts(status: &str) -> bool {
     stopped || value("TracerPid:").is_some_and(|tracer| tracer != "0")
 }
 
-/// The open files of a process. Where its first thread has ended they are shown by another one.
+/// The open files of a process. If its first thread has ended, another one shows them: the first has none, and that is
+/// told to root alone.
 fn files(pid: Pid) -> io::Result<Vec<(RawFd, File)>> {
-    let files = files_in(&format!("/proc/{pid}/fd"))?;
-    if !files.is_empty() {
-        return Ok(files);
+    let mut first = sys::open_files(pid);
+    if first.as_ref().is_ok_and(|files| !files.is_empty()) || sys::has_ended(pid) {
+        return first.map(parsed);
     }
     for task in fs::read_dir(format!("/proc/{pid}/task"))?.flatten() {
         let directory = format!("/proc/{pid}/task/{}/fd", task.file_name().display());
-        match files_in(&directory) {
+        match sys::open_files_in(&directory) {
             Ok(files) if files.is_empty() => {}
-            other => return other,
+            Ok(files) => return Ok(parsed(files)),
+            Err(error) if has_not_ended(&error) => first = Err(error),
+            Err(_) => {}
         }
     }
-    Ok(Vec::new())
+    first.map(parsed)
 }
 
-fn files_in(directory: &str) -> io::Result<Vec<(RawFd, File)>> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(directory)? {
-        let Ok(entry) = entry else { continue };
-        let number = entry.file_name().to_str().and_then(|name| name.parse().ok());
-        // A file that is closed while we look is none any more.
-        if let (Some(number), Ok(link)) = (number, fs::read_link(entry.path())) {
-            files.push((number, File::parse(link.as_os_str().as_bytes())));
-        }
-    }
-    Ok(files)
+fn parsed(files: Vec<(RawFd, PathBuf)>) -> Vec<(RawFd, File)> {
+    let parse = |(number, link): (RawFd, PathBuf)| (number, File::parse(link.as_os_str().as_bytes()));
+    files.into_iter().map(parse).collect()
 }
 
 /// The inode of a line of an epoll set, `tfd: 5 events: 19 data: 5 pos:0 ino:1f2e sdev:8`, that waits for input. (The

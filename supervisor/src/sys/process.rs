@@ -6,10 +6,12 @@ use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use std::fs;
 use std::io::{self, Read};
-use std::os::fd::RawFd;
+use std::os::fd::{AsFd as _, RawFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use super::pidfd::{is_dead_by_pidfd, open_pidfd};
 
 /// Makes this process the one that inherits orphaned descendants, `PR_SET_CHILD_SUBREAPER` of prctl(2), and that can
 /// wait for them: had it been started with SIGCHLD ignored, the kernel would reap them unseen (waitid(2), notes).
@@ -186,24 +188,53 @@ pub(crate) fn process_rows() -> io::Result<Vec<ProcessRow>> {
     Ok(rows.collect())
 }
 
+/// The files that a process has open: the number of each fd, and the text of its link, proc_pid_fd(5).
+///
+/// # Errors
+/// Those of reading /proc/PID/fd: mostly that the process has ended, or is another uid's. One that has ended and waits
+/// for somebody to reap it has nothing open.
+pub(crate) fn open_files(pid: Pid) -> io::Result<Vec<(RawFd, PathBuf)>> {
+    match open_files_in(&format!("/proc/{pid}/fd")) {
+        // The kernel shows a process without memory to root alone (`__ptrace_may_access`, kernel/ptrace.c).
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied && has_ended(pid) => Ok(Vec::new()),
+        other => other,
+    }
+}
+
+/// As [`open_files`], of one directory of /proc.
+///
+/// # Errors
+/// Those of reading it. Half a list is none.
+pub(crate) fn open_files_in(directory: &str) -> io::Result<Vec<(RawFd, PathBuf)>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let number = entry.file_name().to_str().and_then(|name| name.parse().ok());
+        // An fd that is closed while we look is none any more.
+        files.extend(number.zip(fs::read_link(entry.path()).ok()));
+    }
+    Ok(files)
+}
+
+/// Whether all threads of a process have ended, reaped or not. `false` where that cannot be asked.
+pub(crate) fn has_ended(pid: Pid) -> bool {
+    match open_pidfd(pid) {
+        Ok(pidfd) => is_dead_by_pidfd(pidfd.as_fd()),
+        Err(errno) => errno == Errno::ESRCH,
+    }
+}
+
 /// The sockets that a process has open: the inode of each, and the number of its fd there (`socket:[INODE]`, proc_pid_fd(5)).
 ///
 /// # Errors
-/// Those of reading /proc/PID/fd: mostly that the process has ended, or is another uid's.
+/// Those of [`open_files`].
 pub(crate) fn open_sockets(pid: i32) -> io::Result<Vec<(u64, RawFd)>> {
     let mut sockets = Vec::new();
-    for entry in fs::read_dir(format!("/proc/{pid}/fd"))? {
-        // An fd that is closed while we look is none any more; a process that ends meanwhile has none.
-        let Ok((target, name)) =
-            entry.and_then(|entry| Ok((fs::read_link(entry.path())?, entry.file_name())))
-        else {
-            continue;
-        };
+    for (number, target) in open_files(Pid::from_raw(pid))? {
         let inode = target
             .to_str()
             .and_then(|target| target.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok());
-        let number = name.to_str().and_then(|name| name.parse().ok());
-        sockets.extend(inode.zip(number));
+        sockets.extend(inode.map(|inode| (inode, number)));
     }
     Ok(sockets)
 }

@@ -1,9 +1,11 @@
 //! Unix paths: made as asked for, never at the cost of what is there, removed only if still ours.
 
 use std::fs;
+use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use nix::unistd::geteuid;
 
@@ -49,6 +51,16 @@ impl Spot {
     fn locked_by(&self, pid: u32) -> bool {
         let text = fs::read_to_string(self.lock()).unwrap();
         text.split_whitespace().next() == Some(pid.to_string().as_str())
+    }
+
+    /// Waits until nobody has the socket any more that was closed here: a child that another test forks in that instant
+    /// has it until it executes.
+    fn wait_until_dead(&self, connect: impl Fn(&Path) -> io::Result<()>) {
+        let end = Instant::now() + Duration::from_secs(60);
+        while connect(&self.path).is_ok() {
+            assert!(Instant::now() < end, "somebody has {}", self.path.display());
+            std::thread::yield_now();
+        }
     }
 
     fn refused(&self) -> String {
@@ -154,6 +166,7 @@ fn a_dead_socket_is_replaced() {
     let spot = spot();
     drop(UnixListener::bind(&spot.path).unwrap());
     assert!(spot.path.exists());
+    spot.wait_until_dead(|path| UnixStream::connect(path).map(drop));
     let _listener = open_one(&spot.text);
     UnixStream::connect(&spot.path).unwrap();
 }
@@ -165,6 +178,7 @@ fn a_dead_datagram_socket_is_replaced_and_a_live_one_is_not() {
     let other = UnixDatagram::bind(&spot.path).unwrap();
     assert!(refusal(&[&text]).ends_with(&in_use_by_us()));
     drop(other);
+    spot.wait_until_dead(|path| UnixDatagram::unbound()?.connect(path));
     drop(open_one(&text));
     assert!(spot.is_empty());
 }

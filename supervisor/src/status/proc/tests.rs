@@ -4,6 +4,10 @@ use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener, UnixStream};
+use std::process::Command;
+
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
+use nix::unistd::Pid;
 
 use super::*;
 use crate::protocol::{Binary, Generation, Listener, Probation, Role, SCHEMA, State, Worker, WorkerState};
@@ -161,6 +165,17 @@ fn datagram_sockets_have_no_connections_and_no_queue() {
     let udp = UdpSocket::bind("127.0.0.1:0").expect("udp");
     let unix = UnixDatagram::bind(directory.path().join("d")).expect("datagram");
     assert_eq!(counted(&[inode(&udp), inode(&unix)]), (vec![None, None], Some(0)));
+}
+
+#[test]
+fn a_child_that_has_ended_and_waits_to_be_reaped_has_no_connections() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("listener");
+    let mut child = Command::new("true").spawn().expect("child");
+    let pid = Pid::from_raw(child.id().cast_signed());
+    waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT).expect("ended");
+    // Root alone is shown that it has no files: for anybody else this is what matters.
+    assert_eq!(counted(&[inode(&listener)]), (vec![Some(0)], Some(0)));
+    child.wait().expect("reaped");
 }
 
 #[test]

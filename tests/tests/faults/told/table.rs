@@ -22,6 +22,7 @@ pub(crate) const INJECTED: &[Row] = &[
     row("accept4", &["EMFILE", "ENFILE", "ENOMEM", "ENOBUFS"], &[]),
     row("bind", &["ENOSPC", "EROFS", "EACCES", "ENOMEM"], &[]),
     row("clone", &["EAGAIN", "ENOMEM"], &[]),
+    row("epoll_create1", &["EMFILE", "ENFILE", "ENOMEM"], &[]),
     row(
         "epoll_ctl",
         &["ENOSPC", "ENOMEM"],
@@ -37,6 +38,7 @@ pub(crate) const INJECTED: &[Row] = &[
     ),
     row("fchmod", &["EIO", "EPERM", "EROFS"], &[]),
     row("chmod", &["EIO", "EPERM", "EROFS"], &[]),
+    row("fchmodat", &["EIO", "EPERM", "EROFS"], &[]),
     row(
         "fcntl",
         &["EMFILE", "ENOMEM"],
@@ -45,10 +47,16 @@ pub(crate) const INJECTED: &[Row] = &[
     row(
         "getdents64",
         &["EIO", "ENOMEM"],
-        &[(
-            "/task>",
-            "whose parent a process is: the list of all processes tells, too",
-        )],
+        &[
+            (
+                "/task>",
+                "whose parent a process is: the list of all processes tells, too",
+            ),
+            (
+                "/fd>",
+                "what a process has open: it counts as one that may not be looked into",
+            ),
+        ],
     ),
     row("getsockname", &["ENOBUFS"], &[]),
     row(

@@ -471,6 +471,7 @@ impl Shell {
     /// What is to be done after each turn, whatever happened in it.
     fn tidy(&mut self) {
         for worker in std::mem::take(&mut self.gone) {
+            self.note_who_shared(worker);
             self.workers.remove(&worker);
         }
         // A wish for more time counts in the turn in which it was made.

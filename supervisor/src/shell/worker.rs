@@ -1,10 +1,11 @@
 //! What the shell knows of a worker that the core does not: its pid, its sockets, its words, how it ended.
 
 use std::cell::OnceCell;
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant, SystemTime};
 
 use nix::unistd::Pid;
-use segue_lifecycle::Worker;
+use segue_lifecycle::{Number, Worker};
 
 use crate::children::ExitStatus;
 use crate::clock;
@@ -58,6 +59,8 @@ pub(super) struct WorkerInfo {
     pub(super) uid: Option<u32>,
     /// What its standard error is, once the launch has reported it.
     pub(super) stderr: Option<Stderr>,
+    /// Generations that had the same file for their standard error while it ran, and are gone.
+    pub(super) shared_with: BTreeSet<Number>,
     /// The last lines of that, once they were asked for; none if they cannot be read.
     pub(super) last_lines: OnceCell<Option<LastLines>>,
     /// Why the launch failed, or why the process could not be created.
@@ -108,6 +111,7 @@ impl WorkerInfo {
             report: None,
             uid: None,
             stderr: None,
+            shared_with: BTreeSet::new(),
             last_lines: OnceCell::new(),
             failure: None,
             exit: None,
@@ -163,10 +167,13 @@ impl WorkerInfo {
             }
         }
         let stderr = self.stderr.as_ref().map(ToString::to_string);
+        let shared_with: Vec<String> = self.shared_with.iter().map(Number::to_string).collect();
+        let shared_with = (!shared_with.is_empty()).then(|| shared_with.join(" "));
         for (key, text) in [
             ("failure", &self.failure),
             ("status", &self.status),
             ("stderr", &stderr),
+            ("shared-with", &shared_with),
         ] {
             if let Some(text) = text {
                 rows.text(key, text);
@@ -216,6 +223,7 @@ impl WorkerInfo {
                 None => None,
             },
             stderr: row.text_if_any("stderr")?.and_then(|text| text.parse().ok()),
+            shared_with: numbers(row.text_if_any("shared-with")?.as_deref().unwrap_or_default())?,
             last_lines: OnceCell::new(),
             failure: row.text_if_any("failure")?,
             exit: exit.zip(exit_after),
@@ -294,6 +302,15 @@ impl WorkerInfo {
             (Some(status), Some(errno)) => format!("; its last STATUS: \"{status}\" ({errno})"),
         }
     }
+}
+
+/// Numbers of generations, with blanks between them.
+fn numbers(text: &str) -> Result<BTreeSet<Number>, Flaw> {
+    let read = |word: &str| {
+        word.parse()
+            .map_err(|_| Flaw::new(format_args!("{word:?} is no generation")))
+    };
+    text.split_ascii_whitespace().map(read).collect()
 }
 
 /// Add to a row which worker it is about.

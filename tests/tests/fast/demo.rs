@@ -81,7 +81,7 @@ fn the_demonstration_fails_if_a_request_does() {
     std::fs::remove_file(&client).unwrap();
     let real = Binary::SeguePoll.path();
     let script = format!(
-        "#!/bin/sh\nfor argument; do shift; [ \"$argument\" = 5s ] && argument=1us; set -- \"$@\" \"$argument\"; done\n\
+        "#!/bin/sh\nfor argument; do shift; [ \"$argument\" = 30s ] && argument=1us; set -- \"$@\" \"$argument\"; done\n\
          exec '{}' \"$@\"\n",
         real.display()
     );

@@ -222,6 +222,28 @@ fn a_crash_is_quoted_and_after_an_adoption_as_well() {
     segue.stop();
 }
 
+/// What a generation has written that is gone by now is not put into the mouth of the one that failed.
+#[test]
+fn the_words_of_a_generation_that_is_gone_are_not_the_others() {
+    let farewell = "trap \"echo farewell >&2; exit 0\" TERM; while :; do sleep 0.05; done";
+    let setup = Setup::new(Program::new("./app")).flags(["--stderr", "app.err", "--ready", "exec:100ms"]);
+    setup.deploy("app", &shell(farewell));
+    let mut segue = setup.start();
+    segue.deploy("app", &shell("exec sleep 3600"));
+    segue.reload_ok(&["--drained"]);
+    segue.kill();
+    segue.resume();
+    let pid = segue.status().pids(2)[0];
+    kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
+    let line = segue.process().wait_for_line(&format!("(pid {pid}) crashed"));
+    assert!(
+        line.text
+            .contains("stderr (also of generation 1) ends: \"farewell\""),
+        "{line:?}"
+    );
+    segue.stop();
+}
+
 /// Where nothing can be read back the place is told, for the next look.
 #[test]
 fn a_stderr_that_nobody_can_read_back_is_named() {

@@ -7,15 +7,14 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use segue_lifecycle::{Lifecycle, State};
 
 use crate::keeper;
+use crate::own_unit;
 use crate::place::Place;
 use crate::sys::errno_text;
 
@@ -32,7 +31,9 @@ enum Moment {
     Stop,
     /// The supervisor has ended without a failure.
     EndWell,
-    /// It has ended in any other way.
+    /// It was killed, by itself or by systemd's watchdog.
+    Killed,
+    /// It has ended in any other way: it failed, or systemd has waited long enough for it.
     EndBadly,
 }
 
@@ -42,8 +43,15 @@ impl Moment {
         match (result, main_pid) {
             (None, _) => None,
             (Some(_), Some(_)) => Some(Self::Stop),
-            (Some(result), None) if result == "success" => Some(Self::EndWell),
-            (Some(_), None) => Some(Self::EndBadly),
+            (Some(result), None) => Some(Self::of_end(result)),
+        }
+    }
+
+    fn of_end(result: &OsStr) -> Self {
+        match result.to_str() {
+            Some("success") => Self::EndWell,
+            Some("signal" | "core-dump" | "watchdog" | "oom-kill") => Self::Killed,
+            Some(_) | None => Self::EndBadly,
         }
     }
 }
@@ -62,15 +70,19 @@ pub(crate) fn run(place: &Place) -> Result<Option<String>, String> {
             Ok(()) => Ok(None),
             Err(error) => Err(format!("cleanup: {}: {}", mark.display(), errno_text(&error))),
         },
-        Moment::EndBadly if !mark.exists() && !was_stopping(place) => Ok(Some(
-            "cleanup: no stop was asked for: what is left waits for the next segue".to_owned(),
-        )),
-        Moment::EndWell | Moment::EndBadly => {
+        // Also in the middle of `segue stop`: what drains has its time, and the next one keeps the deadline.
+        Moment::Killed if !mark.exists() => Ok(Some(left_to_the_next())),
+        Moment::EndBadly if !mark.exists() && !was_stopping(place) => Ok(Some(left_to_the_next())),
+        Moment::EndWell | Moment::Killed | Moment::EndBadly => {
             let outcome = end_all();
             let _ = fs::remove_file(&mark);
             outcome
         }
     }
+}
+
+fn left_to_the_next() -> String {
+    "cleanup: systemd was not asked for a stop: what is left waits for the next segue".to_owned()
 }
 
 /// Whether the supervisor was stopping when it ended.
@@ -81,13 +93,12 @@ fn was_stopping(place: &Place) -> bool {
     machine.is_some_and(|machine| machine.state() == State::Stopping)
 }
 
-/// Kills every process of this process's own cgroup but itself.
+/// Kills every process of the unit but this one.
 fn end_all() -> Result<Option<String>, String> {
-    let cgroup = own_cgroup().ok_or("cleanup: the cgroup of the unit cannot be found")?;
     let until = Instant::now() + KILL_GRACE;
     let mut killed = 0;
     loop {
-        let left = processes(&cgroup)?;
+        let left = own_unit::processes().map_err(|text| format!("cleanup: {text}"))?;
         if left.is_empty() {
             return Ok(
                 (killed > 0).then(|| format!("cleanup: killed {killed} processes that the stop had left"))
@@ -107,53 +118,6 @@ fn end_all() -> Result<Option<String>, String> {
     }
 }
 
-/// The directory of our cgroup: the unified one, or systemd's own on machines with the older hierarchies (cgroups(7)). Never the
-/// root, and never a session: only units have processes that are all ours to end.
-fn own_cgroup() -> Option<PathBuf> {
-    let text = fs::read_to_string("/proc/self/cgroup").ok()?;
-    let found = |prefix: &str, root: &str| {
-        let path = text.lines().find_map(|line| line.strip_prefix(prefix))?;
-        let unit = path.trim_start_matches('/');
-        let is_service = unit.split('/').any(|part| {
-            Path::new(part)
-                .extension()
-                .is_some_and(|extension| extension == "service")
-        });
-        let directory = Path::new(root).join(unit);
-        (is_service && directory.join("cgroup.procs").exists()).then_some(directory)
-    };
-    found("0::/", "/sys/fs/cgroup")
-        .or_else(|| found("0::/", "/sys/fs/cgroup/unified"))
-        .or_else(|| found("1:name=systemd:/", "/sys/fs/cgroup/systemd"))
-        .or_else(|| {
-            let line = text.lines().find(|line| line.contains(":name=systemd:"))?;
-            let prefix = format!("{}:name=systemd:/", line.split(':').next()?);
-            found(&prefix, "/sys/fs/cgroup/systemd")
-        })
-}
-
-/// Who is in it or below it, without this process.
-fn processes(cgroup: &Path) -> Result<Vec<Pid>, String> {
-    let procs = cgroup.join("cgroup.procs");
-    let text = match fs::read_to_string(&procs) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(format!("cleanup: {}: {}", procs.display(), errno_text(&error))),
-    };
-    let own = Pid::this();
-    let mut pids: Vec<Pid> = text
-        .lines()
-        .filter_map(|line| line.parse().ok().map(Pid::from_raw))
-        .filter(|pid| *pid != own && pid.as_raw() > 0)
-        .collect();
-    for entry in fs::read_dir(cgroup).into_iter().flatten().flatten() {
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            pids.extend(processes(&entry.path())?);
-        }
-    }
-    Ok(pids)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -165,14 +129,10 @@ mod tests {
         };
         assert_eq!(of(Some("success"), Some("812")), Some(Moment::Stop));
         assert_eq!(of(Some("success"), None), Some(Moment::EndWell));
-        for result in [
-            "signal",
-            "timeout",
-            "exit-code",
-            "watchdog",
-            "oom-kill",
-            "core-dump",
-        ] {
+        for result in ["signal", "watchdog", "oom-kill", "core-dump"] {
+            assert_eq!(of(Some(result), None), Some(Moment::Killed), "{result}");
+        }
+        for result in ["timeout", "exit-code", "resources", "protocol"] {
             assert_eq!(of(Some(result), None), Some(Moment::EndBadly), "{result}");
         }
         assert_eq!(of(None, None), None, "by hand it does nothing");

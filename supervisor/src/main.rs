@@ -23,6 +23,7 @@ mod listeners;
 mod log;
 mod manager;
 mod memory;
+mod own_unit;
 mod pid_file;
 mod place;
 mod protocol;

@@ -115,7 +115,10 @@ impl Estate {
         let logged = Logged::read(&self.kept.log)?;
         let hidden = remains::hidden(&rows, logged.forked())?;
         // Of a process that was started in another user namespace (PrivateUsers=) /proc shows nothing; its pidfd is proof enough.
-        let is_unknown = |(child, _): &&(Child, Pid)| !self.stored.has(&save::pidfd_name(*child));
+        // So is its place in our unit, where the supervisor was killed before systemd had the pidfd.
+        let is_unknown = |(child, pid): &&(Child, Pid)| {
+            !self.stored.has(&save::pidfd_name(*child)) && recover::prove_by_unit(*pid).is_none()
+        };
         let unknown: Vec<String> = hidden
             .iter()
             .filter(is_unknown)
@@ -124,7 +127,7 @@ impl Estate {
         if !unknown.is_empty() {
             return Ok(Worth::Unknown(not_shown(pid.as_str(), &unknown.join(" "), place)));
         }
-        let remains = remains::of_app(&rows, logged.forked(), place)?;
+        let remains = self.remains(&rows, &logged, place)?;
         if Foreseen::of(&rows, &logged)?.core.state() == State::Stopping {
             let drain = !remains.is_empty();
             return Ok(Worth::Leave(drain.then(|| {
@@ -170,18 +173,25 @@ impl Estate {
         })
     }
 
+    /// All that live of the app.
+    fn remains(&self, rows: &[Row<'_>], logged: &Logged, place: &Place) -> Result<Vec<Remnant>, Flaw> {
+        let mut remains = remains::of_app(rows, logged.forked(), place)?;
+        remains.extend(remains::kept(rows, logged.forked(), &self.stored)?);
+        Ok(remains)
+    }
+
     /// What of an estate that is not adopted goes on. Processes that nobody has told to stop yet are told now.
     ///
     /// # Errors
     /// A row is not whole.
     pub(crate) fn leave(&mut self, place: &Place, log: &Log) -> Result<Left, Flaw> {
-        let Self { kept, stored, .. } = self;
-        let rows = Row::all(&kept.rows)?;
+        let rows = Row::all(&self.kept.rows)?;
         if !is_of_this_boot(Row::of_kind(&rows, state::HEAD)?)? {
             return Ok(Left::default());
         }
-        let logged = Logged::read(&kept.log)?;
-        let remains = remains::of_app(&rows, logged.forked(), place)?;
+        let logged = Logged::read(&self.kept.log)?;
+        let remains = self.remains(&rows, &logged, place)?;
+        let stored = &mut self.stored;
         let mut listeners = take_listeners(stored, &rows, &remains, log)?;
         for closed in save::closed(&rows)? {
             let closed = Row::all(&closed)?;
@@ -192,7 +202,7 @@ impl Estate {
         for remnant in remains {
             leftovers.extend(foreseen.leftover(remnant, &rows)?);
         }
-        leftovers.extend(Leftover::restore(&rows)?);
+        leftovers.extend(Leftover::restore(&rows, stored)?);
         leftovers.iter_mut().for_each(Leftover::tell_to_stop);
         Ok(Left { leftovers, listeners })
     }

@@ -2,7 +2,7 @@
 //! app is started beside them. They have the deadline that the predecessor gave them, or else the drain timeout; whoever has not
 //! ended by then, or when this supervisor stops, is killed.
 
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::time::Instant;
 
 use nix::sys::signal::Signal;
@@ -14,7 +14,7 @@ use super::remains::Remnant;
 use super::{Alarm, Shell};
 use crate::clock;
 use crate::sources::Source;
-use crate::state::{Flaw, Row, Rows};
+use crate::state::{Fds, Flaw, Row, Rows};
 use crate::sys::{self, errno_text};
 
 /// The kind of its row.
@@ -24,8 +24,9 @@ const ROW: &str = "leftover";
 #[derive(Debug)]
 pub(crate) struct Leftover {
     proved: Proved,
-    /// When it was started; with the pid it tells the process from every other.
-    began: u64,
+    /// When it was started; with the pid it tells the process from every other. Where /proc does not show it (it has a user
+    /// namespace of its own), its pidfd alone does, which systemd keeps.
+    began: Option<u64>,
     /// Who must be told to stop still. A main process was told by the predecessor, unless that was killed before.
     signal: Option<Signal>,
     deadline: Deadline,
@@ -61,13 +62,18 @@ impl Leftover {
     /// `None` if it has ended meanwhile.
     pub(super) fn of(remnant: Remnant, signal: Option<Signal>, deadline: Deadline) -> Option<Self> {
         let proved = remnant.proved;
-        let began = sys::start_time(proved.pid)?;
-        Some(Self {
+        let began = sys::start_time(proved.pid);
+        (!sys::is_dead_by_pidfd(proved.pidfd.as_fd())).then_some(Self {
             proved,
             began,
             signal,
             deadline,
         })
+    }
+
+    /// Its pidfd, for the next supervisor.
+    pub(super) fn pass_on(&self) -> (String, BorrowedFd<'_>) {
+        (name_of(self.proved.pid), self.proved.pidfd.as_fd())
     }
 
     /// Tell it to stop, if nobody has.
@@ -80,21 +86,27 @@ impl Leftover {
 
     pub(super) fn save(&self, rows: &mut Rows) {
         rows.begin(ROW)
-            .text("pid", &self.proved.pid.to_string())
-            .number("began", self.began);
+            .text("pid", &self.proved.pid.to_string());
+        if let Some(began) = self.began {
+            rows.number("began", began);
+        }
         if let Some(moment) = self.deadline.moment() {
             rows.number("at", clock::to_nanos(moment));
         }
     }
 
     /// Those of the rows that live, all of whom have been told to stop.
-    pub(super) fn restore(rows: &[Row<'_>]) -> Result<Vec<Self>, Flaw> {
+    pub(super) fn restore(rows: &[Row<'_>], stored: &mut Fds) -> Result<Vec<Self>, Flaw> {
         let mut living = Vec::new();
         for row in rows.iter().filter(|row| row.kind() == ROW) {
-            let (pid, began) = (Pid::from_raw(row.parsed("pid")?), row.number("began")?);
+            let pid = Pid::from_raw(row.parsed("pid")?);
+            let began = row.number_if_any("began")?;
             let moment = row.number_if_any("at")?.map(clock::from_nanos);
             let deadline = moment.map_or(Deadline::NotGiven, |moment| Deadline::At(Some(moment)));
-            let proved = recover::prove(pid, began);
+            let proved = match stored.take(&name_of(pid)) {
+                Some(pidfd) => recover::prove_by_pidfd(pid, pidfd),
+                None => began.and_then(|began| recover::prove(pid, began)),
+            };
             living.extend(proved.map(|proved| Self {
                 proved,
                 began,
@@ -111,6 +123,11 @@ impl Leftover {
     }
 }
 
+/// The name of its pidfd.
+fn name_of(pid: Pid) -> String {
+    format!("{ROW}-{pid}")
+}
+
 impl Shell {
     /// From now on they are watched, and have the time that is left to them.
     pub(super) fn tend_leftovers(&mut self) {
@@ -121,7 +138,8 @@ impl Shell {
                 leftover.deadline = Deadline::At(in_full);
             }
             let pid = leftover.proved.pid;
-            let pidfd = leftover.proved.pidfd.as_fd();
+            let (name, pidfd) = leftover.pass_on();
+            self.manager.store(&name, pidfd);
             if let Err(errno) = self.sources.add(Source::Leftover(pid.as_raw()), pidfd) {
                 // Its deadline holds all the same.
                 self.log
@@ -163,6 +181,7 @@ impl Shell {
     fn let_go(&mut self, leftover: &Leftover) {
         let source = Source::Leftover(leftover.proved.pid.as_raw());
         self.sources.remove(source, leftover.proved.pidfd.as_fd());
+        self.manager.unstore(&name_of(leftover.proved.pid));
     }
 
     /// Whether this supervisor, which has nothing else to do any more, waits for some of them: whoever keeps their deadline may not

@@ -8,12 +8,13 @@ use std::path::Path;
 
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, getsid};
 
 use super::holders::Withheld;
 use super::remains::{Remnant, pids};
 use crate::children::signal_group;
 use crate::listeners::{self, SocketIdentity};
+use crate::own_unit;
 use crate::place::Place;
 use crate::state::{Flaw, Row};
 use crate::sys::{self, ProcessRow, errno_text};
@@ -62,6 +63,30 @@ pub(super) fn prove(pid: Pid, start: u64) -> Option<Proved> {
     let pidfd = sys::open_pidfd(pid).ok()?;
     let lives = is_it() && !sys::is_dead_by_pidfd(pidfd.as_fd());
     lives.then(|| Proved::by_pidfd(pid, pidfd))
+}
+
+/// The same by a pidfd that outlived the predecessor, and cannot have come to mean another.
+pub(super) fn prove_by_pidfd(pid: Pid, pidfd: OwnedFd) -> Option<Proved> {
+    (!sys::is_dead_by_pidfd(pidfd.as_fd())).then(|| Proved::by_pidfd(pid, pidfd))
+}
+
+/// The same where neither /proc nor a pidfd that somebody has kept tells: a process with this pid is in our own unit, in which all are of
+/// this app, and leads its session, as workers do. (A unit has no pid twice, and a helper that leads one would have to be given the
+/// very number of a worker that died with its supervisor.)
+pub(super) fn prove_by_unit(pid: Pid) -> Option<Proved> {
+    let pidfd = sys::open_pidfd(pid).ok()?;
+    let leads = getsid(Some(pid)) == Ok(pid);
+    let is_of_unit = || own_unit::processes().is_ok_and(|pids| pids.contains(&pid));
+    if leads && is_of_unit() {
+        prove_by_pidfd(pid, pidfd)
+    } else {
+        None
+    }
+}
+
+/// The same of one that /proc does not show.
+pub(super) fn prove_hidden(pid: Pid) -> Option<Proved> {
+    is_hidden(pid).then(|| prove_by_unit(pid)).flatten()
 }
 
 /// The same of a worker. Where the dead supervisor could not see when it was started (there was no /proc), the notify socket that it

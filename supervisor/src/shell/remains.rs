@@ -10,9 +10,10 @@ use super::Child;
 use super::keep::Forked;
 use super::recover::{self, Proved};
 use super::restore::SavedChild;
+use super::save::pidfd_name;
 use crate::listeners::{self, SocketIdentity};
 use crate::place::Place;
-use crate::state::{Flaw, Row};
+use crate::state::{Fds, Flaw, Row};
 use crate::sys::{self, ProcessRow};
 
 /// A process of the app.
@@ -67,6 +68,27 @@ pub(super) fn of_app(rows: &[Row<'_>], forked: &[Forked], place: &Place) -> Resu
                 proved,
             }));
         }
+    }
+    Ok(remains)
+}
+
+/// Those that /proc does not show, as it shows nothing of a process that was started in another user namespace (PrivateUsers=): their
+/// pidfds, which systemd has kept, are proof enough. Where it had no time to keep one, the unit tells.
+pub(super) fn kept(rows: &[Row<'_>], forked: &[Forked], stored: &Fds) -> Result<Vec<Remnant>, Flaw> {
+    let mut remains = Vec::new();
+    for (child, pid) in hidden(rows, forked)? {
+        let Child::Worker(worker) = child else {
+            continue;
+        };
+        let proved = match stored.duplicate(&pidfd_name(child)) {
+            Some(pidfd) => recover::prove_by_pidfd(pid, pidfd),
+            None => recover::prove_by_unit(pid),
+        };
+        remains.extend(proved.map(|proved| Remnant {
+            worker,
+            role: Role::Main,
+            proved,
+        }));
     }
     Ok(remains)
 }

@@ -179,7 +179,7 @@ impl Shell {
         self.history = History::restore(rows)?;
         self.queues = Queues::restore(rows)?;
         self.probes = Probes::restore(rows)?;
-        self.leftovers = Leftover::restore(rows)?;
+        self.leftovers = Leftover::restore(rows, &mut self.bag)?;
         self.closed = save::closed(rows)?;
         self.fill_births(rows, configs, listeners, remains)?;
         for row in of_kind(rows, "generation") {

@@ -177,7 +177,8 @@ impl Shell {
         let is_it = |remnant: &Remnant| remnant.role == Role::Main && remnant.worker == worker;
         let proved = remains.iter().position(is_it);
         let proved = proved.map(|place| remains.swap_remove(place).proved.pidfd);
-        match stored.or(proved) {
+        let hidden = || recover::prove_hidden(child.pid).map(|proved| proved.pidfd);
+        match stored.or(proved).or_else(hidden) {
             Some(pidfd) => {
                 self.children
                     .restore(child.key, child.pid, pidfd, Kin::Adopted, child.leader);
@@ -323,7 +324,8 @@ impl Shell {
         let stored = self.bag.take(&pidfd_name(Child::Worker(worker)));
         let proved = forked.and_then(|forked| match stored {
             Some(pidfd) => Some(Proved::by_pidfd(forked.pid, pidfd)),
-            None => recover::prove_worker(forked.pid, Some(forked.began), &path),
+            None => recover::prove_worker(forked.pid, Some(forked.began), &path)
+                .or_else(|| recover::prove_hidden(forked.pid)),
         });
         let Some(proved) = proved.filter(|proved| has_executed(proved, &path)) else {
             // It had not been told to go. Its socket is bound again.

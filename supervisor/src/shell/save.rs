@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use super::leftover::Leftover;
 use super::{Alarm, Child, Shell};
 use crate::clock;
 use crate::config::{self, Config};
@@ -227,6 +228,7 @@ impl Shell {
         for child in self.children.saved() {
             fds.extend(child.pidfd.map(|pidfd| (pidfd_name(child.key), pidfd)));
         }
+        fds.extend(self.leftovers.iter().map(Leftover::pass_on));
         for (name, fd) in state::FILES.iter().zip(self.keeper.fds()) {
             fds.push(((*name).to_owned(), fd));
         }

@@ -24,6 +24,12 @@ impl Fds {
         self.has(name).then(|| self.named.remove(self.place(name)).1)
     }
 
+    /// A duplicate of the fd of that name; the first of several. `None`, too, if there is no room for one more fd.
+    pub(crate) fn duplicate(&self, name: &str) -> Option<OwnedFd> {
+        let (_, fd) = self.named.get(self.place(name)).filter(|(known, _)| known == name)?;
+        fd.try_clone().ok()
+    }
+
     /// Whether an fd of that name is in it.
     pub(crate) fn has(&self, name: &str) -> bool {
         let there = self.named.get(self.place(name));

@@ -27,7 +27,7 @@ fn kill(machine: &Machine, site: &Site<'_>) {
 
 /// Waits until the successor of the supervisor that was `pid` answers.
 #[track_caller]
-fn wait_for_successor(machine: &Machine, site: &Site<'_>, pid: &str) {
+pub(super) fn wait_for_successor(machine: &Machine, site: &Site<'_>, pid: &str) {
     machine.wait_for_property(&site.unit, "MainPID", |now| now != pid && now != "0");
     let end = Instant::now() + segue_tests::patience();
     while site.segue("status", &[]).code == Some(3) {
@@ -53,7 +53,7 @@ fn processes(machine: &Machine, site: &Site<'_>) -> Vec<i32> {
 
 /// Waits for the retired ones; then the unit has its supervisor and the incumbent, and nobody else.
 #[track_caller]
-fn assert_nobody_else_is_left(machine: &Machine, site: &Site<'_>) {
+pub(super) fn assert_nobody_else_is_left(machine: &Machine, site: &Site<'_>) {
     site.wait_until("the old ones are gone", |status| {
         status.in_role("retired").is_empty()
     });

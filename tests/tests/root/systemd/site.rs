@@ -136,6 +136,11 @@ impl<'a> Site<'a> {
         self.machine.journal(&["-u", &self.unit])
     }
 
+    /// The port of its socket unit.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
     pub(crate) fn target(&self) -> Target {
         Target::Tcp(([127, 0, 0, 1], self.port).into())
     }

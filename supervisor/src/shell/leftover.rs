@@ -85,8 +85,7 @@ impl Leftover {
     }
 
     pub(super) fn save(&self, rows: &mut Rows) {
-        rows.begin(ROW)
-            .text("pid", &self.proved.pid.to_string());
+        rows.begin(ROW).text("pid", &self.proved.pid.to_string());
         if let Some(began) = self.began {
             rows.number("began", began);
         }

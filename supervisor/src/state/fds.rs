@@ -26,7 +26,10 @@ impl Fds {
 
     /// A duplicate of the fd of that name; the first of several. `None`, too, if there is no room for one more fd.
     pub(crate) fn duplicate(&self, name: &str) -> Option<OwnedFd> {
-        let (_, fd) = self.named.get(self.place(name)).filter(|(known, _)| known == name)?;
+        let (_, fd) = self
+            .named
+            .get(self.place(name))
+            .filter(|(known, _)| known == name)?;
         fd.try_clone().ok()
     }
 

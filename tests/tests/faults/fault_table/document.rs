@@ -20,6 +20,30 @@ always `; the stderr of generation 2 is a pipe`). That part is left out below.
 In the messages `…` stands for what differs from time to time: numbers, durations, paths. In every row generation 1 served before.
 ";
 
+/// Told in words: such a row would be about the next supervisor, and each is a test of its own.
+const KILLED: &str = "
+## The supervisor itself is killed
+
+Here `segue reload` has nobody who answers it, so these are told in words; `tests/tests/faults/killed` and `tests/tests/root/systemd` try them, with requests
+without a pause, with systemd's file descriptor store and without. More is in [survival.md](survival.md).
+
+| when it is killed | what the next one does | lost |
+|---|---|---|
+| at rest, or while old generations drain | adopts the app; generations keep their numbers, and the time that they have left | no request |
+| while it forks the workers of a reload (with a probe, or one more listener) | adopts those that it finds, starts the others, takes all listeners back; the reload goes on | no request |
+| while a worker starts, which then says READY=1 to nobody | counts it as ready if it is seen to wait on its listeners | no request |
+| during `segue stop` | starts anew with the same listeners; what drains keeps the deadline of the stop, and is killed then | no request, but for those cut at the deadline |
+| during `systemctl stop` | nothing: the unit ends, with all its processes | what had not drained |
+| it cannot see the app (no `/proc`, `hidepid=`) | refuses to start, names the pids, forgets nothing | no request |
+
+Two that look like it:
+
+| what happens | what Segue does |
+|---|---|
+| its runtime directory is removed while it lives | a second `segue run` names the one that lives; that one says at its next reload that no command reaches it |
+| its log reaches a file size limit (`ulimit -f`) | goes on without it; the next line that can be written says why others are missing |
+";
+
 #[test]
 fn document_is_current() {
     let text = render();
@@ -55,6 +79,7 @@ fn render() -> String {
         }
         render_row(&mut text, fault);
     }
+    text.push_str(KILLED);
     text
 }
 

@@ -80,6 +80,15 @@ pub(super) fn crash_while_superseded(scene: &Scene) -> Finished {
     reload.finish()
 }
 
+/// The row's version takes over, and then a good one.
+pub(super) fn served_and_replaced(scene: &Scene) -> Finished {
+    scene.deploy();
+    scene.segue.reload_ok(&[]);
+    scene.answered_by(2);
+    scene.deploy_app("good");
+    scene.reload()
+}
+
 /// Two reloads in a row; the second one is the row's.
 pub(super) fn twice(scene: &Scene) -> Finished {
     scene.segue.reload_ok(&[]);

@@ -671,6 +671,16 @@ faults! {
             says: "reload ok: generation 2 serves (pid …) after …; every older generation is gone",
             logs: &["generation 1, worker 0 (pid …) did not end in time: it is killed"],
         }
+        old_shell_keeps_the_signal = PLAIN {
+            wrong: "The old version is a shell that waits for its app, and keeps the stop signal to itself",
+            does: "The shell dies of the signal, or ignores it, and the app has heard nothing: Segue tells everybody else in the process \
+                   group. Where the main process passes the signal on, nobody gets it twice (see `--stop-signal-to`).",
+            new: New::Script("'{segue}' exec -- '{fixture}' good; true"),
+            reload: &["--drained"],
+            story: stories::served_and_replaced,
+            says: "reload ok: generation 3 serves (pid …) after …; every older generation is gone",
+            serves: 3,
+        }
         old_leaves_a_process_behind = PLAIN {
             wrong: "The old version exits and leaves a process of its group behind",
             does: "The rest of its process group gets the stop signal. The generation is gone when the group is empty.",

@@ -57,10 +57,13 @@ pub(super) fn assert_nobody_else_is_left(machine: &Machine, site: &Site<'_>) {
     site.wait_until("the old ones are gone", |status| {
         status.in_role("retired").is_empty()
     });
-    let known = site.status().pids(site.status().generation());
+    let sorted = |mut pids: Vec<i32>| {
+        pids.sort_unstable();
+        pids
+    };
     assert_eq!(
-        processes(machine, site),
-        known,
+        sorted(processes(machine, site)),
+        sorted(site.status().pids(site.status().generation())),
         "nobody else is left\n{}",
         site.journal()
     );

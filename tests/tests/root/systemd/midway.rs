@@ -34,7 +34,10 @@ impl Store {
         };
         let site = Site::new(machine, &name, command);
         if self == Self::Off {
-            site.drop_in(&site.unit, "[Service]\nFileDescriptorStoreMax=0\nPrivateUsers=no\nSystemCallFilter=pidfd_getfd\n");
+            site.drop_in(
+                &site.unit,
+                "[Service]\nFileDescriptorStoreMax=0\nPrivateUsers=no\nSystemCallFilter=pidfd_getfd\n",
+            );
         }
         let own = Listener(site.port() + 4000);
         (site, own)
@@ -154,6 +157,7 @@ fn forks(machine: &Machine, store: Store, stage: Stage) {
     let common = format!("workers = {WORKERS}\nprobe = \"exit 0\"\nstart-timeout = \"60s\"\n");
     let both = format!("{common}{}", own.setting());
     site.settings(if stage == Stage::Addition { &common } else { &both });
+    machine.ok(&["rm", "-f", &go]);
     let (generation, loads) = if stage == Stage::FirstStart {
         machine.ok(&["systemctl", "start", "--no-block", &site.unit]);
         (1, Vec::new())
@@ -197,10 +201,7 @@ pub(crate) fn at_a_first_start_nobody_hears(machine: &Machine) {
         let go = format!("/srv/{name}/go");
         let command = format!("fixture ready-unheard file={go}");
         let (site, own) = store.site(machine, name, &command);
-        site.settings(&format!(
-            "workers = 2\nstart-timeout = \"20s\"\n{}",
-            own.setting()
-        ));
+        site.settings(&format!("workers = 2\nstart-timeout = \"5m\"\n{}", own.setting()));
         site.drop_in(&site.unit, "[Service]\nRestartSec=5s\n");
         machine.ok(&["rm", "-f", &go]);
         begin_to_start(machine, &site);
@@ -240,9 +241,7 @@ pub(crate) fn while_it_stops(machine: &Machine) {
         let request = post("/echo", b"to be continued");
         let (first, rest) = request.split_at(request.len() - 5);
         client.write(first).unwrap();
-        site.wait_until("the app has the connection", |status| {
-            status.connections(1) == 1
-        });
+        site.wait_until("the app has the connection", |status| status.connections(1) == 1);
         let loads = start_loads(&site);
         site.release("app --message new");
         kill_while_stopping(machine, &site);

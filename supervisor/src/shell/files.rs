@@ -54,6 +54,11 @@ impl Shell {
         None
     }
 
+    /// Whether a preparation waits, and is going on by itself.
+    pub(super) fn waits_to_prepare(&self) -> bool {
+        self.resting.is_some() || self.memory.waits()
+    }
+
     /// Read the files again: they may have rested by now.
     pub(super) fn look_at_files(&mut self) {
         let Some(Resting { candidate, .. }) = self.resting else {

@@ -67,6 +67,7 @@ pub(crate) fn adopt(begin: Begin, estate: Estate) -> Result<Shell, String> {
 /// Go on, turn after turn.
 pub(crate) fn go_on(mut shell: Shell) -> Result<Ending, ShellError> {
     shell.tend_leftovers();
+    shell.prepare_again();
     shell.look_at_unheard();
     shell.beat();
     shell.settle();
@@ -382,18 +383,9 @@ impl Shell {
                 self.events.push_back(Event::Executed(worker));
             }
         }
-        let awaits = |number| {
-            self.events.iter().any(|event| {
-                *event == Event::Confirmed(number)
-                    || *event == Event::Unawaited(number)
-                    || *event == Event::Unheld(number)
-                    || *event == Event::PrepareFailed(number)
-                    || matches!(event, Event::Prepared(of, _) if *of == number)
-            })
-        };
         match self.core.handoff() {
-            Handoff::Preparing(number) if !awaits(number) => self.prepare(number),
-            Handoff::Confirming(number) if !awaits(number) => self.confirm(number, Patience::Left),
+            Handoff::Preparing(number) if !self.is_answered(number) => self.prepare(number),
+            Handoff::Confirming(number) if !self.is_answered(number) => self.confirm(number, Patience::Left),
             Handoff::Probing(number)
                 if self
                     .timers
@@ -415,6 +407,27 @@ impl Shell {
         self.store_everything();
         if self.core.somebody_serves() {
             self.tell_ready();
+        }
+    }
+
+    /// Whether what was asked of the shell about a candidate has its answer among the events.
+    fn is_answered(&self, number: Number) -> bool {
+        self.events.iter().any(|event| {
+            *event == Event::Confirmed(number)
+                || *event == Event::Unawaited(number)
+                || *event == Event::Unheld(number)
+                || *event == Event::PrepareFailed(number)
+                || matches!(event, Event::Prepared(of, _) if *of == number)
+        })
+    }
+
+    /// A start that waited, for files or for memory, when this binary was executed: no row tells of that, so it begins to wait anew.
+    fn prepare_again(&mut self) {
+        if let Handoff::Preparing(number) = self.core.handoff()
+            && !self.waits_to_prepare()
+            && !self.is_answered(number)
+        {
+            self.prepare(number);
         }
     }
 

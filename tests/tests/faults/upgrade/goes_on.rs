@@ -3,6 +3,9 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -302,5 +305,33 @@ fn a_name_that_is_none_does_no_harm() {
         done.stdout.contains(&format!("segue {VERSION} to {NEWER}")),
         "{done:?}"
     );
+    segue.stop();
+}
+
+#[test]
+fn a_reload_that_waits_for_a_file_to_be_written_goes_on() {
+    let setup = Setup::new(Program::app()).flags(["--env-file", "env"]);
+    let path = setup.path("env");
+    fs::write(&path, "").unwrap();
+    let segue = shelf::start(setup);
+    let written = AtomicBool::new(false);
+    let reload = thread::scope(|scope| {
+        scope.spawn(|| {
+            let until = Instant::now() + segue_tests::patience();
+            while !written.load(Ordering::Relaxed) && Instant::now() < until {
+                fs::write(&path, "A=1\n").unwrap();
+                thread::sleep(Duration::from_millis(20));
+            }
+        });
+        let reload = segue.begin("reload", &[]);
+        segue.process().wait_for_line("generation 2 waits: ");
+        let after = upgrade(&segue);
+        assert_eq!(after.generation(), 1, "it waits still");
+        written.store(true, Ordering::Relaxed);
+        reload
+    });
+    let done = reload.finish();
+    assert_eq!(done.code, Some(0), "{done:?}; log:\n{}", segue.process().stderr());
+    assert_eq!(segue.status().generation(), 2);
     segue.stop();
 }

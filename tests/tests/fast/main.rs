@@ -25,6 +25,7 @@ mod loss_races;
 mod manager;
 mod manual;
 mod many_workers;
+mod neighbours;
 mod reloads;
 mod rolling;
 mod scale;

@@ -65,6 +65,10 @@ pub(crate) const INJECTED: &[Row] = &[
         &[
             ("SO_PEERCRED", "the client is told that the connection was closed"),
             (
+                "TCP_INFO",
+                "how many clients wait: it counts as not seen, and is looked at again",
+            ),
+            (
                 "SO_ACCEPTCONN",
                 "whether an app has shut the socket down: looked at again at the next reload",
             ),

@@ -12,6 +12,7 @@ use nix::unistd::Pid;
 use segue_lifecycle::{Effect, Event, Number, Record, Worker};
 use std::collections::BTreeSet;
 
+use super::leftover::Leftover;
 use super::save::pidfd_name;
 use super::worker::WorkerInfo;
 use super::{Child, Shell};
@@ -234,6 +235,10 @@ impl Shell {
             self.store_sockets_of(*worker, info);
         }
         self.workers = workers;
+        // Behind the removals above: systemd keeps no fd under two names.
+        for (name, pidfd) in self.leftovers.iter().map(Leftover::pass_on) {
+            self.manager.store(&name, pidfd);
+        }
     }
 
     /// A birth record was made: its files and sockets are kept by systemd, too, if it is there. Inherited sockets are its own.

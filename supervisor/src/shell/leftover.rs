@@ -137,8 +137,7 @@ impl Shell {
                 leftover.deadline = Deadline::At(in_full);
             }
             let pid = leftover.proved.pid;
-            let (name, pidfd) = leftover.pass_on();
-            self.manager.store(&name, pidfd);
+            let pidfd = leftover.proved.pidfd.as_fd();
             if let Err(errno) = self.sources.add(Source::Leftover(pid.as_raw()), pidfd) {
                 // Its deadline holds all the same.
                 self.log

@@ -89,6 +89,23 @@ pub(super) fn served_and_replaced(scene: &Scene) -> Finished {
     scene.reload()
 }
 
+/// The row's version takes over, and then asks itself for the reload that the row is about; its answer is in the file `said`.
+pub(super) fn asked_from_below(scene: &Scene) -> Finished {
+    scene.deploy();
+    scene.segue.reload_ok(&[]);
+    scene.answered_by(2);
+    scene.deploy_app("good");
+    std::fs::write(scene.segue.path("go"), "").unwrap();
+    let said = scene.segue.path("said");
+    let read = || std::fs::read_to_string(&said).unwrap_or_default();
+    segue_tests::wait_until("it is answered", || read().ends_with('\n'));
+    Finished {
+        code: Some(0),
+        stdout: read(),
+        stderr: String::new(),
+    }
+}
+
 /// Two reloads in a row; the second one is the row's.
 pub(super) fn twice(scene: &Scene) -> Finished {
     scene.segue.reload_ok(&[]);

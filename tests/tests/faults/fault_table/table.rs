@@ -822,6 +822,18 @@ faults! {
             story: stories::incumbent_killed_when_candidate_ready,
             lost: Lost::AcceptedBy(&[1]),
         }
+        app_asks_for_its_own_end = PLAIN {
+            wrong: "The app itself runs `segue reload --drained`, and is below the generation that drains",
+            does: "The command would wait for itself, until it is killed. It is answered at the takeover, and told so.",
+            new: New::Script(
+                "case $SEGUE_GENERATION in 2) (until [ -e go ]; do sleep 0.01; done; {segue} reload --drained --control control >said 2>&1) & \
+                 esac; exec {fixture} good",
+            ),
+            reload: &["--drained"],
+            story: stories::asked_from_below,
+            says: "reload ok: generation 3 serves (pid …) after …; that its own generation is gone is not waited for: pid …",
+            serves: 3,
+        }
         hangup_asks_for_a_reload = REFUSED {
             wrong: "The reload is asked for by SIGHUP, and the new version is broken",
             does: "Nobody waits for the answer; the log has it, and so has `segue status`.",

@@ -249,6 +249,10 @@ pub(crate) fn while_it_stops(machine: &Machine) {
         assert_ne!(site.status().pids(1), old);
         assert!(site.ping().contains("new"), "{}", site.journal());
         own.assert_served(&site);
+        // The next but one knows of it, too.
+        let supervisor = Supervisor::of(machine, &site);
+        supervisor.kill();
+        wait_for_successor(machine, &site, &supervisor.inside);
         client.write(rest).unwrap();
         let answer = client.response();
         let status = answer.map(|answer| answer.status);
@@ -256,6 +260,9 @@ pub(crate) fn while_it_stops(machine: &Machine) {
         assert_nothing_lost(machine, &format!("{store:?}, kill -9 during segue stop"), loads);
         drop(client);
         wait_for_end(machine, &site, old[0]);
+        let said = format!("pid {}, which an earlier segue left draining, has ended", old[0]);
+        let journal = site.journal();
+        assert!(journal.contains(&said), "{journal}");
         assert_nobody_else_is_left(machine, &site);
     }
 }

@@ -12,13 +12,13 @@ use std::time::Duration;
 use nix::unistd::Pid;
 use segue_lifecycle::{Event, Life, Number};
 
+use super::findings::Findings;
 use super::{Child, Shell};
 use crate::config::Ready;
 use crate::descent::{self, Scope};
 use crate::listeners::{Listener, shares};
 use crate::protocol::setting;
 use crate::sight::{Hold, Sight, listening_addresses};
-use crate::state::{Flaw, Row, Rows};
 use crate::sys;
 
 /// The generation of the first start.
@@ -39,35 +39,6 @@ pub(super) enum Patience {
     Left,
     /// It has had its time.
     Over,
-}
-
-/// What was found out about the listeners of a generation.
-#[derive(Debug, Default)]
-pub(super) struct Findings {
-    /// Why it cannot serve, if it cannot.
-    pub(super) unheld: Option<String>,
-    /// How it failed to accept clients, if it did.
-    pub(super) deaf: Option<String>,
-    /// By inode, one clause each about those on which nobody was seen waiting.
-    pub(super) notes: Vec<(u64, String)>,
-}
-
-impl Findings {
-    /// Write a row `note` for each.
-    pub(super) fn save(&self, number: Number, rows: &mut Rows) {
-        for (inode, note) in &self.notes {
-            rows.begin("note")
-                .number("generation", number)
-                .number("inode", *inode)
-                .text("is", note);
-        }
-    }
-
-    /// Take in what a row tells; the generation that it is about is found by the caller.
-    pub(super) fn restore(&mut self, row: Row<'_>) -> Result<(), Flaw> {
-        self.notes.push((row.number("inode")?, row.text("is")?));
-        Ok(())
-    }
 }
 
 /// What a look comes to.

@@ -9,6 +9,7 @@ mod births;
 mod desk;
 mod estate;
 mod files;
+mod findings;
 mod gather;
 mod holders;
 mod keep;

@@ -6,7 +6,7 @@ use std::time::{Instant, SystemTime};
 use segue_lifecycle::{Generation, Life, Number, Role, Standing, State};
 
 use super::Shell;
-use super::look::Findings;
+use super::findings::Findings;
 use crate::clock;
 use crate::config::Config;
 use crate::launch::Binary;

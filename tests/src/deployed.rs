@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::binaries::Binary;
+use crate::executable;
 use crate::http::get_and_close;
 use crate::proc;
 use crate::process::{Finished, Process};
@@ -87,8 +88,7 @@ impl Deployed {
             .unwrap_or_else(|errno| panic!("{}: {errno}", go.display()));
         let text = std::fs::read_to_string(&app).unwrap_or_else(|error| panic!("{}: {error}", app.display()));
         let waits = format!("#!/bin/sh\necho it begins >&2\nread -r _ <'{}'\n", go.display());
-        let written = std::fs::write(&app, text.replacen("#!/bin/sh\n", &waits, 1));
-        written.unwrap_or_else(|error| panic!("{}: {error}", app.display()));
+        executable::write(&app, text.replacen("#!/bin/sh\n", &waits, 1).as_bytes());
     }
 
     /// Lets the program of [`Self::write_held`] go on, and waits until it runs and reads that.
@@ -257,9 +257,7 @@ pub fn write_program(path: &Path, fixture: &str) {
         "#!/bin/sh\nexec '{}' {fixture}\n",
         Binary::Fixture.path().display()
     );
-    let written = std::fs::write(path, text)
-        .and_then(|()| std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)));
-    written.unwrap_or_else(|error| panic!("write {}: {error}", path.display()));
+    executable::write(path, text.as_bytes());
 }
 
 /// `deploy.sh` in a directory that has the root `srv` in it. Its descendants carry the mark of that directory, so that a

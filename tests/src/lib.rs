@@ -19,6 +19,7 @@ pub mod birth;
 pub mod crowd;
 pub mod deployed;
 pub mod engine;
+pub mod executable;
 pub mod figures;
 pub mod http;
 pub mod ledger;

@@ -22,6 +22,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::binaries::Binary;
+use crate::executable;
 use crate::http::Target;
 use crate::load::{Kind, Load};
 use crate::proc;
@@ -118,9 +119,11 @@ impl Setup {
             .map(|word| format!("'{}'", word.to_string_lossy()))
             .collect();
         let beside = self.path(&format!("{name}.new"));
-        let deployed = std::fs::write(&beside, format!("#!/bin/sh\nexec {} \"$@\"\n", words.join(" ")))
-            .and_then(|()| std::fs::set_permissions(&beside, std::fs::Permissions::from_mode(0o755)))
-            .and_then(|()| std::fs::rename(&beside, self.path(name)));
+        executable::write(
+            &beside,
+            format!("#!/bin/sh\nexec {} \"$@\"\n", words.join(" ")).as_bytes(),
+        );
+        let deployed = std::fs::rename(&beside, self.path(name));
         deployed.unwrap_or_else(|error| panic!("deploy {name}: {error}"));
     }
 

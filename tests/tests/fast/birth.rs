@@ -7,6 +7,7 @@
 )]
 
 use segue_tests::birth;
+use segue_tests::executable;
 use segue_tests::program::Program;
 use segue_tests::segue::Setup;
 use serde_json::{Value, json};
@@ -88,10 +89,8 @@ fn a_script_is_born_with_default_dispositions_and_nothing_blocked() {
         .iter()
         .map(|word| word.to_string_lossy().into_owned())
         .collect();
-    std::fs::write(setup.path("born.sh"), script.replace("\"$@\"", &words.join(" "))).unwrap();
-    let mut mode = std::fs::metadata(setup.path("born.sh")).unwrap().permissions();
-    std::os::unix::fs::PermissionsExt::set_mode(&mut mode, 0o755);
-    std::fs::set_permissions(setup.path("born.sh"), mode).unwrap();
+    let script = script.replace("\"$@\"", &words.join(" "));
+    executable::write(&setup.path("born.sh"), script.as_bytes());
     let segue = setup.start();
     let born = std::fs::read_to_string(segue.path("born.txt")).unwrap();
     // cat is the script's child: it has what the script was born with, and catches nothing.

@@ -5,11 +5,12 @@
     reason = "a test that cannot look at its subject has failed"
 )]
 
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use segue_tests::binaries::Binary;
+use segue_tests::executable;
 use segue_tests::proc;
 use segue_tests::segue::directory;
 
@@ -85,8 +86,7 @@ fn the_demonstration_fails_if_a_request_does() {
          exec '{}' \"$@\"\n",
         real.display()
     );
-    std::fs::write(&client, script).unwrap();
-    std::fs::set_permissions(&client, PermissionsExt::from_mode(0o755)).unwrap();
+    executable::write(&client, script.as_bytes());
     let output = run(place.path(), &programs);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
 }

@@ -11,6 +11,7 @@ use std::process::Command;
 
 use segue_tests::binaries::Binary;
 use segue_tests::deployed::{Deployed, tree, write_program};
+use segue_tests::executable;
 use segue_tests::load::{Kind, Load};
 use segue_tests::needs;
 use segue_tests::process::{Finished, Process};
@@ -70,7 +71,7 @@ fn a_deploy_under_load_loses_nothing_and_the_new_version_serves() {
 #[test]
 fn the_sample_app_itself_is_deployed_after_its_preflight() {
     let deployed = Deployed::start(TRUSTING);
-    std::fs::copy(Binary::App.path(), deployed.path("app")).unwrap();
+    executable::write(&deployed.path("app"), &std::fs::read(Binary::App.path()).unwrap());
     let done = deployed.run(&["--preflight", "app"]);
     assert_eq!(done.code, Some(0), "{done:?}");
     assert!(
@@ -145,8 +146,7 @@ fn a_version_that_does_not_start_changes_nothing_and_the_reason_is_told() {
 fn what_a_failed_version_said_at_last_is_shown() {
     let deployed = Deployed::start(["--probation", "10ms", "--stderr", "app.log"]);
     let text = "#!/bin/sh\nprintf 'Traceback\\n  line 3\\nModuleNotFoundError: x\\n' >&2\nexit 3\n";
-    std::fs::write(deployed.path("app"), text).unwrap();
-    std::fs::set_permissions(deployed.path("app"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    executable::write(&deployed.path("app"), text.as_bytes());
     let done = deployed.run(&["app"]);
     assert_eq!(done.code, Some(1), "{done:?}");
     assert!(
@@ -401,10 +401,7 @@ fn names_with_spaces_and_leading_dashes_are_files_like_others() {
 #[test]
 fn a_failed_preflight_is_told_with_its_last_words_and_changes_nothing() {
     let deployed = Deployed::start(TRUSTING);
-    let write = |text: &str| {
-        std::fs::write(deployed.path("app"), text).unwrap();
-        std::fs::set_permissions(deployed.path("app"), std::fs::Permissions::from_mode(0o755)).unwrap();
-    };
+    let write = |text: &str| executable::write(&deployed.path("app"), text.as_bytes());
     write("#!/bin/sh\necho no database at $2 >&2\nexit 7\n");
     let done = deployed.run(&["--preflight=--config there", "app"]);
     assert_eq!(done.code, Some(1), "{done:?}");

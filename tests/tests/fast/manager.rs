@@ -13,6 +13,7 @@ use std::process::Command;
 use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
 use segue_tests::binaries::Binary;
+use segue_tests::executable;
 use segue_tests::http::{Client, get};
 use segue_tests::manager::{self, Manager, monotonic_micros, status_of, time_of};
 use segue_tests::process::Process;
@@ -59,12 +60,8 @@ fn gate(path: &Path, program: &Program) {
         .map(|word| format!("'{}'", word.display()))
         .collect();
     let beside = path.with_extension("new");
-    fs::write(
-        &beside,
-        format!("#!/bin/sh\nread word < gate\nexec {}\n", words.join(" ")),
-    )
-    .unwrap();
-    fs::set_permissions(&beside, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let script = format!("#!/bin/sh\nread word < gate\nexec {}\n", words.join(" "));
+    executable::write(&beside, script.as_bytes());
     fs::rename(&beside, path).unwrap();
 }
 
@@ -630,12 +627,8 @@ fn check_notes_where_the_values_of_a_unit_do_not_fit() {
     // A name is asked for from systemctl, here one that stands in for it and hangs after its answer.
     let systemctl = directory.path().join("systemctl");
     let shown = "LoadState=loaded\nType=notify\nNotifyAccess=main\nTimeoutStartUSec=infinity\nTimeoutStopUSec=10s\nStartLimitIntervalUSec=0\n";
-    fs::write(
-        &systemctl,
-        format!("#!/bin/sh\necho '{shown}'\nexec >&-\nexec /bin/sleep 10000\n"),
-    )
-    .unwrap();
-    fs::set_permissions(&systemctl, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let script = format!("#!/bin/sh\necho '{shown}'\nexec >&-\nexec /bin/sleep 10000\n");
+    executable::write(&systemctl, script.as_bytes());
     let done = check("app", directory.path());
     assert_eq!(done.code, Some(0), "{}", done.stderr);
     assert!(

@@ -1,12 +1,12 @@
 //! `--rolling K`: a reload goes in steps, on a machine that has no room for two whole generations.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use segue_tests::executable;
 use segue_tests::figures::{say, scale};
 use segue_tests::load::{Kind, Load};
 use segue_tests::proc;
@@ -30,8 +30,7 @@ fn rolling(step: &str) -> Setup {
         here = here.display(),
         good = good.display()
     );
-    fs::write(&app, script).expect("the script");
-    fs::set_permissions(&app, fs::Permissions::from_mode(0o755)).expect("the script");
+    executable::write(&app, script.as_bytes());
     let directory = here.display().to_string();
     setup.flags(["--workers", "4", "--rolling", step, "--chdir", &directory])
 }

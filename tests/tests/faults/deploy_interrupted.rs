@@ -9,11 +9,11 @@
     reason = "a test that cannot look at its subject has failed"
 )]
 
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use nix::sys::signal::Signal;
 use segue_tests::deployed::{Deployed, write_program};
+use segue_tests::executable;
 use segue_tests::load::{Kind, Load};
 use segue_tests::process::{Finished, Process};
 
@@ -49,8 +49,7 @@ fn write_wrappers(directory: &Path) {
     std::fs::create_dir_all(directory.join("bin")).unwrap();
     for command in COMMANDS {
         let path = directory.join("bin").join(command);
-        std::fs::write(&path, WRAPPER).unwrap();
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        executable::write(&path, WRAPPER.as_bytes());
     }
 }
 

@@ -6,11 +6,10 @@
     reason = "a test that cannot look at its subject has failed"
 )]
 
-use std::os::unix::fs::PermissionsExt;
-
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use segue_tests::deployed::{Deployed, write_program};
+use segue_tests::executable;
 use segue_tests::load::{Kind, Load};
 use segue_tests::process::{Finished, Process};
 use segue_tests::program::Program;
@@ -198,8 +197,7 @@ fn killed_before_it_takes_the_reload() {
         segue.display(),
         pid = deployed.segue.process().pid(),
     );
-    std::fs::write(deployed.path("segue"), text).unwrap();
-    std::fs::set_permissions(deployed.path("segue"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    executable::write(&deployed.path("segue"), text.as_bytes());
     let deploy = Process::start(&mut deployed.command(&["--segue", "./segue", "app"]));
     deploy.wait_for_line("deploy: no supervisor answers");
     deployed.segue.start_again();

@@ -2,17 +2,17 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::time::Duration;
 
 use segue_tests::binaries::Binary;
+use segue_tests::executable;
 
 /// Written beside and renamed over, as a deploy does it.
 pub(super) fn replace(path: &Path, bytes: &[u8], mode: u32) {
     let beside = path.with_extension("new");
-    fs::write(&beside, bytes).unwrap();
-    fs::set_permissions(&beside, fs::Permissions::from_mode(mode)).unwrap();
+    executable::write_with(&beside, bytes, mode);
     fs::rename(&beside, path).unwrap();
 }
 

@@ -8,6 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use segue_tests::binaries::Binary;
+use segue_tests::executable;
 use segue_tests::http;
 use segue_tests::proc::MARK;
 use segue_tests::program::Program;
@@ -52,7 +53,7 @@ fn busy() -> (Segue, http::Client, segue_tests::process::Process) {
     let script = format!("shift; exec env -i PATH=/usr/bin:/bin '{mark}' ./segue \"$@\"");
     let setup = setup.flags(flags).opened_by(["sh", "-c", &script, "sh"]);
     shelf::place(Next::Same, &setup.path("segue"));
-    fs::copy(Binary::Fixture.path(), setup.path("app")).unwrap();
+    executable::write(&setup.path("app"), &fs::read(Binary::Fixture.path()).unwrap());
     let segue = setup.start();
     let mut client = segue.target().connect().unwrap();
     client.write(&http::get("/slow?ms=60000")).unwrap();

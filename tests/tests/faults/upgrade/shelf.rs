@@ -1,11 +1,11 @@
 //! The binaries that lie where a supervisor was started from, one after the other.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use segue_tests::binaries::Binary;
+use segue_tests::executable;
 use segue_tests::segue::{Segue, Setup};
 
 /// The version of the binary that is tested, and of one that differs from it in nothing else.
@@ -65,11 +65,7 @@ pub(crate) fn put(segue: &Segue, next: Next) {
 #[track_caller]
 pub(crate) fn place(next: Next, path: &Path) {
     let beside = path.with_extension("new");
-    let write = |content: &[u8], mode: u32| {
-        fs::write(&beside, content).unwrap();
-        fs::set_permissions(&beside, fs::Permissions::from_mode(mode)).unwrap();
-    };
-    let fixture = || fs::copy(Binary::Fixture.path(), &beside).map(drop).unwrap();
+    let write = |content: &[u8], mode: u32| executable::write_with(&beside, content, mode);
     match next {
         Next::Same => on_the_shelf(path, "same", |whole| whole),
         Next::Newer => on_the_shelf(path, "newer", |whole| replace(whole, VERSION, NEWER)),
@@ -78,7 +74,7 @@ pub(crate) fn place(next: Next, path: &Path) {
         }),
         Next::Impostor(vice) => {
             fs::write(path.with_extension("vice"), vice).unwrap();
-            fixture();
+            write(&fs::read(Binary::Fixture.path()).unwrap(), 0o755);
         }
         Next::Script => write(b"#!/bin/sh\nexec segue \"$@\"\n", 0o755),
         Next::NotExecutable => write(b"\x7fELF", 0o644),
@@ -101,8 +97,7 @@ fn built() -> &'static [u8] {
 fn on_the_shelf(path: &Path, name: &str, change: impl FnOnce(Vec<u8>) -> Vec<u8>) {
     let kept: PathBuf = path.with_extension(name);
     if !kept.exists() {
-        fs::write(&kept, change(built().to_vec())).unwrap();
-        fs::set_permissions(&kept, fs::Permissions::from_mode(0o755)).unwrap();
+        executable::write(&kept, &change(built().to_vec()));
     }
     fs::hard_link(&kept, path.with_extension("new")).unwrap();
 }

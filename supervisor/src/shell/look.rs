@@ -18,14 +18,14 @@ use crate::config::Ready;
 use crate::descent::{self, Scope};
 use crate::listeners::{Listener, shares};
 use crate::protocol::setting;
-use crate::sight::{Hold, Sight, listening_addresses};
+use crate::sight::{Hold, Sight, has_connection, listening_addresses};
 use crate::sys;
 
 /// The generation of the first start.
 const FIRST: Number = 1;
 
-/// How long the last look at a candidate may take, if it does not come to rest sooner. A process that says READY=1 and exits in
-/// one breath needs some hundred microseconds to be dead; without this look it would take over and be rolled back.
+/// How long the last look may take, if the candidate does not come to rest sooner. A process that says READY=1 and exits
+/// in one breath needs some hundred microseconds to be dead.
 const LAST_LOOK: Duration = Duration::from_micros(500);
 
 /// What is said of a listener on which nobody was seen waiting, and of one that no process has.
@@ -103,6 +103,10 @@ impl Shell {
             };
             self.find(number, findings);
             return Verdict::Unheld;
+        }
+        if unserved(&lent, &sight).all(|listener| is_at_work(listener, &sight)) {
+            self.find(number, Findings::default());
+            return Verdict::Serves;
         }
         let worth_waiting = sight.blind().is_none() && self.is_worth_waiting(number, &lent, &sight);
         match patience {
@@ -249,7 +253,9 @@ impl Shell {
         let idle = unserved(lent, sight).filter(held);
         let idle: Vec<u64> = idle.map(|listener| listener.inode()).collect();
         match self.sight_of_incumbent(number, idle.iter().copied()) {
-            Some(serving) => idle.iter().any(|inode| serving.hold(*inode) == Hold::Awaited),
+            Some(serving) => idle.iter().any(|inode| {
+                serving.hold(*inode) == Hold::Awaited || has_connection(*inode, serving.others())
+            }),
             None => !idle.is_empty(),
         }
     }
@@ -387,6 +393,11 @@ fn is_served(listener: &Listener, sight: &Sight) -> bool {
         Hold::Held => !listener.kind().accepts_connections(),
         Hold::Absent => false,
     }
+}
+
+/// Whether somebody who holds it has accepted a client: one that takes them one after the other does not wait just now.
+fn is_at_work(listener: &Listener, sight: &Sight) -> bool {
+    sight.hold(listener.inode()) == Hold::Held && has_connection(listener.inode(), sight.others())
 }
 
 /// Those on which nobody is seen waiting.

@@ -182,6 +182,25 @@ fn a_word_from_another_process_is_well_where_that_waits() {
     segue.stop();
 }
 
+/// A server that takes its clients one after the other waits for none while it works for one. Neither the old one nor the
+/// new one is said to accept nobody for that.
+#[test]
+fn one_that_is_at_work_is_not_said_to_wait_for_nobody() {
+    let segue = trusted(&[]);
+    segue.deploy("app", &Program::fixture("one-at-a-time after=3s"));
+    segue.reload_ok(&[]);
+    // It ends without a drain, so that the answer to the first is not awaited.
+    let first = ask(&segue);
+    let mut second = ask(&segue);
+    segue.wait_until("the first is accepted", |status| status.listener("queued") == 1);
+    segue.reload_ok(&[]);
+    second.response().unwrap().ok().unwrap();
+    let said = segue.process().stderr();
+    assert!(!said.contains("nobody is seen waiting"), "{said}");
+    drop(first);
+    segue.stop();
+}
+
 #[test]
 fn a_note_goes_when_somebody_waits() {
     let segue = trusted(&[]);

@@ -6,7 +6,6 @@
 )]
 
 use std::net::TcpListener;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
@@ -14,6 +13,7 @@ use std::sync::{Mutex, PoisonError};
 use nix::sys::signal::Signal;
 use segue_tests::binaries::Binary;
 use segue_tests::deployed::Deployed;
+use segue_tests::executable;
 use segue_tests::needs;
 use segue_tests::process::Process;
 
@@ -171,12 +171,12 @@ fn hosts_are_deployed_one_after_the_other_until_one_fails() {
     let good = Host::start(&sshd, &deployed, "one", &Binary::Segue.path());
     // On the second host every reload fails.
     let failing = deployed.path("failing-segue");
+    let codes = "outcome=failed\\nprobation=not-reached\\ngeneration=9\\nreason=exited with status 3\\n";
     let text = format!(
-        "#!/bin/sh\n[ \"$1\" != reload ] || {{ echo 'segue: reload failed: generation 9: exited with status 3; nobody serves' >&2; exit 1; }}\nexec '{}' \"$@\"\n",
+        "#!/bin/sh\n[ \"$1\" != reload ] || {{ printf '{codes}'; exit 1; }}\nexec '{}' \"$@\"\n",
         Binary::Segue.path().display()
     );
-    std::fs::write(&failing, text).unwrap();
-    std::fs::set_permissions(&failing, std::fs::Permissions::from_mode(0o755)).unwrap();
+    executable::write(&failing, text.as_bytes());
     let bad = Host::start(&sshd, &deployed, "two", &failing);
     let ssh = client(&deployed, &[&good, &bad]);
 

@@ -224,9 +224,10 @@ pub(crate) fn at_a_first_start_nobody_hears(machine: &Machine) {
             let said = "what it said while no supervisor lived is lost";
             assert!(journal.contains(said), "{journal}");
         }
-        site.systemctl_ok("reload");
-        loads.iter().for_each(|(_, load)| load.wait_for_generation(2));
         assert_nothing_lost(machine, &format!("{store:?}, READY=1 unheard"), loads);
+        site.systemctl_ok("reload");
+        assert_eq!(site.status().generation(), 2, "{}", site.journal());
+        own.assert_served(&site);
     }
 }
 
@@ -272,7 +273,7 @@ pub(crate) fn what_a_stop_left_hanging_has_its_deadline(machine: &Machine) {
     for store in Store::BOTH {
         let (site, own) = store.site(machine, "hangs", "fixture ignores-term");
         site.settings(&format!(
-            "drain-timeout = \"10m\"\nstop-timeout = \"4s\"\n{}",
+            "drain-timeout = \"10m\"\nstop-timeout = \"20s\"\n{}",
             own.setting()
         ));
         site.systemctl_ok("start");

@@ -165,7 +165,12 @@ impl<'a> Site<'a> {
 
     #[track_caller]
     pub(crate) fn status(&self) -> Status {
-        let done = self.segue("status", &["--json"]);
+        let end = std::time::Instant::now() + segue_tests::patience();
+        let mut done = self.segue("status", &["--json"]);
+        // A supervisor that has just been killed may have had this client in its queue.
+        while done.code == Some(3) && std::time::Instant::now() < end {
+            done = self.segue("status", &["--json"]);
+        }
         Status(serde_json::from_str(&done.stdout).unwrap_or_else(|error| panic!("status: {error}: {done:?}")))
     }
 

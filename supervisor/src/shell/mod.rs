@@ -399,15 +399,6 @@ impl Shell {
             self.keep_what_was_done();
         }
         self.take_due(now);
-        if self
-            .events
-            .iter()
-            .any(|event| matches!(event, Event::Prepared(..)))
-        {
-            // A birth record that had to wait was made by a timer, and nothing is logged yet that would have it written down. It
-            // must be before the events that need it are.
-            self.keep();
-        }
         self.settle();
         self.tend_strays();
         self.tidy();

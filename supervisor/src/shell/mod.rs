@@ -38,8 +38,7 @@ mod waits;
 mod watching;
 mod worker;
 
-use std::collections::BTreeMap;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::rc::Rc;
 use std::str::FromStr;
@@ -243,7 +242,7 @@ pub(crate) struct Shell {
     /// What workers have started outside their groups.
     strays: Strays,
     /// Workers that were told to stop in this turn.
-    unheard: Vec<Worker>,
+    told_this_turn: Vec<Worker>,
     /// The start is over: at the end of the turn the memory goes back that only it needed.
     gives_back: bool,
     ending: Option<Ending>,
@@ -355,7 +354,7 @@ impl Shell {
             left_listeners: begin.left.listeners,
             closed: Vec::new(),
             strays: Strays::default(),
-            unheard: Vec::new(),
+            told_this_turn: Vec::new(),
             gives_back: false,
             ending: None,
         };

@@ -29,7 +29,7 @@ impl Shell {
             Some(StopSignalTo::All) => self.tell_everybody(worker, signal),
             Some(StopSignalTo::Main) | None => {
                 self.note_told(worker, Told::Main);
-                self.unheard.push(worker);
+                self.told_this_turn.push(worker);
                 self.children.signal(Child::Worker(worker), signal)
             }
         }
@@ -71,7 +71,7 @@ impl Shell {
 
     /// See what the main processes that were just told make of it.
     pub(super) fn hear_out(&mut self) {
-        for worker in std::mem::take(&mut self.unheard) {
+        for worker in std::mem::take(&mut self.told_this_turn) {
             let signal = self.stop_signal(worker);
             let Some(pid) = self.children.pid(Child::Worker(worker)) else {
                 continue;
@@ -124,8 +124,8 @@ impl Shell {
             .workers
             .iter()
             .filter(|(_, info)| info.told == Told::Main && info.exit.is_none());
-        self.unheard = told.map(|(worker, _)| *worker).collect();
-        if !self.unheard.is_empty() {
+        self.told_this_turn = told.map(|(worker, _)| *worker).collect();
+        if !self.told_this_turn.is_empty() {
             self.strays.expect();
         }
     }

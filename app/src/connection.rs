@@ -63,7 +63,7 @@ where
         First::Gone => Ending::Closed,
         First::Cut => Ending::Cut,
     };
-    guard.settle(ending);
+    guard.note(ending);
     ending
 }
 

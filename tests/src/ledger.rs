@@ -227,7 +227,7 @@ impl Ledger {
             ledger: self.clone(),
             label: label.into(),
             since: Instant::now(),
-            settled: false,
+            judged: false,
         }
     }
 
@@ -268,7 +268,7 @@ pub struct Entry {
     ledger: Ledger,
     label: String,
     since: Instant,
-    settled: bool,
+    judged: bool,
 }
 
 impl Entry {
@@ -279,7 +279,7 @@ impl Entry {
 
     /// The same, for answers that are not an HTTP/1 [`Response`].
     pub fn answered_by(mut self, generation: &str, pid: &str) {
-        self.settled = true;
+        self.judged = true;
         let took = self.since.elapsed();
         self.ledger.update(|tally| {
             tally.answered += 1;
@@ -291,18 +291,18 @@ impl Entry {
 
     /// The request was provably not executed, and the server said so.
     pub fn declined(mut self) {
-        self.settled = true;
+        self.judged = true;
         self.ledger.update(|tally| tally.declined += 1);
     }
 
     /// The request is lost.
     pub fn lost(mut self, loss: Loss) {
-        self.settled = true;
+        self.judged = true;
         self.book_loss(loss);
     }
 
     /// The verdict on an answer that was checked.
-    pub fn settle(self, checked: Result<&Response, Loss>) {
+    pub fn judge(self, checked: Result<&Response, Loss>) {
         match checked {
             Ok(response) => self.answered(response),
             Err(loss) => self.lost(loss),
@@ -318,7 +318,7 @@ impl Entry {
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        if !self.settled {
+        if !self.judged {
             self.book_loss(Loss::new(Reason::Abandoned, "the generator gave it up"));
         }
     }

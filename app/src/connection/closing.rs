@@ -37,7 +37,7 @@ impl Guard {
         }
     }
 
-    pub(super) fn settle(&mut self, ending: Ending) {
+    pub(super) fn note(&mut self, ending: Ending) {
         self.reset = match ending {
             Ending::Closed | Ending::Idle { .. } => false,
             Ending::Reset | Ending::Cut => true,

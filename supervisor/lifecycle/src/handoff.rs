@@ -282,7 +282,7 @@ impl Lifecycle {
 
     /// The incumbent has just crashed. If nobody serves any more, a candidate that is already ready does not
     /// wait for its probe or soak, nor until somebody waits on its listeners.
-    pub(crate) fn hurry(&mut self) {
+    pub(crate) fn skip_remaining_checks(&mut self) {
         if self.somebody_serves() {
             return;
         }

@@ -54,7 +54,7 @@ impl Lifecycle {
                 }
             }
         }
-        self.hurry();
+        self.skip_remaining_checks();
     }
 
     /// Clients wait, and it accepts none of them. On probation, with a last good record, that is a crash like any other:
@@ -67,7 +67,7 @@ impl Lifecycle {
         match (incumbent.standing, self.last_good) {
             (Standing::Untried, Some(good)) if !self.planted.bears_with_the_deaf() => {
                 self.roll_back(number, good, Cause::Deaf(number));
-                self.hurry();
+                self.skip_remaining_checks();
             }
             (Standing::Untried, Some(_) | None) => {
                 self.disarm(Timer::Probation(number));

@@ -293,7 +293,7 @@ impl Lifecycle {
             self.resize(number, count);
         }
         if self.incumbent().is_some_and(Generation::yielded_all) {
-            self.hurry();
+            self.skip_remaining_checks();
         }
     }
 

@@ -230,8 +230,8 @@ impl<K: Copy + Ord> Children<K> {
         let until = Instant::now() + patience;
         loop {
             let left = until.saturating_duration_since(Instant::now());
-            let settled = left.is_zero() || all_at_rest(&watched, until);
-            let wait = if settled {
+            let decided = left.is_zero() || all_at_rest(&watched, until);
+            let wait = if decided {
                 Duration::ZERO
             } else {
                 left.min(LOOK_AGAIN)
@@ -239,7 +239,7 @@ impl<K: Copy + Ord> Children<K> {
             if any_ends_within(&watched, wait) {
                 return true;
             }
-            if settled {
+            if decided {
                 return false;
             }
         }

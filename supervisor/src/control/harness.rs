@@ -91,7 +91,7 @@ impl Server {
     }
 
     /// Turns until nothing is ready.
-    pub(crate) fn settle(&mut self) -> Vec<(ClientId, Request)> {
+    pub(crate) fn turns(&mut self) -> Vec<(ClientId, Request)> {
         let mut all = Vec::new();
         loop {
             all.extend(self.turn(Duration::ZERO));

@@ -248,7 +248,7 @@ fn garbage_gets_one_refusal_each() {
         line.retain(|byte| *byte != b'\n');
         line.push(b'\n');
         let client = ask(&server, &line);
-        let heard = server.settle();
+        let heard = server.turns();
         if heard.is_empty() {
             let message = refusal(client);
             assert!(message.starts_with("request not understood: "), "{message}");
@@ -256,7 +256,7 @@ fn garbage_gets_one_refusal_each() {
             assert_eq!(Request::parse(&line), Ok(heard[0].1));
         }
     }
-    assert!(server.settle().is_empty());
+    assert!(server.turns().is_empty());
     assert!(server.control.clients.is_empty());
 }
 
@@ -265,11 +265,11 @@ fn a_line_without_end_is_refused() {
     let directory = directory();
     let mut server = Server::open(directory.path(), "app");
     let client = ask(&server, &vec![b'x'; REQUEST_LIMIT + 1]);
-    server.settle();
+    server.turns();
     assert_eq!(refusal(client), "request not understood: longer than 4096 bytes");
     let long = format!("{{\"request\":\"status\"{}}}\n", " ".repeat(REQUEST_LIMIT));
     let client = ask(&server, long.as_bytes());
-    server.settle();
+    server.turns();
     assert_eq!(refusal(client), "request not understood: longer than 4096 bytes");
 }
 
@@ -282,7 +282,7 @@ fn a_request_may_come_in_pieces_and_end_with_the_connection() {
     let mut client = connect(&server);
     for byte in b"{\"request\":\"status\"" {
         client.write_all(&[*byte]).expect("write");
-        assert!(server.settle().is_empty());
+        assert!(server.turns().is_empty());
     }
     client.write_all(b"}").expect("write");
     client.shutdown(Shutdown::Write).expect("half-closed");
@@ -309,7 +309,7 @@ fn what_follows_the_request_is_ignored() {
     let asked = server.requests(1);
     assert_eq!(asked[0].1, RELOAD);
     client.write_all(&vec![b'y'; 100_000]).expect("write");
-    assert!(server.settle().is_empty());
+    assert!(server.turns().is_empty());
     let now = server.now();
     server.control.reply(asked[0].0, &done("ok"), now);
     server.perform_changes();
@@ -323,7 +323,7 @@ fn a_client_that_goes_away_cancels_nothing_and_leaves_nothing() {
     let client = ask(&server, &RELOAD.to_line());
     let asked = server.requests(1);
     drop(client);
-    assert!(server.settle().is_empty());
+    assert!(server.turns().is_empty());
     assert!(server.control.clients.is_empty() && server.control.watched.is_empty());
     let now = server.now();
     server.control.reply(asked[0].0, &done("nobody hears"), now);
@@ -331,10 +331,10 @@ fn a_client_that_goes_away_cancels_nothing_and_leaves_nothing() {
     let client = ask(&server, &RELOAD.to_line());
     client.shutdown(Shutdown::Write).expect("half-closed");
     server.requests(1);
-    server.settle();
+    server.turns();
     assert_eq!(server.control.clients.len(), 1);
     drop(client);
-    server.settle();
+    server.turns();
     assert!(server.control.clients.is_empty());
 }
 
@@ -343,7 +343,7 @@ fn who_does_not_ask_in_time_is_refused() {
     let directory = directory();
     let mut server = Server::open(directory.path(), "app");
     let client = ask(&server, b"{\"request\":");
-    server.settle();
+    server.turns();
     let deadline = server.control.next_deadline().expect("a deadline");
     assert!(deadline <= server.now() + ASK_TIME);
     server.ahead = ASK_TIME;
@@ -364,7 +364,7 @@ fn waiting_clients_never_keep_status_and_stop_out() {
     let change = WorkersChange::Add(1);
     for request in [RELOAD, Request::Workers { change }] {
         let client = ask(&server, &request.to_line());
-        assert!(server.settle().is_empty());
+        assert!(server.turns().is_empty());
         assert_eq!(refusal(client), "256 clients wait already; try again later");
     }
     for request in [Request::Status, Request::Stop] {
@@ -393,7 +393,7 @@ fn mute_clients_fill_the_reserve_and_are_gone_in_time() {
     let mut server = Server::open(directory.path(), "app");
     let mute: Vec<_> = (0..RESERVE).map(|_| connect(&server)).collect();
     let client = ask(&server, &Request::Status.to_line());
-    assert!(server.settle().is_empty());
+    assert!(server.turns().is_empty());
     assert_eq!(
         server.control.clients.len(),
         RESERVE,
@@ -495,7 +495,7 @@ fn a_pause_after_a_failed_accept_ends() {
     let now = server.now();
     server.control.paused_until = Some(now + OUT_OF_FDS_PAUSE);
     let _client = ask(&server, &Request::Status.to_line());
-    assert!(server.settle().is_empty());
+    assert!(server.turns().is_empty());
     assert_eq!(server.control.next_deadline(), Some(now + OUT_OF_FDS_PAUSE));
     server.ahead = OUT_OF_FDS_PAUSE;
     assert_eq!(server.requests(1)[0].1, Request::Status);
@@ -529,7 +529,7 @@ fn socket_claim_and_clients_are_passed_on() {
     let piping = ask(&server, b"{\"request\":\"stop\"}\n");
     piping.shutdown(Shutdown::Write).expect("half closed");
     let (stop, _) = server.requests(1)[0];
-    server.settle();
+    server.turns();
     // More than the socket takes, so that some is left.
     while state(&server.control)
         .windows(7)
@@ -614,7 +614,7 @@ fn a_bystander_takes_nothing_away() {
         assert!(place.claim(Leavings::Removed).is_err(), "still locked");
     }
     server.control.reply(id, &done("yes"), Instant::now());
-    server.settle();
+    server.turns();
     assert_eq!(answers(client), [done("yes")]);
 }
 

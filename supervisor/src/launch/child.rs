@@ -142,7 +142,7 @@ fn prepare_and_exec(
         umask(mask);
     }
     fchdir(cwd.as_fd()).map_err(step("chdir"))?;
-    let identity = Identity::look_up(program.user(), program.group())?;
+    let identity = Identity::resolve_user(program.user(), program.group())?;
     if let Some((path, _)) = job.own_socket {
         give_away(path, identity.uid())?;
     }

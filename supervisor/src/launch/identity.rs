@@ -35,7 +35,7 @@ impl Identity {
     ///
     /// # Errors
     /// One line: an unknown name, a number that would need a group, a user database that cannot be read.
-    pub(super) fn look_up(user: Option<&str>, group: Option<&str>) -> Result<Identity, String> {
+    pub(super) fn resolve_user(user: Option<&str>, group: Option<&str>) -> Result<Identity, String> {
         let named_gid = group.map(look_up_group).transpose()?;
         let own_gid = || named_gid.unwrap_or_else(Gid::current);
         let Some(name) = user else {

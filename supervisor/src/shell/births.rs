@@ -73,7 +73,7 @@ impl Shell {
                 // It may have been made outside of a batch: at the start, or after a wait for memory or for files.
                 self.keeper.note_change();
                 self.store_birth(Record(number));
-                match self.know_generation(number, Record(number)) {
+                match self.ensure_generation(number, Record(number)) {
                     Ok(()) => self.events.push_back(Event::Prepared(number, plan)),
                     Err(text) => {
                         self.forget(Record(number));
@@ -180,7 +180,7 @@ impl Shell {
     }
 
     /// Make sure that a generation started from this record is known, with its private probe listener.
-    pub(super) fn know_generation(&mut self, number: Number, record: Record) -> Result<(), String> {
+    pub(super) fn ensure_generation(&mut self, number: Number, record: Record) -> Result<(), String> {
         if self.generations.contains_key(&number) {
             return Ok(());
         }

@@ -352,7 +352,7 @@ mod tests {
         let mut server = Server::open(directory.path(), "app");
         let path = server.control.place().control().to_owned();
         let _clients = [(); 2].map(|()| std::os::unix::net::UnixStream::connect(&path).unwrap());
-        server.settle();
+        server.turns();
         let [waits, stops, gone] = [1, 2, 99].map(ClientId::from_number);
 
         let mut desk = Desk::new();

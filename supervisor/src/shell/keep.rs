@@ -219,8 +219,8 @@ impl Shell {
     /// What systemd keeps is what is needed: what an earlier supervisor had stored and nobody has taken goes, and all that there
     /// is is stored (again, which systemd notices).
     pub(super) fn store_everything(&mut self) {
-        let bag = std::mem::take(&mut self.bag);
-        for name in bag.names() {
+        let spare_fds = std::mem::take(&mut self.spare_fds);
+        for name in spare_fds.names() {
             self.manager.unstore(name);
         }
         for (name, fd) in state::FILES.iter().zip(self.keeper.fds()) {

@@ -197,7 +197,7 @@ pub(crate) struct Shell {
     desk: Desk,
     /// Answers to tickets that go out when the effects beside them are performed.
     answers: Vec<(ClientId, Reply)>,
-    begin: Settled,
+    begin: Given,
     inherited: Inherited,
     births: BTreeMap<Record, Birth>,
     generations: BTreeMap<Number, GenerationInfo>,
@@ -232,7 +232,7 @@ pub(crate) struct Shell {
     /// What a predecessor had done of the batch that is performed now.
     done: Option<Done>,
     /// What a predecessor left open and nobody has asked for yet.
-    bag: Fds,
+    spare_fds: Fds,
     /// Workers of an earlier supervisor that are not adopted, and have a deadline.
     leftovers: Vec<Leftover>,
     /// Listeners of an earlier supervisor, until the first birth record has taken what it wants of them.
@@ -244,13 +244,13 @@ pub(crate) struct Shell {
     /// Workers that were told to stop in this turn.
     told_this_turn: Vec<Worker>,
     /// The start is over: at the end of the turn the memory goes back that only it needed.
-    gives_back: bool,
+    trim_heap: bool,
     ending: Option<Ending>,
 }
 
 /// What stays as it was at the start.
 #[derive(Debug)]
-struct Settled {
+struct Given {
     invocation: Invocation,
     config: Rc<Config>,
     place: Place,
@@ -291,9 +291,9 @@ pub(crate) fn run(begin: Begin) -> Result<Ending, ShellError> {
     shell.begin_keeping();
     shell.beat();
     shell.perform_all(effects);
-    shell.settle();
+    shell.step_all();
     shell.tend_strays();
-    shell.look_up();
+    shell.notify_manager();
     shell.go_round()
 }
 
@@ -317,7 +317,7 @@ impl Shell {
             control: begin.control,
             desk: Desk::new(),
             answers: Vec::new(),
-            begin: Settled {
+            begin: Given {
                 invocation: begin.invocation,
                 config: begin.config,
                 place: begin.place,
@@ -349,13 +349,13 @@ impl Shell {
             pid_file: begin.pid_file,
             keeper: begin.keeper,
             done: None,
-            bag: begin.stored,
+            spare_fds: begin.stored,
             leftovers: begin.left.leftovers,
             left_listeners: begin.left.listeners,
             closed: Vec::new(),
             strays: Strays::default(),
             told_this_turn: Vec::new(),
-            gives_back: false,
+            trim_heap: false,
             ending: None,
         };
         Ok((shell, effects))
@@ -398,9 +398,9 @@ impl Shell {
             self.keep_what_was_done();
         }
         self.take_due(now);
-        self.settle();
+        self.step_all();
         self.tend_strays();
-        self.tidy();
+        self.end_turn();
         Ok(())
     }
 
@@ -412,14 +412,14 @@ impl Shell {
             .wait(deadline, clock::now())
             .map_err(|errno| ShellError::new("epoll_wait", errno))?;
         self.gather(&ready);
-        self.settle();
+        self.step_all();
         // Words of which nothing followed need no record.
         self.consume_recorded();
         Ok(())
     }
 
     /// Step the core through every event before any of their effects is performed; performing may add events.
-    fn settle(&mut self) {
+    fn step_all(&mut self) {
         while !self.events.is_empty() {
             self.keep_what_was_done();
             let batch: Vec<Event> = std::mem::take(&mut self.events).into();
@@ -460,7 +460,7 @@ impl Shell {
     }
 
     /// What is to be done after each turn, whatever happened in it.
-    fn tidy(&mut self) {
+    fn end_turn(&mut self) {
         for worker in std::mem::take(&mut self.gone) {
             self.note_who_shared(worker);
             self.workers.remove(&worker);
@@ -472,10 +472,10 @@ impl Shell {
         self.watch_lingering();
         self.watch_queues();
         self.update_interests();
-        self.look_up();
+        self.notify_manager();
         self.keep();
-        if std::mem::take(&mut self.gives_back) {
-            sys::give_back();
+        if std::mem::take(&mut self.trim_heap) {
+            sys::trim_heap();
         }
     }
 

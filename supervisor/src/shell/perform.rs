@@ -61,13 +61,13 @@ impl Shell {
     /// Start a worker, or take over the one that a killed supervisor has started in this very place. On failure nothing of it is
     /// left.
     fn launch(&mut self, worker: Worker, record: Record, info: &mut WorkerInfo) -> Result<(), String> {
-        self.know_generation(worker.generation, record)
+        self.ensure_generation(worker.generation, record)
             .map_err(|error| error.to_string())?;
         let workers = self.share_out(worker.generation);
         if self.adopt_forked(worker, info)? {
             return Ok(());
         }
-        self.clear_the_ground(worker.generation);
+        self.reset_shared_flags(worker.generation);
         let notify = self.bind_notify_socket(worker)?;
         let spawned = self.fork(worker, record, workers, &notify)?;
         self.follow(worker, spawned, notify, info);
@@ -76,7 +76,7 @@ impl Shell {
 
     /// The listeners get back the flags that they should have, unless a sibling is there: it may have chosen its O_NONBLOCK already
     /// and not yet have said READY=1, and what one worker of a generation chooses the others choose as well.
-    fn clear_the_ground(&mut self, generation: Number) {
+    fn reset_shared_flags(&mut self, generation: Number) {
         if !self.workers.keys().any(|other| other.generation == generation) {
             self.restore_flags();
         }

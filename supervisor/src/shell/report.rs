@@ -130,7 +130,7 @@ impl Shell {
         if number == 1 {
             self.log.info(&who);
             self.tell_ready();
-            self.gives_back = true;
+            self.trim_heap = true;
         } else {
             self.history.trouble = None;
             let took = self.note_reload(Outcome::Ok, None, number);
@@ -171,7 +171,7 @@ impl Shell {
         self.queues.begin_anew();
         self.note_reload(Outcome::RolledBack, Some((cause, reason.clone())), failed);
         let record = self.core.generation(number).map(|generation| generation.record);
-        let known = record.map_or(Ok(()), |record| self.know_generation(number, record));
+        let known = record.map_or(Ok(()), |record| self.ensure_generation(number, record));
         self.log.error(&format!(
             "generation {failed} is rolled back: {reason}; generation {number} is started from the last good{}",
             self.files_not_brought_back(number)

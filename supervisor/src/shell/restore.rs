@@ -98,8 +98,8 @@ pub(crate) fn restore(saved: Saved, invocation: Invocation, mut heritage: Herita
         heritage,
     };
     let (mut shell, _) = Shell::new(begin).map_err(Flaw::new)?;
-    shell.bag = fds;
-    let listeners = listeners::restore(&rows, &mut shell.bag, Absent::IsAFlaw)?;
+    shell.spare_fds = fds;
+    let listeners = listeners::restore(&rows, &mut shell.spare_fds, Absent::IsAFlaw)?;
     shell.fill(&rows, &configs, &listeners, &[])?;
     for child in SavedChild::all(&rows)? {
         shell.keep_child(child)?;
@@ -179,7 +179,7 @@ impl Shell {
         self.history = History::restore(rows)?;
         self.queues = Queues::restore(rows)?;
         self.probes = Probes::restore(rows)?;
-        self.leftovers = Leftover::restore(rows, &mut self.bag)?;
+        self.leftovers = Leftover::restore(rows, &mut self.spare_fds)?;
         self.closed = save::closed(rows)?;
         self.fill_births(rows, configs, listeners, remains)?;
         for row in of_kind(rows, "generation") {
@@ -240,7 +240,7 @@ impl Shell {
             let saved = of_kind(rows, "record").find(|row| row.number("number") == Ok(number));
             let saved = saved.ok_or_else(|| Flaw::new(format_args!("there is no record {number}")))?;
             let processes = self.processes_of(number, rows, remains)?;
-            let record = BirthRecord::restore(&saved, &mut self.bag, &processes, &self.begin.heritage);
+            let record = BirthRecord::restore(&saved, &mut self.spare_fds, &processes, &self.begin.heritage);
             let record = record.map_err(|flaw| LostRecord {
                 why: flaw.to_string(),
                 row: format!("{}\n", saved.line()),
@@ -280,13 +280,13 @@ impl Shell {
         for row in of_kind(rows, "notify") {
             let worker: Worker = row.parsed("worker")?;
             if let Some(info) = self.workers.get_mut(&worker) {
-                info.notify = Some(NotifySocket::restore(row, &mut self.bag, info.uid)?);
+                info.notify = Some(NotifySocket::restore(row, &mut self.spare_fds, info.uid)?);
             }
         }
         for row in of_kind(rows, "report") {
             let worker: Worker = row.parsed("worker")?;
             if let Some(info) = self.workers.get_mut(&worker) {
-                info.report = ReportPipe::restore(&row, &mut self.bag)?;
+                info.report = ReportPipe::restore(&row, &mut self.spare_fds)?;
             }
         }
         Ok(())
@@ -295,7 +295,7 @@ impl Shell {
     /// Take charge again of a child of this process.
     fn keep_child(&mut self, child: SavedChild) -> Result<(), Flaw> {
         let name = save::pidfd_name(child.key);
-        match (self.bag.take(&name), child.leader) {
+        match (self.spare_fds.take(&name), child.leader) {
             (Some(pidfd), leader) => self
                 .children
                 .restore(child.key, child.pid, pidfd, child.kin, leader),

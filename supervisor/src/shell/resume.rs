@@ -50,7 +50,7 @@ pub(crate) fn adopt(begin: Begin, estate: Estate) -> Result<Shell, String> {
     let (mut shell, _) = Shell::new(begin).map_err(|error| error.to_string())?;
     let (kept, stored) = estate.into_parts();
     let logged = Logged::read(&kept.log).map_err(|flaw| flaw.to_string())?;
-    shell.bag = stored;
+    shell.spare_fds = stored;
     let rows = Row::all(&kept.rows).map_err(|flaw| flaw.to_string())?;
     let pending = shell.take_over(&rows, logged.forked())?;
     state::take_charge();
@@ -70,17 +70,17 @@ pub(crate) fn go_on(mut shell: Shell) -> Result<Ending, ShellError> {
     shell.prepare_again();
     shell.look_at_unheard();
     shell.beat();
-    shell.settle();
+    shell.step_all();
     shell.keep_what_was_done();
     // What has died meanwhile may have sent its signal to somebody else, or to nobody.
     shell.sweep();
-    shell.settle();
+    shell.step_all();
     shell.hear_out_again();
     shell.tend_strays();
     shell.rewatch();
     shell.say_upgraded();
-    shell.tidy();
-    shell.look_up();
+    shell.end_turn();
+    shell.notify_manager();
     shell.go_round()
 }
 
@@ -105,7 +105,7 @@ impl Shell {
         let since = self.begin.since;
         let configs = configs(rows).map_err(text)?;
         let mut anew = Vec::new();
-        let listeners = listeners::restore(rows, &mut self.bag, Absent::IsMadeAnew(&mut anew))
+        let listeners = listeners::restore(rows, &mut self.spare_fds, Absent::IsMadeAnew(&mut anew))
             .map_err(|flaw| recover::not_adopted(&flaw, &remains))?;
         self.fill(rows, &configs, &listeners, &remains).map_err(text)?;
         for address in anew {
@@ -132,7 +132,7 @@ impl Shell {
         Ok(pending)
     }
 
-    /// Puts the fd of a listener into the bag, wherever it comes from. One of ours that no process has any more is left out: that of a
+    /// Puts the fd of a listener into the spare fds, wherever it comes from. One of ours that no process has any more is left out: that of a
     /// generation that is gone, or that only the predecessor held.
     fn find_listener(
         &mut self,
@@ -142,11 +142,11 @@ impl Shell {
         rows: &[Row<'_>],
     ) -> Result<(), String> {
         let name = wanted.fd_name();
-        if self.bag.has(&name) {
+        if self.spare_fds.has(&name) {
             return Ok(());
         }
         if let Some(fd) = self.inherited.take(wanted.inode) {
-            self.bag.put(name, fd);
+            self.spare_fds.put(name, fd);
             return Ok(());
         }
         let withheld = match holders.take_back(wanted) {
@@ -154,7 +154,7 @@ impl Shell {
                 if let Some(pid) = stranger {
                     self.log.info(&recover::had_back_from(pid, wanted, rows));
                 }
-                self.bag.put(name, fd);
+                self.spare_fds.put(name, fd);
                 return Ok(());
             }
             Err(withheld) => withheld,
@@ -174,7 +174,7 @@ impl Shell {
             }
             return;
         };
-        let stored = self.bag.take(&pidfd_name(child.key));
+        let stored = self.spare_fds.take(&pidfd_name(child.key));
         let is_it = |remnant: &Remnant| remnant.role == Role::Main && remnant.worker == worker;
         let proved = remains.iter().position(is_it);
         let proved = proved.map(|place| remains.swap_remove(place).proved.pidfd);
@@ -322,7 +322,7 @@ impl Shell {
             .place
             .notify_socket(worker.generation, worker.slot, worker.start);
         let forked = done.forked(worker);
-        let stored = self.bag.take(&pidfd_name(Child::Worker(worker)));
+        let stored = self.spare_fds.take(&pidfd_name(Child::Worker(worker)));
         let proved = forked.and_then(|forked| match stored {
             Some(pidfd) => Some(Proved::by_pidfd(forked.pid, pidfd)),
             None => recover::prove_worker(forked.pid, Some(forked.began), &path)
@@ -334,7 +334,7 @@ impl Shell {
             return Ok(false);
         };
         info.uid = self.uid_of(worker, proved.pid);
-        let stored = self.bag.take(&NotifySocket::name(&worker.to_string()));
+        let stored = self.spare_fds.take(&NotifySocket::name(&worker.to_string()));
         let notify = NotifySocket::adopt(&path, stored, info.uid).map_err(|error| error.to_string())?;
         let watched = |errno| format!("epoll: {}", errno_text(errno));
         self.sources

@@ -293,7 +293,7 @@ impl Shell {
             }
             self.hear_out();
             self.mind_strays();
-            self.settle();
+            self.step_all();
         }
     }
 

@@ -197,7 +197,7 @@ impl Shell {
         let Some((from, waiter)) = self.before.take() else {
             return;
         };
-        self.gives_back = true;
+        self.trim_heap = true;
         let serving = self.serving();
         let who = serving.as_ref().map_or_else(
             || "nobody serves".to_owned(),

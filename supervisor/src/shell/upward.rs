@@ -62,7 +62,7 @@ impl Shell {
     }
 
     /// At the end of each turn: tell what is new and what is owed, and see to it that what cannot be told now will be.
-    pub(super) fn look_up(&mut self) {
+    pub(super) fn notify_manager(&mut self) {
         if !self.manager.listens() {
             return;
         }

@@ -5,7 +5,7 @@ use std::fs;
 /// Unmaps the pages of our own code and the free pages of the heap. Code that is run again is mapped again from the
 /// page cache, at the price of a minor fault for each piece. To be called once, after the start: called after each reload it
 /// would cost the next one more than it saves.
-pub(crate) fn give_back() {
+pub(crate) fn trim_heap() {
     for (start, length) in own_code() {
         // SAFETY: the range is one whole mapping of our executable, private, never written (r-x) and backed by the file, so
         // that MADV_DONTNEED (madvise(2)) loses nothing: the next access reads the same bytes again.
@@ -63,7 +63,7 @@ mod tests {
     #[test]
     fn the_program_runs_on_afterwards() {
         assert!(!own_code().is_empty());
-        give_back();
+        trim_heap();
         assert!(!own_code().is_empty());
     }
 }

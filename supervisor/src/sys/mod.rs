@@ -33,7 +33,7 @@ pub(crate) use handing_over::{
 };
 pub(crate) use limits::{Limits, open_many_files};
 pub(crate) use lock::Locked;
-pub(crate) use memory::give_back;
+pub(crate) use memory::trim_heap;
 pub(crate) use oom_score::{
     LEAST_OOM_SCORE, MOST_OOM_SCORE, lower_own_oom_score, own_oom_score, raise_oom_score, set_own_oom_score,
 };

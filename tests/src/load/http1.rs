@@ -36,7 +36,7 @@ fn single(
     let entry = worker.ledger.send(label);
     let answer = worker.target.connect().and_then(|mut client| client.ask(request));
     match answer {
-        Ok(response) => entry.settle(check(&response)),
+        Ok(response) => entry.judge(check(&response)),
         Err(loss) => entry.lost(loss),
     }
 }
@@ -85,7 +85,7 @@ pub(super) fn keep_alive(worker: &mut Worker) {
         let answer = client.and_then(|mut client| Ok((client.ask(&http::get("/ping"))?, client)));
         match answer {
             Ok((response, client)) => {
-                entry.settle(is_ping(&response));
+                entry.judge(is_ping(&response));
                 kept.put_back(client, &response);
             }
             Err(loss) => entry.lost(loss),
@@ -131,7 +131,7 @@ fn batch(worker: &mut Worker, kept: &mut Kept) -> Option<(Client, Response)> {
         let entry = entries.pop()?;
         match client.response() {
             Ok(response) => {
-                entry.settle(response.ok_with(body));
+                entry.judge(response.ok_with(body));
                 if response.close || entries.is_empty() {
                     // Behind an announced end nothing is executed (RFC 9112 section 9.6).
                     entries.into_iter().for_each(crate::ledger::Entry::declined);
@@ -162,7 +162,7 @@ pub(super) fn post(worker: &mut Worker) {
             client.ask(&request[cut..])
         });
         match answer {
-            Ok(response) => entry.settle(response.ok_with(&body)),
+            Ok(response) => entry.judge(response.ok_with(&body)),
             Err(loss) => entry.lost(loss),
         }
         worker.pause();
@@ -195,7 +195,7 @@ pub(super) fn streamed(worker: &mut Worker) {
                         Err(wrong())
                     }
                 });
-                entry.settle(whole);
+                entry.judge(whole);
             }
             Err(loss) => entry.lost(loss),
         }

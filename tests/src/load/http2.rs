@@ -117,7 +117,7 @@ async fn begin(
     let (response, mut upload) = match sender.send_request(request, body.is_none()) {
         Ok(begun) => begun,
         Err(error) => {
-            settle_error(entry, &error);
+            judge_error(entry, &error);
             return (Fed::Closed, None);
         }
     };
@@ -128,8 +128,8 @@ async fn begin(
         }
         let answer = tokio::time::timeout(crate::patience(), whole(response)).await;
         match answer {
-            Ok(Ok((response, got))) => settle(entry, &response, &got, body.as_deref()),
-            Ok(Err(error)) => settle_error(entry, &error),
+            Ok(Ok((response, got))) => judge(entry, &response, &got, body.as_deref()),
+            Ok(Err(error)) => judge_error(entry, &error),
             Err(_) => entry.lost(Loss::new(Reason::TimedOut, "no whole answer in time")),
         }
     });
@@ -147,7 +147,7 @@ async fn whole(response: h2::client::ResponseFuture) -> Result<(Response<()>, Ve
     Ok((Response::from_parts(head, ()), got))
 }
 
-fn settle(entry: Entry, response: &Response<()>, got: &[u8], sent: Option<&[u8]>) {
+fn judge(entry: Entry, response: &Response<()>, got: &[u8], sent: Option<&[u8]>) {
     if response.status() != 200 {
         return entry.lost(Loss::new(Reason::WrongStatus, response.status()));
     }
@@ -173,7 +173,7 @@ fn settle(entry: Entry, response: &Response<()>, got: &[u8], sent: Option<&[u8]>
 
 /// RFC 9113 section 6.8: streams above a GOAWAY's last id were not processed, and section 8.7: nor were those refused
 /// with REFUSED_STREAM. Everything else may have been executed and counts as lost.
-fn settle_error(entry: Entry, error: &h2::Error) {
+fn judge_error(entry: Entry, error: &h2::Error) {
     let unexecuted = error.is_remote()
         && ((error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR))
             || (error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM)));

@@ -172,7 +172,7 @@ impl Parked {
                         Some(body) => response.ok_with(body),
                         None => super::http1::is_ping(&response),
                     };
-                    held.entry.settle(checked);
+                    held.entry.judge(checked);
                 }
                 Err(loss) => held.entry.lost(loss),
             }
@@ -194,7 +194,7 @@ fn warm(target: &Target, ledger: &Ledger, number: usize) -> Warm {
         .and_then(|mut client| Ok((client.ask(&http::get("/ping"))?, client)));
     match answer {
         Ok((response, client)) => {
-            entry.settle(super::http1::is_ping(&response));
+            entry.judge(super::http1::is_ping(&response));
             if response.close {
                 Warm::Ended
             } else {

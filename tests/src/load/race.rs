@@ -88,7 +88,7 @@ impl Aim {
             let sent: Vec<Instant> = flying.iter().map(|shot| shot.sent).collect();
             for mut shot in flying {
                 match shot.client.response() {
-                    Ok(response) => shot.entry.settle(super::http1::is_ping(&response)),
+                    Ok(response) => shot.entry.judge(super::http1::is_ping(&response)),
                     Err(loss) => shot.entry.lost(loss),
                 }
             }
@@ -122,7 +122,7 @@ fn prepare(race: Race, target: &Target, ledger: &Ledger, at: Duration) -> Option
                 .and_then(|mut client| Ok((client.ask(&http::get("/ping"))?, client)))
             {
                 Ok((response, client)) => {
-                    entry.settle(super::http1::is_ping(&response));
+                    entry.judge(super::http1::is_ping(&response));
                     // An answer that announces the end leaves no idle connection to race on.
                     (!response.close).then_some(Shot {
                         at,

@@ -202,7 +202,7 @@ fn a_signal_while_the_new_version_starts_waits_for_the_takeover_and_leaves() {
         "{done:?}"
     );
     deployed.assert_consistent();
-    settle(&deployed);
+    goes_on_next_time(&deployed);
 }
 
 #[test]
@@ -223,7 +223,7 @@ fn a_second_signal_leaves_at_once_and_says_what_is_open() {
     deployed
         .segue
         .wait_until("it took over", |status| status.generation() == 2);
-    settle(&deployed);
+    goes_on_next_time(&deployed);
 }
 
 #[test]
@@ -287,13 +287,13 @@ fn a_signal_in_probation_leaves_with_the_new_version_serving() {
         "{done:?}"
     );
     assert_eq!(deployed.message(), "new");
-    settle(&deployed);
+    goes_on_next_time(&deployed);
     deployed.stop();
 }
 
 /// The next run finds that the interrupted deploy serves, and that its probation has not passed: the journal stays.
 #[track_caller]
-fn settle(deployed: &Deployed) {
+fn goes_on_next_time(deployed: &Deployed) {
     let current = deployed.current();
     let next = deployed.run(&["app"]);
     assert_eq!(next.code, Some(0), "{next:?}");

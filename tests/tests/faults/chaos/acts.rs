@@ -36,7 +36,7 @@ impl Chaos {
     fn good_reload(&mut self, before: &Status) {
         self.good();
         self.segue.reload_ok(&[]);
-        assert!(self.settled().generation() > before.generation());
+        assert!(self.at_rest().generation() > before.generation());
     }
 
     fn bad_reload(&mut self, before: &Status) {
@@ -45,7 +45,7 @@ impl Chaos {
         // One that dies a moment before or after its READY=1 may take over first, and is then rolled back on probation.
         let done = self.segue.reload(&["--settled"]);
         assert_eq!(done.code, Some(1), "{vice}: {done:?}");
-        let after = self.settled();
+        let after = self.at_rest();
         let number = before.generation();
         if after.last_outcome() == "rolled-back" {
             assert!(
@@ -73,7 +73,7 @@ impl Chaos {
         self.segue.kill();
         self.pause();
         self.segue.start_again();
-        let after = self.settled();
+        let after = self.at_rest();
         assert_eq!(after.generation(), before.generation());
         let number = before.generation();
         assert_eq!(after.pids(number), before.pids(number), "adopted");
@@ -85,7 +85,7 @@ impl Chaos {
     pub(crate) fn renew(&mut self) {
         self.good();
         self.segue.reload_ok(&["--settled"]);
-        self.settled();
+        self.at_rest();
     }
 
     /// Without systemd's store a READY=1 that is said while nobody listens is lost, and the candidate fails at its timeout: that
@@ -97,7 +97,7 @@ impl Chaos {
         self.segue.kill();
         let _ = reload.finish();
         self.segue.start_again();
-        self.settled();
+        self.at_rest();
         self.renew();
     }
 
@@ -105,7 +105,7 @@ impl Chaos {
         let done = self.segue.run("upgrade", &[]);
         assert_eq!(done.code, Some(0), "{done:?}\n{}", self.segue.process().stderr());
         let number = before.generation();
-        assert_eq!(self.settled().pids(number), before.pids(number));
+        assert_eq!(self.at_rest().pids(number), before.pids(number));
     }
 
     fn upgrade_in_reload(&mut self, before: &Status) {
@@ -115,7 +115,7 @@ impl Chaos {
         let done = self.segue.run("upgrade", &[]);
         assert_eq!(done.code, Some(0), "{done:?}");
         assert_eq!(reload.finish().code, Some(0), "{}", self.segue.process().stderr());
-        assert!(self.settled().generation() > before.generation());
+        assert!(self.at_rest().generation() > before.generation());
     }
 
     fn storm(&mut self, _: &Status) {

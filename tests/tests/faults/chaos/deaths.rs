@@ -100,7 +100,7 @@ impl Chaos {
         assert_eq!(done.code, Some(0), "{done:?}");
         // What is on the disk is what serves, so that it can be started without the store of systemd.
         self.renew();
-        let before = self.settled();
+        let before = self.at_rest();
         let mut dead = before.pids(before.generation());
         assert_eq!(dead.len(), count, "{}", before.0);
         dead.swap_remove(self.random.usize(..count));

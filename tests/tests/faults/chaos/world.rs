@@ -77,7 +77,7 @@ impl Chaos {
             judge(&tally);
         }
         say(format_args!("chaos: {}", replay.stop()));
-        chaos.settled();
+        chaos.at_rest();
         chaos.good();
         chaos.segue.reload_ok(&["--drained"]);
         chaos.segue.stop();
@@ -85,7 +85,7 @@ impl Chaos {
 
     #[track_caller]
     fn act(&mut self, acts: &[Act]) {
-        let before = self.settled();
+        let before = self.at_rest();
         let (name, act) = acts[self.random.usize(..acts.len())];
         self.done.push(name);
         act(self, &before);
@@ -97,18 +97,18 @@ impl Chaos {
 
     /// The supervisor answers, somebody serves, and no handoff is under way.
     #[track_caller]
-    pub(crate) fn settled(&self) -> Status {
+    pub(crate) fn at_rest(&self) -> Status {
         let done = &self.done;
         let status = self
             .segue
-            .wait_until(&format!("settled after {done:?}"), |status| {
+            .wait_until(&format!("at rest after {done:?}"), |status| {
                 // Nor does a worker that was one too many still drain.
                 let all = status.0["generations"].as_array().unwrap();
                 let incumbent = all.iter().find(|one| one["role"] == "incumbent");
                 let workers = incumbent.and_then(|one| one["workers"].as_array());
-                let at_rest =
+                let all_serve =
                     workers.is_some_and(|workers| workers.iter().all(|one| one["state"] == "serving"));
-                status.state() == "serving" && status.in_role("candidate").is_empty() && at_rest
+                status.state() == "serving" && status.in_role("candidate").is_empty() && all_serve
             });
         let workers = status.pids(status.generation()).len();
         assert!(workers >= 1, "{}", status.0);

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::connection::Socket;
 use crate::limits::{ACCEPT_PAUSE, ACCEPT_PAUSE_MAX};
-use crate::listener::{Kind, Listener, OwnPath};
+use crate::listener::{Listener, ListeningSocket, OwnPath};
 
 /// How often the same trouble is told on stderr.
 const TELL_EVERY: Duration = Duration::from_secs(10);
@@ -58,8 +58,8 @@ impl Acceptor {
         let address = listener.address();
         let Listener { kind, path, .. } = listener;
         let kind = match kind {
-            Kind::Tcp(socket) => Watched::Tcp(TcpListener::from_std(socket)?),
-            Kind::Unix(socket) => Watched::Unix(UnixListener::from_std(socket)?),
+            ListeningSocket::Tcp(socket) => Watched::Tcp(TcpListener::from_std(socket)?),
+            ListeningSocket::Unix(socket) => Watched::Unix(UnixListener::from_std(socket)?),
         };
         Ok(Acceptor {
             kind,

@@ -18,13 +18,13 @@ use crate::limits::BACKLOG;
 /// itself, the path is removed too, unless another socket lies there by now.
 #[derive(Debug)]
 pub struct Listener {
-    pub(crate) kind: Kind,
+    pub(crate) kind: ListeningSocket,
     name: String,
     pub(crate) path: Option<OwnPath>,
 }
 
 #[derive(Debug)]
-pub(crate) enum Kind {
+pub(crate) enum ListeningSocket {
     Tcp(TcpListener),
     Unix(UnixListener),
 }
@@ -67,8 +67,8 @@ impl Listener {
         let socket = SockRef::from(&fd);
         socket.set_nonblocking(true)?;
         let kind = match socket.domain_of()? {
-            Domain::UNIX => Kind::Unix(UnixListener::from(fd)),
-            _ => Kind::Tcp(TcpListener::from(fd)),
+            Domain::UNIX => ListeningSocket::Unix(UnixListener::from(fd)),
+            _ => ListeningSocket::Tcp(TcpListener::from(fd)),
         };
         Ok(Listener {
             kind,
@@ -99,18 +99,18 @@ impl Listener {
     /// The address as people write it, with the real port.
     pub fn address(&self) -> String {
         match &self.kind {
-            Kind::Tcp(socket) => socket
+            ListeningSocket::Tcp(socket) => socket
                 .local_addr()
                 .map_or_else(|_| "?".to_owned(), |address| address.to_string()),
-            Kind::Unix(socket) => unix_address(socket),
+            ListeningSocket::Unix(socket) => unix_address(socket),
         }
     }
 
     /// The TCP address, if it is a TCP listener.
     pub fn tcp_address(&self) -> Option<SocketAddr> {
         match &self.kind {
-            Kind::Tcp(socket) => socket.local_addr().ok(),
-            Kind::Unix(_) => None,
+            ListeningSocket::Tcp(socket) => socket.local_addr().ok(),
+            ListeningSocket::Unix(_) => None,
         }
     }
 }
@@ -176,7 +176,7 @@ fn listen_tcp(address: SocketAddr) -> io::Result<Listener> {
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
     Ok(Listener {
-        kind: Kind::Tcp(socket.into()),
+        kind: ListeningSocket::Tcp(socket.into()),
         name: "bound".to_owned(),
         path: None,
     })
@@ -202,7 +202,7 @@ fn bind_unix(path: &str) -> io::Result<Listener> {
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
     Ok(Listener {
-        kind: Kind::Unix(socket.into()),
+        kind: ListeningSocket::Unix(socket.into()),
         name: "bound".to_owned(),
         path: own,
     })

@@ -54,15 +54,15 @@ use client::Refresh;
 use config::{Config, ConfigError, Invocation};
 use control::Control;
 use keeper::Keeper;
-use launch::{BirthRecord, Heritage};
+use launch::{BirthRecord, InheritedEnvironment};
 use listeners::Inherited;
 use log::Log;
 use manager::Manager;
 use nix::unistd::Pid;
 use pid_file::PidFile;
-use place::{Leavings, Surroundings};
+use place::{StalePolicy, Surroundings};
 use segue_lifecycle::Ending;
-use shell::{Begin, Estate, Left, Worth};
+use shell::{AdoptionDecision, Begin, PredecessorState, Unadopted};
 use state::{Fds, Flaw};
 use status::{Showing, View, Viewer};
 use upgrade::{Origin, Saved};
@@ -77,11 +77,11 @@ fn main() -> ExitCode {
     // First of all: what follows is then as it was for the binary that handed over to this one.
     let handed_over = upgrade::was_handed_over();
     // Before anything of it is changed for our own use.
-    let heritage = Heritage::of_this_process();
+    let inherited_environment = InheritedEnvironment::of_this_process();
     let arguments: Vec<OsString> = std::env::args_os().collect();
     if let Some(number) = upgrade::asked_to_check(&arguments) {
         state::stand_by();
-        let status = upgrade::answer(&number, |saved| understand(saved, heritage));
+        let status = upgrade::answer(&number, |saved| understand(saved, inherited_environment));
         return ExitCode::from(status);
     }
     let parsed = cli::parse(arguments);
@@ -90,16 +90,16 @@ fn main() -> ExitCode {
         sys::ignore_file_size_limit();
     }
     match (parsed, handed_over) {
-        (Ok(Command::Run(invocation)), Some(number)) => resume(&number, invocation, heritage),
-        (Ok(command), _) => carry_out(command, heritage),
+        (Ok(Command::Run(invocation)), Some(number)) => resume(&number, invocation, inherited_environment),
+        (Ok(command), _) => carry_out(command, inherited_environment),
         (Err(answer), _) => answer.print(),
     }
 }
 
 /// Whether this binary could go on with a state, and with the command line that it would be executed with.
-fn understand(saved: Saved, heritage: Heritage) -> Result<(), Flaw> {
+fn understand(saved: Saved, inherited_environment: InheritedEnvironment) -> Result<(), Flaw> {
     match cli::parse(saved.origin.arguments().iter().cloned()) {
-        Ok(Command::Run(invocation)) => shell::restore(saved, invocation, heritage).map(drop),
+        Ok(Command::Run(invocation)) => shell::restore(saved, invocation, inherited_environment).map(drop),
         Ok(_) => Err(Flaw::new("its command line is none of segue run")),
         Err(answer) => {
             let line = answer.text.lines().next().unwrap_or_default();
@@ -109,13 +109,17 @@ fn understand(saved: Saved, heritage: Heritage) -> Result<(), Flaw> {
 }
 
 /// Go on as the supervisor that this process was until it executed this binary.
-fn resume(number: &OsString, invocation: Invocation, heritage: Heritage) -> ExitCode {
+fn resume(
+    number: &OsString,
+    invocation: Invocation,
+    inherited_environment: InheritedEnvironment,
+) -> ExitCode {
     // Until everything is taken over, nothing must be taken away.
     state::stand_by();
     let saved = upgrade::receive(number, Pid::this());
     let restored = saved.and_then(|mut saved| {
         let left = std::mem::take(&mut saved.left);
-        Ok((shell::restore(saved, invocation, heritage)?, left))
+        Ok((shell::restore(saved, invocation, inherited_environment)?, left))
     });
     match restored {
         Ok((shell, left)) => {
@@ -139,10 +143,10 @@ fn exit_code(ending: Result<Ending, shell::ShellError>) -> ExitCode {
     }
 }
 
-fn carry_out(command: Command, heritage: Heritage) -> ExitCode {
+fn carry_out(command: Command, inherited_environment: InheritedEnvironment) -> ExitCode {
     match command {
-        Command::Run(invocation) => run(invocation, heritage),
-        Command::Check(wanted) => check(&wanted, &heritage),
+        Command::Run(invocation) => run(invocation, inherited_environment),
+        Command::Check(wanted) => check(&wanted, &inherited_environment),
         Command::Completions(completions) => print(&completions.script()),
         Command::Reload(reload) => {
             let form = match reload.form {
@@ -221,12 +225,12 @@ impl Given {
 }
 
 /// Supervise, in the foreground, until it has ended.
-fn run(invocation: Invocation, heritage: Heritage) -> ExitCode {
+fn run(invocation: Invocation, inherited_environment: InheritedEnvironment) -> ExitCode {
     sys::open_many_files();
     let begun = Given::read(&invocation)
-        .and_then(|given| open(invocation, given, heritage))
-        .and_then(|(begin, estate)| match estate {
-            Some(estate) => Ok(shell::go_on(shell::adopt(begin, estate)?)),
+        .and_then(|given| open(invocation, given, inherited_environment))
+        .and_then(|(begin, predecessor)| match predecessor {
+            Some(predecessor) => Ok(shell::go_on(shell::adopt(begin, predecessor)?)),
             None => Ok(shell::run(begin)),
         });
     match begun {
@@ -240,8 +244,8 @@ fn run(invocation: Invocation, heritage: Heritage) -> ExitCode {
 fn open(
     invocation: Invocation,
     given: Given,
-    heritage: Heritage,
-) -> Result<(Begin, Option<Estate>), Refusal> {
+    inherited_environment: InheritedEnvironment,
+) -> Result<(Begin, Option<PredecessorState>), Refusal> {
     let config = given.config;
     let text = |error: &dyn std::fmt::Display| error.to_string();
     let log = Log::new(&config.name, shell::style(config.log_format));
@@ -252,42 +256,42 @@ fn open(
     )
     .map_err(|error| text(&error))?;
     // Before anything of ours is at fd 3.
-    let stale = listeners::stale(&heritage.environment);
+    let stale_listeners = listeners::stale(&inherited_environment.variables);
     let (inherited, stored) =
-        Inherited::from_environment(&heritage.environment).map_err(|error| text(&error))?;
-    let found = match Estate::find(&place, stored) {
+        Inherited::from_environment(&inherited_environment.variables).map_err(|error| text(&error))?;
+    let found = match PredecessorState::find(&place, stored) {
         Err(stored) => {
             shell::refuse_orphans(&place)?;
             Err(stored)
         }
-        Ok(estate) => Ok(estate),
+        Ok(predecessor) => Ok(predecessor),
     };
-    let leavings = match &found {
+    let stale = match &found {
         Ok(_) => {
             // Until it is taken over, nothing must be taken away from it, whatever fails.
             state::stand_by();
-            Leavings::Adopted
+            StalePolicy::Adopted
         }
-        Err(_) => Leavings::Removed,
+        Err(_) => StalePolicy::Removed,
     };
     let control =
-        Control::open(&place, config.control_group.as_deref(), leavings).map_err(|error| text(&error))?;
+        Control::open(&place, config.control_group.as_deref(), stale).map_err(|error| text(&error))?;
     // That of an earlier start.
     let _ = std::fs::remove_file(place.stop_mark());
     let Found {
-        mut estate,
+        mut predecessor,
         stored,
         left,
     } = match found {
-        Ok(estate) => weigh(estate, &place, &log)?,
+        Ok(predecessor) => assess(predecessor, &place, &log)?,
         Err(stored) => Found {
-            estate: None,
+            predecessor: None,
             stored,
-            left: Left::default(),
+            left: Unadopted::default(),
         },
     };
     if let Some(error) = &given.instead_of {
-        if estate.is_none() {
+        if predecessor.is_none() {
             return Err(Given::refused(error));
         }
         log.error(&format!(
@@ -302,8 +306,8 @@ fn open(
         .map_err(|error| text(&error))?;
     sys::lower_own_oom_score();
     sys::become_subreaper().map_err(|errno| format!("subreaper: {}", sys::errno_text(errno)))?;
-    let (manager, mut complaints) = Manager::from_environment(&heritage.environment);
-    let keeper = match estate.as_mut().and_then(Estate::take_files) {
+    let (manager, mut complaints) = Manager::from_environment(&inherited_environment.variables);
+    let keeper = match predecessor.as_mut().and_then(PredecessorState::take_files) {
         Some(files) => Keeper::on(files, place.state_files().clone()),
         None => {
             let (keeper, complaint) = Keeper::open(place.state_files().clone())?;
@@ -311,7 +315,7 @@ fn open(
             keeper
         }
     };
-    complaints.extend(stale);
+    complaints.extend(stale_listeners);
     for complaint in &complaints {
         log.warning(complaint);
     }
@@ -321,7 +325,7 @@ fn open(
         place,
         control,
         inherited,
-        heritage,
+        inherited_environment,
         log,
         manager,
         origin: Origin::of_this_process(),
@@ -330,66 +334,66 @@ fn open(
         stored,
         left,
     };
-    if estate.is_none() {
+    if predecessor.is_none() {
         state::take_charge();
     }
-    Ok((begin, estate))
+    Ok((begin, predecessor))
 }
 
 /// What was found of a predecessor.
 struct Found {
     /// It is to be adopted.
-    estate: Option<Estate>,
+    predecessor: Option<PredecessorState>,
     /// Or else what systemd has kept of it, which nobody needs.
     stored: Fds,
     /// And what of it goes on.
-    left: Left,
+    left: Unadopted,
 }
 
 /// Decide what is to be done with what a predecessor has left, which is dead for certain: its lock is ours.
 ///
 /// # Errors
 /// One line: the app of a predecessor lives, and the state by which it could be adopted is lost.
-fn weigh(mut estate: Estate, place: &place::Place, log: &Log) -> Result<Found, String> {
+fn assess(mut predecessor: PredecessorState, place: &place::Place, log: &Log) -> Result<Found, String> {
     // What it was doing last may have been written since it was found.
-    estate.read_again(place);
-    let (left, told) = match estate.worth(place) {
-        Worth::Adopt => {
+    predecessor.read_again(place);
+    let (left, told) = match predecessor.assess(place) {
+        AdoptionDecision::Adopt => {
             return Ok(Found {
-                estate: Some(estate),
+                predecessor: Some(predecessor),
                 stored: Fds::default(),
-                left: Left::default(),
+                left: Unadopted::default(),
             });
         }
-        Worth::Leave(told) => {
-            let left = estate.leave(place, log).map_err(|flaw| flaw.to_string())?;
+        AdoptionDecision::Leave(told) => {
+            let left = predecessor.leave(place, log).map_err(|flaw| flaw.to_string())?;
             (left, told)
         }
-        Worth::Unknown(text) => return Err(text),
-        Worth::Unreadable(flaw) => {
+        AdoptionDecision::Unknown(text) => return Err(text),
+        AdoptionDecision::Unreadable(flaw) => {
             shell::refuse_orphans(place)?;
             let told = format!("{flaw}; what an earlier segue left cannot be adopted");
-            (Left::default(), Some(told))
+            (Unadopted::default(), Some(told))
         }
     };
     told.iter().for_each(|line| log.warning(line));
     place.empty_notify_directory();
     Ok(Found {
-        estate: None,
-        stored: estate.into_stored(),
+        predecessor: None,
+        stored: predecessor.into_stored(),
         left,
     })
 }
 
 /// Say what is wrong with flags and files, and what does not fit in the unit. Notes alone are no failure.
-fn check(wanted: &cli::Check, heritage: &Heritage) -> ExitCode {
+fn check(wanted: &cli::Check, inherited_environment: &InheritedEnvironment) -> ExitCode {
     let mut needs = None;
     let mut findings = config::check(&wanted.invocation, |config| {
         needs = Some(unit::Needs {
             reload: config.longest_reload(),
             stop: config.stop_timeout,
         });
-        let found = BirthRecord::resolve(&shell::wanted(config), heritage);
+        let found = BirthRecord::resolve(&shell::wanted(config), inherited_environment);
         found.map(drop).map_err(|error| error.to_string())
     });
     if let (Some(unit), Some(needs)) = (&wanted.unit, needs) {

@@ -12,7 +12,7 @@ use std::path::Path;
 use nix::sys::stat::fstat;
 use nix::unistd::Pid;
 
-use crate::launch::Heritage;
+use crate::launch::InheritedEnvironment;
 use crate::sys::{self, alone::alone};
 use crate::{state, understand, upgrade};
 
@@ -127,7 +127,7 @@ fn every_recorded_state_is_understood() {
             let directory = tempfile::tempdir().unwrap();
             let number = prepared(sample.trim_end(), directory.path());
             let outcome = upgrade::receive(&number.to_string().into(), Pid::this())
-                .and_then(|saved| understand(saved, Heritage::of_this_process()));
+                .and_then(|saved| understand(saved, InheritedEnvironment::of_this_process()));
             assert!(outcome.is_ok(), "{}: {outcome:?}", path.display());
             count += 1;
             // A state from which something is missing is not.
@@ -136,7 +136,7 @@ fn every_recorded_state_is_understood() {
             let elsewhere = tempfile::tempdir().unwrap();
             let number = prepared(&cut, elsewhere.path());
             let outcome = upgrade::receive(&number.to_string().into(), Pid::this())
-                .and_then(|saved| understand(saved, Heritage::of_this_process()));
+                .and_then(|saved| understand(saved, InheritedEnvironment::of_this_process()));
             assert!(outcome.is_err(), "{}", path.display());
         }
         assert!(count > 0);

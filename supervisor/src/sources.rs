@@ -21,7 +21,7 @@ pub(crate) enum Source<W, C> {
     /// readable, and its parent may take its time.
     Exit(W),
     /// The pidfd of a process that an earlier supervisor left draining, by its pid: it has ended.
-    Leftover(i32),
+    DrainingOrphan(i32),
     /// The signalfd.
     Signals,
     /// The changes of the watched path.
@@ -73,7 +73,7 @@ impl<W: Copy + Ord, C: Copy + Ord> Sources<W, C> {
             Source::Exit(_) => EpollFlags::EPOLLIN | EpollFlags::EPOLLET,
             Source::Report(_)
             | Source::Notify(_)
-            | Source::Leftover(_)
+            | Source::DrainingOrphan(_)
             | Source::Signals
             | Source::Watch
             | Source::Queues

@@ -41,11 +41,11 @@ pub(crate) struct Watch {
     /// Device and inode of the directory that the path lies in.
     parent: Option<(u64, u64)>,
     /// What is watched: the parent of the path, of which only one name counts, or a directory below it.
-    places: BTreeMap<WatchDescriptor, Place>,
+    places: BTreeMap<WatchDescriptor, Watched>,
 }
 
 #[derive(Debug)]
-enum Place {
+enum Watched {
     Parent(OsString),
     Below(PathBuf),
 }
@@ -80,7 +80,7 @@ impl Watch {
         };
         if let (Some(parent), Some(name)) = (whole.parent(), whole.file_name()) {
             let descriptor = watch.inotify.add_watch(parent, CHANGES).map_err(failed)?;
-            watch.places.insert(descriptor, Place::Parent(name.to_owned()));
+            watch.places.insert(descriptor, Watched::Parent(name.to_owned()));
         }
         if metadata.is_dir() {
             watch.add_below(whole).map_err(failed)?;
@@ -98,8 +98,8 @@ impl Watch {
     /// holds the old directory any more; and only then can the new one have its inode number.
     pub(crate) fn is_lost(&self) -> bool {
         let ended = !self.places.values().any(|place| match place {
-            Place::Parent(_) => true,
-            Place::Below(_) => false,
+            Watched::Parent(_) => true,
+            Watched::Below(_) => false,
         });
         ended || identity_of_parent(&self.whole) != self.parent
     }
@@ -123,18 +123,18 @@ impl Watch {
     fn take(&mut self, event: &InotifyEvent) -> bool {
         if event.mask.contains(AddWatchFlags::IN_IGNORED) {
             // The directory has gone, and its watch with it.
-            return matches!(self.places.remove(&event.wd), Some(Place::Below(_)));
+            return matches!(self.places.remove(&event.wd), Some(Watched::Below(_)));
         }
         // An overflow of the queue names no place: anything may have changed.
         let overflow = event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW);
         let is_directory = event.mask.contains(AddWatchFlags::IN_ISDIR);
         let new_directory = match (self.places.get(&event.wd), &event.name) {
-            (Some(Place::Parent(name)), changed) if changed.as_ref() != Some(name) => return overflow,
+            (Some(Watched::Parent(name)), changed) if changed.as_ref() != Some(name) => return overflow,
             // A build may make the watched directory anew: what is written there next counts as well.
-            (Some(Place::Parent(_)), _) if is_directory => self.whole.clone(),
-            (Some(Place::Parent(_)), _) => return true,
-            (Some(Place::Below(directory)), Some(name)) if is_directory => directory.join(name),
-            (Some(Place::Below(_)), _) => return true,
+            (Some(Watched::Parent(_)), _) if is_directory => self.whole.clone(),
+            (Some(Watched::Parent(_)), _) => return true,
+            (Some(Watched::Below(directory)), Some(name)) if is_directory => directory.join(name),
+            (Some(Watched::Below(_)), _) => return true,
             (None, _) => return overflow,
         };
         // One that has vanished again, or is one too many, is not watched; that something changed is known.
@@ -156,7 +156,7 @@ impl Watch {
                     .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
                     .map(|entry| entry.path()),
             );
-            self.places.insert(descriptor, Place::Below(directory));
+            self.places.insert(descriptor, Watched::Below(directory));
         }
         Ok(())
     }

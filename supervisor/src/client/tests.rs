@@ -9,7 +9,7 @@ use std::thread::{self, JoinHandle};
 use super::*;
 use crate::control::harness::Server;
 use crate::control::{ClientId, Control};
-use crate::place::{Leavings, Place, choose};
+use crate::place::{Place, StalePolicy, choose};
 use crate::protocol::{
     CauseCode, Generation, LastWords, Outcome, Probation, Role, SCHEMA, State, Status, Verdict, Worker,
     WorkerState,
@@ -38,7 +38,8 @@ struct Supervisor {
 
 impl Supervisor {
     fn start(place: &Place, script: impl Fn(Request) -> Vec<Reply> + Send + 'static) -> Self {
-        let mut server = Server::new(Control::open(place, None, Leavings::Removed).expect("control socket"));
+        let mut server =
+            Server::new(Control::open(place, None, StalePolicy::Removed).expect("control socket"));
         let stop = std::sync::Arc::new(AtomicBool::new(false));
         let stopped = stop.clone();
         let thread = thread::spawn(move || {

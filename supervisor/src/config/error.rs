@@ -9,13 +9,13 @@ use super::text::one_line;
 /// `segue.toml:7: listen[1].backlog: expected a number, got "many"`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ConfigError {
-    place: Place,
+    place: SettingPlace,
     message: String,
 }
 
 /// Where a setting was given.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum SettingPlace {
     /// In a file; the key is missing when the line is no TOML, and the line when the file could not be read at all.
     File {
         path: PathBuf,
@@ -29,7 +29,7 @@ pub(crate) enum Place {
 }
 
 impl ConfigError {
-    pub(super) fn at(place: Place, message: impl Into<String>) -> ConfigError {
+    pub(super) fn at(place: SettingPlace, message: impl Into<String>) -> ConfigError {
         ConfigError {
             place,
             message: message.into(),
@@ -38,13 +38,13 @@ impl ConfigError {
 
     /// An error that says everything itself.
     pub(super) fn plain(message: impl Into<String>) -> ConfigError {
-        ConfigError::at(Place::Nowhere, message)
+        ConfigError::at(SettingPlace::Nowhere, message)
     }
 }
 
-impl Place {
-    pub(super) fn line(path: &Path, line: usize, key: impl Into<String>) -> Place {
-        Place::File {
+impl SettingPlace {
+    pub(super) fn line(path: &Path, line: usize, key: impl Into<String>) -> SettingPlace {
+        SettingPlace::File {
             path: path.to_owned(),
             line: Some(line),
             key: Some(key.into()),
@@ -55,9 +55,9 @@ impl Place {
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let line = match &self.place {
-            Place::Nowhere => self.message.clone(),
-            Place::Flag(flag) => format!("{flag}: {}", self.message),
-            Place::File { path, line, key } => {
+            SettingPlace::Nowhere => self.message.clone(),
+            SettingPlace::Flag(flag) => format!("{flag}: {}", self.message),
+            SettingPlace::File { path, line, key } => {
                 let mut text = path.display().to_string();
                 for part in [
                     line.map(|line| format!(":{line}")),

@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
-use super::error::{ConfigError, Place};
+use super::error::{ConfigError, SettingPlace};
 use super::item::{ACCOUNT, Item, Wrong, unknown};
 use super::listen;
 use super::read;
@@ -42,9 +42,9 @@ pub(super) struct File {
 
 impl File {
     /// The place of a key, if the file has it.
-    pub(super) fn place(&self, key: &str) -> Option<Place> {
+    pub(super) fn place(&self, key: &str) -> Option<SettingPlace> {
         let (_, line) = self.lines.iter().find(|(name, _)| *name == key)?;
-        Some(Place::line(&self.path, *line, key))
+        Some(SettingPlace::line(&self.path, *line, key))
     }
 }
 
@@ -121,7 +121,7 @@ fn leading_zero(text: &str, at: usize) -> Option<String> {
 
 fn in_line(path: &Path, line: usize, message: &str) -> ConfigError {
     ConfigError::at(
-        Place::File {
+        SettingPlace::File {
             path: path.to_owned(),
             line: Some(line),
             key: None,
@@ -148,7 +148,7 @@ struct Walk<'a> {
 
 impl Walk<'_> {
     fn refuse(&mut self, wrong: Wrong) {
-        let place = Place::line(self.path, line_of(self.text, wrong.span.start), wrong.key);
+        let place = SettingPlace::line(self.path, line_of(self.text, wrong.span.start), wrong.key);
         self.errors
             .push((wrong.span.start, ConfigError::at(place, wrong.message)));
     }

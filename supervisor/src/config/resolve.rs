@@ -7,7 +7,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use super::duration::{Limit, text};
-use super::error::{ConfigError, Place};
+use super::error::{ConfigError, SettingPlace};
 use super::file::{self, File};
 use super::rest::{Rest, patiently};
 use super::settings::{Invocation, Mode, Ready, Settings, Variable, parse_name};
@@ -285,9 +285,9 @@ impl Sources<'_> {
     /// An error at the place where a setting was given.
     fn blame(&self, key: &str, given: Given, why: &str) -> ConfigError {
         let place = match given {
-            Given::ByFlag => Place::Flag(format!("--{key}")),
-            Given::InFile => self.file.place(key).unwrap_or(Place::Nowhere),
-            Given::Nowhere => Place::Nowhere,
+            Given::ByFlag => SettingPlace::Flag(format!("--{key}")),
+            Given::InFile => self.file.place(key).unwrap_or(SettingPlace::Nowhere),
+            Given::Nowhere => SettingPlace::Nowhere,
         };
         ConfigError::at(place, why)
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
 use super::{Change, ClientId, Control, Interest};
-use crate::place::{Leavings, Surroundings, choose};
+use crate::place::{StalePolicy, Surroundings, choose};
 use crate::protocol::Request;
 
 /// The control socket's epoll data; clients count from 1.
@@ -24,7 +24,7 @@ impl Server {
     pub(crate) fn open(directory: &Path, name: &str) -> Self {
         let around = Surroundings::from_environment(|_| None, nix::unistd::geteuid().as_raw());
         let place = choose(name, Some(&directory.join(name)), &around).expect("a place");
-        Self::new(Control::open(&place, None, Leavings::Removed).expect("control socket"))
+        Self::new(Control::open(&place, None, StalePolicy::Removed).expect("control socket"))
     }
 
     pub(crate) fn new(control: Control) -> Self {

@@ -38,7 +38,7 @@ use socket::{Allowed, SocketFile};
 
 use nix::unistd::Gid;
 
-use crate::place::{Claim, Leavings, Place, PlaceError};
+use crate::place::{Claim, Place, PlaceError, StalePolicy};
 use crate::protocol::{Reply, Request};
 use crate::state::{Fds, Flaw, Passed, Row, Rows};
 use crate::sys::errno_text;
@@ -183,9 +183,9 @@ impl Control {
     ///
     /// # Errors
     /// `instance app is already running (pid N)`; no such group; or what the system said.
-    pub(crate) fn open(place: &Place, group: Option<&str>, leavings: Leavings) -> Result<Self, ControlError> {
+    pub(crate) fn open(place: &Place, group: Option<&str>, stale: StalePolicy) -> Result<Self, ControlError> {
         let group = group.map(socket::group).transpose()?;
-        let claim = place.claim(leavings)?;
+        let claim = place.claim(stale)?;
         match group {
             Some(group) => claim.open_to(group)?,
             None => place.keep_private()?,

@@ -12,7 +12,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::{Gid, Group};
 
 use super::{ControlError, Peer};
-use crate::place::{Heir, Place, PlaceError, is_gone};
+use crate::place::{LockHolder, Place, PlaceError, is_gone};
 use crate::state::{self, Flaw, Row, Rows};
 use crate::sys::peer_groups;
 
@@ -101,12 +101,12 @@ fn remove_stale(place: &Place) -> Result<(), ControlError> {
     }
     let name = || place.name().to_owned();
     let running = |pid| PlaceError::Running { name: name(), pid };
-    let heir = Heir::new();
+    let holder = LockHolder::new();
     loop {
         match owner(path).map_err(failed)? {
             Owner::Nobody => return remove(path).map_err(failed),
             Owner::Lives(pid) => return Err(running(pid).into()),
-            Owner::Busy | Owner::Dead(_) if heir.wait() => {}
+            Owner::Busy | Owner::Dead(_) if holder.wait() => {}
             Owner::Busy => return Err(running(None).into()),
             Owner::Dead(pid) => {
                 let (name, what) = (name(), path.to_owned());

@@ -92,12 +92,12 @@ fn a_request_is_heard_and_answered_with_progress_and_an_end() {
 fn the_socket_is_private_and_goes_with_its_owner() {
     let directory = directory();
     let place = place(&directory);
-    let control = Control::open(&place, None, Leavings::Removed).expect("control socket");
+    let control = Control::open(&place, None, StalePolicy::Removed).expect("control socket");
     assert_eq!(
         fs::metadata(place.control()).expect("metadata").mode() & 0o7777,
         0o600
     );
-    let error = Control::open(&place, None, Leavings::Removed)
+    let error = Control::open(&place, None, StalePolicy::Removed)
         .expect_err("taken")
         .to_string();
     assert_eq!(
@@ -134,11 +134,12 @@ fn a_group_can_be_let_in() {
     let directory = directory();
     let place = place(&directory);
     let gid = nix::unistd::getegid();
-    let control = Control::open(&place, Some(&gid.to_string()), Leavings::Removed).expect("control socket");
+    let control =
+        Control::open(&place, Some(&gid.to_string()), StalePolicy::Removed).expect("control socket");
     let found = fs::metadata(place.control()).expect("metadata");
     assert_eq!((found.mode() & 0o7777, found.gid()), (0o660, gid.as_raw()));
     drop(control);
-    let error = Control::open(&place, Some("no such\ngroup"), Leavings::Removed)
+    let error = Control::open(&place, Some("no such\ngroup"), StalePolicy::Removed)
         .expect_err("no group")
         .to_string();
     assert_eq!(error, "control group no such\\ngroup: there is no such group");
@@ -150,7 +151,8 @@ fn a_group_can_walk_to_the_instance_that_segue_placed() {
     let around = Surroundings::below(directory.path());
     let place = choose("app", None, &around).expect("a place");
     let gid = nix::unistd::getegid();
-    let _control = Control::open(&place, Some(&gid.to_string()), Leavings::Removed).expect("control socket");
+    let _control =
+        Control::open(&place, Some(&gid.to_string()), StalePolicy::Removed).expect("control socket");
     let mode = |path: &Path| fs::metadata(path).expect("metadata").mode() & 0o7777;
     let mut modes = place.control().ancestors().map(mode);
     assert_eq!((modes.next(), modes.next()), (Some(0o660), Some(0o710)));
@@ -184,10 +186,10 @@ fn what_a_dead_supervisor_left_is_replaced_and_what_others_put_there_is_not() {
     let directory = directory();
     let place = place(&directory);
     drop(UnixListener::bind(place.control()).expect("left behind"));
-    drop(Control::open(&place, None, Leavings::Removed).expect("the stale socket is replaced"));
+    drop(Control::open(&place, None, StalePolicy::Removed).expect("the stale socket is replaced"));
 
     let alive = UnixListener::bind(place.control()).expect("somebody else's");
-    let error = Control::open(&place, None, Leavings::Removed)
+    let error = Control::open(&place, None, StalePolicy::Removed)
         .expect_err("answers")
         .to_string();
     assert!(
@@ -198,7 +200,7 @@ fn what_a_dead_supervisor_left_is_replaced_and_what_others_put_there_is_not() {
 
     fs::remove_file(place.control()).expect("removed");
     fs::write(place.control(), "a text").expect("file");
-    let error = Control::open(&place, None, Leavings::Removed)
+    let error = Control::open(&place, None, StalePolicy::Removed)
         .expect_err("a file")
         .to_string();
     assert!(
@@ -215,7 +217,7 @@ fn what_a_dead_supervisor_left_is_replaced_and_what_others_put_there_is_not() {
 fn a_path_that_became_someone_elses_is_left_alone() {
     let directory = directory();
     let place = place(&directory);
-    let control = Control::open(&place, None, Leavings::Removed).expect("control socket");
+    let control = Control::open(&place, None, StalePolicy::Removed).expect("control socket");
     fs::remove_file(place.control()).expect("removed");
     let _other = UnixListener::bind(place.control()).expect("another");
     drop(control);
@@ -230,7 +232,7 @@ fn permission_denied_is_said_in_one_line() {
     let directory = directory();
     let place = place(&directory);
     fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o500)).expect("mode");
-    let error = Control::open(&place, None, Leavings::Removed)
+    let error = Control::open(&place, None, StalePolicy::Removed)
         .expect_err("read-only")
         .to_string();
     assert!(error.ends_with(": permission denied"), "{error}");
@@ -554,7 +556,7 @@ fn socket_claim_and_clients_are_passed_on() {
 
     let mut server = Server::new(restored);
     let place = server.control.place().clone();
-    let error = Control::open(&place, None, Leavings::Removed).expect_err("locked");
+    let error = Control::open(&place, None, StalePolicy::Removed).expect_err("locked");
     assert!(
         error.to_string().starts_with("instance app is already running"),
         "{error}"
@@ -582,7 +584,7 @@ fn socket_claim_and_clients_are_passed_on() {
     }
     drop(server);
     assert!(!place.control().exists() && !place.notify_directory().exists());
-    drop(place.claim(Leavings::Removed).expect("free again"));
+    drop(place.claim(StalePolicy::Removed).expect("free again"));
 }
 
 /// What the check of an upgrade does: it looks, and goes away.
@@ -611,7 +613,7 @@ fn a_bystander_takes_nothing_away() {
         drop(restored);
         crate::state::take_charge();
         assert!(place.control().exists() && notify.exists());
-        assert!(place.claim(Leavings::Removed).is_err(), "still locked");
+        assert!(place.claim(StalePolicy::Removed).is_err(), "still locked");
     }
     server.control.reply(id, &done("yes"), Instant::now());
     server.turns();
@@ -638,11 +640,11 @@ fn kill(control: Control) {
 fn what_is_adopted_stays() {
     let directory = directory();
     let place = place(&directory);
-    let first = Control::open(&place, None, Leavings::Removed).expect("control socket");
+    let first = Control::open(&place, None, StalePolicy::Removed).expect("control socket");
     let notify = place.notify_socket(1, 0, 0);
     drop(std::os::unix::net::UnixDatagram::bind(&notify).expect("a notify socket"));
     kill(first);
-    let second = Control::open(&place, None, Leavings::Adopted).expect("taken over");
+    let second = Control::open(&place, None, StalePolicy::Adopted).expect("taken over");
     assert!(notify.exists());
     drop(second);
     assert!(!notify.exists() && !place.control().exists());

@@ -4,16 +4,16 @@ use super::Kept;
 
 /// What a piece is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum Piece {
     Snapshot,
     Log,
 }
 
-impl Kind {
+impl Piece {
     const fn word(self) -> &'static str {
         match self {
-            Kind::Snapshot => "segue-snapshot",
-            Kind::Log => "segue-log",
+            Piece::Snapshot => "segue-snapshot",
+            Piece::Log => "segue-log",
         }
     }
 }
@@ -21,23 +21,23 @@ impl Kind {
 /// The longest first line: two words, three numbers of at most 20 digits.
 const LONGEST_HEAD: usize = 96;
 
-pub(super) fn write(kind: Kind, number: u64, body: &[u8]) -> Vec<u8> {
+pub(super) fn write(piece: Piece, number: u64, body: &[u8]) -> Vec<u8> {
     let sum = checksum(body) ^ number;
-    let mut piece = Vec::with_capacity(body.len() + LONGEST_HEAD);
-    piece.extend_from_slice(format!("{} {number} {} {sum}\n", kind.word(), body.len()).as_bytes());
-    piece.extend_from_slice(body);
-    piece
+    let mut bytes = Vec::with_capacity(body.len() + LONGEST_HEAD);
+    bytes.extend_from_slice(format!("{} {number} {} {sum}\n", piece.word(), body.len()).as_bytes());
+    bytes.extend_from_slice(body);
+    bytes
 }
 
 /// The number of the snapshot that these bytes begin with, if it is whole.
 pub(super) fn number(bytes: &[u8]) -> Option<u64> {
-    take(Kind::Snapshot, bytes).map(|(number, _, _)| number)
+    take(Piece::Snapshot, bytes).map(|(number, _, _)| number)
 }
 
 /// That number, and where the log behind it ends.
 pub(super) fn extent(bytes: &[u8]) -> Option<(u64, u64)> {
-    let (number, _, mut rest) = take(Kind::Snapshot, bytes)?;
-    while let Some((of, _, after)) = take(Kind::Log, rest)
+    let (number, _, mut rest) = take(Piece::Snapshot, bytes)?;
+    while let Some((of, _, after)) = take(Piece::Log, rest)
         && of == number
     {
         rest = after;
@@ -47,9 +47,9 @@ pub(super) fn extent(bytes: &[u8]) -> Option<(u64, u64)> {
 
 /// The snapshot, and what was logged after it up to the first piece that is broken or older.
 pub(super) fn read(bytes: &[u8]) -> Option<Kept> {
-    let (number, rows, mut rest) = take(Kind::Snapshot, bytes)?;
+    let (number, rows, mut rest) = take(Piece::Snapshot, bytes)?;
     let mut log = Vec::new();
-    while let Some((of, line, after)) = take(Kind::Log, rest)
+    while let Some((of, line, after)) = take(Piece::Log, rest)
         && of == number
         && let Ok(line) = std::str::from_utf8(line)
     {
@@ -63,11 +63,11 @@ pub(super) fn read(bytes: &[u8]) -> Option<Kept> {
 }
 
 /// The piece at the beginning: its number, its body, and what comes after it.
-fn take(kind: Kind, bytes: &[u8]) -> Option<(u64, &[u8], &[u8])> {
+fn take(piece: Piece, bytes: &[u8]) -> Option<(u64, &[u8], &[u8])> {
     let head_end = bytes.iter().take(LONGEST_HEAD).position(|byte| *byte == b'\n')?;
     let (head, rest) = bytes.split_at_checked(head_end)?;
     let mut words = std::str::from_utf8(head).ok()?.split(' ');
-    if words.next() != Some(kind.word()) {
+    if words.next() != Some(piece.word()) {
         return None;
     }
     let number = words.next()?.parse().ok()?;

@@ -21,7 +21,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use crate::sys::errno_text;
-use frame::Kind;
+use frame::Piece;
 
 /// How many files there are.
 pub(crate) const FILES: usize = 2;
@@ -97,7 +97,7 @@ impl Keeper {
             return;
         }
         let number = self.number + 1;
-        let piece = frame::write(Kind::Snapshot, number, rows);
+        let piece = frame::write(Piece::Snapshot, number, rows);
         if self.put(number, &piece, 0) {
             self.number = number;
             self.end = length(&piece);
@@ -108,7 +108,7 @@ impl Keeper {
     /// Adds a line to the log. It has no newline in it.
     pub(crate) fn log(&mut self, line: &str) {
         self.last = None;
-        let piece = frame::write(Kind::Log, self.number, line.as_bytes());
+        let piece = frame::write(Piece::Log, self.number, line.as_bytes());
         if self.put(self.number, &piece, self.end) {
             self.end += length(&piece);
         }

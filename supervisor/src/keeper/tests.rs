@@ -69,12 +69,12 @@ fn a_write_that_was_cut_short_anywhere_loses_nothing_before_it() {
     keeper.snapshot(b"1111111111\n");
     keeper.log("first");
     let whole: Vec<Vec<u8>> = keeper.files.iter().map(contents).collect();
-    let line = frame::write(Kind::Log, 2, b"second");
+    let line = frame::write(Piece::Log, 2, b"second");
     for length in 0..line.len() {
         keeper.files[0].write_all_at(&line[..length], keeper.end).unwrap();
         assert_eq!(keeper.read(), kept("1111111111\n", &["first"]));
     }
-    let snapshot = frame::write(Kind::Snapshot, 3, b"2222222222222\n");
+    let snapshot = frame::write(Piece::Snapshot, 3, b"2222222222222\n");
     for length in 0..snapshot.len() {
         keeper.files[1].write_all_at(&whole[1], 0).unwrap();
         keeper.files[1].write_all_at(&snapshot[..length], 0).unwrap();
@@ -86,8 +86,8 @@ fn a_write_that_was_cut_short_anywhere_loses_nothing_before_it() {
 fn garbage_is_nothing() {
     let mut random = fastrand::Rng::with_seed(3);
     let whole = [
-        frame::write(Kind::Snapshot, 7, b"rows\n"),
-        frame::write(Kind::Log, 7, b"line"),
+        frame::write(Piece::Snapshot, 7, b"rows\n"),
+        frame::write(Piece::Log, 7, b"line"),
     ]
     .concat();
     for _ in 0..20_000 {

@@ -42,7 +42,7 @@ pub(crate) struct Binary {
     path: PathBuf,
     real_path: PathBuf,
     id: FileId,
-    kind: Kind,
+    format: Format,
 }
 
 /// What is known of a binary without having it open.
@@ -58,7 +58,7 @@ pub(super) struct Known {
 
 /// What the first bytes say; it decides how to exec by fd and what to say when exec fails.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum Format {
     /// Nothing is in it (yet).
     Empty,
     /// It starts with `#!`, and this is the interpreter.
@@ -115,13 +115,13 @@ impl Binary {
         check_executable(&status)?;
         let real_path = std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd()))
             .unwrap_or_else(|_| path.to_owned());
-        let (fd, kind) = read_kind(fd);
+        let (fd, format) = read_format(fd);
         Ok(Binary {
             fd,
             path: path.to_owned(),
             real_path,
             id: (status.st_dev, status.st_ino),
-            kind,
+            format,
         })
     }
 
@@ -141,13 +141,13 @@ impl Binary {
         });
         let found = by_path.chain(running).flatten();
         let fd = (fd.into_iter().chain(found)).find(|fd| id_of(fd.as_fd()) == Some(known.id))?;
-        let (fd, kind) = read_kind(fd);
+        let (fd, format) = read_format(fd);
         Some(Binary {
             fd,
             path: known.path,
             real_path: known.real_path,
             id: known.id,
-            kind,
+            format,
         })
     }
 
@@ -176,8 +176,8 @@ impl Binary {
         self.fd.as_fd()
     }
 
-    pub(crate) fn kind(&self) -> &Kind {
-        &self.kind
+    pub(crate) fn format(&self) -> &Format {
+        &self.format
     }
 
     /// Whether `path` still leads to the file that was opened. Asked in the child, in the app's cwd.
@@ -192,15 +192,17 @@ impl Binary {
     /// Why exec failed, with what the errno alone does not say.
     pub(crate) fn explain(&self, errno: Errno) -> String {
         let text = errno_text(errno);
-        match (errno, &self.kind) {
-            (Errno::ENOEXEC, Kind::Empty) => format!("{text} (the file is empty)"),
-            (Errno::ENOEXEC, Kind::Script(_) | Kind::Image) => {
+        match (errno, &self.format) {
+            (Errno::ENOEXEC, Format::Empty) => format!("{text} (the file is empty)"),
+            (Errno::ENOEXEC, Format::Script(_) | Format::Image) => {
                 format!("{text} (wrong architecture, or a script without #!)")
             }
-            (Errno::ENOENT, Kind::Script(interpreter)) => {
+            (Errno::ENOENT, Format::Script(interpreter)) => {
                 format!("{text} (its interpreter {} is missing)", interpreter.display())
             }
-            (Errno::ENOENT, Kind::Empty | Kind::Image) => format!("{text} (its dynamic loader is missing)"),
+            (Errno::ENOENT, Format::Empty | Format::Image) => {
+                format!("{text} (its dynamic loader is missing)")
+            }
             (Errno::ETXTBSY, _) => format!("{text} (it is still being written)"),
             (_, _) => text,
         }
@@ -238,15 +240,15 @@ fn check_executable(status: &FileStat) -> Result<(), String> {
     }
 }
 
-fn read_kind(fd: OwnedFd) -> (OwnedFd, Kind) {
+fn read_format(fd: OwnedFd) -> (OwnedFd, Format) {
     let mut head = [0; HEAD_BYTES];
     let file = File::from(fd);
-    let kind = match file.read_at(&mut head, 0) {
-        Ok(0) => Kind::Empty,
-        Ok(length) => interpreter(&head[..length]).map_or(Kind::Image, Kind::Script),
-        Err(_) => Kind::Image,
+    let format = match file.read_at(&mut head, 0) {
+        Ok(0) => Format::Empty,
+        Ok(length) => interpreter(&head[..length]).map_or(Format::Image, Format::Script),
+        Err(_) => Format::Image,
     };
-    (file.into(), kind)
+    (file.into(), format)
 }
 
 /// The interpreter named in a `#!` line, as the kernel reads it: up to the first blank or line end.

@@ -3,7 +3,7 @@
 //! The supervisor has one thread, so this is plain code that may allocate; it takes no lock but the allocator's.
 //! It looks names up here because that may take long, and the supervisor never waits.
 
-use super::binary::{Binary, Kind};
+use super::binary::{Binary, Format};
 use super::environment::Environment;
 use super::go_ahead::{self, Leave};
 use super::identity::Identity;
@@ -311,7 +311,7 @@ fn exec_binary(
         let path = CString::new(binary.path().as_os_str().as_bytes()).map_err(|_| Errno::ENOENT)?;
         return execve(&path, argv, environment);
     }
-    if let Kind::Script(_) = binary.kind() {
+    if let Format::Script(_) = binary.format() {
         // The kernel tells the interpreter to open /dev/fd/N, so N must still be there.
         sys::keep_over_exec(fd)?;
     }

@@ -27,11 +27,11 @@ mod started_in;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use binary::{Binary, Kind};
+pub(crate) use binary::{Binary, Format};
 pub(crate) use environment::is_for_the_supervisor;
 pub(crate) use error::LaunchError;
 use identity::Login;
-pub(crate) use program::{Heritage, Wanted};
+pub(crate) use program::{InheritedEnvironment, Wanted};
 pub(crate) use record::BirthRecord;
 pub(crate) use report::{Report, ReportPipe};
 pub(crate) use spawn::{Extra, Lent, OwnPid, Spawned, Voice, WorkerIdentity, fork_failed};

@@ -46,9 +46,9 @@ pub(crate) struct Wanted<'a> {
 /// What the supervisor itself was started with and its apps get, too. Captured once, first thing in `main`,
 /// before the supervisor changes any of it for its own use.
 #[derive(Clone, Debug)]
-pub(crate) struct Heritage {
+pub(crate) struct InheritedEnvironment {
     /// The whole environment.
-    pub(crate) environment: Vec<(OsString, OsString)>,
+    pub(crate) variables: Vec<(OsString, OsString)>,
     /// The resource limits.
     pub(crate) limits: Limits,
     /// Our oom_score_adj; none without /proc.
@@ -59,11 +59,11 @@ pub(crate) struct Heritage {
     pub(super) started_in: Option<StartedIn>,
 }
 
-impl Heritage {
+impl InheritedEnvironment {
     /// The variable that names the stream, if it does.
     pub(super) fn journal_stream(&self) -> Option<&OsStr> {
         self.journal?;
-        let mut variables = self.environment.iter();
+        let mut variables = self.variables.iter();
         variables
             .find(|(key, _)| key == journal::VARIABLE)
             .map(|(_, value)| value.as_os_str())
@@ -84,9 +84,9 @@ impl Heritage {
     }
 
     /// That of this process now.
-    pub(crate) fn of_this_process() -> Heritage {
-        Heritage {
-            environment: std::env::vars_os().collect(),
+    pub(crate) fn of_this_process() -> InheritedEnvironment {
+        InheritedEnvironment {
+            variables: std::env::vars_os().collect(),
             limits: Limits::current(),
             oom_score: sys::own_oom_score(),
             started_in: StartedIn::of_this_process(),
@@ -126,14 +126,17 @@ impl Program {
     ///
     /// # Errors
     /// One line each: `chdir ...`, `exec ...`, `environment variable ...`.
-    pub(super) fn resolve(wanted: &Wanted<'_>, heritage: &Heritage) -> Result<Program, LaunchError> {
+    pub(super) fn resolve(
+        wanted: &Wanted<'_>,
+        inherited_environment: &InheritedEnvironment,
+    ) -> Result<Program, LaunchError> {
         let command = wanted
             .command
             .first()
             .ok_or_else(|| LaunchError::new("no command given".to_owned()))?;
         let (cwd, cwd_id) = open_cwd(wanted.chdir.unwrap_or(Path::new(".")))?;
-        let mut inherited = heritage.environment.clone();
-        if heritage.journal.is_none() {
+        let mut inherited = inherited_environment.variables.clone();
+        if inherited_environment.journal.is_none() {
             inherited.retain(|(key, _)| key != journal::VARIABLE);
         }
         let mut environment = Environment::compute(&inherited, wanted.env);
@@ -158,10 +161,12 @@ impl Program {
             group: wanted.group.map(str::to_owned),
             umask: wanted.umask.map(Mode::from_bits_truncate),
             stderr: wanted.stderr.map(absolute).transpose()?,
-            limits: heritage.limits.clone(),
+            limits: inherited_environment.limits.clone(),
             // What is below 0 was meant for the supervisor: it is small, and everything depends on it.
-            oom_score: wanted.oom_score.or(heritage.oom_score.map(|score| score.max(0))),
-            journal: heritage.journal,
+            oom_score: wanted
+                .oom_score
+                .or(inherited_environment.oom_score.map(|score| score.max(0))),
+            journal: inherited_environment.journal,
             last_signal: wanted.last_signal,
         })
     }

@@ -2,7 +2,7 @@
 
 use super::LaunchError;
 use super::binary::Binary;
-use super::program::{Heritage, Program, Wanted};
+use super::program::{InheritedEnvironment, Program, Wanted};
 use super::spawn::{self, Extra, Lent, OwnPid, Spawned, WorkerIdentity};
 use std::path::Path;
 
@@ -19,9 +19,12 @@ impl BirthRecord {
     ///
     /// # Errors
     /// One line: `exec ./app: no such file or directory`, `chdir ...`, `environment variable ...`.
-    pub(crate) fn resolve(wanted: &Wanted<'_>, heritage: &Heritage) -> Result<Self, LaunchError> {
+    pub(crate) fn resolve(
+        wanted: &Wanted<'_>,
+        inherited_environment: &InheritedEnvironment,
+    ) -> Result<Self, LaunchError> {
         Ok(Self {
-            program: Program::resolve(wanted, heritage)?,
+            program: Program::resolve(wanted, inherited_environment)?,
             own_pid: wanted.own_pid,
         })
     }

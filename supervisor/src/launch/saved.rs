@@ -1,4 +1,4 @@
-//! Birth records, launches under way and our own heritage, as they are left to the next supervisor.
+//! Birth records, launches under way and the environment that the supervisor inherited, as they are left to the next supervisor.
 //!
 //! A row `record` has the open files of its record beside it, `binary-NUMBER` and `cwd-NUMBER`. Where those did not come along
 //! they are looked for at their paths and among the processes that still run them, and taken only if they are the same files.
@@ -7,7 +7,7 @@ use super::binary::{Binary, FileId, Known, id_of};
 use super::environment::Environment;
 use super::files::{Content, NamedFile, Watched};
 use super::journal::{self, JournalStreams};
-use super::program::{Heritage, Program, open_directory};
+use super::program::{InheritedEnvironment, Program, open_directory};
 use super::{BirthRecord, OwnPid, ReportPipe};
 use crate::state::{Fds, Flaw, Row, Rows};
 use nix::sys::stat::Mode;
@@ -81,7 +81,7 @@ impl BirthRecord {
     }
 
     /// Reads a row. Files that are not in the bag are looked for: `processes` may run this record. Which of our streams are the
-    /// journal is a matter of this process, and so of its heritage.
+    /// journal is a matter of this process, and so of what it inherited.
     ///
     /// # Errors
     /// A field is missing or cannot be read; the binary or the working directory is nowhere any more.
@@ -89,7 +89,7 @@ impl BirthRecord {
         row: &Row<'_>,
         fds: &mut Fds,
         processes: &[Pid],
-        heritage: &Heritage,
+        inherited_environment: &InheritedEnvironment,
     ) -> Result<BirthRecord, Flaw> {
         let number = row.number("number")?;
         let cwd_id = (row.number("cwd-device")?, row.number("cwd-inode")?);
@@ -116,7 +116,7 @@ impl BirthRecord {
             files: restore_files(row)?,
             cwd,
             cwd_id,
-            environment: restore_environment(row, heritage)?,
+            environment: restore_environment(row, inherited_environment)?,
             user: row.text_if_any("user")?,
             group: row.text_if_any("group")?,
             // No more than 0o777.
@@ -126,7 +126,7 @@ impl BirthRecord {
                 .map(|path| OsString::from_vec(path).into()),
             limits: row.parsed("limits")?,
             oom_score: restore_oom_score(row)?,
-            journal: heritage.journal,
+            journal: inherited_environment.journal,
             last_signal: match row.text_if_any("last-signal")? {
                 Some(_) => Some(row.parsed("last-signal")?),
                 None => None,
@@ -285,12 +285,15 @@ fn save_environment(environment: &Environment, rows: &mut Rows) {
 }
 
 /// The stream to the journal that it names is ours of today.
-fn restore_environment(row: &Row<'_>, heritage: &Heritage) -> Result<Environment, Flaw> {
+fn restore_environment(
+    row: &Row<'_>,
+    inherited_environment: &InheritedEnvironment,
+) -> Result<Environment, Flaw> {
     let mut environment = Environment {
         variables: BTreeMap::from_iter(split_variables(&row.bytes("environment")?)),
         configured: split(&row.bytes("configured")?),
     };
-    match heritage.journal_stream() {
+    match inherited_environment.journal_stream() {
         Some(stream) => environment.set_unless_configured(journal::VARIABLE, stream),
         None if environment.configured.iter().any(|key| key == journal::VARIABLE) => {}
         None => drop(environment.variables.remove(OsStr::new(journal::VARIABLE))),
@@ -298,11 +301,11 @@ fn restore_environment(row: &Row<'_>, heritage: &Heritage) -> Result<Environment
     Ok(environment)
 }
 
-impl Heritage {
+impl InheritedEnvironment {
     /// Writes what we were born with, for the same process after an upgrade in place: by then our limits are those that we
     /// have raised for ourselves.
     pub(crate) fn save(&self, rows: &mut Rows) {
-        let environment = self.environment.iter().map(|(key, value)| (key, value));
+        let environment = self.variables.iter().map(|(key, value)| (key, value));
         rows.begin(HERITAGE)
             .bytes("environment", &joined_variables(environment))
             .text("limits", &self.limits.to_string());
@@ -313,15 +316,15 @@ impl Heritage {
     ///
     /// # Errors
     /// A field is missing or cannot be read.
-    pub(crate) fn restore(row: &Row<'_>) -> Result<Heritage, Flaw> {
+    pub(crate) fn restore(row: &Row<'_>) -> Result<InheritedEnvironment, Flaw> {
         let environment: Vec<_> = split_variables(&row.bytes("environment")?).collect();
         let stream = environment.iter().find(|(key, _)| key == journal::VARIABLE);
-        Ok(Heritage {
+        Ok(InheritedEnvironment {
             started_in: None,
             journal: JournalStreams::of_this_process(stream.map(|(_, value)| value.as_os_str())),
             limits: row.parsed("limits")?,
             oom_score: restore_oom_score(row)?,
-            environment,
+            variables: environment,
         })
     }
 }

@@ -76,7 +76,8 @@ impl Bench {
             own_pid: self.own_pid,
             last_signal: self.last_signal,
         };
-        BirthRecord::resolve(&wanted, &Heritage::of_this_process()).map_err(|error| error.to_string())
+        BirthRecord::resolve(&wanted, &InheritedEnvironment::of_this_process())
+            .map_err(|error| error.to_string())
     }
 
     fn spawn(&self, record: &BirthRecord, sockets: &[Lent<'_>], probe: Option<Lent<'_>>) -> Spawned {
@@ -589,33 +590,43 @@ fn pwd_is_the_directory_itself_whatever_led_to_it() {
     let current = root.join("current");
     std::os::unix::fs::symlink("release-1", &current).unwrap();
     let command = [OsString::from("true")];
-    let mut heritage = Heritage::of_this_process();
-    heritage.environment = vec![("PWD".into(), current.clone().into())];
-    let pwd = |chdir: Option<&Path>, env: &[(OsString, OsString)], heritage: &Heritage| {
-        let wanted = Wanted {
-            command: &command,
-            chdir,
-            env,
-            user: None,
-            group: None,
-            umask: None,
-            stderr: None,
-            oom_score: None,
-            own_pid: OwnPid::Set,
-            last_signal: None,
+    let mut inherited_environment = InheritedEnvironment::of_this_process();
+    inherited_environment.variables = vec![("PWD".into(), current.clone().into())];
+    let pwd =
+        |chdir: Option<&Path>, env: &[(OsString, OsString)], inherited_environment: &InheritedEnvironment| {
+            let wanted = Wanted {
+                command: &command,
+                chdir,
+                env,
+                user: None,
+                group: None,
+                umask: None,
+                stderr: None,
+                oom_score: None,
+                own_pid: OwnPid::Set,
+                last_signal: None,
+            };
+            let program = super::program::Program::resolve(&wanted, inherited_environment).unwrap();
+            program.environment().get("PWD").map(PathBuf::from)
         };
-        let program = super::program::Program::resolve(&wanted, heritage).unwrap();
-        program.environment().get("PWD").map(PathBuf::from)
-    };
-    assert_eq!(pwd(Some(&current), &[], &heritage), Some(root.join("release-1")));
+    assert_eq!(
+        pwd(Some(&current), &[], &inherited_environment),
+        Some(root.join("release-1"))
+    );
     let configured = [("PWD".into(), "/srv".into())];
-    assert_eq!(pwd(Some(&current), &configured, &heritage), Some("/srv".into()));
+    assert_eq!(
+        pwd(Some(&current), &configured, &inherited_environment),
+        Some("/srv".into())
+    );
     // Where segue itself was started: that does not move with a symlink either.
     let here = std::env::current_dir().unwrap();
-    assert_eq!(pwd(None, &[], &heritage), Some(here));
-    heritage.environment.clear();
-    assert_eq!(pwd(None, &[], &heritage), None, "nobody has asked");
-    assert_eq!(pwd(Some(&current), &[], &heritage), Some(root.join("release-1")));
+    assert_eq!(pwd(None, &[], &inherited_environment), Some(here));
+    inherited_environment.variables.clear();
+    assert_eq!(pwd(None, &[], &inherited_environment), None, "nobody has asked");
+    assert_eq!(
+        pwd(Some(&current), &[], &inherited_environment),
+        Some(root.join("release-1"))
+    );
 }
 
 #[test]
@@ -633,7 +644,7 @@ fn a_working_directory_that_is_not_there_is_named() {
         own_pid: OwnPid::Set,
         last_signal: None,
     };
-    let error = BirthRecord::resolve(&wanted, &Heritage::of_this_process()).unwrap_err();
+    let error = BirthRecord::resolve(&wanted, &InheritedEnvironment::of_this_process()).unwrap_err();
     assert_eq!(
         error.to_string(),
         "chdir /nowhere/at all: no such file or directory"
@@ -763,8 +774,9 @@ impl Left {
 
     fn restore(&mut self, processes: &[nix::unistd::Pid]) -> Result<BirthRecord, String> {
         let rows = crate::state::Row::all(&self.state).unwrap();
-        let heritage = Heritage::of_this_process();
-        BirthRecord::restore(&rows[0], &mut self.fds, processes, &heritage).map_err(|flaw| flaw.to_string())
+        let inherited_environment = InheritedEnvironment::of_this_process();
+        BirthRecord::restore(&rows[0], &mut self.fds, processes, &inherited_environment)
+            .map_err(|flaw| flaw.to_string())
     }
 }
 
@@ -875,10 +887,10 @@ fn a_launch_under_way_and_our_own_heritage_go_on_where_they_were() {
     let (mut pipe, end) = ReportPipe::open().unwrap();
     Reporter(end.as_fd()).uid(1000);
     assert_eq!(pipe.read(), Report::Pending);
-    let heritage = Heritage::of_this_process();
+    let inherited_environment = InheritedEnvironment::of_this_process();
     let mut rows = crate::state::Rows::default();
     pipe.save("3.0.1", &mut rows);
-    heritage.save(&mut rows);
+    inherited_environment.save(&mut rows);
     let state = rows.finish();
     let rows = crate::state::Row::all(&state).unwrap();
     let mut fds = crate::state::Fds::default();
@@ -894,10 +906,10 @@ fn a_launch_under_way_and_our_own_heritage_go_on_where_they_were() {
     wait_readable(&again.as_fd());
     assert_eq!(again.read(), executed(1000));
 
-    let restored = Heritage::restore(&rows[1]).unwrap();
-    assert_eq!(restored.environment, heritage.environment);
-    assert_eq!(restored.limits, heritage.limits);
-    assert_eq!(restored.journal, heritage.journal);
+    let restored = InheritedEnvironment::restore(&rows[1]).unwrap();
+    assert_eq!(restored.variables, inherited_environment.variables);
+    assert_eq!(restored.limits, inherited_environment.limits);
+    assert_eq!(restored.journal, inherited_environment.journal);
 }
 
 #[test]
@@ -916,11 +928,11 @@ fn what_protects_the_supervisor_from_being_killed_for_memory_is_not_inherited() 
             own_pid: OwnPid::Set,
             last_signal: None,
         };
-        let heritage = Heritage {
+        let inherited_environment = InheritedEnvironment {
             oom_score: born,
-            ..Heritage::of_this_process()
+            ..InheritedEnvironment::of_this_process()
         };
-        let record = BirthRecord::resolve(&wanted, &heritage).expect("true is there");
+        let record = BirthRecord::resolve(&wanted, &inherited_environment).expect("true is there");
         record.program.oom_score()
     };
     assert_eq!(score(None, Some(-500)), Some(0));

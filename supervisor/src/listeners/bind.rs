@@ -8,7 +8,7 @@ use std::rc::Rc;
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrStorage, UnixAddr, bind, socket};
 
-use super::local::{Kind, Place, family_of};
+use super::local::{BoundTo, SocketKind, family_of};
 use super::resolve::Owner;
 use super::settings::{self, IPV6_ONLY, Originals, REUSE_ADDRESS};
 use super::socket::{self as shared, Birth, IoMode, Socket, Source, set_io_mode};
@@ -37,16 +37,16 @@ pub(super) struct Bound {
 }
 
 /// Says who has a port that is busy, if that can be told: `nginx, pid 4711`.
-pub(super) type Holder<'a> = &'a dyn Fn(Kind, SocketAddr) -> Option<String>;
+pub(super) type Holder<'a> = &'a dyn Fn(SocketKind, SocketAddr) -> Option<String>;
 
 /// The kind of socket that an address asks for.
-pub(super) fn kind_of(address: &Address) -> Kind {
+pub(super) fn kind_of(address: &Address) -> SocketKind {
     match address {
-        Address::Tcp(_) => Kind::Tcp,
-        Address::Udp(_) => Kind::Udp,
-        Address::Unix(_) => Kind::Unix,
-        Address::UnixDatagram(_) => Kind::UnixDatagram,
-        Address::UnixSeqpacket(_) => Kind::UnixSeqpacket,
+        Address::Tcp(_) => SocketKind::Tcp,
+        Address::Udp(_) => SocketKind::Udp,
+        Address::Unix(_) => SocketKind::Unix,
+        Address::UnixDatagram(_) => SocketKind::UnixDatagram,
+        Address::UnixSeqpacket(_) => SocketKind::UnixSeqpacket,
     }
 }
 
@@ -83,7 +83,7 @@ pub(super) fn open(wanted: &Wanted<'_>, holder: Holder<'_>) -> Result<Bound, Lis
 /// # Errors
 /// One line. Nothing is left behind.
 pub(super) fn beside(wanted: &Wanted<'_>, first: &Socket) -> Result<Bound, ListenError> {
-    let Place::Internet { address, .. } = first.local().place else {
+    let BoundTo::Internet { address, .. } = first.local().bound_to else {
         return Err(ListenError::at(&wanted.spec.address, "it has no port to share"));
     };
     new_socket(kind_of(&wanted.spec.address), family_of(address))
@@ -136,15 +136,15 @@ fn one_address(wanted: &Wanted<'_>, holder: Holder<'_>) -> Result<Bound, String>
     internet(fd, wanted, *address, holder)
 }
 
-fn new_socket(kind: Kind, family: AddressFamily) -> Result<OwnedFd, Errno> {
+fn new_socket(kind: SocketKind, family: AddressFamily) -> Result<OwnedFd, Errno> {
     socket(family, socket_type(kind), SockFlag::SOCK_CLOEXEC, None)
 }
 
-fn socket_type(kind: Kind) -> SockType {
+fn socket_type(kind: SocketKind) -> SockType {
     match kind {
-        Kind::Tcp | Kind::Unix => SockType::Stream,
-        Kind::Udp | Kind::UnixDatagram => SockType::Datagram,
-        Kind::UnixSeqpacket => SockType::SeqPacket,
+        SocketKind::Tcp | SocketKind::Unix => SockType::Stream,
+        SocketKind::Udp | SocketKind::UnixDatagram => SockType::Datagram,
+        SocketKind::UnixSeqpacket => SockType::SeqPacket,
     }
 }
 
@@ -161,7 +161,7 @@ fn internet(
     {
         sock::set_option_int(fd.as_fd(), IPV6_ONLY, only).map_err(errno_text)?;
     }
-    if kind == Kind::Tcp {
+    if kind == SocketKind::Tcp {
         // A port with old connections in TIME_WAIT can be bound again at once. Not for UDP: there it would share the port.
         sock::set_option_int(fd.as_fd(), REUSE_ADDRESS, 1).map_err(errno_text)?;
     }
@@ -174,7 +174,12 @@ fn internet(
     finish(wanted, None, fd, originals)
 }
 
-pub(super) fn explain_internet(errno: Errno, kind: Kind, address: SocketAddr, holder: Holder<'_>) -> String {
+pub(super) fn explain_internet(
+    errno: Errno,
+    kind: SocketKind,
+    address: SocketAddr,
+    holder: Holder<'_>,
+) -> String {
     let text = errno_text(errno);
     if errno == Errno::EACCES {
         format!("{text} (try a systemd .socket unit)")
@@ -266,7 +271,7 @@ pub(super) fn probe(path: &Path) -> Result<Socket, ListenError> {
     let make = || -> Result<Socket, String> {
         let path = absolute(path)?;
         unix_file::make_way(&path)?;
-        let fd = new_socket(Kind::Unix, AddressFamily::Unix).map_err(errno_text)?;
+        let fd = new_socket(SocketKind::Unix, AddressFamily::Unix).map_err(errno_text)?;
         let file = SocketFile::bind(fd.as_fd(), &path, None)?;
         file.give_access(Owner::default(), PROBE_MODE)?;
         sock::listen(fd.as_fd(), PROBE_BACKLOG).map_err(errno_text)?;

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use nix::unistd::Pid;
 
-use super::local::Kind;
+use super::local::SocketKind;
 use crate::sys;
 
 /// State of a listening TCP socket in `/proc/net/tcp`.
@@ -16,11 +16,11 @@ const TCP_LISTENING: &str = "0A";
 const UDP_BOUND: &str = "07";
 
 /// `nginx, pid 4711`, if the process can be seen from here. It reads all of /proc/PID/fd, so it is only for the start.
-pub(super) fn of_port(kind: Kind, address: SocketAddr) -> Option<String> {
+pub(super) fn of_port(kind: SocketKind, address: SocketAddr) -> Option<String> {
     let (tables, state) = match kind {
-        Kind::Tcp => (["/proc/net/tcp", "/proc/net/tcp6"], TCP_LISTENING),
-        Kind::Udp => (["/proc/net/udp", "/proc/net/udp6"], UDP_BOUND),
-        Kind::Unix | Kind::UnixDatagram | Kind::UnixSeqpacket => return None,
+        SocketKind::Tcp => (["/proc/net/tcp", "/proc/net/tcp6"], TCP_LISTENING),
+        SocketKind::Udp => (["/proc/net/udp", "/proc/net/udp6"], UDP_BOUND),
+        SocketKind::Unix | SocketKind::UnixDatagram | SocketKind::UnixSeqpacket => return None,
     };
     tables
         .iter()

@@ -10,7 +10,7 @@ use nix::sys::signal::kill;
 use nix::unistd::{Pid, getpid};
 
 use super::claim::{self, Claim, FIRST_FD, UNKNOWN};
-use super::local::{Kind, Local};
+use super::local::{Local, SocketKind};
 use super::resolve::Owner;
 use super::settings::{ACCEPTS_CONNECTIONS, Originals};
 use super::socket::{Birth, Socket, Source, is_connected};
@@ -133,11 +133,11 @@ fn take(fds: &mut ListenFd, claim: &Claim, index: i32) -> Result<Rc<Listener>, L
     };
     let kind = Local::of(fd).map_err(|why| refuse(&why))?.kind;
     let (family, socket_type) = match kind {
-        Kind::Tcp => (libc::AF_INET, libc::SOCK_STREAM),
-        Kind::Udp => (libc::AF_INET, libc::SOCK_DGRAM),
-        Kind::Unix => (libc::AF_UNIX, libc::SOCK_STREAM),
-        Kind::UnixDatagram => (libc::AF_UNIX, libc::SOCK_DGRAM),
-        Kind::UnixSeqpacket => (libc::AF_UNIX, libc::SOCK_SEQPACKET),
+        SocketKind::Tcp => (libc::AF_INET, libc::SOCK_STREAM),
+        SocketKind::Udp => (libc::AF_INET, libc::SOCK_DGRAM),
+        SocketKind::Unix => (libc::AF_UNIX, libc::SOCK_STREAM),
+        SocketKind::UnixDatagram => (libc::AF_UNIX, libc::SOCK_DGRAM),
+        SocketKind::UnixSeqpacket => (libc::AF_UNIX, libc::SOCK_SEQPACKET),
     };
     let slot = usize::try_from(index).unwrap_or(usize::MAX);
     let fd: OwnedFd = match fds.take_custom(slot, family, socket_type, "listener") {

@@ -12,7 +12,7 @@ use crate::sys::{errno_text, sock};
 
 /// The kinds of sockets that can be listeners.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum SocketKind {
     /// TCP (and what else is a stream over IP, as MPTCP, if it was inherited).
     Tcp,
     /// UDP.
@@ -25,7 +25,7 @@ pub(crate) enum Kind {
     UnixSeqpacket,
 }
 
-impl Kind {
+impl SocketKind {
     /// Whether clients connect to it: the others are bound and have no backlog.
     pub(crate) fn accepts_connections(self) -> bool {
         match self {
@@ -60,7 +60,7 @@ impl Kind {
 
 /// Where a socket is bound.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum BoundTo {
     /// An Internet address; `both` if an IPv6 socket takes IPv4 clients, too.
     Internet { address: SocketAddr, both: bool },
     /// A path, absolute for all sockets that were made here.
@@ -74,8 +74,8 @@ pub(super) enum Place {
 /// The kind of a socket and where it is bound.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Local {
-    pub(super) kind: Kind,
-    pub(super) place: Place,
+    pub(super) kind: SocketKind,
+    pub(super) bound_to: BoundTo,
 }
 
 impl Local {
@@ -94,31 +94,31 @@ impl Local {
         };
         let socket_type = ask(SOCKET_TYPE)?;
         let domain = ask(SOCKET_DOMAIN)?;
-        let Some(kind) = Kind::of(domain, socket_type) else {
+        let Some(kind) = SocketKind::of(domain, socket_type) else {
             return Err(
                 "it is neither tcp, udp nor a unix socket, and segue hands on nothing else".to_owned(),
             );
         };
-        let place = place_of(fd).map_err(|errno| format!("it has no address: {}", errno_text(errno)))?;
-        Ok(Self { kind, place })
+        let bound_to = bound_to(fd).map_err(|errno| format!("it has no address: {}", errno_text(errno)))?;
+        Ok(Self { kind, bound_to })
     }
 
     /// In the words of `--listen`, without control characters, whatever an inherited socket is called.
     pub(super) fn text(&self) -> String {
         let prefix = self.kind.prefix();
-        match &self.place {
-            Place::Internet { address, both: true } if address.ip().is_unspecified() => {
+        match &self.bound_to {
+            BoundTo::Internet { address, both: true } if address.ip().is_unspecified() => {
                 format!("{prefix}*:{}", address.port())
             }
-            Place::Internet { address, .. } => format!("{prefix}{address}"),
-            Place::Path(path) => format!("{prefix}{}", path.to_string_lossy().escape_debug()),
-            Place::Abstract(name) => format!("{prefix}@{}", String::from_utf8_lossy(name).escape_debug()),
-            Place::Unnamed => format!("{prefix}(no name)"),
+            BoundTo::Internet { address, .. } => format!("{prefix}{address}"),
+            BoundTo::Path(path) => format!("{prefix}{}", path.to_string_lossy().escape_debug()),
+            BoundTo::Abstract(name) => format!("{prefix}@{}", String::from_utf8_lossy(name).escape_debug()),
+            BoundTo::Unnamed => format!("{prefix}(no name)"),
         }
     }
 
     pub(super) fn scope_note(&self) -> Option<&'static str> {
-        let Place::Internet { address, both } = &self.place else {
+        let BoundTo::Internet { address, both } = &self.bound_to else {
             return None;
         };
         match address.ip() {
@@ -131,16 +131,16 @@ impl Local {
     }
 
     pub(super) fn is_loopback(&self) -> bool {
-        match &self.place {
-            Place::Internet { address, .. } => address.ip().to_canonical().is_loopback(),
-            Place::Path(_) | Place::Abstract(_) | Place::Unnamed => false,
+        match &self.bound_to {
+            BoundTo::Internet { address, .. } => address.ip().to_canonical().is_loopback(),
+            BoundTo::Path(_) | BoundTo::Abstract(_) | BoundTo::Unnamed => false,
         }
     }
 
     pub(super) fn family(&self) -> AddressFamily {
-        match &self.place {
-            Place::Internet { address, .. } => family_of(*address),
-            Place::Path(_) | Place::Abstract(_) | Place::Unnamed => AddressFamily::Unix,
+        match &self.bound_to {
+            BoundTo::Internet { address, .. } => family_of(*address),
+            BoundTo::Path(_) | BoundTo::Abstract(_) | BoundTo::Unnamed => AddressFamily::Unix,
         }
     }
 }
@@ -152,17 +152,17 @@ pub(super) fn family_of(address: SocketAddr) -> AddressFamily {
     }
 }
 
-fn place_of(fd: BorrowedFd<'_>) -> Result<Place, Errno> {
+fn bound_to(fd: BorrowedFd<'_>) -> Result<BoundTo, Errno> {
     let name: SockaddrStorage = getsockname(fd.as_raw_fd())?;
     if let Some(ip) = name.as_sockaddr_in() {
-        return Ok(Place::Internet {
+        return Ok(BoundTo::Internet {
             address: SocketAddr::V4((*ip).into()),
             both: false,
         });
     }
     if let Some(ip) = name.as_sockaddr_in6() {
         let both = sock::option_int(fd, IPV6_ONLY)? == 0;
-        return Ok(Place::Internet {
+        return Ok(BoundTo::Internet {
             address: SocketAddr::V6((*ip).into()),
             both,
         });
@@ -170,10 +170,10 @@ fn place_of(fd: BorrowedFd<'_>) -> Result<Place, Errno> {
     // The storage type does not tell the length of a Unix address, its own type does.
     let name: UnixAddr = getsockname(fd.as_raw_fd())?;
     if let Some(path) = name.path() {
-        return Ok(Place::Path(path.to_owned()));
+        return Ok(BoundTo::Path(path.to_owned()));
     }
     match name.as_abstract() {
-        Some(name) => Ok(Place::Abstract(name.to_vec())),
-        None => Ok(Place::Unnamed),
+        Some(name) => Ok(BoundTo::Abstract(name.to_vec())),
+        None => Ok(BoundTo::Unnamed),
     }
 }

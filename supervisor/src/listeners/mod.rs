@@ -38,7 +38,7 @@ use nix::unistd::Uid;
 use crate::address::{Key, PROBE_NAME, SocketOptions};
 
 pub(crate) use inherited::{Inherited, stale};
-pub(crate) use local::Kind;
+pub(crate) use local::SocketKind;
 pub(crate) use open::open;
 pub(crate) use resolve::Lookup;
 pub(crate) use saved::{
@@ -46,7 +46,7 @@ pub(crate) use saved::{
 };
 pub(crate) use shares::{least_workers, shares};
 
-use local::{Local, Place};
+use local::{BoundTo, Local};
 use resolve::Owner;
 pub(crate) use socket::IoMode;
 use socket::Socket;
@@ -108,7 +108,7 @@ impl Listener {
     }
 
     /// Which kind of socket it is.
-    pub(crate) fn kind(&self) -> Kind {
+    pub(crate) fn kind(&self) -> SocketKind {
         self.socket.local().kind
     }
 
@@ -264,7 +264,7 @@ pub(crate) fn probe_listener_had_back(fd: OwnedFd, path: &Path) -> Result<Rc<Lis
 
 /// Whether this is a socket that is bound at the path.
 pub(crate) fn is_at_path(fd: BorrowedFd<'_>, path: &Path) -> bool {
-    Local::of(fd).is_ok_and(|local| local.place == Place::Path(path.to_owned()))
+    Local::of(fd).is_ok_and(|local| local.bound_to == BoundTo::Path(path.to_owned()))
 }
 
 fn private(socket: Socket) -> Rc<Listener> {

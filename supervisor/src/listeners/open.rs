@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::collections::BTreeSet;
 
 use super::bind::{self, Bound, Wanted, absolute, kind_of};
-use super::local::{Kind, Local, Place};
+use super::local::{BoundTo, Local, SocketKind};
 use super::resolve::{self, Lookup, Owner};
 use super::socket::Source;
 use super::{Inherited, ListenError, Listener, holder};
@@ -232,15 +232,16 @@ fn is_at(local: &Local, wanted: &Wanted<'_>) -> bool {
     if local.kind != kind_of(&wanted.spec.address) {
         return false;
     }
-    match (&local.place, wanted.spec.address.unix_path()) {
-        (Place::Internet { address, .. }, None) => {
+    match (&local.bound_to, wanted.spec.address.unix_path()) {
+        (BoundTo::Internet { address, .. }, None) => {
             address.port() != 0 && wanted.addresses.first() == Some(address)
         }
-        (Place::Path(bound), Some(UnixPath::Path(path))) => absolute(path).as_ref() == Ok(bound),
-        (Place::Abstract(bound), Some(UnixPath::Abstract(name))) => bound == name.as_bytes(),
-        (Place::Internet { .. } | Place::Path(_) | Place::Abstract(_) | Place::Unnamed, Some(_) | None) => {
-            false
-        }
+        (BoundTo::Path(bound), Some(UnixPath::Path(path))) => absolute(path).as_ref() == Ok(bound),
+        (BoundTo::Abstract(bound), Some(UnixPath::Abstract(name))) => bound == name.as_bytes(),
+        (
+            BoundTo::Internet { .. } | BoundTo::Path(_) | BoundTo::Abstract(_) | BoundTo::Unnamed,
+            Some(_) | None,
+        ) => false,
     }
 }
 
@@ -250,7 +251,7 @@ fn covers(local: &Local, wanted: &Wanted<'_>) -> bool {
     if is_at(local, wanted) {
         return true;
     }
-    let Place::Internet { address: bound, .. } = &local.place else {
+    let BoundTo::Internet { address: bound, .. } = &local.bound_to else {
         return false;
     };
     let Some(place) = wanted.spec.address.host_port() else {
@@ -384,10 +385,15 @@ fn ignored_options(spec: &ListenSpec, held: &[Rc<Listener>]) -> Option<String> {
 
 /// Who has a busy port. It may be a listener that this very reload removes, which is closed only when the new generation
 /// has proved itself. /proc is read at the start alone, for that takes its time.
-fn holder_of(current: &[Rc<Listener>], lookup: Lookup, kind: Kind, wanted: SocketAddr) -> Option<String> {
-    let ours = current.iter().find(|one| match &one.socket.local().place {
-        Place::Internet { address, .. } => one.kind() == kind && address.port() == wanted.port(),
-        Place::Path(_) | Place::Abstract(_) | Place::Unnamed => false,
+fn holder_of(
+    current: &[Rc<Listener>],
+    lookup: Lookup,
+    kind: SocketKind,
+    wanted: SocketAddr,
+) -> Option<String> {
+    let ours = current.iter().find(|one| match &one.socket.local().bound_to {
+        BoundTo::Internet { address, .. } => one.kind() == kind && address.port() == wanted.port(),
+        BoundTo::Path(_) | BoundTo::Abstract(_) | BoundTo::Unnamed => false,
     });
     match (ours, lookup) {
         (Some(ours), _) => Some(format!(
@@ -404,7 +410,7 @@ fn holder_of(current: &[Rc<Listener>], lookup: Lookup, kind: Kind, wanted: Socke
 /// What helps where one listener is for IPv4 and the other for every IPv6 address: that one takes IPv4 clients, too, unless it is
 /// told not to.
 fn two_families(ours: &Local, wanted: SocketAddr) -> &'static str {
-    let Place::Internet { address: ours, .. } = &ours.place else {
+    let BoundTo::Internet { address: ours, .. } = &ours.bound_to else {
         return "";
     };
     match (ours.is_ipv6(), wanted.is_ipv6()) {

@@ -18,7 +18,7 @@ use super::resolve::Owner;
 use super::settings::Originals;
 use super::socket::{Birth, IoMode, Socket, Source};
 use super::unix_file::{PathLock, SocketFile};
-use super::{Inherited, Kind, ListenError, Listener, anew, bind};
+use super::{Inherited, ListenError, Listener, SocketKind, anew, bind};
 use crate::address::{Address, ListenSpec, SocketOptions};
 use crate::state::{Fds, Flaw, Passed, Row, Rows};
 use crate::sys::sock::SocketOption;
@@ -472,8 +472,10 @@ impl Socket {
             return;
         };
         let kind = match kind {
-            Kind::UnixSeqpacket => SockType::SeqPacket,
-            Kind::Tcp | Kind::Unix | Kind::Udp | Kind::UnixDatagram => SockType::Stream,
+            SocketKind::UnixSeqpacket => SockType::SeqPacket,
+            SocketKind::Tcp | SocketKind::Unix | SocketKind::Udp | SocketKind::UnixDatagram => {
+                SockType::Stream
+            }
         };
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
         if let Ok(knocker) = socket(family, kind, flags, None) {

@@ -11,7 +11,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{SockaddrStorage, bind, getpeername};
 use nix::unistd::Uid;
 
-use super::local::{Kind, Local, Place};
+use super::local::{BoundTo, Local, SocketKind};
 use super::resolve::Owner;
 use super::settings::{self, ACCEPTS_CONNECTIONS, Originals, What};
 use super::unix_file::SocketFile;
@@ -268,7 +268,7 @@ impl Socket {
     /// A port that the kernel picked is given back when a listener is shut down, and listen(2) would pick another; one
     /// that was asked for stays bound, which bind(2) says with EINVAL.
     fn bind_again(&self) -> Result<(), Errno> {
-        let Place::Internet { address, .. } = &self.local.place else {
+        let BoundTo::Internet { address, .. } = &self.local.bound_to else {
             return Ok(());
         };
         match bind(self.fd.as_raw_fd(), &SockaddrStorage::from(*address)) {
@@ -292,8 +292,8 @@ impl Socket {
     /// A probe listener is private to one generation, and some apps unlink what they serve (nginx, puma): no damage.
     fn damage(&self) -> Option<&'static str> {
         let is_unix = match self.local.kind {
-            Kind::Unix | Kind::UnixDatagram | Kind::UnixSeqpacket => true,
-            Kind::Tcp | Kind::Udp => false,
+            SocketKind::Unix | SocketKind::UnixDatagram | SocketKind::UnixSeqpacket => true,
+            SocketKind::Tcp | SocketKind::Udp => false,
         };
         if !is_unix || self.source == Source::Probe {
             return None;

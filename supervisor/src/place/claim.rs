@@ -9,7 +9,7 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::unistd::Gid;
 
-use super::heir::{self, Heir};
+use super::lock_holder::{self, LockHolder};
 use super::{Place, PlaceError, directory};
 use crate::state::{self, Fds, Flaw, Passed};
 use crate::sys::{Locked, errno_text};
@@ -41,7 +41,7 @@ pub(crate) struct Claim {
 
 /// What a predecessor has left in the notify directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Leavings {
+pub(crate) enum StalePolicy {
     /// Sockets of processes that are gone, or that nobody hears any more: they are removed.
     Removed,
     /// Its state is adopted, and its workers go on talking to these sockets: they stay.
@@ -54,8 +54,8 @@ impl Place {
     ///
     /// # Errors
     /// `instance app is already running (pid N)` if another supervisor holds the lock; that a process which a dead one has started
-    /// still holds it after [`heir::TIME`]; or what the system said.
-    pub(crate) fn claim(&self, leavings: Leavings) -> Result<Claim, PlaceError> {
+    /// still holds it after [`lock_holder::TIME`]; or what the system said.
+    pub(crate) fn claim(&self, stale: StalePolicy) -> Result<Claim, PlaceError> {
         let lock = lock_in_time(self)?;
         write_pid(&lock)
             .map_err(|error| PlaceError::io(format!("lock file {}", self.lock.display()), &error))?;
@@ -66,9 +66,9 @@ impl Place {
             kept,
         };
         self.keep_notify_directory()?;
-        match leavings {
-            Leavings::Removed => empty(&self.notify),
-            Leavings::Adopted => {}
+        match stale {
+            StalePolicy::Removed => empty(&self.notify),
+            StalePolicy::Adopted => {}
         }
         Ok(claim)
     }
@@ -159,11 +159,11 @@ impl Drop for Claim {
 
 /// Locks the place; waits for what a supervisor that was killed had just forked.
 fn lock_in_time(place: &Place) -> Result<Locked, PlaceError> {
-    let heir = Heir::new();
+    let holder = LockHolder::new();
     loop {
         match lock(place) {
-            Err(PlaceError::Running { name, pid: Some(pid) }) if heir::is_gone(pid) => {
-                if !heir.wait() {
+            Err(PlaceError::Running { name, pid: Some(pid) }) if lock_holder::is_gone(pid) => {
+                if !holder.wait() {
                     let what = place.lock.clone();
                     return Err(PlaceError::Held { name, pid, what });
                 }

@@ -5,7 +5,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use super::claim::read_pid;
-use super::{Base, Kind, LOCK, Surroundings, is_gone};
+use super::{Base, LOCK, Owner, Surroundings, is_gone};
 use crate::state;
 
 /// A control socket that was found. Whether anybody answers there, only connecting tells.
@@ -53,9 +53,9 @@ pub(crate) fn candidates(around: &Surroundings) -> Vec<Candidate> {
 pub(super) fn homes(name: &str, around: &Surroundings) -> Vec<Base> {
     let mut homes = bases(around);
     homes.retain(|base| {
-        let may_be_ours = match base.kind {
-            Kind::System => around.uid == 0,
-            Kind::Private => true,
+        let may_be_ours = match base.owner {
+            Owner::System => around.uid == 0,
+            Owner::Private => true,
         };
         may_be_ours && trusted(base, around.uid) && is_home(&base.path.join(name), around.uid)
     });
@@ -91,7 +91,7 @@ fn is_file(path: &Path) -> bool {
 fn bases(around: &Surroundings) -> Vec<Base> {
     let system = Base {
         path: around.root.join("run/segue"),
-        kind: Kind::System,
+        owner: Owner::System,
     };
     let user = around
         .root
@@ -101,7 +101,7 @@ fn bases(around: &Surroundings) -> Vec<Base> {
     let mut bases = vec![system];
     for base in around.bases().into_iter().chain([Base {
         path: user,
-        kind: Kind::Private,
+        owner: Owner::Private,
     }]) {
         if !bases.contains(&base) {
             bases.push(base);
@@ -111,9 +111,9 @@ fn bases(around: &Surroundings) -> Vec<Base> {
 }
 
 fn trusted(base: &Base, uid: u32) -> bool {
-    let owner = match base.kind {
-        Kind::System => 0,
-        Kind::Private => uid,
+    let owner = match base.owner {
+        Owner::System => 0,
+        Owner::Private => uid,
     };
     is_private(&base.path, owner)
 }

@@ -17,7 +17,7 @@
 mod claim;
 mod directory;
 mod discover;
-mod heir;
+mod lock_holder;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -25,9 +25,9 @@ use std::io;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
-pub(crate) use claim::{Claim, Leavings};
+pub(crate) use claim::{Claim, StalePolicy};
 pub(crate) use discover::{Candidate, candidates, searched};
-pub(crate) use heir::{Heir, is_gone};
+pub(crate) use lock_holder::{LockHolder, is_gone};
 
 use crate::state::{self, Flaw, Row, Rows};
 use crate::sys::errno_text;
@@ -107,15 +107,15 @@ impl Surroundings {
         let (uid, root) = (self.uid, &self.root);
         let shared = Base {
             path: root.join("run/segue"),
-            kind: Kind::System,
+            owner: Owner::System,
         };
         let xdg = self.xdg_runtime_dir.as_ref().map(|dir| Base {
             path: dir.join("segue"),
-            kind: Kind::Private,
+            owner: Owner::Private,
         });
         let temporary = ["tmp", "dev/shm"].map(|dir| Base {
             path: root.join(dir).join(format!("segue-{uid}")),
-            kind: Kind::Private,
+            owner: Owner::Private,
         });
         (uid == 0)
             .then_some(shared)
@@ -136,12 +136,12 @@ impl Surroundings {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Base {
     path: PathBuf,
-    kind: Kind,
+    owner: Owner,
 }
 
 /// Whose a base is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum Owner {
     /// `/run/segue`: root's, readable by everyone, as systemd makes it for `RuntimeDirectory=segue/app`.
     System,
     /// One user's.
@@ -389,9 +389,9 @@ fn explicit(name: &str, control: &Path, around: &Surroundings) -> Result<Place, 
 
 fn in_base(name: &str, base: &Base, around: &Surroundings) -> Result<Place, PlaceError> {
     let place = Place::in_base(name, &base.path).check_lengths()?;
-    let base_mode = match base.kind {
-        Kind::System => 0o755,
-        Kind::Private => around.walk_mode(),
+    let base_mode = match base.owner {
+        Owner::System => 0o755,
+        Owner::Private => around.walk_mode(),
     };
     directory::own(&base.path, directory::Mode::AtLeast(base_mode))?;
     // As it is if it is there: it may be that of an instance which runs and is open to its control group.

@@ -62,7 +62,7 @@ fn the_instance_directory_is_private_and_the_notify_directory_can_be_walked_to()
     assert_eq!(place.control(), root.path().join("run/segue/app/control"));
     assert_eq!(mode(&root.path().join("run/segue")), 0o755);
     assert_eq!(mode(&root.path().join("run/segue/app")), 0o700);
-    let claim = place.claim(Leavings::Removed).expect("ours");
+    let claim = place.claim(StalePolicy::Removed).expect("ours");
     assert_eq!(place.notify_directory(), root.path().join("run/segue/app.notify"));
     assert_eq!(mode(place.notify_directory()), 0o711);
     fs::remove_dir(place.notify_directory()).expect("a cleaner");
@@ -97,7 +97,7 @@ fn runtime_directory_and_control_come_first() {
         (place.control(), place.notify_directory()),
         (&*explicit, &*root.path().join("new/dir/ctl.notify"))
     );
-    let _claim = place.claim(Leavings::Removed).expect("ours");
+    let _claim = place.claim(StalePolicy::Removed).expect("ours");
     assert!(root.path().join("new/dir/ctl.lock").exists());
 }
 
@@ -152,10 +152,10 @@ fn a_name_runs_once_whatever_the_surroundings() {
     let first = Place::in_base("app", &in_tmp);
     fs::create_dir(&in_tmp).expect("base");
     fs::set_permissions(&in_tmp, fs::Permissions::from_mode(0o700)).expect("mode");
-    let claim = first.claim(Leavings::Removed).expect("ours");
+    let claim = first.claim(StalePolicy::Removed).expect("ours");
     let second = choose("app", None, &by_ssh).expect("a place");
     assert_eq!(second, first, "where it runs, not in $XDG_RUNTIME_DIR");
-    let error = second.claim(Leavings::Removed).expect_err("taken").to_string();
+    let error = second.claim(StalePolicy::Removed).expect_err("taken").to_string();
     assert!(
         error.starts_with("instance app is already running (pid "),
         "{error}"
@@ -177,10 +177,10 @@ fn a_directory_that_is_open_to_a_group_stays_so_until_somebody_else_has_the_plac
     let around = around(root.path());
     let place = choose("app", None, &around).expect("a place");
     let own = place.own.clone().expect("made by us");
-    let _claim = place.claim(Leavings::Removed).expect("ours");
+    let _claim = place.claim(StalePolicy::Removed).expect("ours");
     fs::set_permissions(&own, fs::Permissions::from_mode(0o710)).expect("mode");
     let refused = choose("app", None, &around).expect("a place");
-    assert!(refused.claim(Leavings::Removed).is_err());
+    assert!(refused.claim(StalePolicy::Removed).is_err());
     assert_eq!(mode(&own), 0o710);
     place.keep_private().expect("ours");
     assert_eq!(mode(&own), 0o700);
@@ -214,7 +214,7 @@ fn the_successor_of_a_killed_supervisor_lies_where_that_lay() {
     let living = Place::in_base("app", &in_shm);
     fs::create_dir(&in_shm).expect("base");
     fs::set_permissions(&in_shm, fs::Permissions::from_mode(0o700)).expect("mode");
-    let claim = living.claim(Leavings::Removed).expect("ours");
+    let claim = living.claim(StalePolicy::Removed).expect("ours");
     assert_eq!(choose("app", None, &by_ssh).expect("a place"), living);
     drop(claim);
 
@@ -235,8 +235,8 @@ fn a_name_is_unique_and_a_lock_of_the_dead_is_none() {
     let root = root();
     let around = around(root.path());
     let place = choose("app", None, &around).expect("a place");
-    let first = place.claim(Leavings::Removed).expect("ours");
-    let error = place.claim(Leavings::Removed).expect_err("taken").to_string();
+    let first = place.claim(StalePolicy::Removed).expect("ours");
+    let error = place.claim(StalePolicy::Removed).expect_err("taken").to_string();
     assert_eq!(
         error,
         format!("instance app is already running (pid {})", std::process::id())
@@ -247,7 +247,7 @@ fn a_name_is_unique_and_a_lock_of_the_dead_is_none() {
     fs::create_dir_all(place.notify_directory()).expect("directory");
     let left = UnixListener::bind(place.notify_socket(1, 0, 0)).expect("left behind");
     drop(left);
-    let _second = place.claim(Leavings::Removed).expect("ours again");
+    let _second = place.claim(StalePolicy::Removed).expect("ours again");
     assert!(!place.notify_socket(1, 0, 0).exists());
 }
 
@@ -258,11 +258,11 @@ fn what_is_not_ours_is_neither_removed_nor_written_over() {
     fs::create_dir_all(place.notify_directory()).expect("directory");
     let theirs = place.notify_directory().join("data");
     fs::write(&theirs, "theirs").expect("file");
-    drop(place.claim(Leavings::Removed).expect("ours"));
+    drop(place.claim(StalePolicy::Removed).expect("ours"));
     assert!(theirs.exists());
     fs::create_dir_all(place.lock.parent().expect("parent")).expect("directory");
     fs::write(&place.lock, "not a pid\n").expect("file");
-    let error = place.claim(Leavings::Removed).expect_err("theirs").to_string();
+    let error = place.claim(StalePolicy::Removed).expect_err("theirs").to_string();
     let why = format!(
         "lock file {}: it is no lock file of segue: it holds no pid",
         place.lock.display()
@@ -279,7 +279,7 @@ fn a_lock_file_is_never_a_symlink() {
     let root = root();
     let place = choose("app", None, &around(root.path())).expect("a place");
     symlink(root.path().join("elsewhere"), &place.lock).expect("symlink");
-    assert!(place.claim(Leavings::Removed).is_err());
+    assert!(place.claim(StalePolicy::Removed).is_err());
     assert!(!root.path().join("elsewhere").exists());
 }
 

@@ -108,7 +108,7 @@ impl Shell {
         if number == 1 && opened.listeners.is_empty() {
             self.log.warning(NO_LISTENER);
         }
-        let record = BirthRecord::resolve(&wanted(&config), &self.begin.heritage)
+        let record = BirthRecord::resolve(&wanted(&config), &self.begin.inherited_environment)
             .map_err(|error| error.to_string())?;
         self.watch_path(config.watch.as_deref())?;
         if config.chdir.is_none() {
@@ -128,7 +128,7 @@ impl Shell {
         if self.told_of_directory.is_some() {
             return;
         }
-        if let Some(text) = self.begin.heritage.directory_left_behind() {
+        if let Some(text) = self.begin.inherited_environment.directory_left_behind() {
             self.log.warning(&text);
             self.told_of_directory = Some((number, text));
         }

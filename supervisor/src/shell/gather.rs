@@ -29,7 +29,7 @@ impl Shell {
                     Source::Report(_)
                     | Source::Notify(_)
                     | Source::Exit(_)
-                    | Source::Leftover(_)
+                    | Source::DrainingOrphan(_)
                     | Source::Signals
                     | Source::Watch
                     | Source::Queues => false,
@@ -50,7 +50,7 @@ impl Shell {
             Source::Report(worker) => self.read_report(worker),
             Source::Notify(worker) => self.read_words(worker, NotifySocket::receive),
             Source::Exit(_) => self.sweep(),
-            Source::Leftover(pid) => self.leftover_ended(pid),
+            Source::DrainingOrphan(pid) => self.draining_orphan_ended(pid),
             Source::Signals => self.read_signals(),
             Source::Watch => self.note_changes(),
             Source::Queues => self.note_waiting(),
@@ -79,7 +79,7 @@ impl Shell {
                 Alarm::Check => self.check_overdue(),
                 Alarm::Memory => self.look_for_memory(),
                 Alarm::Files => self.look_at_files(),
-                Alarm::Leftovers => self.end_overdue_leftovers(),
+                Alarm::DrainingOrphans => self.end_overdue_orphans(),
                 Alarm::Fetched(worker) => self.ask_whether_fetched(worker),
                 Alarm::Queues => self.look_at_queues(now),
                 Alarm::Unheard => self.look_at_unheard(),

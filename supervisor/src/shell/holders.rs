@@ -11,8 +11,8 @@ use nix::errno::Errno;
 use nix::unistd::Pid;
 use segue_lifecycle::Worker;
 
+use super::orphan_processes::{OrphanProcess, Role};
 use super::recover::{self, is_that};
-use super::remains::{Remnant, Role};
 use crate::listeners::{self, SocketIdentity};
 use crate::state::{Flaw, Row};
 use crate::sys;
@@ -20,7 +20,7 @@ use crate::sys;
 /// Those who may have them.
 #[derive(Debug)]
 pub(super) struct Holders<'a> {
-    remains: &'a [Remnant],
+    remains: &'a [OrphanProcess],
     wanted: Vec<SocketIdentity>,
     /// Looked for when it is first needed, for it takes a look at each fd of the machine.
     others: OnceCell<Vec<Other>>,
@@ -55,7 +55,7 @@ impl<'a> Holders<'a> {
     ///
     /// # Errors
     /// A row is not whole.
-    pub(super) fn new(rows: &[Row<'_>], remains: &'a [Remnant]) -> Result<Self, Flaw> {
+    pub(super) fn new(rows: &[Row<'_>], remains: &'a [OrphanProcess]) -> Result<Self, Flaw> {
         Ok(Self {
             remains,
             wanted: listeners::identities(rows)?,
@@ -69,14 +69,14 @@ impl<'a> Holders<'a> {
     /// Nobody who can be seen has it; or a worker does not let us have it.
     pub(super) fn take_back(&self, wanted: SocketIdentity) -> Result<HadBack, Option<Withheld>> {
         let mut withheld = None;
-        for remnant in self.remains {
-            match recover::take_back(&remnant.proved, wanted) {
+        for orphan in self.remains {
+            match recover::take_back(&orphan.proved, wanted) {
                 Ok(fd) => return Ok(HadBack { fd, stranger: None }),
                 Err(Errno::ENOENT) => {}
-                Err(errno) if remnant.role == Role::Main => {
+                Err(errno) if orphan.role == Role::Main => {
                     withheld = withheld.or(Some(Withheld {
-                        worker: remnant.worker,
-                        pid: remnant.proved.pid,
+                        worker: orphan.worker,
+                        pid: orphan.proved.pid,
                         errno,
                     }));
                 }

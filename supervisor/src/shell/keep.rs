@@ -12,7 +12,7 @@ use nix::unistd::Pid;
 use segue_lifecycle::{Effect, Event, Number, Record, Worker};
 use std::collections::BTreeSet;
 
-use super::leftover::Leftover;
+use super::draining_orphans::DrainingOrphan;
 use super::save::pidfd_name;
 use super::worker::WorkerInfo;
 use super::{Child, Shell};
@@ -236,7 +236,7 @@ impl Shell {
         }
         self.workers = workers;
         // Behind the removals above: systemd keeps no fd under two names.
-        for (name, pidfd) in self.leftovers.iter().map(Leftover::pass_on) {
+        for (name, pidfd) in self.draining_orphans.iter().map(DrainingOrphan::pass_on) {
             self.manager.store(&name, pidfd);
         }
     }

@@ -36,7 +36,7 @@ const NOT_OPEN: &str = "no process has it open";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Patience {
     /// It is.
-    Left,
+    Unadopted,
     /// It has had its time.
     Over,
 }
@@ -60,11 +60,10 @@ impl Shell {
             self.sweep();
         }
         let event = match (self.look_at_listeners(number, patience), patience) {
-            (Verdict::Unawaited, Patience::Left) => Event::Unawaited(number),
-            (Verdict::Serves, Patience::Left | Patience::Over) | (Verdict::Unawaited, Patience::Over) => {
-                Event::Confirmed(number)
-            }
-            (Verdict::Unheld, Patience::Left | Patience::Over) => {
+            (Verdict::Unawaited, Patience::Unadopted) => Event::Unawaited(number),
+            (Verdict::Serves, Patience::Unadopted | Patience::Over)
+            | (Verdict::Unawaited, Patience::Over) => Event::Confirmed(number),
+            (Verdict::Unheld, Patience::Unadopted | Patience::Over) => {
                 // It may have ended since: then that is why.
                 self.sweep();
                 Event::Unheld(number)
@@ -110,8 +109,8 @@ impl Shell {
         }
         let worth_waiting = sight.blind().is_none() && self.is_worth_waiting(number, &lent, &sight);
         match patience {
-            Patience::Left if worth_waiting => return Verdict::Unawaited,
-            Patience::Left | Patience::Over => {}
+            Patience::Unadopted if worth_waiting => return Verdict::Unawaited,
+            Patience::Unadopted | Patience::Over => {}
         }
         let notes = self.notes(number, &lent, &sight);
         for (inode, note) in &notes {

@@ -7,21 +7,21 @@
 
 mod births;
 mod desk;
-mod estate;
+mod draining_orphans;
 mod files;
 mod findings;
 mod gather;
 mod holders;
 mod keep;
 mod last_words;
-mod leftover;
 mod look;
 mod memory;
+mod orphan_processes;
 mod perform;
+mod predecessor;
 mod probe;
 mod queues;
 mod recover;
-mod remains;
 mod report;
 mod requests;
 mod restore;
@@ -52,7 +52,7 @@ use crate::clock::{self, Timers};
 use crate::config::{Config, Invocation};
 use crate::control::{ClientId, Control};
 use crate::keeper::Keeper;
-use crate::launch::Heritage;
+use crate::launch::InheritedEnvironment;
 use crate::listeners::{Inherited, IoMode, Listener};
 use crate::log::Log;
 use crate::manager::Manager;
@@ -66,15 +66,15 @@ use crate::upgrade::Origin;
 use crate::watch::Watch;
 
 pub(crate) use births::wanted;
-pub(crate) use estate::{Estate, Left, Worth, settings_left};
+pub(crate) use predecessor::{AdoptionDecision, PredecessorState, Unadopted, settings_left};
 pub(crate) use recover::refuse_orphans;
 pub(crate) use restore::{restore, style};
 pub(crate) use resume::{adopt, go_on};
 
 use births::Birth;
 use desk::Desk;
+use draining_orphans::DrainingOrphan;
 use keep::Done;
-use leftover::Leftover;
 use probe::Probes;
 use signals::Signals;
 use strays::Strays;
@@ -103,7 +103,7 @@ pub(crate) enum Alarm {
     /// A start waits for files that are being written.
     Files,
     /// What a predecessor left draining has had its time.
-    Leftovers,
+    DrainingOrphans,
     /// A main process that blocks the stop signal has had time to fetch it.
     Fetched(Worker),
     /// Clients wait in a queue, which is looked at again.
@@ -166,7 +166,7 @@ pub(crate) struct Begin {
     /// The sockets that we were given ourselves.
     pub(crate) inherited: Inherited,
     /// Environment and limits that we were born with.
-    pub(crate) heritage: Heritage,
+    pub(crate) inherited_environment: InheritedEnvironment,
     /// Where lines go.
     pub(crate) log: Log,
     /// systemd above us, if it is there.
@@ -180,7 +180,7 @@ pub(crate) struct Begin {
     /// What systemd has kept of an earlier supervisor.
     pub(crate) stored: Fds,
     /// What goes on of an earlier supervisor whose app is not adopted.
-    pub(crate) left: Left,
+    pub(crate) left: Unadopted,
 }
 
 /// The loop and all that it owns.
@@ -234,7 +234,7 @@ pub(crate) struct Shell {
     /// What a predecessor left open and nobody has asked for yet.
     spare_fds: Fds,
     /// Workers of an earlier supervisor that are not adopted, and have a deadline.
-    leftovers: Vec<Leftover>,
+    draining_orphans: Vec<DrainingOrphan>,
     /// Listeners of an earlier supervisor, until the first birth record has taken what it wants of them.
     left_listeners: Vec<Rc<Listener>>,
     /// The listeners that were closed since a stop was asked for, as rows.
@@ -254,7 +254,7 @@ struct Given {
     invocation: Invocation,
     config: Rc<Config>,
     place: Place,
-    heritage: Heritage,
+    inherited_environment: InheritedEnvironment,
     since: SystemTime,
     /// Which start of the machine this is, where the kernel tells.
     boot: Option<String>,
@@ -287,7 +287,7 @@ pub(crate) fn run(begin: Begin) -> Result<Ending, ShellError> {
         env!("CARGO_PKG_VERSION"),
         shell.begin.place.control().display()
     ));
-    shell.tend_leftovers();
+    shell.tend_draining_orphans();
     shell.begin_keeping();
     shell.beat();
     shell.perform_all(effects);
@@ -321,7 +321,7 @@ impl Shell {
                 invocation: begin.invocation,
                 config: begin.config,
                 place: begin.place,
-                heritage: begin.heritage,
+                inherited_environment: begin.inherited_environment,
                 since: clock::wall(),
                 boot: sys::boot_id(),
             },
@@ -350,7 +350,7 @@ impl Shell {
             keeper: begin.keeper,
             done: None,
             spare_fds: begin.stored,
-            leftovers: begin.left.leftovers,
+            draining_orphans: begin.left.draining_orphans,
             left_listeners: begin.left.listeners,
             closed: Vec::new(),
             strays: Strays::default(),
@@ -367,7 +367,7 @@ impl Shell {
         let mut waits = false;
         loop {
             if let Some(ending) = self.ending {
-                if !self.waits_for_leftovers(ending) {
+                if !self.waits_for_draining_orphans(ending) {
                     self.leave();
                     return Ok(ending);
                 }
@@ -432,7 +432,7 @@ impl Shell {
     /// One batch: what it tells the core to do, done.
     fn step(&mut self, batch: Vec<Event>) {
         if self.ending.is_some() && batch.contains(&Event::Stop) {
-            self.end_leftovers();
+            self.end_draining_orphans();
         }
         let mut effects = Vec::new();
         for event in batch {
@@ -483,8 +483,8 @@ impl Shell {
     fn leave(&mut self) {
         match self.ending {
             // A stop has had the time that they would have had.
-            Some(Ending::Stopped) => self.end_leftovers(),
-            Some(Ending::NeverServed(_)) | None => self.tell_of_leftovers(),
+            Some(Ending::Stopped) => self.end_draining_orphans(),
+            Some(Ending::NeverServed(_)) | None => self.tell_of_draining_orphans(),
         }
         self.tell_who_stays();
         self.tell_status();

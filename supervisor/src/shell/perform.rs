@@ -31,7 +31,7 @@ impl Shell {
             Effect::Extend(timer) => self.extend(timer),
             Effect::Probe(number) => self.start_probe(number),
             Effect::EndProbe(number) => self.end_probe(number),
-            Effect::Confirm(number) => self.confirm(number, Patience::Left),
+            Effect::Confirm(number) => self.confirm(number, Patience::Unadopted),
             Effect::ConfirmAnyway(number) => self.confirm(number, Patience::Over),
             Effect::Answer(ticket, outcome) => self.answer(ticket, outcome),
             Effect::Tell(fact) => self.tell(fact),

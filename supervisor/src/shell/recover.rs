@@ -11,7 +11,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::{Pid, getsid};
 
 use super::holders::Withheld;
-use super::remains::{Remnant, pids};
+use super::orphan_processes::{OrphanProcess, pids};
 use crate::children::signal_group;
 use crate::listeners::{self, SocketIdentity};
 use crate::own_unit;
@@ -228,7 +228,7 @@ pub(super) fn pids_of(rows: &[ProcessRow]) -> String {
 }
 
 /// Why the listeners cannot be what they were, and what to do, in one line.
-pub(super) fn not_adopted(flaw: &Flaw, remains: &[Remnant]) -> String {
+pub(super) fn not_adopted(flaw: &Flaw, remains: &[OrphanProcess]) -> String {
     let pids = pids(remains);
     if pids.is_empty() {
         return flaw.to_string();
@@ -270,7 +270,7 @@ pub(super) fn why_withheld(withheld: Withheld) -> String {
 /// What was found where a listener cannot be had back, and what to do, in one line.
 pub(super) fn not_had_back(
     wanted: SocketIdentity,
-    remains: &[Remnant],
+    remains: &[OrphanProcess],
     withheld: Option<Withheld>,
     rows: &[Row<'_>],
 ) -> String {

@@ -9,11 +9,11 @@ use segue_lifecycle::{Lifecycle, Number, Record, Worker};
 
 use super::births::{Birth, LostRecord};
 use super::desk::Desk;
-use super::estate::Left;
-use super::leftover::Leftover;
+use super::draining_orphans::DrainingOrphan;
+use super::orphan_processes::OrphanProcess;
+use super::predecessor::Unadopted;
 use super::probe::Probes;
 use super::queues::Queues;
-use super::remains::Remnant;
 use super::save;
 use super::strays::Strays;
 use super::upgrading::waiter;
@@ -26,7 +26,7 @@ use crate::clock::{self, Running};
 use crate::config::{Config, Invocation, LogFormat};
 use crate::control::Control;
 use crate::keeper::Keeper;
-use crate::launch::{BirthRecord, Heritage, ReportPipe};
+use crate::launch::{BirthRecord, InheritedEnvironment, ReportPipe};
 use crate::listeners::{self, Absent, Inherited, IoMode, Listener};
 use crate::log::{Log, Style};
 use crate::manager::Manager;
@@ -68,14 +68,18 @@ impl SavedChild {
 ///
 /// # Errors
 /// The state cannot be read, or an fd that it tells of is missing.
-pub(crate) fn restore(saved: Saved, invocation: Invocation, mut heritage: Heritage) -> Result<Shell, Flaw> {
+pub(crate) fn restore(
+    saved: Saved,
+    invocation: Invocation,
+    mut inherited_environment: InheritedEnvironment,
+) -> Result<Shell, Flaw> {
     let rows = Row::all(&saved.rows)?;
     let mut fds = saved.fds;
     let control = Control::restore(&rows, &mut fds)?;
     let configs = configs(&rows)?;
     let config = config_of(Row::of_kind(&rows, state::HEAD)?, &configs)?;
     // The limits are those of our birth and not those that we have raised since; the environment is that of our birth already.
-    heritage.limits = Heritage::restore(&Row::of_kind(&rows, "heritage")?)?.limits;
+    inherited_environment.limits = InheritedEnvironment::restore(&Row::of_kind(&rows, "heritage")?)?.limits;
     let files = state::FILES.map(|name| {
         fds.take(name)
             .ok_or_else(|| Flaw::new(format_args!("the fd {name} is missing")))
@@ -84,18 +88,18 @@ pub(crate) fn restore(saved: Saved, invocation: Invocation, mut heritage: Herita
     let place = control.place().clone();
     let begin = Begin {
         log: Log::new(&config.name, style(config.log_format)),
-        manager: Manager::from_environment(&heritage.environment).0,
+        manager: Manager::from_environment(&inherited_environment.variables).0,
         keeper: Keeper::on([first?.into(), second?.into()], place.state_files().clone()),
         pid_file: PidFile::restore(&rows, &mut fds)?,
         inherited: Inherited::none(),
         origin: saved.origin,
         stored: Fds::default(),
-        left: Left::default(),
+        left: Unadopted::default(),
         invocation,
         config,
         place,
         control,
-        heritage,
+        inherited_environment,
     };
     let (mut shell, _) = Shell::new(begin).map_err(Flaw::new)?;
     shell.spare_fds = fds;
@@ -165,7 +169,7 @@ impl Shell {
         rows: &[Row<'_>],
         configs: &[Rc<Config>],
         listeners: &[Rc<Listener>],
-        remains: &[Remnant],
+        remains: &[OrphanProcess],
     ) -> Result<(), Flaw> {
         let head = Row::of_kind(rows, state::HEAD)?;
         self.core = machine(rows)?;
@@ -179,7 +183,7 @@ impl Shell {
         self.history = History::restore(rows)?;
         self.queues = Queues::restore(rows)?;
         self.probes = Probes::restore(rows)?;
-        self.leftovers = Leftover::restore(rows, &mut self.spare_fds)?;
+        self.draining_orphans = DrainingOrphan::restore(rows, &mut self.spare_fds)?;
         self.closed = save::closed(rows)?;
         self.fill_births(rows, configs, listeners, remains)?;
         for row in of_kind(rows, "generation") {
@@ -227,7 +231,7 @@ impl Shell {
         rows: &[Row<'_>],
         configs: &[Rc<Config>],
         listeners: &[Rc<Listener>],
-        remains: &[Remnant],
+        remains: &[OrphanProcess],
     ) -> Result<(), Flaw> {
         for row in of_kind(rows, "birth") {
             let number = row.number("record")?;
@@ -240,7 +244,12 @@ impl Shell {
             let saved = of_kind(rows, "record").find(|row| row.number("number") == Ok(number));
             let saved = saved.ok_or_else(|| Flaw::new(format_args!("there is no record {number}")))?;
             let processes = self.processes_of(number, rows, remains)?;
-            let record = BirthRecord::restore(&saved, &mut self.spare_fds, &processes, &self.begin.heritage);
+            let record = BirthRecord::restore(
+                &saved,
+                &mut self.spare_fds,
+                &processes,
+                &self.begin.inherited_environment,
+            );
             let record = record.map_err(|flaw| LostRecord {
                 why: flaw.to_string(),
                 row: format!("{}\n", saved.line()),
@@ -256,15 +265,20 @@ impl Shell {
     }
 
     /// The processes that were started from this record, as far as the rows know them.
-    fn processes_of(&self, record: Number, rows: &[Row<'_>], remains: &[Remnant]) -> Result<Vec<Pid>, Flaw> {
-        let is_of_record = |remnant: &&Remnant| {
-            let number = remnant.worker.generation;
+    fn processes_of(
+        &self,
+        record: Number,
+        rows: &[Row<'_>],
+        remains: &[OrphanProcess],
+    ) -> Result<Vec<Pid>, Flaw> {
+        let is_of_record = |orphan: &&OrphanProcess| {
+            let number = orphan.worker.generation;
             // A generation of which only the log tells is not in the core yet: a record has the number of the one it was made for.
             let generation = self.core.generation(number);
             generation.map_or(number == record, |generation| generation.record == Record(record))
         };
         let remains = remains.iter().filter(is_of_record);
-        let mut pids: Vec<Pid> = remains.map(|remnant| remnant.proved.pid).collect();
+        let mut pids: Vec<Pid> = remains.map(|orphan| orphan.proved.pid).collect();
         for row in of_kind(rows, "worker") {
             let generation = self.core.generation(row.number("generation")?);
             if generation.is_some_and(|generation| generation.record == Record(record))

@@ -12,12 +12,12 @@ use std::time::{Duration, Instant};
 use nix::unistd::Pid;
 use segue_lifecycle::{Ending, Event, Handoff, Life, Number, Timer, Until, Wait, Worker};
 
-use super::estate::Estate;
 use super::holders::{HadBack, Holders};
 use super::keep::{Forked, Logged};
 use super::look::Patience;
+use super::orphan_processes::{self, OrphanProcess, Role};
+use super::predecessor::PredecessorState;
 use super::recover::{self, Proved};
-use super::remains::{self, Remnant, Role};
 use super::restore::{SavedChild, configs};
 use super::save::pidfd_name;
 use super::worker::WorkerInfo;
@@ -40,15 +40,15 @@ const UNTIL_ENDED: Duration = Duration::from_secs(1);
 /// The pause between two looks at such a child. Nothing tells when a process has executed.
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
-/// Adopt an estate: everything is taken over, and nothing has been done yet.
+/// Adopt a predecessor's state: everything is taken over, and nothing has been done yet.
 ///
 /// # Errors
 /// One line that says what was found and what to do. Then everything is as it was.
-pub(crate) fn adopt(begin: Begin, estate: Estate) -> Result<Shell, String> {
+pub(crate) fn adopt(begin: Begin, predecessor: PredecessorState) -> Result<Shell, String> {
     // Until it is certain that this succeeds, nothing must be taken away from whoever tries next.
     state::stand_by();
     let (mut shell, _) = Shell::new(begin).map_err(|error| error.to_string())?;
-    let (kept, stored) = estate.into_parts();
+    let (kept, stored) = predecessor.into_parts();
     let logged = Logged::read(&kept.log).map_err(|flaw| flaw.to_string())?;
     shell.spare_fds = stored;
     let rows = Row::all(&kept.rows).map_err(|flaw| flaw.to_string())?;
@@ -66,7 +66,7 @@ pub(crate) fn adopt(begin: Begin, estate: Estate) -> Result<Shell, String> {
 
 /// Go on, turn after turn.
 pub(crate) fn go_on(mut shell: Shell) -> Result<Ending, ShellError> {
-    shell.tend_leftovers();
+    shell.tend_draining_orphans();
     shell.prepare_again();
     shell.look_at_unheard();
     shell.beat();
@@ -97,7 +97,7 @@ impl Shell {
     /// Returns how many events were pending when the state was written; those behind them were found out now.
     fn take_over(&mut self, rows: &[Row<'_>], forked: &[Forked]) -> Result<usize, String> {
         let text = |flaw: Flaw| flaw.to_string();
-        let mut remains = remains::of_app(rows, forked, &self.begin.place).map_err(text)?;
+        let mut remains = orphan_processes::of_app(rows, forked, &self.begin.place).map_err(text)?;
         let holders = Holders::new(rows, &remains).map_err(text)?;
         for wanted in listeners::identities(rows).map_err(text)? {
             self.find_listener(wanted, &holders, &remains, rows)?;
@@ -123,9 +123,9 @@ impl Shell {
         }
         // What outlives a process that had just been forked: that one is started again.
         let is_forked = |worker| forked.iter().any(|one| one.child == Child::Worker(worker));
-        for remnant in remains.iter().filter(|remnant| remnant.role == Role::Survivor) {
-            if is_forked(remnant.worker) {
-                remnant.proved.kill_group();
+        for orphan in remains.iter().filter(|orphan| orphan.role == Role::Survivor) {
+            if is_forked(orphan.worker) {
+                orphan.proved.kill_group();
             }
         }
         self.watch_all()?;
@@ -138,7 +138,7 @@ impl Shell {
         &mut self,
         wanted: SocketIdentity,
         holders: &Holders<'_>,
-        remains: &[Remnant],
+        remains: &[OrphanProcess],
         rows: &[Row<'_>],
     ) -> Result<(), String> {
         let name = wanted.fd_name();
@@ -166,7 +166,7 @@ impl Shell {
     }
 
     /// Takes charge of a process that a predecessor had started. One that cannot be found has ended meanwhile.
-    fn adopt_child(&mut self, child: SavedChild, remains: &mut Vec<Remnant>) {
+    fn adopt_child(&mut self, child: SavedChild, remains: &mut Vec<OrphanProcess>) {
         let Child::Worker(worker) = child.key else {
             // A run of a probe says nothing to us any more, and is run again; so is a check.
             if let Some(proved) = child.began.and_then(|began| recover::prove(child.pid, began)) {
@@ -175,7 +175,7 @@ impl Shell {
             return;
         };
         let stored = self.spare_fds.take(&pidfd_name(child.key));
-        let is_it = |remnant: &Remnant| remnant.role == Role::Main && remnant.worker == worker;
+        let is_it = |orphan: &OrphanProcess| orphan.role == Role::Main && orphan.worker == worker;
         let proved = remains.iter().position(is_it);
         let proved = proved.map(|place| remains.swap_remove(place).proved.pidfd);
         let hidden = || recover::prove_hidden(child.pid).map(|proved| proved.pidfd);
@@ -192,8 +192,8 @@ impl Shell {
                 if child.leader == Leader::Alive {
                     self.events.push_back(Event::Exited(worker));
                 }
-                let survivors = remains.extract_if(.., |remnant| remnant.worker == worker);
-                let survivors: Vec<Remnant> = survivors.collect();
+                let survivors = remains.extract_if(.., |orphan| orphan.worker == worker);
+                let survivors: Vec<OrphanProcess> = survivors.collect();
                 if survivors.is_empty() {
                     self.worker_gone(worker);
                 } else {
@@ -202,7 +202,7 @@ impl Shell {
                         "the main process of generation {}, worker {} has ended; what is left of its group (pid {}) is told to stop",
                         worker.generation,
                         worker.slot,
-                        remains::pids(&survivors)
+                        orphan_processes::pids(&survivors)
                     ));
                 }
             }
@@ -385,7 +385,9 @@ impl Shell {
         }
         match self.core.handoff() {
             Handoff::Preparing(number) if !self.is_answered(number) => self.prepare(number),
-            Handoff::Confirming(number) if !self.is_answered(number) => self.confirm(number, Patience::Left),
+            Handoff::Confirming(number) if !self.is_answered(number) => {
+                self.confirm(number, Patience::Unadopted)
+            }
             Handoff::Probing(number)
                 if self
                     .timers

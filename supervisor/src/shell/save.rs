@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::leftover::Leftover;
+use super::draining_orphans::DrainingOrphan;
 use super::{Alarm, Child, Shell};
 use crate::clock;
 use crate::config::{self, Config};
@@ -46,7 +46,7 @@ impl Shell {
         self.save_head(&mut rows, &mut configs);
         rows.lines(&self.core.save());
         self.control.save(&mut rows);
-        self.begin.heritage.save(&mut rows);
+        self.begin.inherited_environment.save(&mut rows);
         if let Some(file) = &self.pid_file {
             file.save(&mut rows);
         }
@@ -61,8 +61,8 @@ impl Shell {
         self.save_children(&mut rows);
         self.strays.save(&mut rows);
         self.save_timers(&mut rows);
-        for leftover in &self.leftovers {
-            leftover.save(&mut rows);
+        for orphan in &self.draining_orphans {
+            orphan.save(&mut rows);
         }
         for closed in &self.closed {
             rows.begin(CLOSED).bytes(CLOSED_ROWS, closed);
@@ -189,7 +189,7 @@ impl Shell {
                 | Alarm::Check
                 | Alarm::Memory
                 | Alarm::Files
-                | Alarm::Leftovers
+                | Alarm::DrainingOrphans
                 | Alarm::Fetched(_)
                 | Alarm::Queues
                 | Alarm::Unheard => {}
@@ -228,7 +228,7 @@ impl Shell {
         for child in self.children.saved() {
             fds.extend(child.pidfd.map(|pidfd| (pidfd_name(child.key), pidfd)));
         }
-        fds.extend(self.leftovers.iter().map(Leftover::pass_on));
+        fds.extend(self.draining_orphans.iter().map(DrainingOrphan::pass_on));
         for (name, fd) in state::FILES.iter().zip(self.keeper.fds()) {
             fds.push(((*name).to_owned(), fd));
         }

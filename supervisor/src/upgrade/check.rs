@@ -17,7 +17,7 @@ use super::exec::execute;
 use super::introduction::introduce;
 use super::reply::{self, Reply};
 use super::{Origin, Saved, parcel};
-use crate::launch::{self, Binary, Kind};
+use crate::launch::{self, Binary, Format};
 use crate::protocol::{one_line, setting};
 use crate::state::{Flaw, Passed};
 use crate::sys::{self, ExitStatus, InChild, errno_text};
@@ -73,7 +73,7 @@ impl Check {
     pub(crate) fn start(origin: &Origin, fds: &Passed<'_>, state: &[u8]) -> Result<Started, String> {
         let binary =
             Binary::find(origin.path()?.as_os_str(), AT_FDCWD, None).map_err(|error| error.to_string())?;
-        if let Kind::Script(_) = binary.kind() {
+        if let Format::Script(_) = binary.format() {
             return Err(format!("{} is a script and no segue", binary.path().display()));
         }
         let parcel = parcel::write(origin, fds, state)?;

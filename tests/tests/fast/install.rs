@@ -22,12 +22,12 @@ fn root() -> PathBuf {
 }
 
 /// A DESTDIR with a blank in its name, and a source tree: the real one, or one with units and a deploy script of the test's.
-struct Place {
+struct Tree {
     directory: TempDir,
     source: PathBuf,
 }
 
-impl Place {
+impl Tree {
     fn of_this_tree() -> Self {
         Self {
             directory: directory(),
@@ -126,7 +126,7 @@ const FILES: [(&str, u32); 9] = [
 
 #[test]
 fn everything_is_where_the_system_looks_for_it_and_nothing_is_left_of_it() {
-    let place = Place::of_this_tree();
+    let place = Tree::of_this_tree();
     let dry = place.run_ok(&["--dry-run"]);
     assert!(
         dry.contains("would install") && !place.destdir().exists(),
@@ -164,7 +164,7 @@ fn everything_is_where_the_system_looks_for_it_and_nothing_is_left_of_it() {
 
 #[test]
 fn units_name_the_binary_at_the_prefix_and_what_a_newer_version_lacks_goes() {
-    let place = Place::with_units();
+    let place = Tree::with_units();
     place.run_ok(&[]);
     let unit = std::fs::read_to_string(place.at("lib/systemd/system/segue@.service")).unwrap();
     assert_eq!(
@@ -195,7 +195,7 @@ fn units_name_the_binary_at_the_prefix_and_what_a_newer_version_lacks_goes() {
 
 #[test]
 fn an_installation_that_broke_off_can_be_undone() {
-    let place = Place::of_this_tree();
+    let place = Tree::of_this_tree();
     let broken = place.directory.path().join("broken");
     std::fs::write(&broken, "#!/bin/sh\n[ \"$2\" != zsh ] || exit 1\necho segue\n").unwrap();
     std::fs::set_permissions(&broken, std::fs::Permissions::from_mode(0o755)).unwrap();
@@ -213,7 +213,7 @@ fn an_installation_that_broke_off_can_be_undone() {
 
 #[test]
 fn what_makes_no_sense_is_refused_in_one_line() {
-    let place = Place::of_this_tree();
+    let place = Tree::of_this_tree();
     let refused = |arguments: &[&str], code: i32, text: &str| {
         let done = place.run(arguments);
         let said = String::from_utf8_lossy(&done.stderr).into_owned();
@@ -251,7 +251,7 @@ fn the_installed_pages_are_rendered() {
     if needs::or_skip(test, needs::program("mandoc")).is_none() {
         return;
     }
-    let place = Place::of_this_tree();
+    let place = Tree::of_this_tree();
     place.run_ok(&[]);
     for (page, words) in [
         ("man1/segue.1", "reload any server without losing a request"),
@@ -280,7 +280,7 @@ fn the_installed_pages_are_rendered() {
 /// Asks a shell what it offers for an unfinished command line.
 fn offered(test: &str, shell: &str, script: &str, file: &str) -> Option<String> {
     needs::or_skip(test, needs::program(shell))?;
-    let place = Place::of_this_tree();
+    let place = Tree::of_this_tree();
     place.run_ok(&[]);
     let done = Command::new(shell)
         .args(["-c", script])

@@ -37,13 +37,13 @@ pub(crate) type Outcome = Result<Answer, String>;
 /// Whom to ask, and what.
 #[derive(Debug)]
 pub(crate) struct Target {
-    place: Place,
+    route: Route,
     authority: HeaderValue,
     path: Uri,
 }
 
 #[derive(Debug)]
-enum Place {
+enum Route {
     Unix(PathBuf),
     /// The addresses are looked up once, and again after a failure; the one that answered comes first.
     Tcp {
@@ -69,16 +69,16 @@ impl Target {
         }
         let authority = uri.authority().ok_or_else(|| wrong("it names no host"))?;
         let path = uri.path_and_query().map_or("/", |path| path.as_str());
-        let place = match unix {
-            Some(path) => Place::Unix(path),
-            None => Place::Tcp {
+        let route = match unix {
+            Some(path) => Route::Unix(path),
+            None => Route::Tcp {
                 host: authority.host().trim_matches(['[', ']']).to_owned(),
                 port: authority.port_u16().unwrap_or(80),
                 known: RefCell::new(Vec::new()),
             },
         };
         Ok(Target {
-            place,
+            route,
             authority: authority
                 .as_str()
                 .parse()
@@ -88,9 +88,9 @@ impl Target {
     }
 
     async fn connect(&self) -> Result<Stream, String> {
-        match &self.place {
-            Place::Unix(path) => connect_unix(path).await.map_err(|error| errno_text(&error)),
-            Place::Tcp { host, port, known } => {
+        match &self.route {
+            Route::Unix(path) => connect_unix(path).await.map_err(|error| errno_text(&error)),
+            Route::Tcp { host, port, known } => {
                 if known.borrow().is_empty() {
                     let found = lookup_host((host.as_str(), *port)).await;
                     let found = found.map_err(|error| format!("look up {host}: {}", errno_text(&error)))?;

@@ -20,7 +20,7 @@ fn port_0_picks_a_port_and_says_which() {
     let port: u16 = text.strip_prefix("127.0.0.1:").unwrap().parse().unwrap();
     assert_ne!(port, 0);
     assert_eq!(listener.name(), "listen1");
-    assert_eq!(listener.kind(), Kind::Tcp);
+    assert_eq!(listener.kind(), SocketKind::Tcp);
     assert_eq!(listener.scope_note(), Some("this machine only"));
     assert!(listener.is_loopback());
     assert!(!listener.is_inherited());
@@ -115,11 +115,14 @@ fn every_kind_of_unix_socket_can_be_reached() {
     let stream = open_one(&format!("unix:{}", path("s").display()));
     UnixStream::connect(path("s")).unwrap();
     assert_eq!(stream.address_text(), format!("unix:{}", path("s").display()));
-    assert_eq!((stream.kind(), stream.scope_note()), (Kind::Unix, None));
+    assert_eq!((stream.kind(), stream.scope_note()), (SocketKind::Unix, None));
 
     let datagram = open_one(&format!("unix-dgram:{}", path("d").display()));
     UnixDatagram::unbound().unwrap().send_to(b"x", path("d")).unwrap();
-    assert_eq!((datagram.kind(), datagram.backlog()), (Kind::UnixDatagram, None));
+    assert_eq!(
+        (datagram.kind(), datagram.backlog()),
+        (SocketKind::UnixDatagram, None)
+    );
 
     let packets = open_one(&format!("unix-seqpacket:{}", path("p").display()));
     let client = socket(
@@ -130,7 +133,7 @@ fn every_kind_of_unix_socket_can_be_reached() {
     )
     .unwrap();
     connect(client.as_raw_fd(), &UnixAddr::new(&path("p")).unwrap()).unwrap();
-    assert_eq!(packets.kind(), Kind::UnixSeqpacket);
+    assert_eq!(packets.kind(), SocketKind::UnixSeqpacket);
 
     let name = format!("segue-test-{}-{}", std::process::id(), fastrand::u64(..));
     let nowhere = open_one(&format!("unix:@{name}"));
@@ -267,7 +270,7 @@ fn a_busy_port_is_told_with_its_holder() {
 #[test]
 fn a_missing_permission_points_to_the_socket_unit() {
     let address = "0.0.0.0:80".parse().unwrap();
-    let cause = bind::explain_internet(nix::errno::Errno::EACCES, Kind::Tcp, address, &|_, _| None);
+    let cause = bind::explain_internet(nix::errno::Errno::EACCES, SocketKind::Tcp, address, &|_, _| None);
     assert_eq!(
         ListenError::at(address, cause).to_string(),
         "listen 0.0.0.0:80: permission denied (try a systemd .socket unit)"

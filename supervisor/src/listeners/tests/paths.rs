@@ -304,7 +304,7 @@ fn a_failure_takes_back_what_was_made_before() {
 fn a_probe_listener_is_private_and_goes_with_its_generation() {
     let spot = spot();
     let probe = probe_listener(&spot.path).unwrap();
-    assert_eq!((probe.name(), probe.kind()), ("probe", Kind::Unix));
+    assert_eq!((probe.name(), probe.kind()), ("probe", SocketKind::Unix));
     assert_eq!(spot.mode(), 0o600);
     assert!(!spot.lock().exists());
     UnixStream::connect(&spot.path).unwrap();

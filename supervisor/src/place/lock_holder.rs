@@ -22,11 +22,11 @@ const PAUSE: Duration = Duration::from_millis(5);
 
 /// One that may be there, and is waited for until [`TIME`] has passed.
 #[derive(Debug)]
-pub(crate) struct Heir {
+pub(crate) struct LockHolder {
     end: Instant,
 }
 
-impl Heir {
+impl LockHolder {
     /// It is waited for from now on.
     pub(crate) fn new() -> Self {
         Self {

@@ -9,8 +9,8 @@ use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use segue_lifecycle::Ending;
 
+use super::orphan_processes::OrphanProcess;
 use super::recover::{self, Proved};
-use super::remains::Remnant;
 use super::{Alarm, Shell};
 use crate::clock;
 use crate::sources::Source;
@@ -22,7 +22,7 @@ const ROW: &str = "leftover";
 
 /// One that drains.
 #[derive(Debug)]
-pub(crate) struct Leftover {
+pub(crate) struct DrainingOrphan {
     proved: Proved,
     /// When it was started; with the pid it tells the process from every other. Where /proc does not show it (it has a user
     /// namespace of its own), its pidfd alone does, which systemd keeps.
@@ -58,10 +58,10 @@ impl Deadline {
     }
 }
 
-impl Leftover {
+impl DrainingOrphan {
     /// `None` if it has ended meanwhile.
-    pub(super) fn of(remnant: Remnant, signal: Option<Signal>, deadline: Deadline) -> Option<Self> {
-        let proved = remnant.proved;
+    pub(super) fn of(orphan: OrphanProcess, signal: Option<Signal>, deadline: Deadline) -> Option<Self> {
+        let proved = orphan.proved;
         let began = sys::start_time(proved.pid);
         (!sys::is_dead_by_pidfd(proved.pidfd.as_fd())).then_some(Self {
             proved,
@@ -129,75 +129,75 @@ fn name_of(pid: Pid) -> String {
 
 impl Shell {
     /// From now on they are watched, and have the time that is left to them.
-    pub(super) fn tend_leftovers(&mut self) {
+    pub(super) fn tend_draining_orphans(&mut self) {
         let drain = self.begin.config.drain_timeout;
         let in_full = drain.and_then(|limit| clock::now().checked_add(limit));
-        for leftover in &mut self.leftovers {
-            if leftover.deadline == Deadline::NotGiven {
-                leftover.deadline = Deadline::At(in_full);
+        for orphan in &mut self.draining_orphans {
+            if orphan.deadline == Deadline::NotGiven {
+                orphan.deadline = Deadline::At(in_full);
             }
-            let pid = leftover.proved.pid;
-            let pidfd = leftover.proved.pidfd.as_fd();
-            if let Err(errno) = self.sources.add(Source::Leftover(pid.as_raw()), pidfd) {
+            let pid = orphan.proved.pid;
+            let pidfd = orphan.proved.pidfd.as_fd();
+            if let Err(errno) = self.sources.add(Source::DrainingOrphan(pid.as_raw()), pidfd) {
                 // Its deadline holds all the same.
                 self.log
                     .error(&format!("epoll: pid {pid}: {}", errno_text(errno)));
             }
         }
-        self.arm_leftovers();
+        self.arm_draining_orphans();
     }
 
     /// The timer of whoever has the least time.
-    fn arm_leftovers(&mut self) {
+    fn arm_draining_orphans(&mut self) {
         let moments = self
-            .leftovers
+            .draining_orphans
             .iter()
-            .filter_map(|leftover| leftover.deadline.moment());
+            .filter_map(|orphan| orphan.deadline.moment());
         match moments.min() {
             Some(next) => {
                 let now = clock::now();
                 let wait = next.saturating_duration_since(now);
-                self.timers.arm(Alarm::Leftovers, Some(wait), now);
+                self.timers.arm(Alarm::DrainingOrphans, Some(wait), now);
             }
-            None => self.timers.disarm(Alarm::Leftovers),
+            None => self.timers.disarm(Alarm::DrainingOrphans),
         }
     }
 
     /// One of them has ended.
-    pub(super) fn leftover_ended(&mut self, pid: i32) {
-        let is_it = |leftover: &Leftover| leftover.proved.pid.as_raw() == pid;
-        if let Some(place) = self.leftovers.iter().position(is_it) {
-            let ended = self.leftovers.swap_remove(place);
+    pub(super) fn draining_orphan_ended(&mut self, pid: i32) {
+        let is_it = |orphan: &DrainingOrphan| orphan.proved.pid.as_raw() == pid;
+        if let Some(place) = self.draining_orphans.iter().position(is_it) {
+            let ended = self.draining_orphans.swap_remove(place);
             self.let_go(&ended);
             self.log.info(&format!(
                 "pid {pid}, which an earlier segue left draining, has ended"
             ));
-            self.arm_leftovers();
+            self.arm_draining_orphans();
         }
     }
 
-    fn let_go(&mut self, leftover: &Leftover) {
-        let source = Source::Leftover(leftover.proved.pid.as_raw());
-        self.sources.remove(source, leftover.proved.pidfd.as_fd());
-        self.manager.unstore(&name_of(leftover.proved.pid));
+    fn let_go(&mut self, orphan: &DrainingOrphan) {
+        let source = Source::DrainingOrphan(orphan.proved.pid.as_raw());
+        self.sources.remove(source, orphan.proved.pidfd.as_fd());
+        self.manager.unstore(&name_of(orphan.proved.pid));
     }
 
     /// Whether this supervisor, which has nothing else to do any more, waits for some of them: whoever keeps their deadline may not
     /// go before it. A stop has had the time that they would have had, and those without a deadline would be waited for without end.
-    pub(super) fn waits_for_leftovers(&self, ending: Ending) -> bool {
+    pub(super) fn waits_for_draining_orphans(&self, ending: Ending) -> bool {
         match ending {
             Ending::Stopped => false,
             Ending::NeverServed(_) => self
-                .leftovers
+                .draining_orphans
                 .iter()
-                .any(|leftover| leftover.deadline.moment().is_some()),
+                .any(|orphan| orphan.deadline.moment().is_some()),
         }
     }
 
     /// For whom it waits.
     pub(super) fn say_whom_it_waits_for(&self) {
         let pids: Vec<String> = self
-            .leftovers
+            .draining_orphans
             .iter()
             .map(|one| one.proved.pid.to_string())
             .collect();
@@ -208,9 +208,9 @@ impl Shell {
     }
 
     /// Those for whom nobody keeps a deadline.
-    pub(super) fn tell_of_leftovers(&self) {
-        for leftover in &self.leftovers {
-            let pid = leftover.proved.pid;
+    pub(super) fn tell_of_draining_orphans(&self) {
+        for orphan in &self.draining_orphans {
+            let pid = orphan.proved.pid;
             self.log.warning(&format!(
                 "pid {pid}, which an earlier segue left draining, is left alone (kill {pid} ends it)"
             ));
@@ -218,27 +218,28 @@ impl Shell {
     }
 
     /// Those who have had their time are killed.
-    pub(super) fn end_overdue_leftovers(&mut self) {
+    pub(super) fn end_overdue_orphans(&mut self) {
         let now = clock::now();
-        let is_due = |leftover: &mut Leftover| leftover.deadline.moment().is_some_and(|moment| moment <= now);
-        let due: Vec<Leftover> = self.leftovers.extract_if(.., is_due).collect();
+        let is_due =
+            |orphan: &mut DrainingOrphan| orphan.deadline.moment().is_some_and(|moment| moment <= now);
+        let due: Vec<DrainingOrphan> = self.draining_orphans.extract_if(.., is_due).collect();
         self.end_all(due);
-        self.arm_leftovers();
+        self.arm_draining_orphans();
     }
 
     /// All of them are killed: this supervisor stops.
-    pub(super) fn end_leftovers(&mut self) {
-        let all = std::mem::take(&mut self.leftovers);
+    pub(super) fn end_draining_orphans(&mut self) {
+        let all = std::mem::take(&mut self.draining_orphans);
         self.end_all(all);
     }
 
-    fn end_all(&mut self, leftovers: Vec<Leftover>) {
-        for leftover in leftovers {
-            self.let_go(&leftover);
-            if leftover.end() {
+    fn end_all(&mut self, draining_orphans: Vec<DrainingOrphan>) {
+        for orphan in draining_orphans {
+            self.let_go(&orphan);
+            if orphan.end() {
                 self.log.warning(&format!(
                     "pid {}, which an earlier segue left draining, has not ended: it is killed",
-                    leftover.proved.pid
+                    orphan.proved.pid
                 ));
             }
         }

@@ -8,11 +8,11 @@ use nix::unistd::Pid;
 use segue_lifecycle::{Effect, Event, Life, Lifecycle, Signal, State, Timer, Worker};
 
 use super::Child;
+use super::draining_orphans::{Deadline, DrainingOrphan};
 use super::holders::{HadBack, Holders};
 use super::keep::Logged;
-use super::leftover::{Deadline, Leftover};
+use super::orphan_processes::{self, OrphanProcess, Role};
 use super::recover;
-use super::remains::{self, Remnant, Role};
 use super::restore::{config_of, configs, machine};
 use super::save;
 use crate::clock;
@@ -26,7 +26,7 @@ use crate::sys;
 
 /// What a supervisor that was killed has left.
 #[derive(Debug)]
-pub(crate) struct Estate {
+pub(crate) struct PredecessorState {
     kept: Kept,
     /// The state files that systemd has kept.
     files: Vec<OwnedFd>,
@@ -34,9 +34,9 @@ pub(crate) struct Estate {
     stored: Fds,
 }
 
-/// What is to be done with an estate.
+/// What is to be done with an predecessor.
 #[derive(Debug)]
-pub(crate) enum Worth {
+pub(crate) enum AdoptionDecision {
     /// Something of it lives: it is to be adopted.
     Adopt,
     /// It is not adopted: this start is a new one. What is told about it, if anything.
@@ -47,17 +47,17 @@ pub(crate) enum Worth {
     Unreadable(Flaw),
 }
 
-/// What of an estate that is not adopted goes on beside the new app.
+/// What of a predecessor's state that is not adopted goes on beside the new app.
 #[derive(Debug, Default)]
-pub(crate) struct Left {
+pub(crate) struct Unadopted {
     /// Those who drain.
-    pub(crate) leftovers: Vec<Leftover>,
+    pub(crate) draining_orphans: Vec<DrainingOrphan>,
     /// The listeners that they, or systemd, still have: the new app is given those that it wants, and whoever waits in their queues
     /// is served.
     pub(crate) listeners: Vec<Rc<Listener>>,
 }
 
-impl Estate {
+impl PredecessorState {
     /// Looks for one: in what systemd has kept, or where this instance keeps its state.
     ///
     /// # Errors
@@ -98,22 +98,23 @@ impl Estate {
 
     /// Decide whether to adopt the app. Adopt it if the state is from the current boot, no stop was in progress, and either a worker
     /// is alive or systemd still holds the listeners.
-    pub(crate) fn worth(&self, place: &Place) -> Worth {
-        self.weigh(place).unwrap_or_else(Worth::Unreadable)
+    pub(crate) fn assess(&self, place: &Place) -> AdoptionDecision {
+        self.try_assess(place)
+            .unwrap_or_else(AdoptionDecision::Unreadable)
     }
 
-    fn weigh(&self, place: &Place) -> Result<Worth, Flaw> {
+    fn try_assess(&self, place: &Place) -> Result<AdoptionDecision, Flaw> {
         let rows = Row::all(&self.kept.rows)?;
         let head = Row::of_kind(&rows, state::HEAD)?;
         if head.number("version")? != state::VERSION {
             return Err(Flaw::new("it is of another version"));
         }
         if !is_of_this_boot(head)? {
-            return Ok(Worth::Leave(None));
+            return Ok(AdoptionDecision::Leave(None));
         }
         let pid = head.text("pid")?;
         let logged = Logged::read(&self.kept.log)?;
-        let hidden = remains::hidden(&rows, logged.forked())?;
+        let hidden = orphan_processes::hidden(&rows, logged.forked())?;
         // Of a process that was started in another user namespace (PrivateUsers=) /proc shows nothing; its pidfd is proof enough.
         // So is its place in our unit, where the supervisor was killed before systemd had the pidfd.
         let is_unknown = |(child, pid): &&(Child, Pid)| {
@@ -125,15 +126,19 @@ impl Estate {
             .map(|(_, pid)| pid.to_string())
             .collect();
         if !unknown.is_empty() {
-            return Ok(Worth::Unknown(not_shown(pid.as_str(), &unknown.join(" "), place)));
+            return Ok(AdoptionDecision::Unknown(not_shown(
+                pid.as_str(),
+                &unknown.join(" "),
+                place,
+            )));
         }
         let remains = self.remains(&rows, &logged, place)?;
         if Foreseen::of(&rows, &logged)?.core.state() == State::Stopping {
             let drain = !remains.is_empty();
-            return Ok(Worth::Leave(drain.then(|| {
+            return Ok(AdoptionDecision::Leave(drain.then(|| {
                 format!(
                     "the segue before this one (pid {pid}) was killed while it stopped; pid {} of its app still drains, and is killed if that takes too long",
-                    remains::pids(&remains)
+                    orphan_processes::pids(&remains)
                 )
             })));
         }
@@ -143,7 +148,7 @@ impl Estate {
             .names()
             .any(|name| kept.iter().any(|kind| name.starts_with(kind)));
         if kept {
-            return Ok(Worth::Adopt);
+            return Ok(AdoptionDecision::Adopt);
         }
         let Some(first) = remains.first() else {
             let orphans = recover::orphans(place);
@@ -156,9 +161,9 @@ impl Estate {
                 )
             };
             let text = format!("the segue before this one (pid {pid}) was killed, and {what}");
-            return Ok(Worth::Leave(Some(text)));
+            return Ok(AdoptionDecision::Leave(Some(text)));
         };
-        Ok(if remains::have_let_go(&remains, &rows)? {
+        Ok(if orphan_processes::have_let_go(&remains, &rows)? {
             let what = match first.role {
                 Role::Main => "its app has closed its listeners",
                 Role::Survivor => "the main process of its app has ended",
@@ -167,27 +172,27 @@ impl Estate {
                 "the segue before this one (pid {pid}) was killed, and {what}; pid {} still drains, and is killed if that takes too long",
                 first.proved.pid
             );
-            Worth::Leave(Some(text))
+            AdoptionDecision::Leave(Some(text))
         } else {
-            Worth::Adopt
+            AdoptionDecision::Adopt
         })
     }
 
     /// All that live of the app.
-    fn remains(&self, rows: &[Row<'_>], logged: &Logged, place: &Place) -> Result<Vec<Remnant>, Flaw> {
-        let mut remains = remains::of_app(rows, logged.forked(), place)?;
-        remains.extend(remains::kept(rows, logged.forked(), &self.stored)?);
+    fn remains(&self, rows: &[Row<'_>], logged: &Logged, place: &Place) -> Result<Vec<OrphanProcess>, Flaw> {
+        let mut remains = orphan_processes::of_app(rows, logged.forked(), place)?;
+        remains.extend(orphan_processes::kept(rows, logged.forked(), &self.stored)?);
         Ok(remains)
     }
 
-    /// What of an estate that is not adopted goes on. Processes that nobody has told to stop yet are told now.
+    /// What of a predecessor's state that is not adopted goes on. Processes that nobody has told to stop yet are told now.
     ///
     /// # Errors
     /// A row is not whole.
-    pub(crate) fn leave(&mut self, place: &Place, log: &Log) -> Result<Left, Flaw> {
+    pub(crate) fn leave(&mut self, place: &Place, log: &Log) -> Result<Unadopted, Flaw> {
         let rows = Row::all(&self.kept.rows)?;
         if !is_of_this_boot(Row::of_kind(&rows, state::HEAD)?)? {
-            return Ok(Left::default());
+            return Ok(Unadopted::default());
         }
         let logged = Logged::read(&self.kept.log)?;
         let remains = self.remains(&rows, &logged, place)?;
@@ -198,13 +203,16 @@ impl Estate {
             listeners.extend(take_listeners(stored, &closed, &remains, log)?);
         }
         let foreseen = Foreseen::of(&rows, &logged)?;
-        let mut leftovers = Vec::new();
-        for remnant in remains {
-            leftovers.extend(foreseen.leftover(remnant, &rows)?);
+        let mut draining_orphans = Vec::new();
+        for orphan in remains {
+            draining_orphans.extend(foreseen.orphan(orphan, &rows)?);
         }
-        leftovers.extend(Leftover::restore(&rows, stored)?);
-        leftovers.iter_mut().for_each(Leftover::tell_to_stop);
-        Ok(Left { leftovers, listeners })
+        draining_orphans.extend(DrainingOrphan::restore(&rows, stored)?);
+        draining_orphans.iter_mut().for_each(DrainingOrphan::tell_to_stop);
+        Ok(Unadopted {
+            draining_orphans,
+            listeners,
+        })
     }
 }
 
@@ -213,7 +221,7 @@ impl Estate {
 fn take_listeners(
     stored: &mut Fds,
     rows: &[Row<'_>],
-    remains: &[Remnant],
+    remains: &[OrphanProcess],
     log: &Log,
 ) -> Result<Vec<Rc<Listener>>, Flaw> {
     let holders = Holders::new(rows, remains)?;
@@ -305,16 +313,16 @@ impl Foreseen {
     }
 
     /// A process that is not adopted, with the deadline that it has and the signal that it still has to get.
-    fn leftover(&self, remnant: Remnant, rows: &[Row<'_>]) -> Result<Option<Leftover>, Flaw> {
-        let worker = remnant.worker;
-        let to_be_told = remnant.role == Role::Survivor || self.untold.contains(&worker);
+    fn orphan(&self, orphan: OrphanProcess, rows: &[Row<'_>]) -> Result<Option<DrainingOrphan>, Flaw> {
+        let worker = orphan.worker;
+        let to_be_told = orphan.role == Role::Survivor || self.untold.contains(&worker);
         let signal = if to_be_told {
             Some(settings_of(worker, rows)?.stop_signal)
         } else {
             None
         };
         let deadline = self.deadline(worker, rows)?;
-        Ok(Leftover::of(remnant, signal, deadline))
+        Ok(DrainingOrphan::of(orphan, signal, deadline))
     }
 
     /// Until when the worker may drain.

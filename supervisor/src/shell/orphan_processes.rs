@@ -18,7 +18,7 @@ use crate::sys::{self, ProcessRow};
 
 /// A process of the app.
 #[derive(Debug)]
-pub(super) struct Remnant {
+pub(super) struct OrphanProcess {
     pub(super) worker: Worker,
     pub(super) role: Role,
     pub(super) proved: Proved,
@@ -35,7 +35,7 @@ pub(super) enum Role {
 
 /// All that live of the workers that the rows tell of, and of those that were forked since the rows were written; main processes
 /// first.
-pub(super) fn of_app(rows: &[Row<'_>], forked: &[Forked], place: &Place) -> Result<Vec<Remnant>, Flaw> {
+pub(super) fn of_app(rows: &[Row<'_>], forked: &[Forked], place: &Place) -> Result<Vec<OrphanProcess>, Flaw> {
     let mut remains = Vec::new();
     let mut dead = Vec::new();
     let saved = SavedChild::all(rows)?.into_iter();
@@ -48,7 +48,7 @@ pub(super) fn of_app(rows: &[Row<'_>], forked: &[Forked], place: &Place) -> Resu
         };
         let notify = place.notify_socket(worker.generation, worker.slot, worker.start);
         match recover::prove_worker(pid, began, &notify) {
-            Some(proved) => remains.push(Remnant {
+            Some(proved) => remains.push(OrphanProcess {
                 worker,
                 role: Role::Main,
                 proved,
@@ -62,7 +62,7 @@ pub(super) fn of_app(rows: &[Row<'_>], forked: &[Forked], place: &Place) -> Resu
         for (worker, leader) in dead {
             let notify = place.notify_socket(worker.generation, worker.slot, worker.start);
             let survivors = survivors(leader, &notify, &listeners, &all).into_iter();
-            remains.extend(survivors.map(|proved| Remnant {
+            remains.extend(survivors.map(|proved| OrphanProcess {
                 worker,
                 role: Role::Survivor,
                 proved,
@@ -74,7 +74,7 @@ pub(super) fn of_app(rows: &[Row<'_>], forked: &[Forked], place: &Place) -> Resu
 
 /// Those that /proc does not show, as it shows nothing of a process that was started in another user namespace (PrivateUsers=): their
 /// pidfds, which systemd has kept, are proof enough. Where it had no time to keep one, the unit tells.
-pub(super) fn kept(rows: &[Row<'_>], forked: &[Forked], stored: &Fds) -> Result<Vec<Remnant>, Flaw> {
+pub(super) fn kept(rows: &[Row<'_>], forked: &[Forked], stored: &Fds) -> Result<Vec<OrphanProcess>, Flaw> {
     let mut remains = Vec::new();
     for (child, pid) in hidden(rows, forked)? {
         let Child::Worker(worker) = child else {
@@ -84,7 +84,7 @@ pub(super) fn kept(rows: &[Row<'_>], forked: &[Forked], stored: &Fds) -> Result<
             Some(pidfd) => recover::prove_by_pidfd(pid, pidfd),
             None => recover::prove_by_unit(pid),
         };
-        remains.extend(proved.map(|proved| Remnant {
+        remains.extend(proved.map(|proved| OrphanProcess {
             worker,
             role: Role::Main,
             proved,
@@ -135,14 +135,14 @@ fn has_any(pid: Pid, listeners: &[SocketIdentity]) -> io::Result<bool> {
 /// Whether none that live of these (nor of the groups of main processes) have any of the listeners open: they drain, and nobody
 /// serves. A main process, or one of its group, that does not show its fds may have them, and so may whoever has given us an
 /// inherited one. Survivors that do not show them count as having none: if they have, their names come with `address already in use`.
-pub(super) fn have_let_go(remains: &[Remnant], rows: &[Row<'_>]) -> Result<bool, Flaw> {
+pub(super) fn have_let_go(remains: &[OrphanProcess], rows: &[Row<'_>]) -> Result<bool, Flaw> {
     let listeners = listeners::identities(rows)?;
     let role_of = |row: &ProcessRow| {
-        let found = remains.iter().find(|remnant| match remnant.role {
-            Role::Main => remnant.proved.pid == row.group,
-            Role::Survivor => remnant.proved.pid == row.pid,
+        let found = remains.iter().find(|orphan| match orphan.role {
+            Role::Main => orphan.proved.pid == row.group,
+            Role::Survivor => orphan.proved.pid == row.pid,
         });
-        found.map(|remnant| remnant.role)
+        found.map(|orphan| orphan.role)
     };
     let has_none = |(row, role): (&ProcessRow, Role)| match has_any(row.pid, &listeners) {
         Ok(any) => !any,
@@ -158,10 +158,10 @@ pub(super) fn have_let_go(remains: &[Remnant], rows: &[Row<'_>]) -> Result<bool,
 }
 
 /// Their pids, for a line.
-pub(super) fn pids(remains: &[Remnant]) -> String {
+pub(super) fn pids(remains: &[OrphanProcess]) -> String {
     let pids: Vec<String> = remains
         .iter()
-        .map(|remnant| remnant.proved.pid.to_string())
+        .map(|orphan| orphan.proved.pid.to_string())
         .collect();
     pids.join(" ")
 }

@@ -104,7 +104,7 @@ impl Connection {
 
     /// Asks for the status and waits for it.
     pub(super) fn status(&mut self, deadline: Option<Instant>) -> Result<Status, Lost> {
-        self.send(Request::Status);
+        self.send(Request::Status {});
         loop {
             if let Some(status) = status_in(self.receive(deadline)?)? {
                 return Ok(status);
@@ -208,7 +208,7 @@ pub(super) fn ask_all(
 ) -> Vec<Option<Status>> {
     let mut statuses: Vec<Option<Status>> = connections.iter().map(|_| None).collect();
     for connection in connections.iter_mut().flatten() {
-        connection.send(Request::Status);
+        connection.send(Request::Status {});
     }
     while let Some(readable) = wait_for_any(&connections, deadline) {
         for index in readable {

@@ -117,7 +117,7 @@ pub(crate) fn reload(
 
 /// `segue stop`: asks for a stop and waits for its end, at most for `timeout`.
 pub(crate) fn stop(target: &Target, timeout: Option<Duration>) -> Exit {
-    ask(target, Request::Stop, timeout)
+    ask(target, Request::Stop {}, timeout)
 }
 
 /// `segue workers`: asks for another number of workers and waits for it, at most for `timeout`.
@@ -127,7 +127,7 @@ pub(crate) fn workers(target: &Target, change: Change, timeout: Option<Duration>
 
 /// `segue upgrade`: asks the supervisor to replace itself and waits for the word of its successor, at most for `timeout`.
 pub(crate) fn upgrade(target: &Target, timeout: Option<Duration>) -> Exit {
-    ask(target, Request::Upgrade, timeout)
+    ask(target, Request::Upgrade {}, timeout)
 }
 
 /// `segue status`: fetches the status (each time anew) and gives it to `show`. Ends well if a generation
@@ -442,10 +442,10 @@ fn status_lost(lost: Lost, connection: &Connection) -> Failure {
 fn outcome_lost(lost: Lost, request: Request, timeout: Option<Duration>, connection: &Connection) -> Failure {
     let what = match request {
         Request::Reload { .. } => "reload",
-        Request::Stop => "stop",
+        Request::Stop {} => "stop",
         Request::Workers { .. } => "change of workers",
-        Request::Upgrade => "upgrade",
-        Request::Status => "status",
+        Request::Upgrade {} => "upgrade",
+        Request::Status {} => "status",
     };
     match lost {
         Lost::TimedOut => {

@@ -500,11 +500,11 @@ impl Control {
     /// Where a client with this request waits; the refusal if there is no room.
     fn seat(&self, request: Request) -> Result<Seat, String> {
         let (seat, max) = match request {
-            Request::Reload { .. } | Request::Workers { .. } | Request::Upgrade => {
+            Request::Reload { .. } | Request::Workers { .. } | Request::Upgrade {} => {
                 (Seat::Ticket, TICKETS_MAX)
             }
-            Request::Stop => (Seat::Stop, STOPS_MAX),
-            Request::Status => return Ok(Seat::Served),
+            Request::Stop {} => (Seat::Stop, STOPS_MAX),
+            Request::Status {} => return Ok(Seat::Served),
         };
         if self.count(seat) < max {
             Ok(seat)

@@ -289,7 +289,7 @@ fn a_request_may_come_in_pieces_and_end_with_the_connection() {
     client.write_all(b"}").expect("write");
     client.shutdown(Shutdown::Write).expect("half-closed");
     let asked = server.requests(1);
-    assert_eq!(asked[0].1, Request::Status);
+    assert_eq!(asked[0].1, Request::Status {});
     // A half-closed client still listens, and does not make the loop spin.
     let before = server
         .epoll
@@ -306,7 +306,7 @@ fn what_follows_the_request_is_ignored() {
     let directory = directory();
     let mut server = Server::open(directory.path(), "app");
     let mut line = RELOAD.to_line();
-    line.extend_from_slice(&Request::Stop.to_line());
+    line.extend_from_slice(&Request::Stop {}.to_line());
     let mut client = ask(&server, &line);
     let asked = server.requests(1);
     assert_eq!(asked[0].1, RELOAD);
@@ -369,7 +369,7 @@ fn waiting_clients_never_keep_status_and_stop_out() {
         assert!(server.turns().is_empty());
         assert_eq!(refusal(client), "256 clients wait already; try again later");
     }
-    for request in [Request::Status, Request::Stop] {
+    for request in [Request::Status {}, Request::Stop {}] {
         let client = ask(&server, &request.to_line());
         let asked = server.requests(1);
         assert_eq!(asked[0].1, request);
@@ -394,7 +394,7 @@ fn mute_clients_fill_the_reserve_and_are_gone_in_time() {
     let directory = directory();
     let mut server = Server::open(directory.path(), "app");
     let mute: Vec<_> = (0..RESERVE).map(|_| connect(&server)).collect();
-    let client = ask(&server, &Request::Status.to_line());
+    let client = ask(&server, &Request::Status {}.to_line());
     assert!(server.turns().is_empty());
     assert_eq!(
         server.control.clients.len(),
@@ -405,7 +405,7 @@ fn mute_clients_fill_the_reserve_and_are_gone_in_time() {
     server.ahead = CROWDED_ASK_TIME;
     server.turn(Duration::ZERO);
     let asked = server.requests(1);
-    assert_eq!(asked[0].1, Request::Status);
+    assert_eq!(asked[0].1, Request::Status {});
     assert_eq!(
         mute.into_iter().map(refusal).collect::<Vec<_>>(),
         ["no request within 250 ms, and others wait"; RESERVE]
@@ -471,7 +471,7 @@ fn a_storm_of_clients_is_served_in_full() {
         let clients: Vec<_> = (0..1_000)
             .map(|_| {
                 let mut stream = UnixStream::connect(&path).expect("connect");
-                stream.write_all(&Request::Status.to_line()).expect("write");
+                stream.write_all(&Request::Status {}.to_line()).expect("write");
                 stream
             })
             .collect();
@@ -496,11 +496,11 @@ fn a_pause_after_a_failed_accept_ends() {
     let mut server = Server::open(directory.path(), "app");
     let now = server.now();
     server.control.paused_until = Some(now + OUT_OF_FDS_PAUSE);
-    let _client = ask(&server, &Request::Status.to_line());
+    let _client = ask(&server, &Request::Status {}.to_line());
     assert!(server.turns().is_empty());
     assert_eq!(server.control.next_deadline(), Some(now + OUT_OF_FDS_PAUSE));
     server.ahead = OUT_OF_FDS_PAUSE;
-    assert_eq!(server.requests(1)[0].1, Request::Status);
+    assert_eq!(server.requests(1)[0].1, Request::Status {});
     assert!(server.control.paused_until.is_none());
 }
 
@@ -565,7 +565,7 @@ fn socket_claim_and_clients_are_passed_on() {
     halfway.write_all(b"oad\"}\n").expect("the rest");
     let mut requests = server.requests(2);
     requests.sort_by_key(|(id, _)| *id);
-    let [(later, RELOAD), (status, Request::Status)] = requests[..] else {
+    let [(later, RELOAD), (status, Request::Status {})] = requests[..] else {
         panic!("{requests:?}")
     };
     let all = [waiting, halfway, piping, asked];

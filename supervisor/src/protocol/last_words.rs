@@ -2,19 +2,20 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The last words of a worker.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct LastWords {
     /// Its last lines, at most ten, oldest first. None if nothing was written, or where the supervisor cannot read it.
+    #[serde(default)]
     pub(crate) last_lines: Vec<String>,
     /// Where its standard error went; null where nobody failed, or nothing was started.
     pub(crate) stderr: Option<StderrPlace>,
 }
 
 /// What the standard error of a worker is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct StderrPlace {
     /// What kind of thing it is.
     pub(crate) kind: StderrKind,
@@ -29,7 +30,7 @@ pub(crate) struct StderrPlace {
 }
 
 /// Kinds of places for a standard error.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum StderrKind {
     /// A file, which was read.
@@ -52,38 +53,6 @@ pub(crate) enum StderrKind {
     Socket,
     /// Something else, or nothing.
     Other,
-}
-
-impl StderrKind {
-    /// Every kind.
-    pub(crate) const ALL: [Self; 10] = [
-        Self::File,
-        Self::SharedFile,
-        Self::UnreadFile,
-        Self::Journal,
-        Self::Terminal,
-        Self::Null,
-        Self::Device,
-        Self::Pipe,
-        Self::Socket,
-        Self::Other,
-    ];
-
-    /// The word that JSON uses.
-    pub(crate) fn word(self) -> &'static str {
-        match self {
-            Self::File => "file",
-            Self::SharedFile => "shared-file",
-            Self::UnreadFile => "unread-file",
-            Self::Journal => "journal",
-            Self::Terminal => "terminal",
-            Self::Null => "null",
-            Self::Device => "device",
-            Self::Pipe => "pipe",
-            Self::Socket => "socket",
-            Self::Other => "other",
-        }
-    }
 }
 
 impl StderrPlace {
@@ -147,6 +116,6 @@ impl LastWords {
 
     /// What [`LastWords::to_text`] wrote; nothing if it cannot be read, which is no reason to lose an app.
     pub(crate) fn from_text(text: &str) -> Self {
-        super::read::last_words_of(text).unwrap_or_default()
+        serde_json::from_str(text).unwrap_or_default()
     }
 }

@@ -15,9 +15,7 @@
 //! schema).
 
 mod flat;
-mod json;
 mod last_words;
-mod read;
 mod status;
 mod text;
 mod time;
@@ -26,7 +24,8 @@ mod verdict;
 use std::fmt;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
 pub(crate) use flat::flat;
 pub(crate) use last_words::{LastWords, StderrKind, StderrPlace};
@@ -45,30 +44,31 @@ pub(crate) const REQUEST_MAX: usize = 4096;
 /// The longest reason that a refusal quotes, in characters, so that garbage is not echoed at full length.
 const REASON_MAX: usize = 200;
 
-/// What a client asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(tag = "request", rename_all = "kebab-case")]
+/// What a client asks for. Variants without a field have braces: serde ignores unknown keys beside the tag of a unit variant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "request", rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) enum Request {
     /// A new generation, answered when `until` has been reached or the reload has failed.
     Reload {
         /// What the client wants to wait for.
+        #[serde(default)]
         until: Until,
     },
     /// The state of the instance; answered at once.
-    Status,
+    Status {},
     /// Stop the app with drain, then the supervisor; answered when the app has gone.
-    Stop,
+    Stop {},
     /// More or fewer workers.
     Workers {
         /// How the number changes.
         change: Change,
     },
     /// Replace the supervisor by the binary that is on disk now; answered by that one.
-    Upgrade,
+    Upgrade {},
 }
 
 /// What a reload's ticket waits for. A failure that comes first answers it too.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Until {
     /// The request has been taken down (`--no-wait`).
@@ -83,19 +83,28 @@ pub(crate) enum Until {
 }
 
 /// A change of the number of workers. The numbers are at least 1; the supervisor bounds them from above.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Change {
     /// This many from now on.
-    Set(u16),
+    Set(#[serde(deserialize_with = "at_least_one")] u16),
     /// This many more.
-    Add(u16),
+    Add(#[serde(deserialize_with = "at_least_one")] u16),
     /// This many fewer.
-    Remove(u16),
+    Remove(#[serde(deserialize_with = "at_least_one")] u16),
+}
+
+fn at_least_one<'de, D: Deserializer<'de>>(number: D) -> Result<u16, D::Error> {
+    match u16::deserialize(number)? {
+        0 => Err(D::Error::custom(
+            "the number of workers to set, add or remove must be at least 1",
+        )),
+        number => Ok(number),
+    }
 }
 
 /// What the supervisor answers. Everything but `Progress` is final.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "reply", rename_all = "kebab-case")]
 pub(crate) enum Reply {
     /// Something worth a line has happened and the answer is still to come.
@@ -112,7 +121,7 @@ pub(crate) enum Reply {
         /// How long it took, in milliseconds, from the request to the instant that it waited for.
         duration_ms: Option<u64>,
         /// The codes, if it was a reload that was waited for.
-        #[serde(flatten)]
+        #[serde(flatten, deserialize_with = "verdict::if_any")]
         verdict: Option<Verdict>,
     },
     /// It was tried and failed.
@@ -122,10 +131,10 @@ pub(crate) enum Reply {
         /// Who serves now; null if nobody does.
         serving: Option<Serving>,
         /// The codes, if it was a reload.
-        #[serde(flatten)]
+        #[serde(flatten, deserialize_with = "verdict::if_any")]
         verdict: Option<Verdict>,
     },
-    /// The answer to [`Request::Status`].
+    /// The answer to [`Request::Status {}`].
     Status(Box<Status>),
     /// It was not tried: the request cannot be understood, is not allowed, or there is no room for it.
     Refused {
@@ -135,7 +144,7 @@ pub(crate) enum Reply {
 }
 
 /// The generation that serves, as an outcome names it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Serving {
     /// The incumbent's number.
     pub(crate) generation: u64,
@@ -214,7 +223,7 @@ impl Reply {
     /// # Errors
     /// If the line is no reply that this client knows.
     pub(crate) fn parse(line: &[u8]) -> Result<Self, ProtocolError> {
-        read::reply(line).map_err(|error| ProtocolError::new("reply", &error))
+        serde_json::from_slice(line).map_err(|error| ProtocolError::new("reply", &error))
     }
 }
 
@@ -234,7 +243,11 @@ impl Request {
         if line.len() > REQUEST_MAX {
             return Err(ProtocolError::too_long());
         }
-        read::request(line).map_err(|error| ProtocolError::new("request", &error))
+        // Serde takes the fields of a struct from an array, too.
+        if line.trim_ascii_start().starts_with(b"[") {
+            return Err(ProtocolError::new("request", &"expected an object"));
+        }
+        serde_json::from_slice(line).map_err(|error| ProtocolError::new("request", &error))
     }
 }
 
@@ -253,7 +266,7 @@ pub(crate) struct ProtocolError {
 }
 
 impl ProtocolError {
-    fn new(what: &str, error: &serde_json::Error) -> Self {
+    fn new(what: &str, error: &dyn fmt::Display) -> Self {
         Self {
             message: one_line(&format!("{what} not understood: {error}"), REASON_MAX),
         }

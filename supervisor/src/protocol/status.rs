@@ -1,6 +1,6 @@
 //! What `segue status --json` prints: schema 1.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{CauseCode, LastWords};
 
@@ -9,7 +9,7 @@ use super::{CauseCode, LastWords};
 pub(crate) const SCHEMA: u32 = 1;
 
 /// The state of one instance. Times are RFC 3339 in UTC, see [`super::rfc3339`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Status {
     /// [`SCHEMA`].
     pub(crate) schema: u32,
@@ -38,6 +38,7 @@ pub(crate) struct Status {
     /// Reloads that were rolled back, since the supervisor started.
     pub(crate) rollbacks: u64,
     /// Workers that the kernel has killed for memory, since the supervisor started.
+    #[serde(default)]
     pub(crate) oom_kills: u64,
 }
 
@@ -52,7 +53,7 @@ pub(crate) struct Seen {
 }
 
 /// What the instance as a whole is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum State {
     /// The first generation is not ready yet.
@@ -68,7 +69,7 @@ pub(crate) enum State {
 }
 
 /// One listener.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Listener {
     /// Its name, as in `LISTEN_FDNAMES`.
     pub(crate) name: String,
@@ -88,7 +89,7 @@ pub(crate) struct Listener {
 }
 
 /// One generation that lives.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Generation {
     /// Its number.
     pub(crate) generation: u64,
@@ -101,6 +102,7 @@ pub(crate) struct Generation {
     /// Its workers, in the order of their slots.
     pub(crate) workers: Vec<Worker>,
     /// How many processes that it has started live outside the process groups of its workers, with nobody above them; they end with it.
+    #[serde(default)]
     pub(crate) strays: u64,
     /// What it runs.
     pub(crate) binary: Binary,
@@ -110,7 +112,7 @@ pub(crate) struct Generation {
 }
 
 /// The part that a generation plays.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Role {
     /// It is starting.
@@ -122,7 +124,7 @@ pub(crate) enum Role {
 }
 
 /// How far the probation of a generation has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Probation {
     /// It has not taken over (yet).
@@ -136,7 +138,7 @@ pub(crate) enum Probation {
 }
 
 /// One process of a generation.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Worker {
     /// Its main process.
     pub(crate) pid: i32,
@@ -152,7 +154,7 @@ pub(crate) struct Worker {
 }
 
 /// What a worker is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum WorkerState {
     /// Started and not ready yet.
@@ -164,7 +166,7 @@ pub(crate) enum WorkerState {
 }
 
 /// What a generation runs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Binary {
     /// The path that was resolved when the birth record was made.
     pub(crate) path: String,
@@ -175,7 +177,7 @@ pub(crate) struct Binary {
 }
 
 /// How the last reload ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct LastReload {
     /// The outcome.
     pub(crate) outcome: Outcome,
@@ -195,7 +197,7 @@ pub(crate) struct LastReload {
 }
 
 /// The last crash of a worker that served, or was to be started again.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct LastCrash {
     /// The worker's generation.
     pub(crate) generation: u64,
@@ -213,7 +215,7 @@ pub(crate) struct LastCrash {
 }
 
 /// The outcome of a reload.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Outcome {
     /// The candidate took over.
@@ -266,21 +268,6 @@ impl WorkerState {
             Self::Starting => "starting",
             Self::Serving => "serving",
             Self::Draining => "draining",
-        }
-    }
-}
-
-impl Probation {
-    /// Every one.
-    pub(crate) const ALL: [Self; 4] = [Self::NotReached, Self::Running, Self::Passed, Self::NotPassed];
-
-    /// The word that JSON uses.
-    pub(crate) fn word(self) -> &'static str {
-        match self {
-            Self::NotReached => "not-reached",
-            Self::Running => "running",
-            Self::Passed => "passed",
-            Self::NotPassed => "not-passed",
         }
     }
 }

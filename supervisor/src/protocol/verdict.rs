@@ -1,11 +1,13 @@
 //! The codes of a reload's answer, so that no program has to read sentences.
 
-use serde::Serialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Map, Value};
 
 use super::{LastWords, Outcome, Probation};
 
 /// How a reload ended, as its final reply says it beside `message`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Verdict {
     /// `last_reload.outcome` of the status, at the time of the answer.
     pub(crate) outcome: Outcome,
@@ -22,8 +24,19 @@ pub(crate) struct Verdict {
     pub(crate) words: LastWords,
 }
 
+/// Read the codes of a final reply, if it has an `outcome`. (Serde's own reading of a flattened `Option` takes a code that it does
+/// not understand for none.)
+pub(super) fn if_any<'de, D: Deserializer<'de>>(keys: D) -> Result<Option<Verdict>, D::Error> {
+    let keys = Map::deserialize(keys)?;
+    if !keys.contains_key("outcome") {
+        return Ok(None);
+    }
+    let verdict = Verdict::deserialize(Value::Object(keys));
+    verdict.map(Some).map_err(D::Error::custom)
+}
+
 /// What kind of failure ended a reload.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum CauseCode {
     /// Settings, sockets or the binary were refused: nothing was started.

@@ -82,7 +82,7 @@ impl Shell {
 
     fn take_request(&mut self, client: ClientId, request: Request) {
         match request {
-            Request::Status => {
+            Request::Status {} => {
                 self.look_for_strays();
                 self.review_notes();
                 let status = Reply::Status(Box::new(self.status()));
@@ -90,11 +90,11 @@ impl Shell {
             }
             Request::Reload { until } => self.take_reload(client, until),
             Request::Workers { change } => self.take_workers(client, change),
-            Request::Upgrade => {
+            Request::Upgrade {} => {
                 self.log_request(client, "upgrade");
                 self.ask_upgrade(Some(client));
             }
-            Request::Stop => {
+            Request::Stop {} => {
                 self.log_request(client, "stop");
                 match self.asker_is_below(client) {
                     Some(below) => self.reply_at_once(client, format!("stopping; {below}, and ends with it")),

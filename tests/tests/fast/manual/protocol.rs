@@ -118,13 +118,13 @@ fn the_conversations_of_the_page_are_real() {
     segue.ended();
 }
 
-/// The words that a refusal offers: expected one of a, b.
+/// The words that a refusal offers: expected one of `a`, `b`.
 fn offered(segue: &Segue, request: &str) -> BTreeSet<String> {
     let refused = ask(segue, request).concat();
     let list = refused
         .split_once("expected one of ")
         .map_or("", |(_, list)| list);
-    names(list.split('"').next().unwrap_or_default().split(", "))
+    names(list.split('`').skip(1).step_by(2))
 }
 
 fn reply_words(segue: &Segue) -> BTreeSet<String> {

@@ -9,12 +9,16 @@ usage() {
     cat <<'END'
 Usage: ./install.sh [OPTION]...
 
-Installs the binary, the man pages, completions for bash, zsh and fish, and what there is of systemd units and deploy.sh.
+Installs the binary, segue-poll if it lies beside it, the man pages, completions for bash, zsh and fish, and what there is
+of systemd units and deploy.sh (as segue-deploy).
 It starts and enables nothing. Run it again after an update; files that a newer version no longer has are removed.
 
   --prefix DIR    below which everything goes [default: $PREFIX, or /usr/local]
   --destdir DIR   put in front of all paths, for packages [default: $DESTDIR, or nothing]
-  --binary FILE   the supervisor to install [default: target/release/segue]
+  --binary FILE   the supervisor to install [default: bin/segue beside this script, or target/release/segue]
+  --completions DIR
+                  take the completion scripts from there, and do not ask the binary, which may be another machine's
+                  [default: completions beside this script, if it is there]
   --uninstall     remove what was installed there, as the list in PREFIX/share/segue/installed has it
   --dry-run       say what would be done, and do nothing
   -h, --help      print this help
@@ -31,24 +35,29 @@ fail() {
 here=$(cd "$(dirname "$0")" && pwd)
 prefix=${PREFIX:-/usr/local}
 destdir=${DESTDIR:-}
-binary=$here/target/release/segue
+binary=$here/bin/segue
+[ -f "$binary" ] || binary=$here/target/release/segue
+completions=$here/completions
+[ -d "$completions" ] || completions=
 task=install
 dry=no
 
 while [ $# -gt 0 ]; do
     case $1 in
-        --prefix | --destdir | --binary)
+        --prefix | --destdir | --binary | --completions)
             [ $# -ge 2 ] || fail "$1 needs a value; see --help" 2
             case $1 in
                 --prefix) prefix=$2 ;;
                 --destdir) destdir=$2 ;;
                 --binary) binary=$2 ;;
+                --completions) completions=$2 ;;
             esac
             shift
             ;;
         --prefix=*) prefix=${1#*=} ;;
         --destdir=*) destdir=${1#*=} ;;
         --binary=*) binary=${1#*=} ;;
+        --completions=*) completions=${1#*=} ;;
         --uninstall) task=uninstall ;;
         --dry-run) dry=yes ;;
         -h | --help)
@@ -123,6 +132,10 @@ at_prefix() {
     sed "s|/usr/\(local/\)\{0,1\}bin/segue|$prefix/bin/segue|g" "$1"
 }
 
+completion() {
+    if [ -n "$completions" ]; then cat "$completions/$1"; else "$binary" completions "$1"; fi
+}
+
 units() {
     [ -d "$here/systemd" ] || return 0
     for file in "$here"/systemd/* "$here"/systemd/*/*; do
@@ -180,15 +193,17 @@ checked_list() {
 
 install_all() {
     [ -f "$binary" ] || fail "there is no $binary; build it with: cargo build --release --locked -p segue"
-    "$binary" --version >/dev/null 2>&1 || fail "cannot run $binary"
+    [ -n "$completions" ] || "$binary" --version >/dev/null 2>&1 || fail "cannot run $binary"
     begin_list
     put 0755 "$prefix/bin/segue" cat "$binary"
+    poll=$(dirname "$binary")/segue-poll
+    if [ -f "$poll" ]; then put 0755 "$prefix/bin/segue-poll" cat "$poll"; fi
     for page in "$here"/docs/man/*.[1-8]; do
         put 0644 "$prefix/share/man/man${page##*.}/${page##*/}" cat "$page"
     done
-    put 0644 "$prefix/share/bash-completion/completions/segue" "$binary" completions bash
-    put 0644 "$prefix/share/zsh/site-functions/_segue" "$binary" completions zsh
-    put 0644 "$prefix/share/fish/vendor_completions.d/segue.fish" "$binary" completions fish
+    put 0644 "$prefix/share/bash-completion/completions/segue" completion bash
+    put 0644 "$prefix/share/zsh/site-functions/_segue" completion zsh
+    put 0644 "$prefix/share/fish/vendor_completions.d/segue.fish" completion fish
     units
     if [ -f "$here/deploy.sh" ]; then put 0755 "$prefix/bin/segue-deploy" cat "$here/deploy.sh"; fi
     drop_stale

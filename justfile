@@ -38,7 +38,7 @@ DESTDIR := env_var_or_default("DESTDIR", "")
 
 # Build the supervisor and install it with man pages, completions and units; nothing is started.
 install:
-    cargo build --release --locked -p segue
+    cargo build --release --locked -p segue -p segue-app --bins
     ./install.sh --prefix '{{PREFIX}}' --destdir '{{DESTDIR}}'
 
 # Remove what `just install` has installed.

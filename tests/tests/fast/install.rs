@@ -112,8 +112,10 @@ fn collect(top: &Path, directory: &Path, files: &mut BTreeMap<String, (u32, Vec<
 }
 
 /// What every installation has, with its mode.
-const FILES: [(&str, u32); 9] = [
+const FILES: [(&str, u32); 11] = [
     ("bin/segue", 0o755),
+    ("bin/segue-deploy", 0o755),
+    ("bin/segue-poll", 0o755),
     ("share/bash-completion/completions/segue", 0o644),
     ("share/fish/vendor_completions.d/segue.fish", 0o644),
     ("share/man/man1/segue.1", 0o644),

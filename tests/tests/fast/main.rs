@@ -26,6 +26,7 @@ mod manager;
 mod manual;
 mod many_workers;
 mod neighbours;
+mod package;
 mod reloads;
 mod rolling;
 mod scale;

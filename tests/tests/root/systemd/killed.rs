@@ -144,6 +144,8 @@ pub(crate) fn hears_what_was_said_meanwhile(machine: &Machine) {
 
 pub(crate) fn while_draining(machine: &Machine) {
     let site = Site::new(machine, "drain", "app --message old");
+    // However slow the machine is, the request may be finished.
+    site.settings("drain-timeout = \"10m\"\n");
     site.systemctl_ok("start");
     let mut client = site.target().connect().unwrap();
     // It is in the app until the test sends the rest, however slow the machine is.

@@ -14,6 +14,7 @@ mod guide;
 mod journal;
 mod killed;
 mod midway;
+mod package;
 mod reload;
 mod restart;
 mod sandbox;

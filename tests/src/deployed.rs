@@ -9,11 +9,11 @@ use std::process::Command;
 
 use crate::binaries::Binary;
 use crate::executable;
-use crate::http::get_and_close;
 use crate::proc;
 use crate::process::{Finished, Process};
 use crate::program::Program;
 use crate::segue::{Segue, Setup};
+use crate::version;
 
 /// The script under test.
 pub const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy.sh");
@@ -133,16 +133,25 @@ impl Deployed {
     #[must_use]
     #[track_caller]
     pub fn message(&self) -> String {
-        let asked = self
-            .segue
-            .target()
-            .connect()
-            .and_then(|mut client| client.ask(&get_and_close("/ping")));
-        let text = asked.unwrap_or_else(|loss| panic!("ping: {loss:?}")).text();
-        text.trim_start_matches("{\"message\":")
-            .trim()
-            .trim_matches(['"', '}', ' '])
-            .to_owned()
+        version::of(&self.segue.target()).unwrap_or_else(|loss| panic!("ping: {loss:?}"))
+    }
+
+    /// Waits until this version answers: right after a deploy the one before may do so once more.
+    ///
+    /// # Panics
+    /// When it does not in time.
+    #[track_caller]
+    pub fn wait_for_message(&self, wanted: &str) {
+        version::wait_for(&self.segue.target(), wanted);
+    }
+
+    /// Waits until every older generation is gone; then this version answers, and no other.
+    ///
+    /// # Panics
+    /// When it is not so.
+    #[track_caller]
+    pub fn assert_serves_alone(&self, wanted: &str) {
+        version::assert_only(&self.segue, wanted);
     }
 
     /// The release that `current` leads to.

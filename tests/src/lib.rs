@@ -9,6 +9,7 @@
 //! * [`engine`]: a container engine in namespaces of its own, containers in it, and our images;
 //! * [`machine`]: a real systemd in namespaces; [`mdoc`]: our man pages, taken apart; [`needs`]: what a test may not find
 //!   where it runs;
+//! * [`version`]: which version answers;
 //! * [`birth`]: what an app was born with; [`strace`]: calls of a running process, watched or made to fail;
 //! * [`pool`]: many things at once that mostly wait;
 //! * [`figures`]: what was measured, printed so that it can be quoted.
@@ -37,6 +38,7 @@ pub mod replay;
 pub mod segue;
 pub mod stand_in;
 pub mod strace;
+pub mod version;
 
 use std::time::Duration;
 

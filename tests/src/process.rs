@@ -1,13 +1,14 @@
 //! A child process whose output is read line by line and whose every wait has a deadline.
 
-use std::io::{BufRead, BufReader, Read};
+use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, read};
 
 /// A line of output with the instant at which it was read.
 #[derive(Clone, Debug)]
@@ -16,6 +17,15 @@ pub struct Line {
     pub at: Instant,
     /// Without the line end; invalid UTF-8 replaced.
     pub text: String,
+}
+
+impl Line {
+    fn now(text: &[u8]) -> Self {
+        Self {
+            at: Instant::now(),
+            text: String::from_utf8_lossy(text).into_owned(),
+        }
+    }
 }
 
 #[derive(Default)]
@@ -30,6 +40,48 @@ struct Seen {
 struct Shared {
     seen: Mutex<Seen>,
     changed: Condvar,
+}
+
+/// More than a pipe holds.
+const PIPE: usize = 1 << 20;
+
+/// The end of a pipe that a thread reads.
+struct Stream {
+    pipe: OwnedFd,
+    /// Locked from before the bytes leave the pipe until their lines are in [`Seen`].
+    progress: Mutex<Progress>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Progress {
+    bytes: usize,
+    ended: bool,
+}
+
+impl Stream {
+    fn lock(&self) -> MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn state(&self, timeout: PollTimeout) -> PollFlags {
+        let mut polled = [PollFd::new(self.pipe.as_fd(), PollFlags::POLLIN)];
+        let _ = poll(&mut polled, timeout);
+        polled[0].revents().unwrap_or(PollFlags::empty())
+    }
+
+    /// Waits until all that had been written when this was called has been read: the thread that reads may be late.
+    fn catch_up(&self) {
+        let begun = self.lock().bytes;
+        loop {
+            let progress = self.lock();
+            let state = self.state(PollTimeout::ZERO);
+            if progress.ended || state.is_empty() || progress.bytes - begun > PIPE {
+                return;
+            }
+            drop(progress);
+            std::thread::sleep(crate::LOOK);
+        }
+    }
 }
 
 impl Shared {
@@ -54,6 +106,7 @@ pub struct Process {
     pid: Pid,
     name: String,
     shared: Arc<Shared>,
+    streams: Vec<Arc<Stream>>,
 }
 
 impl Process {
@@ -70,12 +123,18 @@ impl Process {
         let pid = Pid::from_raw(child.id().cast_signed());
         let shared = Arc::new(Shared::default());
         shared.lock().open_streams = 2;
+        let mut streams = Vec::new();
         if let (Some(out), Some(err)) = (child.stdout.take(), child.stderr.take()) {
-            read_lines(&shared, out, |seen| &mut seen.out);
-            read_lines(&shared, err, |seen| &mut seen.err);
+            streams.push(read_lines(&shared, out.into(), |seen| &mut seen.out));
+            streams.push(read_lines(&shared, err.into(), |seen| &mut seen.err));
         }
         reap(&shared, pid, child);
-        Self { pid, name, shared }
+        Self {
+            pid,
+            name,
+            shared,
+            streams,
+        }
     }
 
     /// Its process id. Valid as a name of this process only while it has not been reaped; [`Process::signal`] knows.
@@ -113,22 +172,28 @@ impl Process {
         self.shared.lock().exit.is_none()
     }
 
+    /// What it has printed so far, all of it.
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.streams.iter().for_each(|stream| stream.catch_up());
+        self.shared.lock()
+    }
+
     /// The lines of stderr so far.
     #[must_use]
     pub fn log(&self) -> Vec<Line> {
-        self.shared.lock().err.clone()
+        self.seen().err.clone()
     }
 
     /// How many lines stderr has so far: a mark for [`Process::wait_for_line_after`].
     #[must_use]
     pub fn mark(&self) -> usize {
-        self.shared.lock().err.len()
+        self.seen().err.len()
     }
 
     /// The whole of stderr so far.
     #[must_use]
     pub fn stderr(&self) -> String {
-        joined(&self.shared.lock().err)
+        joined(&self.seen().err)
     }
 
     /// Waits for a line of stderr that contains a text, anywhere in the log.
@@ -267,27 +332,52 @@ fn joined(lines: &[Line]) -> String {
     lines.iter().flat_map(|line| [line.text.as_str(), "\n"]).collect()
 }
 
-fn read_lines(
-    shared: &Arc<Shared>,
-    stream: impl Read + Send + 'static,
-    side: fn(&mut Seen) -> &mut Vec<Line>,
-) {
-    let shared = Arc::clone(shared);
-    std::thread::spawn(move || {
-        let mut reader = BufReader::new(stream);
-        let mut bytes = Vec::new();
-        while matches!(reader.read_until(b'\n', &mut bytes), Ok(length) if length > 0) {
-            let text = String::from_utf8_lossy(&bytes).trim_end_matches('\n').to_owned();
-            bytes.clear();
-            side(&mut shared.lock()).push(Line {
-                at: Instant::now(),
-                text,
-            });
-            shared.changed.notify_all();
-        }
-        shared.lock().open_streams -= 1;
-        shared.changed.notify_all();
+fn read_lines(shared: &Arc<Shared>, pipe: OwnedFd, side: fn(&mut Seen) -> &mut Vec<Line>) -> Arc<Stream> {
+    let stream = Arc::new(Stream {
+        pipe,
+        progress: Mutex::default(),
     });
+    let (reader, shared) = (Arc::clone(&stream), Arc::clone(shared));
+    std::thread::spawn(move || {
+        let mut text = Vec::new();
+        let mut bytes = [0; 4096];
+        loop {
+            // Interrupted: a read would wait with the lock.
+            if reader.state(PollTimeout::NONE).is_empty() {
+                continue;
+            }
+            let mut progress = reader.lock();
+            let length = read(&reader.pipe, &mut bytes).unwrap_or(0);
+            text.extend_from_slice(&bytes[..length]);
+            progress.bytes += length;
+            progress.ended = length == 0;
+            let ended = progress.ended;
+            let mut seen = shared.lock();
+            take_lines(&mut text, ended, side(&mut seen));
+            seen.open_streams -= usize::from(ended);
+            drop(seen);
+            drop(progress);
+            shared.changed.notify_all();
+            if ended {
+                return;
+            }
+        }
+    });
+    stream
+}
+
+/// Moves the whole lines to the others; at the end of a stream also what has no line end.
+fn take_lines(text: &mut Vec<u8>, ended: bool, lines: &mut Vec<Line>) {
+    let mut rest = text.as_slice();
+    while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+        lines.push(Line::now(&rest[..end]));
+        rest = &rest[end + 1..];
+    }
+    if ended && !rest.is_empty() {
+        lines.push(Line::now(rest));
+        rest = &[];
+    }
+    *text = rest.to_vec();
 }
 
 fn reap(shared: &Arc<Shared>, pid: Pid, mut child: Child) {

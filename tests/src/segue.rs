@@ -333,6 +333,15 @@ impl Segue {
         write_probation(&self.path(SETTINGS), "1h");
     }
 
+    /// The opposite of [`Segue::distrust`]: later generations are trusted at once.
+    ///
+    /// # Panics
+    /// When the file cannot be written.
+    #[track_caller]
+    pub fn trust(&self) {
+        write_probation(&self.path(SETTINGS), "0s");
+    }
+
     /// `segue reload` with further flags, to its end.
     ///
     /// # Panics

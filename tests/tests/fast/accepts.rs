@@ -54,6 +54,12 @@ fn trouble(status: &Status) -> Option<String> {
     status.listener("trouble").as_str().map(str::to_owned)
 }
 
+/// A reload after which nobody accepts but the new generation.
+#[track_caller]
+fn reload_alone(segue: &Segue) {
+    segue.reload_ok(&["--drained"]);
+}
+
 /// A client whose request is in the queue.
 fn ask(segue: &Segue) -> Client {
     let mut client = segue.target().connect().unwrap();
@@ -104,9 +110,9 @@ fn a_candidate_without_the_listener_is_refused_with_what_it_listens_on_instead()
 
 #[test]
 fn an_app_that_cannot_notify_is_looked_at_as_well() {
-    let segue = trusted(&["--ready", "exec:300ms"]);
+    let segue = trusted(&["--ready", "exec:3s"]);
     segue.deploy("app", &shell("exec 3<&-;", "accepts-elsewhere"));
-    assert_refused(&segue, "alive after 300ms");
+    assert_refused(&segue, "alive after 3s");
     segue.stop();
 }
 
@@ -188,7 +194,7 @@ fn a_word_from_another_process_is_well_where_that_waits() {
 fn one_that_is_at_work_is_not_said_to_wait_for_nobody() {
     let segue = trusted(&[]);
     segue.deploy("app", &Program::fixture("one-at-a-time after=3s"));
-    segue.reload_ok(&[]);
+    reload_alone(&segue);
     // It ends without a drain, so that the answer to the first is not awaited.
     let first = ask(&segue);
     let mut second = ask(&segue);
@@ -221,7 +227,7 @@ fn a_note_goes_when_somebody_waits() {
 fn a_generation_that_accepts_nothing_on_probation_is_rolled_back_and_its_clients_are_answered() {
     let segue = trusted(&SOON);
     segue.deploy("app", &Program::fixture("polls-in-vain"));
-    segue.reload_ok(&[]);
+    reload_alone(&segue);
     let mut clients = [(); 3].map(|()| ask(&segue));
     for client in &mut clients {
         let response = client.response().unwrap();
@@ -247,7 +253,9 @@ fn whoever_waits_for_the_end_of_probation_is_told_of_the_rollback() {
     let segue = trusted(&SOON);
     segue.deploy("app", &Program::fixture("polls-in-vain"));
     let reload = segue.begin("reload", &["--settled"]);
-    segue.wait_until("generation 2 serves", |status| status.generation() == 2);
+    segue.wait_until("generation 2 serves alone", |status| {
+        status.generation() == 2 && status.in_role("retired").is_empty()
+    });
     let mut client = ask(&segue);
     let done = reload.finish();
     assert_eq!(done.code, Some(1), "{}", done.stderr);
@@ -331,7 +339,7 @@ fn a_listener_that_nobody_answered_before_is_not_the_fault_of_the_next() {
 fn one_that_is_only_slow_is_left_alone() {
     let segue = trusted(&SOON);
     segue.deploy("app", &Program::fixture("one-at-a-time after=3s"));
-    segue.reload_ok(&[]);
+    reload_alone(&segue);
     let mut clients = [(); 3].map(|()| ask(&segue));
     for client in &mut clients {
         let answer = client.response();
@@ -348,7 +356,7 @@ fn one_that_is_only_slow_is_left_alone() {
 fn one_that_works_for_a_client_that_has_reset_its_connection_is_left_alone() {
     let segue = trusted(&SOON);
     segue.deploy("app", &Program::fixture("one-at-a-time after=30s"));
-    segue.reload_ok(&[]);
+    reload_alone(&segue);
     let address = segue.status().listener("address").as_str().unwrap().to_owned();
     let mut gone = std::net::TcpStream::connect(address).unwrap();
     std::io::Write::write_all(&mut gone, &get_and_close("/ping")).unwrap();
@@ -374,7 +382,7 @@ fn one_that_works_for_a_client_that_has_reset_its_connection_is_left_alone() {
 #[test]
 fn one_that_is_stopped_is_named_and_left_alone() {
     let segue = trusted(&SOON);
-    segue.reload_ok(&[]);
+    reload_alone(&segue);
     let pid = segue.status().pids(2)[0];
     let signal = |signal| nix::sys::signal::kill(Pid::from_raw(pid), signal).unwrap();
     signal(Signal::SIGSTOP);
@@ -392,7 +400,7 @@ fn one_that_is_stopped_is_named_and_left_alone() {
 fn the_watch_can_be_left_out() {
     let segue = trusted(&["--accept-timeout", "none"]);
     segue.deploy("app", &Program::fixture("polls-in-vain"));
-    segue.reload_ok(&[]);
+    reload_alone(&segue);
     let client = ask(&segue);
     std::thread::sleep(Duration::from_secs(1));
     assert_eq!(trouble(&segue.status()), None);
@@ -411,7 +419,7 @@ fn unix_listeners_are_watched_as_well() {
     // A healthy one first, busy for longer than the time: each request has a connection.
     segue.reload_under_load();
     segue.deploy("app", &Program::fixture("polls-in-vain"));
-    segue.reload_ok(&[]);
+    reload_alone(&segue);
     let mut client = ask(&segue);
     client.response().unwrap().ok().unwrap();
     assert_eq!(segue.status().count("rollbacks"), 1);
@@ -423,12 +431,12 @@ fn a_python_server_that_binds_its_own_port_is_told_of_and_rolled_back() {
     if needs::or_skip("http.server", needs::program("python3")).is_none() {
         return;
     }
-    let segue = trusted(&["--ready", "exec:1s", "--accept-timeout", "1s"]);
+    let segue = trusted(&["--ready", "exec:5s", "--accept-timeout", "1s"]);
     segue.deploy(
         "app",
         &Program::new("python3").args(["-c", "import http.server as h; h.HTTPServer((\"127.0.0.1\", 0), h.SimpleHTTPRequestHandler).serve_forever()"]),
     );
-    let done = segue.reload(&[]);
+    let done = segue.reload(&["--drained"]);
     let said = done.stdout + &done.stderr;
     assert!(
         said.contains("nobody is seen waiting on it; it listens on 127.0.0.1:"),

@@ -6,19 +6,10 @@
 )]
 
 use nix::sys::signal::Signal;
-use segue_tests::http::get_and_close;
 use segue_tests::process::Finished;
 use segue_tests::program::Program;
 use segue_tests::segue::{Segue, Setup};
-
-fn message(segue: &Segue) -> String {
-    let response = segue
-        .target()
-        .connect()
-        .and_then(|mut client| client.ask(&get_and_close("/ping")))
-        .unwrap_or_else(|loss| panic!("ping: {loss:?}"));
-    response.text()
-}
+use segue_tests::version;
 
 fn good() -> Setup {
     Setup::new(Program::fixture("good"))
@@ -37,10 +28,10 @@ fn codes(done: &Finished) -> Vec<&str> {
 
 #[test]
 fn reload_tells_its_outcome_in_codes() {
-    let setup = Setup::new(Program::new("./app")).flags(["--probation", "1s"]);
+    let setup = Setup::new(Program::new("./app")).trusted_at_once();
     setup.deploy("app", &Program::fixture("good"));
     let segue = setup.start();
-    segue.process().wait_for_line("generation 1 passed probation");
+    segue.distrust();
     let done = segue.reload(&["--flat"]);
     assert_eq!(done.code, Some(0));
     assert_eq!(
@@ -57,8 +48,12 @@ fn reload_tells_its_outcome_in_codes() {
         done.stderr.starts_with("reload ok: generation 2 serves"),
         "{done:?}"
     );
+    segue.trust();
     let done = segue.reload(&["--flat", "--settled"]);
     assert_eq!(codes(&done)[2..4], ["outcome=ok", "probation=passed"]);
+    segue.wait_until("the others are gone", |status| {
+        status.in_role("retired").is_empty()
+    });
     let shown = segue.run("status", &["--flat"]).stdout;
     assert!(shown.contains("\ngenerations.0.probation=passed\n"), "{shown}");
     segue.deploy("app", &Program::fixture("crash-at-start status=7"));
@@ -73,7 +68,11 @@ fn reload_tells_its_outcome_in_codes() {
     assert_eq!(codes(&done)[..4], failed, "{done:?}");
     let shown = segue.run("status", &["--flat"]).stdout;
     assert!(shown.contains("\nlast_reload.cause=exited\n"), "{shown}");
-    segue.deploy("app", &Program::fixture("ready-then-dies after=100ms"));
+    segue.distrust();
+    segue.deploy(
+        "app",
+        &Program::fixture("ready-then-dies once=serving after=10ms"),
+    );
     let done = segue.reload(&["--flat", "--settled"]);
     assert_eq!(
         codes(&done)[2..4],
@@ -306,10 +305,11 @@ fn a_watched_path_reloads_when_it_has_come_to_rest() {
     let setup = Setup::new(Program::new("./app"));
     setup.deploy("app", &Program::fixture("good message=one"));
     let segue = setup.flags(["--watch", "app"]).start();
-    assert!(message(&segue).contains("one"));
+    version::assert_only(&segue, "one");
     segue.deploy("app", &Program::fixture("good message=two"));
     segue.wait_until("the new version serves", |status| status.generation() == 2);
-    assert!(message(&segue).contains("two"));
+    version::wait_for(&segue.target(), "two");
+    version::assert_only(&segue, "two");
     segue.stop();
 }
 
@@ -365,14 +365,13 @@ fn an_env_file_is_read_again_at_each_reload_and_what_vanished_from_it_is_gone() 
     let setup = good();
     std::fs::write(setup.path("env"), "FIXTURE_MESSAGE=first\n").unwrap();
     let segue = setup.flags(["--env-file", "env"]).start();
-    assert!(message(&segue).contains("first"));
+    version::assert_only(&segue, "first");
     std::fs::write(segue.path("env"), "FIXTURE_MESSAGE=second\n").unwrap();
-    // Until the old generation has heard of its end it answers, too.
     segue.reload_ok(&["--drained"]);
-    assert!(message(&segue).contains("second"));
+    version::assert_only(&segue, "second");
     std::fs::write(segue.path("env"), "").unwrap();
     segue.reload_ok(&["--drained"]);
-    assert!(!message(&segue).contains("second"));
+    version::assert_only(&segue, "test");
     segue.stop();
 }
 

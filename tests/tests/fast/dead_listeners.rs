@@ -100,7 +100,7 @@ fn the_next_reload_mends_a_listener_that_was_shut_down() {
     assert_dead(&segue, &path, SHUT);
     mend(&segue);
     assert_alive(&segue, &path, "3");
-    segue.reload_ok(&[]);
+    segue.reload_ok(&["--drained"]);
     assert_alive(&segue, &path, "4");
     stop(segue, &path);
 }

@@ -57,12 +57,13 @@ fn a_deploy_under_load_loses_nothing_and_the_new_version_serves() {
                 && line.ends_with(" ms, probation passed)"),
             "{done:?}"
         );
-        assert_eq!(deployed.message(), format!("new-{number}"));
+        deployed.wait_for_message(&format!("new-{number}"));
         load.wait_for_generation(number);
         fresh.wait_for_generation(number);
     }
     load.stop().assert_nothing_lost();
     fresh.stop().assert_nothing_lost();
+    deployed.assert_serves_alone("new-4");
     deployed.assert_consistent();
     deployed.assert_tidy();
     deployed.stop();
@@ -80,7 +81,7 @@ fn the_sample_app_itself_is_deployed_after_its_preflight() {
     );
     let ours = |line: &str| line.starts_with("deploy: ") || line.starts_with("  ");
     assert!(done.stderr.lines().all(ours), "no tool complains: {done:?}");
-    assert_eq!(deployed.message(), "test");
+    deployed.wait_for_message("test");
     let again = deployed.run(&["app"]);
     assert_eq!(again.code, Some(0), "{again:?}");
     assert!(
@@ -136,7 +137,7 @@ fn a_version_that_does_not_start_changes_nothing_and_the_reason_is_told() {
         deployed.assert_consistent();
         deployed.assert_tidy();
     }
-    assert_eq!(deployed.message(), "old");
+    deployed.assert_serves_alone("old");
     assert_eq!(deployed.segue.status().generation(), 1);
     load.stop().assert_nothing_lost();
     deployed.stop();
@@ -210,10 +211,8 @@ fn a_crash_before_any_generation_is_trusted_is_mended_by_a_second_reload() {
             && last.contains(&format!("app: {before} serves")),
         "{done:?}"
     );
-    assert_eq!(
-        (deployed.current(), deployed.message()),
-        (before, "old".to_owned())
-    );
+    assert_eq!(deployed.current(), before);
+    deployed.wait_for_message("old");
     deployed.assert_tidy();
     deployed.stop();
 }
@@ -388,7 +387,7 @@ fn names_with_spaces_and_leading_dashes_are_files_like_others() {
     write_program(&deployed.path("-my app"), "good message=dashed");
     let done = deployed.run(&["--", "-my app"]);
     assert_eq!(done.code, Some(0), "{done:?}");
-    assert_eq!(deployed.message(), "dashed");
+    deployed.wait_for_message("dashed");
     std::fs::create_dir(deployed.path("a b")).unwrap();
     write_program(&deployed.path("a b/it's"), "good message=quoted");
     // The root with a space in it is another place, that nobody runs from: found out after the reload, and taken back.
@@ -446,23 +445,15 @@ fn rollback_goes_to_the_release_before_and_not_to_one_that_failed() {
         done.stdout.starts_with(&format!("app: {second} serves since ")),
         "{done:?}"
     );
-    assert_eq!(
-        (deployed.current(), deployed.message()),
-        (second, "second".to_owned())
-    );
+    assert_eq!(deployed.current(), second);
+    deployed.wait_for_message("second");
     let done = deployed.run(&["--rollback"]);
-    assert_eq!(
-        (done.code, deployed.current(), deployed.message()),
-        (Some(0), first, "old".to_owned()),
-        "{done:?}"
-    );
+    assert_eq!((done.code, deployed.current()), (Some(0), first), "{done:?}");
+    deployed.wait_for_message("old");
     // The way forward, by name; and from there back again.
     let done = deployed.run(&[format!("--rollback={third}")]);
-    assert_eq!(
-        (done.code, deployed.message().as_str()),
-        (Some(0), "third"),
-        "{done:?}"
-    );
+    assert_eq!(done.code, Some(0), "{done:?}");
+    deployed.wait_for_message("third");
     one_line_last(
         &deployed.run(&["--rollback=20200101-000000-00000000"]),
         "there is no release 20200101-000000-00000000",
@@ -491,10 +482,8 @@ fn a_rollback_to_a_release_that_fails_now_changes_nothing() {
     );
     let done = deployed.run(&["--rollback"]);
     assert_eq!(done.code, Some(1), "{done:?}");
-    assert_eq!(
-        (deployed.current(), deployed.message()),
-        (second, "second".to_owned())
-    );
+    assert_eq!(deployed.current(), second);
+    deployed.wait_for_message("second");
     assert_eq!(deployed.deploy("good message=third").code, Some(0));
     assert!(
         deployed.releases().contains(&first),
@@ -519,10 +508,8 @@ fn a_rollback_brings_back_an_app_that_nobody_serves_any_more() {
     });
     let done = deployed.run(&["--rollback", "--no-settle"]);
     assert_eq!(done.code, Some(0), "{done:?}");
-    assert_eq!(
-        (deployed.current(), deployed.message()),
-        (first, "old".to_owned())
-    );
+    assert_eq!(deployed.current(), first);
+    deployed.wait_for_message("old");
     deployed.stop();
 }
 
@@ -563,7 +550,7 @@ fn a_current_that_is_no_symlink_is_left_alone() {
 #[test]
 fn old_releases_go_but_those_in_use_stay() {
     // The first generation drains for as long as somebody waits for its answer.
-    let deployed = Deployed::start(["--probation", "10ms", "--drain-timeout", "60s"]);
+    let deployed = Deployed::start(["--probation", "10ms", "--drain-timeout", "1h"]);
     let first = deployed.current();
     let mut slow = deployed.segue.target().connect().unwrap();
     slow.write(b"POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\n\r\nha")
@@ -650,7 +637,7 @@ fn a_timeout_exits_4_and_the_next_run_settles_it() {
     let next = deployed.run(&["app"]);
     assert_eq!(next.code, Some(0), "{next:?}");
     assert!(next.stdout.contains("already serves"), "{next:?}");
-    assert_eq!(deployed.message(), "slow");
+    deployed.wait_for_message("slow");
     deployed.assert_tidy();
     deployed.stop();
 }
@@ -679,7 +666,7 @@ fn one_deploy_at_a_time() {
     deployed.let_go();
     assert_eq!(first.finish().code, Some(0));
     assert_eq!(second.finish().code, Some(0));
-    assert_eq!(deployed.message(), "second");
+    deployed.wait_for_message("second");
     assert_eq!(deployed.segue.status().generation(), 3);
     deployed.assert_consistent();
     deployed.assert_tidy();
@@ -724,13 +711,10 @@ fn a_directory_is_deployed_with_its_entry() {
     );
     site("two");
     let deployed = Deployed { segue: setup.start() };
-    assert_eq!(deployed.message(), "one");
+    deployed.wait_for_message("one");
     let second = run(&directory, &[]);
-    assert_eq!(
-        (second.code, deployed.message().as_str()),
-        (Some(0), "two"),
-        "{second:?}"
-    );
+    assert_eq!(second.code, Some(0), "{second:?}");
+    deployed.wait_for_message("two");
     let again = run(&directory, &[]);
     assert!(again.stdout.contains("already serves"), "{again:?}");
     deployed.assert_tidy();
@@ -835,7 +819,7 @@ fn a_root_that_cannot_be_written_is_told_in_one_line() {
     deployed.write("good message=new");
     one_line(&deployed.run(&["app"]), 1, ".lock: Read-only file system");
     one_line(&deployed.run(&["--dry-run", "app"]), 1, "read-only");
-    assert_eq!(deployed.message(), "old");
+    deployed.wait_for_message("old");
     // First, for nothing can remove the directory of a mount.
     drop(mounted);
     deployed.stop();
@@ -860,7 +844,7 @@ fn other_shells_run_it_too() {
             .env("SEGUE", Binary::Segue.path());
         let done = Process::start(&mut command).finish();
         assert_eq!(done.code, Some(0), "{shell}: {done:?}");
-        assert_eq!(deployed.message(), format!("shell-{number}"));
+        deployed.wait_for_message(&format!("shell-{number}"));
         deployed.write("crash-at-start");
         let done = Process::start(&mut command).finish();
         assert_eq!(done.code, Some(1), "{shell}: {done:?}");

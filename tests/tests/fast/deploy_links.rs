@@ -124,7 +124,7 @@ fn an_entry_that_leads_out_of_the_tree_is_refused_and_nothing_outside_changes() 
     symlink("../real", &entry).unwrap();
     let done = site.deploy();
     assert_eq!(done.code, Some(0), "{done:?}");
-    assert_eq!(site.deployed.message(), "two");
+    site.deployed.wait_for_message("two");
     site.deployed.stop();
 }
 
@@ -189,7 +189,7 @@ fn a_rollback_to_a_release_whose_program_leads_out_of_it_is_refused() {
     let done = deployed.run(&["--rollback"]);
     assert_eq!(done.code, Some(1), "{done:?}");
     assert!(done.stderr.contains("app leads out of it, to "), "{done:?}");
-    assert_eq!(deployed.message(), "second");
+    deployed.wait_for_message("second");
     deployed.assert_consistent();
     deployed.assert_tidy();
     deployed.stop();
@@ -253,6 +253,6 @@ fn with_a_forgotten_root_nothing_is_copied_and_nothing_reloaded() {
         "{done:?}"
     );
     assert!(!deployed.path("elsewhere/current").exists());
-    assert_eq!(deployed.message(), "old");
+    deployed.wait_for_message("old");
     deployed.stop();
 }

@@ -3,13 +3,26 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+use std::process::Command;
+
 use nix::sys::signal::Signal;
 use segue_tests::ledger::{Ledger, Tally};
 use segue_tests::load::parked::Parked;
 use segue_tests::load::race::{Aim, Race};
 use segue_tests::load::{Kind, Load};
+use segue_tests::process::Process;
 use segue_tests::program::Program;
 use segue_tests::stand_in::{Family, StandIn};
+
+#[test]
+fn the_log_of_a_process_that_has_ended_has_its_last_line() {
+    for _ in 0..50 {
+        let script = ["-c", "seq 1 2000 >&2; printf 'no end of line' >&2"];
+        let process = Process::start(Command::new("sh").args(script));
+        process.wait_for_exit();
+        assert!(process.stderr().ends_with("\n2000\nno end of line\n"));
+    }
+}
 
 fn over_handoffs(kind: Kind, family: Family) -> Tally {
     let mut stand_in = StandIn::start(Program::fixture("good"), family);

@@ -77,7 +77,7 @@ fn killed_while_the_new_version_starts() {
             && done.stdout.ends_with("probation passed)\n"),
         "{done:?}"
     );
-    assert_eq!(deployed.message(), "new");
+    deployed.wait_for_message("new");
     load.stop().assert_nothing_lost();
     deployed.assert_consistent();
     deployed.assert_tidy();
@@ -108,10 +108,8 @@ fn killed_while_a_version_starts_that_fails_then() {
             && last.ends_with("current leads to it again"),
         "{done:?}"
     );
-    assert_eq!(
-        (deployed.current(), deployed.message()),
-        (before, "old".to_owned())
-    );
+    assert_eq!(deployed.current(), before);
+    deployed.wait_for_message("old");
     deployed.assert_consistent();
     deployed.assert_tidy();
     deployed.stop();
@@ -126,7 +124,7 @@ fn killed_in_a_probation_that_passes_then() {
     let done = deploy.finish();
     assert_eq!(done.code, Some(0), "{done:?}");
     assert!(done.stdout.ends_with("probation passed)\n"), "{done:?}");
-    assert_eq!(deployed.message(), "new");
+    deployed.wait_for_message("new");
     deployed.assert_consistent();
     deployed.assert_tidy();
     deployed.stop();
@@ -149,10 +147,8 @@ fn killed_in_a_probation_in_which_the_new_version_crashes_then() {
             && last.ends_with("(generation 3); current leads to it again"),
         "{done:?}"
     );
-    assert_eq!(
-        (deployed.current(), deployed.message()),
-        (before, "old".to_owned())
-    );
+    assert_eq!(deployed.current(), before);
+    deployed.wait_for_message("old");
     deployed.assert_consistent();
     deployed.assert_tidy();
     deployed.stop();
@@ -180,7 +176,7 @@ fn killed_with_its_app_and_begun_anew() {
         done.stdout.contains("(generation 1, ") && done.stdout.ends_with("probation passed)\n"),
         "{done:?}"
     );
-    assert_eq!(deployed.message(), "new");
+    deployed.wait_for_message("new");
     deployed.assert_consistent();
     deployed.assert_tidy();
     deployed.stop();
@@ -208,7 +204,7 @@ fn killed_before_it_takes_the_reload() {
             .contains("the supervisor has not taken the reload; asking again"),
         "{done:?}"
     );
-    assert_eq!(deployed.message(), "new");
+    deployed.wait_for_message("new");
     deployed.assert_consistent();
     deployed.assert_tidy();
     deployed.stop();

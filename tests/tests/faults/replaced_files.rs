@@ -185,10 +185,8 @@ fn a_deploy_of_a_script_through_current_is_brought_back_by_a_second_reload() {
                 .ends_with(&format!("current leads to releases/{before} again")),
         "{done:?}"
     );
-    assert_eq!(
-        (deployed.current(), deployed.message()),
-        (before, "old".to_owned())
-    );
+    assert_eq!(deployed.current(), before);
+    deployed.wait_for_message("old");
     deployed.assert_tidy();
     deployed.stop();
 }

@@ -184,7 +184,7 @@ fn hosts_are_deployed_one_after_the_other_until_one_fails() {
     std::fs::rename(deployed.path("app"), deployed.path("it's new")).unwrap();
     let done = Process::start(&mut remote(&deployed, &ssh, &["--host", "one", "it's new"])).finish();
     assert_eq!(done.code, Some(0), "{done:?}\n{}", good.server.stderr());
-    assert_eq!(deployed.message(), "remote");
+    deployed.wait_for_message("remote");
     let lines: Vec<_> = done.stdout.lines().collect();
     assert!(
         lines[0].starts_with(&format!("one: app: {} serves since ", deployed.current())),
@@ -209,7 +209,7 @@ fn hosts_are_deployed_one_after_the_other_until_one_fails() {
             .contains("deploy: reload: generation 9: exited with status 3; app: "),
         "{done:?}"
     );
-    assert_eq!(deployed.message(), "second", "the first host has it");
+    deployed.wait_for_message("second");
     assert_clean(&deployed, &[&good, &bad]);
     deployed.assert_consistent();
 
@@ -221,11 +221,8 @@ fn hosts_are_deployed_one_after_the_other_until_one_fails() {
         "{list:?}"
     );
     let back = Process::start(&mut remote(&deployed, &ssh, &["--rollback", "--host", "one"])).finish();
-    assert_eq!(
-        (back.code, deployed.message().as_str()),
-        (Some(0), "remote"),
-        "{back:?}"
-    );
+    assert_eq!(back.code, Some(0), "{back:?}");
+    deployed.wait_for_message("remote");
     let nobody = Process::start(&mut remote(&deployed, &ssh, &["--host", "four.invalid", "app"])).finish();
     assert_eq!(nobody.code, Some(1), "{nobody:?}");
     assert!(
@@ -274,7 +271,7 @@ fn a_client_that_goes_away_leaves_the_remote_deploy_to_its_end() {
         assert!(std::time::Instant::now() < end, "temporary files are left");
         std::thread::sleep(segue_tests::LOOK);
     }
-    assert_eq!(deployed.message(), "late");
+    deployed.wait_for_message("late");
     deployed.assert_consistent();
     deployed.assert_tidy();
     assert_clean(&deployed, &[&host]);

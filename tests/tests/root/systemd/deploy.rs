@@ -75,7 +75,7 @@ pub(crate) fn ends_with_the_new_version_or_changes_nothing(machine: &Machine) {
 
     deploys.ok(&["/usr/bin/app"]);
     deploys.ok(&[&deploys.version("app --message second")]);
-    assert!(site.ping().contains("second"));
+    site.wait_for_message("second");
     let second = deploys.current();
 
     let done = deploys.run(&[&deploys.version("fixture status-then-dies text=no-database status=9")]);
@@ -85,14 +85,14 @@ pub(crate) fn ends_with_the_new_version_or_changes_nothing(machine: &Machine) {
         "{done:?}"
     );
     assert_eq!(deploys.current(), second);
-    assert!(site.ping().contains("second"));
+    site.wait_for_message("second");
     assert_eq!(site.property("ActiveState"), "active");
 
     deploys.ok(&[&deploys.version("app --message third")]);
-    assert!(site.ping().contains("third"));
+    site.wait_for_message("third");
     deploys.ok(&["--rollback"]);
     assert_eq!(deploys.current(), second);
-    assert!(site.ping().contains("second"));
+    site.wait_for_message("second");
     assert_nothing_lost(machine, "3 deploys, one of them bad, and a rollback", loads);
 }
 
@@ -106,7 +106,7 @@ pub(crate) fn takes_back_what_dies_after_its_takeover(machine: &Machine) {
         .version("fixture ready-then-dies once=serving control=/run/segue/shortlived/control after=20ms")]);
     assert_eq!(done.code, Some(1), "{done:?}");
     assert_eq!(deploys.current(), second);
-    assert!(deploys.site.ping().contains("second"));
+    deploys.site.wait_for_message("second");
     assert_eq!(deploys.site.property("ActiveState"), "active");
     assert_eq!(deploys.site.property("NRestarts"), "0");
 }
@@ -128,7 +128,7 @@ pub(crate) fn one_at_a_time(machine: &Machine) {
     let waited = deploys.run(&["--wait", &other]);
     assert_eq!(waited.code, Some(0), "{waited:?}");
     assert_eq!(first.finish().code, Some(0));
-    assert!(deploys.site.ping().contains("other"));
+    deploys.site.wait_for_message("other");
     assert_nothing_lost(machine, "deploys at the same time", loads);
 }
 
@@ -144,6 +144,6 @@ pub(crate) fn interrupted_is_settled_by_the_next(machine: &Machine) {
     machine.ok(&["sh", "-c", "kill -KILL $(cat /run/deploy.pid)"]);
     assert_ne!(cut.wait_for_exit().code(), Some(0));
     deploys.ok(&[&deploys.version("app --message whole")]);
-    assert!(deploys.site.ping().contains("whole"));
+    deploys.site.wait_for_message("whole");
     assert_nothing_lost(machine, "a deploy killed with kill -9, and the next", loads);
 }

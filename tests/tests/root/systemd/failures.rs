@@ -26,7 +26,7 @@ pub(crate) fn a_stuck_loop_is_killed_and_the_app_adopted(machine: &Machine) {
         &site.unit,
     ]);
     machine.wait_for_property(&site.unit, "NRestarts", |count| count == "1");
-    assert!(site.ping().contains('x'));
+    site.wait_for_message("x");
     machine.wait_for_property(&site.unit, "SubState", |state| state == "running");
     assert_ne!(site.main_pid(), pid);
     assert_eq!(site.status().pids(1), app, "the app serves on");

@@ -122,7 +122,7 @@ pub(crate) fn in_every_stage_of_a_reload(machine: &Machine) {
             assert_eq!(status.pids(1), first, "{stage}");
         }
         site.wait_until("it took over", |status| status.generation() == 2);
-        assert!(site.ping().contains("new"));
+        site.wait_for_message("new");
         loads.iter().for_each(|(_, load)| load.wait_for_more(5));
         assert_nothing_lost(machine, &format!("kill -9 while {stage}"), loads);
     }
@@ -198,7 +198,7 @@ pub(crate) fn with_non_blocking_sockets(machine: &Machine) {
     site.wait_until("the candidate is there", |status| !status.pids(4).is_empty());
     kill(machine, &site);
     site.wait_until("it took over", |status| status.generation() == 4);
-    assert!(site.ping().contains("new"));
+    site.wait_for_message("new");
     assert_nothing_lost(machine, "3 kill -9 with NonBlocking=yes", loads);
     assert_nobody_else_is_left(machine, &site);
 }
@@ -247,7 +247,7 @@ pub(crate) fn during_a_rollback(machine: &Machine) {
         (site.status().generation(), site.status().count("rollbacks")),
         (4, 1)
     );
-    assert!(site.ping().contains("old"));
+    site.wait_for_message("old");
 }
 
 pub(crate) fn at_any_moment(machine: &Machine) {

@@ -248,7 +248,7 @@ pub(crate) fn while_it_stops(machine: &Machine) {
         kill_while_stopping(machine, &site);
         loads.iter().for_each(|(_, load)| load.wait_for_more(20));
         assert_ne!(site.status().pids(1), old);
-        assert!(site.ping().contains("new"), "{}", site.journal());
+        site.wait_for_message("new");
         own.assert_served(&site);
         // The next but one knows of it, too.
         let supervisor = Supervisor::of(machine, &site);

@@ -37,7 +37,7 @@ pub(crate) fn loses_nothing(machine: &Machine) {
         site.release(&format!("app --message number-{generation}"));
         site.systemctl_ok("reload");
         assert_eq!(site.property("ActiveState"), "active");
-        assert!(site.ping().contains(&format!("number-{generation}")));
+        site.wait_for_message(&format!("number-{generation}"));
         for (_, load) in &loads {
             load.wait_for_generation(generation);
             load.wait_for_more(20);
@@ -69,14 +69,14 @@ pub(crate) fn that_fails_harms_nobody(machine: &Machine) {
         site.journal()
             .contains("reload failed: generation 2: exited with status 9")
     );
-    assert!(site.ping().contains("good"));
+    site.wait_for_message("good");
     assert_nothing_lost(machine, "a reload that fails", loads);
     assert_eq!((site.main_pid(), site.status().pids(1)), (pid, worker));
 
     // And the next one succeeds.
     site.release("app --message mended");
     site.systemctl_ok("reload");
-    assert!(site.ping().contains("mended"));
+    site.wait_for_message("mended");
 }
 
 pub(crate) fn asked_for_twice_at_once(machine: &Machine) {
@@ -97,7 +97,7 @@ pub(crate) fn asked_for_twice_at_once(machine: &Machine) {
         assert_eq!(done.code, Some(0), "{done:?}\n{}", site.journal());
     }
     // Whoever asked after the newest release was in place got it.
-    assert!(site.ping().contains("newest"), "{}", site.journal());
+    site.wait_for_message("newest");
     assert_eq!(site.property("ActiveState"), "active");
     assert_nothing_lost(machine, "reloads asked for at once", loads);
 }
@@ -129,7 +129,7 @@ pub(crate) fn by_deployers_of_a_group(machine: &Machine) {
     assert_eq!(refused.code, Some(3), "{refused:?}");
     let done = as_user("deployer");
     assert_eq!(done.code, Some(0), "{done:?}\n{}", site.journal());
-    assert!(site.ping().contains("new"));
+    site.wait_for_message("new");
 }
 
 pub(crate) fn after_a_daemon_reload(machine: &Machine) {
@@ -141,7 +141,7 @@ pub(crate) fn after_a_daemon_reload(machine: &Machine) {
     assert_eq!(site.property("ActiveState"), "active");
     site.release("app --message new");
     site.systemctl_ok("reload");
-    assert!(site.ping().contains("new"));
+    site.wait_for_message("new");
     assert_eq!(site.main_pid(), pid);
     assert_nothing_lost(machine, "daemon-reload and daemon-reexec", loads);
 }
@@ -156,7 +156,7 @@ pub(crate) fn by_notify_reload(machine: &Machine) {
     site.release("fixture slow-start after=1s message=slow");
     site.systemctl_ok("reload");
     // It waited for the takeover.
-    assert!(site.ping().contains("slow"), "{}", site.journal());
+    site.wait_for_message("slow");
     // A reload that somebody else asks for is seen, too, and ends.
     site.release("app --message by-segue");
     assert_eq!(site.segue("reload", &[]).code, Some(0));
@@ -170,6 +170,6 @@ pub(crate) fn by_notify_reload(machine: &Machine) {
         text.contains("reload failed: generation 4: exited with status 101"),
         "{text}"
     );
-    assert!(site.ping().contains("by-segue"));
+    site.wait_for_message("by-segue");
     assert_nothing_lost(machine, "3 reloads by notify-reload", loads);
 }

@@ -157,6 +157,23 @@ impl<'a> Site<'a> {
             .text()
     }
 
+    /// Asks until this version answers: right after a reload the one before may do so once more.
+    #[track_caller]
+    pub(crate) fn wait_for_message(&self, wanted: &str) {
+        let end = std::time::Instant::now() + segue_tests::patience();
+        loop {
+            let answer = self.ping();
+            if answer.contains(&format!("\"{wanted}\"")) {
+                return;
+            }
+            assert!(
+                std::time::Instant::now() < end,
+                "{wanted:?} should serve: {answer}\n{}",
+                self.journal()
+            );
+        }
+    }
+
     /// `segue WORD --name NAME ARGS`, as root from outside the sandbox.
     pub(crate) fn segue(&self, word: &str, args: &[&str]) -> Finished {
         let words = [&["segue", word, "--name", &self.name], args].concat();

@@ -57,7 +57,7 @@ pub(crate) fn takes_as_long_as_the_app_asks_for(machine: &Machine) {
 pub(crate) fn on_a_port_below_1024(machine: &Machine) {
     let site = Site::on_port(machine, "low", 80, "fixture good message=low");
     site.systemctl_ok("start");
-    assert!(site.ping().contains("low"));
+    site.wait_for_message("low");
     let user = machine.ok(&["stat", "--format=%u", &format!("/proc/{}", site.main_pid())]);
     assert_ne!(user, "0\n");
 }

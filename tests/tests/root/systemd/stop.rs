@@ -44,7 +44,7 @@ pub(crate) fn by_systemctl_kill(machine: &Machine) {
     site.release("app --message new");
     kill("--signal=HUP");
     loads.iter().for_each(|(_, load)| load.wait_for_generation(2));
-    assert!(site.ping().contains("new"));
+    site.wait_for_message("new");
     assert_eq!(site.main_pid(), pid);
     // TERM drains; then systemd starts it again, and nobody was refused.
     kill("--signal=TERM");

@@ -3,8 +3,9 @@
 use segue_tests::engine::{Container, DEBIAN, Engine, STATIC, Way};
 use segue_tests::figures;
 use segue_tests::load::{Kind, Load};
+use segue_tests::version;
 
-use super::{WARY, message, stop};
+use super::{WARY, message, stop, wait_for_message};
 use crate::container::volume::{self, Volume};
 
 /// How many versions are deployed under load.
@@ -35,10 +36,15 @@ fn under_load(engine: &Engine, name: &str, reload: fn(&Container<'_>, u64)) {
     for version in 2..=last {
         volume.deploy(&volume::serves(&format!("version {version}")));
         reload(&container, version);
-        assert_eq!(
-            message(&container, Way::Proxy),
-            format!("{{\"message\": \"version {version}\"}}")
-        );
+        for way in [Way::Proxy, Way::Filter] {
+            wait_for_message(&container, way, &format!("version {version}"));
+        }
+    }
+    container.wait_until("no older generation is left", |status| {
+        status.in_role("retired").is_empty()
+    });
+    for way in [Way::Proxy, Way::Filter] {
+        version::assert_no_other(&container.target(way), &format!("version {last}"));
     }
     for (way, kind, load) in loads {
         load.wait_for_generation(last);
@@ -99,7 +105,7 @@ pub(super) fn bad_version(engine: &Engine) {
     let reason = "segue: reload failed: generation 2: exited with status 3 after ";
     assert!(failed.stderr.starts_with(reason), "{}", failed.stderr);
     assert!(failed.stderr.contains("generation 1 serves"), "{}", failed.stderr);
-    assert_eq!(message(&container, Way::Proxy), "{\"message\": \"version 1\"}");
+    assert_eq!(message(&container, Way::Proxy), "version 1");
     // The same by HUP: nobody is told but the log, and the container lives on.
     container.docker_ok(&["kill", "--signal=HUP"]);
     container.wait_for_log("generation 3: exited with status 3");
@@ -144,6 +150,6 @@ pub(super) fn mounted_symlink(engine: &Engine) {
             .start(DEBIAN, &["--", "/srv/site/app"]);
         volume.deploy(&volume::serves("version 2"));
         container.exec_ok(&["segue", "reload"]);
-        assert_eq!(message(&container, Way::Proxy), "{\"message\": \"version 1\"}");
+        assert_eq!(message(&container, Way::Proxy), "version 1");
     }
 }

@@ -68,7 +68,7 @@ pub(super) fn killed(engine: &Engine) {
         assert_eq!(container.wait_for_exit(), 137);
         container.docker_ok(&["start"]);
         container.wait_until("a generation serves", |status| status.state() == "serving");
-        assert_eq!(message(&container, Way::Proxy), "{\"message\": \"test\"}");
+        assert_eq!(message(&container, Way::Proxy), "test");
         container.exec_ok(&["segue", "reload"]);
         stop(&container);
         let left = engine.path("volumes/killed/pid");
@@ -129,11 +129,11 @@ pub(super) fn killed_alone_where_nothing_is_permitted(engine: &Engine) {
         "its app lives on (pid {app}), but the listener *:1234 cannot be had back from it: pidfd_getfd from generation 1, pid \
          {app}: operation not permitted; CAP_SYS_PTRACE permits it; stop the app (kill {app}) and start segue again"
     ));
-    assert_eq!(message(&container, Way::Proxy), "{\"message\": \"test\"}");
+    assert_eq!(message(&container, Way::Proxy), "test");
     // What it says is what helps.
     container.exec_ok(&["sh", "-c", &format!("kill {app}")]);
     container.wait_until("a generation serves", |status| status.state() == "serving");
-    assert_eq!(message(&container, Way::Proxy), "{\"message\": \"test\"}");
+    assert_eq!(message(&container, Way::Proxy), "test");
     stop(&container);
 }
 

@@ -4,7 +4,7 @@ use segue_tests::engine::{DEBIAN, Engine, Way};
 use segue_tests::http::{Response, get_and_close};
 use segue_tests::ledger::Loss;
 
-use super::{message, stop};
+use super::{message, stop, wait_for_message};
 use crate::container::volume::{self, Volume};
 
 pub(super) fn plain(engine: &Engine, name: &str, image: &str, options: &[&str], arguments: &[&str]) {
@@ -13,7 +13,7 @@ pub(super) fn plain(engine: &Engine, name: &str, image: &str, options: &[&str], 
         .options(options.iter().copied())
         .start(image, arguments);
     for way in [Way::Proxy, Way::Filter] {
-        assert_eq!(message(&container, way), "{\"message\": \"test\"}");
+        assert_eq!(message(&container, way), "test");
     }
     let lives = container.lives();
     let said = container.exec_ok(&["segue", "reload"]);
@@ -122,7 +122,7 @@ pub(super) fn health(engine: &Engine) {
     volume.deploy(&volume::serves("two"));
     container.exec_ok(&["segue", "reload"]);
     container.wait_for("{{.State.Health.Status}}", "healthy");
-    assert_eq!(message(&container, Way::Proxy), "{\"message\": \"two\"}");
+    wait_for_message(&container, Way::Proxy, "two");
 }
 
 /// Processes that outlive their parent, are adopted by PID 1 (which they wait for) and end then.
@@ -141,8 +141,10 @@ while read -r pid; do [ ! -e "/proc/$pid" ] || cat "/proc/$pid/stat"; done </dev
 pub(super) fn reaps(engine: &Engine) {
     let container = engine.container("reaps").start(DEBIAN, &[]);
     container.exec_ok(&["/bin/sh", "-c", STRANGERS]);
-    while !container.exec_ok(&["/bin/sh", "-c", LEFT]).is_empty() {}
-    assert_eq!(message(&container, Way::Proxy), "{\"message\": \"test\"}");
+    segue_tests::wait_until("all of them are reaped", || {
+        container.exec_ok(&["/bin/sh", "-c", LEFT]).is_empty()
+    });
+    assert_eq!(message(&container, Way::Proxy), "test");
     stop(&container);
 }
 
@@ -154,13 +156,10 @@ pub(super) fn unreaped(engine: &Engine) {
         .options(options)
         .run(DEBIAN, &["infinity"]);
     container.exec_ok(&["/bin/sh", "-c", STRANGERS]);
-    let left = loop {
+    segue_tests::wait_until("all five are zombies", || {
         let left = container.exec_ok(&["/bin/sh", "-c", LEFT]);
-        if !left.contains("not yet") && left.lines().all(|line| line.contains(" Z ")) {
-            break left;
-        }
-    };
-    assert_eq!(left.lines().count(), 5, "{left}");
+        left.lines().filter(|line| line.contains(" Z ")).count() == 5
+    });
 }
 
 /// Whatever bytes the app writes, they are in the engine's log as they were written.

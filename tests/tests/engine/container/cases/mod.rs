@@ -5,7 +5,7 @@ mod failures;
 mod life;
 
 use segue_tests::engine::{Container, DEBIAN, DEBIAN_FROM_SOURCE, Engine, STATIC, STATIC_FROM_SOURCE, Way};
-use segue_tests::http::get_and_close;
+use segue_tests::version;
 
 /// What is promised, by name.
 pub(crate) struct Case {
@@ -94,13 +94,13 @@ pub(crate) fn from_source(engine: &Engine) {
 /// What /ping answers.
 #[track_caller]
 fn message(container: &Container<'_>, way: Way) -> String {
-    let answer = container
-        .target(way)
-        .connect()
-        .unwrap()
-        .ask(&get_and_close("/ping"))
-        .unwrap();
-    answer.ok().unwrap().text()
+    version::of(&container.target(way)).unwrap_or_else(|loss| panic!("ping: {loss:?}"))
+}
+
+/// Asks until this version answers.
+#[track_caller]
+fn wait_for_message(container: &Container<'_>, way: Way, wanted: &str) {
+    version::wait_for(&container.target(way), wanted);
 }
 
 /// `docker stop`, exit code 0, and nobody left behind by the log.

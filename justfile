@@ -28,6 +28,10 @@ test-fast:
 more *NAMES:
     .ci/more {{NAMES}}
 
+# Write the tables of the manual anew, after a change in supervisor/src/config/options.
+pages:
+    SEGUE_WRITE_PAGES=1 cargo test -q -p segue the_tables_of_the_manual
+
 # Measure, and print the table of docs/BENCHMARKS.md.
 bench:
     cargo run --release -p segue-benches

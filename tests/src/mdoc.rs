@@ -113,11 +113,11 @@ impl Reader {
             if let Some(text) = self.literal.take() {
                 self.page.literals.push((self.section.clone(), text));
             }
+        } else if line.starts_with(".\\\"") {
+            // A comment.
         } else if let Some(text) = &mut self.literal {
             text.push_str(&unescaped(line));
             text.push('\n');
-        } else if line.starts_with(".\\\"") {
-            // A comment.
         } else if line.starts_with(".Bd ") {
             self.literal = Some(String::new());
         } else if let Some(title) = line.strip_prefix(".Sh ") {

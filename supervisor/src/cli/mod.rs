@@ -9,8 +9,6 @@ mod run;
 mod texts;
 
 #[cfg(test)]
-mod random_settings;
-#[cfg(test)]
 mod tests;
 
 use std::ffi::OsString;

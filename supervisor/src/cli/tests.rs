@@ -7,8 +7,9 @@ use nix::sys::signal::Signal;
 use super::answer::Stream;
 use super::*;
 use crate::address::SocketOptions;
-use crate::config::{self, Limit, ListenPid, LogFormat, Mode, Orphaned, Ready, Settings, duration};
+use crate::config::{self, Limit, ListenPid, LogFormat, Mode, Ready, Settings};
 use crate::protocol::{Change, Until};
+use crate::trials::cases;
 
 fn line(words: &[&str]) -> Result<Command, Answer> {
     parse(
@@ -65,20 +66,17 @@ fn nothing_given_is_nothing_set() {
     assert_eq!(run(&["--config", "x.toml"]).settings, Settings::default());
 }
 
+/// One flag of each type, in both ways to write it.
 #[test]
-fn every_flag_is_taken() {
-    let words = "--name web --control /c --control-group deploy --pid-file /p --log-format json -l http=8080 \
-                 --listen unix:/s --workers 2 --mode queue --ready exec:2s --start-timeout 1s --drain-timeout none \
-                 --stop-timeout 3s --extend-limit 8s --accept-timeout 8s --probation 4s --probe true --probe-timeout 5s --soak 6s --watchdog 7s \
-                 --max-generations 3 --rolling 2 --stop-signal quit --stop-signal-to all --env A=b --env C= --env-file=-x.env --chdir /d --stderr e.log \
-                 --umask 027 --min-free-memory 512M --oom-score-adj -5 --user u --group g --no-listen-pid --die-with-supervisor --watch w --config s.toml -- ./app --flag -l";
+fn flags_of_every_type_are_taken() {
+    let words = "--name web --control /c --log-format json -l http=8080 --listen unix:/s --workers=2 --mode queue \
+                 --ready exec:2s --start-timeout 1s --drain-timeout=none --probe true --soak 6s --stop-signal quit \
+                 --env A=b --env C= --env-file=-x.env --umask 027 --min-free-memory 512M --oom-score-adj -5 --user u \
+                 --no-listen-pid --config s.toml -- ./app --flag -l";
     let words: Vec<&str> = words.split_whitespace().collect();
-    let limit = |seconds| Some(Limit(Some(Duration::from_secs(seconds))));
     let settings = Settings {
         name: Some("web".to_owned()),
         control: Some("/c".into()),
-        control_group: Some("deploy".to_owned()),
-        pid_file: Some("/p".into()),
         log_format: Some(LogFormat::Json),
         listen: ["http=8080", "unix:/s"]
             .map(|text| text.parse().expect("an address"))
@@ -87,32 +85,19 @@ fn every_flag_is_taken() {
         workers: Some(2),
         mode: Some(Mode::Queue),
         ready: Some(Ready::Exec(Duration::from_secs(2))),
-        start_timeout: limit(1),
+        start_timeout: Some(Limit(Some(Duration::from_secs(1)))),
         drain_timeout: Some(Limit(None)),
-        stop_timeout: limit(3),
-        extend_limit: limit(8),
-        accept_timeout: limit(8),
-        probation: limit(4),
         probe: Some("true".to_owned()),
-        probe_timeout: limit(5),
         soak: Some(Duration::from_secs(6)),
-        watchdog: limit(7),
-        max_generations: Some(3),
-        rolling: Some(2),
         stop_signal: Some(Signal::SIGQUIT),
-        stop_signal_to: Some(config::StopSignalTo::All),
         env: vec![("A".into(), "b".into()), ("C".into(), "".into())],
         env_file: vec!["-x.env".into()],
-        chdir: Some("/d".into()),
-        stderr: Some("e.log".into()),
         umask: Some(0o27),
         min_free_memory: Some(512 << 20),
         oom_score_adj: Some(-5),
         user: Some("u".to_owned()),
-        group: Some("g".to_owned()),
         listen_pid: Some(ListenPid::LeftOut),
-        orphaned: Some(Orphaned::Stops),
-        watch: Some("w".into()),
+        ..Settings::default()
     };
     let invocation = Invocation {
         config: Some("s.toml".into()),
@@ -385,56 +370,6 @@ fn whole_grammar() -> clap::Command {
     grammar
 }
 
-/// The long flags of `segue run`, with their help.
-fn flags() -> Vec<(String, String)> {
-    let grammar = whole_grammar();
-    let run = grammar.find_subcommand("run").expect("segue run");
-    let flag = |arg: &clap::Arg| {
-        let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
-        arg.get_long().map(|long| (long.to_owned(), help))
-    };
-    run.get_arguments()
-        .filter(|arg| arg.get_id() != "help")
-        .filter_map(flag)
-        .collect()
-}
-
-#[test]
-fn every_flag_is_a_key_and_every_key_a_flag() {
-    let flags: BTreeSet<String> = flags().into_iter().map(|(flag, _)| flag).collect();
-    let keys: BTreeSet<String> = config::KEYS.iter().map(|key| (*key).to_owned()).collect();
-    let only_flags: Vec<&str> = flags.difference(&keys).map(String::as_str).collect();
-    let only_keys: Vec<&str> = keys.difference(&flags).map(String::as_str).collect();
-    assert_eq!((only_flags, only_keys), (vec!["config"], vec!["command"]));
-}
-
-#[test]
-fn the_defaults_in_the_help_are_the_real_ones() {
-    let expected = [
-        ("workers", config::WORKERS.to_string()),
-        ("start-timeout", duration::text(config::START_TIMEOUT)),
-        ("drain-timeout", duration::text(config::DRAIN_TIMEOUT)),
-        ("accept-timeout", duration::text(config::ACCEPT_TIMEOUT)),
-        ("probation", duration::text(config::PROBATION)),
-        ("probe-timeout", duration::text(config::PROBE_TIMEOUT)),
-        ("soak", duration::text(config::SOAK)),
-        ("max-generations", config::MAX_GENERATIONS.to_string()),
-        ("stop-signal", config::short_name(Signal::SIGTERM).to_owned()),
-        ("stop-signal-to", "main".to_owned()),
-        ("mode", "overlap".to_owned()),
-        ("ready", "notify".to_owned()),
-        ("log-format", "text".to_owned()),
-    ];
-    let flags = flags();
-    for (flag, default) in expected {
-        let (_, help) = flags.iter().find(|(name, _)| name == flag).expect(flag);
-        assert!(
-            help.ends_with(&format!("[default: {default}]")),
-            "--{flag}: {help}"
-        );
-    }
-}
-
 #[test]
 fn the_help_of_listen_names_every_option() {
     let text = help(&["run", "--help"]);
@@ -484,41 +419,28 @@ fn help_fits_a_terminal_and_nothing_lacks_one() {
     assert!(help(&["--version"]).starts_with("segue "));
 }
 
-/// Everything that can be set, with values that are not the defaults and hard to write.
+/// Every setting, left by one supervisor to the next as a command line.
 #[test]
-fn settings_come_back_from_the_arguments_that_they_are_saved_as() {
-    use std::os::unix::ffi::OsStringExt as _;
-    let wild = OsString::from_vec(b"A=\xff\xfe =%\n-x".to_vec());
-    let fixed = |text: &str| {
-        text.split_ascii_whitespace()
-            .map(OsString::from)
-            .collect::<Vec<_>>()
-    };
-    let mut all = fixed(
-        "--name=other --control=-dash/ctl --control-group=web --pid-file=p.pid --log-format=json \
-         --listen web=127.0.0.1:0,backlog=7,no-delay --listen unix:/tmp/x,mode=0600,user=root --listen=*:80,reuse-port \
-         --workers=3 --max-generations=5 --mode=queue --ready=exec:250ms --start-timeout=none --drain-timeout=1m30s \
-         --stop-timeout=0s --extend-limit=none --accept-timeout=9s --probation=none --probe-timeout=1h --soak=7ms --stop-signal=QUIT --stop-signal-to=all \
-         --no-listen-pid --die-with-supervisor --user=nobody --group=12 --umask=027 --min-free-memory=3K --oom-score-adj=-7 --chdir=-x --stderr=e --watch=src",
-    );
-    all.push("--probe=test -e \"$X\" || exit 3".into());
-    all.push("--env".into());
-    all.push(wild);
-    all.extend(fixed("--env B= -- app --flag"));
-    all.push(OsString::from_vec(b"\x80".to_vec()));
-    let few = fixed("-l 8080 --watchdog=2s --workers=4 --rolling=2 -- ./app");
-    let resolved = |mut given: Vec<OsString>| {
-        given.splice(0..0, fixed("segue run"));
-        match parse(given) {
-            Ok(Command::Run(invocation)) => crate::config::resolve(&invocation).unwrap(),
-            other => panic!("{other:?}"),
-        }
-    };
-    for given in [all, few] {
-        let config = resolved(given);
-        let mut again = settings(crate::config::to_arguments(&config)).unwrap();
+fn the_settings_that_were_left_are_those_that_come_back() {
+    let seed = fastrand::u64(..);
+    println!("seed {seed}");
+    let mut dice = fastrand::Rng::with_seed(seed);
+    for _ in 0..cases(3_000) {
+        let invocation = Invocation {
+            config: None,
+            settings: config::any_settings(&mut dice),
+        };
+        let config = config::resolve(&invocation).unwrap();
+        let arguments = config::to_arguments(&config);
+        let mut again = settings(arguments.clone()).unwrap_or_else(|error| panic!("{error}: {arguments:?}"));
         // Whether the name was given does not matter any more once it is there.
         again.name_origin = config.name_origin;
-        assert_eq!(again, config);
+        assert_eq!(again, config, "{arguments:?}");
     }
+}
+
+#[test]
+fn what_this_version_does_not_know_is_named() {
+    let error = settings(vec!["--from-tomorrow=1".into(), "--".into(), "./app".into()]).unwrap_err();
+    assert!(error.contains("--from-tomorrow"), "{error}");
 }

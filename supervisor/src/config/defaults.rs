@@ -1,7 +1,8 @@
-//! Every default and limit of the settings, with its unit and its reason. The help texts repeat the defaults;
-//! a test of the `cli` room compares the two.
+//! Every default and limit of the settings, with its unit and its reason. The table in `options` takes them from here.
 
 use std::time::Duration;
+
+use nix::sys::signal::Signal;
 
 /// Workers of a generation. One process is what an app is unless it was written for several.
 pub(crate) const WORKERS: u16 = 1;
@@ -34,6 +35,9 @@ pub(crate) const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long both generations keep serving before the takeover: no time, so that versions mix as briefly as can be.
 pub(crate) const SOAK: Duration = Duration::ZERO;
+
+/// The signal that tells an app to drain and exit: what every process manager sends.
+pub(crate) const STOP_SIGNAL: Signal = Signal::SIGTERM;
 
 /// Generations that may live at once, the incumbent and the candidate included. Retired generations with
 /// long connections pile up; beyond eight, memory suffers more than a waiting reload does.

@@ -23,13 +23,11 @@ use std::path::{Path, PathBuf};
 use toml::de::DeTable;
 
 use super::error::{ConfigError, SettingPlace};
-use super::item::{ACCOUNT, Item, Wrong, unknown};
-use super::listen;
-use super::read;
+use super::item::{Item, Wrong, unknown};
 use super::rest::Rest;
-use super::settings::{self, ListenPid, Orphaned, Settings};
+use super::settings::Settings;
 use super::text::one_line;
-use super::{duration, signal};
+use super::{options, read};
 
 /// What a segue.toml says, and where it says it.
 #[derive(Debug, Default)]
@@ -90,9 +88,8 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<File, Vec<ConfigError>> {
             span: key.span(),
             value: value.get_ref(),
         };
-        if let Err(wrong) = walk.key(&item) {
-            walk.refuse(wrong);
-        }
+        let wrong = walk.key(&item).err().unwrap_or_default();
+        wrong.into_iter().for_each(|wrong| walk.refuse(wrong));
     }
     walk.finish()
 }
@@ -162,116 +159,13 @@ impl Walk<'_> {
     }
 
     /// Reads one top-level key.
-    fn key(&mut self, item: &Item<'_>) -> Result<(), Wrong> {
-        let Some(key) = KEYS.iter().find(|key| **key == item.key) else {
-            return Err(unknown(item, &KEYS));
+    fn key(&mut self, item: &Item<'_>) -> Result<(), Vec<Wrong>> {
+        let Some(setting) = options::keys().find(|setting| setting.name == item.key) else {
+            let names: Vec<_> = options::keys().map(|setting| setting.name).collect();
+            return Err(vec![unknown(item, &names)]);
         };
-        self.file.lines.push((key, line_of(self.text, item.span.start)));
-        let settings = &mut self.file.settings;
-        match *key {
-            "accept-timeout" => settings.accept_timeout = Some(item.duration(str::parse)?),
-            "chdir" => settings.chdir = Some(item.path()?),
-            "command" => settings.command = item.command()?,
-            "control" => settings.control = Some(item.path()?),
-            "control-group" => settings.control_group = Some(item.parsed(ACCOUNT, settings::parse_account)?),
-            "die-with-supervisor" => {
-                settings.orphaned = Some(if item.flag()? {
-                    Orphaned::Stops
-                } else {
-                    Orphaned::ServesOn
-                });
-            }
-            "drain-timeout" => settings.drain_timeout = Some(item.duration(str::parse)?),
-            "env" => settings.env = item.variables()?,
-            "env-file" => settings.env_file = item.paths()?,
-            "extend-limit" => settings.extend_limit = Some(item.duration(str::parse)?),
-            "group" => settings.group = Some(item.parsed(ACCOUNT, settings::parse_account)?),
-            "log-format" => settings.log_format = Some(item.parsed("\"text\" or \"json\"", str::parse)?),
-            "max-generations" => settings.max_generations = Some(item.integer(settings::parse_generations)?),
-            "min-free-memory" => settings.min_free_memory = Some(item.size()?),
-            "mode" => settings.mode = Some(item.parsed("\"overlap\" or \"queue\"", str::parse)?),
-            "name" => settings.name = Some(item.parsed("a string", settings::parse_name)?),
-            "no-listen-pid" => {
-                settings.listen_pid = Some(if item.flag()? {
-                    ListenPid::LeftOut
-                } else {
-                    ListenPid::Set
-                });
-            }
-            "oom-score-adj" => settings.oom_score_adj = Some(item.integer(settings::parse_oom_score)?),
-            "pid-file" => settings.pid_file = Some(item.path()?),
-            "probation" => settings.probation = Some(item.duration(str::parse)?),
-            "probe" => settings.probe = Some(item.parsed("a shell command", settings::parse_shell_command)?),
-            "probe-timeout" => settings.probe_timeout = Some(item.duration(str::parse)?),
-            "ready" => settings.ready = Some(item.parsed("\"notify\" or \"exec:2s\"", str::parse)?),
-            "rolling" => settings.rolling = Some(item.integer(settings::parse_workers)?),
-            "soak" => settings.soak = Some(item.duration(duration::parse)?),
-            "start-timeout" => settings.start_timeout = Some(item.duration(str::parse)?),
-            "stderr" => settings.stderr = Some(item.path()?),
-            "stop-signal" => settings.stop_signal = Some(item.parsed("a name", signal::parse_stop_signal)?),
-            "stop-signal-to" => {
-                settings.stop_signal_to = Some(item.parsed("\"main\" or \"all\"", str::parse)?);
-            }
-            "stop-timeout" => settings.stop_timeout = Some(item.duration(str::parse)?),
-            "umask" => settings.umask = Some(item.umask()?),
-            "user" => settings.user = Some(item.parsed(ACCOUNT, settings::parse_account)?),
-            "watch" => settings.watch = Some(item.path()?),
-            "watchdog" => settings.watchdog = Some(item.duration(str::parse)?),
-            "workers" => settings.workers = Some(item.integer(settings::parse_workers)?),
-            "listen" => return self.listeners(item),
-            _ => return Err(unknown(item, &KEYS)),
-        }
-        Ok(())
-    }
-
-    /// Reads the listeners one by one, so that each mistake is told.
-    fn listeners(&mut self, item: &Item<'_>) -> Result<(), Wrong> {
-        for listener in item.items("[[listen]] tables or an array of strings")? {
-            match listen::read(&listener) {
-                Ok(spec) => self.file.settings.listen.push(spec),
-                Err(wrong) => wrong.into_iter().for_each(|wrong| self.refuse(wrong)),
-            }
-        }
-        Ok(())
+        let line = line_of(self.text, item.span.start);
+        self.file.lines.push((setting.name, line));
+        setting.read(item, &mut self.file.settings)
     }
 }
-
-/// All keys, which are the flags of `segue run` less `--config`; a test of the `cli` room compares the two.
-pub(crate) const KEYS: [&str; 36] = [
-    "accept-timeout",
-    "chdir",
-    "command",
-    "control",
-    "control-group",
-    "die-with-supervisor",
-    "drain-timeout",
-    "env",
-    "env-file",
-    "extend-limit",
-    "group",
-    "listen",
-    "log-format",
-    "max-generations",
-    "min-free-memory",
-    "mode",
-    "name",
-    "no-listen-pid",
-    "oom-score-adj",
-    "pid-file",
-    "probation",
-    "probe",
-    "probe-timeout",
-    "ready",
-    "rolling",
-    "soak",
-    "start-timeout",
-    "stderr",
-    "stop-signal",
-    "stop-signal-to",
-    "stop-timeout",
-    "umask",
-    "user",
-    "watch",
-    "watchdog",
-    "workers",
-];

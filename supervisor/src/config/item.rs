@@ -10,9 +10,6 @@ use super::environment::check_variable;
 use super::settings::{self, Variable};
 use super::text::{one_line, quoted};
 
-/// What names a user or group.
-pub(super) const ACCOUNT: &str = "a name or number as a string";
-
 /// One value with its full key (`listen[1].backlog`) and its place in the text.
 pub(super) struct Item<'a> {
     pub(super) key: String,

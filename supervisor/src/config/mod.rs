@@ -30,6 +30,7 @@ mod file;
 mod fixed;
 mod item;
 mod listen;
+pub(crate) mod options;
 mod read;
 mod resolve;
 mod rest;
@@ -44,19 +45,16 @@ pub(crate) use arguments::{differences, to_arguments};
 pub(crate) use check::check;
 pub(crate) use defaults::MAX_WORKERS;
 pub(crate) use duration::Limit;
-pub(crate) use environment::parse_variable;
 pub(crate) use error::ConfigError;
 pub(crate) use fixed::resolve_again;
+#[cfg(test)]
+pub(crate) use options::any_settings;
 pub(crate) use resolve::resolve;
 pub(crate) use rest::{PATIENCE, Rest};
 pub(crate) use settings::{
-    Invocation, ListenPid, LogFormat, Mode, Orphaned, Ready, Settings, StopSignalTo, parse_account,
-    parse_generations, parse_name, parse_oom_score, parse_shell_command, parse_size, parse_umask,
+    Invocation, ListenPid, LogFormat, Mode, Orphaned, Ready, Settings, StopSignalTo, parse_name,
     parse_workers,
 };
-pub(crate) use signal::parse_stop_signal;
-#[cfg(test)]
-pub(crate) use {defaults::*, file::KEYS, signal::short_name};
 
 /// The settings of an instance, complete: flags, file, env files and defaults made one.
 ///

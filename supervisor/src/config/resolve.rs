@@ -4,8 +4,6 @@ use std::ffi::OsStr;
 use std::path::Path;
 use std::time::Duration;
 
-use nix::sys::signal::Signal;
-
 use super::duration::{Limit, text};
 use super::error::{ConfigError, SettingPlace};
 use super::file::{self, File};
@@ -124,7 +122,7 @@ impl Sources<'_> {
                 .unwrap_or(defaults::MAX_GENERATIONS),
             rolling: self.pick(|s| &s.rolling),
             min_free_memory: self.pick(|s| &s.min_free_memory),
-            stop_signal: self.pick(|s| &s.stop_signal).unwrap_or(Signal::SIGTERM),
+            stop_signal: self.pick(|s| &s.stop_signal).unwrap_or(defaults::STOP_SIGNAL),
             stop_signal_to: self.pick(|s| &s.stop_signal_to).unwrap_or_default(),
             env: self.env(rest)?,
             chdir: self.pick(|s| &s.chdir),

@@ -130,63 +130,48 @@ pub(crate) enum Orphaned {
     Stops,
 }
 
-impl LogFormat {
-    /// The words that [`FromStr`] reads.
-    pub(crate) const WORDS: [&str; 2] = ["text", "json"];
-}
-
-impl StopSignalTo {
-    /// The words that [`FromStr`] reads.
-    pub(crate) const WORDS: [&str; 2] = ["main", "all"];
+/// A setting that is one of a few words.
+pub(crate) trait Word: Copy + PartialEq + 'static {
+    /// The words, each with what it stands for.
+    const ALL: &'static [(&'static str, Self)];
 
     /// The word for it.
-    pub(crate) const fn word(self) -> &'static str {
-        match self {
-            StopSignalTo::Main => "main",
-            StopSignalTo::All => "all",
-        }
+    fn word(self) -> &'static str {
+        let found = Self::ALL.iter().find(|(_, value)| *value == self);
+        found.map_or("", |(word, _)| word)
+    }
+
+    /// The words in quotes: `text` or `json`.
+    fn choice(quote: char) -> String {
+        let words: Vec<_> = Self::ALL
+            .iter()
+            .map(|(word, _)| format!("{quote}{word}{quote}"))
+            .collect();
+        words.join(" or ")
+    }
+
+    /// Reads one of the words.
+    ///
+    /// # Errors
+    ///
+    /// One line.
+    fn parse(text: &str) -> Result<Self, String> {
+        let found = Self::ALL.iter().find(|(word, _)| *word == text);
+        let refused = || format!("expected {}, got {}", Self::choice('`'), quoted(text));
+        found.map(|(_, value)| *value).ok_or_else(refused)
     }
 }
 
-impl Mode {
-    /// The words that [`FromStr`] reads.
-    pub(crate) const WORDS: [&str; 2] = ["overlap", "queue"];
+impl Word for LogFormat {
+    const ALL: &'static [(&'static str, Self)] = &[("text", LogFormat::Text), ("json", LogFormat::Json)];
 }
 
-impl FromStr for LogFormat {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<LogFormat, String> {
-        match text {
-            "text" => Ok(LogFormat::Text),
-            "json" => Ok(LogFormat::Json),
-            other => Err(format!("expected `text` or `json`, got {}", quoted(other))),
-        }
-    }
+impl Word for StopSignalTo {
+    const ALL: &'static [(&'static str, Self)] = &[("main", StopSignalTo::Main), ("all", StopSignalTo::All)];
 }
 
-impl FromStr for StopSignalTo {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<StopSignalTo, String> {
-        match text {
-            "main" => Ok(StopSignalTo::Main),
-            "all" => Ok(StopSignalTo::All),
-            other => Err(format!("expected `main` or `all`, got {}", quoted(other))),
-        }
-    }
-}
-
-impl FromStr for Mode {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Mode, String> {
-        match text {
-            "overlap" => Ok(Mode::Overlap),
-            "queue" => Ok(Mode::Queue),
-            other => Err(format!("expected `overlap` or `queue`, got {}", quoted(other))),
-        }
-    }
+impl Word for Mode {
+    const ALL: &'static [(&'static str, Self)] = &[("overlap", Mode::Overlap), ("queue", Mode::Queue)];
 }
 
 impl FromStr for Ready {

@@ -1,6 +1,5 @@
 //! The documents are kept true: what they show is compared with what the programs and the sources say.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -48,74 +47,6 @@ fn the_rust_of_the_docs_is_that_of_the_examples() {
         compared += 1;
     }
     assert_eq!(compared, 2, "a hyper and an axum server");
-}
-
-/// The options in the first column of a table, each with the rest of its row.
-fn options_of_reference() -> BTreeMap<String, String> {
-    let reference = read("docs/reference.md");
-    let table = reference.split("## Options of `segue run`").nth(1);
-    let table = table
-        .and_then(|text| text.split("\n## ").next())
-        .unwrap_or_default();
-    let mut options = BTreeMap::new();
-    for row in table.lines().filter(|line| line.starts_with("| `-")) {
-        let (first, rest) = row[1..].split_once('|').unwrap_or_default();
-        for option in first.split("--").skip(1) {
-            let name = option
-                .split(|letter: char| !letter.is_ascii_lowercase() && letter != '-')
-                .next();
-            options.insert(name.unwrap_or_default().to_owned(), rest.to_owned());
-        }
-    }
-    options
-}
-
-/// The options in the help, each with its default if it says one.
-fn options_of_help() -> BTreeMap<String, Option<String>> {
-    let help = Command::new(Binary::Segue.path())
-        .args(["run", "--help"])
-        .output();
-    let help = help.unwrap_or_else(|error| panic!("segue run --help: {error}"));
-    let help = String::from_utf8_lossy(&help.stdout).into_owned();
-    let mut options = BTreeMap::new();
-    let mut last = String::new();
-    for line in help.lines() {
-        let text = line.trim_start();
-        let indent = line.len() - text.len();
-        if indent <= 6
-            && let Some((_, option)) = text.split_once("--").filter(|_| text.starts_with('-'))
-        {
-            option.split(' ').next().unwrap_or_default().clone_into(&mut last);
-            options.insert(last.clone(), None);
-        } else if let Some((_, default)) = text.split_once("[default: ")
-            && let Some(slot @ None) = options.get_mut(&last)
-        {
-            *slot = Some(default.trim_end_matches(']').to_owned());
-        }
-    }
-    options.remove("help");
-    options
-}
-
-#[test]
-fn the_reference_has_every_option_and_its_default() {
-    let (reference, help) = (options_of_reference(), options_of_help());
-    assert!(help.len() > 20, "the help was not understood: {help:?}");
-    let names = |options: BTreeSet<&String>| format!("{options:?}");
-    assert_eq!(
-        names(reference.keys().collect()),
-        names(help.keys().collect()),
-        "left: docs/reference.md, right: segue run --help"
-    );
-    for (name, default) in help {
-        if let Some(default) = default {
-            let cell = reference[&name].split('|').next().unwrap_or_default().trim();
-            assert!(
-                cell.ends_with(&default),
-                "--{name}: docs/reference.md says {cell:?}, the help {default:?}"
-            );
-        }
-    }
 }
 
 #[test]

@@ -39,45 +39,43 @@ fn with_file(directory: &Path, content: &str, settings: Settings) -> Result<Conf
 #[test]
 fn the_defaults_are_those_of_the_design() {
     let config = resolved(Settings::default());
-    let expected = Config {
-        name: "app".to_owned(),
-        name_origin: NameOrigin::Command,
-        control: None,
-        control_group: None,
-        pid_file: None,
-        log_format: LogFormat::Text,
-        listen: Vec::new(),
-        command: vec!["./app".into()],
-        workers: 1,
-        mode: Mode::Overlap,
-        ready: Ready::Notify,
-        start_timeout: Some(30 * SECOND),
-        drain_timeout: Some(30 * SECOND),
-        stop_timeout: Some(30 * SECOND),
-        extend_limit: Some(600 * SECOND),
-        accept_timeout: Some(5 * SECOND),
-        probation: Some(30 * SECOND),
-        probe: None,
-        probe_timeout: Some(10 * SECOND),
-        soak: Duration::ZERO,
-        watchdog: None,
-        max_generations: 8,
-        rolling: None,
-        min_free_memory: None,
-        stop_signal: Signal::SIGTERM,
-        stop_signal_to: StopSignalTo::Main,
-        env: Vec::new(),
-        chdir: None,
-        stderr: None,
-        umask: None,
-        oom_score_adj: None,
-        user: None,
-        group: None,
-        listen_pid: ListenPid::Set,
-        orphaned: Orphaned::ServesOn,
-        watch: None,
-    };
-    assert_eq!(config, expected);
+    assert_eq!(
+        (config.name.as_str(), config.name_origin),
+        ("app", NameOrigin::Command)
+    );
+    assert_eq!(
+        (config.workers, config.max_generations, config.rolling),
+        (1, 8, None)
+    );
+    assert_eq!((config.mode, config.ready), (Mode::Overlap, Ready::Notify));
+    let half_a_minute = Some(30 * SECOND);
+    assert_eq!(config.start_timeout, half_a_minute);
+    assert_eq!(
+        (config.drain_timeout, config.stop_timeout),
+        (half_a_minute, half_a_minute)
+    );
+    assert_eq!(config.extend_limit, Some(600 * SECOND));
+    assert_eq!(
+        (config.accept_timeout, config.probation),
+        (Some(5 * SECOND), half_a_minute)
+    );
+    assert_eq!(
+        (config.probe_timeout, config.soak),
+        (Some(10 * SECOND), Duration::ZERO)
+    );
+    assert_eq!((config.watchdog, config.min_free_memory), (None, None));
+    assert_eq!(
+        (config.stop_signal, config.stop_signal_to),
+        (Signal::SIGTERM, StopSignalTo::Main)
+    );
+    assert_eq!(
+        (config.listen_pid, config.orphaned),
+        (ListenPid::Set, Orphaned::ServesOn)
+    );
+    assert_eq!(
+        (config.log_format, config.listen.len(), config.env.len()),
+        (LogFormat::Text, 0, 0)
+    );
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::super::duration::{self, Limit};
-use super::super::{env_file, file};
+use super::super::{env_file, file, options};
 use super::{assert_one_line, line};
 use crate::trials::cases;
 
@@ -203,7 +203,7 @@ fn files_never_panic_and_refuse_clearly() {
         "\\",
         "\0",
     ];
-    let pieces: Vec<&str> = values.into_iter().chain(file::KEYS).collect();
+    let pieces: Vec<&str> = values.into_iter().chain(key_names()).collect();
     let mut taken = 0;
     for _ in 0..cases(TOML_CASES) {
         let text = if dice.bool() {
@@ -237,11 +237,16 @@ fn files_never_panic_and_refuse_clearly() {
     );
 }
 
+fn key_names() -> impl Iterator<Item = &'static str> {
+    options::keys().map(|setting| setting.name)
+}
+
 /// Lines of `key = value`, most of which are TOML.
 fn assignments(dice: &mut fastrand::Rng, pieces: &[&str]) -> String {
     let mut text = String::new();
     for _ in 0..dice.usize(1..4) {
-        let key = file::KEYS[dice.usize(0..file::KEYS.len())];
+        let keys: Vec<_> = key_names().collect();
+        let key = keys[dice.usize(0..keys.len())];
         let value = match dice.u8(0..4) {
             0 => garbage(dice, pieces, 4),
             1 => "['8080', {address = '*:1', backlog = 5}]".to_owned(),

@@ -1,4 +1,5 @@
-//! segue-run(8): every option with its default, every option of a listener, signals, exit status.
+//! segue-run(8): every option of a listener, signals, exit status. The options of segue run are written into the page by
+//! the table in supervisor/src/config/options, whose own test compares them.
 
 use segue_tests::mdoc::Page;
 
@@ -6,37 +7,6 @@ use super::help;
 use super::pages::{assert_finds, assert_none, compare, names, page, read, source};
 
 const RUN: &str = "segue-run(8)";
-
-fn options(page: &Page) -> Vec<String> {
-    let help = help::options("run");
-    let items: Vec<_> = page.section("OPTIONS").collect();
-    let documented = names(items.iter().flat_map(|item| item.options()));
-    let mut complaints = compare(RUN, "the option --{}", &documented, &names(help.keys()));
-    for item in items {
-        for option in item.options() {
-            let (here, there) = (item.default(), help.get(&option).and_then(Option::as_deref));
-            if here != there && help.contains_key(&option) {
-                complaints.push(format!(
-                    "{RUN}, --{option}: does not document the default {there:?}; {here:?} does not exist"
-                ));
-            }
-        }
-    }
-    complaints
-}
-
-#[test]
-fn every_option_of_run_is_in_its_page_with_its_default() {
-    assert_none(&options(&page("segue-run.8")));
-}
-
-#[test]
-fn a_missing_option_an_invented_one_and_a_wrong_default_are_found() {
-    let run = source("segue-run.8");
-    assert_finds(&run, ".It Fl Fl soak ", ".It Fl Fl soap ", options);
-    assert_finds(&run, "Default: 10s.", "Default: 11s.", options);
-    assert_finds(&run, "Default: the drain timeout.\n", "", options);
-}
 
 fn listener_options(page: &Page) -> Vec<String> {
     let items = page.subsection("LISTEN ADDRESSES", "Options of a listener");

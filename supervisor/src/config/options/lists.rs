@@ -1,0 +1,108 @@
+//! The settings of which there can be several values.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use super::super::item::{Item, Wrong};
+use super::super::settings::Variable;
+use super::super::{environment, listen};
+use super::Takes;
+use super::storage::List;
+#[cfg(test)]
+use super::tests::{any_listener, bytes, letters};
+use super::value_type::{PATH, text};
+use crate::address::{AddressError, ListenSpec};
+
+/// The app and its arguments. The command line has a place of its own for it, behind all flags.
+pub(super) static COMMAND: List<OsString> = List {
+    given: |settings| &mut settings.command,
+    whole: |_| &[],
+    takes: || Takes::Bytes,
+    parse: |given| Ok(given.to_owned()),
+    write: OsString::clone,
+    read: |item, command| {
+        *command = item.command().map_err(|wrong| vec![wrong])?;
+        Ok(())
+    },
+    #[cfg(test)]
+    toml: r"Bq \(dqPROGRAM\(dq , \(dqARG\(dq ...",
+    #[cfg(test)]
+    any: |dice| if dice.u8(..5) == 0 { "".into() } else { bytes(dice) },
+};
+
+/// The listeners to open.
+pub(super) static LISTENERS: List<ListenSpec> = List {
+    given: |settings| &mut settings.listen,
+    whole: |config| &config.listen,
+    takes: || Takes::Text,
+    parse: |given| {
+        text(given)?
+            .parse()
+            .map_err(|error: AddressError| error.to_string())
+    },
+    write: |spec| spec.to_string().into(),
+    read: read_listeners,
+    #[cfg(test)]
+    toml: "Ar array",
+    #[cfg(test)]
+    any: any_listener,
+};
+
+/// Reads the listeners one by one, so that each mistake is told.
+fn read_listeners(item: &Item<'_>, found: &mut Vec<ListenSpec>) -> Result<(), Vec<Wrong>> {
+    let items = item.items("[[listen]] tables or an array of strings");
+    let mut all_wrong = Vec::new();
+    for listener in items.map_err(|wrong| vec![wrong])? {
+        match listen::read(&listener) {
+            Ok(spec) => found.push(spec),
+            Err(wrong) => all_wrong.extend(wrong),
+        }
+    }
+    if all_wrong.is_empty() {
+        Ok(())
+    } else {
+        Err(all_wrong)
+    }
+}
+
+/// Variables of the app's environment.
+pub(super) static VARIABLES: List<Variable> = List {
+    given: |settings| &mut settings.env,
+    whole: |config| &config.env,
+    takes: || Takes::Bytes,
+    parse: environment::parse_variable,
+    write: |(name, value)| {
+        let mut variable = name.clone();
+        variable.push("=");
+        variable.push(value);
+        variable
+    },
+    read: |item, variables| {
+        *variables = item.variables().map_err(|wrong| vec![wrong])?;
+        Ok(())
+    },
+    #[cfg(test)]
+    toml: "Ar table",
+    #[cfg(test)]
+    any: |dice| {
+        let name = letters(dice).into();
+        (name, if dice.bool() { "".into() } else { bytes(dice) })
+    },
+};
+
+/// Files with such variables. What they said is in the environment of a [`super::Config`], so it does not name them.
+pub(super) static ENV_FILES: List<PathBuf> = List {
+    given: |settings| &mut settings.env_file,
+    whole: |_| &[],
+    takes: PATH.takes,
+    parse: PATH.parse,
+    write: PATH.write,
+    read: |item, paths| {
+        *paths = item.paths().map_err(|wrong| vec![wrong])?;
+        Ok(())
+    },
+    #[cfg(test)]
+    toml: "Ar path | array of paths",
+    #[cfg(test)]
+    any: PATH.any,
+};

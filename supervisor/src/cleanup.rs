@@ -82,7 +82,8 @@ pub(crate) fn run(place: &Place) -> Result<Option<String>, String> {
 }
 
 fn left_to_the_next() -> String {
-    "cleanup: systemd was not asked for a stop: what is left waits for the next segue".to_owned()
+    "cleanup: nobody asked systemd for a stop: the app serves on until segue is started again and adopts it"
+        .to_owned()
 }
 
 /// Whether the supervisor was stopping when it ended.
@@ -96,16 +97,16 @@ fn was_stopping(place: &Place) -> bool {
 /// Kills every process of the unit but this one.
 fn end_all() -> Result<Option<String>, String> {
     let until = Instant::now() + KILL_GRACE;
-    let mut killed = 0;
+    let mut killed: usize = 0;
     loop {
         let left = own_unit::processes().map_err(|text| format!("cleanup: {text}"))?;
         if left.is_empty() {
             return Ok(
-                (killed > 0).then(|| format!("cleanup: killed {killed} processes that the stop had left"))
+                (killed > 0).then(|| format!("cleanup: killed {} that the stop had left", processes(killed)))
             );
         }
         if Instant::now() > until {
-            return Err(format!("cleanup: {} processes survive SIGKILL", left.len()));
+            return Err(format!("cleanup: {} left after SIGKILL", processes(left.len())));
         }
         for pid in left {
             match kill(pid, Signal::SIGKILL) {
@@ -115,6 +116,13 @@ fn end_all() -> Result<Option<String>, String> {
             }
         }
         std::thread::sleep(LOOK_AGAIN);
+    }
+}
+
+fn processes(count: usize) -> String {
+    match count {
+        1 => "1 process".to_owned(),
+        _ => format!("{count} processes"),
     }
 }
 

@@ -131,7 +131,10 @@ impl Log {
         let stderr = self.terminal.as_ref().map_or(stderr.as_fd(), AsFd::as_fd);
         let dropped = self.dropped.get();
         if dropped > 0 {
-            let apology = format!("{dropped} lines were not written: {}", self.cause.get());
+            let apology = match dropped {
+                1 => format!("1 line was not written: {}", self.cause.get()),
+                _ => format!("{dropped} lines were not written: {}", self.cause.get()),
+            };
             let mut apology = self.render(Level::Warning, &apology);
             if self.cause.get() == Unwritten::InPart {
                 // What is there of the last one is no line yet.

@@ -100,7 +100,7 @@ fn main() -> ExitCode {
 fn understand(saved: Saved, inherited_environment: InheritedEnvironment) -> Result<(), Flaw> {
     match cli::parse(saved.origin.arguments().iter().cloned()) {
         Ok(Command::Run(invocation)) => shell::restore(saved, invocation, inherited_environment).map(drop),
-        Ok(_) => Err(Flaw::new("its command line is none of segue run")),
+        Ok(_) => Err(Flaw::new("its command line is not one of segue run")),
         Err(answer) => {
             let line = answer.text.lines().next().unwrap_or_default();
             Err(Flaw::new(format_args!("its command line: {line}")))
@@ -294,9 +294,7 @@ fn open(
         if predecessor.is_none() {
             return Err(Given::refused(error));
         }
-        log.error(&format!(
-            "{error}: the settings cannot be read, and what is adopted keeps those that it has"
-        ));
+        log.error(&format!("{error}; the adopted app keeps its old settings"));
     }
     let pid_file = config
         .pid_file
@@ -305,7 +303,12 @@ fn open(
         .transpose()
         .map_err(|error| text(&error))?;
     sys::lower_own_oom_score();
-    sys::become_subreaper().map_err(|errno| format!("subreaper: {}", sys::errno_text(errno)))?;
+    sys::become_subreaper().map_err(|errno| {
+        format!(
+            "become the parent of orphaned processes (PR_SET_CHILD_SUBREAPER): {}",
+            sys::errno_text(errno)
+        )
+    })?;
     let (manager, mut complaints) = Manager::from_environment(&inherited_environment.variables);
     let keeper = match predecessor.as_mut().and_then(PredecessorState::take_files) {
         Some(files) => Keeper::on(files, place.state_files().clone()),
@@ -372,7 +375,7 @@ fn assess(mut predecessor: PredecessorState, place: &place::Place, log: &Log) ->
         AdoptionDecision::Unknown(text) => return Err(text),
         AdoptionDecision::Unreadable(flaw) => {
             shell::refuse_orphans(place)?;
-            let told = format!("{flaw}; what an earlier segue left cannot be adopted");
+            let told = format!("the app of an earlier supervisor cannot be adopted: {flaw}");
             (Unadopted::default(), Some(told))
         }
     };
@@ -471,6 +474,6 @@ fn print(bytes: &[u8]) -> ExitCode {
     match std::io::stdout().write_all(bytes) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-        Err(error) => refuse(&format!("stdout: {}", sys::errno_text(error)), FAILED),
+        Err(error) => refuse(&format!("write to stdout: {}", sys::errno_text(error)), FAILED),
     }
 }

@@ -41,8 +41,8 @@ impl Answer {
 }
 
 /// Clap's text in our shape: the error proper is one line (clap breaks some, and the first part alone says little),
-/// control characters of repeated arguments are escaped, and no line ends in blanks.
-pub(super) fn from_clap(error: &clap::Error) -> Answer {
+/// control characters of repeated arguments are escaped, and no line ends in blanks. A tip of ours takes the place of clap's.
+pub(super) fn from_clap(error: &clap::Error, tip: Option<String>) -> Answer {
     let stream = if error.use_stderr() {
         Stream::Stderr
     } else {
@@ -58,6 +58,11 @@ pub(super) fn from_clap(error: &clap::Error) -> Answer {
             .collect::<Vec<_>>()
             .join(" ");
         lines.splice(..end, [whole]);
+    }
+    if let Some(tip) = tip {
+        lines.retain(|line| !line.starts_with("  tip: "));
+        lines.splice(1..1, [String::new(), format!("  tip: {}", escaped(&tip))]);
+        lines.dedup();
     }
     Answer {
         stream,

@@ -5,6 +5,7 @@
 
 mod answer;
 mod clients;
+mod meant;
 mod run;
 mod texts;
 
@@ -58,9 +59,16 @@ pub(crate) enum Command {
 /// The [`Answer`] to give instead of doing anything: the help or version that was asked for (exit code 0), or why
 /// the arguments cannot be understood (exit code 2).
 pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, Answer> {
-    match Line::try_parse_from(arguments) {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    match Line::try_parse_from(&arguments) {
         Ok(line) => Ok(line.word.into_command()),
-        Err(error) => Err(answer::from_clap(&error)),
+        Err(error) => {
+            let first = arguments
+                .get(1)
+                .map(|word| word.to_string_lossy())
+                .unwrap_or_default();
+            Err(answer::from_clap(&error, meant::tip(&error, &first)))
+        }
     }
 }
 
@@ -73,7 +81,7 @@ pub(crate) fn settings(arguments: Vec<OsString>) -> Result<Config, String> {
     let words = ["segue", "run"].map(OsString::from);
     match parse(words.into_iter().chain(arguments)) {
         Ok(Command::Run(invocation)) => config::resolve(&invocation).map_err(|error| error.to_string()),
-        Ok(_) => Err("the arguments are none of segue run".to_owned()),
+        Ok(_) => Err("the arguments are not those of segue run".to_owned()),
         Err(answer) => Err(answer.text.lines().next().unwrap_or_default().to_owned()),
     }
 }

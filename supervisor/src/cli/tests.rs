@@ -221,6 +221,54 @@ fn usage_errors_say_what_is_wrong_in_one_line() {
 }
 
 #[test]
+fn words_of_other_tools_get_the_word_of_ours() {
+    for (words, tip) in [
+        (
+            &["start"][..],
+            "segue run --listen PORT -- COMMAND starts an app (under systemd: systemctl start UNIT)",
+        ),
+        (
+            &["restart", "--name", "shop"],
+            "segue reload starts the new version, and the old one ends when that serves",
+        ),
+        (
+            &["list"],
+            "segue status shows who serves; if several instances run, it lists them",
+        ),
+        (
+            &["ps"],
+            "segue status shows who serves; if several instances run, it lists them",
+        ),
+        (
+            &["rollback"],
+            "a version that fails is rolled back without a command; deploy.sh --rollback goes back to an earlier release",
+        ),
+        (&["./app"], "segue run --listen PORT -- ./app starts it"),
+        (
+            &["--listen", "80", "./app"],
+            "the command comes first: segue run [OPTIONS] -- COMMAND",
+        ),
+        (
+            &["reload", "shop"],
+            "an instance is named by a flag: segue reload --name shop",
+        ),
+        (&["relod"], "a similar subcommand exists: 'reload'"),
+    ] {
+        let answer = line(words).expect_err("a usage error");
+        let tips: Vec<&str> = answer
+            .text
+            .lines()
+            .filter_map(|line| line.strip_prefix("  tip: "))
+            .collect();
+        assert_eq!(tips, [tip], "{words:?}: {}", answer.text);
+        assert!(answer.text.contains("\n\nUsage: "), "{}", answer.text);
+        assert!(!answer.text.contains("\n\n\n"), "{}", answer.text);
+    }
+    let answer = line(&["reload", "--wrong"]).expect_err("a usage error");
+    assert!(!answer.text.contains("tip: "), "{}", answer.text);
+}
+
+#[test]
 fn usage_errors_cannot_disturb_a_terminal() {
     let answer = line(&["run", "--soak", "\x1b[2J", "a"]).expect_err("a usage error");
     assert!(

@@ -195,7 +195,7 @@ fn status_in(reply: Reply) -> Result<Option<Status>, Lost> {
         Reply::Status(status) => Ok(Some(*status)),
         Reply::Refused { message } => Err(Lost::Refused(message)),
         Reply::Done { .. } | Reply::Failed { .. } => Err(Lost::Garbled(
-            "the supervisor answered something else; is it another version?".into(),
+            "the supervisor's answer does not fit the question; is it another version? (the first line of its log names it)".into(),
         )),
     }
 }

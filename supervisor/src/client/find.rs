@@ -17,8 +17,9 @@ const NAME_TIME: Duration = Duration::from_secs(1);
 /// The longest name that is printed, in characters.
 const NAME_SHOWN: usize = 64;
 
-/// What is told of a supervisor that was killed.
-const KILLED: &str = "; it was killed, and its app may serve on: segue run with the same name adopts it";
+/// What is told of a supervisor that was killed, behind its name.
+const KILLED: &str =
+    "was killed, and its app may still be serving: start segue run again as before to adopt it";
 
 /// Whether nobody listens where a supervisor was, and it has not ended by itself.
 fn was_killed(error: &io::Error, control: &Path) -> bool {
@@ -77,6 +78,7 @@ fn named(
     }
     names.extend(others);
     found.closed.extend(own.closed);
+    found.forbidden |= own.forbidden;
     // A killed one of another name has nothing to do with it.
     found.killed = own.killed;
     Err(nobody(Some(name), &names, &found, around))
@@ -125,8 +127,10 @@ struct Found {
     running: Vec<Instance>,
     /// Those that may not be asked, a line about each.
     closed: Vec<String>,
-    /// Whether one was killed and has left its state.
-    killed: bool,
+    /// Whether it was a permission that one of those lacked.
+    forbidden: bool,
+    /// The directories of those that were killed and have left their state.
+    killed: Vec<String>,
 }
 
 /// Knocks at each of them, without waiting for any.
@@ -134,20 +138,24 @@ fn look_at(candidates: Vec<Candidate>) -> Found {
     let mut found = Found {
         running: Vec::new(),
         closed: Vec::new(),
-        killed: false,
+        forbidden: false,
+        killed: Vec::new(),
     };
     for candidate in candidates {
         let connection = match Connection::open_now(&candidate.control) {
             Ok(connection) => Some(connection),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                found.killed |= was_killed(&error, &candidate.control);
+                if was_killed(&error, &candidate.control) {
+                    found.killed.push(candidate.directory);
+                }
                 continue;
             }
             Err(error) => {
                 let (name, path) = (&candidate.directory, candidate.control.display());
-                let why = errno_text(error);
+                let why = errno_text(&error);
                 found.closed.push(format!("{name} at {path}: {why}"));
+                found.forbidden |= error.kind() == io::ErrorKind::PermissionDenied;
                 continue;
             }
         };
@@ -191,10 +199,15 @@ fn several<I: Borrow<Instance>>(instances: &[I], names: &[String]) -> Failure {
     Failure::new(Exit::Usage, format!("{head}\n{}", rows.join("\n")))
 }
 
+/// Nobody is there: where it was looked, who runs in its place, and what to do.
 fn nobody(name: Option<&str>, others: &[String], found: &Found, around: &Surroundings) -> Failure {
     let mut text = match name {
-        Some(name) => format!("no supervisor named {} answers", one_line(name, NAME_SHOWN)),
+        Some(name) => format!("no supervisor named {} answers", quoted(name)),
         None => "no supervisor answers".to_owned(),
+    };
+    let listed = |names: &[String]| {
+        let names: Vec<_> = names.iter().map(|name| one_line(name, NAME_SHOWN)).collect();
+        names.join(", ")
     };
     if !found.closed.is_empty() {
         text = format!("{text} ({})", found.closed.join("; "));
@@ -206,16 +219,30 @@ fn nobody(name: Option<&str>, others: &[String], found: &Found, around: &Surroun
         text = format!("{text} (looked in {})", places.join(", "));
     }
     if !others.is_empty() {
-        let others: Vec<_> = others.iter().map(|name| one_line(name, NAME_SHOWN)).collect();
-        text = format!("{text}; these run: {}", others.join(", "));
+        text = format!("{text} (running: {})", listed(others));
     }
-    let hint = if found.killed { KILLED } else { "" };
-    Failure::new(Exit::NoSupervisor, format!("{text}{hint}"))
+    if found.forbidden {
+        text = format!("{text}; ask as the user of the supervisor or as root");
+    }
+    if let Some(killed) = found.killed.first() {
+        text = format!("{text}; {} {KILLED}", quoted(killed));
+    } else if found.closed.is_empty() && others.is_empty() {
+        text = format!("{text}; start one with segue run, or name its socket with --control");
+    }
+    Failure::new(Exit::NoSupervisor, text)
+}
+
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", one_line(name, NAME_SHOWN))
 }
 
 fn open(path: &Path, deadline: Option<Instant>) -> Result<Connection, Failure> {
     Connection::open(path, patience(deadline)).map_err(|error| {
-        let hint = if was_killed(&error, path) { KILLED } else { "" };
+        let hint = if was_killed(&error, path) {
+            format!("; the supervisor there {KILLED}")
+        } else {
+            String::new()
+        };
         let why = explain(error);
         Failure::new(
             Exit::NoSupervisor,
@@ -235,7 +262,8 @@ fn patience(deadline: Option<Instant>) -> Duration {
 
 fn explain(error: io::Error) -> String {
     if error.kind() == io::ErrorKind::WouldBlock {
-        "it lives, but accepts nobody".to_owned()
+        "it lives, but does not accept (is it stopped, or does it hang?); its app goes on without it"
+            .to_owned()
     } else {
         errno_text(error)
     }

@@ -255,7 +255,7 @@ impl Client<'_> {
     fn ask(&mut self, target: &Target, request: Request, timeout: Option<Duration>) -> Result<Exit, Failure> {
         let deadline = timeout.map(|timeout| Instant::now() + timeout);
         let mut connection = find::connect(target, &self.around, deadline)
-            .map_err(|failure| in_time(failure, timeout, deadline, "asked"))?;
+            .map_err(|failure| in_time(failure, timeout, deadline, "anything was asked"))?;
         connection.send(request);
         loop {
             let reply = connection
@@ -291,7 +291,7 @@ impl Client<'_> {
                 Reply::Status(_) => {
                     return Err(Failure::new(
                         Exit::Failed,
-                        "the supervisor answered something else; is it another version?",
+                        "the supervisor's answer does not fit the question; is it another version? (the first line of its log names it)",
                     ));
                 }
             }
@@ -381,7 +381,7 @@ impl Client<'_> {
                 connection.path().to_owned(),
             ))
         });
-        fetched.map_err(|failure| in_time(failure, timeout, Some(deadline), "told"))
+        fetched.map_err(|failure| in_time(failure, timeout, Some(deadline), "the status came"))
     }
 }
 
@@ -390,7 +390,7 @@ fn written(result: io::Result<()>) -> Result<(), Failure> {
     match result {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::new(
             Exit::Failed,
-            format!("stdout: {}", crate::sys::errno_text(error)),
+            format!("write to stdout: {}", crate::sys::errno_text(error)),
         )),
         Ok(()) | Err(_) => Ok(()),
     }
@@ -413,7 +413,7 @@ fn in_time(failure: Failure, timeout: Option<Duration>, deadline: Option<Instant
             Failure::new(
                 Exit::TimedOut,
                 format!(
-                    "nothing could be {what} within {} ({})",
+                    "timed out after {}, before {what} ({})",
                     elapsed(timeout),
                     failure.text
                 ),
@@ -428,11 +428,15 @@ fn status_lost(lost: Lost, connection: &Connection) -> Failure {
     match lost {
         Lost::TimedOut => Failure::new(
             Exit::NoSupervisor,
-            format!("no supervisor answers at {path}: it accepted and says nothing"),
+            format!(
+                "no supervisor answers at {path}: it accepts, but does not answer (is it stopped, or does it hang?); its app goes on without it"
+            ),
         ),
         Lost::Gone => Failure::new(
             Exit::NoSupervisor,
-            format!("no supervisor answers at {path}: it closed the connection"),
+            format!(
+                "no supervisor answers at {path}: it closed the connection without an answer; ask again without an answer; ask again"
+            ),
         ),
         Lost::Refused(message) => refused(&message),
         Lost::Garbled(message) => Failure::new(Exit::Failed, message),
@@ -452,7 +456,9 @@ fn outcome_lost(lost: Lost, request: Request, timeout: Option<Duration>, connect
             let waited = elapsed(timeout.unwrap_or_default());
             Failure::new(
                 Exit::TimedOut,
-                format!("no outcome within {waited}; the {what} goes on"),
+                format!(
+                    "no outcome within {waited}; the {what} goes on, and segue status tells how it ends, and segue status tells how it ends"
+                ),
             )
         }
         Lost::Gone => {

@@ -314,7 +314,7 @@ fn a_timeout_ends_the_wait_and_not_the_reload() {
         (exit, err.as_str()),
         (
             Exit::TimedOut,
-            "segue: no outcome within 50 ms; the reload goes on\n"
+            "segue: no outcome within 50 ms; the reload goes on, and segue status tells how it ends\n"
         )
     );
 }
@@ -385,7 +385,7 @@ fn no_supervisor_answers_where_there_is_none() {
     );
     assert_eq!(exit, Exit::NoSupervisor);
     assert!(
-        err.starts_with("segue: no supervisor named nöne answers"),
+        err.starts_with("segue: no supervisor named \"nöne\" answers (looked in "),
         "{err}"
     );
 
@@ -405,13 +405,17 @@ fn no_supervisor_answers_where_there_is_none() {
 
     // One that was killed leaves its state as well, here and beside a control socket of any name.
     std::fs::write(&place.state_files()[0], "").expect("left behind");
-    for target in [target, at(place.control()), Target::default()] {
+    for (target, whose) in [
+        (target, "\"dead\""),
+        (at(place.control()), "the supervisor there"),
+        (Target::default(), "\"dead\""),
+    ] {
         let (exit, _, err) = reload_of(&around, &target, Until::Takeover, None);
         assert_eq!(exit, Exit::NoSupervisor);
         assert!(
-            err.ends_with(
-                "; it was killed, and its app may serve on: segue run with the same name adopts it\n"
-            ),
+            err.ends_with(&format!(
+                "; {whose} was killed, and its app may still be serving: start segue run again as before to adopt it\n"
+            )),
             "{err}"
         );
     }
@@ -419,7 +423,7 @@ fn no_supervisor_answers_where_there_is_none() {
     drop(UnixListener::bind(&given).expect("left behind"));
     std::fs::write(directory.path().join("given.state-a"), "").expect("left behind");
     let (_, _, err) = reload_of(&around, &at(&given), Until::Takeover, None);
-    assert!(err.contains("it was killed"), "{err}");
+    assert!(err.contains("; the supervisor there was killed"), "{err}");
     let other = Target {
         name: Some("other".into()),
         control: None,
@@ -476,7 +480,7 @@ fn several_instances_are_listed_and_one_can_be_named() {
     let (exit, _, err) = reload_of(&around, &target, Until::Takeover, None);
     assert_eq!(exit, Exit::NoSupervisor);
     assert!(
-        err.contains("named drei answers; these run: ") && err.contains("zwei"),
+        err.contains("named \"drei\" answers (running: ") && err.contains("zwei"),
         "{err}"
     );
 }
@@ -494,7 +498,7 @@ fn a_supervisor_that_hangs_is_none_for_status() {
     });
     assert_eq!(exit, Exit::TimedOut);
     assert!(
-        err.starts_with("segue: nothing could be told within 30 ms (no supervisor answers at "),
+        err.starts_with("segue: timed out after 30 ms, before the status came (no supervisor answers at "),
         "{err}"
     );
 }
@@ -600,8 +604,8 @@ fn stopped_neighbours_are_not_waited_for() {
     let (exit, _, err) = status(Some("c"));
     assert_eq!(exit, Exit::NoSupervisor, "{err}");
     assert!(
-        err.ends_with("; these run: b, a0, a1, a2, a3, a4, a5, a6, a7, a8, a9\n")
-            || err.ends_with("; these run: a0, a1, a2, a3, a4, a5, a6, a7, a8, a9, b\n"),
+        err.ends_with(" (running: b, a0, a1, a2, a3, a4, a5, a6, a7, a8, a9)\n")
+            || err.ends_with(" (running: a0, a1, a2, a3, a4, a5, a6, a7, a8, a9, b)\n"),
         "{err}"
     );
     let (exit, _, err) = status(None);
@@ -657,7 +661,12 @@ fn one_that_accepts_nobody_just_now_runs_all_the_same() {
     );
     let (exit, _, err) = status(Some("full"));
     assert_eq!(exit, Exit::TimedOut);
-    assert!(err.contains("it lives, but accepts nobody"), "{err}");
+    assert!(
+        err.contains(
+            "it lives, but does not accept (is it stopped, or does it hang?); its app goes on without it"
+        ),
+        "{err}"
+    );
 }
 
 /// What programs read of an outcome: codes on stdout, sentences on stderr.

@@ -102,7 +102,10 @@ fn the_socket_is_private_and_goes_with_its_owner() {
         .to_string();
     assert_eq!(
         error,
-        format!("instance app is already running (pid {})", std::process::id())
+        format!(
+            "instance app is already running (pid {}): reload it with segue reload, or start another beside it with --name",
+            std::process::id()
+        )
     );
     drop(control);
     assert_eq!(

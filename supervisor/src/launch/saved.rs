@@ -236,7 +236,7 @@ fn restore_cwd(
     let same = |fd: &OwnedFd| id_of(fd.as_fd()) == Some(wanted);
     given.chain(found).find(same).ok_or_else(|| {
         Flaw::new(format_args!(
-            "the working directory {path:?} of record {number} is not there any more"
+            "the working directory {path:?} of generation {number} is gone"
         ))
     })
 }
@@ -254,7 +254,7 @@ fn restore_binary(
         id: (row.number("device")?, row.number("inode")?),
     };
     let lost = Flaw::new(format_args!(
-        "the binary {:?} of record {number} (inode {}) is not there any more, and no process that lives executes it",
+        "the binary {:?} of generation {number} (inode {}) was removed or replaced, and no living process executes it",
         known.real_path, known.id.1
     ));
     Binary::find_again(known, fds.take(&binary_name(number)), cwd, processes).ok_or(lost)

@@ -852,7 +852,7 @@ fn a_replaced_binary_is_found_by_its_fd_or_in_a_process_that_executes_it_and_nev
             assert_eq!(
                 reason,
                 format!(
-                    "state: the binary {path:?} of record 7 (inode {inode}) is not there any more, and no process that lives \
+                    "state: the binary {path:?} of generation 7 (inode {inode}) was removed or replaced, and no living process \
                      executes it"
                 )
             );
@@ -873,7 +873,7 @@ fn a_replaced_binary_is_found_by_its_fd_or_in_a_process_that_executes_it_and_nev
             let reason = without.restore(&[]).unwrap_err();
             assert!(
                 reason.starts_with("state: the working directory ")
-                    && reason.ends_with(" of record 7 is not there any more"),
+                    && reason.ends_with(" of generation 7 is gone"),
                 "{reason}"
             );
             fs::remove_dir(&old).unwrap();

@@ -70,7 +70,7 @@ fn check_pid(meant: &OsStr, pid: i32) -> Result<(), ListenError> {
         Some(_) => refuse(
             "LISTEN_PID",
             meant,
-            &format!("i am {pid}: a wrapper forked, let it exec segue"),
+            &format!("it names another process than segue (pid {pid}): a wrapper forked, let it exec segue"),
         ),
         None => refuse("LISTEN_PID", meant, "not a pid"),
     }

@@ -462,6 +462,9 @@ impl PlaceError {
     }
 }
 
+/// What to do where an instance of that name runs already.
+const ALREADY: &str = ": reload it with segue reload, or start another beside it with --name";
+
 impl fmt::Display for PlaceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -484,12 +487,12 @@ impl fmt::Display for PlaceError {
                 )
             }
             Self::Running { name, pid: Some(pid) } => {
-                write!(f, "instance {name} is already running (pid {pid})")
+                write!(f, "instance {name} is already running (pid {pid}){ALREADY}")
             }
-            Self::Running { name, pid: None } => write!(f, "instance {name} is already running"),
+            Self::Running { name, pid: None } => write!(f, "instance {name} is already running{ALREADY}"),
             Self::Held { name, pid, what } => write!(
                 f,
-                "instance {name}: its segue (pid {pid}) has ended, but a process that it has started still has {} (`fuser -v {}` tells \
+                "instance {name}: its supervisor (pid {pid}) has ended, but a process that it has started still has {} (`fuser -v {}` tells \
                  which)",
                 what.display(),
                 what.display()

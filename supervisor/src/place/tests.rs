@@ -239,7 +239,10 @@ fn a_name_is_unique_and_a_lock_of_the_dead_is_none() {
     let error = place.claim(StalePolicy::Removed).expect_err("taken").to_string();
     assert_eq!(
         error,
-        format!("instance app is already running (pid {})", std::process::id())
+        format!(
+            "instance app is already running (pid {}): reload it with segue reload, or start another beside it with --name",
+            std::process::id()
+        )
     );
     drop(first);
     fs::create_dir_all(place.lock.parent().expect("parent")).expect("directory");

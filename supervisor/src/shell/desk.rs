@@ -247,7 +247,7 @@ impl Shell {
             Outcome::Stopping => (Code::Failed, None, None),
         };
         let stopping = match outcome {
-            Outcome::Stopping => Some((CauseCode::Stopping, "stopping".to_owned())),
+            Outcome::Stopping => Some((CauseCode::Stopping, "the instance is stopping".to_owned())),
             Outcome::TookOver(_)
             | Outcome::Settled(_)
             | Outcome::Drained(_)

@@ -170,7 +170,7 @@ impl Shell {
             let ended = self.draining_orphans.swap_remove(place);
             self.let_go(&ended);
             self.log.info(&format!(
-                "pid {pid}, which an earlier segue left draining, has ended"
+                "pid {pid}, which an earlier supervisor left draining, has ended"
             ));
             self.arm_draining_orphans();
         }
@@ -202,7 +202,7 @@ impl Shell {
             .map(|one| one.proved.pid.to_string())
             .collect();
         self.log.warning(&format!(
-            "segue ends when what an earlier segue left draining has ended (pid {}), or has had its time; a stop signal ends both at once",
+            "segue ends when what an earlier supervisor left draining has ended (pid {}), or has had its time; a stop signal ends both at once",
             pids.join(" ")
         ));
     }
@@ -212,7 +212,7 @@ impl Shell {
         for orphan in &self.draining_orphans {
             let pid = orphan.proved.pid;
             self.log.warning(&format!(
-                "pid {pid}, which an earlier segue left draining, is left alone (kill {pid} ends it)"
+                "pid {pid}, which an earlier supervisor left draining, is left alone (kill {pid} ends it)"
             ));
         }
     }
@@ -238,7 +238,7 @@ impl Shell {
             self.let_go(&orphan);
             if orphan.end() {
                 self.log.warning(&format!(
-                    "pid {}, which an earlier segue left draining, has not ended: it is killed",
+                    "pid {}, which an earlier supervisor left draining, has not ended: it is killed",
                     orphan.proved.pid
                 ));
             }

@@ -137,7 +137,7 @@ impl PredecessorState {
             let drain = !remains.is_empty();
             return Ok(AdoptionDecision::Leave(drain.then(|| {
                 format!(
-                    "the segue before this one (pid {pid}) was killed while it stopped; pid {} of its app still drains, and is killed if that takes too long",
+                    "the previous supervisor (pid {pid}) was killed while it stopped; pid {} of its app still drains, and is killed if that takes too long",
                     orphan_processes::pids(&remains)
                 )
             })));
@@ -156,11 +156,11 @@ impl PredecessorState {
                 "nothing of its app is left".to_owned()
             } else {
                 format!(
-                    "no worker of its app is left; what they have started in groups of their own lives on (pid {}) and may hold listeners",
+                    "none of its workers is left; processes that they started live on (pid {}) and may hold listeners",
                     recover::pids_of(&orphans)
                 )
             };
-            let text = format!("the segue before this one (pid {pid}) was killed, and {what}");
+            let text = format!("the previous supervisor (pid {pid}) was killed, and {what}");
             return Ok(AdoptionDecision::Leave(Some(text)));
         };
         Ok(if orphan_processes::have_let_go(&remains, &rows)? {
@@ -169,7 +169,7 @@ impl PredecessorState {
                 Role::Survivor => "the main process of its app has ended",
             };
             let text = format!(
-                "the segue before this one (pid {pid}) was killed, and {what}; pid {} still drains, and is killed if that takes too long",
+                "the previous supervisor (pid {pid}) was killed, and {what}; pid {} still drains, and is killed if that takes too long",
                 first.proved.pid
             );
             AdoptionDecision::Leave(Some(text))
@@ -252,7 +252,7 @@ fn take_listeners(
 fn not_shown(supervisor: &str, pids: &str, place: &Place) -> String {
     let [first, second] = place.state_files();
     format!(
-        "the segue before this one (pid {supervisor}) was killed, and it cannot be told whether its app lives on (pid {pids}): /proc does not \
+        "the previous supervisor (pid {supervisor}) was killed, and it cannot be told whether its app lives on (pid {pids}): /proc does not \
          show these processes; mount /proc, or let segue see them in it (hidepid=, ProtectProc=), and start it again; if they are none of \
          the app, remove {} and {}",
         first.display(),

@@ -194,7 +194,7 @@ pub(crate) fn refuse_orphans(place: &Place) -> Result<(), String> {
     let pids = pids_of(&orphans);
     let state = place.state_files()[0].display();
     Err(format!(
-        "the segue before this one was killed and its app lives on (pid {pids}), but it cannot be adopted, for the state in {state} is lost \
+        "the previous supervisor was killed and its app lives on (pid {pids}), but it cannot be adopted, for the state in {state} is lost \
          or damaged; stop the app (kill {pids}) and start segue again"
     ))
 }
@@ -234,7 +234,7 @@ pub(super) fn not_adopted(flaw: &Flaw, remains: &[OrphanProcess]) -> String {
         return flaw.to_string();
     }
     format!(
-        "the segue before this one was killed and its app lives on (pid {pids}), but it cannot be adopted: {flaw}; mend that, or stop the app (kill \
+        "the previous supervisor was killed and its app lives on (pid {pids}), but it cannot be adopted: {flaw}; mend that, or stop the app (kill \
          {pids}), and start segue again"
     )
 }
@@ -281,7 +281,7 @@ pub(super) fn not_had_back(
         None => "no process of the app has it open".to_owned(),
     };
     format!(
-        "the segue before this one was killed and its app lives on (pid {pids}), but the listener {address} cannot be had back from it: \
+        "the previous supervisor was killed and its app lives on (pid {pids}), but the listener {address} cannot be had back from it: \
          {why}; stop the app (kill {pids}) and start segue again"
     )
 }

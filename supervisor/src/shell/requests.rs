@@ -198,21 +198,22 @@ impl Shell {
     /// Ask the core for another number of workers.
     pub(super) fn change_workers(&mut self, change: protocol::Change) -> Result<(u16, u16), String> {
         if self.stop_asked() {
-            return Err("workers: stopping".to_owned());
+            return Err("workers: the instance is stopping".to_owned());
         }
         let newest = self.core.incumbent().or_else(|| self.core.generations().last());
         let before = self
             .workers_asked
             .or_else(|| newest.map(|generation| generation.plan.workers))
-            .ok_or("workers: nothing runs yet")?;
+            .ok_or("workers: no generation runs yet; try again when one serves")?;
         let after = match change {
             protocol::Change::Set(count) => Some(count),
             protocol::Change::Add(count) => before.checked_add(count),
             protocol::Change::Remove(count) => before.checked_sub(count),
         };
         let after = after.filter(|after| (1..=MAX_WORKERS).contains(after));
-        let after =
-            after.ok_or_else(|| format!("workers: from {before} this leads outside 1 to {MAX_WORKERS}"))?;
+        let after = after.ok_or_else(|| {
+            format!("workers: {before} now, and the new number would not be from 1 to {MAX_WORKERS}")
+        })?;
         let fewest = self.fewest_workers();
         if after < before && after < fewest {
             return Err(self.too_few(fewest));
@@ -232,9 +233,9 @@ impl Shell {
         let way = if file_counts {
             "change `workers` in segue.toml and reload"
         } else {
-            "start segue anew with as many"
+            "stop segue and start it with that number"
         };
-        format!("workers: with fewer than {fewest} a socket would be left to nobody; for that, {way}")
+        format!("workers: fewer than {fewest} would leave a socket without a worker; to have fewer, {way}")
     }
 
     /// `reload asked for by pid 812 (uid 0)`.

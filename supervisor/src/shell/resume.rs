@@ -110,7 +110,7 @@ impl Shell {
         self.fill(rows, &configs, &listeners, &remains).map_err(text)?;
         for address in anew {
             self.log.warning(&format!(
-                "the listener {address} was lost with the segue before this one, for nobody else had it; it is made anew"
+                "the listener {address} was lost with the previous supervisor, for nobody else had it; it is made anew"
             ));
         }
         self.begin.since = since;
@@ -239,7 +239,7 @@ impl Shell {
         });
         let who = who.unwrap_or_else(|| "nobody serves".to_owned());
         self.log.warning(&format!(
-            "the segue before this one (pid {}) was killed; its app is adopted: {who}",
+            "the previous supervisor (pid {}) was killed; its app is adopted: {who}",
             before.unwrap_or_default()
         ));
         let in_force = self.births.values().next_back();
@@ -247,7 +247,7 @@ impl Shell {
         let differ = differ.unwrap_or_default();
         if !differ.is_empty() {
             self.log.warning(&format!(
-                "other settings were given this time ({}): they count from the next reload on",
+                "settings changed since the app was started ({}): they take effect at the next reload",
                 differ.join(", ")
             ));
         }
@@ -258,8 +258,8 @@ impl Shell {
         for (record, birth) in &self.births {
             if let Err(lost) = &birth.record {
                 self.log.warning(&format!(
-                    "{}: nothing can be started from what generation {} was started from, until a reload",
-                    lost.why, record.0
+                    "generation {} cannot be started again until a reload: {}",
+                    record.0, lost.why
                 ));
             }
         }
@@ -279,7 +279,7 @@ impl Shell {
         let lives = pids.any(|pid| self.children.lives(pid));
         if is_lost && !lives && self.core.handoff() == Handoff::Idle {
             self.log
-                .warning("reload: nobody serves, and nothing but what lies there now can be started");
+                .warning("reload: nobody serves, and the version that served cannot be started again: what is on disk now is started");
             self.ask_reload(None, Until::Takeover);
         }
     }

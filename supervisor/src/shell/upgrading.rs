@@ -54,11 +54,14 @@ impl Upgrading {
     }
 }
 
+/// Why there is no upgrade now.
+const STOPPING: &str = "the instance is stopping";
+
 impl Shell {
     /// Somebody asks for an upgrade.
     pub(super) fn ask_upgrade(&mut self, client: Waiter) {
         let busy = match self.upgrading.stage {
-            _ if self.stop_asked() => "stopping",
+            _ if self.stop_asked() => STOPPING,
             Stage::Idle => {
                 self.upgrading.stage = Stage::Asked(client);
                 return;
@@ -79,12 +82,12 @@ impl Shell {
         let stage = mem::replace(&mut self.upgrading.stage, Stage::Idle);
         self.upgrading.stage = match stage {
             Stage::Asked(waiter) | Stage::Checked(_, waiter, _) if stopping => {
-                self.upgrade_failed(waiter, "stopping");
+                self.upgrade_failed(waiter, STOPPING);
                 Stage::Idle
             }
             Stage::Checking(_, waiter) | Stage::Agreed(_, waiter, _) if stopping => {
                 self.end_check();
-                self.upgrade_failed(waiter, "stopping");
+                self.upgrade_failed(waiter, STOPPING);
                 Stage::Ending
             }
             Stage::Asked(waiter) => self.begin_check(waiter),

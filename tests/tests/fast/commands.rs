@@ -424,7 +424,7 @@ fn a_full_stdout_is_said() {
         assert_eq!(done.status.code(), Some(1), "{arguments:?}");
         assert_eq!(
             String::from_utf8_lossy(&done.stderr),
-            "segue: stdout: no space left on device\n",
+            "segue: write to stdout: no space left on device\n",
             "{arguments:?}"
         );
     }

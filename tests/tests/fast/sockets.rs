@@ -120,7 +120,7 @@ fn another_number_of_workers_leaves_no_socket_to_nobody() {
     let refused = segue.run("workers", &["1"]);
     assert_eq!(refused.code, Some(1), "{refused:?}");
     assert!(
-        refused.stderr.contains("a socket would be left to nobody"),
+        refused.stderr.contains("would leave a socket without a worker"),
         "{refused:?}"
     );
     write(8);
@@ -148,7 +148,11 @@ fn whoever_asks_for_too_few_workers_is_told_what_helps() {
     let mut segue = setup
         .flags(["--config".into(), path.clone().into_os_string()])
         .start();
-    refused(&segue, "-3", "from 3 this leads outside 1 to 1024");
+    refused(
+        &segue,
+        "-3",
+        "3 now, and the new number would not be from 1 to 1024",
+    );
     refused(&segue, "1", "change `workers` in segue.toml and reload");
     write(1);
     segue.reload_ok(&[]);
@@ -159,7 +163,7 @@ fn whoever_asks_for_too_few_workers_is_told_what_helps() {
     refused(
         &segue,
         "1",
-        "left to nobody; for that, start segue anew with as many",
+        "without a worker; to have fewer, stop segue and start it with that number",
     );
     segue.signal(Signal::SIGTERM);
     assert_eq!(segue.process().wait_for_exit().code(), Some(0));
@@ -171,7 +175,7 @@ fn whoever_asks_for_too_few_workers_is_told_what_helps() {
     refused(
         &segue,
         "1",
-        "left to nobody; for that, start segue anew with as many",
+        "without a worker; to have fewer, stop segue and start it with that number",
     );
     segue.stop();
 }

@@ -52,7 +52,7 @@ fn a_claim_that_cannot_be_true_is_refused_in_one_line() {
     let refused = |pairs: &[(&str, &str)]| line(claimed(pairs));
     assert_eq!(
         refused(&[("LISTEN_PID", "41"), ("LISTEN_FDS", "1")]),
-        "LISTEN_PID=\"41\": i am 42: a wrapper forked, let it exec segue"
+        "LISTEN_PID=\"41\": it names another process than segue (pid 42): a wrapper forked, let it exec segue"
     );
     assert_eq!(
         refused(&[("LISTEN_PID", ""), ("LISTEN_FDS", "1")]),

@@ -775,7 +775,7 @@ faults! {
             wrong: "An instance of that name runs already",
             does: "The second one ends at once; the first one notices nothing.",
             story: stories::name_taken,
-            says: "segue…: instance app is already running (pid …)",
+            says: "segue…: instance app is already running (pid …): reload it with segue reload, or start another beside it with --name",
         }
     ]
     "The moment is wrong": [
@@ -804,7 +804,7 @@ faults! {
             reload: &["--timeout", "300ms"],
             story: stories::client_impatient,
             exit: 4,
-            says: "segue: no outcome within 300 ms; the reload goes on",
+            says: "segue: no outcome within 300 ms; the reload goes on, and segue status tells how it ends",
             logs: &["generation 2 serves (pid …), generation 1 drains; the reload took …"],
         }
         incumbent_crashes_during_handoff = PLAIN {
@@ -852,7 +852,7 @@ faults! {
             flags: &["--drain-timeout", "3s"],
             story: stories::stop_during_handoff,
             exit: 1,
-            says: "segue: reload failed: stopping; …",
+            says: "segue: reload failed: the instance is stopping; …",
             serves: 0,
         }
         reload_while_stopping = PLAIN {
@@ -862,7 +862,7 @@ faults! {
             flags: &["--drain-timeout", "3s"],
             story: stories::reload_while_stopping,
             exit: 1,
-            says: "segue: reload failed: stopping; …",
+            says: "segue: reload failed: the instance is stopping; …",
             serves: 0,
         }
         second_stop_kills = PLAIN {
@@ -872,7 +872,7 @@ faults! {
             flags: &["--drain-timeout", "10m"],
             story: stories::second_stop,
             exit: 1,
-            says: "segue: reload failed: stopping; …",
+            says: "segue: reload failed: the instance is stopping; …",
             logs: &["generation 1, worker 0 (pid …) did not end in time: it is killed"],
             serves: 0,
         }

@@ -186,7 +186,7 @@ fn whoever_has_a_lost_port_by_now_is_named_and_so_is_the_app() {
     let refused = segue.process().finish();
     assert_eq!(refused.code, Some(1), "{refused:?}");
     let expected = format!(
-        "segue: the segue before this one was killed and its app lives on (pid {app}), but it cannot be adopted: state: listen \
+        "segue: the previous supervisor was killed and its app lives on (pid {app}), but it cannot be adopted: state: listen \
          127.0.0.1:{lost}: address already in use"
     );
     let said = refused.stderr.trim_end();
@@ -343,7 +343,7 @@ fn what_a_stop_left_draining_is_ended_by_the_next_one() {
         "pid {hangs} of its app still drains, and is killed if that takes too long"
     ));
     segue.process().wait_for_line(&format!(
-        "pid {hangs}, which an earlier segue left draining, has not ended: it is killed"
+        "pid {hangs}, which an earlier supervisor left draining, has not ended: it is killed"
     ));
     wait_for_death(hangs);
     segue.stop();
@@ -367,7 +367,7 @@ fn the_app_is_adopted_though_the_settings_cannot_be_read() {
         assert_eq!(segue.status().pids(1), app);
         segue
             .process()
-            .wait_for_line("what is adopted keeps those that it has");
+            .wait_for_line("the adopted app keeps its old settings");
         let refused = segue.reload(&[]);
         assert!(
             refused.code == Some(1) && refused.stderr.contains("segue.toml"),
@@ -378,9 +378,9 @@ fn the_app_is_adopted_though_the_settings_cannot_be_read() {
     // Mended, with another number: it is told, and counts from the next reload on.
     std::fs::write(&file, "workers = 2\n").unwrap();
     segue.resume();
-    segue
-        .process()
-        .wait_for_line("other settings were given this time (workers): they count from the next reload on");
+    segue.process().wait_for_line(
+        "settings changed since the app was started (workers): they take effect at the next reload",
+    );
     segue.process().wait_for_line("listening on ");
     assert_eq!(segue.status().pids(1), app);
     segue.reload_ok(&[]);

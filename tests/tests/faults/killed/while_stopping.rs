@@ -39,7 +39,7 @@ fn assert_served(segue: &Segue) {
 }
 
 fn say_killed(pid: i32) -> String {
-    format!("pid {pid}, which an earlier segue left draining, has not ended: it is killed")
+    format!("pid {pid}, which an earlier supervisor left draining, has not ended: it is killed")
 }
 
 fn wait_until(moment: Instant) {
@@ -65,7 +65,7 @@ fn the_listener_is_taken_back_from_what_still_drains() {
         segue.reload_ok(&["--drained"]);
         kill_process(old, Signal::SIGKILL);
         segue.process().wait_for_line(&format!(
-            "pid {old}, which an earlier segue left draining, has ended"
+            "pid {old}, which an earlier supervisor left draining, has ended"
         ));
         assert_served(&segue);
         segue.stop();
@@ -103,7 +103,7 @@ fn a_start_that_fails_waits_for_it() {
     segue.deploy("app", &Program::fixture("crash-at-start"));
     segue.start_again();
     segue.process().wait_for_line(&format!(
-        "segue ends when what an earlier segue left draining has ended (pid {old}), or has had its time"
+        "segue ends when what an earlier supervisor left draining has ended (pid {old}), or has had its time"
     ));
     segue.process().wait_for_line(&say_killed(old));
     assert_eq!(segue.process().finish().code, Some(1));
@@ -121,7 +121,7 @@ fn a_stop_signal_ends_that_wait() {
     segue.start_again();
     segue
         .process()
-        .wait_for_line("segue ends when what an earlier segue left");
+        .wait_for_line("segue ends when what an earlier supervisor left");
     segue.signal(Signal::SIGTERM);
     segue.process().wait_for_line(&say_killed(old));
     assert_eq!(segue.process().finish().code, Some(1));

@@ -139,7 +139,7 @@ fn a_client_that_does_not_wait_gives_up_alone() {
     assert_eq!(done.code, Some(4), "{done:?}");
     assert!(
         done.stderr
-            .contains("no outcome within 200 ms; the upgrade goes on"),
+            .contains("no outcome within 200 ms; the upgrade goes on, and segue status tells how it ends"),
         "{done:?}"
     );
     segue.stop();
@@ -157,11 +157,17 @@ fn a_stop_ends_the_check_and_no_upgrade_begins_after_it() {
     segue.signal(Signal::SIGTERM);
     let done = asked.finish();
     assert_eq!(done.code, Some(1), "{done:?}");
-    assert!(done.stderr.contains("upgrade failed: stopping"), "{done:?}");
+    assert!(
+        done.stderr.contains("upgrade failed: the instance is stopping"),
+        "{done:?}"
+    );
     segue.wait_until("the check is gone", |_| proc::children(pid).len() == 1);
     shelf::put(&segue, Next::Same);
     let late = segue.run("upgrade", &[]);
-    assert!(late.stderr.contains("upgrade failed: stopping"), "{late:?}");
+    assert!(
+        late.stderr.contains("upgrade failed: the instance is stopping"),
+        "{late:?}"
+    );
     segue.signal(Signal::SIGTERM);
     segue.ended();
 }

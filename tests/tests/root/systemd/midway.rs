@@ -261,7 +261,10 @@ pub(crate) fn while_it_stops(machine: &Machine) {
         assert_nothing_lost(machine, &format!("{store:?}, kill -9 during segue stop"), loads);
         drop(client);
         wait_for_end(machine, &site, old[0]);
-        let said = format!("pid {}, which an earlier segue left draining, has ended", old[0]);
+        let said = format!(
+            "pid {}, which an earlier supervisor left draining, has ended",
+            old[0]
+        );
         let journal = site.journal();
         assert!(journal.contains(&said), "{journal}");
         assert_nobody_else_is_left(machine, &site);
@@ -285,7 +288,7 @@ pub(crate) fn what_a_stop_left_hanging_has_its_deadline(machine: &Machine) {
         let journal = site.journal();
         assert!(
             journal.contains(&format!(
-                "pid {old}, which an earlier segue left draining, has not ended: it is killed"
+                "pid {old}, which an earlier supervisor left draining, has not ended: it is killed"
             )),
             "{journal}"
         );

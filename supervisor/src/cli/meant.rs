@@ -1,0 +1,75 @@
+//! What somebody meant who typed a word of another tool, or forgot one of ours.
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+
+/// What each foreign word stands for here, as a tip.
+const WORDS: &[(&[&str], &str)] = &[
+    (
+        &["start", "serve", "up", "launch"],
+        "segue run --listen PORT -- COMMAND starts an app (under systemd: systemctl start UNIT)",
+    ),
+    (
+        &["restart", "hup", "deploy", "update", "refresh", "swap"],
+        "segue reload starts the new version, and the old one ends when that serves",
+    ),
+    (
+        &["list", "ls", "ps", "instances", "info", "show", "top"],
+        "segue status shows who serves; if several instances run, it lists them",
+    ),
+    (
+        &["rollback", "roll-back", "revert", "undo", "back"],
+        "a version that fails is rolled back without a command; deploy.sh --rollback goes back to an earlier release",
+    ),
+    (
+        &["kill", "down", "quit", "shutdown", "halt", "end"],
+        "segue stop lets the app drain, then ends it and the supervisor",
+    ),
+    (
+        &["scale", "resize"],
+        "segue workers N changes the number of workers",
+    ),
+    (
+        &["validate", "verify", "test", "configtest", "lint", "config"],
+        "segue check says what is wrong with flags and segue.toml",
+    ),
+    (
+        &["log", "logs", "journal", "tail"],
+        "segue run logs to its stderr: journalctl -u UNIT under systemd, docker logs in a container",
+    ),
+    (
+        &["stats"],
+        "segue metrics prints metrics, segue status shows who serves",
+    ),
+    (
+        &["adopt", "attach", "resume", "recover"],
+        "segue run, as it was started before, adopts the app of a supervisor that was killed",
+    ),
+];
+
+/// The commands that ask an instance, which is named by a flag.
+const CLIENTS: &[&str] = &["reload", "status", "stop", "upgrade", "metrics"];
+
+/// A tip that is better than clap's own, which goes by the letters. `first` is the word behind `segue`.
+pub(super) fn tip(error: &clap::Error, first: &str) -> Option<String> {
+    let said = |kind| match error.get(kind) {
+        Some(ContextValue::String(word)) => Some(word.as_str()),
+        Some(_) | None => None,
+    };
+    if error.kind() == ErrorKind::InvalidSubcommand {
+        let word = said(ContextKind::InvalidSubcommand)?;
+        if word.contains('/') {
+            return Some(format!("segue run --listen PORT -- {word} starts it"));
+        }
+        let known = WORDS.iter().find(|(words, _)| words.contains(&word));
+        return known.map(|(_, tip)| (*tip).to_owned());
+    }
+    if error.kind() != ErrorKind::UnknownArgument {
+        return None;
+    }
+    let word = said(ContextKind::InvalidArg)?;
+    if first.starts_with('-') {
+        return Some("the command comes first: segue run [OPTIONS] -- COMMAND".to_owned());
+    }
+    let names_an_instance = CLIENTS.contains(&first) && !word.starts_with('-');
+    names_an_instance.then(|| format!("an instance is named by a flag: segue {first} --name {word}"))
+}

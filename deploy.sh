@@ -701,7 +701,7 @@ take_lock() {
         holder_pid=${holder#pid }
         holder_pid=${holder_pid%%,*}
         [ -n "$holder" ] && [ -e "/proc/$holder_pid" ] || holder='one that has just begun or ended'
-        [ $waited -lt "$wait_for_lock" ] || fail "lock $root: another deploy is under way: $holder"
+        [ $waited -lt "$wait_for_lock" ] || fail "lock $root: another deploy is under way: $holder (--wait waits for its end)"
         [ $waited -gt 0 ] || say "waiting for another deploy: $holder"
         sleep 1
         waited=$((waited + 1))
@@ -715,7 +715,7 @@ recover() {
     ask
     read_current
     if [ $dry_run = yes ]; then
-        [ ! -e "$root/.deploy" ] || say "an interrupted deploy is to be settled first; a real run does it"
+        [ ! -e "$root/.deploy" ] || say "an earlier deploy was interrupted; a run without --dry-run settles it first"
         return
     fi
     must "remove what an interrupted deploy has left" rm -rf -- "$root/.deploy.work" "$root/releases/.new" "$root/releases/.gone"
@@ -738,7 +738,7 @@ settle_flip() {
         ask
     done
     if [ $answered -gt 1 ]; then
-        say "it was to flip current from ${flip_from:-nothing} to $flip_to; no supervisor tells whether that has served"
+        say "it was to flip current from ${flip_from:-nothing} to $flip_to; no supervisor answers, so it is not known whether that has served"
     elif [ -n "$serving_release" ] && [ "releases/$serving_release" = "$flip_to" ]; then
         [ "$link" = "$flip_to" ] || point_current_to "$flip_to"
         say "its release serves: ${flip_to#releases/}"
@@ -907,14 +907,14 @@ find_root() {
 
 check_supervisor() {
     [ $answered -ne 126 ] && [ $answered -ne 127 ] || fail "ask who serves: cannot run $segue; is it in PATH? (--segue, or the variable SEGUE)" 1
-    [ $answered -ne 2 ] || fail "ask who serves: ${facts##*"$nl"}" 2
+    [ $answered -ne 2 ] || fail "ask who serves: ${facts#segue: }" 2
     if [ $answered -gt 1 ]; then
         [ $reload = no ] ||
             fail "ask who serves: ${facts#segue: }; nothing was changed (before the service has been started, deploy with --no-reload)" 3
         return
     fi
     fact state
-    [ "$fact" != stopping ] || fail "ask who serves: the supervisor is stopping"
+    [ "$fact" != stopping ] || fail "ask who serves: the supervisor is stopping; nothing was changed"
 }
 
 # The reload would start again what its command leads to: a forgotten --root is told before.

@@ -32,8 +32,8 @@ impl fmt::Display for Report {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             out,
-            "drained {} connections in {:.3}s",
-            self.drained,
+            "drained {} in {:.3}s",
+            connections(self.drained as u64),
             self.took.as_secs_f64()
         )?;
         if self.reset > 0 {
@@ -44,9 +44,19 @@ impl fmt::Display for Report {
         }
         write!(
             out,
-            " ({} requests on {} connections altogether)",
-            self.requests, self.connections
+            " ({} {} on {} altogether)",
+            self.requests,
+            if self.requests == 1 { "request" } else { "requests" },
+            connections(self.connections)
         )
+    }
+}
+
+/// `1 connection`, `2 connections`.
+pub(crate) fn connections(count: u64) -> String {
+    match count {
+        1 => "1 connection".to_owned(),
+        _ => format!("{count} connections"),
     }
 }
 

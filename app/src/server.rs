@@ -22,7 +22,7 @@ use crate::error::{Error, Result};
 use crate::limits::{LAST_ACCEPTS, Limits, PRESSURE_TIME};
 use crate::listener::Listener;
 use crate::notify::Notifier;
-use crate::report::{Report, Roster};
+use crate::report::{Report, Roster, connections};
 
 /// How long the tasks of connections that have been reset may take to end.
 const LAST_MOMENT: Duration = Duration::from_secs(1);
@@ -225,7 +225,7 @@ impl Server {
     {
         if self.listeners.is_empty() {
             return Err(Error::new(
-                "serve: no listener was handed over and none was bound",
+                "serve: no listener was handed over and none was bound (start it by segue run --listen, or call or_bind)",
             ));
         }
         let status = serving_status(&self.listeners);
@@ -276,7 +276,7 @@ impl Server {
         phase.send_replace(Phase::Draining { since, deadline });
         hooks.into_iter().for_each(|hook| hook(&drain));
         // Whether the supervisor hears it changes nothing about the drain.
-        let _ = notifier.stopping(&format!("draining {} connections", roster.open()));
+        let _ = notifier.stopping(&format!("draining {}", connections(roster.open() as u64)));
         while accepting.join_next().await.is_some() {}
         let drained = roster.open();
         tokio::select! {

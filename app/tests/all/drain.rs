@@ -35,7 +35,7 @@ fn an_idle_connection_is_asked_to_close_and_answered() {
     drop(client);
     let ended = server.end();
     assert!(ended.status.success(), "{}", ended.stderr);
-    assert!(ended.stderr.contains("drained 1 connections"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("drained 1 connection "), "{}", ended.stderr);
 }
 
 #[test]

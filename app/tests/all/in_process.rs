@@ -344,7 +344,7 @@ fn nothing_to_listen_on_is_an_error() {
         .unwrap_err();
     assert_eq!(
         error.to_string(),
-        "serve: no listener was handed over and none was bound"
+        "serve: no listener was handed over and none was bound (start it by segue run --listen, or call or_bind)"
     );
 }
 

@@ -305,10 +305,7 @@ fn a_probe_is_asked_once() {
         .env("SEGUE_PROBE", &path);
     let polled = probe.output().unwrap();
     assert!(polled.status.success());
-    assert!(
-        text(&polled.stdout).contains("\n1 requests, 0 down"),
-        "{polled:?}"
-    );
+    assert!(text(&polled.stdout).contains("\n1 request, 0 down"), "{polled:?}");
     let missing = probe.env("SEGUE_PROBE", "/nowhere").output().unwrap();
     assert_eq!(missing.status.code(), Some(1));
 }

@@ -386,7 +386,7 @@ fn the_words_of_those_that_drain_are_shown_too() {
     };
     last_is("what generation 1 said", |status| {
         status.contains(", 1 draining - serving ")
-            && status.ends_with("; generation 1: draining 1 connections")
+            && status.ends_with("; generation 1: draining 1 connection")
     });
     client.write(b"a half").unwrap();
     client.response().unwrap();

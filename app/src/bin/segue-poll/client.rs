@@ -65,7 +65,7 @@ impl Target {
             .parse()
             .map_err(|_| wrong("it must look like http://localhost:1234/ping"))?;
         if uri.scheme_str() != Some("http") {
-            return Err(wrong("only http is spoken"));
+            return Err(wrong("segue-poll speaks http:// only, no TLS"));
         }
         let authority = uri.authority().ok_or_else(|| wrong("it names no host"))?;
         let path = uri.path_and_query().map_or("/", |path| path.as_str());

@@ -246,7 +246,7 @@ async fn ask(mut client: Client, shared: Rc<RefCell<Shared>>, limit: Duration, e
         let asked = Instant::now();
         let answer = match timeout(limit, client.ask()).await {
             Ok(answer) => answer,
-            Err(_) => Err(format!("no answer within {limit:?}")),
+            Err(_) => Err(format!("no answer within {limit:?} (--timeout)")),
         };
         if answer.is_err() {
             client.forget();

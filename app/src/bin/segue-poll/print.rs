@@ -71,13 +71,13 @@ impl Printer {
             return self.line(&summary.to_string());
         }
         self.line(&format!(
-            "{} requests, {} down, longest gap {:.3}s, p50 {half} ms, p99 {most} ms",
-            stats.requests,
+            "{}, {} down, longest gap {:.3}s, p50 {half} ms, p99 {most} ms",
+            counted(stats.requests, "request"),
             stats.down,
             stats.longest_gap.as_secs_f64()
         ));
         for (version, count) in stats.versions() {
-            self.line(&format!("  {count} answers from {}", shown(version)));
+            self.line(&format!("  {} from {}", counted(count, "answer"), shown(version)));
         }
     }
 
@@ -94,6 +94,12 @@ impl Printer {
             std::process::exit(1);
         }
     }
+}
+
+/// `1 answer`, `2 answers`.
+fn counted(count: u64, thing: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {thing}{plural}")
 }
 
 fn event(outcome: &Outcome, changed: bool, took: Duration, at: &str) -> Value {

@@ -174,7 +174,7 @@ fn nothing_is_executed_behind_a_response_that_closes() {
     drop(client);
     let ended = server.end();
     assert!(
-        ended.stderr.contains("(2 requests on 1 connections"),
+        ended.stderr.contains("(2 requests on 1 connection "),
         "{}",
         ended.stderr
     );

@@ -456,9 +456,7 @@ fn outcome_lost(lost: Lost, request: Request, timeout: Option<Duration>, connect
             let waited = elapsed(timeout.unwrap_or_default());
             Failure::new(
                 Exit::TimedOut,
-                format!(
-                    "no outcome within {waited}; the {what} goes on, and segue status tells how it ends, and segue status tells how it ends"
-                ),
+                format!("no outcome within {waited}; the {what} goes on, and segue status tells how it ends"),
             )
         }
         Lost::Gone => {

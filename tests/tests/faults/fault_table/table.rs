@@ -62,8 +62,8 @@ faults! {
         }
         half_written_binary = REFUSED {
             wrong: "The binary is only half written",
-            does: "The kernel starts it and it dies of the missing half. The incumbent runs from the file that it was \
-                   started from and notices nothing.",
+            does: "The kernel starts it and it dies of the missing half; the incumbent runs from the file that it \
+                   was started from and notices nothing.",
             new: New::File(files::half_written),
             says: "segue: reload failed: generation 2: killed by SIG… after …; generation 1 serves (pid …)",
         }
@@ -76,7 +76,8 @@ faults! {
         }
         still_being_written = REFUSED {
             wrong: "The binary is still open for writing",
-            does: "exec is tried again for about half a second, for a copy that is just ending; then the reload fails.",
+            does: "exec is tried again for about half a second, for a copy that is just ending; then the reload \
+                   fails.",
             new: New::File(files::whole_binary),
             story: stories::while_written,
             says: "segue: reload failed: generation 2: exec ./app: text file busy (it is still being written); generation 1 \
@@ -98,14 +99,15 @@ faults! {
         }
         env_file_being_written = PLAIN {
             wrong: "The env file, or segue.toml, is still being written",
-            does: "Half of it is never taken: the reload waits until nobody has written to it for 200 ms. After 5 s without such a \
-                   rest it is refused. Write beside it, then rename.",
+            does: "Half of it is never taken: the reload waits until nobody has written to it for 200 ms; after 5 \
+                   s without such a rest it is refused; write beside it, then rename.",
             flags: &["--env-file=-{dir}/env"],
             new: New::File(files::env_being_written),
         }
         mistake_in_segue_toml = REFUSED {
             wrong: "segue.toml has a mistake",
-            does: "The file is read anew at each reload, and applied as a whole or refused as a whole, with line and key.",
+            does: "The file is read anew at each reload, and applied as a whole or refused as a whole, with line \
+                   and key.",
             config: Some(TOML),
             new: New::Config("listen = [\"127.0.0.1:0\"]\ncommand = [\"./app\"]\nstart-timeuot = \"5s\"\n"),
             says: "segue: reload failed: generation 2: segue.toml:3: start-timeuot: …; generation 1 serves (pid …)",
@@ -128,7 +130,7 @@ faults! {
     "The new version dies before it is ready": [
         crash_at_start = REFUSED {
             wrong: "It crashes at start",
-            does: "The reload fails at once with the exit status. Nobody told the incumbent anything.",
+            does: "The reload fails at once with the exit status; nobody told the incumbent anything.",
             new: New::App("crash-at-start"),
             says: "segue: reload failed: generation 2: exited with status 101 after …; generation 1 serves (pid …)",
             logs: &["reload failed: generation 2: exited with status 101 after …; generation 1 serves (pid …)"],
@@ -147,7 +149,8 @@ faults! {
         }
         ready_and_dead_at_once = REFUSED {
             wrong: "It says READY=1 and exits in the same breath",
-            does: "Before the incumbent is told to drain, every worker of the candidate is looked at once more: it is dead, so \
+            does: "Before the incumbent is told to drain, every worker of the candidate is looked at once more: it \
+                   is dead, so \
                    it has failed.",
             flags: &["--soak", "200ms"],
             new: New::App("ready-and-exit"),
@@ -155,14 +158,16 @@ faults! {
         }
         says_why_it_dies = REFUSED {
             wrong: "It says why it cannot start (STATUS=, ERRNO=) and exits",
-            does: "What it said is part of the reason, and so is the last line of its stderr where that is a file (see --stderr).",
+            does: "What it said is part of the reason, and so is the last line of its stderr where that is a file \
+                   (see --stderr).",
             new: New::App("status-then-dies errno=111"),
             says: "segue: reload failed: generation 2: exited with status 1 after …; its last STATUS: \"cannot reach the database\" \
                    (errno 111: connection refused); generation 1 serves (pid …)",
         }
         one_worker_of_two_dies = REFUSED {
             wrong: "One of its workers starts and the other one does not",
-            does: "A generation is ready when all of its workers are: the candidate fails, and the worker that is well is told to drain.",
+            does: "A generation is ready when all of its workers are: the candidate fails, and the worker that is \
+                   well is told to drain.",
             flags: &["--workers", "2"],
             new: New::Script("[ \"$SEGUE_WORKER\" = 1 ] && exit 9; export LISTEN_PID=$$; exec {fixture} good"),
             says: "segue: reload failed: generation 2: exited with status 9 after …; generation 1 serves (pids …)",
@@ -170,30 +175,31 @@ faults! {
         }
         wrapper_forks = REFUSED {
             wrong: "A wrapper script forks instead of exec'ing, so LISTEN_PID names the wrapper",
-            does: "An app that reads LISTEN_FDS strictly refuses the sockets. Write `exec` in the script, or let it run `segue exec -- APP`.",
+            does: "An app that reads LISTEN_FDS strictly refuses the sockets; write `exec` in the script, or let \
+                   it run `segue exec -- APP`.",
             new: New::Script("{fixture} good; exit 7"),
             says: "segue: reload failed: generation 2: exited with status 7 after …; generation 1 serves (pid …)",
             logs: &["fixture good …: LISTEN_PID=…, I am …: a wrapper forked"],
         }
         wrapper_closes_the_sockets = REFUSED {
             wrong: "A wrapper closes the sockets before it starts the app, as Node, npm and sudo do",
-            does: "`segue exec` looks for every socket before it becomes the app, and names the one that is missing. \
-                   Leave such a wrapper out: nothing gives the sockets back.",
+            does: "`segue exec` looks for every socket before it becomes the app, and names the one that is \
+                   missing; leave such a wrapper out: nothing gives the sockets back.",
             new: New::Script("exec 3<&-; exec {segue} exec -- {fixture} good"),
             says: "segue: reload failed: generation 2: exited with status 125 after …; generation 1 serves (pid …)",
             logs: &["segue: exec: fd 3 (\"listen1\"), which LISTEN_FDS=1 promises, is not open: …"],
         }
         binds_the_port_itself = REFUSED {
             wrong: "It ignores the sockets that it was given and binds the port itself",
-            does: "The port is taken, by the supervisor, so the app fails. Where its stderr is a file (--stderr), the answer says so: \
-                   segue has this port; the app must take the socket at fd 3.",
+            does: "The port is taken, by the supervisor, so the app fails; where its stderr is a file (--stderr), \
+                   the answer says so: segue has this port; the app must take the socket at fd 3.",
             new: New::App("binds-itself"),
             says: "segue: reload failed: generation 2: exited with status 1 after …; generation 1 serves (pid …)",
         }
         main_process_leaves_its_child_behind = REFUSED {
             wrong: "It forks a child that serves, and its main process exits",
-            does: "The main process is the worker, and it has exited. The rest of its process group is told to stop with what \
-                   remains of the drain timeout.",
+            does: "The main process is the worker, and it has exited; the rest of its process group is told to \
+                   stop with what remains of the drain timeout.",
             new: New::App("forks-child-and-exits"),
             says: "segue: reload failed: generation 2: exited with status 0 after …; generation 1 serves (pid …)",
             lost: Lost::AcceptedBy(&[2]),
@@ -209,8 +215,8 @@ faults! {
     "The new version is never ready": [
         never_ready = REFUSED {
             wrong: "It serves but never says READY=1",
-            does: "After --start-timeout the candidate has failed. It is retired like any other generation, since it may have \
-                   accepted connections: stop signal, drain, and only then KILL.",
+            does: "After --start-timeout the candidate has failed; it is retired like any other generation, since \
+                   it may have accepted connections: stop signal, drain, and only then KILL.",
             flags: &["--start-timeout", "700ms"],
             new: New::App("never-ready"),
             says: "segue: reload failed: generation 2: not ready after 700ms; generation 1 serves (pid …)",
@@ -218,7 +224,8 @@ faults! {
         }
         hint_after_five_seconds = REFUSED {
             wrong: "It is an app that cannot notify, and nobody said so",
-            does: "After five seconds the log says what is waited for and which flag such an app needs; the failure says it again.",
+            does: "After five seconds the log says what is waited for and which flag such an app needs; the \
+                   failure says it again.",
             flags: &["--start-timeout", "6s"],
             new: New::App("waits-in-vain"),
             says: "segue: reload failed: generation 2: not ready after 6s (an app that cannot notify needs --ready exec:2s); \
@@ -227,7 +234,8 @@ faults! {
         }
         stubborn = REFUSED {
             wrong: "It is never ready and ignores the stop signal",
-            does: "The reload is answered when the start timeout has passed; when the drain timeout has passed too, the \
+            does: "The reload is answered when the start timeout has passed; when the drain timeout has passed \
+                   too, the \
                    candidate's process group is killed.",
             flags: &["--start-timeout", "500ms", "--drain-timeout", "700ms"],
             new: New::App("stubborn-candidate"),
@@ -248,7 +256,8 @@ faults! {
         }
         slow_but_says_so = PLAIN {
             wrong: "It needs longer than --start-timeout and says so in time (EXTEND_TIMEOUT_USEC=)",
-            does: "The time that it asks for is granted, as often as it asks, and the takeover happens when it is ready.",
+            does: "The time that it asks for is granted, as often as it asks, and the takeover happens when it is \
+                   ready.",
             flags: &["--start-timeout", "1s"],
             new: New::App("extends-timeout after=1500ms"),
         }
@@ -280,7 +289,8 @@ faults! {
     "Ready, but not good": [
         probe_answers_500 = REFUSED {
             wrong: "It says READY=1 and answers every request with an error",
-            does: "With --probe a candidate must answer a question of yours before it takes over, on a listener of its own.",
+            does: "With --probe a candidate must answer a question of yours before it takes over, on a listener of \
+                   its own.",
             flags: &["--probe", "{poll} --timeout 2s --unix", "--probe-timeout", "1s"],
             new: New::App("fails-probe"),
             says: "segue: reload failed: generation 2: the probe did not pass within 1s (last run: …); generation 1 serves (pid …)",
@@ -297,8 +307,8 @@ faults! {
         }
         accepts_nothing = REFUSED {
             wrong: "It says READY=1 and accepts no connection",
-            does: "With --probe the candidate fails. Without it a look at its processes shows that nobody waits for clients: it takes over \
-                   2 s later and the answer says so.",
+            does: "With --probe the candidate fails; without it a look at its processes shows that nobody waits \
+                   for clients: it takes over 2 s later and the answer says so.",
             flags: &["--probe", "{poll} --timeout 200ms --unix", "--probe-timeout", "1s"],
             new: New::App("never-accepts"),
             says: "segue: reload failed: generation 2: the probe did not pass within 1s (last run: …; generation 1 serves (pid …)",
@@ -312,22 +322,23 @@ faults! {
         }
         has_no_listener = REFUSED {
             wrong: "It says READY=1 and has none of the listeners any more",
-            does: "Before the takeover its processes are looked at from outside: without a listener that it needs it cannot serve. It \
-                   needs those that the incumbent has.",
+            does: "Its processes are looked at from outside before the takeover, and it needs each listener that \
+                   the incumbent has.",
             new: New::App("closes-listener"),
             says: "segue: reload failed: generation 2: READY=1, but no process of it has the listener 127.0.0.1:…; it listens on nothing; \
                    generation 1 serves (pid …)",
         }
         listens_elsewhere = REFUSED {
             wrong: "A wrapper closes the sockets; the app listens on a port of its own and says READY=1 for that",
-            does: "The reason names the port. Let the wrapper run `segue exec -- APP`, which says what is missing.",
+            does: "The reason names the port; let the wrapper run `segue exec -- APP`, which says what is missing.",
             new: New::Script("exec 3<&-; {fixture} accepts-elsewhere & wait"),
             says: "segue: reload failed: generation 2: READY=1, but no process of it has the listener 127.0.0.1:…; it listens on \
                    127.0.0.1:…; generation 1 serves (pid …)",
         }
         probe_hangs = REFUSED {
             wrong: "The probe command itself hangs",
-            does: "It has the time of --probe-timeout; then it and all that it started are killed, and the candidate has failed.",
+            does: "It has the time of --probe-timeout; then it and all that it started are killed, and the \
+                   candidate has failed.",
             config: Some(TOML),
             new: New::Config("listen = [\"127.0.0.1:0\"]\ncommand = [\"./app\"]\nprobe = \"sleep 1000 & sleep 1000\"\nprobe-timeout = \"700ms\"\n"),
             says: "segue: reload failed: generation 2: the probe did not pass within 700ms (last run: still running); generation 1 \
@@ -352,7 +363,8 @@ faults! {
         }
         dies_while_both_serve = REFUSED {
             wrong: "It is well for a moment and then dies",
-            does: "With --soak both generations serve for a while before the old one is told to drain: whatever dies in that time \
+            does: "With --soak both generations serve for a while before the old one is told to drain: whatever \
+                   dies in that time \
                    has never taken over.",
             flags: &["--soak", "20s"],
             new: New::App("ready-then-dies after=300ms"),
@@ -361,7 +373,8 @@ faults! {
         }
         stuck_while_both_serve = REFUSED {
             wrong: "It is ready and then hangs",
-            does: "With --watchdog an app must say WATCHDOG=1 in time; one that does not is ended with ABRT and then KILL.",
+            does: "With --watchdog an app must say WATCHDOG=1 in time; one that does not is ended with ABRT and \
+                   then KILL.",
             flags: &["--soak", "20s", "--watchdog", "1s"],
             new: New::App("watchdog-stuck"),
             says: "segue: reload failed: generation 2: no WATCHDOG=1 for 1s; generation 1 serves (pid …)",
@@ -377,7 +390,7 @@ faults! {
         }
         dies_before_alive_long_enough = REFUSED {
             wrong: "An app that cannot notify dies within the time of --ready exec:",
-            does: "Such an app counts as ready when it is still alive that long after its start. This one is not.",
+            does: "Such an app counts as ready when it is still alive that long after its start; this one is not.",
             config: Some(TOML),
             new: New::Config("listen = [\"127.0.0.1:0\"]\ncommand = [\"./app\"]\nready = \"exec:20s\"\n"),
             story: stories::candidate_killed_while_starting,
@@ -399,7 +412,8 @@ faults! {
         }
         ready_from_another_user = REFUSED {
             wrong: "A process of another user, which is none of its own, says READY=1 for it",
-            does: "Forged words are ignored and counted. An app that has become another user itself is believed: its processes descend from the worker.",
+            does: "Forged words are ignored and counted; an app that has become another user itself is believed: \
+                   its processes descend from the worker.",
             flags: &["--start-timeout", "1s"],
             new: New::App("forged-ready"),
             says: "segue: reload failed: generation 2: not ready after 1s; generation 1 serves (pid …)",
@@ -484,7 +498,8 @@ faults! {
         }
         shuts_the_listener_down = REFUSED {
             wrong: "It calls shutdown() on the shared listener and dies",
-            does: "shutdown() works on the socket that all share: connections are refused from that moment on, until Segue makes it \
+            does: "shutdown() works on the socket that all share: connections are refused from that moment on, \
+                   until Segue makes it \
                    listen again, as soon as the process has exited.",
             new: New::App("shuts-listener then=die"),
             says: "segue: reload failed: generation 2: exited with status 5 after …; generation 1 serves (pid …)",
@@ -503,8 +518,8 @@ faults! {
     "After the takeover": [
         crash_on_probation = ROLLED_BACK {
             wrong: "It crashes soon after it has taken over",
-            does: "Within --probation a crash means rollback: the last good version is started from the very file, arguments and \
-                   environment that it ran with. Clients wait in the backlog meanwhile.",
+            does: "Within --probation a crash means rollback: the last good version is started from the very file, \
+                   arguments and environment that it ran with; clients wait in the backlog meanwhile.",
             flags: ON_PROBATION,
             new: New::App("ready-then-dies once=serving after=20ms"),
             story: stories::after_probation,
@@ -526,9 +541,8 @@ faults! {
         }
         replaced_in_place = ROLLED_BACK {
             wrong: "It crashes soon after it has taken over, and its script was written over the old one",
-            does: "An interpreter opens its script by name (`python3 app.py`), and a script that is written over has the inode that it \
-                   had. So the rollback starts what lies there now: the answer of the reload says so before, the line of the \
-                   rollback afterwards. Release directories keep the old one; deploy.sh makes them.",
+            does: "The rollback starts what lies at the script's name now, and both answers say so; release \
+                   directories keep the old one.",
             flags: ON_PROBATION,
             new: New::File(files::written_over),
             story: stories::after_probation,
@@ -551,8 +565,8 @@ faults! {
         }
         listens_elsewhere_and_holds = ROLLED_BACK {
             wrong: "Below a wrapper that keeps the sockets, the app listens on a port of its own and says READY=1 for that",
-            does: "It might come to accept later, so it takes over; but 2 s later and with a note in the answer and the status. When \
-                   clients have waited for --accept-timeout, and none was accepted, that is a crash: they are answered by the last good.",
+            does: "It takes over 2 s later with a note; once clients have waited for --accept-timeout in vain, \
+                   that is a crash and a rollback.",
             flags: &["--probation", "1h", "--accept-timeout", "1s"],
             new: New::Script("{fixture} accepts-elsewhere & wait"),
             story: stories::after_probation,
@@ -566,7 +580,8 @@ faults! {
         }
         accepts_nobody = ROLLED_BACK {
             wrong: "Its loop hangs soon after it has taken over: it accepts nobody any more",
-            does: "The same. A slow app is another matter: it has a connection, or one that its client has reset. So is one that is stopped or being debugged.",
+            does: "The same; an app that is slow, stopped or being debugged is another matter, since it has a \
+                   connection or had one.",
             flags: &["--probation", "1h", "--accept-timeout", "1s"],
             new: New::App("polls-in-vain"),
             story: stories::after_probation,
@@ -576,8 +591,8 @@ faults! {
         }
         crashes_with_no_last_good = PLAIN {
             wrong: "It crashes again and again, and there is no last good version to go back to",
-            does: "The same version is started again: at once, then with a back-off that doubles up to 30 s. A reload does not wait for \
-                   the back-off.",
+            does: "The same version is started again: at once, then with a back-off that doubles up to 30 s; a \
+                   reload does not wait for the back-off.",
             flags: &["--probation", "60s"],
             new: New::App("ready-then-dies once=serving after=20ms"),
             story: stories::mended_while_backing_off,
@@ -591,7 +606,8 @@ faults! {
         }
         incumbent_killed = REFUSED {
             wrong: "Whoever serves is killed, and no reload is under way",
-            does: "It is started again at once, within the same generation. (The reload after that, of a broken version, still fails.)",
+            does: "It is started again at once, within the same generation; the reload after that, of a broken \
+                   version, still fails.",
             new: New::App("crash-at-start"),
             story: stories::incumbent_killed_before,
             says: "segue: reload failed: generation 2: exited with status 101 after …; generation 1 serves (pid …)",
@@ -673,8 +689,8 @@ faults! {
         }
         old_shell_keeps_the_signal = PLAIN {
             wrong: "The old version is a shell that waits for its app, and keeps the stop signal to itself",
-            does: "The shell dies of the signal, or ignores it, and the app has heard nothing: Segue tells everybody else in the process \
-                   group. Where the main process passes the signal on, nobody gets it twice (see `--stop-signal-to`).",
+            does: "Segue tells everybody else in the process group, unless the main process has passed the signal \
+                   on (see `--stop-signal-to`).",
             new: New::Script("'{segue}' exec -- '{fixture}' good; true"),
             reload: &["--drained"],
             story: stories::served_and_replaced,
@@ -683,7 +699,8 @@ faults! {
         }
         old_leaves_a_process_behind = PLAIN {
             wrong: "The old version exits and leaves a process of its group behind",
-            does: "The rest of its process group gets the stop signal. The generation is gone when the group is empty.",
+            does: "The rest of its process group gets the stop signal; the generation is gone when the group is \
+                   empty.",
             incumbent: "leaks-grandchild",
             reload: &["--drained"],
             says: "reload ok: generation 2 serves (pid …) after …; every older generation is gone",
@@ -699,8 +716,8 @@ faults! {
         }
         old_leaves_a_daemon_behind = PLAIN {
             wrong: "The old version leaves a process in a session of its own behind",
-            does: "It has left the process group, but Segue finds it all the same: it gets the stop signal when nobody is above it who could tell it, \
-                   and the generation is gone when it is. `segue status` counts such processes.",
+            does: "Segue finds it all the same and tells it to stop when nobody above it could; `segue status` \
+                   counts such processes.",
             incumbent: "leaks-grandchild kind=own-session",
             reload: &["--drained"],
             says: "reload ok: generation 2 serves (pid …) after …; every older generation is gone",
@@ -708,7 +725,7 @@ faults! {
         }
         old_leaves_a_daemon_that_serves = PLAIN {
             wrong: "A daemon of the old version serves on, and ignores the stop signal",
-            does: "It is killed when the drain timeout is over, and named. `--drained` waits for it.",
+            does: "It is killed when the drain timeout is over, and named; `--drained` waits for it.",
             incumbent: "leaves-server kind=ignores-term",
             flags: &["--drain-timeout", "3s"],
             reload: &["--drained"],
@@ -736,8 +753,8 @@ faults! {
         }
         too_many_generations = PLAIN {
             wrong: "The reloads come faster than old generations drain",
-            does: "Above --max-generations a reload waits until a retired one is gone. Nothing is killed to make room; the drain timeout \
-                   bounds the wait.",
+            does: "Above --max-generations a reload waits until a retired one is gone; nothing is killed to make \
+                   room; the drain timeout bounds the wait.",
             incumbent: "hangs-in-drain",
             flags: &["--max-generations", "2", "--drain-timeout", "3s"],
             story: stories::twice,
@@ -781,7 +798,8 @@ faults! {
     "The moment is wrong": [
         reload_during_reload = PLAIN {
             wrong: "More reloads are asked for while one is under way",
-            does: "All of them share one next generation, started when the present handoff has ended, since the candidate may have \
+            does: "All of them share one next generation, started when the present handoff has ended, since the \
+                   candidate may have \
                    read an older file.",
             new: New::App("stopped"),
             story: stories::reload_during_reload,
@@ -790,7 +808,8 @@ faults! {
         }
         reload_command_killed = PLAIN {
             wrong: "The `segue reload` that waits is killed",
-            does: "A client that goes away cancels nothing: its candidate takes over. (What is shown is the next reload's answer.)",
+            does: "A client that goes away cancels nothing: its candidate takes over; what is shown is the next \
+                   reload's answer.",
             new: New::App("stopped"),
             story: stories::client_killed,
             says: "reload ok: generation 3 serves (pid …) after …",
@@ -824,7 +843,8 @@ faults! {
         }
         app_asks_for_its_own_end = PLAIN {
             wrong: "The app itself runs `segue reload --drained`, and is below the generation that drains",
-            does: "The command would wait for itself, until it is killed. It is answered at the takeover, and told so.",
+            does: "The command would wait for itself, until it is killed; it is answered at the takeover, and told \
+                   so.",
             new: New::Script(
                 "case $SEGUE_GENERATION in 2) (until [ -e go ]; do sleep 0.01; done; {segue} reload --drained --control control >said 2>&1) & \
                  esac; exec {fixture} good",
@@ -867,7 +887,7 @@ faults! {
         }
         second_stop_kills = PLAIN {
             wrong: "The app does not end, and the operator has no patience: a second SIGTERM",
-            does: "The first one drains, the second one kills. (The reload that is shown came between the two.)",
+            does: "The first one drains, the second one kills; the reload that is shown came between the two.",
             incumbent: "hangs-in-drain",
             flags: &["--drain-timeout", "10m"],
             story: stories::second_stop,
@@ -880,12 +900,13 @@ faults! {
     "Queue mode: for apps that must not run twice": [
         queue_good = PLAIN {
             wrong: "Nothing: the new version is well",
-            does: "The old version drains and is gone, then the new one starts. Connections wait in the backlog meanwhile.",
+            does: "The old version drains and is gone, then the new one starts; connections wait in the backlog \
+                   meanwhile.",
             flags: &["--mode", "queue"],
         }
         queue_crash = ROLLED_BACK {
             wrong: "The new version crashes at start",
-            does: "The last good version is started again at once. Nobody is refused.",
+            does: "The last good version is started again at once; nobody is refused.",
             flags: &["--mode", "queue"],
             new: New::App("crash-at-start"),
             says: "segue: reload rolled back: generation 2: exited with status 101 after …; generation 3 was started from the last \
@@ -923,7 +944,7 @@ faults! {
         }
         socket_path_taken = REFUSED {
             wrong: "The path of a new Unix socket is taken by a file",
-            does: "Only a dead socket is replaced. The reload is refused as a whole: the old set of sockets stands.",
+            does: "Only a dead socket is replaced; the reload is refused as a whole: the old set of sockets stands.",
             config: Some(TOML),
             new: New::Config("listen = [\"127.0.0.1:0\", \"unix:{dir}/app\"]\ncommand = [\"./app\"]\n"),
             says: "segue: reload failed: generation 2: listen unix:…/app: …; generation 1 serves (pid …)",
@@ -943,7 +964,8 @@ faults! {
         }
         host_name_at_reload = REFUSED {
             wrong: "segue.toml names a new host name to listen on",
-            does: "Names are looked up at the start only: a look-up could hold the supervisor up. The reload is refused.",
+            does: "Names are looked up at the start only: a look-up could hold the supervisor up; the reload is \
+                   refused.",
             config: Some(TOML),
             new: New::Config("listen = [\"127.0.0.1:0\", \"shop.example:8080\"]\ncommand = [\"./app\"]\n"),
             says: "segue: reload failed: generation 2: listen shop.example:8080: …; generation 1 serves (pid …)",

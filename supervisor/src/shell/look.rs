@@ -18,7 +18,7 @@ use crate::config::Ready;
 use crate::descent::{self, Scope};
 use crate::listeners::{Listener, shares};
 use crate::protocol::setting;
-use crate::sight::{Hold, Sight, has_connection, listening_addresses};
+use crate::sight::{Connection, Hold, Sight, connection, listening_addresses};
 use crate::sys;
 
 /// The generation of the first start.
@@ -224,7 +224,8 @@ impl Shell {
         let rows = sys::process_rows().unwrap_or_default();
         let mut known: Vec<Pid> = vec![Pid::this()];
         while let Some(row) = rows.iter().find(|row| Some(&row.pid) == known.last()) {
-            if row.parent.as_raw() <= 0 {
+            // The rows were not read at one instant: with numbers used again they may even lead in a circle.
+            if row.parent.as_raw() <= 0 || known.contains(&row.parent) {
                 break;
             }
             known.push(row.parent);
@@ -253,7 +254,8 @@ impl Shell {
         let idle: Vec<u64> = idle.map(|listener| listener.inode()).collect();
         match self.sight_of_incumbent(number, idle.iter().copied()) {
             Some(serving) => idle.iter().any(|inode| {
-                serving.hold(*inode) == Hold::Awaited || has_connection(*inode, serving.others())
+                serving.hold(*inode) == Hold::Awaited
+                    || connection(*inode, serving.others()) != Connection::Absent
             }),
             None => !idle.is_empty(),
         }
@@ -396,7 +398,8 @@ fn is_served(listener: &Listener, sight: &Sight) -> bool {
 
 /// Whether somebody who holds it has accepted a client: one that takes them one after the other does not wait just now.
 fn is_at_work(listener: &Listener, sight: &Sight) -> bool {
-    sight.hold(listener.inode()) == Hold::Held && has_connection(listener.inode(), sight.others())
+    sight.hold(listener.inode()) == Hold::Held
+        && connection(listener.inode(), sight.others()) == Connection::Seen
 }
 
 /// Those on which nobody is seen waiting.

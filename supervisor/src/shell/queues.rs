@@ -21,7 +21,7 @@ use super::{Alarm, Shell};
 use crate::clock;
 use crate::listeners::Listener;
 use crate::protocol::setting;
-use crate::sight::{Sight, has_connection, is_any_unlisted, is_halted};
+use crate::sight::{Connection, Sight, connection, is_any_unlisted, is_halted};
 use crate::sources::Source;
 use crate::state::{Flaw, Row, Rows};
 use crate::sys::{self, errno_text, sock};
@@ -355,7 +355,8 @@ impl Shell {
         let processes = self.party_of(number);
         let mut sight = Sight::of([listener.inode()]);
         processes.iter().for_each(|pid| sight.look_at(*pid));
-        if has_connection(listener.inode(), sight.others()) {
+        let connection = connection(listener.inode(), sight.others());
+        if connection == Connection::Seen {
             return Hearing::Busy;
         }
         if let Some(halted) = processes.iter().find(|pid| is_halted(**pid)) {
@@ -363,6 +364,9 @@ impl Shell {
         }
         match sight.blind() {
             Some((pid, why)) => Hearing::Unclear(format!("pid {pid} {why}")),
+            None if connection == Connection::Unknown => {
+                Hearing::Unclear("this machine has more sockets open than are looked through".to_owned())
+            }
             None if is_any_unlisted(&not_ours(sight.others())) => {
                 Hearing::Unclear("it may be at work for a client that has reset its connection".to_owned())
             }

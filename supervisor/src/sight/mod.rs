@@ -21,7 +21,7 @@ use std::fmt;
 use nix::unistd::Pid;
 
 pub(crate) use process::is_halted;
-pub(crate) use tables::{has_connection, is_any_unlisted, listening_addresses};
+pub(crate) use tables::{Connection, connection, is_any_unlisted, listening_addresses};
 
 /// What processes have to do with one socket; the greater, the more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,6 +41,8 @@ pub(crate) enum Blind {
     NotShown,
     /// It has an io_uring, in which it may wait for anything.
     Ring,
+    /// It has more files open than are looked through.
+    Crowded,
 }
 
 impl fmt::Display for Blind {
@@ -49,6 +51,7 @@ impl fmt::Display for Blind {
         f.write_str(match self {
             Self::NotShown => "may not be looked into",
             Self::Ring => "uses io_uring",
+            Self::Crowded => "has too many files open to look through",
         })
     }
 }

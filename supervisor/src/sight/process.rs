@@ -12,6 +12,10 @@ use super::syscall::{self, Wait};
 use super::{Blind, Hold};
 use crate::sys;
 
+/// So many open files of a process are looked at, at most: each costs a microsecond, and the kernel shows the whole of an
+/// epoll set in one go, while the app waits for it. An app has that many only with thousands of connections.
+pub(super) const MOST_FILES: usize = 10_000;
+
 /// What was seen of one process.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
@@ -75,6 +79,10 @@ pub(super) fn look(pid: Pid, wanted: &[(u64, Hold)]) -> Seen {
             File::Ring => seen.blind = Some(Blind::Ring),
             File::Epoll | File::Other => {}
         }
+    }
+    if files.len() == MOST_FILES {
+        seen.blind.get_or_insert(Blind::Crowded);
+        return seen;
     }
     let inodes = wanted.iter().map(|(inode, _)| *inode).collect::<Vec<_>>();
     if seen.is_open(wanted) {
@@ -169,13 +177,13 @@ pub(super) fn halts(status: &str) -> bool {
 /// The open files of a process. If its first thread has ended, another one shows them: the first has none, and that is
 /// told to root alone.
 fn files(pid: Pid) -> io::Result<Vec<(RawFd, File)>> {
-    let mut first = sys::open_files(pid);
+    let mut first = sys::open_files(pid, MOST_FILES);
     if first.as_ref().is_ok_and(|files| !files.is_empty()) || sys::has_ended(pid) {
         return first.map(parsed);
     }
     for task in fs::read_dir(format!("/proc/{pid}/task"))?.flatten() {
         let directory = format!("/proc/{pid}/task/{}/fd", task.file_name().display());
-        match sys::open_files_in(&directory) {
+        match sys::open_files_in(&directory, MOST_FILES) {
             Ok(files) if files.is_empty() => {}
             Ok(files) => return Ok(parsed(files)),
             Err(error) if has_not_ended(&error) => first = Err(error),

@@ -1,5 +1,6 @@
 //! On real sockets and real processes, and on lines that a kernel has written.
 
+use std::collections::BTreeSet;
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::UnixListener;
@@ -232,6 +233,58 @@ fn a_connection_that_was_reset_is_in_no_table_and_every_other_socket_is() {
     drop(client);
     // Nothing has to be waited for: on the loopback a reset is there when close(2) returns.
     assert!(is_any_unlisted(&[inode(&accepted)]));
+}
+
+#[test]
+fn a_connection_of_the_listener_is_seen_by_search_and_by_table() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (accepted, _) = listener.accept().unwrap();
+    let (number, sockets) = (inode(&listener), |of: u64| BTreeSet::from([of]));
+    let (its, others) = (sockets(inode(&accepted)), sockets(inode(&client)));
+    for (of, answer) in [(&its, Connection::Seen), (&others, Connection::Absent)] {
+        assert_eq!(tables::by_search(number, of, usize::MAX), Some(Some(answer)));
+        assert_eq!(tables::by_table(number, of, usize::MAX), Some(answer));
+        assert_eq!(connection(number, &Vec::from_iter(of.iter().copied())), answer);
+    }
+    // Not a listener, or not of TCP.
+    assert_eq!(tables::by_search(inode(&client), &its, usize::MAX), Some(None));
+    assert_eq!(tables::by_table(inode(&client), &its, usize::MAX), None);
+    // Too many to look through.
+    assert_eq!(
+        tables::by_search(number, &others, 0),
+        Some(Some(Connection::Unknown))
+    );
+    assert_ne!(tables::by_table(number, &others, 0), Some(Connection::Seen));
+}
+
+#[test]
+fn a_process_with_more_open_files_than_are_looked_through_is_named() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let many = "import os,resource,sys,time\nm=resource.getrlimit(resource.RLIMIT_NOFILE)[1]\n\
+                resource.setrlimit(resource.RLIMIT_NOFILE,(m,m))\n\
+                [os.dup(0) for _ in range(int(sys.argv[1]))]\nprint('open',flush=True)\ntime.sleep(1000)";
+    let Ok(mut child) = Command::new("python3")
+        .args(["-c", many, &process::MOST_FILES.to_string()])
+        .stdin(Stdio::from(OwnedFd::from(listener.try_clone().unwrap())))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+    else {
+        return;
+    };
+    let mut said = String::new();
+    let mut stdout = std::io::BufReader::new(child.stdout.take().unwrap());
+    std::io::BufRead::read_line(&mut stdout, &mut said).unwrap();
+    let pid = Pid::from_raw(child.id().cast_signed());
+    let sight = see(pid, inode(&listener));
+    let seen = (sight.hold(inode(&listener)), sight.blind());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    // Where so many are not permitted there is nothing to see.
+    if said == "open\n" {
+        assert_eq!(seen, (Hold::Held, Some((pid, Blind::Crowded))));
+    }
 }
 
 #[test]

@@ -1,13 +1,19 @@
 //! Open and waiting connections, counted from /proc. What may not be seen becomes null, never a number that
 //! is too low.
 //!
-//! Sources: proc_net_tcp.txt of the kernel (`/proc/PID/net/tcp`), net/unix/af_unix.c (`unix_seq_show`),
-//! proc_pid_fd(5).
+//! Sources: the kernel's own search for TCP sockets (sock_diag(7)) or, for another network namespace than our own,
+//! proc_net_tcp.txt of the kernel (`/proc/PID/net/tcp`), whose every row costs, also those of connections that are over;
+//! net/unix/af_unix.c (`unix_seq_show`), proc_pid_fd(5).
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::ops::ControlFlow;
+
+use nix::errno::Errno;
 
 use crate::protocol::Status;
+use crate::sys::diag::{self, States};
 use crate::sys::{ProcessRow, open_sockets, process_rows};
 
 /// TCP states in the `st` column (include/net/tcp_states.h) in which a connection has been accepted and is
@@ -119,14 +125,45 @@ impl Tables {
     fn read(pid: i32, listeners: &HashSet<u64>) -> Self {
         let text = |table: &str| fs::read(format!("/proc/{pid}/net/{table}")).unwrap_or_default();
         let mut tables = Self::default();
-        for table in ["tcp", "tcp6"] {
-            tables.tcp(&String::from_utf8_lossy(&text(table)), listeners);
+        if !is_of_our_network(pid) || tables.search(listeners).is_err() {
+            for table in ["tcp", "tcp6"] {
+                tables.tcp(&String::from_utf8_lossy(&text(table)), listeners);
+            }
         }
         for table in ["udp", "udp6"] {
             tables.udp(&String::from_utf8_lossy(&text(table)), listeners);
         }
         tables.unix(&String::from_utf8_lossy(&text("unix")), listeners);
         tables
+    }
+
+    /// # Errors
+    /// The kernel does not search.
+    fn search(&mut self, listeners: &HashSet<u64>) -> Result<(), Errno> {
+        let mut addresses = HashSet::new();
+        diag::search(States::LISTEN, 0, usize::MAX, |found| {
+            if listeners.contains(&found.inode) {
+                self.queued.insert(found.inode, found.queued.into());
+                addresses.insert(found.local);
+            }
+            ControlFlow::Continue(())
+        })?;
+        let ports: HashSet<u16> = addresses.iter().map(SocketAddr::port).collect();
+        for port in ports {
+            diag::search(States::OPEN, port, usize::MAX, |found| {
+                let any: IpAddr = if found.local.is_ipv4() {
+                    Ipv4Addr::UNSPECIFIED.into()
+                } else {
+                    Ipv6Addr::UNSPECIFIED.into()
+                };
+                // A connection to a wildcard listener has the address that the client chose.
+                if addresses.contains(&found.local) || addresses.contains(&SocketAddr::new(any, port)) {
+                    self.connections.insert(found.inode);
+                }
+                ControlFlow::Continue(())
+            })?;
+        }
+        Ok(())
     }
 
     fn tcp(&mut self, text: &str, listeners: &HashSet<u64>) {
@@ -190,6 +227,13 @@ impl Tables {
             }
         }
     }
+}
+
+/// Whether a process is in the network namespace of this one, as far as may be seen.
+fn is_of_our_network(pid: i32) -> bool {
+    let network = |of: &str| fs::read_link(format!("/proc/{of}/ns/net")).ok();
+    let own = network("self");
+    own.is_some() && own == network(&pid.to_string())
 }
 
 const WILDCARD_V4: &str = "00000000";

@@ -4,6 +4,7 @@
 //! is only right in the forked child asks for an [`InChild`], which only [`fork`] gives.
 
 mod datagram;
+pub(crate) mod diag;
 mod errno;
 mod fds;
 mod fork;

@@ -193,8 +193,8 @@ pub(crate) fn process_rows() -> io::Result<Vec<ProcessRow>> {
 /// # Errors
 /// Those of reading /proc/PID/fd: mostly that the process has ended, or is another uid's. One that has ended and waits
 /// for somebody to reap it has nothing open.
-pub(crate) fn open_files(pid: Pid) -> io::Result<Vec<(RawFd, PathBuf)>> {
-    match open_files_in(&format!("/proc/{pid}/fd")) {
+pub(crate) fn open_files(pid: Pid, most: usize) -> io::Result<Vec<(RawFd, PathBuf)>> {
+    match open_files_in(&format!("/proc/{pid}/fd"), most) {
         // The kernel shows a process without memory to root alone (`__ptrace_may_access`, kernel/ptrace.c).
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied && has_ended(pid) => Ok(Vec::new()),
         other => other,
@@ -205,9 +205,9 @@ pub(crate) fn open_files(pid: Pid) -> io::Result<Vec<(RawFd, PathBuf)>> {
 ///
 /// # Errors
 /// Those of reading it. Half a list is none.
-pub(crate) fn open_files_in(directory: &str) -> io::Result<Vec<(RawFd, PathBuf)>> {
+pub(crate) fn open_files_in(directory: &str, most: usize) -> io::Result<Vec<(RawFd, PathBuf)>> {
     let mut files = Vec::new();
-    for entry in fs::read_dir(directory)? {
+    for entry in fs::read_dir(directory)?.take(most) {
         let entry = entry?;
         let number = entry.file_name().to_str().and_then(|name| name.parse().ok());
         // An fd that is closed while we look is none any more.
@@ -230,7 +230,7 @@ pub(crate) fn has_ended(pid: Pid) -> bool {
 /// Those of [`open_files`].
 pub(crate) fn open_sockets(pid: i32) -> io::Result<Vec<(u64, RawFd)>> {
     let mut sockets = Vec::new();
-    for (number, target) in open_files(Pid::from_raw(pid))? {
+    for (number, target) in open_files(Pid::from_raw(pid), usize::MAX)? {
         let inode = target
             .to_str()
             .and_then(|target| target.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok());

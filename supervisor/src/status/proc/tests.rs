@@ -237,3 +237,40 @@ fn rows_that_are_none_are_passed_over() {
         assert!(UnixRow::parse(line).is_none(), "{line}");
     }
 }
+
+#[test]
+fn the_kernels_search_and_its_table_tell_the_same() {
+    for address in ["127.0.0.1:0", "0.0.0.0:0", "[::1]:0", "[::]:0"] {
+        let Ok(listener) = TcpListener::bind(address) else {
+            continue;
+        };
+        let at = (
+            if address.starts_with('[') {
+                "localhost"
+            } else {
+                "127.0.0.1"
+            },
+            listener.local_addr().expect("address").port(),
+        );
+        let Ok(_accepted_client) = TcpStream::connect(at) else {
+            continue;
+        };
+        let (accepted, _) = listener.accept().expect("client");
+        let _queued = TcpStream::connect(at).expect("client");
+        let wanted = HashSet::from([inode(&listener)]);
+        let (mut searched, mut read) = (Tables::default(), Tables::default());
+        searched.search(&wanted).expect("sock_diag");
+        for table in ["tcp", "tcp6"] {
+            let text = fs::read(format!("/proc/self/net/{table}")).expect("table");
+            read.tcp(&String::from_utf8_lossy(&text), &wanted);
+        }
+        assert_eq!(
+            searched.queued,
+            HashMap::from([(inode(&listener), 1)]),
+            "{address}"
+        );
+        assert_eq!(searched.queued, read.queued, "{address}");
+        assert_eq!(searched.connections, read.connections, "{address}");
+        assert!(searched.connections.contains(&inode(&accepted)), "{address}");
+    }
+}

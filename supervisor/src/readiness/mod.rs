@@ -41,6 +41,7 @@ const JUDGED_A_TURN: usize = 16;
 pub(crate) struct Believed<'a> {
     uid: Option<u32>,
     is_descendant: &'a dyn Fn(Pid) -> bool,
+    main: Option<Pid>,
 }
 
 impl fmt::Debug for Believed<'_> {
@@ -55,7 +56,16 @@ impl<'a> Believed<'a> {
     /// The uid that the launch reported for the app, and by what a process is known as a descendant of it. While the uid is `None` only root is
     /// believed; an app cannot speak before exec, and the launch reports before exec.
     pub(crate) fn new(uid: Option<u32>, is_descendant: &'a dyn Fn(Pid) -> bool) -> Self {
-        Self { uid, is_descendant }
+        Self {
+            uid,
+            is_descendant,
+            main: None,
+        }
+    }
+
+    /// The main process of the app. Others are believed, but what fails in them need not fail in the app.
+    pub(crate) fn with_main(self, main: Option<Pid>) -> Self {
+        Self { main, ..self }
     }
 
     #[cfg(test)]
@@ -322,6 +332,18 @@ impl NotifySocket {
         words
     }
 
+    /// Whether a message comes from the main process, or from the one that has said READY=1 for it. A tool that an app runs
+    /// may know `NOTIFY_SOCKET` and tell of its own failure: systemctl(1) sends `ERRNO=` when it fails.
+    fn speaks_for_the_app(&self, datagram: &Datagram, believed: &Believed<'_>) -> bool {
+        let known = [believed.main, self.ready_from];
+        match datagram.pid {
+            // It cannot be seen from here who it is.
+            None => true,
+            Some(pid) if pid.as_raw() == 0 => true,
+            Some(pid) => believed.main.is_none() || known.contains(&Some(pid)),
+        }
+    }
+
     fn take(&mut self, datagram: &Datagram, buffer: &[u8], believed: &Believed<'_>) -> Vec<Word> {
         let bytes = &buffer[..datagram.length];
         let judgement = believed.judge(datagram);
@@ -335,8 +357,11 @@ impl NotifySocket {
             self.ignored.oversized += 1;
         } else {
             match message::read(bytes, datagram.fds.len()) {
-                Ok(message) => {
+                Ok(mut message) => {
                     self.ignored.malformed += u64::from(message.status_was_not_text);
+                    if !self.speaks_for_the_app(datagram, believed) {
+                        message.words.retain(|word| !matches!(word, Word::Errno(_)));
+                    }
                     return message.words;
                 }
                 Err(Malformed::NotText) => self.ignored.malformed += 1,

@@ -384,6 +384,26 @@ fn speaker(socket: &NotifySocket, uid: Uid) -> Pid {
 }
 
 #[test]
+fn an_errno_of_another_process_than_the_main_one_is_not_the_apps() {
+    let (_directory, mut socket) = bound();
+    let heard = |socket: &mut NotifySocket, main: i32| {
+        say(socket, b"STATUS=down\nERRNO=2", &[]);
+        let believed = Believed::only(own_uid()).with_main(Some(Pid::from_raw(main)));
+        let words = socket.receive(&believed);
+        socket.consume_recorded();
+        words
+    };
+    let own = Pid::this().as_raw();
+    let all = [Word::Status("down".to_owned()), Word::Errno(2)];
+    assert_eq!(heard(&mut socket, own), all);
+    assert_eq!(heard(&mut socket, own + 1), all[..1]);
+    // Below a wrapper the app is who says READY=1.
+    say(&socket, b"READY=1", &[]);
+    assert_eq!(turn(&mut socket, own_uid()), [Word::Ready]);
+    assert_eq!(heard(&mut socket, own + 1), all);
+}
+
+#[test]
 fn a_descendant_of_another_uid_is_believed_while_it_lives() {
     alone(
         "readiness::tests::a_descendant_of_another_uid_is_believed_while_it_lives",

@@ -117,7 +117,10 @@ impl Shell {
             notify: socket.path().to_owned(),
         });
         let is_descendant = |pid| descent::descendant_of(pid, origin.as_slice()).is_some();
-        let words = receive(socket, &Believed::new(info.uid, &is_descendant));
+        let words = receive(
+            socket,
+            &Believed::new(info.uid, &is_descendant).with_main(info.pid),
+        );
         let ignored = socket.ignored();
         // Told once for each doubling, so that a flood of garbage is not answered by a flood of lines.
         if ignored.total() > 2 * info.ignored_told || (ignored.total() > 0 && info.ignored_told == 0) {

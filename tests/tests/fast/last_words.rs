@@ -40,6 +40,31 @@ fn assert_says(done: &Finished, text: &str) {
     assert!(done.stderr.contains(text), "not there: {text}\n{}", done.stderr);
 }
 
+/// A tool that the app runs tells of its own failure, as systemctl(1) does: it is not why the app fails.
+#[test]
+fn an_errno_of_a_tool_that_the_app_runs_is_not_the_apps() {
+    let segue = good().start();
+    let fixture = Program::fixture("say text=ERRNO=2");
+    let words: Vec<_> = fixture
+        .words()
+        .iter()
+        .map(|word| word.to_string_lossy())
+        .collect();
+    let done = refused(&segue, &shell(&format!("{}; exit 3", words.join(" "))));
+    assert_says(&done, "exited with status 3");
+    assert!(!done.stderr.contains("errno 2"), "{done:?}");
+    // Its own is told.
+    let done = refused(
+        &segue,
+        &Program::fixture("status-then-dies text=no-database errno=2 status=3"),
+    );
+    assert_says(
+        &done,
+        "its last STATUS: \"no-database\" (errno 2: no such file or directory)",
+    );
+    segue.stop();
+}
+
 /// `--stderr`: appended to, made for its owner and group, opened afresh at each start.
 #[test]
 fn the_file_that_stderr_names_is_read_back() {

@@ -78,13 +78,14 @@ const KILLED_ROWS: [[&str; 3]; 6] = [
     ],
 ];
 
+/// Told in words, too: each is a test of its own, since it is not about one reload or needs root.
 const OTHER: &str = "
-Two that look like it:
+## Other faults
 ";
 
 const OTHER_HEAD: [&str; 2] = ["What happens", "What Segue does"];
 
-const OTHER_ROWS: [[&str; 2]; 2] = [
+const OTHER_ROWS: [[&str; 2]; 5] = [
     [
         "its runtime directory is removed while it lives",
         "A second `segue run` names the one that lives, and that one says at its next reload that no command reaches it.",
@@ -92,6 +93,18 @@ const OTHER_ROWS: [[&str; 2]; 2] = [
     [
         "its log reaches a file size limit (`ulimit -f`)",
         "It goes on without the log; the next line that can be written says why others are missing.",
+    ],
+    [
+        "an app becomes another user itself (gosu, setpriv, `uwsgi --uid`)",
+        "It can reach its notify socket, and is believed as long as the process lives and descends from the worker.",
+    ],
+    [
+        "a tool that the app runs tells of its own failure (`ERRNO=`, as systemctl does)",
+        "It is not why the app fails: that is told by its main process, or by the one that has said READY=1.",
+    ],
+    [
+        "an app accepts nobody while the machine has tens of thousands of connections",
+        "It is found and rolled back as soon: the kernel is asked for the connections of that port alone.",
     ],
 ];
 

@@ -79,6 +79,8 @@ const SCENES: &[Scene] = scenes! {
     252 stop::finishes_what_is_in_flight;
     252 stop::by_systemctl_kill;
     252 failures::a_stuck_loop_is_killed_and_the_app_adopted;
+    252 failures::a_removed_runtime_directory_harms_nobody;
+    252 failures::a_file_size_limit_ends_nobody;
     252 killed::at_rest;
     252 killed::in_every_stage_of_a_reload;
     252 killed::hears_what_was_said_meanwhile;

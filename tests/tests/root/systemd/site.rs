@@ -136,6 +136,20 @@ impl<'a> Site<'a> {
         self.machine.journal(&["-u", &self.unit])
     }
 
+    /// Waits until the unit has said this.
+    #[track_caller]
+    pub(crate) fn wait_for_line(&self, text: &str) {
+        let end = std::time::Instant::now() + segue_tests::patience();
+        while !self.journal().contains(text) {
+            assert!(
+                std::time::Instant::now() < end,
+                "not said: {text}\n{}",
+                self.journal()
+            );
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+    }
+
     /// The port of its socket unit.
     pub(crate) fn port(&self) -> u16 {
         self.port

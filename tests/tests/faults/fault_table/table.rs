@@ -152,7 +152,7 @@ faults! {
             does: "Before the incumbent is told to drain, every worker of the candidate is looked at once more: it \
                    is dead, so \
                    it has failed.",
-            flags: &["--soak", "200ms"],
+            flags: &["--soak", "1s"],
             new: New::App("ready-and-exit"),
             says: "segue: reload failed: generation 2: exited with status 0 after …; generation 1 serves (pid …)",
         }
@@ -217,9 +217,9 @@ faults! {
             wrong: "It serves but never says READY=1",
             does: "After --start-timeout the candidate has failed; it is retired like any other generation, since \
                    it may have accepted connections: stop signal, drain, and only then KILL.",
-            flags: &["--start-timeout", "700ms"],
+            flags: &["--start-timeout", "2s"],
             new: New::App("never-ready"),
-            says: "segue: reload failed: generation 2: not ready after 700ms; generation 1 serves (pid …)",
+            says: "segue: reload failed: generation 2: not ready after 2s; generation 1 serves (pid …)",
             logs: &["generation 2 is gone"],
         }
         hint_after_five_seconds = REFUSED {
@@ -237,9 +237,9 @@ faults! {
             does: "The reload is answered when the start timeout has passed; when the drain timeout has passed \
                    too, the \
                    candidate's process group is killed.",
-            flags: &["--start-timeout", "500ms", "--drain-timeout", "700ms"],
+            flags: &["--start-timeout", "3s", "--drain-timeout", "700ms"],
             new: New::App("stubborn-candidate"),
-            says: "segue: reload failed: generation 2: not ready after 500ms; generation 1 serves (pid …)",
+            says: "segue: reload failed: generation 2: not ready after 3s; generation 1 serves (pid …)",
             logs: &[
                 "generation 2, worker 0 (pid …) did not end in time: it is killed",
                 "generation 2 is gone",
@@ -249,40 +249,40 @@ faults! {
         stopped_process = REFUSED {
             wrong: "It stops itself (SIGSTOP) before it is ready",
             does: "A stopped process neither gets ready nor hears the stop signal; KILL ends it.",
-            flags: &["--start-timeout", "500ms", "--drain-timeout", "700ms"],
+            flags: &["--start-timeout", "2s", "--drain-timeout", "700ms"],
             new: New::App("stopped"),
-            says: "segue: reload failed: generation 2: not ready after 500ms; generation 1 serves (pid …)",
+            says: "segue: reload failed: generation 2: not ready after 2s; generation 1 serves (pid …)",
             logs: &["generation 2 is gone"],
         }
         slow_but_says_so = PLAIN {
             wrong: "It needs longer than --start-timeout and says so in time (EXTEND_TIMEOUT_USEC=)",
             does: "The time that it asks for is granted, as often as it asks, and the takeover happens when it is \
                    ready.",
-            flags: &["--start-timeout", "1s"],
-            new: New::App("extends-timeout after=1500ms"),
+            flags: &["--start-timeout", "3s"],
+            new: New::App("extends-timeout after=4s"),
         }
         extends_and_falls_silent = REFUSED {
             wrong: "It asks for more time once and then falls silent",
             does: "The granted time passes and the candidate has failed.",
-            flags: &["--start-timeout", "500ms"],
+            flags: &["--start-timeout", "2s"],
             new: New::App("extends-and-stops"),
             says: "segue: reload failed: generation 2: not ready after …; generation 1 serves (pid …)",
         }
         asks_without_end = REFUSED {
             wrong: "It asks for more time again and again, and for 292,000 years each time",
             does: "Its start takes no longer than --extend-limit in all, 10 minutes if nothing else is said.",
-            flags: &["--start-timeout", "300ms", "--extend-limit", "700ms"],
+            flags: &["--start-timeout", "3s", "--extend-limit", "4s"],
             new: New::App("asks-for-ever"),
             says: "segue: reload failed: generation 2: not ready after …; generation 1 serves (pid …)",
-            logs: &["generation 2, worker 0 (pid …): asks for more time than it gets (EXTEND_TIMEOUT_USEC): 700ms in all, counted \
+            logs: &["generation 2, worker 0 (pid …): asks for more time than it gets (EXTEND_TIMEOUT_USEC): 4s in all, counted \
                     from the begin of its start or drain (--extend-limit)"],
         }
         ready_too_late = REFUSED {
             wrong: "It says READY=1 only when it has already been given up",
             does: "A word of a candidate that has failed changes nothing.",
-            flags: &["--start-timeout", "500ms"],
+            flags: &["--start-timeout", "2s"],
             new: New::App("ready-at-term"),
-            says: "segue: reload failed: generation 2: not ready after 500ms; generation 1 serves (pid …)",
+            says: "segue: reload failed: generation 2: not ready after 2s; generation 1 serves (pid …)",
             logs: &["generation 2 is gone"],
         }
     ]
@@ -291,17 +291,17 @@ faults! {
             wrong: "It says READY=1 and answers every request with an error",
             does: "With --probe a candidate must answer a question of yours before it takes over, on a listener of \
                    its own.",
-            flags: &["--probe", "{poll} --timeout 2s --unix", "--probe-timeout", "1s"],
+            flags: &["--probe", "{poll} --timeout 2s --unix", "--probe-timeout", "3s"],
             new: New::App("fails-probe"),
-            says: "segue: reload failed: generation 2: the probe did not pass within 1s (last run: …); generation 1 serves (pid …)",
+            says: "segue: reload failed: generation 2: the probe did not pass within 3s (last run: …); generation 1 serves (pid …)",
             logs: &["generation 2 is gone"],
         }
         probe_listener_unserved = REFUSED {
             wrong: "It does not serve the listener that the probe asks",
             does: "The reason says so, since everything else about the app may be well.",
-            flags: &["--probe", "{poll} --timeout 200ms --unix", "--probe-timeout", "1s"],
+            flags: &["--probe", "{poll} --timeout 200ms --unix", "--probe-timeout", "3s"],
             new: New::App("ignores-probe"),
-            says: "segue: reload failed: generation 2: the probe did not pass within 1s (last run: …); the app does not serve the \
+            says: "segue: reload failed: generation 2: the probe did not pass within 3s (last run: …); the app does not serve the \
                    listener \"probe\"; generation 1 serves (pid …)",
             lost: Lost::AcceptedBy(&[2]),
         }
@@ -309,16 +309,16 @@ faults! {
             wrong: "It says READY=1 and accepts no connection",
             does: "With --probe the candidate fails; without it a look at its processes shows that nobody waits \
                    for clients: it takes over 2 s later and the answer says so.",
-            flags: &["--probe", "{poll} --timeout 200ms --unix", "--probe-timeout", "1s"],
+            flags: &["--probe", "{poll} --timeout 200ms --unix", "--probe-timeout", "3s"],
             new: New::App("never-accepts"),
-            says: "segue: reload failed: generation 2: the probe did not pass within 1s (last run: …; generation 1 serves (pid …)",
+            says: "segue: reload failed: generation 2: the probe did not pass within 3s (last run: …; generation 1 serves (pid …)",
         }
         closes_its_listeners = REFUSED {
             wrong: "It says READY=1 and closes the listeners",
             does: "The supervisor keeps its own copies, so nobody is refused; the probe does not pass.",
-            flags: &["--probe", "{poll} --timeout 200ms --unix", "--probe-timeout", "1s"],
+            flags: &["--probe", "{poll} --timeout 200ms --unix", "--probe-timeout", "3s"],
             new: New::App("closes-listener"),
-            says: "segue: reload failed: generation 2: the probe did not pass within 1s (last run: …; generation 1 serves (pid …)",
+            says: "segue: reload failed: generation 2: the probe did not pass within 3s (last run: …; generation 1 serves (pid …)",
         }
         has_no_listener = REFUSED {
             wrong: "It says READY=1 and has none of the listeners any more",
@@ -366,7 +366,7 @@ faults! {
             does: "With --soak both generations serve for a while before the old one is told to drain: whatever \
                    dies in that time \
                    has never taken over.",
-            flags: &["--soak", "20s"],
+            flags: &["--soak", "50s"],
             new: New::App("ready-then-dies after=300ms"),
             says: "segue: reload failed: generation 2: exited with status 3 after …; generation 1 serves (pid …)",
             lost: Lost::AcceptedBy(&[2]),
@@ -375,15 +375,15 @@ faults! {
             wrong: "It is ready and then hangs",
             does: "With --watchdog an app must say WATCHDOG=1 in time; one that does not is ended with ABRT and \
                    then KILL.",
-            flags: &["--soak", "20s", "--watchdog", "1s"],
+            flags: &["--soak", "50s", "--watchdog", "5s"],
             new: New::App("watchdog-stuck"),
-            says: "segue: reload failed: generation 2: no WATCHDOG=1 for 1s; generation 1 serves (pid …)",
+            says: "segue: reload failed: generation 2: no WATCHDOG=1 for 5s; generation 1 serves (pid …)",
             lost: Lost::AcceptedBy(&[2]),
         }
         knows_that_it_is_stuck = REFUSED {
             wrong: "It says itself that it is stuck (WATCHDOG=trigger)",
             does: "It is taken at its word.",
-            flags: &["--soak", "20s", "--watchdog", "20s"],
+            flags: &["--soak", "50s", "--watchdog", "50s"],
             new: New::App("watchdog-trigger"),
             says: "segue: reload failed: generation 2: it said WATCHDOG=trigger…; generation 1 serves (pid …)",
             lost: Lost::AcceptedBy(&[2]),
@@ -392,7 +392,7 @@ faults! {
             wrong: "An app that cannot notify dies within the time of --ready exec:",
             does: "Such an app counts as ready when it is still alive that long after its start; this one is not.",
             config: Some(TOML),
-            new: New::Config("listen = [\"127.0.0.1:0\"]\ncommand = [\"./app\"]\nready = \"exec:20s\"\n"),
+            new: New::Config("listen = [\"127.0.0.1:0\"]\ncommand = [\"./app\"]\nready = \"exec:50s\"\n"),
             story: stories::candidate_killed_while_starting,
             says: "segue: reload failed: generation 2: killed by SIGKILL after …; generation 1 serves (pid …)",
             lost: Lost::AcceptedBy(&[2]),
@@ -414,17 +414,17 @@ faults! {
             wrong: "A process of another user, which is none of its own, says READY=1 for it",
             does: "Forged words are ignored and counted; an app that has become another user itself is believed: \
                    its processes descend from the worker.",
-            flags: &["--start-timeout", "1s"],
+            flags: &["--start-timeout", "4s"],
             new: New::App("forged-ready"),
-            says: "segue: reload failed: generation 2: not ready after 1s; generation 1 serves (pid …)",
+            says: "segue: reload failed: generation 2: not ready after 4s; generation 1 serves (pid …)",
             logs: &["generation 2, worker 0 (pid …): ignored …"],
         }
         garbage_instead_of_ready = REFUSED {
             wrong: "It sends garbage: binary, oversized, cut, with descriptors, almost READY=1",
             does: "None of it counts as READY=1, and none of it harms the supervisor.",
-            flags: &["--start-timeout", "1s"],
+            flags: &["--start-timeout", "4s"],
             new: New::App("bad-notify then=nothing"),
-            says: "segue: reload failed: generation 2: not ready after 1s…; generation 1 serves (pid …)",
+            says: "segue: reload failed: generation 2: not ready after 4s…; generation 1 serves (pid …)",
             logs: &["generation 2, worker 0 (pid …): ignored …"],
         }
         garbage_before_ready = PLAIN {
@@ -744,10 +744,10 @@ faults! {
         candidate_killed_in_drain = REFUSED {
             wrong: "A candidate that has failed is killed while it drains",
             does: "It was given up already; its end is noted and nothing else.",
-            flags: &["--start-timeout", "500ms", "--drain-timeout", "10m"],
+            flags: &["--start-timeout", "3s", "--drain-timeout", "10m"],
             new: New::App("stubborn-candidate"),
             story: stories::failed_candidate_killed,
-            says: "segue: reload failed: generation 2: not ready after 500ms; generation 1 serves (pid …)",
+            says: "segue: reload failed: generation 2: not ready after 3s; generation 1 serves (pid …)",
             logs: &["generation 2 is gone"],
             lost: Lost::AcceptedBy(&[2]),
         }
@@ -879,7 +879,7 @@ faults! {
             wrong: "A reload is asked for while everything stops",
             does: "It is refused.",
             incumbent: "hangs-in-drain",
-            flags: &["--drain-timeout", "3s"],
+            flags: &["--drain-timeout", "10s"],
             story: stories::reload_while_stopping,
             exit: 1,
             says: "segue: reload failed: the instance is stopping; …",
@@ -915,9 +915,9 @@ faults! {
         queue_never_ready = ROLLED_BACK {
             wrong: "The new version is never ready",
             does: "It is retired when the start timeout is over, and then the last good version is started.",
-            flags: &["--mode", "queue", "--start-timeout", "1s"],
+            flags: &["--mode", "queue", "--start-timeout", "5s"],
             new: New::App("waits-in-vain"),
-            says: "segue: reload rolled back: generation 2: not ready after 1s; generation 3 was started from the last good; …",
+            says: "segue: reload rolled back: generation 2: not ready after 5s; generation 3 was started from the last good; …",
         }
         queue_old_never_ends = PLAIN {
             wrong: "The old version does not exit",

@@ -110,7 +110,7 @@ fn a_version_that_does_not_start_changes_nothing_and_the_reason_is_told() {
         "--probation",
         "10ms",
         "--start-timeout",
-        "1s",
+        "3s",
         "--drain-timeout",
         "1s",
     ]);
@@ -630,10 +630,11 @@ fn without_a_supervisor_it_exits_3_and_makes_nothing() {
 #[test]
 fn a_timeout_exits_4_and_the_next_run_settles_it() {
     let deployed = Deployed::start(TRUSTING);
-    deployed.write("slow-start after=2s message=slow");
+    deployed.write_held("good message=slow");
     let done = deployed.run(&["--timeout", "100ms", "app"]);
     assert_eq!(done.code, Some(4), "{done:?}");
     assert!(done.stderr.contains("which does not serve yet"), "{done:?}");
+    deployed.let_go();
     let next = deployed.run(&["app"]);
     assert_eq!(next.code, Some(0), "{next:?}");
     assert!(next.stdout.contains("already serves"), "{next:?}");

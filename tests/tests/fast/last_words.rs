@@ -198,8 +198,8 @@ fn the_last_status_is_labelled_and_does_not_hide_the_reason() {
 #[test]
 fn a_version_that_is_late_or_fails_its_probe_is_quoted_too() {
     let segue = good()
-        .flags(["--stderr", "app.err", "--start-timeout", "500ms"])
-        .flags(["--probe", "[ ! -e broken ]", "--probe-timeout", "300ms"])
+        .flags(["--stderr", "app.err", "--start-timeout", "4s"])
+        .flags(["--probe", "[ ! -e broken ]", "--probe-timeout", "3s"])
         .start();
     let late = shell("echo waiting for the lock >&2; exec sleep 3600");
     assert_says(
@@ -210,7 +210,7 @@ fn a_version_that_is_late_or_fails_its_probe_is_quoted_too() {
     let done = refused(&segue, &Program::fixture("good"));
     assert_says(
         &done,
-        "the probe did not pass within 300ms (last run: exited with status 1)",
+        "the probe did not pass within 3s (last run: exited with status 1)",
     );
     assert_says(&done, "stderr (also of generation 1) ends: \"");
     segue.stop();
@@ -221,7 +221,7 @@ fn a_version_that_is_late_or_fails_its_probe_is_quoted_too() {
 fn a_crash_is_quoted_and_after_an_adoption_as_well() {
     let words = "echo the disk is full >&2; exec sleep 3600";
     let mut segue = Setup::new(shell(&format!("(sleep 0.1); {words}")))
-        .flags(["--stderr", "app.err", "--ready", "exec:300ms"])
+        .flags(["--stderr", "app.err", "--ready", "exec:2s"])
         .start();
     let crash = |segue: &Segue, number: u64| {
         let pid = segue.status().pids(1)[0];
@@ -251,7 +251,7 @@ fn a_crash_is_quoted_and_after_an_adoption_as_well() {
 #[test]
 fn the_words_of_a_generation_that_is_gone_are_not_the_others() {
     let farewell = "trap \"echo farewell >&2; exit 0\" TERM; while :; do sleep 0.05; done";
-    let setup = Setup::new(Program::new("./app")).flags(["--stderr", "app.err", "--ready", "exec:100ms"]);
+    let setup = Setup::new(Program::new("./app")).flags(["--stderr", "app.err", "--ready", "exec:2s"]);
     setup.deploy("app", &shell(farewell));
     let mut segue = setup.start();
     segue.deploy("app", &shell("exec sleep 3600"));

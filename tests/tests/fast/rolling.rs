@@ -154,7 +154,7 @@ fn a_step_that_fails_takes_all_steps_back() {
 #[test]
 fn the_probe_is_asked_before_anybody_drains() {
     let segue = rolling("1")
-        .flags(["--probe", "[ ! -e bad ]", "--probe-timeout", "300ms"])
+        .flags(["--probe", "[ ! -e bad ]", "--probe-timeout", "4s"])
         .start();
     let born = segue.status().pids(1);
     touch(&segue, "bad");

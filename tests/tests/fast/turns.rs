@@ -12,7 +12,7 @@ use segue_tests::program::Program;
 use segue_tests::segue::{Segue, Setup};
 
 /// The deadlines of these tests: long enough for a slow machine to say its word in, short enough to wait for.
-const DEADLINE: Duration = Duration::from_secs(3);
+const DEADLINE: Duration = Duration::from_secs(6);
 
 /// Holds the supervisor up from now until its deadlines have passed, and longer. Nothing tells that time has passed, so
 /// this is the one thing that is waited for by the clock.
@@ -28,7 +28,7 @@ fn hold_up(segue: &Segue, meanwhile: impl FnOnce()) {
 
 #[test]
 fn a_ready_that_came_in_time_counts_though_it_is_read_late() {
-    let setup = Setup::new(Program::new("./app")).flags(["--start-timeout", "3s"]);
+    let setup = Setup::new(Program::new("./app")).flags(["--start-timeout", "6s"]);
     setup.deploy("app", &Program::fixture("good"));
     let segue = setup.start();
     segue.deploy("app", &Program::fixture("slow-start after=1s"));
@@ -49,7 +49,7 @@ fn a_ready_that_came_in_time_counts_though_it_is_read_late() {
 
 #[test]
 fn a_watchdog_that_was_fed_is_no_crash_though_the_food_is_seen_late() {
-    let segue = Setup::new(Program::app()).flags(["--watchdog", "3s"]).start();
+    let segue = Setup::new(Program::app()).flags(["--watchdog", "6s"]).start();
     let pids = segue.status().pids(1);
     hold_up(&segue, || {});
     // The answer is given in a turn in which all that is due has been dealt with.

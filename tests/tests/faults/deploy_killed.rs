@@ -117,7 +117,7 @@ fn killed_while_a_version_starts_that_fails_then() {
 
 #[test]
 fn killed_in_a_probation_that_passes_then() {
-    let mut deployed = Deployed::start(["--probation", "2s"]);
+    let mut deployed = Deployed::start(["--probation", "10s"]);
     let deploy = in_probation(&deployed, &[]);
     deployed.segue.kill();
     deployed.segue.start_again();
@@ -157,7 +157,7 @@ fn killed_in_a_probation_in_which_the_new_version_crashes_then() {
 /// The whole service was killed, and begins anew with what `current` leads to.
 #[test]
 fn killed_with_its_app_and_begun_anew() {
-    let mut deployed = Deployed::start(["--probation", "2s"]);
+    let mut deployed = Deployed::start(["--probation", "10s"]);
     let deploy = in_probation(&deployed, &[]);
     let status = deployed.segue.status();
     let pids: Vec<i32> = [1, 2]

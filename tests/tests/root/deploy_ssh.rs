@@ -249,7 +249,7 @@ fn a_client_that_goes_away_leaves_the_remote_deploy_to_its_end() {
     make_key(&deployed.path("user-key"));
     let host = Host::start(&sshd, &deployed, "one", &Binary::Segue.path());
     let ssh = client(&deployed, &[&host]);
-    deployed.write("slow-start after=2s message=late");
+    deployed.write_held("good message=late");
     let deploy = Process::start(&mut remote(
         &deployed,
         &ssh,
@@ -263,6 +263,7 @@ fn a_client_that_goes_away_leaves_the_remote_deploy_to_its_end() {
         done.stderr.ends_with("interrupted by SIGTERM while one was under way, where it goes on (ask with --host one --list); done: none; not begun: two\n"),
         "{done:?}"
     );
+    deployed.let_go();
     deployed.segue.wait_until("it goes on there", |status| {
         status.generation() == 2 && status.state() == "serving"
     });

@@ -392,7 +392,7 @@ faults! {
             wrong: "An app that cannot notify dies within the time of --ready exec:",
             does: "Such an app counts as ready when it is still alive that long after its start; this one is not.",
             config: Some(TOML),
-            new: New::Config("listen = [\"127.0.0.1:0\"]\ncommand = [\"./app\"]\nready = \"exec:50s\"\n"),
+            new: New::Config("listen = [\"127.0.0.1:0\"]\ncommand = [\"./app\"]\nready = \"exec:28s\"\n"),
             story: stories::candidate_killed_while_starting,
             says: "segue: reload failed: generation 2: killed by SIGKILL after …; generation 1 serves (pid …)",
             lost: Lost::AcceptedBy(&[2]),
@@ -915,9 +915,9 @@ faults! {
         queue_never_ready = ROLLED_BACK {
             wrong: "The new version is never ready",
             does: "It is retired when the start timeout is over, and then the last good version is started.",
-            flags: &["--mode", "queue", "--start-timeout", "5s"],
+            flags: &["--mode", "queue", "--start-timeout", "4s"],
             new: New::App("waits-in-vain"),
-            says: "segue: reload rolled back: generation 2: not ready after 5s; generation 3 was started from the last good; …",
+            says: "segue: reload rolled back: generation 2: not ready after 4s; generation 3 was started from the last good; …",
         }
         queue_old_never_ends = PLAIN {
             wrong: "The old version does not exit",

@@ -114,7 +114,7 @@ pub(crate) fn takes_back_what_dies_after_its_takeover(machine: &Machine) {
 pub(crate) fn one_at_a_time(machine: &Machine) {
     let deploys = Deploys::start(machine, "crowded");
     let loads = start_loads(&deploys.site);
-    let slow = deploys.version("fixture slow-start after=2s message=slow");
+    let slow = deploys.version("fixture slow-start file=/srv/crowded/go message=slow");
     let words = deploys.words(&[&slow]);
     let first = machine.begin(&words.iter().map(String::as_str).collect::<Vec<_>>());
     first.wait_for_line("reload");
@@ -125,7 +125,11 @@ pub(crate) fn one_at_a_time(machine: &Machine) {
         refused.stderr.contains("another deploy is under way"),
         "{refused:?}"
     );
-    let waited = deploys.run(&["--wait", &other]);
+    let words = deploys.words(&["--wait", &other]);
+    let waiting = machine.begin(&words.iter().map(String::as_str).collect::<Vec<_>>());
+    waiting.wait_for_line("deploy: waiting for another deploy: pid ");
+    machine.write("/srv/crowded/go", "");
+    let waited = waiting.finish();
     assert_eq!(waited.code, Some(0), "{waited:?}");
     assert_eq!(first.finish().code, Some(0));
     deploys.site.wait_for_message("other");
@@ -135,7 +139,7 @@ pub(crate) fn one_at_a_time(machine: &Machine) {
 pub(crate) fn interrupted_is_settled_by_the_next(machine: &Machine) {
     let deploys = Deploys::start(machine, "cut");
     let loads = start_loads(&deploys.site);
-    let words = deploys.words(&[&deploys.version("fixture slow-start after=3s message=slow")]);
+    let words = deploys.words(&[&deploys.version("fixture slow-start file=/srv/cut/go message=slow")]);
     let script = format!("echo $$ >/run/deploy.pid; exec {}", words.join(" "));
     let cut = machine.begin(&["sh", "-c", &script]);
     deploys
@@ -143,6 +147,7 @@ pub(crate) fn interrupted_is_settled_by_the_next(machine: &Machine) {
         .wait_until("the handoff has begun", |status| status.state() == "handing-off");
     machine.ok(&["sh", "-c", "kill -KILL $(cat /run/deploy.pid)"]);
     assert_ne!(cut.wait_for_exit().code(), Some(0));
+    machine.write("/srv/cut/go", "");
     deploys.ok(&[&deploys.version("app --message whole")]);
     deploys.site.wait_for_message("whole");
     assert_nothing_lost(machine, "a deploy killed with kill -9, and the next", loads);

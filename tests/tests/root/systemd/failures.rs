@@ -63,8 +63,8 @@ pub(crate) fn a_removed_runtime_directory_harms_nobody(machine: &Machine) {
 /// A write beyond `LimitFSIZE=` is one that fails, and no signal that ends the supervisor.
 pub(crate) fn a_file_size_limit_ends_nobody(machine: &Machine) {
     const LOG: &str = "/run/limited.log";
-    // One that writes no line.
-    let site = Site::new(machine, "limited", "fixture closes-stdout message=old");
+    // Its own lines go elsewhere: to it the limit is a signal that ends it.
+    let site = Site::new(machine, "limited", "app --message old >/dev/null 2>&1");
     machine.write(LOG, &"full\n".repeat(2000));
     site.drop_in(
         &site.unit,
@@ -73,7 +73,7 @@ pub(crate) fn a_file_size_limit_ends_nobody(machine: &Machine) {
     site.systemctl_ok("start");
     let pid = site.main_pid();
     let loads = start_loads(&site);
-    site.release("fixture closes-stdout message=new");
+    site.release("app --message new >/dev/null 2>&1");
     for generation in 2..=4 {
         site.systemctl_ok("reload");
         assert_eq!(site.status().generation(), generation);

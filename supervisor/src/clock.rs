@@ -3,6 +3,7 @@
 //! Deadlines are monotonic (`CLOCK_MONOTONIC`), so that a step of the wall clock neither shortens nor stretches
 //! a wait; the wall clock is read only to tell people when something happened.
 
+use crate::state;
 use nix::time::{ClockId, clock_gettime};
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
@@ -67,6 +68,11 @@ pub(crate) fn wall_to_nanos(time: SystemTime) -> u64 {
 /// The time of day that [`wall_to_nanos`] gave this number.
 pub(crate) fn wall_from_nanos(nanos: u64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_nanos(nanos)
+}
+
+state::written_as! {
+    Instant as u64: |moment| to_nanos(*moment), from_nanos;
+    SystemTime as u64: |time| wall_to_nanos(*time), wall_from_nanos;
 }
 
 /// What came of an extension.

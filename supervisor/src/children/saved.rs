@@ -1,10 +1,9 @@
 //! What is left to the next supervisor: who is in our charge, and what has become of the leader of each.
 
 use super::{Children, Kin, Leader};
+use crate::state::{Field, Flaw, Row, Rows, words};
 use nix::unistd::Pid;
-use std::fmt;
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::str::FromStr;
 
 /// A process that is in our charge. Its pidfd travels beside the rows.
 #[derive(Clone, Copy, Debug)]
@@ -49,47 +48,28 @@ impl<K: Copy + Ord> Children<K> {
     }
 }
 
-impl fmt::Display for Leader {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            // Its end was not told yet, and will be seen again.
-            Leader::Alive | Leader::Unreaped(_) => "alive",
-            Leader::Zombie => "zombie",
-            Leader::Told | Leader::Reaped => "reaped",
-        })
+/// An end that was not told yet will be seen again.
+impl Field for Leader {
+    fn write(&self, key: &str, rows: &mut Rows) {
+        rows.text(
+            key,
+            match self {
+                Leader::Alive | Leader::Unreaped(_) => "alive",
+                Leader::Zombie => "zombie",
+                Leader::Told | Leader::Reaped => "reaped",
+            },
+        );
     }
-}
 
-impl FromStr for Leader {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Leader, ()> {
-        match text {
-            "alive" => Ok(Leader::Alive),
-            "zombie" => Ok(Leader::Zombie),
-            "reaped" => Ok(Leader::Reaped),
-            _ => Err(()),
+    fn read_if_any(key: &str, row: Row<'_>) -> Result<Option<Self>, Flaw> {
+        match row.text_if_any(key)?.as_deref() {
+            None => Ok(None),
+            Some("alive") => Ok(Some(Leader::Alive)),
+            Some("zombie") => Ok(Some(Leader::Zombie)),
+            Some("reaped") => Ok(Some(Leader::Reaped)),
+            Some(_) => Err(row.lacks(key)),
         }
     }
 }
 
-impl fmt::Display for Kin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Kin::Own => "own",
-            Kin::Adopted => "adopted",
-        })
-    }
-}
-
-impl FromStr for Kin {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Kin, ()> {
-        match text {
-            "own" => Ok(Kin::Own),
-            "adopted" => Ok(Kin::Adopted),
-            _ => Err(()),
-        }
-    }
-}
+words!(Kin { "own" Own; "adopted" Adopted; });

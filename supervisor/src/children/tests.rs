@@ -1,6 +1,7 @@
 //! Real processes; each test is a process of its own, for a sweep reaps every child that it does not know.
 
 use super::*;
+use crate::state::{Field, Row, Rows};
 use crate::sys::alone::alone;
 use nix::poll::{PollTimeout, poll};
 use std::fs;
@@ -490,14 +491,13 @@ fn after_an_upgrade_in_place_everybody_is_in_charge_as_before() {
                 upgraded.groups = nursery.children.groups;
                 for saved in nursery.children.saved() {
                     let pidfd = saved.pidfd.unwrap().try_clone_to_owned().unwrap();
-                    let (kin, leader) = (saved.kin.to_string(), saved.leader.to_string());
-                    upgraded.restore(
-                        saved.key,
-                        saved.pid,
-                        pidfd,
-                        kin.parse().unwrap(),
-                        leader.parse().unwrap(),
-                    );
+                    let mut rows = Rows::default();
+                    saved.kin.write("kin", rows.begin("child"));
+                    saved.leader.write("leader", &mut rows);
+                    let text = rows.finish();
+                    let row = Row::all(&text).unwrap()[0];
+                    let (kin, leader) = (Field::read("kin", row), Field::read("leader", row));
+                    upgraded.restore(saved.key, saved.pid, pidfd, kin.unwrap(), leader.unwrap());
                 }
                 nursery.children = upgraded;
                 nursery.events.clear();

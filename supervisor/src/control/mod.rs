@@ -36,11 +36,9 @@ use std::time::{Duration, Instant};
 use session::{Seat, Session};
 use socket::{Allowed, SocketFile};
 
-use nix::unistd::Gid;
-
 use crate::place::{Claim, Place, PlaceError, StalePolicy};
 use crate::protocol::{Reply, Request};
-use crate::state::{Fds, Flaw, Passed, Row, Rows};
+use crate::state::{Fds, Field, Fields as _, Flaw, Passed, Row, Rows, Whole as _, written_as};
 use crate::sys::errno_text;
 
 /// How many clients may wait for a reload or a change of workers. A deploy that asks once per host or per
@@ -74,23 +72,12 @@ const ACCEPTS_PER_TURN: usize = 64;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct ClientId(u64);
 
+written_as!(ClientId as u64: |client| client.0, ClientId;);
+
 impl ClientId {
     /// The name under which its fd is passed on.
     fn fd_name(self) -> String {
         format!("{CLIENT_ROW}-{}", self.0)
-    }
-
-    /// Write it into a row of those who have something for it.
-    pub(crate) fn save(self, key: &str, rows: &mut Rows) {
-        rows.number(key, self.0);
-    }
-
-    /// The client that a row names, if it names one.
-    ///
-    /// # Errors
-    /// What stands there is no number.
-    pub(crate) fn restore(key: &str, row: Row<'_>) -> Result<Option<Self>, Flaw> {
-        Ok(row.number_if_any(key)?.map(Self))
     }
 
     /// The number, for use as epoll data.
@@ -211,12 +198,12 @@ impl Control {
     /// Write the place, the control socket and its clients.
     pub(crate) fn save(&self, rows: &mut Rows) {
         self.place().save(rows);
-        self.file.save(rows.begin(ROW).number("last-id", self.last_id));
-        if let Some(group) = self.allowed.group() {
-            rows.number("group", group.as_raw().into());
-        }
+        self.last_id.write("last-id", rows.begin(ROW));
+        self.file.save_fields(rows);
+        self.allowed.group().write("group", rows);
         for (id, session) in &self.clients {
-            session.save(rows.begin(CLIENT_ROW).number("id", id.0));
+            id.write("id", rows.begin(CLIENT_ROW));
+            session.save_fields(rows);
         }
     }
 
@@ -237,12 +224,10 @@ impl Control {
     pub(crate) fn restore(rows: &[Row<'_>], fds: &mut Fds) -> Result<Self, Flaw> {
         let row = Row::of_kind(rows, ROW)?;
         let place = Place::restore(rows)?;
-        let file = SocketFile::restore(row)?;
-        let group = row.number_if_any("group")?.map(u32::try_from).transpose();
-        let group = group.map_err(|_| Flaw::new("the control group is no gid"))?;
+        let file = SocketFile::of_row(row)?;
         let mut clients = BTreeMap::new();
         for row in rows.iter().filter(|row| row.kind() == CLIENT_ROW) {
-            let id = ClientId(row.number("id")?);
+            let id = ClientId::read("id", *row)?;
             let fd = fds.take(&id.fd_name());
             let fd = fd.ok_or_else(|| Flaw::new(format_args!("the fd of {:?} is missing", row.line())))?;
             clients.insert(id, Session::restore(*row, fd)?);
@@ -252,11 +237,11 @@ impl Control {
             .ok_or_else(|| Flaw::new("the fd of the control socket is missing"))?;
         Ok(Self {
             listener: UnixListener::from(listener),
-            allowed: Allowed::new(group.map(Gid::from_raw)),
+            allowed: Allowed::new(Field::read("group", row)?),
             clients,
             watched: BTreeMap::new(),
             closed: Vec::new(),
-            last_id: row.number("last-id")?,
+            last_id: Field::read("last-id", row)?,
             told_accepting: true,
             paused_until: None,
             trouble: None,

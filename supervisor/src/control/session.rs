@@ -11,7 +11,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use super::{Interest, Peer, socket};
 use crate::clock;
 use crate::protocol::{ProtocolError, REQUEST_MAX, Reply, Request};
-use crate::state::{Flaw, Row, Rows};
+use crate::state::{Fields as _, Flaw, Row, fields, words};
 use crate::sys::errno_text;
 
 /// How many bytes of unread progress a client may pile up; what comes on top is dropped. A final answer is
@@ -36,26 +36,13 @@ pub(super) enum Seat {
     Leaving,
 }
 
-impl Seat {
-    const ALL: [Self; 5] = [
-        Self::Asking,
-        Self::Ticket,
-        Self::Stop,
-        Self::Served,
-        Self::Leaving,
-    ];
-
-    /// Its word in a state.
-    const fn word(self) -> &'static str {
-        match self {
-            Self::Asking => "asking",
-            Self::Ticket => "ticket",
-            Self::Stop => "stop",
-            Self::Served => "served",
-            Self::Leaving => "leaving",
-        }
-    }
-}
+words!(Seat {
+    "asking" Asking;
+    "ticket" Ticket;
+    "stop" Stop;
+    "served" Served;
+    "leaving" Leaving;
+});
 
 /// What reading has brought.
 #[derive(Debug)]
@@ -97,6 +84,14 @@ pub(super) struct Session {
     deadline: Option<Instant>,
 }
 
+fields!(Session {
+    "seat" seat;
+    "input" input;
+    "output" output;
+    "ended" input_ended;
+    "deadline" deadline;
+});
+
 impl Session {
     pub(super) fn new(stream: UnixStream, peer: Peer, deadline: Instant) -> Self {
         let deadline = Some(deadline);
@@ -111,37 +106,14 @@ impl Session {
         }
     }
 
-    /// Add to the client's row where it stands. Who it is its socket tells.
-    pub(super) fn save(&self, rows: &mut Rows) {
-        rows.text("seat", self.seat.word());
-        for (key, bytes) in [("input", &self.input), ("output", &self.output)] {
-            if !bytes.is_empty() {
-                rows.bytes(key, bytes);
-            }
-        }
-        if self.input_ended {
-            rows.number("ended", 1);
-        }
-        if let Some(deadline) = self.deadline {
-            rows.number("deadline", clock::to_nanos(deadline));
-        }
-    }
-
+    /// The client of a row. Who it is its socket tells.
     pub(super) fn restore(row: Row<'_>, fd: OwnedFd) -> Result<Self, Flaw> {
         let stream = UnixStream::from(fd);
         let peer = socket::peer(&stream)
             .map_err(|error| Flaw::new(format_args!("client: {}", errno_text(error))))?;
-        let word = row.text("seat")?;
-        let seat = Seat::ALL.into_iter().find(|seat| seat.word() == word);
-        Ok(Self {
-            stream,
-            peer,
-            seat: seat.ok_or_else(|| Flaw::new(format_args!("no client sits at {word:?}")))?,
-            input: row.bytes_if_any("input")?.unwrap_or_default(),
-            output: row.bytes_if_any("output")?.unwrap_or_default(),
-            input_ended: row.number_if_any("ended")?.is_some(),
-            deadline: row.number_if_any("deadline")?.map(clock::from_nanos),
-        })
+        let mut session = Self::new(stream, peer, clock::now());
+        session.restore_fields(row)?;
+        Ok(session)
     }
 
     pub(super) fn as_fd(&self) -> BorrowedFd<'_> {

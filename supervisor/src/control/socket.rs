@@ -13,7 +13,7 @@ use nix::unistd::{Gid, Group};
 
 use super::{ControlError, Peer};
 use crate::place::{LockHolder, Place, PlaceError, is_gone};
-use crate::state::{self, Flaw, Row, Rows};
+use crate::state::{self, whole};
 use crate::sys::peer_groups;
 
 /// How many clients may wait to be accepted. Beyond it connect(2) blocks, which is what a client would do
@@ -165,26 +165,13 @@ pub(super) struct SocketFile {
     inode: u64,
 }
 
-impl SocketFile {
-    /// Add path and inode to the row of the control socket.
-    pub(super) fn save(&self, rows: &mut Rows) {
-        rows.os("path", self.path.as_os_str())
-            .number("device", self.device)
-            .number("inode", self.inode);
-    }
+whole!(SocketFile { "path" path; "device" device; "inode" inode; });
 
+impl SocketFile {
     /// Whether the path still leads to it.
     pub(super) fn is_in_place(&self) -> bool {
         let now = fs::symlink_metadata(&self.path);
         now.is_ok_and(|now| (now.dev(), now.ino()) == (self.device, self.inode))
-    }
-
-    pub(super) fn restore(row: Row<'_>) -> Result<Self, Flaw> {
-        Ok(Self {
-            path: PathBuf::from(row.os("path")?),
-            device: row.number("device")?,
-            inode: row.number("inode")?,
-        })
     }
 }
 

@@ -9,7 +9,11 @@ use super::files::{Content, NamedFile, Watched};
 use super::journal::{self, JournalStreams};
 use super::program::{InheritedEnvironment, Program, open_directory};
 use super::{BirthRecord, OwnPid, ReportPipe};
-use crate::state::{Fds, Flaw, Row, Rows};
+use crate::state::{
+    Fds, Field, Fields as _, Flaw, Row, Rows, Whole as _, by_text, fields, whole, words, written_as,
+};
+use crate::sys::Limits;
+use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
 use nix::unistd::Pid;
 use std::collections::BTreeMap;
@@ -31,40 +35,20 @@ impl BirthRecord {
     /// Writes its row, under the number by which the caller knows it.
     pub(crate) fn save(&self, number: u64, rows: &mut Rows) {
         let program = &self.program;
-        let binary = &program.binary;
-        rows.begin(RECORD)
-            .number("number", number)
-            .bytes(
-                "arguments",
-                &joined(program.argv.iter().map(|word| word.as_bytes())),
-            )
-            .os("binary", binary.path().as_os_str())
-            .os("file", binary.real_path().as_os_str())
-            .number("device", binary.id().0)
-            .number("inode", binary.id().1)
-            .os("cwd", path_of(program.cwd()).as_os_str())
-            .number("cwd-device", program.cwd_id.0)
-            .number("cwd-inode", program.cwd_id.1)
-            .text("limits", &program.limits.to_string())
-            .text("own-pid", own_pid_word(self.own_pid));
-        save_files(program, rows);
-        save_environment(&program.environment, rows);
-        if let Some(user) = &program.user {
-            rows.text("user", user);
+        number.write("number", rows.begin(RECORD));
+        SavedFiles {
+            binary: program.binary.path().to_owned(),
+            file: program.binary.real_path().to_owned(),
+            device: program.binary.id().0,
+            inode: program.binary.id().1,
+            cwd: path_of(program.cwd()),
+            cwd_device: program.cwd_id.0,
+            cwd_inode: program.cwd_id.1,
         }
-        if let Some(group) = &program.group {
-            rows.text("group", group);
-        }
-        if let Some(signal) = program.last_signal {
-            rows.text("last-signal", signal.as_str());
-        }
-        save_oom_score(program.oom_score, rows);
-        if let Some(path) = &program.stderr {
-            rows.os("stderr", path.as_os_str());
-        }
-        if let Some(mask) = program.umask {
-            rows.number("umask", mask.bits().into());
-        }
+        .save_fields(rows);
+        self.own_pid.write("own-pid", rows);
+        program.save_fields(rows);
+        program.environment.save_fields(rows);
     }
 
     /// Its open files, under the names by which [`BirthRecord::restore`] looks for them.
@@ -92,77 +76,124 @@ impl BirthRecord {
         inherited_environment: &InheritedEnvironment,
     ) -> Result<BirthRecord, Flaw> {
         let number = row.number("number")?;
-        let cwd_id = (row.number("cwd-device")?, row.number("cwd-inode")?);
-        let cwd = restore_cwd(row, cwd_id, number, fds, processes)?;
-        let binary = restore_binary(row, number, fds, cwd.as_fd(), processes)?;
-        let arguments = split(&row.bytes("arguments")?);
-        let command = arguments.first().cloned();
-        let argv = arguments
-            .into_iter()
-            .map(|word| CString::new(word.into_vec()))
-            .collect();
-        let (Some(command), Ok(argv)) = (command, argv) else {
-            return Err(Flaw::new(format_args!("record {number} has no usable arguments")));
-        };
-        let mask = row.number_if_any("umask")?;
-        let program = Program {
-            command,
-            argv,
+        let files = SavedFiles::of_row(*row)?;
+        let cwd = files.find_cwd(number, fds, processes)?;
+        let binary = files.find_binary(number, fds, cwd.as_fd(), processes)?;
+        let mut program = Program {
+            command: OsString::new(),
+            argv: Vec::new(),
             binary,
-            content: row
-                .text_if_any("content")?
-                .map(|text| content(&text))
-                .transpose()?,
-            files: restore_files(row)?,
+            content: None,
+            files: Vec::new(),
             cwd,
-            cwd_id,
-            environment: restore_environment(row, inherited_environment)?,
-            user: row.text_if_any("user")?,
-            group: row.text_if_any("group")?,
-            // No more than 0o777.
-            umask: mask.map(|mask| Mode::from_bits_truncate((mask & 0o777) as libc::mode_t)),
-            stderr: row
-                .bytes_if_any("stderr")?
-                .map(|path| OsString::from_vec(path).into()),
-            limits: row.parsed("limits")?,
-            oom_score: restore_oom_score(row)?,
+            cwd_id: (files.cwd_device, files.cwd_inode),
+            environment: restore_environment(*row, inherited_environment)?,
+            user: None,
+            group: None,
+            umask: None,
+            stderr: None,
+            limits: inherited_environment.limits.clone(),
+            oom_score: None,
             journal: inherited_environment.journal,
-            last_signal: match row.text_if_any("last-signal")? {
-                Some(_) => Some(row.parsed("last-signal")?),
-                None => None,
-            },
+            last_signal: None,
         };
+        program.restore_fields(*row)?;
+        let command = program.argv.first().ok_or_else(|| row.lacks("arguments"))?;
+        program.command = OsString::from_vec(command.as_bytes().to_vec());
         Ok(BirthRecord {
             program,
-            own_pid: own_pid(&row.text("own-pid")?)
-                .ok_or_else(|| Flaw::new(format_args!("record {number} has no usable own-pid")))?,
+            own_pid: Field::read("own-pid", *row)?,
         })
     }
 }
 
-/// A file is three strings: its name, how it is watched, and its numbers.
-fn save_files(program: &Program, rows: &mut Rows) {
-    if let Some(content) = program.content {
-        rows.text("content", &content_text(content));
+/// The open files of a record, by what they are looked for.
+#[derive(Debug)]
+struct SavedFiles {
+    binary: PathBuf,
+    /// Where the file itself was.
+    file: PathBuf,
+    device: u64,
+    inode: u64,
+    cwd: PathBuf,
+    cwd_device: u64,
+    cwd_inode: u64,
+}
+
+whole!(SavedFiles {
+    "binary" binary;
+    "file" file;
+    "device" device;
+    "inode" inode;
+    "cwd" cwd;
+    "cwd-device" cwd_device;
+    "cwd-inode" cwd_inode;
+});
+
+fields!(Program {
+    "arguments" argv;
+    "content" content;
+    "files" files;
+    "user" user;
+    "group" group;
+    "umask" umask;
+    "stderr" stderr;
+    "limits" limits;
+    "oom-score-adj" oom_score;
+    "last-signal" last_signal;
+});
+
+whole!(Environment { "environment" variables; "configured" configured; });
+
+fields!(InheritedEnvironment {
+    "environment" variables;
+    "limits" limits;
+    "oom-score-adj" oom_score;
+});
+
+words!(OwnPid { "set" Set; "left-out" LeftOut; });
+by_text!(Limits, Signal);
+// No more than 0o777.
+written_as!(Mode as u32: |mode| mode.bits(), |bits| Mode::from_bits_truncate(bits & 0o777););
+
+/// `SIZE CHANGED`.
+impl Field for Content {
+    fn write(&self, key: &str, rows: &mut Rows) {
+        rows.text(key, &content_text(*self));
     }
-    let mut strings: Vec<Vec<u8>> = Vec::new();
-    for file in &program.files {
-        let (device, inode) = file.id;
-        strings.push(file.name.as_bytes().to_vec());
-        strings.push(watched_word(file.watched).into());
-        strings.push(format!("{device} {inode} {}", content_text(file.content)).into());
-    }
-    if !strings.is_empty() {
-        rows.bytes("files", &joined(strings.iter().map(Vec::as_slice)));
+
+    fn read_if_any(key: &str, row: Row<'_>) -> Result<Option<Self>, Flaw> {
+        let Some(text) = row.text_if_any(key)? else {
+            return Ok(None);
+        };
+        content(&text).map(Some).ok_or_else(|| row.lacks(key))
     }
 }
 
-fn restore_files(row: &Row<'_>) -> Result<Vec<NamedFile>, Flaw> {
-    let strings = split(&row.bytes_if_any("files")?.unwrap_or_default());
-    let files = strings.chunks(3).map(named_file);
-    files
-        .collect::<Option<_>>()
-        .ok_or_else(|| Flaw::new("a record names files that make no sense"))
+/// A file is three strings: its name, how it is watched, and its numbers.
+impl Field for Vec<NamedFile> {
+    fn write(&self, key: &str, rows: &mut Rows) {
+        let mut strings: Vec<Vec<u8>> = Vec::new();
+        for file in self {
+            let (device, inode) = file.id;
+            strings.push(file.name.as_bytes().to_vec());
+            strings.push(watched_word(file.watched).into());
+            strings.push(format!("{device} {inode} {}", content_text(file.content)).into());
+        }
+        joined(strings.iter().map(Vec::as_slice)).write(key, rows);
+    }
+
+    fn read_if_any(key: &str, row: Row<'_>) -> Result<Option<Self>, Flaw> {
+        let Some(bytes) = row.bytes_if_any(key)? else {
+            return Ok(None);
+        };
+        let files = split(&bytes).chunks(3).map(named_file).collect();
+        Option::map(files, Some).ok_or_else(|| row.lacks(key))
+    }
+
+    fn absent() -> Option<Self> {
+        Some(Vec::new())
+    }
 }
 
 fn named_file(strings: &[OsString]) -> Option<NamedFile> {
@@ -177,7 +208,7 @@ fn named_file(strings: &[OsString]) -> Option<NamedFile> {
             .into_iter()
             .find(|known| watched_word(*known) == watched)?,
         id,
-        content: content(numbers.next()?).ok()?,
+        content: content(numbers.next()?)?,
     })
 }
 
@@ -185,31 +216,18 @@ fn content_text(content: Content) -> String {
     format!("{} {}", content.size, content.changed)
 }
 
-fn content(text: &str) -> Result<Content, Flaw> {
-    let parsed = text.split_once(' ').and_then(|(size, changed)| {
-        let (size, changed) = (size.parse().ok()?, changed.parse().ok()?);
-        Some(Content { size, changed })
-    });
-    parsed.ok_or_else(|| Flaw::new("a record has a file of no size"))
+fn content(text: &str) -> Option<Content> {
+    let (size, changed) = text.split_once(' ')?;
+    Some(Content {
+        size: size.parse().ok()?,
+        changed: changed.parse().ok()?,
+    })
 }
 
 fn watched_word(watched: Watched) -> &'static str {
     match watched {
         Watched::Code => "code",
         Watched::Other => "other",
-    }
-}
-
-fn save_oom_score(score: Option<i16>, rows: &mut Rows) {
-    if let Some(score) = score {
-        rows.text("oom-score-adj", &score.to_string());
-    }
-}
-
-fn restore_oom_score(row: &Row<'_>) -> Result<Option<i16>, Flaw> {
-    match row.text_if_any("oom-score-adj")? {
-        Some(_) => row.parsed("oom-score-adj").map(Some),
-        None => Ok(None),
     }
 }
 
@@ -221,43 +239,41 @@ fn cwd_name(number: u64) -> String {
     format!("cwd-{number}")
 }
 
-fn restore_cwd(
-    row: &Row<'_>,
-    wanted: FileId,
-    number: u64,
-    fds: &mut Fds,
-    processes: &[Pid],
-) -> Result<OwnedFd, Flaw> {
-    let path = PathBuf::from(row.os("cwd")?);
-    let of_processes = processes.iter().map(|pid| format!("/proc/{pid}/cwd").into());
-    let paths = std::iter::once(path.clone()).chain(of_processes);
-    let found = paths.filter_map(|path: PathBuf| open_directory(&path).ok());
-    let given = fds.take(&cwd_name(number)).into_iter();
-    let same = |fd: &OwnedFd| id_of(fd.as_fd()) == Some(wanted);
-    given.chain(found).find(same).ok_or_else(|| {
-        Flaw::new(format_args!(
-            "the working directory {path:?} of generation {number} is gone"
-        ))
-    })
-}
+impl SavedFiles {
+    fn find_cwd(&self, number: u64, fds: &mut Fds, processes: &[Pid]) -> Result<OwnedFd, Flaw> {
+        let wanted: FileId = (self.cwd_device, self.cwd_inode);
+        let of_processes = processes.iter().map(|pid| format!("/proc/{pid}/cwd").into());
+        let paths = std::iter::once(self.cwd.clone()).chain(of_processes);
+        let found = paths.filter_map(|path: PathBuf| open_directory(&path).ok());
+        let given = fds.take(&cwd_name(number)).into_iter();
+        let same = |fd: &OwnedFd| id_of(fd.as_fd()) == Some(wanted);
+        given.chain(found).find(same).ok_or_else(|| {
+            Flaw::new(format_args!(
+                "the working directory {:?} of generation {number} is gone",
+                self.cwd
+            ))
+        })
+    }
 
-fn restore_binary(
-    row: &Row<'_>,
-    number: u64,
-    fds: &mut Fds,
-    cwd: BorrowedFd<'_>,
-    processes: &[Pid],
-) -> Result<Binary, Flaw> {
-    let known = Known {
-        path: row.os("binary")?.into(),
-        real_path: row.os("file")?.into(),
-        id: (row.number("device")?, row.number("inode")?),
-    };
-    let lost = Flaw::new(format_args!(
-        "the binary {:?} of generation {number} (inode {}) was removed or replaced, and no living process executes it",
-        known.real_path, known.id.1
-    ));
-    Binary::find_again(known, fds.take(&binary_name(number)), cwd, processes).ok_or(lost)
+    fn find_binary(
+        &self,
+        number: u64,
+        fds: &mut Fds,
+        cwd: BorrowedFd<'_>,
+        processes: &[Pid],
+    ) -> Result<Binary, Flaw> {
+        let known = Known {
+            path: self.binary.clone(),
+            real_path: self.file.clone(),
+            id: (self.device, self.inode),
+        };
+        Binary::find_again(known, fds.take(&binary_name(number)), cwd, processes).ok_or_else(|| {
+            Flaw::new(format_args!(
+                "the binary {:?} of generation {number} (inode {}) was removed or replaced, and no living process executes it",
+                self.file, self.inode
+            ))
+        })
+    }
 }
 
 /// Where an open directory lies now.
@@ -265,34 +281,12 @@ pub(super) fn path_of(fd: BorrowedFd<'_>) -> PathBuf {
     std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd())).unwrap_or_default()
 }
 
-fn own_pid_word(own_pid: OwnPid) -> &'static str {
-    match own_pid {
-        OwnPid::Set => "set",
-        OwnPid::LeftOut => "left-out",
-    }
-}
-
-fn own_pid(word: &str) -> Option<OwnPid> {
-    [OwnPid::Set, OwnPid::LeftOut]
-        .into_iter()
-        .find(|own_pid| own_pid_word(*own_pid) == word)
-}
-
-fn save_environment(environment: &Environment, rows: &mut Rows) {
-    rows.bytes("environment", &joined_variables(environment.variables.iter()));
-    let configured = environment.configured.iter().map(|key| key.as_bytes());
-    rows.bytes("configured", &joined(configured));
-}
-
 /// The stream to the journal that it names is ours of today.
 fn restore_environment(
-    row: &Row<'_>,
+    row: Row<'_>,
     inherited_environment: &InheritedEnvironment,
 ) -> Result<Environment, Flaw> {
-    let mut environment = Environment {
-        variables: BTreeMap::from_iter(split_variables(&row.bytes("environment")?)),
-        configured: split(&row.bytes("configured")?),
-    };
+    let mut environment = Environment::of_row(row)?;
     match inherited_environment.journal_stream() {
         Some(stream) => environment.set_unless_configured(journal::VARIABLE, stream),
         None if environment.configured.iter().any(|key| key == journal::VARIABLE) => {}
@@ -305,11 +299,7 @@ impl InheritedEnvironment {
     /// Writes what we were born with, for the same process after an upgrade in place: by then our limits are those that we
     /// have raised for ourselves.
     pub(crate) fn save(&self, rows: &mut Rows) {
-        let environment = self.variables.iter().map(|(key, value)| (key, value));
-        rows.begin(HERITAGE)
-            .bytes("environment", &joined_variables(environment))
-            .text("limits", &self.limits.to_string());
-        save_oom_score(self.oom_score, rows);
+        self.save_fields(rows.begin(HERITAGE));
     }
 
     /// Reads the row.
@@ -317,15 +307,18 @@ impl InheritedEnvironment {
     /// # Errors
     /// A field is missing or cannot be read.
     pub(crate) fn restore(row: &Row<'_>) -> Result<InheritedEnvironment, Flaw> {
-        let environment: Vec<_> = split_variables(&row.bytes("environment")?).collect();
-        let stream = environment.iter().find(|(key, _)| key == journal::VARIABLE);
-        Ok(InheritedEnvironment {
+        let mut saved = InheritedEnvironment {
+            variables: Vec::new(),
+            limits: Field::read("limits", *row)?,
+            oom_score: None,
+            journal: None,
             started_in: None,
-            journal: JournalStreams::of_this_process(stream.map(|(_, value)| value.as_os_str())),
-            limits: row.parsed("limits")?,
-            oom_score: restore_oom_score(row)?,
-            variables: environment,
-        })
+        };
+        saved.restore_fields(*row)?;
+        let mut variables = saved.variables.iter();
+        let stream = variables.find(|(key, _)| key == journal::VARIABLE);
+        saved.journal = JournalStreams::of_this_process(stream.map(|(_, value)| value.as_os_str()));
+        Ok(saved)
     }
 }
 
@@ -333,9 +326,8 @@ impl ReportPipe {
     /// Writes what has come so far, for the worker that the caller calls so. Its fd is [`ReportPipe::as_fd`], under the name
     /// that [`ReportPipe::name`] gives.
     pub(crate) fn save(&self, worker: &str, rows: &mut Rows) {
-        rows.begin(REPORT)
-            .text("worker", worker)
-            .bytes("received", &self.received);
+        rows.begin(REPORT).text("worker", worker);
+        self.received.write("received", rows);
     }
 
     /// The name of the fd.
@@ -348,7 +340,7 @@ impl ReportPipe {
     /// # Errors
     /// A field is missing or cannot be read.
     pub(crate) fn restore(row: &Row<'_>, fds: &mut Fds) -> Result<Option<ReportPipe>, Flaw> {
-        let received = row.bytes("received")?;
+        let received = Field::read("received", *row)?;
         let fd = fds.take(&Self::name(&row.text("worker")?));
         Ok(fd.map(|fd| ReportPipe { fd, received }))
     }
@@ -371,6 +363,74 @@ fn split(text: &[u8]) -> Vec<OsString> {
     text.split(|byte| *byte == 0)
         .map(|string| OsString::from_vec(string.to_vec()))
         .collect()
+}
+
+impl Field for Vec<CString> {
+    fn write(&self, key: &str, rows: &mut Rows) {
+        joined(self.iter().map(|word| word.as_bytes())).write(key, rows);
+    }
+
+    fn read_if_any(key: &str, row: Row<'_>) -> Result<Option<Self>, Flaw> {
+        let Some(bytes) = row.bytes_if_any(key)? else {
+            return Ok(None);
+        };
+        // There is no NUL left in them.
+        let words = split(&bytes)
+            .into_iter()
+            .map(|word| CString::new(word.into_vec()));
+        words
+            .collect::<Result<_, _>>()
+            .map(Some)
+            .map_err(|_| row.lacks(key))
+    }
+}
+
+impl Field for Vec<OsString> {
+    fn write(&self, key: &str, rows: &mut Rows) {
+        joined(self.iter().map(|word| word.as_bytes())).write(key, rows);
+    }
+
+    fn read_if_any(key: &str, row: Row<'_>) -> Result<Option<Self>, Flaw> {
+        Ok(row.bytes_if_any(key)?.map(|bytes| split(&bytes)))
+    }
+
+    fn absent() -> Option<Self> {
+        Some(Vec::new())
+    }
+}
+
+/// `NAME=VALUE`, each with a NUL after it.
+impl Field for Vec<(OsString, OsString)> {
+    fn write(&self, key: &str, rows: &mut Rows) {
+        joined_variables(self.iter().map(|(name, value)| (name, value))).write(key, rows);
+    }
+
+    fn read_if_any(key: &str, row: Row<'_>) -> Result<Option<Self>, Flaw> {
+        Ok(row
+            .bytes_if_any(key)?
+            .map(|bytes| split_variables(&bytes).collect()))
+    }
+
+    fn absent() -> Option<Self> {
+        Some(Vec::new())
+    }
+}
+
+/// The same.
+impl Field for BTreeMap<OsString, OsString> {
+    fn write(&self, key: &str, rows: &mut Rows) {
+        joined_variables(self.iter()).write(key, rows);
+    }
+
+    fn read_if_any(key: &str, row: Row<'_>) -> Result<Option<Self>, Flaw> {
+        Ok(row
+            .bytes_if_any(key)?
+            .map(|bytes| split_variables(&bytes).collect()))
+    }
+
+    fn absent() -> Option<Self> {
+        Some(Self::new())
+    }
 }
 
 fn joined_variables<'a>(variables: impl Iterator<Item = (&'a OsString, &'a OsString)>) -> Vec<u8> {

@@ -11,7 +11,6 @@ use std::rc::Rc;
 use nix::sys::socket::{
     SockFlag, SockType, SockaddrLike as _, SockaddrStorage, connect, getsockname, socket,
 };
-use nix::unistd::{Gid, Uid};
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::resolve::Owner;
@@ -20,13 +19,73 @@ use super::socket::{Birth, IoMode, Socket, Source};
 use super::unix_file::{PathLock, SocketFile};
 use super::{Inherited, ListenError, Listener, SocketKind, anew, bind};
 use crate::address::{Address, ListenSpec, SocketOptions};
-use crate::state::{Fds, Flaw, Passed, Row, Rows};
+use crate::state::{Fds, Field as _, Fields as _, Flaw, Passed, Row, Rows, Whole as _, whole};
 use crate::sys::sock::SocketOption;
 
 /// The kinds of rows.
 const LISTENER: &str = "listener";
 const SOCKET: &str = "socket";
 const ORIGINAL: &str = "original";
+
+/// The word for an inherited socket that came with a name.
+const NAMED: &str = "named";
+
+/// What a configuration has given to a listener, and the inode of its socket.
+#[derive(Debug)]
+struct SavedListener {
+    number: u64,
+    name: String,
+    socket: u64,
+    options: String,
+}
+
+whole!(SavedListener {
+    "number" number;
+    "name" name;
+    "socket" socket;
+    "options" options;
+});
+
+/// A socket. The row has the fields of its [`Owner`] and of its [`SocketFile`], too.
+#[derive(Debug)]
+struct SavedSocket {
+    inode: u64,
+    cookie: Option<u64>,
+    /// Where it was made. Without this it was inherited, or else belongs to a probe.
+    address: Option<String>,
+    inherited: Option<String>,
+    backlog: Option<u32>,
+    non_blocking: bool,
+    options: String,
+}
+
+whole!(SavedSocket {
+    "inode" inode;
+    "cookie" cookie;
+    "address" address;
+    "inherited" inherited;
+    "backlog" backlog;
+    "non-blocking" non_blocking;
+    "options" options;
+});
+
+whole!(Owner { "user" user; "group" group; });
+
+/// What an option of a socket was before we changed it.
+#[derive(Debug)]
+struct SavedOriginal {
+    socket: u64,
+    level: i32,
+    option: i32,
+    value: Vec<u8>,
+}
+
+whole!(SavedOriginal {
+    "socket" socket;
+    "level" level;
+    "option" option;
+    "value" value;
+});
 
 /// The locks that were taken over, and the paths that they guard: the sockets of one path share one.
 type Locks = Vec<(PathBuf, Rc<PathLock>)>;
@@ -78,12 +137,14 @@ impl<'a> Saving<'a> {
     /// Write the rows of all that were given a number.
     pub(crate) fn save(&self, rows: &mut Rows) {
         for (number, listener) in (0u64..).zip(&self.listeners) {
-            rows.begin(LISTENER)
-                .number("number", number)
-                .text("name", &listener.name)
-                .number("socket", listener.inode())
-                .text("options", &listener.options.to_string());
-            save_owner(listener.owner, rows);
+            let saved = SavedListener {
+                number,
+                name: listener.name.clone(),
+                socket: listener.inode(),
+                options: listener.options.to_string(),
+            };
+            saved.save_fields(rows.begin(LISTENER));
+            listener.owner.save_fields(rows);
         }
         for socket in self.sockets() {
             socket.save(rows);
@@ -119,62 +180,41 @@ impl<'a> Saving<'a> {
 
 impl Socket {
     fn save(&self, rows: &mut Rows) {
-        let inode = self.inode();
-        rows.begin(SOCKET).number("inode", inode);
-        if let Some(cookie) = self.cookie() {
-            rows.number("cookie", cookie);
-        }
-        match self.source() {
-            Source::Spec(address) => rows.text("address", &address.to_string()),
-            Source::Inherited { named: true } => rows.text("inherited", "named"),
-            Source::Inherited { named: false } => rows.text("inherited", "unnamed"),
-            Source::Probe => rows.text("probe", ""),
-        };
-        if let Some(backlog) = self.backlog() {
-            rows.number("backlog", backlog.into());
-        }
-        if self.wanted_io_mode() == IoMode::NonBlocking {
-            rows.number("non-blocking", 1);
-        }
         let (options, owner) = self.applied();
-        rows.text("options", &options.to_string());
-        save_owner(owner, rows);
+        let (address, inherited) = match self.source() {
+            Source::Spec(address) => (Some(address.to_string()), None),
+            Source::Inherited { named: true } => (None, Some(NAMED.to_owned())),
+            Source::Inherited { named: false } => (None, Some("unnamed".to_owned())),
+            Source::Probe => (None, None),
+        };
+        let saved = SavedSocket {
+            inode: self.inode(),
+            cookie: self.cookie(),
+            address,
+            inherited,
+            backlog: self.backlog(),
+            non_blocking: self.wanted_io_mode() == IoMode::NonBlocking,
+            options: options.to_string(),
+        };
+        saved.save_fields(rows.begin(SOCKET));
+        owner.save_fields(rows);
         if let Some(file) = self.file() {
             file.save(rows);
         }
         for (option, value) in self.originals().iter() {
-            rows.begin(ORIGINAL)
-                .number("socket", inode)
-                .text("level", &option.level.to_string())
-                .text("option", &option.name.to_string())
-                .bytes("value", value);
+            let saved = SavedOriginal {
+                socket: saved.inode,
+                level: option.level,
+                option: option.name,
+                value: value.clone(),
+            };
+            saved.save_fields(rows.begin(ORIGINAL));
         }
     }
 }
 
-fn save_owner(owner: Owner, rows: &mut Rows) {
-    if let Some(user) = owner.user {
-        rows.number("user", user.as_raw().into());
-    }
-    if let Some(group) = owner.group {
-        rows.number("group", group.as_raw().into());
-    }
-}
-
-fn restore_owner(row: Row<'_>) -> Result<Owner, Flaw> {
-    let id = |key| match row.number_if_any(key)? {
-        Some(_) => row.parsed(key).map(Some),
-        None => Ok(None),
-    };
-    Ok(Owner {
-        user: id("user")?.map(Uid::from_raw),
-        group: id("group")?.map(Gid::from_raw),
-    })
-}
-
-/// The options of a row, which were written for this address.
-fn restore_options(row: Row<'_>, address: Option<&str>) -> Result<SocketOptions, Flaw> {
-    let text = row.text("options")?;
+/// Options that were written for this address.
+fn restore_options(text: &str, address: Option<&str>) -> Result<SocketOptions, Flaw> {
     match address {
         Some(address) if !text.is_empty() => {
             let spec: ListenSpec = format!("{address}{text}").parse().map_err(Flaw::new)?;
@@ -192,10 +232,8 @@ fn restore_options(row: Row<'_>, address: Option<&str>) -> Result<SocketOptions,
 pub(crate) fn identities(rows: &[Row<'_>]) -> Result<Vec<SocketIdentity>, Flaw> {
     let sockets = rows.iter().filter(|row| row.kind() == SOCKET);
     let identity = |row: &Row<'_>| {
-        Ok(SocketIdentity {
-            inode: row.number("inode")?,
-            cookie: row.number_if_any("cookie")?,
-        })
+        let SavedSocket { inode, cookie, .. } = SavedSocket::of_row(*row)?;
+        Ok(SocketIdentity { inode, cookie })
     };
     sockets.map(identity).collect()
 }
@@ -241,12 +279,12 @@ impl Absent<'_> {
         match self {
             Absent::IsAFlaw => Err(Flaw::new(format_args!("the fd {} is missing", fd_name(inode)))),
             Absent::IsMadeAnew(told) => {
-                let address = row.text_if_any("address")?;
-                let options = restore_options(row, address.as_deref())?;
-                match (&address, row.text_if_any("inherited")?) {
-                    (Some(address), _) => {
-                        let address = address.parse::<Address>().map_err(Flaw::new)?;
-                        let made = anew::at(&address, options, restore_owner(row)?, there);
+                let saved = SavedSocket::of_row(row)?;
+                match (saved.address.as_deref(), &saved.inherited) {
+                    (Some(text), _) => {
+                        let options = restore_options(&saved.options, Some(text))?;
+                        let address = text.parse::<Address>().map_err(Flaw::new)?;
+                        let made = anew::at(&address, options, Owner::of_row(row)?, there);
                         let made = made.map_err(Flaw::new)?;
                         told.push(made.local().text());
                         Ok(made)
@@ -291,21 +329,30 @@ pub(crate) fn restore(
     }
     for (place, row) in places.values() {
         if let Some(socket) = &sockets[*place] {
-            let non_blocking = row.number_if_any("non-blocking")?;
-            socket.want_io_mode(non_blocking.map_or(IoMode::Blocking, |_| IoMode::NonBlocking));
+            socket.want_io_mode(match SavedSocket::of_row(*row)?.non_blocking {
+                true => IoMode::NonBlocking,
+                false => IoMode::Blocking,
+            });
         }
     }
     let mut listeners = Vec::new();
     for row in rows.iter().filter(|row| row.kind() == LISTENER) {
-        let inode = row.number("socket")?;
-        let found = places.get(&inode);
+        let saved = SavedListener::of_row(*row)?;
+        let found = places.get(&saved.socket);
         let found = found.and_then(|(place, row)| Some((sockets.get(*place)?.as_ref()?, row)));
-        let (socket, of_socket) = found.ok_or_else(|| Flaw::new(format_args!("no socket {inode}")))?;
+        let (socket, of_socket) =
+            found.ok_or_else(|| Flaw::new(format_args!("no socket {}", saved.socket)))?;
         let address = of_socket.text_if_any("address")?;
-        if row.number("number")? != listeners.len() as u64 {
+        if saved.number != listeners.len() as u64 {
             return Err(Flaw::new("the listeners are not in order"));
         }
-        listeners.push(Rc::new(restore_listener(*row, address.as_deref(), socket)?));
+        let owner = Owner::of_row(*row)?;
+        listeners.push(Rc::new(restore_listener(
+            saved,
+            owner,
+            address.as_deref(),
+            socket,
+        )?));
     }
     Ok(listeners)
 }
@@ -330,22 +377,29 @@ pub(crate) fn restore_found(rows: &[Row<'_>], fds: &mut Fds) -> Result<Vec<Rc<Li
     }
     let mut listeners = Vec::new();
     for row in rows.iter().filter(|row| row.kind() == LISTENER) {
-        if let Some(socket) = found.get(&row.number("socket")?) {
+        let saved = SavedListener::of_row(*row)?;
+        if let Some(socket) = found.get(&saved.socket) {
             let address = match socket.source() {
                 Source::Spec(address) => address.to_string(),
                 Source::Inherited { .. } | Source::Probe => continue,
             };
-            listeners.push(Rc::new(restore_listener(*row, Some(&address), socket)?));
+            let owner = Owner::of_row(*row)?;
+            listeners.push(Rc::new(restore_listener(saved, owner, Some(&address), socket)?));
         }
     }
     Ok(listeners)
 }
 
-fn restore_listener(row: Row<'_>, address: Option<&str>, socket: &Rc<Socket>) -> Result<Listener, Flaw> {
+fn restore_listener(
+    saved: SavedListener,
+    owner: Owner,
+    address: Option<&str>,
+    socket: &Rc<Socket>,
+) -> Result<Listener, Flaw> {
     Ok(Listener {
-        name: row.text("name")?,
-        options: restore_options(row, address)?,
-        owner: restore_owner(row)?,
+        options: restore_options(&saved.options, address)?,
+        name: saved.name,
+        owner,
         socket: Rc::clone(socket),
     })
 }
@@ -355,11 +409,12 @@ fn restore_originals(behind: &[Row<'_>]) -> Result<Originals, Flaw> {
     let mut originals = Originals::new();
     for row in behind.iter().take_while(|row| row.kind() != SOCKET) {
         if row.kind() == ORIGINAL {
+            let saved = SavedOriginal::of_row(*row)?;
             let option = SocketOption {
-                level: row.parsed("level")?,
-                name: row.parsed("option")?,
+                level: saved.level,
+                name: saved.option,
             };
-            originals.push((option, row.bytes("value")?));
+            originals.push((option, saved.value));
         }
     }
     Ok(originals)
@@ -372,35 +427,28 @@ fn restore_socket(
     fds: &mut Fds,
     locks: &mut Locks,
 ) -> Result<Socket, Flaw> {
-    let inode = row.number("inode")?;
+    let saved = SavedSocket::of_row(row)?;
+    let inode = saved.inode;
     let name = fd_name(inode);
-    let address = row.text_if_any("address")?;
-    let source = match (&address, row.text_if_any("inherited")?) {
+    let address = saved.address.as_deref();
+    let source = match (address, saved.inherited) {
         (Some(address), _) => Source::Spec(address.parse::<Address>().map_err(Flaw::new)?),
         (None, Some(named)) => Source::Inherited {
-            named: named == "named",
+            named: named == NAMED,
         },
         (None, None) => Source::Probe,
-    };
-    let backlog = match row.number_if_any("backlog")? {
-        Some(_) => Some(row.parsed("backlog")?),
-        None => None,
     };
     let socket = Socket::new(Birth {
         file: restore_file(row, inode, fds, locks)?,
         fd,
         source,
-        options: restore_options(row, address.as_deref())?,
-        owner: restore_owner(row)?,
+        options: restore_options(&saved.options, address)?,
+        owner: Owner::of_row(row)?,
         originals,
-        backlog,
+        backlog: saved.backlog,
     });
     let socket = socket.map_err(|why| Flaw::new(format_args!("{name}: {why}")))?;
-    if socket.inode() != inode
-        || row
-            .number_if_any("cookie")?
-            .is_some_and(|cookie| socket.cookie() != Some(cookie))
-    {
+    if socket.inode() != inode || saved.cookie.is_some_and(|cookie| socket.cookie() != Some(cookie)) {
         return Err(Flaw::new(format_args!("{name} is another socket by now")));
     }
     Ok(socket)
@@ -417,7 +465,7 @@ fn restore_file(
     let Some(mut file) = SocketFile::restore(row)? else {
         return Ok(None);
     };
-    if row.number_if_any("locked")?.is_some() {
+    if bool::read("locked", row)? {
         let path = file.path();
         let own = match fds.take(&lock_name(inode)) {
             Some(fd) => PathLock::restore(path, File::from(fd)),

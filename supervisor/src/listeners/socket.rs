@@ -17,7 +17,7 @@ use super::settings::{self, ACCEPTS_CONNECTIONS, Originals, What};
 use super::unix_file::SocketFile;
 use super::{DEFAULT_BACKLOG, DEFAULT_MODE, PROBE_MODE};
 use crate::address::{Address, Key, SocketOptions};
-use crate::state::{Flaw, Row, Rows};
+use crate::state::{Field, Flaw, Row, Rows};
 use crate::sys::{errno_text, sock};
 
 /// The cap on every backlog (listen(2)); hidden where /proc/sys is.
@@ -59,26 +59,21 @@ impl IoMode {
             Some(false) | None => Self::Blocking,
         }
     }
-
-    /// Write it into a row.
-    pub(crate) fn save(self, rows: &mut Rows) {
-        rows.number(NON_BLOCKING, (self == Self::NonBlocking).into());
-    }
-
-    /// That of a row.
-    ///
-    /// # Errors
-    /// It is missing.
-    pub(crate) fn restore(row: Row<'_>) -> Result<Self, Flaw> {
-        Ok(match row.number(NON_BLOCKING)? {
-            0 => Self::Blocking,
-            _ => Self::NonBlocking,
-        })
-    }
 }
 
-/// Its key in a row.
-const NON_BLOCKING: &str = "non-blocking";
+/// Whether it is non-blocking, as a number.
+impl Field for IoMode {
+    fn write(&self, key: &str, rows: &mut Rows) {
+        rows.number(key, (*self == Self::NonBlocking).into());
+    }
+
+    fn read_if_any(key: &str, row: Row<'_>) -> Result<Option<Self>, Flaw> {
+        Ok(row.number_if_any(key)?.map(|number| match number {
+            0 => Self::Blocking,
+            _ => Self::NonBlocking,
+        }))
+    }
+}
 
 /// The socket itself. Closed when dropped, its own path removed.
 #[derive(Debug)]

@@ -20,7 +20,7 @@ use nix::unistd::{Pid, fchownat, getegid, geteuid, getpid};
 
 use super::holder;
 use super::resolve::Owner;
-use crate::state::{self, Flaw, Row, Rows};
+use crate::state::{self, Field as _, Fields as _, Flaw, Row, Rows, fields};
 use crate::sys::{Locked, errno_text, pid_namespace};
 
 /// What is put behind a path to name its lock file.
@@ -334,6 +334,8 @@ pub(super) struct SocketFile {
     lock: Option<Rc<PathLock>>,
 }
 
+fields!(SocketFile { "path" path; "device" device; "file" inode; });
+
 impl SocketFile {
     /// Binds `fd` at `path`. The path gets mode 0000 until [`Self::give_access`] is called: bind(2) takes the mode from
     /// the socket's own inode, so no umask of the whole process has to change for it.
@@ -366,12 +368,8 @@ impl SocketFile {
 
     /// Write it into the row of its socket.
     pub(super) fn save(&self, rows: &mut Rows) {
-        rows.os("path", self.path.as_os_str())
-            .number("device", self.device)
-            .number("file", self.inode);
-        if self.lock.is_some() {
-            rows.number("locked", 1);
-        }
+        self.save_fields(rows);
+        self.lock.is_some().write("locked", rows);
     }
 
     /// The path in the row of a socket, if there is one; without its lock.
@@ -379,16 +377,18 @@ impl SocketFile {
     /// # Errors
     /// The row is not whole.
     pub(super) fn restore(row: Row<'_>) -> Result<Option<Self>, Flaw> {
-        if row.bytes_if_any("path")?.is_none() {
+        let Some(path) = PathBuf::read_if_any("path", row)? else {
             return Ok(None);
-        }
-        Ok(Some(Self {
-            path: row.os("path")?.into(),
-            device: row.number("device")?,
-            inode: row.number("file")?,
+        };
+        let mut file = Self {
+            path,
+            device: 0,
+            inode: 0,
             maker: getpid(),
             lock: None,
-        }))
+        };
+        file.restore_fields(row)?;
+        Ok(Some(file))
     }
 
     pub(super) fn path(&self) -> &Path {

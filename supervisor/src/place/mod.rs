@@ -29,7 +29,7 @@ pub(crate) use claim::{Claim, StalePolicy};
 pub(crate) use discover::{Candidate, candidates, searched};
 pub(crate) use lock_holder::{LockHolder, is_gone};
 
-use crate::state::{self, Flaw, Row, Rows};
+use crate::state::{self, Field, Fields as _, Flaw, Row, Rows, Whole as _, whole};
 use crate::sys::errno_text;
 
 /// The longest path that a Unix socket address holds, in bytes without the closing NUL (unix(7): `sun_path`
@@ -163,6 +163,30 @@ pub(crate) struct Place {
     base: Option<PathBuf>,
 }
 
+whole!(Place {
+    "name" name;
+    "control" control;
+    "lock" lock;
+    "notify" notify;
+    "state" state;
+    "own" own;
+    "base" base;
+});
+
+/// Two fields, each under the name of its file.
+impl Field for [PathBuf; 2] {
+    fn write(&self, _: &str, rows: &mut Rows) {
+        for (key, path) in state::FILES.iter().zip(self) {
+            rows.os(key, path.as_os_str());
+        }
+    }
+
+    fn read_if_any(_: &str, row: Row<'_>) -> Result<Option<Self>, Flaw> {
+        let [first, second] = state::FILES.map(|key| PathBuf::read(key, row));
+        Ok(Some([first?, second?]))
+    }
+}
+
 impl Place {
     /// The instance.
     pub(crate) fn name(&self) -> &str {
@@ -230,21 +254,7 @@ impl Place {
 
     /// Write the row `place`: chosen once, it stays, whatever the directories and the environment are later.
     pub(crate) fn save(&self, rows: &mut Rows) {
-        rows.begin(ROW).text("name", &self.name);
-        let paths = [
-            ("control", &self.control),
-            ("lock", &self.lock),
-            ("notify", &self.notify),
-            (state::FILES[0], &self.state[0]),
-            (state::FILES[1], &self.state[1]),
-        ];
-        let found = [("own", &self.own), ("base", &self.base)];
-        let found = found
-            .into_iter()
-            .filter_map(|(key, path)| Some((key, path.as_ref()?)));
-        for (key, path) in paths.into_iter().chain(found) {
-            rows.os(key, path.as_os_str());
-        }
+        self.save_fields(rows.begin(ROW));
     }
 
     /// The place of a row.
@@ -252,21 +262,7 @@ impl Place {
     /// # Errors
     /// The row is not whole.
     pub(crate) fn restore(rows: &[Row<'_>]) -> Result<Self, Flaw> {
-        let row = Row::of_kind(rows, ROW)?;
-        let path = |key| row.os(key).map(PathBuf::from);
-        let found = |key| {
-            row.bytes_if_any(key)
-                .map(|path| path.map(|path| PathBuf::from(OsString::from_vec(path))))
-        };
-        Ok(Self {
-            name: row.text("name")?,
-            control: path("control")?,
-            lock: path("lock")?,
-            notify: path("notify")?,
-            state: [path(state::FILES[0])?, path(state::FILES[1])?],
-            own: found("own")?,
-            base: found("base")?,
-        })
+        Self::of_row(Row::of_kind(rows, ROW)?)
     }
 
     fn given(name: &str, control: PathBuf, beside: impl Fn(&str) -> PathBuf) -> Self {

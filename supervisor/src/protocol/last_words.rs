@@ -107,15 +107,4 @@ impl LastWords {
             | StderrKind::Other => Some(place),
         }
     }
-
-    /// One line of JSON, in which they are kept in a state.
-    pub(crate) fn to_text(&self) -> String {
-        // Our own types have string keys, so that this cannot fail.
-        serde_json::to_string(self).unwrap_or_default()
-    }
-
-    /// What [`LastWords::to_text`] wrote; nothing if it cannot be read, which is no reason to lose an app.
-    pub(crate) fn from_text(text: &str) -> Self {
-        serde_json::from_str(text).unwrap_or_default()
-    }
 }

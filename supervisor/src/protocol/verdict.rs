@@ -58,33 +58,3 @@ pub(crate) enum CauseCode {
     /// A stop was asked for first.
     Stopping,
 }
-
-impl CauseCode {
-    /// Every code.
-    pub(crate) const ALL: [Self; 9] = [
-        Self::NotPrepared,
-        Self::NotSpawned,
-        Self::Exited,
-        Self::NotReady,
-        Self::Stuck,
-        Self::Probe,
-        Self::Unheld,
-        Self::Deaf,
-        Self::Stopping,
-    ];
-
-    /// The word that JSON uses.
-    pub(crate) fn word(self) -> &'static str {
-        match self {
-            Self::NotPrepared => "not-prepared",
-            Self::NotSpawned => "not-spawned",
-            Self::Exited => "exited",
-            Self::NotReady => "not-ready",
-            Self::Stuck => "stuck",
-            Self::Probe => "probe",
-            Self::Unheld => "unheld",
-            Self::Deaf => "deaf",
-            Self::Stopping => "stopping",
-        }
-    }
-}

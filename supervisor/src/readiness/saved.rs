@@ -12,11 +12,23 @@ use nix::sys::socket::{UnixAddr, getsockname};
 use nix::unistd::{Uid, fchownat};
 
 use super::{Ignored, NotifyError, NotifySocket, Weighty};
-use crate::state::{Fds, Flaw, Row, Rows};
+use crate::state::{Fds, Fields as _, Flaw, Row, Rows, fields};
 use crate::sys::errno_text;
 
 /// The kind of the rows.
 const ROW: &str = "notify";
+
+// A message that is held is in the queue still, and is read again.
+fields!(NotifySocket {
+    "forged" ignored.forged or 0;
+    "ended" ignored.ended or 0;
+    "oversized" ignored.oversized or 0;
+    "malformed" ignored.malformed or 0;
+    "bad-barrier" ignored.bad_barrier or 0;
+    "ready" recorded.ready;
+    "trigger" recorded.trigger;
+    "made-anew" made_anew;
+});
 
 impl NotifySocket {
     /// Writes its row, for the worker that the caller calls so.
@@ -24,28 +36,7 @@ impl NotifySocket {
         rows.begin(ROW)
             .text("worker", worker)
             .os("path", self.path.as_os_str());
-        let Ignored {
-            forged,
-            ended,
-            oversized,
-            malformed,
-            bad_barrier,
-        } = self.ignored;
-        for (key, count) in [
-            ("forged", forged),
-            ("ended", ended),
-            ("oversized", oversized),
-            ("malformed", malformed),
-            ("bad-barrier", bad_barrier),
-            // What is held is in the queue still, and is read again.
-            ("ready", self.recorded.ready.into()),
-            ("trigger", self.recorded.trigger.into()),
-            ("made-anew", self.made_anew.into()),
-        ] {
-            if count > 0 {
-                rows.number(key, count);
-            }
-        }
+        self.save_fields(rows);
     }
 
     /// The name of its fd.
@@ -61,19 +52,9 @@ impl NotifySocket {
         let path = PathBuf::from(row.os("path")?);
         let fd = fds.take(&Self::name(&row.text("worker")?));
         let mut socket = Self::adopt(&path, fd, uid).map_err(Flaw::new)?;
-        let count = |key| Ok::<_, Flaw>(row.number_if_any(key)?.unwrap_or_default());
-        socket.ignored = Ignored {
-            forged: count("forged")?,
-            ended: count("ended")?,
-            oversized: count("oversized")?,
-            malformed: count("malformed")?,
-            bad_barrier: count("bad-barrier")?,
-        };
-        socket.recorded = Weighty {
-            ready: count("ready")? > 0,
-            trigger: count("trigger")? > 0,
-        };
-        socket.made_anew |= count("made-anew")? > 0;
+        let made_anew = socket.made_anew;
+        socket.restore_fields(row)?;
+        socket.made_anew |= made_anew;
         Ok(socket)
     }
 

@@ -11,7 +11,9 @@ use super::view::probation;
 use crate::clock;
 use crate::control::{ClientId, Control};
 use crate::protocol::{self, CauseCode, Probation, Reply, Serving, Verdict};
-use crate::state::{Flaw, Row, Rows};
+use crate::state::{
+    Field as _, Fields as _, Flaw, Row, Rows, Whole as _, by_text, fields, whole, written_as,
+};
 
 /// One request for a reload that has not been answered.
 #[derive(Debug)]
@@ -34,6 +36,11 @@ pub(super) struct Desk {
     /// Clients that wait until everything has stopped.
     stops: Vec<ClientId>,
 }
+
+whole!(Asker { "client" client; "until" until; "asked" asked; "note" note or String::new(); });
+fields!(Desk { "next" next; "oldest-queued" oldest_queued; });
+by_text!(Until);
+written_as!(Ticket as u64: |ticket| ticket.0, Ticket;);
 
 impl Desk {
     pub(super) const fn new() -> Self {
@@ -86,53 +93,32 @@ impl Desk {
 
     /// Write who asked for what.
     pub(super) fn save(&self, rows: &mut Rows) {
-        rows.begin("desk").number("next", self.next);
-        if let Some(oldest) = self.oldest_queued {
-            rows.number("oldest-queued", clock::to_nanos(oldest));
-        }
+        self.save_fields(rows.begin("desk"));
         for (ticket, asker) in &self.askers {
-            rows.begin("ticket")
-                .number("number", ticket.0)
-                .text("until", &asker.until.to_string())
-                .number("asked", clock::to_nanos(asker.asked));
-            if !asker.note.is_empty() {
-                rows.text("note", &asker.note);
-            }
-            if let Some(client) = asker.client {
-                client.save("client", rows);
-            }
+            ticket.write("number", rows.begin("ticket"));
+            asker.save_fields(rows);
         }
         for client in &self.stops {
-            client.save("client", rows.begin("stop"));
+            client.write("client", rows.begin("stop"));
         }
     }
 
     /// Read who asked for what. Clients that are not connected any more wait for nothing: after `kill -9` none is, and their
     /// numbers will be those of others.
     pub(super) fn restore(rows: &[Row<'_>], control: &Control) -> Result<Self, Flaw> {
-        let connected = |row| {
-            let client = ClientId::restore("client", row)?;
-            Ok(client.filter(|client| control.client_fd(*client).is_some()))
-        };
-        let row = Row::of_kind(rows, "desk")?;
-        let mut desk = Self {
-            askers: BTreeMap::new(),
-            next: row.number("next")?,
-            oldest_queued: row.number_if_any("oldest-queued")?.map(clock::from_nanos),
-            stops: Vec::new(),
-        };
+        let is_connected = |client: &ClientId| control.client_fd(*client).is_some();
+        let mut desk = Self::new();
+        desk.restore_fields(Row::of_kind(rows, "desk")?)?;
         for row in rows.iter().copied() {
             match row.kind() {
                 "ticket" => {
-                    let asker = Asker {
-                        client: connected(row)?,
-                        until: row.parsed("until")?,
-                        asked: clock::from_nanos(row.number("asked")?),
-                        note: row.text_if_any("note")?.unwrap_or_default(),
-                    };
-                    desk.askers.insert(Ticket(row.number("number")?), asker);
+                    let mut asker = Asker::of_row(row)?;
+                    asker.client = asker.client.filter(is_connected);
+                    desk.askers.insert(Ticket::read("number", row)?, asker);
                 }
-                "stop" => desk.stops.extend(connected(row)?),
+                "stop" => desk
+                    .stops
+                    .extend(Some(ClientId::read("client", row)?).filter(is_connected)),
                 _ => {}
             }
         }

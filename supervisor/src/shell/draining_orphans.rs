@@ -14,7 +14,7 @@ use super::recover::{self, Proved};
 use super::{Alarm, Shell};
 use crate::clock;
 use crate::sources::Source;
-use crate::state::{Fds, Flaw, Row, Rows};
+use crate::state::{Fds, Field, Fields as _, Flaw, Row, Rows, fields};
 use crate::sys::{self, errno_text};
 
 /// The kind of its row.
@@ -58,6 +58,24 @@ impl Deadline {
     }
 }
 
+fields!(DrainingOrphan { "began" began; "at" deadline; });
+
+/// One without end is written as one that nobody has given.
+impl Field for Deadline {
+    fn write(&self, key: &str, rows: &mut Rows) {
+        self.moment().write(key, rows);
+    }
+
+    fn read_if_any(key: &str, row: Row<'_>) -> Result<Option<Self>, Flaw> {
+        let moment = Instant::read_if_any(key, row)?;
+        Ok(moment.map(|moment| Deadline::At(Some(moment))))
+    }
+
+    fn absent() -> Option<Self> {
+        Some(Deadline::NotGiven)
+    }
+}
+
 impl DrainingOrphan {
     /// `None` if it has ended meanwhile.
     pub(super) fn of(orphan: OrphanProcess, signal: Option<Signal>, deadline: Deadline) -> Option<Self> {
@@ -85,33 +103,30 @@ impl DrainingOrphan {
     }
 
     pub(super) fn save(&self, rows: &mut Rows) {
-        rows.begin(ROW).text("pid", &self.proved.pid.to_string());
-        if let Some(began) = self.began {
-            rows.number("began", began);
-        }
-        if let Some(moment) = self.deadline.moment() {
-            rows.number("at", clock::to_nanos(moment));
-        }
+        self.proved.pid.write("pid", rows.begin(ROW));
+        self.save_fields(rows);
     }
 
     /// Those of the rows that live, all of whom have been told to stop.
     pub(super) fn restore(rows: &[Row<'_>], stored: &mut Fds) -> Result<Vec<Self>, Flaw> {
         let mut living = Vec::new();
         for row in rows.iter().filter(|row| row.kind() == ROW) {
-            let pid = Pid::from_raw(row.parsed("pid")?);
-            let began = row.number_if_any("began")?;
-            let moment = row.number_if_any("at")?.map(clock::from_nanos);
-            let deadline = moment.map_or(Deadline::NotGiven, |moment| Deadline::At(Some(moment)));
+            let pid = Pid::read("pid", *row)?;
+            let began: Option<u64> = Field::read("began", *row)?;
             let proved = match stored.take(&name_of(pid)) {
                 Some(pidfd) => recover::prove_by_pidfd(pid, pidfd),
                 None => began.and_then(|began| recover::prove(pid, began)),
             };
-            living.extend(proved.map(|proved| Self {
-                proved,
-                began,
-                signal: None,
-                deadline,
-            }));
+            if let Some(proved) = proved {
+                let mut orphan = Self {
+                    proved,
+                    began,
+                    signal: None,
+                    deadline: Deadline::NotGiven,
+                };
+                orphan.restore_fields(*row)?;
+                living.push(orphan);
+            }
         }
         Ok(living)
     }

@@ -9,7 +9,7 @@ use segue_lifecycle::Worker;
 use super::Child;
 use super::keep::Forked;
 use super::recover::{self, Proved};
-use super::restore::SavedChild;
+use super::save::SavedChild;
 use super::save::pidfd_name;
 use crate::listeners::{self, SocketIdentity};
 use crate::place::Place;

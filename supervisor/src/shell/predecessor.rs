@@ -21,7 +21,7 @@ use crate::keeper::{self, Kept};
 use crate::listeners::{self, Listener};
 use crate::log::Log;
 use crate::place::{self, Place, Surroundings};
-use crate::state::{self, Fds, Flaw, Row};
+use crate::state::{self, Fds, Field as _, Flaw, Row};
 use crate::sys;
 
 /// What a supervisor that was killed has left.
@@ -281,7 +281,7 @@ impl Foreseen {
         let mut events = logged.batch.clone();
         if events.is_empty() {
             for row in rows.iter().filter(|row| row.kind() == "event") {
-                events.push(row.parsed::<Event>("is")?);
+                events.push(Event::read("is", *row)?);
             }
         }
         let effects: Vec<Effect> = events.into_iter().flat_map(|event| core.step(event)).collect();

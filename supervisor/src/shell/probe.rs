@@ -11,7 +11,7 @@ use segue_lifecycle::{Event, Number};
 use super::{Child, Shell};
 use crate::children::ExitStatus;
 use crate::launch::{self, WorkerIdentity};
-use crate::state::{Flaw, Row, Rows};
+use crate::state::{Field as _, Fields as _, Flaw, Row, Rows, Whole as _, whole};
 use crate::sys::errno_text;
 
 /// The runs of the probe command.
@@ -26,6 +26,8 @@ struct Run {
     number: u32,
     end: Option<String>,
 }
+
+whole!(Run { "run" number; "end" end; });
 
 impl Probes {
     pub(super) const fn new() -> Self {
@@ -51,12 +53,8 @@ impl Probes {
     /// Write a row for each generation that was probed.
     pub(super) fn save(&self, rows: &mut Rows) {
         for (generation, run) in &self.runs {
-            rows.begin("probed")
-                .number("generation", *generation)
-                .number("run", run.number.into());
-            if let Some(end) = &run.end {
-                rows.text("end", end);
-            }
+            generation.write("generation", rows.begin("probed"));
+            run.save_fields(rows);
         }
     }
 
@@ -64,11 +62,8 @@ impl Probes {
     pub(super) fn restore(rows: &[Row<'_>]) -> Result<Self, Flaw> {
         let mut probes = Self::new();
         for row in rows.iter().filter(|row| row.kind() == "probed") {
-            let run = Run {
-                number: row.parsed("run")?,
-                end: row.text_if_any("end")?,
-            };
-            probes.runs.insert(row.number("generation")?, run);
+            let generation = Number::read("generation", *row)?;
+            probes.runs.insert(generation, Run::of_row(*row)?);
         }
         Ok(probes)
     }

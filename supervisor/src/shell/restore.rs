@@ -14,7 +14,7 @@ use super::orphan_processes::OrphanProcess;
 use super::predecessor::Unadopted;
 use super::probe::Probes;
 use super::queues::Queues;
-use super::save;
+use super::save::{self, Head, SavedChild, SavedTimer};
 use super::strays::Strays;
 use super::upgrading::waiter;
 use super::view::{GenerationInfo, History};
@@ -33,34 +33,13 @@ use crate::manager::Manager;
 use crate::pid_file::PidFile;
 use crate::readiness::NotifySocket;
 use crate::sources::Source;
-use crate::state::{self, Fds, Flaw, Row};
+use crate::state::{self, Fds, Field, Flaw, Row, Whole as _};
 use crate::upgrade::Saved;
-
-/// A child as a row tells of it.
-#[derive(Debug)]
-pub(super) struct SavedChild {
-    pub(super) key: Child,
-    pub(super) pid: Pid,
-    /// When it was started; with the pid it tells the process from every other.
-    pub(super) began: Option<u64>,
-    pub(super) kin: Kin,
-    pub(super) leader: Leader,
-}
 
 impl SavedChild {
     /// All that the rows tell of.
     pub(super) fn all(rows: &[Row<'_>]) -> Result<Vec<Self>, Flaw> {
-        let rows = of_kind(rows, "child");
-        let child = |row: Row<'_>| {
-            Ok(Self {
-                key: row.parsed("name")?,
-                pid: Pid::from_raw(row.parsed("pid")?),
-                began: row.number_if_any("began")?,
-                kin: row.parsed("kin")?,
-                leader: row.parsed("leader")?,
-            })
-        };
-        rows.map(child).collect()
+        of_kind(rows, "child").map(Self::of_row).collect()
     }
 }
 
@@ -171,14 +150,11 @@ impl Shell {
         listeners: &[Rc<Listener>],
         remains: &[OrphanProcess],
     ) -> Result<(), Flaw> {
-        let head = Row::of_kind(rows, state::HEAD)?;
+        let head = Head::of_row(Row::of_kind(rows, state::HEAD)?)?;
         self.core = machine(rows)?;
-        self.begin.since = clock::wall_from_nanos(head.number("since")?);
-        self.workers_asked = match head.number_if_any("workers")? {
-            Some(_) => Some(head.parsed("workers")?),
-            None => None,
-        };
-        self.refusal = head.text_if_any("refusal")?;
+        self.begin.since = head.since;
+        self.workers_asked = head.workers;
+        self.refusal = head.refusal;
         self.desk = Desk::restore(rows, &self.control)?;
         self.history = History::restore(rows)?;
         self.queues = Queues::restore(rows)?;
@@ -203,7 +179,7 @@ impl Shell {
         }
         for row in of_kind(rows, "chosen") {
             let key = (row.number("generation")?, row.number("inode")?);
-            self.chosen_flags.insert(key, IoMode::restore(row)?);
+            self.chosen_flags.insert(key, IoMode::read("non-blocking", row)?);
         }
         for row in of_kind(rows, "worker") {
             let (worker, info) = WorkerInfo::restore(row)?;
@@ -212,16 +188,15 @@ impl Shell {
         self.fill_sockets_of_workers(rows)?;
         self.strays = Strays::restore(rows)?;
         for row in of_kind(rows, "timer") {
+            let saved = SavedTimer::of_row(row)?;
             let running = Running {
-                since: row
-                    .number_if_any("since")?
-                    .map_or_else(clock::now, clock::from_nanos),
-                deadline: row.number_if_any("at")?.map(clock::from_nanos),
+                since: saved.since.unwrap_or_else(clock::now),
+                deadline: saved.deadline,
             };
-            self.timers.resume(Alarm::Core(row.parsed("is")?), running);
+            self.timers.resume(Alarm::Core(saved.timer), running);
         }
         for row in of_kind(rows, "event") {
-            self.events.push_back(row.parsed("is")?);
+            self.events.push_back(Field::read("is", row)?);
         }
         Ok(())
     }

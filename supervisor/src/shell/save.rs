@@ -1,15 +1,19 @@
 //! Everything that the shell knows, as rows and fds: what a successor goes on with. `restore.rs` reads them.
 
 use std::rc::Rc;
+use std::time::{Instant, SystemTime};
+
+use nix::unistd::Pid;
+use segue_lifecycle::{Event, Timer};
 
 use super::draining_orphans::DrainingOrphan;
 use super::{Alarm, Child, Shell};
-use crate::clock;
+use crate::children::{Kin, Leader};
 use crate::config::{self, Config};
 use crate::launch::ReportPipe;
 use crate::listeners::Saving;
 use crate::readiness::NotifySocket;
-use crate::state::{self, Flaw, Passed, Row, Rows};
+use crate::state::{self, Field as _, Fields as _, Flaw, Passed, Row, Rows, by_text, whole};
 
 /// The kind of the row that holds rows of listeners which were closed, and its key.
 const CLOSED: &str = "closed";
@@ -36,6 +40,63 @@ impl<'a> Configs<'a> {
         place as u64
     }
 }
+
+/// The first row.
+#[derive(Debug)]
+pub(super) struct Head {
+    version: u64,
+    by: String,
+    name: String,
+    pid: u32,
+    config: u64,
+    pub(super) since: SystemTime,
+    boot: Option<String>,
+    pub(super) workers: Option<u16>,
+    pub(super) refusal: Option<String>,
+}
+
+whole!(Head {
+    "version" version;
+    "by" by;
+    "name" name;
+    "pid" pid;
+    "config" config;
+    "since" since;
+    "boot" boot;
+    "workers" workers;
+    "refusal" refusal;
+});
+
+/// A child as a row tells of it.
+#[derive(Debug)]
+pub(super) struct SavedChild {
+    pub(super) key: Child,
+    pub(super) pid: Pid,
+    /// When it was started; with the pid it tells the process from every other.
+    pub(super) began: Option<u64>,
+    pub(super) kin: Kin,
+    pub(super) leader: Leader,
+}
+
+whole!(SavedChild {
+    "name" key;
+    "pid" pid;
+    "kin" kin;
+    "leader" leader;
+    "began" began;
+});
+
+/// A timer of the core.
+#[derive(Debug)]
+pub(super) struct SavedTimer {
+    pub(super) timer: Timer,
+    /// None in a state that was written before it was saved.
+    pub(super) since: Option<Instant>,
+    pub(super) deadline: Option<Instant>,
+}
+
+whole!(SavedTimer { "is" timer; "since" since; "at" deadline; });
+by_text!(Child, Timer, Event);
 
 impl Shell {
     /// The whole state, as it is between two batches of events.
@@ -68,7 +129,7 @@ impl Shell {
             rows.begin(CLOSED).bytes(CLOSED_ROWS, closed);
         }
         for event in &self.events {
-            rows.begin("event").text("is", &event.to_string());
+            event.write("is", rows.begin("event"));
         }
         for (number, config) in (0u64..).zip(configs.known) {
             for argument in config::to_arguments(config) {
@@ -81,22 +142,18 @@ impl Shell {
     }
 
     fn save_head<'a>(&'a self, rows: &mut Rows, configs: &mut Configs<'a>) {
-        rows.begin(state::HEAD)
-            .number("version", state::VERSION)
-            .text("by", env!("CARGO_PKG_VERSION"))
-            .text("name", &self.begin.config.name)
-            .number("pid", std::process::id().into())
-            .number("config", configs.number(&self.begin.config))
-            .number("since", clock::wall_to_nanos(self.begin.since));
-        if let Some(boot) = &self.begin.boot {
-            rows.text("boot", boot);
-        }
-        if let Some(count) = self.workers_asked {
-            rows.number("workers", count.into());
-        }
-        if let Some(refusal) = &self.refusal {
-            rows.text("refusal", refusal);
-        }
+        let head = Head {
+            version: state::VERSION,
+            by: env!("CARGO_PKG_VERSION").to_owned(),
+            name: self.begin.config.name.clone(),
+            pid: std::process::id(),
+            config: configs.number(&self.begin.config),
+            since: self.begin.since,
+            boot: self.begin.boot.clone(),
+            workers: self.workers_asked,
+            refusal: self.refusal.clone(),
+        };
+        head.save_fields(rows.begin(state::HEAD));
     }
 
     fn save_births<'a>(&'a self, rows: &mut Rows, configs: &mut Configs<'a>, listeners: &mut Saving<'a>) {
@@ -136,7 +193,7 @@ impl Shell {
             rows.begin("chosen")
                 .number("generation", *number)
                 .number("inode", *inode);
-            chosen.save(rows);
+            chosen.write("non-blocking", rows);
         }
     }
 
@@ -159,14 +216,14 @@ impl Shell {
 
     fn save_children(&self, rows: &mut Rows) {
         for child in self.children.saved() {
-            rows.begin("child")
-                .text("name", &child.key.to_string())
-                .text("pid", &child.pid.to_string())
-                .text("kin", &child.kin.to_string())
-                .text("leader", &child.leader.to_string());
-            if let Some(began) = child.began {
-                rows.number("began", began);
-            }
+            let child = SavedChild {
+                key: child.key,
+                pid: child.pid,
+                began: child.began,
+                kin: child.kin,
+                leader: child.leader,
+            };
+            child.save_fields(rows.begin("child"));
         }
     }
 
@@ -174,12 +231,12 @@ impl Shell {
         for (alarm, running) in self.timers.all() {
             match alarm {
                 Alarm::Core(timer) => {
-                    rows.begin("timer")
-                        .text("is", &timer.to_string())
-                        .number("since", clock::to_nanos(running.since));
-                    if let Some(deadline) = running.deadline {
-                        rows.number("at", clock::to_nanos(deadline));
-                    }
+                    let saved = SavedTimer {
+                        timer,
+                        since: Some(running.since),
+                        deadline: running.deadline,
+                    };
+                    saved.save_fields(rows.begin("timer"));
                 }
                 // Whoever goes on arms them anew.
                 Alarm::Rested

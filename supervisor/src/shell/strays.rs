@@ -17,12 +17,12 @@ use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use segue_lifecycle::{Event, Number, Worker};
 
-use super::worker::{Told, WorkerInfo, restore_name, save_name};
+use super::worker::{Told, WorkerInfo};
 use super::{Child, Shell};
 use crate::clock;
 use crate::descent::{self, Look, Member, Origin, Scope, Tie};
 use crate::sight::{Hold, Sight};
-use crate::state::{Flaw, Row, Rows};
+use crate::state::{Field as _, Fields as _, Flaw, Row, Rows, Whole as _, fields};
 use crate::sys::{self, ProcessRow, errno_text};
 
 /// The kind of the rows.
@@ -49,6 +49,8 @@ struct Stray {
     /// Whether it had the stop signal from us.
     told: bool,
 }
+
+fields!(Stray { "began" began; "told" told; });
 
 impl Stray {
     fn lives(&self) -> bool {
@@ -118,12 +120,9 @@ impl Strays {
     /// Writes a row for each.
     pub(super) fn save(&self, rows: &mut Rows) {
         for (pid, stray) in &self.known {
-            rows.begin(ROW);
-            save_name(stray.worker, rows);
-            rows.text("pid", &pid.to_string()).number("began", stray.began);
-            if stray.told {
-                rows.number("told", 1);
-            }
+            stray.worker.save_fields(rows.begin(ROW));
+            pid.write("pid", rows);
+            stray.save_fields(rows);
         }
     }
 
@@ -131,20 +130,17 @@ impl Strays {
     pub(super) fn restore(rows: &[Row<'_>]) -> Result<Self, Flaw> {
         let mut strays = Self::default();
         for row in rows.iter().filter(|row| row.kind() == ROW) {
-            let (pid, began) = (Pid::from_raw(row.parsed("pid")?), row.number("began")?);
-            let worker = restore_name(*row)?;
-            let told = row.number_if_any("told")?.is_some();
+            let (pid, began) = (Pid::read("pid", *row)?, row.number("began")?);
             if let Some(pidfd) = identify(pid, began) {
-                strays.known.insert(
-                    pid,
-                    Stray {
-                        worker,
-                        began,
-                        pidfd,
-                        tie: Tie::Birth,
-                        told,
-                    },
-                );
+                let mut stray = Stray {
+                    worker: Worker::of_row(*row)?,
+                    began,
+                    pidfd,
+                    tie: Tie::Birth,
+                    told: false,
+                };
+                stray.restore_fields(*row)?;
+                strays.known.insert(pid, stray);
             }
         }
         Ok(strays)

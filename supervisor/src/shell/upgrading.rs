@@ -10,7 +10,7 @@ use crate::children::ExitStatus;
 use crate::clock;
 use crate::control::ClientId;
 use crate::protocol::{Reply, Serving};
-use crate::state::{Flaw, Row, Rows};
+use crate::state::{Field as _, Flaw, Row, Rows};
 use crate::upgrade::{CHECK_TIME, Check, Origin};
 
 /// The kind of the row that tells who waits for the upgrade.
@@ -173,10 +173,7 @@ impl Shell {
 
     fn state_with(&self, waiter: Waiter) -> Vec<u8> {
         let mut rows = Rows::default();
-        rows.begin(ROW);
-        if let Some(client) = waiter {
-            client.save("client", &mut rows);
-        }
+        waiter.write("client", rows.begin(ROW));
         [self.rows(), rows.finish()].concat()
     }
 
@@ -223,5 +220,5 @@ impl Shell {
 
 /// Who waits for the upgrade that has brought this state here.
 pub(super) fn waiter(rows: &[Row<'_>]) -> Result<Waiter, Flaw> {
-    ClientId::restore("client", Row::of_kind(rows, ROW)?)
+    Waiter::read("client", Row::of_kind(rows, ROW)?)
 }

@@ -11,10 +11,8 @@ use crate::clock;
 use crate::config::Config;
 use crate::launch::Binary;
 use crate::listeners::Listener;
-use crate::protocol::{
-    self, CauseCode, LastCrash, LastReload, LastWords, Outcome, Probation, Status, rfc3339,
-};
-use crate::state::{Flaw, Row, Rows};
+use crate::protocol::{self, LastCrash, LastReload, Probation, Status, rfc3339};
+use crate::state::{Field as _, Fields as _, Flaw, Row, Rows, by_json, fields};
 
 /// What the shell knows of a generation that the core does not, kept until its last process is gone.
 #[derive(Debug)]
@@ -66,18 +64,8 @@ impl GenerationInfo {
 impl GenerationInfo {
     /// Write the row `generation`. Its settings are those of its birth record, and the listener goes with the others.
     pub(super) fn save(&self, number: Number, rows: &mut Rows) {
-        rows.begin("generation")
-            .number("number", number)
-            .text("path", &self.binary.path)
-            .number("inode", self.binary.inode)
-            .number("since", clock::wall_to_nanos(self.since))
-            .number("asked", clock::to_nanos(self.asked));
-        if let Some(workers) = self.began_with {
-            rows.number("began-with", workers.into());
-        }
-        if let Some(files) = &self.replaced {
-            rows.text("replaced", files);
-        }
+        number.write("number", rows.begin("generation"));
+        self.save_fields(rows);
     }
 
     /// The generation of a row, and its number.
@@ -86,27 +74,34 @@ impl GenerationInfo {
         config: Rc<Config>,
         probe: Option<Rc<Listener>>,
     ) -> Result<(Number, Self), Flaw> {
-        let binary = protocol::Binary {
-            path: row.text("path")?,
-            inode: row.number("inode")?,
-            sha256: None,
-        };
-        let info = Self {
+        let mut info = Self {
             config,
-            binary,
+            binary: protocol::Binary {
+                path: String::new(),
+                inode: 0,
+                sha256: None,
+            },
             probe,
-            since: clock::wall_from_nanos(row.number("since")?),
-            asked: clock::from_nanos(row.number("asked")?),
-            began_with: row
-                .number_if_any("began-with")?
-                .and_then(|count| count.try_into().ok()),
+            since: clock::wall(),
+            asked: clock::now(),
+            began_with: None,
             lent: Vec::new(),
             findings: Findings::default(),
-            replaced: row.text_if_any("replaced")?,
+            replaced: None,
         };
+        info.restore_fields(row)?;
         Ok((row.number("number")?, info))
     }
 }
+
+fields!(GenerationInfo {
+    "path" binary.path;
+    "inode" binary.inode;
+    "since" since;
+    "asked" asked;
+    "began-with" began_with;
+    "replaced" replaced;
+});
 
 /// What happened so far.
 #[derive(Debug)]
@@ -141,119 +136,33 @@ impl History {
     }
 }
 
+fields!(History {
+    "restarts" restarts or 0;
+    "rollbacks" rollbacks or 0;
+    "oom-kills" oom_kills or 0;
+    "trouble" trouble;
+    "crash" crash;
+    "asked" asked;
+    "last-reload" last_reload;
+    "last-crash" last_crash;
+});
+
+by_json!(LastReload, LastCrash);
+
 impl History {
-    /// Write the rows `history` and `last-reload`.
+    /// Write the row `history`.
     pub(super) fn save(&self, rows: &mut Rows) {
-        rows.begin("history")
-            .number("restarts", self.restarts)
-            .number("rollbacks", self.rollbacks)
-            .number("oom-kills", self.oom_kills);
-        for (key, text) in [("trouble", &self.trouble), ("crash", &self.crash)] {
-            if let Some(text) = text {
-                rows.text(key, text);
-            }
-        }
-        if let Some(asked) = self.asked {
-            rows.number("asked", clock::to_nanos(asked));
-        }
-        if let Some(last) = &self.last_reload {
-            rows.begin("last-reload")
-                .text("outcome", outcome(last.outcome))
-                .number("duration-ms", last.duration_ms)
-                .text("at", &last.at);
-            if let Some(cause) = last.cause {
-                rows.text("cause", cause.word());
-            }
-            if let Some(reason) = &last.reason {
-                rows.text("reason", reason);
-            }
-            if let Some(number) = last.generation {
-                rows.number("generation", number);
-            }
-            rows.text("words", &last.words.to_text());
-        }
-        if let Some(last) = &self.last_crash {
-            save_crash(last, rows);
-        }
+        self.save_fields(rows.begin(HISTORY));
     }
 
     pub(super) fn restore(rows: &[Row<'_>]) -> Result<Self, Flaw> {
-        let row = Row::of_kind(rows, "history")?;
-        let last_reload = match Row::of_kind(rows, "last-reload") {
-            Ok(row) => Some(last_reload(row)?),
-            Err(_) => None,
-        };
-        Ok(Self {
-            last_reload,
-            restarts: row.number("restarts")?,
-            rollbacks: row.number("rollbacks")?,
-            oom_kills: row.number_if_any("oom-kills")?.unwrap_or_default(),
-            trouble: row.text_if_any("trouble")?,
-            crash: row.text_if_any("crash")?,
-            last_crash: match Row::of_kind(rows, LAST_CRASH) {
-                Ok(row) => Some(last_crash(row)?),
-                Err(_) => None,
-            },
-            asked: row.number_if_any("asked")?.map(clock::from_nanos),
-        })
+        let mut history = Self::new();
+        history.restore_fields(Row::of_kind(rows, HISTORY)?)?;
+        Ok(history)
     }
 }
 
-fn last_reload(row: Row<'_>) -> Result<LastReload, Flaw> {
-    let word = row.text("outcome")?;
-    let known = [Outcome::Ok, Outcome::Failed, Outcome::RolledBack];
-    let outcome = known.into_iter().find(|known| outcome(*known) == word);
-    Ok(LastReload {
-        outcome: outcome.ok_or_else(|| Flaw::new("no reload ends like this"))?,
-        cause: cause(row)?,
-        reason: row.text_if_any("reason")?,
-        duration_ms: row.number("duration-ms")?,
-        generation: row.number_if_any("generation")?,
-        at: row.text("at")?,
-        words: words(row)?,
-    })
-}
-
-/// The kind of the row of the last crash.
-const LAST_CRASH: &str = "last-crash";
-
-fn save_crash(crash: &LastCrash, rows: &mut Rows) {
-    rows.begin(LAST_CRASH)
-        .number("generation", crash.generation)
-        .number("worker", crash.worker.into())
-        .text("reason", &crash.reason)
-        .text("at", &crash.at)
-        .text("words", &crash.words.to_text());
-    if let Some(pid) = crash.pid.and_then(|pid| u64::try_from(pid).ok()) {
-        rows.number("pid", pid);
-    }
-}
-
-fn last_crash(row: Row<'_>) -> Result<LastCrash, Flaw> {
-    Ok(LastCrash {
-        generation: row.number("generation")?,
-        worker: row.parsed("worker")?,
-        pid: row.number_if_any("pid")?.and_then(|pid| pid.try_into().ok()),
-        reason: row.text("reason")?,
-        at: row.text("at")?,
-        words: words(row)?,
-    })
-}
-
-fn words(row: Row<'_>) -> Result<LastWords, Flaw> {
-    let text = row.text_if_any("words")?;
-    Ok(text.map(|text| LastWords::from_text(&text)).unwrap_or_default())
-}
-
-fn cause(row: Row<'_>) -> Result<Option<CauseCode>, Flaw> {
-    let Some(word) = row.text_if_any("cause")? else {
-        return Ok(None);
-    };
-    let found = CauseCode::ALL.into_iter().find(|known| known.word() == word);
-    found
-        .map(Some)
-        .ok_or_else(|| Flaw::new("no reload fails like this"))
-}
+const HISTORY: &str = "history";
 
 /// How far the probation of a generation has come.
 pub(super) fn probation(generation: &Generation) -> Probation {
@@ -262,15 +171,6 @@ pub(super) fn probation(generation: &Generation) -> Probation {
         (Role::Incumbent | Role::Retired, Standing::Proven) => Probation::Passed,
         (Role::Incumbent, Standing::Untried) => Probation::Running,
         (Role::Retired, Standing::Untried) => Probation::NotPassed,
-    }
-}
-
-/// The word for it in a state.
-const fn outcome(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::Ok => "ok",
-        Outcome::Failed => "failed",
-        Outcome::RolledBack => "rolled-back",
     }
 }
 
@@ -389,6 +289,7 @@ impl Shell {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::{CauseCode, LastWords, Outcome};
     use crate::protocol::{StderrKind, StderrPlace};
 
     fn text(history: &History) -> Vec<u8> {

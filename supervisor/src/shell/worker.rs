@@ -12,7 +12,7 @@ use crate::clock;
 use crate::launch::{Report, ReportPipe};
 use crate::memory::Verdict;
 use crate::readiness::NotifySocket;
-use crate::state::{Flaw, Row, Rows};
+use crate::state::{Field, Fields as _, Flaw, Row, Rows, Whole as _, fields, whole, words};
 use crate::stderr::{LastLines, Stderr};
 
 /// Who of a worker was told to stop.
@@ -28,23 +28,7 @@ pub(super) enum Told {
     ByMain,
 }
 
-impl Told {
-    /// The word for it in a state.
-    const fn word(self) -> Option<&'static str> {
-        match self {
-            Told::Nobody => None,
-            Told::Main => Some("main"),
-            Told::Group => Some("group"),
-            Told::ByMain => Some("by-main"),
-        }
-    }
-
-    fn read(word: Option<&str>) -> Result<Self, Flaw> {
-        let known = [Told::Nobody, Told::Main, Told::Group, Told::ByMain];
-        let told = known.into_iter().find(|told| told.word() == word);
-        told.ok_or_else(|| Flaw::new("nobody is called so who could be told"))
-    }
-}
+words!(Told { "main" Main; "group" Group; "by-main" ByMain; } or Nobody);
 
 /// One worker that was started.
 #[derive(Debug)]
@@ -137,119 +121,15 @@ impl WorkerInfo {
 
     /// Write the row `worker`. Its notify socket and its report are rows of their own rooms.
     pub(super) fn save(&self, worker: Worker, rows: &mut Rows) {
-        rows.begin("worker");
-        save_name(worker, rows);
-        rows.number("started", clock::to_nanos(self.started))
-            .number("since", clock::wall_to_nanos(self.since))
-            .number("ignored-told", self.ignored_told);
-        // Numbers below zero do not occur: these are pids and numbers of errors.
-        let pid = self.pid.and_then(|pid| u64::try_from(pid.as_raw()).ok());
-        let errno = self.errno.and_then(|errno| u64::try_from(errno).ok());
-        let (exit, exit_after) = self.exit.unzip();
-        let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-        for (key, number) in [
-            ("pid", pid),
-            ("uid", self.uid.map(u64::from)),
-            ("exit-after", exit_after.map(nanos)),
-            ("ready-after", self.ready_after.map(nanos)),
-            ("errno", errno),
-            ("extended", self.extended.then_some(1)),
-            ("limit-told", self.limit_told.then_some(1)),
-            ("gave-up", self.gave_up.then_some(1)),
-            ("killed", self.killed.then_some(1)),
-            ("catches", self.catches.then_some(1)),
-            ("began", self.began),
-            ("adopted", self.adopted.then_some(1)),
-            ("out-of-memory", verdict_number(self.verdict)),
-        ] {
-            if let Some(number) = number {
-                rows.number(key, number);
-            }
-        }
-        let stderr = self.stderr.as_ref().map(ToString::to_string);
-        let shared_with: Vec<String> = self.shared_with.iter().map(Number::to_string).collect();
-        let shared_with = (!shared_with.is_empty()).then(|| shared_with.join(" "));
-        for (key, text) in [
-            ("failure", &self.failure),
-            ("status", &self.status),
-            ("stderr", &stderr),
-            ("shared-with", &shared_with),
-        ] {
-            if let Some(text) = text {
-                rows.text(key, text);
-            }
-        }
-        if let Some(told) = self.told.word() {
-            rows.text("told", told);
-        }
-        match exit {
-            Some(ExitStatus::Code(code)) => {
-                rows.text("exit-code", &code.to_string());
-            }
-            Some(ExitStatus::Signal { number, core_dumped }) => {
-                rows.text("exit-signal", &number.to_string());
-                if core_dumped {
-                    rows.number("core-dumped", 1);
-                }
-            }
-            Some(ExitStatus::Unknown) => {
-                rows.number("exit-unknown", 1);
-            }
-            None => {}
-        }
+        worker.save_fields(rows.begin("worker"));
+        self.save_fields(rows);
     }
 
     /// The worker of a row, without its sockets.
     pub(super) fn restore(row: Row<'_>) -> Result<(Worker, Self), Flaw> {
-        let small = |key| {
-            let number = row.number_if_any(key)?.map(i32::try_from).transpose();
-            number.map_err(|_| Flaw::new(format_args!("{:?}: {key} is too large", row.line())))
-        };
-        let exit = match (row.text_if_any("exit-code")?, row.text_if_any("exit-signal")?) {
-            (Some(_), _) => Some(ExitStatus::Code(row.parsed("exit-code")?)),
-            (None, Some(_)) => Some(ExitStatus::Signal {
-                number: row.parsed("exit-signal")?,
-                core_dumped: row.number_if_any("core-dumped")?.is_some(),
-            }),
-            (None, None) => row.number_if_any("exit-unknown")?.map(|_| ExitStatus::Unknown),
-        };
-        let exit_after = row.number_if_any("exit-after")?.map(Duration::from_nanos);
-        let info = Self {
-            pid: small("pid")?.map(Pid::from_raw),
-            notify: None,
-            report: None,
-            uid: match row.number_if_any("uid")? {
-                Some(_) => Some(row.parsed("uid")?),
-                None => None,
-            },
-            stderr: row.text_if_any("stderr")?.and_then(|text| text.parse().ok()),
-            shared_with: numbers(row.text_if_any("shared-with")?.as_deref().unwrap_or_default())?,
-            last_lines: OnceCell::new(),
-            failure: row.text_if_any("failure")?,
-            exit: exit.zip(exit_after),
-            started: clock::from_nanos(row.number("started")?),
-            ready_after: row.number_if_any("ready-after")?.map(Duration::from_nanos),
-            since: clock::wall_from_nanos(row.number("since")?),
-            status: row.text_if_any("status")?,
-            errno: small("errno")?,
-            more_time: None,
-            extended: row.number_if_any("extended")?.is_some(),
-            limit_told: row.number_if_any("limit-told")?.is_some(),
-            gave_up: row.number_if_any("gave-up")?.is_some(),
-            killed: row.number_if_any("killed")?.is_some(),
-            told: Told::read(row.text_if_any("told")?.as_deref())?,
-            catches: row.number_if_any("catches")?.is_some(),
-            began: row.number_if_any("began")?,
-            adopted: row.number_if_any("adopted")?.is_some(),
-            verdict: match row.number_if_any("out-of-memory")? {
-                Some(1) => Verdict::Certain,
-                Some(_) => Verdict::Probable,
-                None => Verdict::Innocent,
-            },
-            seen_serving: 0,
-            ignored_told: row.number("ignored-told")?,
-        };
-        Ok((restore_name(row)?, info))
+        let mut info = Self::new(None);
+        info.restore_fields(row)?;
+        Ok((Worker::of_row(row)?, info))
     }
 
     /// Take in what the launch has reported. Returns whether exec has happened just now.
@@ -304,38 +184,74 @@ impl WorkerInfo {
     }
 }
 
-/// Numbers of generations, with blanks between them.
-fn numbers(text: &str) -> Result<BTreeSet<Number>, Flaw> {
-    let read = |word: &str| {
-        word.parse()
-            .map_err(|_| Flaw::new(format_args!("{word:?} is no generation")))
-    };
-    text.split_ascii_whitespace().map(read).collect()
-}
+fields!(WorkerInfo {
+    "started" started;
+    "since" since;
+    "ignored-told" ignored_told or 0;
+    "pid" pid;
+    "uid" uid;
+    "exit" exit;
+    "ready-after" ready_after;
+    "errno" errno;
+    "extended" extended;
+    "limit-told" limit_told;
+    "gave-up" gave_up;
+    "killed" killed;
+    "catches" catches;
+    "began" began;
+    "adopted" adopted;
+    "out-of-memory" verdict;
+    "failure" failure;
+    "status" status;
+    "stderr" stderr;
+    "shared-with" shared_with;
+    "told" told;
+});
 
-/// Add to a row which worker it is about.
-pub(super) fn save_name(worker: Worker, rows: &mut Rows) {
-    rows.number("generation", worker.generation)
-        .number("slot", worker.slot.into())
-        .number("start", worker.start.into());
-}
+words!(Verdict { "certain" Certain; "probable" Probable; } or Innocent);
 
-/// The worker that a row is about.
-pub(super) fn restore_name(row: Row<'_>) -> Result<Worker, Flaw> {
-    Ok(Worker {
-        generation: row.number("generation")?,
-        slot: row.parsed("slot")?,
-        start: row.parsed("start")?,
-    })
-}
+// A worker is three fields of the row that is about it, and one word where another row names it.
+whole!(Worker { "generation" generation; "slot" slot; "start" start; });
 
-/// How a state tells of it.
-const fn verdict_number(verdict: Verdict) -> Option<u64> {
-    match verdict {
-        Verdict::Innocent => None,
-        Verdict::Certain => Some(1),
-        Verdict::Probable => Some(2),
+/// `code:1:5000`, `signal:9:5000`, `core:11:5000` or `unknown:0:5000`: the number, and the nanoseconds since its start.
+impl Field for (ExitStatus, Duration) {
+    fn write(&self, key: &str, rows: &mut Rows) {
+        let (kind, number) = match self.0 {
+            ExitStatus::Code(code) => ("code", code),
+            ExitStatus::Signal {
+                number,
+                core_dumped: false,
+            } => ("signal", number),
+            ExitStatus::Signal {
+                number,
+                core_dumped: true,
+            } => ("core", number),
+            ExitStatus::Unknown => ("unknown", 0),
+        };
+        rows.text(key, &format!("{kind}:{number}:{}", self.1.as_nanos()));
     }
+
+    fn read_if_any(key: &str, row: Row<'_>) -> Result<Option<Self>, Flaw> {
+        let Some(text) = row.text_if_any(key)? else {
+            return Ok(None);
+        };
+        exit(&text).map(Some).ok_or_else(|| row.lacks(key))
+    }
+}
+
+fn exit(text: &str) -> Option<(ExitStatus, Duration)> {
+    let (kind, numbers) = text.split_once(':')?;
+    let (number, after) = numbers.split_once(':')?;
+    let number = number.parse().ok()?;
+    let signal = |core_dumped| ExitStatus::Signal { number, core_dumped };
+    let status = match kind {
+        "code" => ExitStatus::Code(number),
+        "signal" => signal(false),
+        "core" => signal(true),
+        "unknown" => ExitStatus::Unknown,
+        _ => return None,
+    };
+    Some((status, Duration::from_nanos(after.parse().ok()?)))
 }
 
 /// How far a launch has come.

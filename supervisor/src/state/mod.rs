@@ -4,14 +4,16 @@
 //! A row is a line: its kind, then `key=value` for each field, as in
 //! `listener name=web inode=4711 address=127.0.0.1:8080`. It can be read by people and by other versions: a reader
 //! asks for the fields that it knows, and passes over kinds and keys that it does not. Every room writes and reads its own
-//! rows; nobody else knows what is in them.
+//! rows; nobody else knows what is in them. It names each field once: see `field.rs`.
 
 mod charge;
 mod fds;
+mod field;
 mod row;
 
 pub(crate) use charge::{in_charge, stand_by, take_charge};
 pub(crate) use fds::{Fds, Passed};
+pub(crate) use field::{Field, Fields, Whole, by_json, by_text, field, fields, whole, words, written_as};
 pub(crate) use row::{Flaw, Row, Rows};
 
 /// The kind of the first row of every state.

@@ -157,7 +157,8 @@ impl<'a> Row<'a> {
         fields.find_map(|field| field.strip_prefix(key)?.strip_prefix('='))
     }
 
-    fn lacks(&self, key: &str) -> Flaw {
+    /// That this field is missing or cannot be read.
+    pub(crate) fn lacks(&self, key: &str) -> Flaw {
         Flaw::new(format_args!("row {:?} has no usable {key}", self.line))
     }
 
@@ -194,6 +195,14 @@ impl<'a> Row<'a> {
     /// It is missing or cannot be read.
     pub(crate) fn text(&self, key: &str) -> Result<String, Flaw> {
         self.text_if_any(key)?.ok_or_else(|| self.lacks(key))
+    }
+
+    /// A field of text as the system has it, if it is there.
+    ///
+    /// # Errors
+    /// It is there and cannot be read.
+    pub(crate) fn os_if_any(&self, key: &str) -> Result<Option<OsString>, Flaw> {
+        Ok(self.bytes_if_any(key)?.map(OsString::from_vec))
     }
 
     /// A field of text as the system has it.

@@ -17,6 +17,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl, open, readlink};
 use nix::sys::stat::{Mode, SFlag, fstat, major, minor};
 use nix::sys::statfs::{self, FsType, fstatfs};
 
+use crate::state::{Field, Flaw, Row, Rows};
 use crate::sys::{self, InChild, errno_text};
 
 pub(crate) use journal::{Look, from_journal};
@@ -185,6 +186,17 @@ impl fmt::Display for Stderr {
             Self::Socket => f.write_str("socket"),
             Self::Other => f.write_str("other"),
         }
+    }
+}
+
+/// A kind that is not known, since a later version wrote it, is as good as none.
+impl Field for Stderr {
+    fn write(&self, key: &str, rows: &mut Rows) {
+        rows.text(key, &self.to_string());
+    }
+
+    fn read_if_any(key: &str, row: Row<'_>) -> Result<Option<Self>, Flaw> {
+        Ok(row.text_if_any(key)?.and_then(|text| text.parse().ok()))
     }
 }
 

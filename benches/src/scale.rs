@@ -104,7 +104,7 @@ fn compare(what: &str, count: usize, make: Make) -> Vec<Row> {
             few.shown,
             many.amount / few.amount
         ),
-        goal: "works; linear: a ratio of at most about 4",
+        goal: "linear: at most about 4",
     };
     pairs.map(row).collect()
 }

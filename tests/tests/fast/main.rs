@@ -7,6 +7,7 @@
 mod accepts;
 mod attack_control;
 mod birth;
+mod book;
 mod commands;
 mod dead_listeners;
 mod demo;

@@ -6,6 +6,7 @@
 mod activation;
 mod deploy_ssh;
 mod drops_uid;
+mod guides;
 mod gunicorn;
 mod memory;
 mod systemd;

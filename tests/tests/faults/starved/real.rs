@@ -167,6 +167,41 @@ fn a_full_disk() {
     segue.ended();
 }
 
+/// The file of `--stderr` is made at each start of a worker: where it cannot be, the reload is refused and the file named.
+#[test]
+fn a_full_disk_for_the_stderr_of_the_app() {
+    let Some(()) = needs::or_skip("starved, full disk for stderr", needs::root()) else {
+        return;
+    };
+    let setup = setup();
+    let logs = setup.path("logs");
+    std::fs::create_dir(&logs).unwrap();
+    let script = "mount -t tmpfs -o nr_inodes=4,mode=777 tmpfs \"$0\" && exec \"$@\"";
+    let words = ["unshare", "--mount", "sh", "-c", script].map(std::ffi::OsString::from);
+    let segue = setup
+        .opened_by(words.into_iter().chain([logs.clone().into_os_string()]))
+        .flags(["--stderr", "logs/app.err"])
+        .start();
+    let pid = segue.process().pid();
+    let inside = |script: &str| {
+        let mut command = Command::new("nsenter");
+        command.args([
+            &format!("--target={pid}"),
+            "--mount",
+            "--wd=/",
+            "sh",
+            "-c",
+            script,
+        ]);
+        done(command.arg(&logs));
+    };
+    inside("rm \"$0/app.err\"; i=0; while touch \"$0/fill.$i\"; do i=$((i+1)); done 2>/dev/null; true");
+    refused_until(&segue, "logs/app.err: no space left on device", || {
+        inside("rm \"$0\"/fill.*");
+    });
+    segue.stop();
+}
+
 /// With room for one file, for two, and so on, until there is room for all that is made at a start: sockets, locks, state, pid file.
 #[test]
 fn a_disk_that_is_full_at_the_start() {

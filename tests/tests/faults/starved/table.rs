@@ -44,7 +44,7 @@ calls! {
     accept4: With ["EMFILE", "ENFILE", "ENOMEM", "ECONNABORTED"]
     access: With ["EACCES", "EIO"]
     arch_prctl: Never (RUNTIME)
-    bind: With ["EADDRINUSE", "ENOMEM", "ENOSPC", "EROFS"]
+    bind: With ["EADDRINUSE", "ENOMEM", "ENOSPC", "EDQUOT", "EROFS"]
     brk: Never (BREAK)
     chdir: With ["EACCES", "EIO"]
     chmod: With ["EPERM", "EROFS"]
@@ -71,7 +71,7 @@ calls! {
     fcntl: With ["EMFILE", "EINVAL"]
     flock: With ["ENOLCK", "EAGAIN"]
     fstat: With ["ENOMEM", "EIO"]
-    ftruncate: With ["EIO", "ENOSPC"]
+    ftruncate: With ["EIO", "ENOSPC", "EDQUOT", "EFBIG"]
     getdents64: With ["EIO", "ENOMEM"]
     getegid: Never (CANNOT)
     geteuid: Never (CANNOT)
@@ -90,14 +90,14 @@ calls! {
     lseek: With ["EINVAL"]
     madvise: With ["ENOMEM", "EAGAIN"]
     memfd_create: With ["EMFILE", "ENFILE", "ENOMEM"]
-    mkdir: With ["ENOSPC", "EROFS", "EACCES"]
-    mkdirat: With ["ENOSPC", "EROFS", "EACCES"]
+    mkdir: With ["ENOSPC", "EDQUOT", "EROFS", "EACCES"]
+    mkdirat: With ["ENOSPC", "EDQUOT", "EROFS", "EACCES"]
     mmap: With ["ENOMEM"]
     mprotect: Never (RUNTIME)
     mremap: With ["ENOMEM"]
     munmap: With ["ENOMEM"]
     newfstatat: With ["ENOMEM", "EIO"]
-    openat: With ["EMFILE", "ENFILE", "ENOMEM", "EACCES", "EIO"]
+    openat: With ["EMFILE", "ENFILE", "ENOMEM", "EACCES", "EIO", "ENOSPC", "EDQUOT"]
     pidfd_open: With ["EMFILE", "ENFILE", "ENOMEM", "ENODEV"]
     pidfd_send_signal: With ["EPERM", "EINVAL"]
     pipe2: With ["EMFILE", "ENFILE", "ENOMEM"]
@@ -106,15 +106,15 @@ calls! {
     prctl: With ["EINVAL", "EPERM"]
     pread64: With ["EIO"]
     prlimit64: With ["EPERM"]
-    pwrite64: With ["ENOSPC", "EIO", "EDQUOT", "EROFS"]
-    pwritev2: With ["EIO", "EOPNOTSUPP", "EAGAIN", "EPIPE"]
+    pwrite64: With ["ENOSPC", "EIO", "EDQUOT", "EFBIG", "EROFS"]
+    pwritev2: With ["EIO", "EOPNOTSUPP", "EAGAIN", "EPIPE", "ENOSPC", "EDQUOT", "EFBIG"]
     read: With ["EIO", "ENOMEM"]
     readlink: With ["EIO", "ENOMEM"]
     readlinkat: With ["EIO", "ENOMEM"]
     recvfrom: With ["ENOMEM", "ECONNRESET"]
     recvmsg: With ["ENOMEM", "EMFILE"]
-    rename: With ["ENOSPC", "EROFS"]
-    renameat: With ["ENOSPC", "EROFS"]
+    rename: With ["ENOSPC", "EDQUOT", "EROFS"]
+    renameat: With ["ENOSPC", "EDQUOT", "EROFS"]
     rmdir: With ["EBUSY", "EROFS"]
     rseq: Never (RUNTIME)
     rt_sigaction: With ["EINVAL"]
@@ -132,7 +132,7 @@ calls! {
     unlink: With ["EROFS", "EIO"]
     unlinkat: With ["EROFS", "EIO"]
     waitid: With ["EINTR"]
-    write: With ["EIO", "ENOSPC", "EPIPE"]
+    write: With ["EIO", "ENOSPC", "EPIPE", "EDQUOT", "EFBIG"]
 }
 
 /// How a call fails, if it can.

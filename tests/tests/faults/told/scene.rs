@@ -187,6 +187,8 @@ fn text_of(errno: &str) -> &'static str {
         "ENOMEM" => "out of memory",
         "EAGAIN" => "no more processes allowed",
         "ENOSPC" => "no space left on device",
+        "EDQUOT" => "quota exceeded",
+        "EFBIG" => "file too large",
         "EINTR" => "interrupted system call",
         "EIO" => "I/O error",
         "EPERM" => "operation not permitted",

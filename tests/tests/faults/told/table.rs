@@ -20,7 +20,7 @@ const fn row(
 
 pub(crate) const INJECTED: &[Row] = &[
     row("accept4", &["EMFILE", "ENFILE", "ENOMEM", "ENOBUFS"], &[]),
-    row("bind", &["ENOSPC", "EROFS", "EACCES", "ENOMEM"], &[]),
+    row("bind", &["ENOSPC", "EDQUOT", "EROFS", "EACCES", "ENOMEM"], &[]),
     row("clone", &["EAGAIN", "ENOMEM"], &[]),
     row("epoll_create1", &["EMFILE", "ENFILE", "ENOMEM"], &[]),
     row(
@@ -88,7 +88,7 @@ pub(crate) const INJECTED: &[Row] = &[
             "a draining worker is killed for memory no sooner than others",
         )],
     ),
-    row("mkdir", &["ENOSPC", "EROFS"], &[]),
+    row("mkdir", &["ENOSPC", "EDQUOT", "EROFS"], &[]),
     row(
         "newfstatat",
         &["EIO", "ENOMEM"],
@@ -132,7 +132,7 @@ pub(crate) const INJECTED: &[Row] = &[
         )],
     ),
     row("prlimit64", &["EPERM"], &[]),
-    row("pwrite64", &["ENOSPC", "EIO"], &[]),
+    row("pwrite64", &["ENOSPC", "EIO", "EDQUOT", "EFBIG"], &[]),
     row(
         "read",
         &["EIO", "EINTR"],

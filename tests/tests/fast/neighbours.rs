@@ -68,7 +68,7 @@ fn a_command_waits_for_no_stopped_neighbour_of_the_one_that_it_names() {
         neighbour.wait_until_stopped();
     }
     // Neighbours that were waited for would use up each of these timeouts: a stopped one never answers.
-    let status = all.ask("status", &["--name", "b", "--timeout", "500ms"]);
+    let status = all.ask("status", &["--name", "b", "--timeout", "30s"]);
     assert_eq!(status.code, Some(0), "{status:?}");
     assert!(status.stdout.contains("generation 1"), "{status:?}");
     let reload = all.ask("reload", &["--name", "b"]);
@@ -77,7 +77,7 @@ fn a_command_waits_for_no_stopped_neighbour_of_the_one_that_it_names() {
 
     // Without a name each one is listed, the stopped by the name of its directory.
     for word in ["status", "reload"] {
-        let refused = all.ask(word, &["--timeout", "500ms"]);
+        let refused = all.ask(word, &["--timeout", "3s"]);
         assert_eq!(refused.code, Some(2), "{word}: {refused:?}");
         for (name, instance) in names.iter().zip(&all.instances) {
             let row = format!("  {name:<20} pid {:<8} ", instance.pid());

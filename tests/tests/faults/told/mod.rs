@@ -36,7 +36,7 @@ fn a_refusal_of_the_kernel_is_told_and_harms_nobody_who_serves() {
     let faults = Mutex::new(faults(&seen));
     let wrong = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
-        for _ in 0..2 {
+        for _ in 0..4 {
             scope.spawn(|| work(&faults, &wrong));
         }
     });

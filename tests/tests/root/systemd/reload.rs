@@ -11,7 +11,7 @@ pub(crate) const KINDS: [Kind; 4] = [Kind::Fresh, Kind::KeepAlive, Kind::Slow, K
 
 pub(crate) fn start_loads(site: &Site<'_>) -> Vec<(Kind, Load)> {
     KINDS
-        .map(|kind| (kind, Load::start(kind, &site.target(), 2)))
+        .map(|kind| (kind, Load::start(kind, &site.target(), 1)))
         .into()
 }
 

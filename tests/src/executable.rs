@@ -23,15 +23,35 @@ pub fn write(path: &Path, content: &[u8]) {
 /// When it cannot be written.
 #[track_caller]
 pub fn write_with(path: &Path, content: &[u8], mode: u32) {
-    let outcome = try_write(path, content, mode);
+    let outcome = try_write(path, content, Some(mode));
     outcome.unwrap_or_else(|error| panic!("write {}: {error}", path.display()));
 }
 
-fn try_write(path: &Path, content: &[u8], mode: u32) -> std::io::Result<()> {
+/// The same, and leaves the permissions as they are.
+///
+/// # Errors
+/// Those of writing.
+pub fn rewrite(path: &Path, content: &[u8]) -> std::io::Result<()> {
+    try_write(path, content, None)
+}
+
+/// Copies a program, with its permissions.
+///
+/// # Errors
+/// Those of copying.
+pub fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
+    let status = Command::new("cp").arg("--").args([from, to]).status()?;
+    match status.success() {
+        true => Ok(()),
+        false => Err(std::io::Error::other(status.to_string())),
+    }
+}
+
+fn try_write(path: &Path, content: &[u8], mode: Option<u32>) -> std::io::Result<()> {
     let mut child = Command::new("/bin/sh")
-        .args(["-c", "cat >\"$0\" && chmod \"$1\" \"$0\""])
+        .args(["-c", "cat >\"$0\" && { [ -z \"$1\" ] || chmod \"$1\" \"$0\"; }"])
         .arg(path)
-        .arg(format!("{mode:o}"))
+        .arg(mode.map_or_else(String::new, |mode| format!("{mode:o}")))
         .stdin(Stdio::piped())
         .spawn()?;
     let written = child

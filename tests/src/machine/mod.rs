@@ -18,6 +18,7 @@ use std::process::Command;
 
 use nix::sched::{CloneFlags, setns};
 
+use crate::executable;
 use crate::process::{Finished, Process};
 
 /// What lies below a machine's root file system.
@@ -188,7 +189,7 @@ impl Machine {
     #[track_caller]
     pub fn write(&self, path: &str, text: &str) {
         let there = self.path(path);
-        let written = make_parents(&there).and_then(|()| std::fs::write(&there, text));
+        let written = make_parents(&there).and_then(|()| executable::rewrite(&there, text.as_bytes()));
         written.unwrap_or_else(|error| panic!("write {path}: {error}"));
     }
 
@@ -201,8 +202,8 @@ impl Machine {
         let there = self.path(path);
         let beside = there.with_extension("new");
         let installed = make_parents(&there)
-            .and_then(|()| std::fs::copy(from, &beside))
-            .and_then(|_| std::fs::set_permissions(&beside, Permissions::from_mode(0o755)))
+            .and_then(|()| executable::copy(from, &beside))
+            .and_then(|()| std::fs::set_permissions(&beside, Permissions::from_mode(0o755)))
             .and_then(|()| std::fs::rename(&beside, &there));
         installed.unwrap_or_else(|error| panic!("install {path}: {error}"));
     }
@@ -210,7 +211,8 @@ impl Machine {
     /// Where the host finds a file of the machine. Absolute symlinks on the way would lead out of it.
     #[must_use]
     pub fn path(&self, path: &str) -> PathBuf {
-        let root = format!("/proc/self/fd/{}", self.root.as_raw_fd());
+        // Not by way of /proc/self: programs that we start look there, too.
+        let root = format!("/proc/{}/fd/{}", std::process::id(), self.root.as_raw_fd());
         Path::new(&root).join(path.trim_start_matches('/'))
     }
 

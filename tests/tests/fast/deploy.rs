@@ -524,8 +524,7 @@ fn a_copy_that_is_not_the_source_is_refused() {
     ];
     for (wrong, reason) in wrongs {
         let text = format!("#!/bin/sh\nPATH='{path}'\ncp \"$@\"\nfor last; do :; done\n{wrong}\n");
-        std::fs::write(deployed.path("bin/cp"), text).unwrap();
-        std::fs::set_permissions(deployed.path("bin/cp"), std::fs::Permissions::from_mode(0o755)).unwrap();
+        executable::write(&deployed.path("bin/cp"), text.as_bytes());
         deployed.write("good message=new");
         let mut command = deployed.command(&["app"]);
         command.env("PATH", format!("{}:{path}", deployed.path("bin").display()));

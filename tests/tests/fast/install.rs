@@ -199,8 +199,7 @@ fn units_name_the_binary_at_the_prefix_and_what_a_newer_version_lacks_goes() {
 fn an_installation_that_broke_off_can_be_undone() {
     let place = Tree::of_this_tree();
     let broken = place.directory.path().join("broken");
-    std::fs::write(&broken, "#!/bin/sh\n[ \"$2\" != zsh ] || exit 1\necho segue\n").unwrap();
-    std::fs::set_permissions(&broken, std::fs::Permissions::from_mode(0o755)).unwrap();
+    segue_tests::executable::write(&broken, b"#!/bin/sh\n[ \"$2\" != zsh ] || exit 1\necho segue\n");
     let done = place.run_with(&broken, &[]);
     assert_eq!(done.status.code(), Some(1), "{done:?}");
     assert!(place.at("bin/segue").exists() && !place.at("share/zsh/site-functions/_segue").exists());

@@ -332,8 +332,7 @@ fn below_a_wrapper_it_is_noticed_and_rolled_back() {
     );
     let deploy = |app: &Path, script: &str| {
         let beside = app.with_extension("new");
-        std::fs::write(&beside, format!("#!/bin/sh\n{script}\n")).unwrap();
-        std::fs::set_permissions(&beside, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        segue_tests::executable::write(&beside, format!("#!/bin/sh\n{script}\n").as_bytes());
         std::fs::rename(&beside, app).unwrap();
     };
     // Two directories, so that a rollback has its script still.

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use segue_tests::binaries::{self, Binary};
 use segue_tests::engine::Engine;
+use segue_tests::executable;
 
 /// `ROOT/releases/N/app`, and `ROOT/current`, which leads to one of them. The link is relative, since the container sees
 /// the directory under another path.
@@ -23,7 +24,7 @@ impl Volume {
     pub(crate) fn new(engine: &Engine, name: &str) -> Self {
         let root = engine.path(&format!("volumes/{name}"));
         std::fs::create_dir_all(root.join("releases")).unwrap();
-        std::fs::copy(Binary::App.path(), root.join("sample")).unwrap();
+        executable::copy(&Binary::App.path(), &root.join("sample")).unwrap();
         Self {
             root,
             releases: AtomicU32::new(0),
@@ -45,13 +46,13 @@ impl Volume {
 
     /// Deploys a shell script.
     pub(crate) fn deploy(&self, script: &str) {
-        self.release(|app| std::fs::write(app, format!("#!/bin/sh\n{script}\n")).unwrap());
+        self.release(|app| executable::write(app, format!("#!/bin/sh\n{script}\n").as_bytes()));
     }
 
     /// Deploys the sample app, static.
     pub(crate) fn deploy_binary(&self) {
         self.release(|app| {
-            std::fs::copy(binaries::build_static().join("app"), app).unwrap();
+            executable::copy(&binaries::build_static().join("app"), app).unwrap();
         });
     }
 

@@ -57,7 +57,8 @@ pub(crate) fn has_the_last_words(machine: &Machine) {
     let site = Site::new(machine, "brief", "app --message x");
     site.systemctl_ok("start");
     let program = machine.path(&format!("/srv/{}/current/{}", site.name, site.name));
-    std::fs::write(program, "#!/bin/sh\necho cannot reach the database >&2\nexit 3\n").unwrap();
+    let dying = b"#!/bin/sh\necho cannot reach the database >&2\nexit 3\n";
+    segue_tests::executable::rewrite(&program, dying).unwrap();
     for _ in 0..TRIES {
         assert_eq!(site.systemctl("reload").code, Some(1));
     }

@@ -422,7 +422,7 @@ fn a_wish_for_more_time_is_passed_on_while_the_manager_waits() {
     setup.deploy("app", &Program::fixture("extends-timeout after=500ms"));
     let segue = setup.start();
     let ready = manager.wait_for(0, "READY=1");
-    let asked = manager.wait_for(0, "EXTEND_TIMEOUT_USEC=2000000");
+    let asked = manager.wait_for(0, "EXTEND_TIMEOUT_USEC=10000000");
     assert!(asked < ready, "{:?}", manager.heard());
 
     let mark = manager.mark();

@@ -174,7 +174,7 @@ impl Log {
 /// A line stays one line, and cannot steer a terminal, whatever an app put into its words.
 fn one_line(text: &str) -> String {
     text.chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
+        .map(|c| if crate::protocol::is_unsafe(c) { ' ' } else { c })
         .collect()
 }
 

@@ -1,5 +1,6 @@
 //! What to say when there is nothing to do.
 
+use crate::protocol::push_tame;
 use std::io::Write as _;
 use std::process::ExitCode;
 
@@ -75,8 +76,7 @@ fn escaped(text: &str) -> String {
     for character in text.chars() {
         match character {
             '\n' => escaped.push('\n'),
-            other if other.is_control() => escaped.extend(other.escape_default()),
-            other => escaped.push(other),
+            other => push_tame(&mut escaped, other),
         }
     }
     escaped

@@ -53,12 +53,6 @@ pub(crate) const LEAST_GENERATIONS_IN_OVERLAP: u16 = 2;
 /// The shortest watchdog interval. Below it the scheduler alone, not a stuck app, would cause overruns.
 pub(crate) const SHORTEST_WATCHDOG: Duration = Duration::from_millis(100);
 
-/// Bytes of an instance name. It becomes a directory in the path of the control socket, and a Unix socket
-/// path holds 107 bytes (unix(7)).
-pub(crate) const LONGEST_NAME: usize = 64;
-/// The ending of the directories that hold notify sockets, beside those that are named as their instances are.
-pub(crate) const NOTIFY_ENDING: &str = ".notify";
-
 /// Bytes of a Unix socket path without its final NUL: `sun_path` has 108 (unix(7)).
 pub(crate) const LONGEST_SOCKET_PATH: usize = 107;
 

@@ -7,9 +7,9 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::text::quoted;
-
-/// The units, the largest first, in milliseconds.
-const UNITS: [(&str, u64); 4] = [("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
+use crate::protocol::DURATION_UNITS;
+/// Writes a duration as [`parse`] reads it.
+pub(crate) use crate::protocol::setting as text;
 
 /// The longest duration: a year. A longer one is a typing error, and the sum of all timeouts stays far from
 /// the limits of the clock.
@@ -44,7 +44,7 @@ pub(crate) fn parse(text: &str) -> Result<Duration, String> {
         return Err(plain_number(text));
     }
     let mut rest = text;
-    let mut units = UNITS.iter();
+    let mut units = DURATION_UNITS.iter();
     let mut total: u64 = 0;
     // At least one part: an empty text has none and is refused by the first turn.
     loop {
@@ -62,19 +62,6 @@ pub(crate) fn parse(text: &str) -> Result<Duration, String> {
             return Ok(Duration::from_millis(total));
         }
     }
-}
-
-/// Writes a duration as [`parse`] reads it, in whole milliseconds: `1m30s`, `0s`.
-pub(crate) fn text(duration: Duration) -> String {
-    let mut left = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-    let mut text = String::new();
-    for (unit, millis) in UNITS {
-        if left >= millis {
-            text.push_str(&format!("{}{unit}", left / millis));
-            left %= millis;
-        }
-    }
-    if text.is_empty() { "0s".to_owned() } else { text }
 }
 
 /// Splits off one number and its unit: `1m30s` is 1, `m` and `30s`. A number too big to count counts as the
@@ -109,7 +96,7 @@ fn not_a_duration(text: &str) -> String {
 }
 
 fn wrong_order_or_unit(text: &str, unit: &str) -> String {
-    if UNITS.iter().any(|(name, _)| *name == unit) {
+    if DURATION_UNITS.iter().any(|(name, _)| *name == unit) {
         format!(
             "the units of a duration go from large to small, each once: `1m30s`, got {}",
             quoted(text)

@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use super::defaults::{LONGEST_NAME, MAX_WORKERS, MOST_GENERATIONS, NOTIFY_ENDING};
+use super::defaults::{MAX_WORKERS, MOST_GENERATIONS};
 use super::duration::{self, Limit};
 use super::text::quoted;
 use crate::address::ListenSpec;
+use crate::place;
 use crate::sys;
 
 /// What was given for `segue run` or `segue check`: nothing is resolved, no file has been read.
@@ -276,39 +277,16 @@ pub(crate) fn parse_umask(text: &str) -> Result<u32, String> {
         })
 }
 
-/// Reads the name of an instance. It is one component of a path, so it has 1 to [`LONGEST_NAME`] bytes of letters,
-/// digits, `.`, `_`, `@`, `+` and `-`, starts with a letter or digit, and does not end in [`NOTIFY_ENDING`].
+/// Reads the name of an instance; [`place::flaw_of_name`] has the grammar.
 ///
 /// # Errors
 ///
 /// One line.
 pub(crate) fn parse_name(text: &str) -> Result<String, String> {
-    let starts = text
-        .bytes()
-        .next()
-        .is_some_and(|byte| byte.is_ascii_alphanumeric());
-    let rest = text
-        .bytes()
-        .all(|byte| byte.is_ascii_alphanumeric() || b"._@+-".contains(&byte));
-    if !starts || !rest {
-        return Err(format!(
-            "a name starts with a letter or digit and goes on with letters, digits, `.`, `_`, `@`, `+` or `-`, got {}",
-            quoted(text)
-        ));
+    match place::flaw_of_name(text) {
+        Some(flaw) => Err(format!("{flaw}, got {}", quoted(text))),
+        None => Ok(text.to_owned()),
     }
-    if text.len() > LONGEST_NAME {
-        return Err(format!(
-            "a name has at most {LONGEST_NAME} bytes, got {}",
-            text.len()
-        ));
-    }
-    if text.ends_with(NOTIFY_ENDING) {
-        return Err(format!(
-            "a name does not end in `{NOTIFY_ENDING}`, which marks the directories of notify sockets, got {}",
-            quoted(text)
-        ));
-    }
-    Ok(text.to_owned())
 }
 
 /// Reads the name or number of a user or group. Whether it exists is seen when the app is launched.

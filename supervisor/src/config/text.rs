@@ -1,6 +1,6 @@
 //! Text from files and people, made fit for one line of a terminal or a log.
 
-use std::fmt::Write as _;
+use crate::protocol::push_tame;
 
 /// The most characters of somebody's text that an error repeats. A longer text would bury the reason.
 const LONGEST_QUOTE: usize = 60;
@@ -13,7 +13,7 @@ pub(crate) fn quoted(text: &str) -> String {
             quoted.push_str("...");
             break;
         }
-        push_visible(&mut quoted, character);
+        push_tame(&mut quoted, character);
     }
     quoted.push('"');
     quoted
@@ -23,18 +23,7 @@ pub(crate) fn quoted(text: &str) -> String {
 pub(crate) fn one_line(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
     for character in text.chars() {
-        push_visible(&mut line, character);
+        push_tame(&mut line, character);
     }
     line
-}
-
-/// Besides the control characters, those that reorder or hide what a terminal shows are escaped too: an error
-/// must look like what it says.
-fn push_visible(line: &mut String, character: char) {
-    let hidden = matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
-    if character.is_control() || hidden {
-        let _ = write!(line, "{}", character.escape_default());
-    } else {
-        line.push(character);
-    }
 }

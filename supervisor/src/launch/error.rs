@@ -1,5 +1,6 @@
 //! Why something could not be started.
 
+use crate::protocol::one_line;
 use std::ffi::OsStr;
 use std::fmt;
 
@@ -19,15 +20,8 @@ impl LaunchError {
 
 impl fmt::Display for LaunchError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for letter in self.0.chars() {
-            // A command or a path may hold anything; a reason stays one line.
-            if letter.is_control() {
-                write!(f, "{}", letter.escape_default())?
-            } else {
-                write!(f, "{letter}")?
-            }
-        }
-        Ok(())
+        // A command or a path may hold anything; a reason stays one line.
+        f.write_str(&one_line(&self.0, usize::MAX))
     }
 }
 

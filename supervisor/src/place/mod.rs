@@ -46,6 +46,9 @@ const NOTIFY_NAME_MAX: usize = 24;
 /// The longest instance name, in bytes: with it `/run/segue/NAME.notify/...` still fits in a socket address.
 const NAME_MAX: usize = 64;
 
+/// The ending of the directories that hold notify sockets, beside those that are named as their instances are.
+const NOTIFY_ENDING: &str = ".notify";
+
 /// The lock's file in a directory of the instance's own.
 const LOCK: &str = "lock";
 
@@ -342,31 +345,38 @@ pub(crate) fn choose(name: &str, control: Option<&Path>, around: &Surroundings) 
     Err(PlaceError::Nowhere { tried })
 }
 
-/// Whether an instance may have this name: it becomes the name of a directory.
-///
-/// # Errors
-/// If it may not; the error says why.
-pub(crate) fn check_name(name: &str) -> Result<(), PlaceError> {
-    let why = if name.is_empty() {
-        "it is empty"
+/// Why no instance may have this name, if none may. It becomes a component of paths, so it has 1 to [`NAME_MAX`] bytes of letters,
+/// digits, `.`, `_`, `@`, `+` and `-`, starts with a letter or digit, and does not end like a notify directory.
+pub(crate) fn flaw_of_name(name: &str) -> Option<String> {
+    let starts = name
+        .bytes()
+        .next()
+        .is_some_and(|byte| byte.is_ascii_alphanumeric());
+    let goes_on = |byte: u8| byte.is_ascii_alphanumeric() || b"._@+-".contains(&byte);
+    if !starts || !name.bytes().all(goes_on) {
+        Some(
+            "a name starts with a letter or digit and goes on with letters, digits, `.`, `_`, `@`, `+` or `-`"
+                .to_owned(),
+        )
     } else if name.len() > NAME_MAX {
-        "it is longer than 64 bytes"
-    } else if name.starts_with('.') || name.starts_with('-') {
-        "it starts with a dot or a dash"
-    } else if name.contains('/') || name.chars().any(|c| c.is_control() || c.is_whitespace()) {
-        "it holds a slash, a space or a control character"
-    } else if Path::new(name)
-        .extension()
-        .is_some_and(|extension| extension == "notify")
-    {
-        "`.notify` is the ending of the notify directories"
+        Some(format!("a name has at most {NAME_MAX} bytes"))
+    } else if name.ends_with(NOTIFY_ENDING) {
+        Some(format!(
+            "a name does not end in `{NOTIFY_ENDING}`, which marks the directories of notify sockets"
+        ))
     } else {
-        return Ok(());
-    };
-    Err(PlaceError::BadName {
-        name: name.escape_default().to_string(),
-        why,
-    })
+        None
+    }
+}
+
+fn check_name(name: &str) -> Result<(), PlaceError> {
+    match flaw_of_name(name) {
+        Some(why) => Err(PlaceError::BadName {
+            name: name.escape_default().to_string(),
+            why,
+        }),
+        None => Ok(()),
+    }
 }
 
 fn explicit(name: &str, control: &Path, around: &Surroundings) -> Result<Place, PlaceError> {
@@ -403,7 +413,7 @@ pub(crate) enum PlaceError {
         /// The name, escaped.
         name: String,
         /// What is wrong with it.
-        why: &'static str,
+        why: String,
     },
     /// A socket address cannot hold the path.
     TooLong {

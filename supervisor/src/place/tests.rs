@@ -299,13 +299,15 @@ fn names_and_paths_that_cannot_be() {
         "a/b",
         "a b",
         "a\nb",
+        "größe",
+        "a:b",
         "app.notify",
         &"x".repeat(65),
     ] {
         let error = check_name(name).expect_err(name).to_string();
         assert!(!error.contains('\n') && error.contains("--name"), "{error}");
     }
-    for name in ["app", "app-2", "my.app", "größe", "app.notify2"] {
+    for name in ["app", "app-2", "my.app", "web@eu+1", "app.notify2"] {
         assert_eq!(check_name(name), Ok(()));
     }
     let long = root.path().join("x".repeat(90));

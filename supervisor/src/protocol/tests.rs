@@ -332,8 +332,15 @@ fn durations_read_well() {
 fn set_durations_read_as_they_are_written() {
     let text = |ms| setting(Duration::from_millis(ms));
     assert_eq!(
-        [text(0), text(250), text(6_000), text(90_000), text(300_000)],
-        ["0s", "250ms", "6s", "90s", "5m"]
+        [
+            text(0),
+            text(250),
+            text(6_000),
+            text(90_000),
+            text(300_000),
+            text(3_600_000)
+        ],
+        ["0s", "250ms", "6s", "1m30s", "5m", "1h"]
     );
 }
 
@@ -345,6 +352,7 @@ fn one_line_is_one_line_of_at_most_its_width() {
     assert_eq!(one_line("\n\n\n", 4), "\\...");
     assert_eq!(one_line("abc", 2), "..");
     assert_eq!(one_line("é\u{202e}", 80), "é\\u{202e}");
+    assert_eq!(one_line("a\u{200b}\u{feff}", 80), "a\\u{200b}\\u{feff}");
 }
 
 /// The schema is a promise: these are its keys, all of them, in this order.

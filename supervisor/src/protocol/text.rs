@@ -9,11 +9,8 @@ pub(crate) fn one_line(text: &str, max: usize) -> String {
     let mut line = String::with_capacity(text.len().min(max));
     let mut width = 0;
     for character in text.chars() {
-        let escaped: String = if is_unsafe(character) {
-            character.escape_default().collect()
-        } else {
-            character.into()
-        };
+        let mut escaped = String::new();
+        push_tame(&mut escaped, character);
         width += escaped.chars().count();
         if width > max {
             while line.chars().count() + 3 > max && line.pop().is_some() {}
@@ -25,10 +22,21 @@ pub(crate) fn one_line(text: &str, max: usize) -> String {
     line
 }
 
-/// Control characters, line and paragraph separators, and the bidirectional overrides.
-fn is_unsafe(character: char) -> bool {
+/// Whether a character could forge a line, drive a terminal, or show a text other than it is: control characters, and those of
+/// Unicode that break lines, reverse the order of what follows (UAX #9), or are not seen. There is one such set, for text of all
+/// origins.
+pub(crate) fn is_unsafe(character: char) -> bool {
     character.is_control()
-        || matches!(character, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        || matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
+/// Adds a character of somebody's text to a line of ours, escaped if it is [unsafe](is_unsafe).
+pub(crate) fn push_tame(line: &mut String, character: char) {
+    if is_unsafe(character) {
+        line.extend(character.escape_default());
+    } else {
+        line.push(character);
+    }
 }
 
 /// A duration in the words of an outcome: `41 ms`, `12.3 s`, `2 min 5 s`.
@@ -41,12 +49,19 @@ pub(crate) fn elapsed(duration: Duration) -> String {
     }
 }
 
-/// A duration that somebody has set, as it is written in flags: `250ms`, `30s`, `5m`.
+/// The units of a duration in flags, the largest first, in milliseconds.
+pub(crate) const DURATION_UNITS: [(&str, u64); 4] =
+    [("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
+
+/// A duration that somebody has set, as it is written in flags, in whole milliseconds: `250ms`, `30s`, `1m30s`, `0s`.
 pub(crate) fn setting(duration: Duration) -> String {
-    match duration.as_millis() {
-        0 => "0s".to_owned(),
-        ms if ms % 60_000 == 0 => format!("{}m", ms / 60_000),
-        ms if ms % 1000 == 0 => format!("{}s", ms / 1000),
-        ms => format!("{ms}ms"),
+    let mut left = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let mut text = String::new();
+    for (unit, millis) in DURATION_UNITS {
+        if left >= millis {
+            text.push_str(&format!("{}{unit}", left / millis));
+            left %= millis;
+        }
     }
+    if text.is_empty() { "0s".to_owned() } else { text }
 }

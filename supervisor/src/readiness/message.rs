@@ -1,6 +1,7 @@
 //! The text of a notify message, sd_notify(3), read as systemd 255 reads it (`service_notify_message`): lines
 //! `KEY=value`, the first of several equal keys counts, unknown ones are skipped. Pure.
 
+use crate::protocol::push_tame;
 use std::time::Duration;
 
 /// The longest message that is read; systemd's `NOTIFY_BUFFER_MAX` is this plus one.
@@ -147,11 +148,7 @@ fn tame(text: &str) -> String {
     let mut tame = String::new();
     for letter in text.chars() {
         let before = tame.len();
-        if letter.is_control() || reshapes_lines(letter) {
-            tame.extend(letter.escape_default());
-        } else {
-            tame.push(letter);
-        }
+        push_tame(&mut tame, letter);
         if tame.len() > LONGEST_STATUS - '…'.len_utf8() {
             tame.truncate(before);
             tame.push('…');
@@ -159,9 +156,4 @@ fn tame(text: &str) -> String {
         }
     }
     tame
-}
-
-/// Line and paragraph separators, and the marks that reverse the order of what follows (UAX #9).
-fn reshapes_lines(letter: char) -> bool {
-    matches!(letter, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}')
 }

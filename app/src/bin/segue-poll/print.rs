@@ -134,32 +134,8 @@ pub(crate) fn milliseconds(time: Duration) -> f64 {
 
 /// `2026-11-22 10:00:00.123`, UTC.
 fn timestamp(time: SystemTime) -> String {
-    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let seconds = since.as_secs();
-    let (year, month, day) = date(seconds / 86_400);
-    let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
-    format!(
-        "{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}.{:03}",
-        since.subsec_millis()
-    )
-}
-
-/// Year, month and day of a day counted from 1970-01-01 (Howard Hinnant's civil_from_days: years begin in March, so
-/// that the leap day is the last).
-fn date(day: u64) -> (u64, u64, u64) {
-    let day = day + 719_468;
-    let era = day / 146_097;
-    let of_era = day % 146_097;
-    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 {
-        month_from_march + 3
-    } else {
-        month_from_march - 9
-    };
-    (year_of_era + era * 400 + u64::from(month <= 2), month, day)
+    let text = humantime::format_rfc3339_millis(time).to_string();
+    text.trim_end_matches('Z').replace('T', " ")
 }
 
 #[cfg(test)]
@@ -168,9 +144,6 @@ mod tests {
 
     #[test]
     fn dates() {
-        assert_eq!(date(0), (1970, 1, 1));
-        assert_eq!(date(11_016), (2000, 2, 29));
-        assert_eq!(date(20_779), (2026, 11, 22));
         let time = SystemTime::UNIX_EPOCH + Duration::from_millis(1_795_341_600_123);
         assert_eq!(timestamp(time), "2026-11-22 10:00:00.123");
     }

@@ -132,7 +132,15 @@ If the queue has not gone down in that time, and no process of the app has a con
 On probation that is a crash, and the last generation that passed answers those who wait.
 Later the log, once, and the status say it.
 An app of which a process is stopped or being debugged is not blamed for it, nor one that may be at work for a client that has reset its
-connection, nor one whose processes may not be looked into.",
+connection, nor one whose processes may not be looked into.
+Nor is one of which more than 10000 open files, or on the machine more than 20000 sockets, would have to be looked through: that would hold
+up the supervisor.
+The kernel is asked for the open connections of the port alone, where
+.Xr netlink 7
+sockets are permitted
+.Pq Ql AF_NETLINK ;
+else its whole tables are read, with the connections that are over
+.Pq Ql TIME_WAIT .",
         example: r#""10s""#,
         ..HANDOFF
     },

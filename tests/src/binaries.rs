@@ -86,7 +86,7 @@ fn is_test() -> bool {
     own_directory().ends_with("deps")
 }
 
-/// Builds `segue` and the sample app as static binaries, and returns the directory in which they are.
+/// Builds `segue`, the sample app and `segue-poll` as static binaries, and returns the directory in which they are.
 ///
 /// # Panics
 /// When they cannot be built.
@@ -114,6 +114,8 @@ pub fn build_static() -> PathBuf {
             "segue",
             "--bin",
             "app",
+            "--bin",
+            "segue-poll",
             "--target",
             &triple,
             "--target-dir",

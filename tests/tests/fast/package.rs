@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use segue_tests::binaries::Binary;
+use segue_tests::figures::scale;
 use segue_tests::needs;
 use segue_tests::segue::directory;
 
@@ -139,4 +140,89 @@ fn programs_that_cannot_be_packed_are_refused_in_one_line() {
         "z80: packages are for",
     );
     assert!(!out.exists());
+}
+
+#[test]
+fn a_tarball_has_static_programs_alone() {
+    let test = "a_tarball_has_static_programs_alone";
+    if needs::or_skip(test, needs::program("readelf")).is_none() {
+        return;
+    }
+    let place = directory();
+    let out = place.path().join("out");
+    let done = Command::new(root().join("packaging/tarball.sh"))
+        .arg(binaries())
+        .arg(&out)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert!(
+        !done.status.success() && said.contains("is not linked statically") && said.lines().count() == 1,
+        "{said}"
+    );
+    assert!(!out.exists());
+}
+
+/// People fetch the files by the names in the docs, and the workflow uploads what the scripts have named.
+#[test]
+fn the_files_of_a_release_have_the_same_names_everywhere() {
+    let page = std::fs::read_to_string(root().join("docs/install.md")).unwrap();
+    let script = "top=$PWD target=$1; . packaging/names.sh; echo $tarball $package $checksums";
+    for target in ["x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu"] {
+        let names = run(Command::new("sh")
+            .current_dir(root())
+            .env_remove("REVISION")
+            .args(["-c", script, "names", target]));
+        for name in names.split_whitespace() {
+            assert!(
+                page.contains(&format!("`{name}`")),
+                "docs/install.md has no {name}"
+            );
+        }
+        assert_eq!(names.split_whitespace().count(), 3, "{names}");
+        let command = format!("packaging/release.sh {target} target/packages\n");
+        let workflow = std::fs::read_to_string(root().join(".github/workflows/release.yml")).unwrap();
+        for text in [&page, &workflow] {
+            assert!(text.contains(&command), "{command}");
+        }
+        assert!(workflow.contains(".ci/run") && workflow.contains("packaging/cross.sh"));
+    }
+}
+
+/// The lines of docs/install.md, into a directory of the test's. In the long run alone, since cargo builds what they name with
+/// other features than the workspace.
+#[test]
+fn cargo_installs_the_programs() {
+    if !scale(false, true) {
+        return;
+    }
+    let place = directory();
+    let page = std::fs::read_to_string(root().join("docs/install.md")).unwrap();
+    let lines: Vec<_> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("cargo install "))
+        .collect();
+    let own = binaries();
+    for line in &lines {
+        run(
+            Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+                .current_dir(root())
+                .args([
+                    "install",
+                    "--quiet",
+                    "--offline",
+                    "--debug",
+                    "--no-track",
+                    "--root",
+                ])
+                .arg(place.path())
+                .arg("--target-dir")
+                .arg(own.parent().unwrap())
+                .args(line.split_whitespace()),
+        );
+    }
+    for program in ["segue", "segue-poll"] {
+        run(Command::new(place.path().join("bin").join(program)).arg("--help"));
+    }
+    assert_eq!(lines.len(), 2);
 }

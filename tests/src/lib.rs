@@ -38,6 +38,7 @@ pub mod replay;
 pub mod segue;
 pub mod stand_in;
 pub mod strace;
+pub mod tree;
 pub mod version;
 
 use std::time::Duration;

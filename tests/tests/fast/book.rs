@@ -7,11 +7,9 @@
 )]
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
+use segue_tests::tree::{files, root};
 
 /// A page: where it lies below the project, and its text.
 struct Page {
@@ -20,18 +18,8 @@ struct Page {
 }
 
 fn pages() -> Vec<Page> {
-    let mut places = vec![root().join("docs")];
-    let mut found = vec![root().join("README.md")];
-    while let Some(place) = places.pop() {
-        for entry in std::fs::read_dir(place).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                places.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "md") {
-                found.push(path);
-            }
-        }
-    }
+    let mut found = files(&root().join("docs"), "md");
+    found.push(root().join("README.md"));
     let page = |path: PathBuf| Page {
         text: std::fs::read_to_string(&path).unwrap(),
         path: path.strip_prefix(root()).unwrap().display().to_string(),
@@ -256,19 +244,12 @@ fn a_wide_line_and_a_long_cell_are_found() {
 
 /// What stands in the sources, with lines that go on put together.
 fn sources() -> String {
-    let mut text = String::new();
-    let mut places = vec![root().join("supervisor"), root().join("app/src")];
-    while let Some(place) = places.pop() {
-        if place.is_dir() {
-            places.extend(
-                std::fs::read_dir(place)
-                    .unwrap()
-                    .map(|entry| entry.unwrap().path()),
-            );
-        } else if place.extension().is_some_and(|extension| extension == "rs") {
-            text.push_str(&std::fs::read_to_string(place).unwrap());
-        }
-    }
+    let places = ["supervisor", "app/src"].map(|place| files(&root().join(place), "rs"));
+    let text: String = places
+        .concat()
+        .iter()
+        .map(|file| std::fs::read_to_string(file).unwrap())
+        .collect();
     let mut joined = String::new();
     for line in text.replace("\\\"", "\"").lines() {
         match line.strip_suffix('\\') {

@@ -5,11 +5,8 @@ use std::process::Command;
 
 use segue_tests::binaries::Binary;
 use segue_tests::segue::{Setup, directory};
+use segue_tests::tree::{files, root};
 use serde_json::Value;
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
 
 #[track_caller]
 fn read(path: &str) -> String {
@@ -173,22 +170,12 @@ fn segue_app_has_no_let_chain() {
     ] {
         assert_eq!(let_chain(source).is_some(), found, "{source}");
     }
-    let mut places = vec![root().join("app")];
-    let mut sources = 0;
-    while let Some(place) = places.pop() {
-        if place.is_dir() {
-            places.extend(
-                std::fs::read_dir(place)
-                    .unwrap()
-                    .map(|entry| entry.unwrap().path()),
-            );
-        } else if place.extension().is_some_and(|extension| extension == "rs") {
-            sources += 1;
-            let found = let_chain(&std::fs::read_to_string(&place).unwrap());
-            assert_eq!(found, None, "{}", place.display());
-        }
+    let sources = files(&root().join("app"), "rs");
+    for source in &sources {
+        let found = let_chain(&std::fs::read_to_string(source).unwrap());
+        assert_eq!(found, None, "{}", source.display());
     }
-    assert!(sources > 20, "only {sources} sources");
+    assert!(sources.len() > 20, "only {} sources", sources.len());
 }
 
 /// Nobody reads a longer one to its end.

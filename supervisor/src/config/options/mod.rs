@@ -28,7 +28,11 @@ mod tests;
 #[cfg(test)]
 pub(crate) use tests::any_settings;
 
-/// One setting.
+/// One setting. The last four fields are for the test that writes the pages.
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "nothing but that test reads the last four fields")
+)]
 pub(crate) struct Setting {
     /// The long flag without its dashes; also the key.
     pub(crate) name: &'static str,
@@ -51,28 +55,12 @@ pub(crate) struct Setting {
     /// What `--help` says below that, in lines of at most 70 characters; may be empty.
     pub(crate) help: &'static str,
     /// What segue-run(8) says, in mdoc(7). The default is put behind the first sentence.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "the test that writes the pages reads it")
-    )]
     manual: &'static str,
     /// The head in segue-run(8), where it is not made of name and value.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "the test that writes the pages reads it")
-    )]
     manual_head: &'static str,
     /// What segue.toml(5) says, in mdoc(7); the summary if empty.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "the test that writes the pages reads it")
-    )]
     key: &'static str,
     /// A value for the example of segue.toml(5) that has every key; empty for a table, which the page shows by itself.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "the test that writes the pages reads it")
-    )]
     example: &'static str,
 }
 

@@ -2,7 +2,8 @@
 //! behind when the drain begins.
 
 use std::future::poll_fn;
-use std::io::{self, Write as _};
+use std::io;
+use std::net::SocketAddr;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -10,11 +11,13 @@ use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::time::{Instant, sleep};
 
-use crate::connection::Socket;
+use crate::connection::Stream;
 use crate::limits::{ACCEPT_PAUSE, ACCEPT_PAUSE_MAX};
 use crate::listener::{Listener, ListeningSocket, OwnPath};
+use crate::peer::Peer;
+use crate::tell;
 
-/// How often the same trouble is told on stderr.
+/// How often the same trouble is told.
 const TELL_EVERY: Duration = Duration::from_secs(10);
 
 /// A listener that the runtime watches.
@@ -36,10 +39,13 @@ enum Watched {
 
 /// What came of one call of accept.
 pub(crate) enum Accepted {
-    Connection(Socket),
+    Connection(Arrival),
     /// Fds or memory have run out; a pause has passed.
     Exhausted,
 }
+
+/// A connection, and whose it is.
+pub(crate) type Arrival = (Stream, Peer);
 
 /// What an error of accept(2) means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,7 +102,7 @@ impl Acceptor {
 
     /// A connection that is in the queue already, for the last sweep before the listener is dropped. It asks the
     /// kernel itself: the runtime may not have heard of the newest connections yet.
-    pub(crate) fn accept_now(&self) -> Option<Socket> {
+    pub(crate) fn accept_now(&self) -> Option<Arrival> {
         loop {
             match self.kind.accept_now() {
                 Ok(socket) => return Some(socket),
@@ -117,44 +123,52 @@ impl Acceptor {
     fn tell(&mut self, error: &io::Error) {
         if self.told.is_none_or(|told| told.elapsed() >= TELL_EVERY) {
             self.told = Some(Instant::now());
-            let told = format!("accept on {}: {}\n", self.address, crate::errno_text(error));
-            // Where nobody reads any more (a log pipe whose reader is gone, a full disk) there is nobody to tell; eprintln
-            // would panic, and nothing would be accepted any more.
-            let _ = io::stderr().write_all(told.as_bytes());
+            let (address, why) = (&self.address, crate::errno_text(error));
+            tell::trouble(&format_args!("accept on {address}: {why}"));
         }
     }
 }
 
 impl Watched {
-    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<Socket>> {
+    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<Arrival>> {
         match self {
-            Watched::Tcp(listener) => listener.poll_accept(cx).map_ok(|(stream, _)| {
-                // Small writes of a streamed response must not wait for the client's ACK. It fails on dead sockets only.
-                let _ = stream.set_nodelay(true);
-                Socket::Tcp(stream)
-            }),
-            Watched::Unix(listener) => listener
+            Watched::Tcp(listener) => listener
                 .poll_accept(cx)
-                .map_ok(|(stream, _)| Socket::Unix(stream)),
+                .map_ok(|(stream, from)| tcp(stream, Some(from))),
+            Watched::Unix(listener) => listener.poll_accept(cx).map_ok(|(stream, _)| unix(stream)),
         }
     }
 
-    fn accept_now(&self) -> io::Result<Socket> {
+    fn accept_now(&self) -> io::Result<Arrival> {
         let listener = match self {
             Watched::Tcp(listener) => SockRef::from(listener),
             Watched::Unix(listener) => SockRef::from(listener),
         };
         // Whoever shares the listener may have cleared the flag, and accept() would then wait.
         listener.set_nonblocking(true)?;
-        let (stream, _) = listener.accept()?;
+        let (stream, from) = listener.accept()?;
         stream.set_nonblocking(true)?;
         match self {
-            Watched::Tcp(_) => TcpStream::from_std(stream.into()).map(|stream| {
-                let _ = stream.set_nodelay(true);
-                Socket::Tcp(stream)
-            }),
-            Watched::Unix(_) => UnixStream::from_std(stream.into()).map(Socket::Unix),
+            Watched::Tcp(_) => TcpStream::from_std(stream.into()).map(|stream| tcp(stream, from.as_socket())),
+            Watched::Unix(_) => UnixStream::from_std(stream.into()).map(unix),
         }
+    }
+}
+
+fn tcp(stream: TcpStream, from: Option<SocketAddr>) -> Arrival {
+    // Small writes of a streamed response must not wait for the client's ACK. It fails on dead sockets only.
+    let _ = stream.set_nodelay(true);
+    (Stream::Tcp(stream), peer(from))
+}
+
+fn unix(stream: UnixStream) -> Arrival {
+    (Stream::Unix(stream), peer(None))
+}
+
+fn peer(address: Option<SocketAddr>) -> Peer {
+    Peer {
+        address,
+        encrypted: false,
     }
 }
 

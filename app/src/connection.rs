@@ -9,6 +9,9 @@ mod ledger;
 mod link;
 mod long_lived;
 mod socket;
+mod stream;
+#[cfg(feature = "tls")]
+mod tls;
 mod track;
 
 use std::future::poll_fn;
@@ -26,9 +29,11 @@ use self::closing::Guard;
 use self::ledger::Due;
 use self::link::{Link, Protocol};
 pub use self::long_lived::LongLived;
-pub(crate) use self::socket::Socket;
+use self::socket::Socket;
+pub(crate) use self::stream::Stream;
 pub(crate) use self::track::{BoxError, Surroundings};
 use crate::drain::Phase;
+use crate::peer::Peer;
 
 /// How a connection ended, for the report of the drain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,8 +48,56 @@ pub(crate) enum Ending {
     Cut,
 }
 
-/// Serves one connection to its end.
-pub(crate) async fn serve<S, B>(socket: Socket, service: S, around: Surroundings) -> Ending
+/// What is spoken below HTTP on a listener.
+#[derive(Clone, Default)]
+pub(crate) enum Security {
+    #[default]
+    Plain,
+    #[cfg(feature = "tls")]
+    Tls(tokio_rustls::TlsAcceptor),
+}
+
+impl std::fmt::Debug for Security {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str(match self {
+            Security::Plain => "Plain",
+            #[cfg(feature = "tls")]
+            Security::Tls(_) => "Tls",
+        })
+    }
+}
+
+impl Security {
+    pub(crate) fn is_encrypted(&self) -> bool {
+        match self {
+            Security::Plain => false,
+            #[cfg(feature = "tls")]
+            Security::Tls(_) => true,
+        }
+    }
+
+    #[cfg_attr(
+        not(feature = "tls"),
+        allow(clippy::unused_async, reason = "only TLS has to wait")
+    )]
+    async fn establish(&self, stream: Stream, around: &Surroundings) -> Result<Socket, Ending> {
+        #[cfg(not(feature = "tls"))]
+        let _ = around;
+        match self {
+            Security::Plain => Ok(Socket::Plain(stream)),
+            #[cfg(feature = "tls")]
+            Security::Tls(acceptor) => tls::accept(acceptor, stream, around).await,
+        }
+    }
+}
+
+/// Serves one connection to its end, the handshake of TLS included.
+pub(crate) async fn serve<S, B>(
+    (stream, peer): (Stream, Peer),
+    security: Security,
+    service: S,
+    around: Surroundings,
+) -> Ending
 where
     S: Service<Request<Incoming>, Response = Response<B>> + Send + 'static,
     S::Future: Send + 'static,
@@ -53,11 +106,15 @@ where
     B::Data: Send,
     B::Error: Into<BoxError>,
 {
+    let socket = match security.establish(stream, &around).await {
+        Ok(socket) => socket,
+        Err(ending) => return ending,
+    };
     let link = Link::new(socket);
     let mut guard = Guard::new(&link);
     let ending = match protocol(&link, &around).await {
-        First::Speaks(Protocol::Http1) => http1::drive(&link, service, &around).await,
-        First::Speaks(Protocol::Http2) => http2::drive(&link, service, &around).await,
+        First::Speaks(Protocol::Http1) => http1::drive(&link, peer, service, &around).await,
+        First::Speaks(Protocol::Http2) => http2::drive(&link, peer, service, &around).await,
         First::Silent => closing::idle(&link, &around).await,
         First::Slow => closing::too_slow(&link, &around).await,
         First::Gone => Ending::Closed,

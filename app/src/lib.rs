@@ -49,8 +49,10 @@ mod error;
 pub mod limits;
 mod listener;
 mod notify;
+mod peer;
 mod report;
 mod server;
+mod tell;
 
 pub use connection::LongLived;
 pub use drain::Drain;
@@ -58,5 +60,9 @@ pub use environment::Environment;
 pub use error::{Error, Result, errno_text};
 pub use listener::Listener;
 pub use notify::Notifier;
+pub use peer::Peer;
 pub use report::Report;
 pub use server::Server;
+/// The TLS library whose settings [`Server::tls`] takes, so that both are of one version.
+#[cfg(feature = "tls")]
+pub use tokio_rustls::rustls;

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use socket2::{Domain, SockRef, Socket, Type};
 
+use crate::connection::Security;
 use crate::environment::Inherited;
 use crate::error::{Error, Result};
 use crate::limits::BACKLOG;
@@ -21,6 +22,8 @@ pub struct Listener {
     pub(crate) kind: ListeningSocket,
     name: String,
     pub(crate) path: Option<OwnPath>,
+    /// What is spoken on it; `None`: as on the others.
+    pub(crate) security: Option<Security>,
 }
 
 #[derive(Debug)]
@@ -74,6 +77,7 @@ impl Listener {
             kind,
             name,
             path: None,
+            security: None,
         })
     }
 
@@ -89,6 +93,30 @@ impl Listener {
             None => bind_tcp(address),
         };
         listener.map_err(|cause| Error::io(format!("listen {address}"), cause))
+    }
+
+    /// Speaks TLS on this listener, whatever the others speak. Needs the feature `tls`.
+    ///
+    /// ```no_run
+    /// # fn config() -> segue_app::rustls::ServerConfig { unimplemented!() }
+    /// use segue_app::{Environment, Listener, Server};
+    ///
+    /// # fn main() -> segue_app::Result<()> {
+    /// let mut environment = Environment::take()?;
+    /// // segue run --listen http=80 --listen https=443 ...
+    /// let https = environment.take_named("https").map(Listener::from_inherited);
+    /// let mut server = Server::new(environment)?;
+    /// if let Some(https) = https {
+    ///     server = server.listener(https?.tls(config()));
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls(mut self, config: impl Into<std::sync::Arc<tokio_rustls::rustls::ServerConfig>>) -> Listener {
+        self.security = Some(Security::Tls(config.into().into()));
+        self
     }
 
     /// Its name: that of `LISTEN_FDNAMES`, or `bound`.
@@ -179,6 +207,7 @@ fn listen_tcp(address: SocketAddr) -> io::Result<Listener> {
         kind: ListeningSocket::Tcp(socket.into()),
         name: "bound".to_owned(),
         path: None,
+        security: None,
     })
 }
 
@@ -205,6 +234,7 @@ fn bind_unix(path: &str) -> io::Result<Listener> {
         kind: ListeningSocket::Unix(socket.into()),
         name: "bound".to_owned(),
         path: own,
+        security: None,
     })
 }
 

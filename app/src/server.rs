@@ -14,8 +14,8 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
 
-use crate::accept::{Accepted, Acceptor};
-use crate::connection::{self, BoxError, Socket, Surroundings};
+use crate::accept::{Accepted, Acceptor, Arrival};
+use crate::connection::{self, BoxError, Security, Surroundings};
 use crate::drain::{Drain, Phase};
 use crate::environment::Environment;
 use crate::error::{Error, Result};
@@ -23,6 +23,7 @@ use crate::limits::{LAST_ACCEPTS, Limits, PRESSURE_TIME};
 use crate::listener::Listener;
 use crate::notify::Notifier;
 use crate::report::{Report, Roster, connections};
+use crate::tell;
 
 /// How long the tasks of connections that have been reset may take to end.
 const LAST_MOMENT: Duration = Duration::from_secs(1);
@@ -41,6 +42,7 @@ pub struct Server {
     notifier: Notifier,
     watchdog: Option<Duration>,
     limits: Limits,
+    security: Security,
     stop: Option<Stop>,
     hooks: Vec<Hook>,
     phase: watch::Sender<Phase>,
@@ -97,6 +99,7 @@ impl Server {
                 drain: environment.drain_deadline(),
                 ..Limits::default()
             },
+            security: Security::Plain,
             stop: None,
             hooks: Vec::new(),
             phase: watch::Sender::new(Phase::Serving),
@@ -119,6 +122,26 @@ impl Server {
     #[must_use]
     pub fn listener(mut self, listener: Listener) -> Server {
         self.listeners.push(listener);
+        self
+    }
+
+    /// Speaks TLS on every listener that has no settings of its own ([`Listener::tls`]). Needs the feature `tls`.
+    ///
+    /// The drain keeps its rules: a request counts as on its way from the first byte of its TLS record, idle
+    /// connections get a close_notify before the FIN, and a client in the middle of its handshake is waited for like
+    /// one that has not asked yet. HTTP/2 needs ALPN: `config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()]`.
+    ///
+    /// ```
+    /// use segue_app::{Server, rustls::ServerConfig};
+    ///
+    /// fn with_tls(server: Server, config: ServerConfig) -> Server {
+    ///     server.tls(config)
+    /// }
+    /// ```
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls(mut self, config: impl Into<Arc<tokio_rustls::rustls::ServerConfig>>) -> Server {
+        self.security = Security::Tls(config.into().into());
         self
     }
 
@@ -235,6 +258,7 @@ impl Server {
             notifier,
             watchdog,
             limits,
+            security,
             stop,
             hooks,
             phase,
@@ -253,10 +277,12 @@ impl Server {
             requests: Arc::clone(&roster.requests),
         };
         let mut accepting = JoinSet::new();
-        for listener in listeners {
+        for mut listener in listeners {
+            let own = listener.security.take();
             let acceptor = Acceptor::new(listener).map_err(|cause| Error::io("watch a listener", cause))?;
             let open = Open {
                 service: service.clone(),
+                security: own.unwrap_or_else(|| security.clone()),
                 around: around.clone(),
                 roster: Arc::clone(&roster),
             };
@@ -264,6 +290,7 @@ impl Server {
         }
         drop(service);
         notifier.ready(&status)?;
+        tell::progress(&status);
         let mut watch = JoinSet::new();
         if let Some(every) = watchdog {
             watch.spawn(feed_watchdog(notifier.clone(), every / 2));
@@ -275,8 +302,10 @@ impl Server {
         let deadline = since + limits.drain;
         phase.send_replace(Phase::Draining { since, deadline });
         hooks.into_iter().for_each(|hook| hook(&drain));
+        let status = format!("draining {}", connections(roster.open() as u64));
+        tell::progress(&status);
         // Whether the supervisor hears it changes nothing about the drain.
-        let _ = notifier.stopping(&format!("draining {}", connections(roster.open() as u64)));
+        let _ = notifier.stopping(&status);
         while accepting.join_next().await.is_some() {}
         let drained = roster.open();
         tokio::select! {
@@ -287,19 +316,22 @@ impl Server {
                 let _ = timeout(LAST_MOMENT, roster.empty()).await;
             }
         }
-        Ok(roster.report(drained, since.elapsed()))
+        let report = roster.report(drained, since.elapsed());
+        tell::progress(&report);
+        Ok(report)
     }
 }
 
 /// What every new connection of a listener is given.
 struct Open<S> {
     service: S,
+    security: Security,
     around: Surroundings,
     roster: Arc<Roster>,
 }
 
 impl<S> Open<S> {
-    fn connection<B>(&self, socket: Socket)
+    fn connection<B>(&self, (stream, mut peer): Arrival)
     where
         S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
         S::Future: Send + 'static,
@@ -310,8 +342,10 @@ impl<S> Open<S> {
     {
         let entry = self.roster.enter();
         let (service, around) = (self.service.clone(), self.around.clone());
+        let security = self.security.clone();
+        peer.encrypted = security.is_encrypted();
         tokio::spawn(async move {
-            let ending = connection::serve(socket, service, around).await;
+            let ending = connection::serve((stream, peer), security, service, around).await;
             entry.note(ending);
         });
     }
@@ -334,13 +368,13 @@ where
             biased;
             _ = watched.wait_for(|phase| phase.is_draining()) => break,
             accepted = acceptor.accept() => match accepted {
-                Accepted::Connection(socket) => open.connection(socket),
+                Accepted::Connection(arrival) => open.connection(arrival),
                 Accepted::Exhausted => press(&phase),
             },
         }
     }
-    for socket in std::iter::from_fn(|| acceptor.accept_now()).take(LAST_ACCEPTS) {
-        open.connection(socket);
+    for arrival in std::iter::from_fn(|| acceptor.accept_now()).take(LAST_ACCEPTS) {
+        open.connection(arrival);
     }
 }
 

@@ -70,15 +70,19 @@ pub(super) async fn too_slow(link: &Link, around: &Surroundings) -> Ending {
 /// Half-closes, reads out what the client still sends, and gives its number of bytes. Ends when the client has
 /// closed too, falls silent, sends for too long, or at the hard deadline.
 pub(super) async fn gently(link: &Link, around: &Surroundings) -> u64 {
-    {
-        let mut parts = link.lock();
-        parts.finish_writing();
-        if parts.ledger.end_of_input() {
-            return 0;
-        }
-    }
     let mut watched = around.phase.clone();
     let last = Instant::now() + around.limits.close;
+    // At once, but for a client that takes nothing any more, where TLS finds no room for its last word.
+    let finished = poll_fn(|cx| link.lock().poll_finish_writing(cx));
+    tokio::select! {
+        biased;
+        () = finished => {}
+        () = sleep_until(Instant::now() + around.limits.close_quiet) => {}
+        _ = watched.wait_for(|phase| matches!(phase, Phase::Cut)) => {}
+    }
+    if link.lock().ledger.end_of_input() {
+        return 0;
+    }
     let mut scratch = Vec::new();
     let mut late = 0;
     let mut heard = Instant::now();

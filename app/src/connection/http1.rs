@@ -17,8 +17,9 @@ use super::link::{Link, Protocol, Wire};
 use super::track::{BoxError, Surroundings, Tracked};
 use super::{Ending, closing, long_lived, overdue};
 use crate::drain::Phase;
+use crate::peer::Peer;
 
-pub(super) async fn drive<S, B>(link: &Arc<Link>, service: S, around: &Surroundings) -> Ending
+pub(super) async fn drive<S, B>(link: &Arc<Link>, peer: Peer, service: S, around: &Surroundings) -> Ending
 where
     S: Service<Request<Incoming>, Response = Response<B>> + Send + 'static,
     S::Future: Send + 'static,
@@ -32,6 +33,7 @@ where
         link: Arc::clone(link),
         around: around.clone(),
         protocol: Protocol::Http1,
+        peer,
     };
     let outcome = {
         let connection = builder(around)

@@ -20,8 +20,9 @@ use super::track::{BoxError, Surroundings, Tracked};
 use super::{Ending, closing};
 use crate::drain::Phase;
 use crate::limits::{HTTP2_PING_INTERVAL, HTTP2_PING_TIMEOUT, HTTP2_QUIET};
+use crate::peer::Peer;
 
-pub(super) async fn drive<S, B>(link: &Arc<Link>, service: S, around: &Surroundings) -> Ending
+pub(super) async fn drive<S, B>(link: &Arc<Link>, peer: Peer, service: S, around: &Surroundings) -> Ending
 where
     S: Service<Request<Incoming>, Response = Response<B>> + Send + 'static,
     S::Future: Send + 'static,
@@ -35,6 +36,7 @@ where
         link: Arc::clone(link),
         around: around.clone(),
         protocol: Protocol::Http2,
+        peer,
     };
     let end = {
         let mut connection = pin!(

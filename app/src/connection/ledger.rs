@@ -82,6 +82,13 @@ impl Ledger {
         self.head_started.get_or_insert(now);
     }
 
+    /// Everything that was read has been deciphered; nothing of a head is under way but what the framing tells.
+    pub(super) fn between_records(&mut self) {
+        if !self.framing.inside_head() {
+            self.head_started = None;
+        }
+    }
+
     pub(super) fn read_waits(&mut self, now: Instant) {
         self.read_waits.get_or_insert(now);
     }
@@ -97,6 +104,7 @@ impl Ledger {
 
     /// hyper has given everything it had to the kernel.
     pub(super) fn flushed(&mut self, now: Instant) {
+        self.write_waits = None;
         if self.finished == self.started && !self.flushed {
             self.flushed = true;
             self.last_activity = now;

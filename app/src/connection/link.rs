@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::ledger::Ledger;
-use super::socket::{Socket, Waiting};
+use super::socket::Socket;
 
 /// What every HTTP/2 client with prior knowledge sends first (RFC 9113 section 3.4).
 const HTTP2_PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -79,8 +79,13 @@ impl Link {
         loop {
             let Sniffed { bytes, length, .. } = &mut parts.sniffed;
             let mut buffer = ReadBuf::new(&mut bytes[*length..]);
-            std::task::ready!(Pin::new(&mut parts.socket).poll_read(cx, &mut buffer))?;
+            let polled = Pin::new(&mut parts.socket).poll_read(cx, &mut buffer);
             let read = buffer.filled().len();
+            if polled.is_pending() && *length == 0 {
+                parts.note_record(Instant::now());
+            }
+            std::task::ready!(polled)?;
+            let Sniffed { bytes, length, .. } = &mut parts.sniffed;
             *length += read;
             let sniffed = &bytes[..*length];
             let now = Instant::now();
@@ -139,7 +144,7 @@ impl Drop for Wire {
 impl Parts {
     /// Whether bytes have arrived that nobody has read.
     pub(super) fn kernel_has_more(&self) -> bool {
-        self.socket.waiting() == Waiting::Bytes
+        self.socket.has_more()
     }
 
     /// Whether an HTTP/1 request is being read, worked on or answered, or waits in the kernel.
@@ -147,11 +152,22 @@ impl Parts {
         !self.ledger.idle() || self.kernel_has_more()
     }
 
-    /// Sends FIN, once.
-    pub(super) fn finish_writing(&mut self) {
+    /// Sends FIN, once; under TLS it takes room in the kernel for a close_notify before it.
+    pub(super) fn poll_finish_writing(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if !self.finished {
+            // An error is that of a dead socket, which has ended anyway.
+            let _ = std::task::ready!(Pin::new(&mut self.socket).poll_shutdown(cx));
             self.finished = true;
-            self.socket.finish_writing();
+        }
+        Poll::Ready(())
+    }
+
+    /// Half a TLS record is the beginning of a request like half a head.
+    fn note_record(&mut self, now: Instant) {
+        match self.socket.is_inside_record() {
+            Some(true) => self.ledger.sniffing(now),
+            Some(false) => self.ledger.between_records(),
+            None => {}
         }
     }
 
@@ -198,7 +214,10 @@ impl AsyncRead for Wire {
         let before = buf.filled().len();
         let read = Pin::new(socket).poll_read(cx, buf);
         match &read {
-            Poll::Pending => ledger.read_waits(Instant::now()),
+            Poll::Pending => {
+                ledger.read_waits(Instant::now());
+                parts.note_record(Instant::now());
+            }
             Poll::Ready(_) => ledger.read(&buf.filled()[before..], Instant::now()),
         }
         read
@@ -226,14 +245,18 @@ impl AsyncWrite for Wire {
         true
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // The socket itself has no buffer: hyper comes here when its own is empty.
-        self.link.lock().ledger.flushed(Instant::now());
-        Poll::Ready(Ok(()))
+    /// hyper comes here when its own buffer is empty. The kernel's socket has none; TLS has one.
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut parts = self.link.lock();
+        let flushed = Pin::new(&mut parts.socket).poll_flush(cx);
+        match &flushed {
+            Poll::Pending => parts.ledger.write_waits(Instant::now()),
+            Poll::Ready(_) => parts.ledger.flushed(Instant::now()),
+        }
+        flushed
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.link.lock().finish_writing();
-        Poll::Ready(Ok(()))
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.link.lock().poll_finish_writing(cx).map(Ok)
     }
 }

@@ -1,70 +1,75 @@
-//! A connection's socket, TCP or Unix, with the few calls that hyper has no word for.
+//! A connection's socket: bytes as they come, or TLS around them.
 
 use std::io;
-use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
-use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpStream, UnixStream};
+
+use super::stream::{Stream, Waiting};
+#[cfg(feature = "tls")]
+use super::tls::Encrypted;
 
 #[derive(Debug)]
 pub(crate) enum Socket {
-    Tcp(TcpStream),
-    Unix(UnixStream),
+    Plain(Stream),
+    #[cfg(feature = "tls")]
+    Tls(Box<Encrypted>),
 }
 
-/// What lies in the kernel's receive queue.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Waiting {
-    Nothing,
-    Bytes,
-    /// The client has closed or reset its side.
-    End,
+/// The same call on either.
+macro_rules! either {
+    ($self:expr, $socket:ident => $call:expr) => {
+        match $self {
+            Socket::Plain($socket) => $call,
+            #[cfg(feature = "tls")]
+            Socket::Tls($socket) => $call,
+        }
+    };
 }
 
 impl Socket {
-    fn raw(&self) -> SockRef<'_> {
+    fn stream(&self) -> &Stream {
         match self {
-            Socket::Tcp(stream) => SockRef::from(stream),
-            Socket::Unix(stream) => SockRef::from(stream),
+            Socket::Plain(stream) => stream,
+            #[cfg(feature = "tls")]
+            Socket::Tls(encrypted) => encrypted.stream(),
         }
     }
 
-    /// Looks into the kernel's queue without taking anything out of it.
-    pub(super) fn waiting(&self) -> Waiting {
-        match self.raw().peek(&mut [MaybeUninit::uninit(); 1]) {
-            Ok(0) => Waiting::End,
-            Ok(_) => Waiting::Bytes,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Waiting::Nothing,
-            Err(_) => Waiting::End,
+    /// Whether bytes have arrived that nobody has read. Under TLS those count that are deciphered, or lie in a record
+    /// that has not arrived completely.
+    pub(super) fn has_more(&self) -> bool {
+        let buffered = match self {
+            Socket::Plain(_) => false,
+            #[cfg(feature = "tls")]
+            Socket::Tls(encrypted) => encrypted.has_buffered(),
+        };
+        buffered || self.stream().waiting() == Waiting::Bytes
+    }
+
+    /// Whether part of a TLS record has been read, and not all; `None` without TLS.
+    pub(super) fn is_inside_record(&self) -> Option<bool> {
+        match self {
+            Socket::Plain(_) => None,
+            #[cfg(feature = "tls")]
+            Socket::Tls(encrypted) => Some(encrypted.is_inside_record()),
         }
     }
 
     /// From now on closing the socket sends RST in place of FIN (TCP; a Unix socket knows only an end).
     pub(super) fn reset_on_close(&self) {
-        // Fails only on a socket that is dead already.
-        let _ = self.raw().set_linger(Some(Duration::ZERO));
-    }
-
-    /// Sends FIN: the client learns that nothing more will come, while its bytes can still be read.
-    pub(super) fn finish_writing(&self) {
-        let _ = self.raw().shutdown(std::net::Shutdown::Write);
+        self.stream().reset_on_close();
     }
 
     /// Wakes whoever reads this connection. On TCP nothing of it is seen on the wire.
     pub(super) fn finish_reading(&self) {
-        let _ = self.raw().shutdown(std::net::Shutdown::Read);
+        self.stream().finish_reading();
     }
 
     /// Writes a few bytes if there is room for them at once.
-    pub(super) fn write_now(&self, bytes: &[u8]) {
-        let _ = match self {
-            Socket::Tcp(stream) => stream.try_write(bytes),
-            Socket::Unix(stream) => stream.try_write(bytes),
-        };
+    pub(super) fn write_now(&mut self, bytes: &[u8]) {
+        either!(self, socket => socket.write_now(bytes));
     }
 }
 
@@ -74,19 +79,13 @@ impl AsyncRead for Socket {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match &mut *self {
-            Socket::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
-            Socket::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
-        }
+        either!(&mut *self, socket => Pin::new(socket).poll_read(cx, buf))
     }
 }
 
 impl AsyncWrite for Socket {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match &mut *self {
-            Socket::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
-            Socket::Unix(stream) => Pin::new(stream).poll_write(cx, bytes),
-        }
+        either!(&mut *self, socket => Pin::new(socket).poll_write(cx, bytes))
     }
 
     fn poll_write_vectored(
@@ -94,22 +93,20 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match &mut *self {
-            Socket::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, bytes),
-            Socket::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, bytes),
-        }
+        either!(&mut *self, socket => Pin::new(socket).poll_write_vectored(cx, bytes))
     }
 
     fn is_write_vectored(&self) -> bool {
         true
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        either!(&mut *self, socket => Pin::new(socket).poll_flush(cx))
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.finish_writing();
-        Poll::Ready(Ok(()))
+    /// Sends FIN, under TLS behind a close_notify: the client learns that nothing more will come, while its bytes can
+    /// still be read.
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        either!(&mut *self, socket => Pin::new(socket).poll_shutdown(cx))
     }
 }

@@ -19,6 +19,7 @@ use super::link::{Link, Protocol};
 use super::long_lived::{Farewell, LongLived};
 use crate::drain::Phase;
 use crate::limits::Limits;
+use crate::peer::Peer;
 
 /// Any error that a service or a body may give.
 pub(crate) type BoxError = Box<dyn StdError + Send + Sync>;
@@ -37,6 +38,7 @@ pub(super) struct Tracked<S> {
     pub(super) link: Arc<Link>,
     pub(super) around: Surroundings,
     pub(super) protocol: Protocol,
+    pub(super) peer: Peer,
 }
 
 /// One request under way. Dropping it, however that comes about, ends the request in the ledger.
@@ -71,8 +73,9 @@ where
     type Error = S::Error;
     type Future = Answer<S::Future>;
 
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         self.around.requests.fetch_add(1, Ordering::Relaxed);
+        self.peer.note(&mut request);
         let ticket = Ticket::new(&self.link);
         let connect = request.method() == Method::CONNECT;
         let version = request.version();

@@ -39,6 +39,23 @@ impl Phase {
 
 /// Tells a long-lived handler (WebSocket, server-sent events, a job of its own) when the server has been told to
 /// stop. Get it from [`Server::drain`](crate::Server::drain) and clone it into the service.
+///
+/// # Example
+///
+/// ```
+/// use segue_app::Drain;
+///
+/// /// A job beside the requests, which ends with the server.
+/// async fn tick(drain: Drain) {
+///     let mut every = tokio::time::interval(std::time::Duration::from_secs(60));
+///     loop {
+///         tokio::select! {
+///             _ = every.tick() => println!("another minute"),
+///             () = drain.started() => return,
+///         }
+///     }
+/// }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Drain {
     pub(crate) phase: watch::Receiver<Phase>,
@@ -46,17 +63,51 @@ pub struct Drain {
 
 impl Drain {
     /// Whether the server has been told to stop.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # fn take_a_job() {}
+    /// fn work(drain: &segue_app::Drain) {
+    ///     while !drain.is_draining() {
+    ///         take_a_job();
+    ///     }
+    /// }
+    /// ```
     pub fn is_draining(&self) -> bool {
         self.phase.borrow().is_draining()
     }
 
     /// Returns when the server has been told to stop: say goodbye and end.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// /// A long poll: an answer, or a polite nothing when this generation goes.
+    /// async fn poll(drain: segue_app::Drain, news: tokio::sync::oneshot::Receiver<String>) -> String {
+    ///     tokio::select! {
+    ///         news = news => news.unwrap_or_default(),
+    ///         () = drain.started() => "ask again".to_owned(),
+    ///     }
+    /// }
+    /// ```
     pub async fn started(&self) {
         // An error means that the server itself is gone, which is an end too.
         let _ = self.phase.clone().wait_for(|phase| phase.is_draining()).await;
     }
 
     /// How much of the drain is left before everything is reset; `None` while the server serves.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// fn goodbye(drain: &segue_app::Drain) -> String {
+    ///     match drain.time_left() {
+    ///         Some(left) => format!("{} s left", left.as_secs()),
+    ///         None => "no hurry".to_owned(),
+    ///     }
+    /// }
+    /// ```
     pub fn time_left(&self) -> Option<Duration> {
         match *self.phase.borrow() {
             Phase::Serving | Phase::Pressed { .. } => None,

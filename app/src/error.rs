@@ -4,6 +4,13 @@ use std::fmt;
 use std::io;
 
 /// Why a server could not start or go on: one lower-case line, the attempt and then the cause.
+///
+/// # Example
+///
+/// ```
+/// let error = segue_app::Listener::bind("*:http").unwrap_err();
+/// assert_eq!(error.to_string(), "listen *:http: the port must be a number from 0 to 65535");
+/// ```
 #[derive(Debug)]
 pub struct Error {
     attempt: String,
@@ -11,6 +18,16 @@ pub struct Error {
 }
 
 /// The short form for everything in this crate that can fail.
+///
+/// # Example
+///
+/// ```
+/// fn main() -> segue_app::Result<()> {
+///     let listener = segue_app::Listener::bind("127.0.0.1:0")?;
+///     println!("{}", listener.address());
+///     Ok(())
+/// }
+/// ```
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
@@ -45,6 +62,13 @@ impl std::error::Error for Error {
 }
 
 /// An operating system error as people read it: lower case, without "(os error N)".
+///
+/// # Example
+///
+/// ```
+/// let error = std::fs::read("/nowhere").unwrap_err();
+/// assert_eq!(segue_app::errno_text(&error), "no such file or directory");
+/// ```
 pub fn errno_text(error: &io::Error) -> String {
     let text = error.to_string();
     let text = text.split(" (os error").next().unwrap_or_default();

@@ -1,4 +1,16 @@
-//! Every timeout of the library, with its default and the reason for it.
+//! Every timeout of the library, with its default and the reason for it. Most have a setter of [`Server`](crate::Server).
+//!
+//! ```
+//! # fn main() -> segue_app::Result<()> {
+//! use segue_app::limits::{DRAIN_TIMEOUT, IDLE_LINGER};
+//! use segue_app::{Environment, Server};
+//!
+//! let server = Server::new(Environment::default())?
+//!     .idle_linger(IDLE_LINGER / 2)
+//!     .drain_timeout(DRAIN_TIMEOUT * 2);
+//! # Ok(())
+//! # }
+//! ```
 
 use std::time::Duration;
 

@@ -17,6 +17,18 @@ use crate::limits::BACKLOG;
 
 /// A socket on which connections arrive. Dropping it closes this process's copy; if the app bound a Unix path
 /// itself, the path is removed too, unless another socket lies there by now.
+///
+/// # Example
+///
+/// ```
+/// # fn main() -> segue_app::Result<()> {
+/// use segue_app::{Environment, Listener, Server};
+///
+/// let server = Server::new(Environment::default())?.listener(Listener::bind("127.0.0.1:0")?);
+/// assert_eq!(server.listeners().len(), 1);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Listener {
     pub(crate) kind: ListeningSocket,
@@ -54,6 +66,18 @@ impl Listener {
     ///
     /// # Errors
     /// If it is no listening TCP or Unix stream socket; the message says its name.
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// # fn main() -> segue_app::Result<()> {
+    /// use segue_app::{Environment, Listener};
+    ///
+    /// let mut environment = Environment::take()?;
+    /// let admin = environment.take_named("admin").map(Listener::from_inherited).transpose()?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn from_inherited(socket: Inherited) -> Result<Listener> {
         let name = socket.name().to_owned();
         if !socket.is_listener() {
@@ -87,6 +111,16 @@ impl Listener {
     ///
     /// # Errors
     /// One line with the address and the cause.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # fn main() -> segue_app::Result<()> {
+    /// let listener = segue_app::Listener::bind("127.0.0.1:0")?;
+    /// assert!(listener.address().starts_with("127.0.0.1:"));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn bind(address: &str) -> Result<Listener> {
         let listener = match address.strip_prefix("unix:") {
             Some(path) => bind_unix(path),
@@ -120,11 +154,31 @@ impl Listener {
     }
 
     /// Its name: that of `LISTEN_FDNAMES`, or `bound`.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # fn main() -> segue_app::Result<()> {
+    /// let listener = segue_app::Listener::bind("127.0.0.1:0")?;
+    /// assert_eq!(listener.name(), "bound");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn name(&self) -> &str {
         &self.name
     }
 
     /// The address as people write it, with the real port.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # fn main() -> segue_app::Result<()> {
+    /// let listener = segue_app::Listener::bind("127.0.0.1:0")?;
+    /// println!("http://{}/", listener.address());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn address(&self) -> String {
         match &self.kind {
             ListeningSocket::Tcp(socket) => socket
@@ -135,6 +189,16 @@ impl Listener {
     }
 
     /// The TCP address, if it is a TCP listener.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # fn main() -> segue_app::Result<()> {
+    /// let listener = segue_app::Listener::bind("127.0.0.1:0")?;
+    /// assert_ne!(listener.tcp_address().map(|address| address.port()), Some(0));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn tcp_address(&self) -> Option<SocketAddr> {
         match &self.kind {
             ListeningSocket::Tcp(socket) => socket.local_addr().ok(),

@@ -20,6 +20,17 @@ const SEND_TIMEOUT: Duration = Duration::from_secs(1);
 const MAX_STATUS: usize = 512;
 
 /// Tells the supervisor how the app is. Without a supervisor every word is simply not sent.
+///
+/// # Example
+///
+/// ```no_run
+/// # fn main() -> segue_app::Result<()> {
+/// let environment = segue_app::Environment::take()?;
+/// let notifier = segue_app::Notifier::new(environment.notify_socket());
+/// notifier.status("reading the catalogue")?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Notifier {
     path: Option<PathBuf>,
@@ -27,6 +38,16 @@ pub struct Notifier {
 
 impl Notifier {
     /// A notifier for this path (or `@` and an abstract name), or one that says nothing.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # fn main() -> segue_app::Result<()> {
+    /// let nobody = segue_app::Notifier::new(None);
+    /// nobody.ready("not sent, and no error")?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn new(path: Option<&Path>) -> Notifier {
         Notifier {
             path: path.map(Path::to_owned),
@@ -37,6 +58,17 @@ impl Notifier {
     ///
     /// # Errors
     /// When it cannot be sent: the supervisor would wait for it in vain.
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// # fn main() -> segue_app::Result<()> {
+    /// let environment = segue_app::Environment::take()?;
+    /// let notifier = segue_app::Notifier::new(environment.notify_socket());
+    /// notifier.ready("serving 4 queues")?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn ready(&self, status: &str) -> Result<()> {
         self.say(NotifyState::Ready, Some(status))
     }
@@ -45,6 +77,17 @@ impl Notifier {
     ///
     /// # Errors
     /// When it cannot be sent.
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// # fn main() -> segue_app::Result<()> {
+    /// let environment = segue_app::Environment::take()?;
+    /// let notifier = segue_app::Notifier::new(environment.notify_socket());
+    /// notifier.stopping("2 jobs left")?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn stopping(&self, status: &str) -> Result<()> {
         self.say(NotifyState::Stopping, Some(status))
     }
@@ -53,6 +96,17 @@ impl Notifier {
     ///
     /// # Errors
     /// When it cannot be sent.
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// # fn main() -> segue_app::Result<()> {
+    /// let environment = segue_app::Environment::take()?;
+    /// let notifier = segue_app::Notifier::new(environment.notify_socket());
+    /// notifier.watchdog()?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn watchdog(&self) -> Result<()> {
         self.say(NotifyState::Watchdog, None)
     }
@@ -62,6 +116,17 @@ impl Notifier {
     ///
     /// # Errors
     /// When it cannot be sent.
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// # fn main() -> segue_app::Result<()> {
+    /// let environment = segue_app::Environment::take()?;
+    /// let notifier = segue_app::Notifier::new(environment.notify_socket());
+    /// notifier.status("warming the cache: 40 %")?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn status(&self, status: &str) -> Result<()> {
         self.send(&NotifyState::Status(&one_line(status)).to_string())
             .map_err(|cause| self.error("STATUS", cause))

@@ -10,6 +10,21 @@ use tokio::sync::Notify;
 use crate::connection::Ending;
 
 /// What a server did from its start to the end of its drain.
+///
+/// # Example
+///
+/// ```no_run
+/// # async fn example(server: segue_app::Server) -> segue_app::Result<()> {
+/// # let service = hyper::service::service_fn(|_: hyper::Request<hyper::body::Incoming>| async {
+/// #     Ok::<_, std::convert::Infallible>(hyper::Response::new(String::new()))
+/// # });
+/// let report = server.serve(service).await?;
+/// if report.reset > 0 {
+///     eprintln!("{} clients were too slow for the drain", report.reset);
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Report {

@@ -36,6 +36,20 @@ type Hook = Box<dyn FnOnce(&Drain) + Send>;
 /// It serves HTTP/1.1 and HTTP/2 (with prior knowledge) on every listener that the supervisor handed over, or on the
 /// addresses given to [`or_bind`](Server::or_bind) if there are none. It says `READY=1` when it accepts, and on
 /// SIGTERM or SIGINT it drains: see the crate's documentation for the rules.
+///
+/// # Example
+///
+/// ```no_run
+/// # fn main() -> segue_app::Result<()> {
+/// # let service = hyper::service::service_fn(|_: hyper::Request<hyper::body::Incoming>| async {
+/// #     Ok::<_, std::convert::Infallible>(hyper::Response::new("hello\n".to_owned()))
+/// # });
+/// let server = segue_app::Server::from_environment()?.or_bind("127.0.0.1:1234")?;
+/// let report = server.run(service)?;
+/// println!("{report}");
+/// # Ok(())
+/// # }
+/// ```
 pub struct Server {
     listeners: Vec<Listener>,
     handed_over: bool,
@@ -62,6 +76,10 @@ macro_rules! times {
     ($($name:ident, $field:ident, $default:ident: $text:literal;)*) => {$(
         #[doc = $text]
         #[doc = concat!(" Default: [`", stringify!($default), "`](crate::limits::", stringify!($default), ").")]
+        #[doc = "\n# Example\n\n```\n# fn main() -> segue_app::Result<()> {"]
+        #[doc = "use std::time::Duration;\n\nuse segue_app::{Environment, Server};\n"]
+        #[doc = concat!("let server = Server::new(Environment::default())?.", stringify!($name), "(Duration::from_secs(7));")]
+        #[doc = "# Ok(())\n# }\n```"]
         #[must_use]
         pub fn $name(mut self, time: Duration) -> Server {
             self.limits.$field = time;
@@ -76,6 +94,15 @@ impl Server {
     ///
     /// # Errors
     /// As [`Environment::take`] and [`Server::new`].
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// # fn main() -> segue_app::Result<()> {
+    /// let server = segue_app::Server::from_environment()?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn from_environment() -> Result<Server> {
         Server::new(Environment::take()?)
     }
@@ -84,6 +111,19 @@ impl Server {
     ///
     /// # Errors
     /// If a socket that is left is no listening stream socket.
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// # fn main() -> segue_app::Result<()> {
+    /// use segue_app::{Environment, Server};
+    ///
+    /// let environment = Environment::take()?;
+    /// let generation = environment.generation();
+    /// let server = Server::new(environment)?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn new(mut environment: Environment) -> Result<Server> {
         let sockets = environment.take_sockets();
         let listeners = sockets
@@ -111,6 +151,18 @@ impl Server {
     ///
     /// # Errors
     /// If the address cannot be bound.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # fn main() -> segue_app::Result<()> {
+    /// use segue_app::{Environment, Server};
+    ///
+    /// let server = Server::new(Environment::default())?.or_bind("127.0.0.1:0")?;
+    /// assert!(!server.handed_over());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn or_bind(mut self, address: &str) -> Result<Server> {
         if !self.handed_over {
             self.listeners.push(Listener::bind(address)?);
@@ -119,6 +171,19 @@ impl Server {
     }
 
     /// Serves one more listener.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # fn main() -> segue_app::Result<()> {
+    /// use segue_app::{Environment, Server};
+    ///
+    /// use segue_app::Listener;
+    ///
+    /// let server = Server::new(Environment::default())?.listener(Listener::bind("127.0.0.1:0")?);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn listener(mut self, listener: Listener) -> Server {
         self.listeners.push(listener);
@@ -146,16 +211,55 @@ impl Server {
     }
 
     /// The listeners that will be served.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # fn main() -> segue_app::Result<()> {
+    /// use segue_app::{Environment, Server};
+    ///
+    /// let server = Server::new(Environment::default())?.or_bind("127.0.0.1:0")?;
+    /// for listener in server.listeners() {
+    ///     println!("serving {}", listener.address());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn listeners(&self) -> &[Listener] {
         &self.listeners
     }
 
     /// Whether the listeners were handed over by a supervisor.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # fn main() -> segue_app::Result<()> {
+    /// use segue_app::{Environment, Server};
+    ///
+    /// let server = Server::new(Environment::default())?;
+    /// assert!(!server.handed_over(), "nobody has handed anything over");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn handed_over(&self) -> bool {
         self.handed_over
     }
 
     /// A handle that tells long-lived handlers when the drain begins.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # fn main() -> segue_app::Result<()> {
+    /// use segue_app::{Environment, Server};
+    ///
+    /// let server = Server::new(Environment::default())?.or_bind("127.0.0.1:0")?;
+    /// let drain = server.drain();
+    /// assert!(!drain.is_draining());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn drain(&self) -> Drain {
         Drain {
             phase: self.phase.subscribe(),
@@ -164,6 +268,22 @@ impl Server {
 
     /// Calls `hook` once when the drain begins, before anything else is done: give up a leader's lock, stop taking
     /// jobs. It must not block.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # fn main() -> segue_app::Result<()> {
+    /// use segue_app::{Environment, Server};
+    ///
+    /// use std::sync::atomic::{AtomicBool, Ordering};
+    ///
+    /// static TAKES_JOBS: AtomicBool = AtomicBool::new(true);
+    ///
+    /// let server = Server::new(Environment::default())?
+    ///     .on_drain(|_| TAKES_JOBS.store(false, Ordering::Relaxed));
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn on_drain(mut self, hook: impl FnOnce(&Drain) + Send + 'static) -> Server {
         self.hooks.push(Box::new(hook));
@@ -171,6 +291,18 @@ impl Server {
     }
 
     /// Drains when `stop` resolves, in place of SIGTERM and SIGINT, which are then left to the program.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # fn main() -> segue_app::Result<()> {
+    /// use segue_app::{Environment, Server};
+    ///
+    /// let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    /// let server = Server::new(Environment::default())?.stop_on(async { drop(stopped.await) });
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn stop_on(mut self, stop: impl Future<Output = ()> + Send + 'static) -> Server {
         self.stop = Some(Box::pin(stop));
@@ -199,6 +331,18 @@ impl Server {
     ///
     /// # Errors
     /// As [`Server::serve`].
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// # fn main() -> segue_app::Result<()> {
+    /// # let service = hyper::service::service_fn(|_: hyper::Request<hyper::body::Incoming>| async {
+    /// #     Ok::<_, std::convert::Infallible>(hyper::Response::new("hello\n".to_owned()))
+    /// # });
+    /// println!("{}", segue_app::Server::from_environment()?.run(service)?);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn run<S, B>(self, service: S) -> Result<Report>
     where
         S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
@@ -219,6 +363,20 @@ impl Server {
     ///
     /// # Errors
     /// As [`Server::serve`].
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// use axum::{Router, routing::get};
+    ///
+    /// #[tokio::main(flavor = "current_thread")]
+    /// async fn main() -> segue_app::Result<()> {
+    ///     let app = Router::new().route("/", get(|| async { "hello\n" }));
+    ///     let server = segue_app::Server::from_environment()?.or_bind("127.0.0.1:1234")?;
+    ///     println!("{}", server.serve_tower(app).await?);
+    ///     Ok(())
+    /// }
+    /// ```
     pub async fn serve_tower<S, B>(self, service: S) -> Result<Report>
     where
         S: tower_service::Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
@@ -237,6 +395,19 @@ impl Server {
     /// # Errors
     /// If there is nothing to listen on, or `READY=1` cannot be sent. Errors of single connections are not errors of
     /// the server.
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// # async fn example() -> segue_app::Result<()> {
+    /// # let service = hyper::service::service_fn(|_: hyper::Request<hyper::body::Incoming>| async {
+    /// #     Ok::<_, std::convert::Infallible>(hyper::Response::new("hello\n".to_owned()))
+    /// # });
+    /// let server = segue_app::Server::from_environment()?.or_bind("127.0.0.1:1234")?;
+    /// println!("{}", server.serve(service).await?);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn serve<S, B>(self, service: S) -> Result<Report>
     where
         S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,

@@ -2,13 +2,14 @@
 //! of `docs/BENCHMARKS.md`.
 //!
 //! `cargo run --release -p segue-benches` takes about three minutes on a quiet machine; `-- --quick` takes less and is for seeing that it works;
-//! `-- takeover` (rest, traffic, probes, scale) measures one section again.
+//! `-- takeover` (rest, traffic, axum, probes, scale) measures one section again.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     reason = "a bench that cannot measure has nothing to go on with"
 )]
 
+mod axum;
 mod bare;
 mod probes;
 mod rest;
@@ -74,10 +75,11 @@ fn main() {
     };
     println!("{}\n", machine());
     println!("| figure | measured | beside, in the same run | to reach |\n|---|---|---|---|");
-    let sections: [(&str, Section); 5] = [
+    let sections: [(&str, Section); 6] = [
         ("takeover", takeover::rows),
         ("rest", rest::rows),
         ("traffic", traffic::rows),
+        ("axum", axum::rows),
         ("probes", probes::rows),
         ("scale", scale::rows),
     ];

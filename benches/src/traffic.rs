@@ -111,12 +111,12 @@ fn around_takeovers(extent: Extent) -> Row {
 }
 
 /// When a request was sent, and how long its answer took.
-type Sample = (Instant, Duration);
+pub(crate) type Sample = (Instant, Duration);
 
 /// The pause between two requests of a paced generator: a server that is not saturated shows its own latency.
 const PACED: Duration = Duration::from_millis(2);
 
-fn latencies(target: &Target, duration: Duration) -> Vec<Sample> {
+pub(crate) fn latencies(target: &Target, duration: Duration) -> Vec<Sample> {
     let stop = Arc::new(AtomicBool::new(false));
     let threads: Vec<_> = (0..CONNECTIONS)
         .map(|_| generator(target.clone(), Arc::clone(&stop), Duration::ZERO))

@@ -15,6 +15,18 @@ use crate::drain::Phase;
 /// Put this into a response's extensions to say that its body has no end of its own (a long poll, an endless
 /// download): during a drain it is then ended cleanly after the time that long-lived connections have, instead of
 /// holding the drain until its hard deadline. Responses of type `text/event-stream` are long-lived without it.
+///
+/// # Example
+///
+/// ```
+/// use hyper::Response;
+///
+/// fn tail(lines: String) -> Response<String> {
+///     let mut response = Response::new(lines);
+///     response.extensions_mut().insert(segue_app::LongLived);
+///     response
+/// }
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub struct LongLived;
 

@@ -14,6 +14,18 @@ const FIRST_FD: RawFd = 3;
 
 /// One socket that the supervisor handed over. It is close-on-exec from here on. Dropping it closes this process's
 /// copy alone; nothing here ever calls `shutdown` on it, which would end the listener of everybody.
+///
+/// # Example
+///
+/// ```no_run
+/// # fn main() -> segue_app::Result<()> {
+/// let environment = segue_app::Environment::take()?;
+/// for socket in environment.sockets() {
+///     println!("{}: listener {}", socket.name(), socket.is_listener());
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Inherited {
     name: String,
@@ -22,17 +34,48 @@ pub struct Inherited {
 
 impl Inherited {
     /// Its name in `LISTEN_FDNAMES`; `unknown` if none was given.
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// # fn main() -> segue_app::Result<()> {
+    /// let environment = segue_app::Environment::take()?;
+    /// let names: Vec<&str> = environment.sockets().iter().map(|socket| socket.name()).collect();
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn name(&self) -> &str {
         &self.name
     }
 
     /// Whether it is a stream socket on which connections can be accepted.
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// # fn main() -> segue_app::Result<()> {
+    /// let environment = segue_app::Environment::take()?;
+    /// let listeners = environment.sockets().iter().filter(|socket| socket.is_listener()).count();
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn is_listener(&self) -> bool {
         let socket = SockRef::from(&self.fd);
         accepts(&socket) && socket.r#type().is_ok_and(|kind| kind == Type::STREAM)
     }
 
     /// Gives up the socket to the caller, who owns and closes it from now on.
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// # fn main() -> segue_app::Result<()> {
+    /// let mut environment = segue_app::Environment::take()?;
+    /// let admin = environment.take_named("admin");
+    /// let admin = admin.map(|socket| std::os::unix::net::UnixListener::from(socket.into_fd()));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn into_fd(self) -> OwnedFd {
         self.fd
     }

@@ -8,6 +8,16 @@ use super::text;
 use crate::error::{Error, Result, quoted};
 
 /// Most sockets that are accepted; far above any real number, and far below what would hurt to count.
+///
+/// # Example
+///
+/// ```
+/// use segue_app::environment::{MAX_SOCKETS, parse};
+///
+/// let many = (MAX_SOCKETS + 1).to_string();
+/// let refused = parse(|name| (name == "LISTEN_FDS").then(|| many.clone().into()), 1);
+/// assert!(refused.is_err());
+/// ```
 pub const MAX_SOCKETS: usize = 65_536;
 
 /// Longest name of a socket in bytes (systemd.socket(5), FileDescriptorName=).
@@ -17,6 +27,23 @@ const MAX_NAME: usize = 255;
 const MAX_TIMEOUT: Duration = Duration::from_secs(366 * 24 * 3600);
 
 /// What the variables say.
+///
+/// # Example
+///
+/// ```
+/// # fn main() -> segue_app::Result<()> {
+/// use segue_app::environment::Handed;
+///
+/// let variables = |name: &str| match name {
+///     "LISTEN_FDS" => Some("2".into()),
+///     "LISTEN_FDNAMES" => Some("http:admin".into()),
+///     _ => None,
+/// };
+/// let handed: Handed = segue_app::environment::parse(variables, std::process::id())?;
+/// assert_eq!(handed.notify, None);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Handed {
     /// One name for each socket, the first at fd 3. `unknown` where none was given (sd_listen_fds_with_names(3)).
@@ -40,6 +67,22 @@ pub struct Handed {
 /// # Errors
 /// One line that names the variable, for everything that is not exactly as sd_listen_fds(3) describes it. A missing
 /// `LISTEN_PID` is accepted (`segue run --no-listen-pid` leaves it out on purpose); one that names another process is not.
+///
+/// # Example
+///
+/// ```
+/// # fn main() -> segue_app::Result<()> {
+/// use segue_app::environment::parse;
+///
+/// let variables = |name: &str| match name {
+///     "LISTEN_FDS" => Some("2".into()),
+///     "LISTEN_FDNAMES" => Some("http:admin".into()),
+///     _ => None,
+/// };
+/// assert_eq!(parse(variables, std::process::id())?.names, ["http", "admin"]);
+/// # Ok(())
+/// # }
+/// ```
 pub fn parse(get: impl Fn(&str) -> Option<OsString>, pid: u32) -> Result<Handed> {
     Ok(Handed {
         names: sockets(&get, pid)?,

@@ -5,6 +5,7 @@
 mod common;
 mod drain;
 mod environment;
+mod examples;
 mod http2;
 mod in_process;
 mod programs;

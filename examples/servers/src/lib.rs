@@ -11,7 +11,10 @@ use segue_app::{Environment, Notifier};
 pub fn inherited() -> Result<(TcpListener, Notifier), Box<dyn std::error::Error>> {
     let mut environment = Environment::take()?;
     let notifier = Notifier::new(environment.notify_socket());
-    let name = environment.sockets().first().map(|socket| socket.name().to_owned());
+    let name = environment
+        .sockets()
+        .first()
+        .map(|socket| socket.name().to_owned());
     let socket = name.and_then(|name| environment.take_named(&name));
     let socket = socket.ok_or("no listener was handed over")?;
     let listener = TcpListener::from(socket.into_fd());
@@ -37,3 +40,8 @@ pub fn tls(certificates: &str, key: &str) -> Result<rustls::ServerConfig, Box<dy
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(config)
 }
+
+/// The examples of the library's README compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../../app/README.md")]
+struct Readme;

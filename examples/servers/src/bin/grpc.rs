@@ -17,7 +17,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let drain = server.drain();
     tokio::spawn(async move {
         drain.started().await;
-        reporter.set_service_status(SERVICE, ServingStatus::NotServing).await;
+        reporter
+            .set_service_status(SERVICE, ServingStatus::NotServing)
+            .await;
         // A moment for each stream to tell it; then they end.
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
         let mut reporter = reporter;

@@ -6,7 +6,7 @@ use std::error::Error;
 use axum::{Router, routing::get};
 use tokio::signal::unix::{SignalKind, signal};
 
-#[tokio::main(flavor = "current_thread")]
+#[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let (listener, notifier) = segue_example_servers::inherited()?;
     let listener = tokio::net::TcpListener::from_std(listener)?;

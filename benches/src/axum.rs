@@ -1,6 +1,6 @@
 //! An axum server on segue-app beside the same routes by axum's own `serve` with its graceful shutdown, both under Segue.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
@@ -43,12 +43,12 @@ fn build() -> PathBuf {
     target.join("release")
 }
 
-fn start(program: &PathBuf) -> Segue {
+fn start(program: &Path) -> Segue {
     let flags = ["--probation", "0s", "--max-generations", "64"];
-    Setup::new(Program::new(program.clone())).flags(flags).start()
+    Setup::new(Program::new(program)).flags(flags).start()
 }
 
-fn speed(extent: Extent, ours: &PathBuf, plain: &PathBuf) -> Row {
+fn speed(extent: Extent, ours: &Path, plain: &Path) -> Row {
     let (ours, plain) = (start(ours), start(plain));
     let (mut with, mut without) = (Vec::new(), Vec::new());
     for _ in 0..TURNS {
@@ -75,7 +75,7 @@ fn speed(extent: Extent, ours: &PathBuf, plain: &PathBuf) -> Row {
     }
 }
 
-fn losses(extent: Extent, ours: &PathBuf, plain: &PathBuf) -> Row {
+fn losses(extent: Extent, ours: &Path, plain: &Path) -> Row {
     let rounds = extent.reloads as u64;
     let (ours, plain) = (race(ours, rounds), race(plain, rounds));
     Row {
@@ -92,7 +92,7 @@ struct Raced {
 }
 
 /// Requests on idle kept connections, aimed at the instant at which the old generation is told to drain.
-fn race(program: &PathBuf, rounds: u64) -> Raced {
+fn race(program: &Path, rounds: u64) -> Raced {
     let segue = start(program);
     let (target, ledger, mut aim) = (segue.target(), Ledger::default(), Aim::default());
     let mut sent = 0;

@@ -50,25 +50,24 @@ fn a_stream_ends_with_its_trailers_and_a_call_is_answered() {
         .enable_all()
         .build()
         .unwrap();
-    runtime
-        .block_on(timeout(PATIENCE, async {
-            let stream = TcpStream::connect(address).await.unwrap();
-            let (mut client, connection) = handshake(TokioExecutor::new(), TokioIo::new(stream))
-                .await
-                .unwrap();
-            let driven = tokio::spawn(connection);
-            let mut check = call(&mut client, "Check").await;
-            assert_eq!(next(&mut check).await.unwrap(), SERVING);
-            assert_eq!(next(&mut check).await, None);
-            let mut watch = call(&mut client, "Watch").await;
-            assert_eq!(next(&mut watch).await.unwrap(), SERVING);
-            server.drain();
-            assert_eq!(next(&mut watch).await.unwrap(), NOT_SERVING);
-            assert_eq!(next(&mut watch).await, None);
-            // The connection ends in order once its last stream has.
-            driven.await.unwrap().unwrap();
-        }))
-        .unwrap();
+    let talk = async {
+        let stream = TcpStream::connect(address).await.unwrap();
+        let (mut client, connection) = handshake(TokioExecutor::new(), TokioIo::new(stream))
+            .await
+            .unwrap();
+        let driven = tokio::spawn(connection);
+        let mut check = call(&mut client, "Check").await;
+        assert_eq!(next(&mut check).await.unwrap(), SERVING);
+        assert_eq!(next(&mut check).await, None);
+        let mut watch = call(&mut client, "Watch").await;
+        assert_eq!(next(&mut watch).await.unwrap(), SERVING);
+        server.drain();
+        assert_eq!(next(&mut watch).await.unwrap(), NOT_SERVING);
+        assert_eq!(next(&mut watch).await, None);
+        // The connection ends in order once its last stream has.
+        driven.await.unwrap().unwrap();
+    };
+    runtime.block_on(async { timeout(PATIENCE, talk).await.unwrap() });
     let ended = server.end();
     assert!(ended.status.success(), "{}", ended.stderr);
     assert!(!ended.stderr.contains("reset"), "{}", ended.stderr);

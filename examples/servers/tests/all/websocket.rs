@@ -17,26 +17,25 @@ fn a_websocket_is_told_to_go_and_nothing_it_said_is_lost() {
         .enable_all()
         .build()
         .unwrap();
-    runtime
-        .block_on(timeout(PATIENCE, async {
-            let stream = TcpStream::connect(address).await.unwrap();
-            let (mut socket, _) = tokio_tungstenite::client_async("ws://localhost/echo", stream)
-                .await
-                .unwrap();
-            socket.send(Message::text("before")).await.unwrap();
-            assert_eq!(socket.next().await.unwrap().unwrap(), Message::text("before"));
-            server.drain();
-            let Message::Close(Some(frame)) = socket.next().await.unwrap().unwrap() else {
-                panic!("no close frame");
-            };
-            assert_eq!(frame.code, CloseCode::Away);
-            assert_eq!(frame.reason, "a new version serves");
-            // The close is answered by the library; then comes the end, and no error.
-            while let Some(message) = socket.next().await {
-                message.unwrap();
-            }
-        }))
-        .unwrap();
+    let talk = async {
+        let stream = TcpStream::connect(address).await.unwrap();
+        let (mut socket, _) = tokio_tungstenite::client_async("ws://localhost/echo", stream)
+            .await
+            .unwrap();
+        socket.send(Message::text("before")).await.unwrap();
+        assert_eq!(socket.next().await.unwrap().unwrap(), Message::text("before"));
+        server.drain();
+        let Message::Close(Some(frame)) = socket.next().await.unwrap().unwrap() else {
+            panic!("no close frame");
+        };
+        assert_eq!(frame.code, CloseCode::Away);
+        assert_eq!(frame.reason, "a new version serves");
+        // The close is answered by the library; then comes the end, and no error.
+        while let Some(message) = socket.next().await {
+            message.unwrap();
+        }
+    };
+    runtime.block_on(async { timeout(PATIENCE, talk).await.unwrap() });
     let ended = server.end();
     assert!(ended.status.success(), "{}", ended.stderr);
     assert!(!ended.stderr.contains("reset"), "{}", ended.stderr);

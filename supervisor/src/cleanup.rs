@@ -7,12 +7,13 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use segue_lifecycle::{Lifecycle, State};
 
+use crate::clock;
 use crate::keeper;
 use crate::own_unit;
 use crate::place::Place;
@@ -96,7 +97,7 @@ fn was_stopping(place: &Place) -> bool {
 
 /// Kills every process of the unit but this one.
 fn end_all() -> Result<Option<String>, String> {
-    let until = Instant::now() + KILL_GRACE;
+    let until = clock::now() + KILL_GRACE;
     let mut killed: usize = 0;
     loop {
         let left = own_unit::processes().map_err(|text| format!("cleanup: {text}"))?;
@@ -105,7 +106,7 @@ fn end_all() -> Result<Option<String>, String> {
                 (killed > 0).then(|| format!("cleanup: killed {} that the stop had left", processes(killed)))
             );
         }
-        if Instant::now() > until {
+        if clock::now() > until {
             return Err(format!("cleanup: {} left after SIGKILL", processes(left.len())));
         }
         for pid in left {

@@ -10,8 +10,8 @@ use serde_json::json;
 use std::cell::Cell;
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::SystemTime;
 
+use crate::clock;
 use crate::sys;
 
 /// The longest line, in bytes. Up to PIPE_BUF (4096) a pipe that polls writable takes a write whole (pipe(7)).
@@ -158,7 +158,7 @@ impl Log {
             Style::Text => format!("segue[{}]: {text}", self.name),
             Style::Journal => format!("<{}>segue[{}]: {text}", level.priority(), self.name),
             Style::Json => {
-                let time = crate::protocol::rfc3339(SystemTime::now());
+                let time = crate::protocol::rfc3339(clock::wall());
                 json!({"time": time, "level": level.word(), "name": self.name, "message": text}).to_string()
             }
         };

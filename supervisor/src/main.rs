@@ -9,6 +9,7 @@ compile_error!(
 );
 
 mod address;
+mod boot;
 mod children;
 mod cleanup;
 mod cli;
@@ -39,6 +40,8 @@ mod status;
 mod stderr;
 mod sys;
 #[cfg(test)]
+mod tidy;
+#[cfg(test)]
 mod trials;
 mod unit;
 mod upgrade;
@@ -47,25 +50,17 @@ mod watch;
 use std::ffi::OsString;
 use std::io::Write as _;
 use std::process::ExitCode;
-use std::rc::Rc;
 
 use cli::{Command, ReloadDetail, ReloadForm, StatusForm};
 use client::Refresh;
-use config::{Config, ConfigError, Invocation};
-use control::Control;
-use keeper::Keeper;
+use config::Invocation;
 use launch::{BirthRecord, InheritedEnvironment};
-use listeners::Inherited;
-use log::Log;
-use manager::Manager;
 use nix::unistd::Pid;
-use pid_file::PidFile;
-use place::{StalePolicy, Surroundings};
+use place::Surroundings;
 use segue_lifecycle::Ending;
-use shell::{AdoptionDecision, Begin, PredecessorState, Unadopted};
-use state::{Fds, Flaw};
+use state::Flaw;
 use status::{Showing, View, Viewer};
-use upgrade::{Origin, Saved};
+use upgrade::Saved;
 
 /// It failed.
 const FAILED: u8 = 1;
@@ -176,59 +171,11 @@ fn carry_out(command: Command, inherited_environment: InheritedEnvironment) -> E
     }
 }
 
-/// Why `segue run` does not begin, in one line, and the exit code for it.
-struct Refusal {
-    text: String,
-    code: u8,
-}
-
-impl From<String> for Refusal {
-    fn from(text: String) -> Self {
-        Self { text, code: FAILED }
-    }
-}
-
-/// The settings to begin with.
-struct Given {
-    config: Rc<Config>,
-    /// Why they are those of a predecessor, and good only to adopt its app.
-    instead_of: Option<ConfigError>,
-}
-
-impl Given {
-    fn read(invocation: &Invocation) -> Result<Self, Refusal> {
-        let error = match config::resolve(invocation) {
-            Ok(config) => {
-                let config = Rc::new(config);
-                return Ok(Self {
-                    config,
-                    instead_of: None,
-                });
-            }
-            Err(error) => error,
-        };
-        match shell::settings_left(invocation) {
-            Some(config) => Ok(Self {
-                config,
-                instead_of: Some(error),
-            }),
-            None => Err(Self::refused(&error)),
-        }
-    }
-
-    fn refused(error: &ConfigError) -> Refusal {
-        Refusal {
-            text: error.to_string(),
-            code: USAGE,
-        }
-    }
-}
-
 /// Supervise, in the foreground, until it has ended.
 fn run(invocation: Invocation, inherited_environment: InheritedEnvironment) -> ExitCode {
     sys::open_many_files();
-    let begun = Given::read(&invocation)
-        .and_then(|given| open(invocation, given, inherited_environment))
+    let begun = boot::Given::read(&invocation)
+        .and_then(|given| boot::open(invocation, given, inherited_environment))
         .and_then(|(begin, predecessor)| match predecessor {
             Some(predecessor) => Ok(shell::go_on(shell::adopt(begin, predecessor)?)),
             None => Ok(shell::run(begin)),
@@ -237,155 +184,6 @@ fn run(invocation: Invocation, inherited_environment: InheritedEnvironment) -> E
         Ok(ending) => exit_code(ending),
         Err(refusal) => refuse(&refusal.text, refusal.code),
     }
-}
-
-/// Everything that must be there before the first birth record is made, and what a supervisor of this name has left that was
-/// killed.
-fn open(
-    invocation: Invocation,
-    given: Given,
-    inherited_environment: InheritedEnvironment,
-) -> Result<(Begin, Option<PredecessorState>), Refusal> {
-    let config = given.config;
-    let text = |error: &dyn std::fmt::Display| error.to_string();
-    let log = Log::new(&config.name, shell::style(config.log_format));
-    let place = place::choose(
-        &config.name,
-        config.control.as_deref(),
-        &Surroundings::of_this_process(),
-    )
-    .map_err(|error| text(&error))?;
-    // Before anything of ours is at fd 3.
-    let stale_listeners = listeners::stale(&inherited_environment.variables);
-    let (inherited, stored) =
-        Inherited::from_environment(&inherited_environment.variables).map_err(|error| text(&error))?;
-    let found = match PredecessorState::find(&place, stored) {
-        Err(stored) => {
-            shell::refuse_orphans(&place)?;
-            Err(stored)
-        }
-        Ok(predecessor) => Ok(predecessor),
-    };
-    let stale = match &found {
-        Ok(_) => {
-            // Until it is taken over, nothing must be taken away from it, whatever fails.
-            state::stand_by();
-            StalePolicy::Adopted
-        }
-        Err(_) => StalePolicy::Removed,
-    };
-    let control =
-        Control::open(&place, config.control_group.as_deref(), stale).map_err(|error| text(&error))?;
-    // That of an earlier start.
-    let _ = std::fs::remove_file(place.stop_mark());
-    let Found {
-        mut predecessor,
-        stored,
-        left,
-    } = match found {
-        Ok(predecessor) => assess(predecessor, &place, &log)?,
-        Err(stored) => Found {
-            predecessor: None,
-            stored,
-            left: Unadopted::default(),
-        },
-    };
-    if let Some(error) = &given.instead_of {
-        if predecessor.is_none() {
-            return Err(Given::refused(error));
-        }
-        log.error(&format!("{error}; the adopted app keeps its old settings"));
-    }
-    let pid_file = config
-        .pid_file
-        .as_deref()
-        .map(PidFile::write)
-        .transpose()
-        .map_err(|error| text(&error))?;
-    sys::lower_own_oom_score();
-    sys::become_subreaper().map_err(|errno| {
-        format!(
-            "become the parent of orphaned processes (PR_SET_CHILD_SUBREAPER): {}",
-            sys::errno_text(errno)
-        )
-    })?;
-    let (manager, mut complaints) = Manager::from_environment(&inherited_environment.variables);
-    let keeper = match predecessor.as_mut().and_then(PredecessorState::take_files) {
-        Some(files) => Keeper::on(files, place.state_files().clone()),
-        None => {
-            let (keeper, complaint) = Keeper::open(place.state_files().clone())?;
-            complaints.extend(complaint);
-            keeper
-        }
-    };
-    complaints.extend(stale_listeners);
-    for complaint in &complaints {
-        log.warning(complaint);
-    }
-    let begin = Begin {
-        invocation,
-        config,
-        place,
-        control,
-        inherited,
-        inherited_environment,
-        log,
-        manager,
-        origin: Origin::of_this_process(),
-        pid_file,
-        keeper,
-        stored,
-        left,
-    };
-    if predecessor.is_none() {
-        state::take_charge();
-    }
-    Ok((begin, predecessor))
-}
-
-/// What was found of a predecessor.
-struct Found {
-    /// It is to be adopted.
-    predecessor: Option<PredecessorState>,
-    /// Or else what systemd has kept of it, which nobody needs.
-    stored: Fds,
-    /// And what of it goes on.
-    left: Unadopted,
-}
-
-/// Decide what is to be done with what a predecessor has left, which is dead for certain: its lock is ours.
-///
-/// # Errors
-/// One line: the app of a predecessor lives, and the state by which it could be adopted is lost.
-fn assess(mut predecessor: PredecessorState, place: &place::Place, log: &Log) -> Result<Found, String> {
-    // What it was doing last may have been written since it was found.
-    predecessor.read_again(place);
-    let (left, told) = match predecessor.assess(place) {
-        AdoptionDecision::Adopt => {
-            return Ok(Found {
-                predecessor: Some(predecessor),
-                stored: Fds::default(),
-                left: Unadopted::default(),
-            });
-        }
-        AdoptionDecision::Leave(told) => {
-            let left = predecessor.leave(place, log).map_err(|flaw| flaw.to_string())?;
-            (left, told)
-        }
-        AdoptionDecision::Unknown(text) => return Err(text),
-        AdoptionDecision::Unreadable(flaw) => {
-            shell::refuse_orphans(place)?;
-            let told = format!("the app of an earlier supervisor cannot be adopted: {flaw}");
-            (Unadopted::default(), Some(told))
-        }
-    };
-    told.iter().for_each(|line| log.warning(line));
-    place.empty_notify_directory();
-    Ok(Found {
-        predecessor: None,
-        stored: predecessor.into_stored(),
-        left,
-    })
 }
 
 /// Say what is wrong with flags and files, and what does not fit in the unit. Notes alone are no failure.

@@ -1,6 +1,6 @@
 //! The reload, from the request to the takeover or the failure.
 //!
-//! Each function below answers one event in every stage of [`Handoff`]; none has a catch-all arm.
+//! Each function below answers one event; what counts only at one point of the handoff asks [`Handoff::is_at`] first.
 
 use crate::generation::{Generation, Role, Standing};
 use crate::stop::Phase;
@@ -9,23 +9,45 @@ use crate::vocabulary::{
 };
 use crate::{FIRST, Lifecycle};
 
-/// How far a handoff has come. The number is the candidate's.
+/// The handoff that is under way, if one is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Handoff {
     /// None is under way.
     Idle,
     /// One was asked for, and waits until a retired generation has gone.
     Waiting,
-    /// The candidate's birth record is being made.
-    Preparing(Number),
-    /// The candidate's workers are starting (in queue mode: as soon as the incumbent is gone).
-    Starting(Number),
+    /// This candidate has come so far.
+    Candidate(Number, Progress),
+}
+
+/// How far a candidate has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Progress {
+    /// Its birth record is being made.
+    Preparing,
+    /// Its workers are starting (in queue mode: as soon as the incumbent is gone).
+    Starting,
     /// Each of its workers is ready, and the probe is run until it passes.
-    Probing(Number),
+    Probing,
     /// Both generations serve for a while.
-    Soaking(Number),
-    /// Each worker of the candidate is looked at once more, just before the incumbent is told to drain.
-    Confirming(Number),
+    Soaking,
+    /// Each of its workers is looked at once more, just before the incumbent is told to drain.
+    Confirming,
+}
+
+impl Handoff {
+    /// Whose handoff is under way.
+    pub const fn candidate(self) -> Option<Number> {
+        match self {
+            Handoff::Idle | Handoff::Waiting => None,
+            Handoff::Candidate(number, _) => Some(number),
+        }
+    }
+
+    /// Whether this candidate has come just so far.
+    pub fn is_at(self, number: Number, progress: Progress) -> bool {
+        self == Handoff::Candidate(number, progress)
+    }
 }
 
 impl Lifecycle {
@@ -44,11 +66,7 @@ impl Lifecycle {
         let over = match core::mem::replace(&mut self.handoff, Handoff::Idle) {
             Handoff::Idle => false,
             Handoff::Waiting => true,
-            Handoff::Preparing(number)
-            | Handoff::Starting(number)
-            | Handoff::Probing(number)
-            | Handoff::Soaking(number)
-            | Handoff::Confirming(number) => number != FIRST,
+            Handoff::Candidate(number, _) => number != FIRST,
         };
         if over {
             self.tell(Fact::ReloadOver);
@@ -63,19 +81,15 @@ impl Lifecycle {
         }
         match self.handoff {
             Handoff::Idle | Handoff::Waiting => {}
-            started if self.planted.takes_two_candidates(started) => {}
-            Handoff::Preparing(_)
-            | Handoff::Starting(_)
-            | Handoff::Probing(_)
-            | Handoff::Soaking(_)
-            | Handoff::Confirming(_) => return,
+            Handoff::Candidate(_, progress) if self.planted.takes_two_candidates(progress) => {}
+            Handoff::Candidate(..) => return,
         }
         if !self.tickets.any_queued() {
             return;
         }
         if self.has_room() {
             let number = self.new_number();
-            self.handoff = Handoff::Preparing(number);
+            self.handoff = Handoff::Candidate(number, Progress::Preparing);
             self.tickets.attach_queued(number);
             self.tell(Fact::HandoffBegan(number));
             self.effects.push(Effect::Prepare(number));
@@ -105,20 +119,13 @@ impl Lifecycle {
     pub(crate) fn on_prepared(&mut self, number: Number, plan: Plan) {
         // Whatever the stage, the record exists now and is forgotten at the end of the step if nobody needs it.
         self.records.insert(Record(number));
-        match self.handoff {
-            Handoff::Preparing(candidate) if candidate == number => self.start_candidate(number, plan),
-            Handoff::Idle
-            | Handoff::Waiting
-            | Handoff::Preparing(_)
-            | Handoff::Starting(_)
-            | Handoff::Probing(_)
-            | Handoff::Soaking(_)
-            | Handoff::Confirming(_) => {}
+        if self.handoff.is_at(number, Progress::Preparing) {
+            self.start_candidate(number, plan);
         }
     }
 
     fn start_candidate(&mut self, number: Number, plan: Plan) {
-        self.handoff = Handoff::Starting(number);
+        self.handoff = Handoff::Candidate(number, Progress::Starting);
         match plan.mode {
             Mode::Queue => self.step_aside(number),
             Mode::Overlap if self.planted.drains_before_ready() => self.step_aside(number),
@@ -144,17 +151,8 @@ impl Lifecycle {
     }
 
     pub(crate) fn on_prepare_failed(&mut self, number: Number) {
-        match self.handoff {
-            Handoff::Preparing(candidate) if candidate == number => {
-                self.fail_candidate(number, Cause::NotPrepared);
-            }
-            Handoff::Idle
-            | Handoff::Waiting
-            | Handoff::Preparing(_)
-            | Handoff::Starting(_)
-            | Handoff::Probing(_)
-            | Handoff::Soaking(_)
-            | Handoff::Confirming(_) => {}
+        if self.handoff.is_at(number, Progress::Preparing) {
+            self.fail_candidate(number, Cause::NotPrepared);
         }
     }
 
@@ -163,44 +161,28 @@ impl Lifecycle {
     pub(crate) fn candidate_resized(&mut self, number: Number) {
         let ready = self.generations.get(&number).is_some_and(Generation::all_serve);
         match self.handoff {
-            Handoff::Probing(candidate) | Handoff::Soaking(candidate) | Handoff::Confirming(candidate)
+            Handoff::Candidate(candidate, Progress::Probing | Progress::Soaking | Progress::Confirming)
                 if candidate == number && !ready =>
             {
                 self.end_stage();
-                self.handoff = Handoff::Starting(number);
+                self.handoff = Handoff::Candidate(number, Progress::Starting);
             }
-            Handoff::Idle
-            | Handoff::Waiting
-            | Handoff::Preparing(_)
-            | Handoff::Starting(_)
-            | Handoff::Probing(_)
-            | Handoff::Soaking(_)
-            | Handoff::Confirming(_) => self.candidate_gained(number),
+            Handoff::Idle | Handoff::Waiting | Handoff::Candidate(..) => self.candidate_gained(number),
         }
     }
 
     /// One more worker of a candidate is ready. Readiness counts when all of them are.
     pub(crate) fn candidate_gained(&mut self, number: Number) {
-        match self.handoff {
-            Handoff::Starting(candidate) if candidate == number => {
-                if self.generations.get(&number).is_some_and(Generation::all_serve) {
-                    self.probe_or_go_on(number);
-                }
-            }
-            Handoff::Idle
-            | Handoff::Waiting
-            | Handoff::Preparing(_)
-            | Handoff::Starting(_)
-            | Handoff::Probing(_)
-            | Handoff::Soaking(_)
-            | Handoff::Confirming(_) => {}
+        let ready = self.generations.get(&number).is_some_and(Generation::all_serve);
+        if ready && self.handoff.is_at(number, Progress::Starting) {
+            self.probe_or_go_on(number);
         }
     }
 
     fn probe_or_go_on(&mut self, number: Number) {
         match self.plan_of(number).map(|plan| plan.probe) {
             Some(Stage::Kept) if self.is_first_step(number) => {
-                self.handoff = Handoff::Probing(number);
+                self.handoff = Handoff::Candidate(number, Progress::Probing);
                 self.arm(Timer::Probe(number), Wait::Probe);
                 self.effects.push(Effect::Probe(number));
                 if self.planted.probes_twice() {
@@ -212,35 +194,17 @@ impl Lifecycle {
     }
 
     pub(crate) fn on_probe_passed(&mut self, number: Number) {
-        match self.handoff {
-            Handoff::Probing(candidate) if candidate == number => {
-                self.disarm(Timer::Probe(number));
-                self.disarm(Timer::ProbeAgain(number));
-                self.soak_or_confirm(number);
-            }
-            Handoff::Idle
-            | Handoff::Waiting
-            | Handoff::Preparing(_)
-            | Handoff::Starting(_)
-            | Handoff::Probing(_)
-            | Handoff::Soaking(_)
-            | Handoff::Confirming(_) => {}
+        if self.handoff.is_at(number, Progress::Probing) {
+            self.disarm(Timer::Probe(number));
+            self.disarm(Timer::ProbeAgain(number));
+            self.soak_or_confirm(number);
         }
     }
 
     /// A failed run is no verdict: the app may need a moment. The verdict is the probe's timer.
     pub(crate) fn on_probe_failed(&mut self, number: Number) {
-        match self.handoff {
-            Handoff::Probing(candidate) if candidate == number => {
-                self.arm(Timer::ProbeAgain(number), Wait::ProbeAgain);
-            }
-            Handoff::Idle
-            | Handoff::Waiting
-            | Handoff::Preparing(_)
-            | Handoff::Starting(_)
-            | Handoff::Probing(_)
-            | Handoff::Soaking(_)
-            | Handoff::Confirming(_) => {}
+        if self.handoff.is_at(number, Progress::Probing) {
+            self.arm(Timer::ProbeAgain(number), Wait::ProbeAgain);
         }
     }
 
@@ -258,7 +222,7 @@ impl Lifecycle {
     fn soak_or_confirm(&mut self, number: Number) {
         match self.plan_of(number).map(|plan| plan.soak) {
             Some(Stage::Kept) if self.somebody_serves() && self.is_whole(number) => {
-                self.handoff = Handoff::Soaking(number);
+                self.handoff = Handoff::Candidate(number, Progress::Soaking);
                 self.arm(Timer::Soak(number), Wait::Soak);
             }
             Some(Stage::Kept | Stage::Skipped) | None => self.confirm(number),
@@ -270,7 +234,7 @@ impl Lifecycle {
     }
 
     fn confirm(&mut self, number: Number) {
-        self.handoff = Handoff::Confirming(number);
+        self.handoff = Handoff::Candidate(number, Progress::Confirming);
         if self.planted.skips_confirmation() {
             self.take_over(number);
         } else if self.planted.yields_to_the_unseen() && !self.is_whole(number) {
@@ -287,55 +251,37 @@ impl Lifecycle {
             return;
         }
         match self.handoff {
-            Handoff::Probing(number) | Handoff::Soaking(number) => {
+            Handoff::Candidate(number, Progress::Probing | Progress::Soaking) => {
                 self.end_stage();
                 self.confirm(number);
             }
-            Handoff::Confirming(number) if self.timers.contains(&Timer::Await(number)) => {
+            Handoff::Candidate(number, Progress::Confirming)
+                if self.timers.contains(&Timer::Await(number)) =>
+            {
                 self.awaited_in_vain(number);
             }
             Handoff::Idle
             | Handoff::Waiting
-            | Handoff::Preparing(_)
-            | Handoff::Starting(_)
-            | Handoff::Confirming(_) => {}
+            | Handoff::Candidate(_, Progress::Preparing | Progress::Starting | Progress::Confirming) => {}
         }
     }
 
     pub(crate) fn on_confirmed(&mut self, number: Number) {
-        match self.handoff {
-            Handoff::Confirming(candidate) if candidate == number => {
-                self.end_stage();
-                if self.is_whole(number) {
-                    self.take_over(number);
-                } else {
-                    self.take_step(number);
-                }
+        if self.handoff.is_at(number, Progress::Confirming) {
+            self.end_stage();
+            if self.is_whole(number) {
+                self.take_over(number);
+            } else {
+                self.take_step(number);
             }
-            Handoff::Idle
-            | Handoff::Waiting
-            | Handoff::Preparing(_)
-            | Handoff::Starting(_)
-            | Handoff::Probing(_)
-            | Handoff::Soaking(_)
-            | Handoff::Confirming(_) => {}
         }
     }
 
     /// Many an app says that it is ready just before it waits for clients: it is looked at again, for a while.
     pub(crate) fn on_unawaited(&mut self, number: Number) {
-        match self.handoff {
-            Handoff::Confirming(candidate) if candidate == number => {
-                self.arm(Timer::Await(number), Wait::Await);
-                self.arm(Timer::Look(number), Wait::Look);
-            }
-            Handoff::Idle
-            | Handoff::Waiting
-            | Handoff::Preparing(_)
-            | Handoff::Starting(_)
-            | Handoff::Probing(_)
-            | Handoff::Soaking(_)
-            | Handoff::Confirming(_) => {}
+        if self.handoff.is_at(number, Progress::Confirming) {
+            self.arm(Timer::Await(number), Wait::Await);
+            self.arm(Timer::Look(number), Wait::Look);
         }
     }
 
@@ -352,20 +298,13 @@ impl Lifecycle {
 
     /// It has not what it would serve with. If nobody serves, it cannot be worse; but a candidate that takes over is trusted.
     pub(crate) fn on_unheld(&mut self, number: Number) {
-        match self.handoff {
-            Handoff::Confirming(candidate) if candidate == number && self.planted.believes_the_word() => {
-                self.on_confirmed(number);
-            }
-            Handoff::Confirming(candidate) if candidate == number => {
-                self.fail_candidate(number, Cause::Unheld(number));
-            }
-            Handoff::Idle
-            | Handoff::Waiting
-            | Handoff::Preparing(_)
-            | Handoff::Starting(_)
-            | Handoff::Probing(_)
-            | Handoff::Soaking(_)
-            | Handoff::Confirming(_) => {}
+        if !self.handoff.is_at(number, Progress::Confirming) {
+            return;
+        }
+        if self.planted.believes_the_word() {
+            self.on_confirmed(number);
+        } else {
+            self.fail_candidate(number, Cause::Unheld(number));
         }
     }
 
@@ -382,6 +321,9 @@ impl Lifecycle {
                 self.settle(old);
             }
             self.retire(old);
+        }
+        if !self.planted.takes_over_in_words() {
+            self.effects.push(Effect::TakeOver(number));
         }
         self.tell(Fact::TookOver(number, old));
         self.reload_over();
@@ -424,17 +366,19 @@ impl Lifecycle {
     /// Leave the present stage: whatever it was waiting for does not matter any more.
     pub(crate) fn end_stage(&mut self) {
         match self.handoff {
-            Handoff::Probing(number) => {
+            Handoff::Candidate(number, Progress::Probing) => {
                 self.disarm(Timer::Probe(number));
                 self.disarm(Timer::ProbeAgain(number));
                 self.effects.push(Effect::EndProbe(number));
             }
-            Handoff::Soaking(number) => self.disarm(Timer::Soak(number)),
-            Handoff::Confirming(number) => {
+            Handoff::Candidate(number, Progress::Soaking) => self.disarm(Timer::Soak(number)),
+            Handoff::Candidate(number, Progress::Confirming) => {
                 self.disarm(Timer::Look(number));
                 self.disarm(Timer::Await(number));
             }
-            Handoff::Idle | Handoff::Waiting | Handoff::Preparing(_) | Handoff::Starting(_) => {}
+            Handoff::Idle
+            | Handoff::Waiting
+            | Handoff::Candidate(_, Progress::Preparing | Progress::Starting) => {}
         }
     }
 

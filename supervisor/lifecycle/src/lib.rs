@@ -49,12 +49,12 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 pub use generation::{Generation, Leader, Life, Process, Role, Slot, SlotState, Standing};
-pub use handoff::Handoff;
+pub use handoff::{Handoff, Progress};
 #[cfg(test)]
 pub use planted::Bug;
 pub use save::Flaw;
 pub use vocabulary::{
-    Cause, Effect, Ending, Event, Fact, Mode, Number, Outcome, Plan, Readiness, Record, Signal, Stage,
+    Cause, Effect, Ending, Event, FIRST, Fact, Mode, Number, Outcome, Plan, Readiness, Record, Signal, Stage,
     Ticket, Timer, Until, Wait, Worker,
 };
 
@@ -63,9 +63,6 @@ pub use words::NoSuchWord;
 use planted::Planted;
 use stop::Phase;
 use tickets::Tickets;
-
-/// The generation that nobody asked for by a reload.
-const FIRST: Number = 1;
 
 /// What the supervisor as a whole is doing, in the words of `segue status`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -116,7 +113,7 @@ impl Lifecycle {
         let machine = Self {
             generations: BTreeMap::new(),
             incumbent: None,
-            handoff: Handoff::Preparing(FIRST),
+            handoff: Handoff::Candidate(FIRST, Progress::Preparing),
             last_good: None,
             fallback: None,
             tickets: Tickets::new(),
@@ -230,6 +227,9 @@ impl Lifecycle {
         for number in over {
             self.generations.remove(&number);
             self.tell(Fact::Ended(number));
+            if !self.planted.buries_nobody() {
+                self.effects.push(Effect::Bury(number));
+            }
         }
     }
 
@@ -299,11 +299,7 @@ impl Lifecycle {
             return State::Starting;
         }
         match self.handoff {
-            Handoff::Preparing(_)
-            | Handoff::Starting(_)
-            | Handoff::Probing(_)
-            | Handoff::Soaking(_)
-            | Handoff::Confirming(_) => State::HandingOff,
+            Handoff::Candidate(..) => State::HandingOff,
             Handoff::Idle | Handoff::Waiting if self.somebody_serves() => State::Serving,
             Handoff::Idle | Handoff::Waiting => State::BackingOff,
         }

@@ -2,7 +2,7 @@
 //!
 //! They exist only in the crate's own tests: in every other build each question below is the constant `false`.
 
-use crate::handoff::Handoff;
+use crate::handoff::{Handoff, Progress};
 use crate::vocabulary::{Number, Timer};
 
 /// A way to be wrong.
@@ -79,12 +79,16 @@ pub enum Bug {
     BelievesTheWord,
     /// A generation that accepts nobody on probation stays.
     BearsWithTheDeaf,
+    /// A takeover is told of, and the candidate's flags are not put in force.
+    TakesOverInWords,
+    /// What only a generation needed that is gone stays open.
+    BuriesNobody,
 }
 
 #[cfg(test)]
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 37] = [
         Self::DrainsBeforeReady,
         Self::AnswersTwice,
         Self::LosesTickets,
@@ -120,6 +124,8 @@ impl Bug {
         Self::SavesNoProbation,
         Self::BelievesTheWord,
         Self::BearsWithTheDeaf,
+        Self::TakesOverInWords,
+        Self::BuriesNobody,
     ];
 }
 
@@ -181,6 +187,8 @@ questions! {
     is_saving_no_probation => SavesNoProbation,
     believes_the_word => BelievesTheWord,
     bears_with_the_deaf => BearsWithTheDeaf,
+    takes_over_in_words => TakesOverInWords,
+    buries_nobody => BuriesNobody,
 }
 
 impl Planted {
@@ -212,24 +220,18 @@ impl Planted {
         self.is_forgetting_at_stop() && number == 1
     }
 
-    pub(crate) fn takes_two_candidates(self, handoff: Handoff) -> bool {
-        self.is_impatient() && matches!(handoff, Handoff::Starting(_))
+    pub(crate) fn takes_two_candidates(self, progress: Progress) -> bool {
+        self.is_impatient() && progress == Progress::Starting
     }
 
     pub(crate) fn joins_running_handoff(self, handoff: Handoff) -> Option<Number> {
         match handoff {
-            Handoff::Starting(number) | Handoff::Probing(number) | Handoff::Soaking(number)
+            Handoff::Candidate(number, Progress::Starting | Progress::Probing | Progress::Soaking)
                 if self.is_joining() =>
             {
                 Some(number)
             }
-            Handoff::Idle
-            | Handoff::Waiting
-            | Handoff::Preparing(_)
-            | Handoff::Starting(_)
-            | Handoff::Probing(_)
-            | Handoff::Soaking(_)
-            | Handoff::Confirming(_) => None,
+            Handoff::Idle | Handoff::Waiting | Handoff::Candidate(..) => None,
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Trust: probation after a takeover, the last good record, and the rollback to it.
 
+use crate::Lifecycle;
 use crate::generation::{Generation, Role, Standing};
-use crate::vocabulary::{Cause, Fact, Number, Outcome, Plan, Record, Stage, Timer, Wait};
-use crate::{FIRST, Lifecycle};
+use crate::vocabulary::{Cause, Effect, FIRST, Fact, Number, Outcome, Plan, Record, Stage, Timer, Wait};
 
 impl Lifecycle {
     /// Start (or start again, after a crash) the probation of an incumbent that is not yet trusted. It runs
@@ -105,6 +105,7 @@ impl Lifecycle {
             Generation::new(number, record, plan, Role::Incumbent, standing),
         );
         self.incumbent = Some(number);
+        self.effects.push(Effect::RollBack(number, record));
         self.tell(Fact::RolledBack(failed, number, cause));
         self.answer_all_of(failed, Outcome::RolledBack(failed, number, cause));
     }

@@ -9,7 +9,7 @@
 
 use crate::Lifecycle;
 use crate::generation::{Generation, Role, Slot, SlotState};
-use crate::handoff::Handoff;
+use crate::handoff::{Handoff, Progress};
 use crate::vocabulary::{Fact, Mode, Number, Plan};
 use alloc::vec::Vec;
 
@@ -62,7 +62,7 @@ impl Lifecycle {
         let next = ready.saturating_add(usize::from(candidate.plan.rolling));
         let next = next.min(usize::from(candidate.plan.workers));
         candidate.slots.resize(next, Slot::new());
-        self.handoff = Handoff::Starting(number);
+        self.handoff = Handoff::Candidate(number, Progress::Starting);
         self.yield_places(ready);
         self.tell(Fact::Stepped(number, u16::try_from(ready).unwrap_or(u16::MAX)));
     }

@@ -6,7 +6,7 @@
 
 use crate::Lifecycle;
 use crate::generation::{Generation, Process, Role, Slot, SlotState};
-use crate::handoff::Handoff;
+use crate::handoff::{Handoff, Progress};
 use crate::planted::Planted;
 use crate::tickets::Tickets;
 use crate::vocabulary::{Number, Plan, Record, Timer, Worker};
@@ -218,11 +218,8 @@ impl Lifecycle {
     fn inconsistency(&self) -> Option<&'static str> {
         let in_role = |number: Number, role| self.generation(number).is_some_and(|g| g.role == role);
         let candidate = match self.handoff {
-            Handoff::Starting(number)
-            | Handoff::Probing(number)
-            | Handoff::Soaking(number)
-            | Handoff::Confirming(number) => Some(number),
-            Handoff::Idle | Handoff::Waiting | Handoff::Preparing(_) => None,
+            Handoff::Idle | Handoff::Waiting | Handoff::Candidate(_, Progress::Preparing) => None,
+            Handoff::Candidate(number, _) => Some(number),
         };
         let has_record = |record: Record| self.records.contains(&record);
         let kept = self.last_good.iter().chain(&self.fallback);

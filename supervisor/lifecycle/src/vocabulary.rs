@@ -6,6 +6,9 @@
 /// The number of a generation: one start of the app, counted from 1, never reused.
 pub type Number = u64;
 
+/// The generation that the first start makes, and nobody asked for by a reload.
+pub const FIRST: Number = 1;
+
 /// One start of one worker. Never reused: a worker that is replaced gets a higher `start`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Worker {
@@ -146,8 +149,8 @@ pub enum Effect {
     Arm(Timer, Wait),
     /// Forget a timer that is running.
     Disarm(Timer),
-    /// Give a running [`Timer::Start`] or [`Timer::Drain`] the time that the app has asked for, as far as the settings allow it.
-    Extend(Timer),
+    /// Give a running [`Timer::Start`] or [`Timer::Drain`] the time that this worker has asked for, as far as its settings allow it.
+    Extend(Timer, Worker),
     /// Run the probe command once and answer with [`Event::ProbePassed`] or [`Event::ProbeFailed`].
     Probe(Number),
     /// End a probe command that may still be running.
@@ -157,9 +160,21 @@ pub enum Effect {
     Confirm(Number),
     /// The same for the last time: that nobody waits is noted, and no reason any more ([`Event::Confirmed`]).
     ConfirmAnyway(Number),
+    /// This worker is ready: note when, and what its generation has made by now of the flags that all holders of a
+    /// listener share.
+    NoteReady(Worker),
+    /// This candidate is the incumbent from now on: what it has made of the shared flags is in force, and what was
+    /// bound afresh for it takes the place of the dead socket in every record.
+    TakeOver(Number),
+    /// This generation is started from an older record, in the place of one that has failed.
+    RollBack(Number, Record),
+    /// Not even SIGKILL has ended this worker: nobody waits for what is left of it.
+    Abandon(Worker),
+    /// The last process of a retired generation is gone: close what only it needed.
+    Bury(Number),
     /// Answer a ticket. It is the only answer that it gets.
     Answer(Ticket, Outcome),
-    /// Tell people and status what happened.
+    /// Tell people, `status` and the service manager what happened. It changes nothing else.
     Tell(Fact),
     /// The birth record is not needed any more: close what it holds.
     Forget(Record),

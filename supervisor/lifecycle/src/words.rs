@@ -5,7 +5,7 @@
 //! cannot drift apart. A word that was written once is read for ever: variants may come, their names stay.
 
 use crate::generation::{Leader, Life, Role, SlotState, Standing};
-use crate::handoff::Handoff;
+use crate::handoff::{Handoff, Progress};
 use crate::stop::Phase;
 use crate::vocabulary::{
     Cause, Effect, Ending, Event, Fact, Mode, Number, Outcome, Plan, Readiness, Record, Signal, Stage,
@@ -184,6 +184,32 @@ impl Word for Plan {
     }
 }
 
+/// How far it has come, then whose it is: `starting:4`.
+impl Word for Handoff {
+    fn write(&self, word: &mut String) {
+        match self {
+            Handoff::Idle => part(word, "idle"),
+            Handoff::Waiting => part(word, "waiting"),
+            Handoff::Candidate(number, progress) => {
+                progress.write(word);
+                number.write(word);
+            }
+        }
+    }
+
+    fn read(parts: &mut Parts<'_>) -> Option<Self> {
+        let mut ahead = parts.clone();
+        match ahead.next()? {
+            "idle" => parts.next().map(|_| Handoff::Idle),
+            "waiting" => parts.next().map(|_| Handoff::Waiting),
+            _ => {
+                let progress = Progress::read(parts)?;
+                Some(Handoff::Candidate(Number::read(parts)?, progress))
+            }
+        }
+    }
+}
+
 /// One table for both directions.
 macro_rules! words {
     ($($type:ident { $($name:literal $variant:ident $(($($field:ident),+))?;)+ })+) => {$(
@@ -222,14 +248,12 @@ words! {
     Leader { "running" Running; "exited" Exited; }
     SlotState { "wanted" Wanted; "running" Running(start); "backing-off" BackingOff; "yielded" Yielded; }
     Phase { "running" Running; "stopping" Stopping(ending); "killing" Killing(ending); "finished" Finished; }
-    Handoff {
-        "idle" Idle;
-        "waiting" Waiting;
-        "preparing" Preparing(number);
-        "starting" Starting(number);
-        "probing" Probing(number);
-        "soaking" Soaking(number);
-        "confirming" Confirming(number);
+    Progress {
+        "preparing" Preparing;
+        "starting" Starting;
+        "probing" Probing;
+        "soaking" Soaking;
+        "confirming" Confirming;
     }
     Ending { "stopped" Stopped; "never-served" NeverServed(cause); }
     Cause {
@@ -336,11 +360,16 @@ words! {
         "signal" Signal(worker, signal);
         "arm" Arm(timer, wait);
         "disarm" Disarm(timer);
-        "extend" Extend(timer);
+        "extend" Extend(timer, worker);
         "probe" Probe(number);
         "end-probe" EndProbe(number);
         "confirm" Confirm(number);
         "confirm-anyway" ConfirmAnyway(number);
+        "note-ready" NoteReady(worker);
+        "take-over" TakeOver(number);
+        "roll-back" RollBack(number, record);
+        "abandon" Abandon(worker);
+        "bury" Bury(number);
         "answer" Answer(ticket, outcome);
         "tell" Tell(fact);
         "forget" Forget(record);

@@ -104,6 +104,7 @@ impl Lifecycle {
             Some(Life::Serving | Life::Draining | Life::Killed) | None => return,
         }
         self.set_life(worker, Life::Serving);
+        self.effects.push(Effect::NoteReady(worker));
         self.tell(Fact::WorkerReady(worker));
         self.watch(worker);
         let Some(generation) = self.generations.get(&worker.generation) else {
@@ -151,7 +152,7 @@ impl Lifecycle {
             Some(Life::Serving | Life::Killed) | None => return,
         };
         if self.timers.contains(&timer) {
-            self.effects.push(Effect::Extend(timer));
+            self.effects.push(Effect::Extend(timer, worker));
         }
     }
 
@@ -217,6 +218,7 @@ impl Lifecycle {
     /// Not even SIGKILL has ended it (uninterruptible sleep, say): nobody waits for it any longer.
     pub(crate) fn unkillable(&mut self, worker: Worker) {
         self.tell(Fact::Unkillable(worker));
+        self.effects.push(Effect::Abandon(worker));
         self.remove(worker);
     }
 

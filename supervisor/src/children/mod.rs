@@ -24,6 +24,7 @@ mod tests;
 
 pub(crate) use crate::sys::ExitStatus;
 
+use crate::clock;
 use crate::sys::{self, Dead, ProcessRow, Told, Who};
 use group::Members;
 pub(crate) use group::signal as signal_group;
@@ -227,9 +228,9 @@ impl<K: Copy + Ord> Children<K> {
     fn watch_for(&self, keys: &[K], patience: Duration) -> bool {
         let watched: Option<Vec<&Child>> = keys.iter().map(|key| self.known.get(key)).collect();
         let Some(watched) = watched else { return true };
-        let until = Instant::now() + patience;
+        let until = clock::now() + patience;
         loop {
-            let left = until.saturating_duration_since(Instant::now());
+            let left = until.saturating_duration_since(clock::now());
             let decided = left.is_zero() || all_at_rest(&watched, until);
             let wait = if decided {
                 Duration::ZERO
@@ -393,7 +394,7 @@ impl Child {
         if !sys::is_dead_by_pidfd(pidfd) {
             return None;
         }
-        let now = Instant::now();
+        let now = clock::now();
         let until = until.unwrap_or(now + UNTIL_REAPED);
         let status = match sys::exit_status_by_pidfd(pidfd) {
             Told::Status(status) => status,
@@ -413,7 +414,7 @@ impl Child {
             && self.leader == Leader::Alive
             && self.pidfd().is_some_and(sys::is_dead_by_pidfd)
         {
-            self.leader = Leader::Unreaped(Instant::now());
+            self.leader = Leader::Unreaped(clock::now());
         }
     }
 
@@ -469,7 +470,7 @@ impl Child {
 fn all_at_rest(watched: &[&Child], until: Instant) -> bool {
     watched
         .iter()
-        .all(|child| Instant::now() < until && sys::is_at_rest(child.pid))
+        .all(|child| clock::now() < until && sys::is_at_rest(child.pid))
 }
 
 /// Whether one of them has ended, or ends within `wait`.

@@ -11,6 +11,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, sockopt};
 use nix::sys::time::TimeVal;
 
+use crate::clock;
 use crate::protocol::{Reply, Request, Status};
 
 /// The longest reply line, in bytes: the status of a thousand listeners and 2,048 workers, several times
@@ -153,7 +154,7 @@ impl Connection {
     fn fill(&mut self, deadline: Option<Instant>) -> Result<(), Lost> {
         let mut buffer = [0; 16 * 1024];
         loop {
-            let wait = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            let wait = deadline.map(|deadline| deadline.saturating_duration_since(clock::now()));
             if wait == Some(Duration::ZERO) {
                 return Err(Lost::TimedOut);
             }
@@ -235,7 +236,7 @@ fn wait_for_any(connections: &[Option<&mut Connection>], deadline: Instant) -> O
     let (indices, mut fds): (Vec<usize>, Vec<PollFd<'_>>) = waiting
         .map(|(index, connection)| (index, PollFd::new(connection.stream.as_fd(), PollFlags::POLLIN)))
         .unzip();
-    let left = deadline.saturating_duration_since(Instant::now());
+    let left = deadline.saturating_duration_since(clock::now());
     if fds.is_empty() || left.is_zero() {
         return None;
     }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::connection::{Connection, ask_all};
 use super::{ANSWER_TIME, Exit, Failure, Target};
+use crate::clock;
 use crate::place::{Candidate, Surroundings, candidates, has_left_state, searched};
 use crate::protocol::{Status, one_line};
 use crate::sys::errno_text;
@@ -170,7 +171,7 @@ fn look_at(candidates: Vec<Candidate>) -> Found {
 /// The names that these supervisors have, asked for side by side; the directory's name for one that does not say. At most half
 /// of the time is spent on that, so that the command itself has some left.
 fn ask_names(running: &mut [Instance], deadline: Option<Instant>) -> Vec<String> {
-    let now = Instant::now();
+    let now = clock::now();
     let patience = deadline.map_or(NAME_TIME, |deadline| {
         NAME_TIME.min(deadline.saturating_duration_since(now) / 2)
     });
@@ -254,9 +255,7 @@ fn open(path: &Path, deadline: Option<Instant>) -> Result<Connection, Failure> {
 /// A supervisor accepts within milliseconds, whatever the user is ready to wait for the outcome.
 fn patience(deadline: Option<Instant>) -> Duration {
     deadline.map_or(ANSWER_TIME, |deadline| {
-        deadline
-            .saturating_duration_since(Instant::now())
-            .min(ANSWER_TIME)
+        deadline.saturating_duration_since(clock::now()).min(ANSWER_TIME)
     })
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::clock;
 use crate::protocol::Verdict;
 use crate::stderr::{Look, from_journal};
 
@@ -17,7 +18,7 @@ pub(super) fn complete(verdict: &mut Verdict, deadline: Option<Instant>) -> Stri
         || "its stderr".to_owned(),
         |number| format!("the stderr of generation {number}"),
     );
-    let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+    let left = deadline.map(|deadline| deadline.saturating_duration_since(clock::now()));
     let within = left.map_or(JOURNAL_TIME, |left| left.min(JOURNAL_TIME));
     let more = match from_journal(place, Look::UntilThere, within) {
         Some(last) => {

@@ -26,6 +26,7 @@ use connection::{Connection, Lost};
 
 pub(crate) use codes::Form;
 
+use crate::clock;
 use crate::place::Surroundings;
 use crate::protocol::{Change, Reply, Request, Seen, Serving, Until, Verdict, elapsed, one_line};
 
@@ -253,7 +254,7 @@ impl Client<'_> {
     }
 
     fn ask(&mut self, target: &Target, request: Request, timeout: Option<Duration>) -> Result<Exit, Failure> {
-        let deadline = timeout.map(|timeout| Instant::now() + timeout);
+        let deadline = timeout.map(|timeout| clock::now() + timeout);
         let mut connection = find::connect(target, &self.around, deadline)
             .map_err(|failure| in_time(failure, timeout, deadline, "anything was asked"))?;
         connection.send(request);
@@ -368,7 +369,7 @@ impl Client<'_> {
     }
 
     fn fetch(&mut self, target: &Target, timeout: Option<Duration>) -> Result<(Seen, PathBuf), Failure> {
-        let deadline = Instant::now() + timeout.unwrap_or(ANSWER_TIME);
+        let deadline = clock::now() + timeout.unwrap_or(ANSWER_TIME);
         let fetched = find::connect(target, &self.around, Some(deadline)).and_then(|mut connection| {
             let status = connection
                 .status(Some(deadline))
@@ -407,9 +408,7 @@ fn refused(message: &str) -> Failure {
 /// A supervisor that did not answer counts as none, unless the user's own timeout was what ran out.
 fn in_time(failure: Failure, timeout: Option<Duration>, deadline: Option<Instant>, what: &str) -> Failure {
     match (timeout, deadline) {
-        (Some(timeout), Some(deadline))
-            if failure.exit == Exit::NoSupervisor && Instant::now() >= deadline =>
-        {
+        (Some(timeout), Some(deadline)) if failure.exit == Exit::NoSupervisor && clock::now() >= deadline => {
             Failure::new(
                 Exit::TimedOut,
                 format!(

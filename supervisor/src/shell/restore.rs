@@ -5,20 +5,8 @@ use std::ffi::OsString;
 use std::rc::Rc;
 
 use nix::unistd::Pid;
-use segue_lifecycle::{Lifecycle, Number, Record, Worker};
+use segue_lifecycle::{Lifecycle, Number, Record, Role, Worker};
 
-use super::births::{Birth, LostRecord};
-use super::desk::Desk;
-use super::draining_orphans::DrainingOrphan;
-use super::orphan_processes::OrphanProcess;
-use super::predecessor::Unadopted;
-use super::probe::Probes;
-use super::queues::Queues;
-use super::save::{self, Head, SavedChild, SavedTimer};
-use super::strays::Strays;
-use super::upgrading::waiter;
-use super::view::{GenerationInfo, History};
-use super::worker::WorkerInfo;
 use super::{Alarm, Begin, Child, Shell};
 use crate::children::{Kin, Leader};
 use crate::cli;
@@ -32,13 +20,26 @@ use crate::log::{Log, Style};
 use crate::manager::Manager;
 use crate::pid_file::PidFile;
 use crate::readiness::NotifySocket;
+use crate::shell::desk::tickets::Tickets;
+use crate::shell::fleet::probe::Probes;
+use crate::shell::fleet::strays::Strays;
+use crate::shell::fleet::worker::WorkerInfo;
+use crate::shell::inspection::queues::Queues;
+use crate::shell::narrator::history::History;
+use crate::shell::records::births::{Birth, LostRecord};
+use crate::shell::records::generation::GenerationInfo;
+use crate::shell::save::{self, Head, SavedChild, SavedTimer};
+use crate::shell::succession::draining_orphans::DrainingOrphan;
+use crate::shell::succession::orphan_processes::OrphanProcess;
+use crate::shell::succession::predecessor::Unadopted;
+use crate::shell::succession::upgrading::waiter;
 use crate::sources::Source;
 use crate::state::{self, Fds, Field, Flaw, Row, Whole as _};
 use crate::upgrade::Saved;
 
 impl SavedChild {
     /// All that the rows tell of.
-    pub(super) fn all(rows: &[Row<'_>]) -> Result<Vec<Self>, Flaw> {
+    pub(crate) fn all(rows: &[Row<'_>]) -> Result<Vec<Self>, Flaw> {
         of_kind(rows, "child").map(Self::of_row).collect()
     }
 }
@@ -81,15 +82,15 @@ pub(crate) fn restore(
         inherited_environment,
     };
     let (mut shell, _) = Shell::new(begin).map_err(Flaw::new)?;
-    shell.spare_fds = fds;
-    let listeners = listeners::restore(&rows, &mut shell.spare_fds, Absent::IsAFlaw)?;
+    shell.journal.spare_fds = fds;
+    let listeners = listeners::restore(&rows, &mut shell.journal.spare_fds, Absent::IsAFlaw)?;
     shell.fill(&rows, &configs, &listeners, &[])?;
     for child in SavedChild::all(&rows)? {
         shell.keep_child(child)?;
     }
     shell.watch_all().map_err(Flaw::new)?;
     shell.hold_the_childless();
-    shell.before = Some((saved.by, waiter(&rows)?));
+    shell.succession.before = Some((saved.by, waiter(&rows)?));
     Ok(shell)
 }
 
@@ -106,13 +107,13 @@ fn of_kind<'r, 'a>(rows: &'r [Row<'a>], kind: &'r str) -> impl Iterator<Item = R
 }
 
 /// The core that the rows hold.
-pub(super) fn machine(rows: &[Row<'_>]) -> Result<Lifecycle, Flaw> {
+pub(crate) fn machine(rows: &[Row<'_>]) -> Result<Lifecycle, Flaw> {
     let lines: Vec<&str> = rows.iter().map(Row::line).collect();
     Lifecycle::load(&lines.join("\n")).map_err(Flaw::new)
 }
 
 /// The settings that the rows hold, by their numbers.
-pub(super) fn configs(rows: &[Row<'_>]) -> Result<Vec<Rc<Config>>, Flaw> {
+pub(crate) fn configs(rows: &[Row<'_>]) -> Result<Vec<Rc<Config>>, Flaw> {
     let mut arguments: Vec<Vec<OsString>> = Vec::new();
     for row in of_kind(rows, "argument") {
         let number = row.number("config")?;
@@ -131,7 +132,7 @@ pub(super) fn configs(rows: &[Row<'_>]) -> Result<Vec<Rc<Config>>, Flaw> {
 }
 
 /// The settings that a row names.
-pub(super) fn config_of(row: Row<'_>, configs: &[Rc<Config>]) -> Result<Rc<Config>, Flaw> {
+pub(crate) fn config_of(row: Row<'_>, configs: &[Rc<Config>]) -> Result<Rc<Config>, Flaw> {
     let number = row.number("config")?;
     let config = usize::try_from(number)
         .ok()
@@ -143,7 +144,7 @@ pub(super) fn config_of(row: Row<'_>, configs: &[Rc<Config>]) -> Result<Rc<Confi
 
 impl Shell {
     /// Take in all that the rows tell of, but for the children.
-    pub(super) fn fill(
+    pub(crate) fn fill(
         &mut self,
         rows: &[Row<'_>],
         configs: &[Rc<Config>],
@@ -152,41 +153,45 @@ impl Shell {
     ) -> Result<(), Flaw> {
         let head = Head::of_row(Row::of_kind(rows, state::HEAD)?)?;
         self.core = machine(rows)?;
-        self.begin.since = head.since;
-        self.workers_asked = head.workers;
-        self.refusal = head.refusal;
-        self.desk = Desk::restore(rows, &self.control)?;
-        self.history = History::restore(rows)?;
+        self.given.since = head.since;
+        self.records.workers_asked = head.workers;
+        self.records.refusal = head.refusal;
+        self.desk.tickets = Tickets::restore(rows, &self.desk.control)?;
+        self.narrator.history = History::restore(rows)?;
         self.queues = Queues::restore(rows)?;
-        self.probes = Probes::restore(rows)?;
-        self.draining_orphans = DrainingOrphan::restore(rows, &mut self.spare_fds)?;
-        self.closed = save::closed(rows)?;
+        self.fleet.probes = Probes::restore(rows)?;
+        self.succession.draining_orphans = DrainingOrphan::restore(rows, &mut self.journal.spare_fds)?;
+        self.journal.closed = save::closed(rows)?;
         self.fill_births(rows, configs, listeners, remains)?;
         for row in of_kind(rows, "generation") {
             let probe = row.number_if_any("probe")?;
             let probe = probe.map(|number| listener(number, listeners)).transpose()?;
-            let (number, mut info) = GenerationInfo::restore(row, config_of(row, configs)?, probe)?;
+            let known = self.core.generation(row.number("number")?);
+            let role = known.map_or(Role::Retired, |generation| generation.role);
+            let (number, mut info) = GenerationInfo::restore(row, config_of(row, configs)?, probe, role)?;
             let record = self.core.generation(number).map(|generation| generation.record);
-            let birth = record.and_then(|record| self.births.get(&record));
+            let birth = record.and_then(|record| self.records.births.get(&record));
             let lent = birth.iter().flat_map(|birth| &birth.listeners);
             info.lent = lent.map(|listener| listener.inode()).collect();
-            self.generations.insert(number, info);
+            self.records.generations.insert(number, info);
         }
         for row in of_kind(rows, "note") {
-            if let Some(info) = self.generations.get_mut(&row.number("generation")?) {
+            if let Some(info) = self.records.generations.get_mut(&row.number("generation")?) {
                 info.findings.restore(row)?;
             }
         }
         for row in of_kind(rows, "chosen") {
             let key = (row.number("generation")?, row.number("inode")?);
-            self.chosen_flags.insert(key, IoMode::read("non-blocking", row)?);
+            self.records
+                .chosen_flags
+                .insert(key, IoMode::read("non-blocking", row)?);
         }
         for row in of_kind(rows, "worker") {
             let (worker, info) = WorkerInfo::restore(row)?;
-            self.workers.insert(worker, info);
+            self.fleet.workers.insert(worker, info);
         }
         self.fill_sockets_of_workers(rows)?;
-        self.strays = Strays::restore(rows)?;
+        self.fleet.strays = Strays::restore(rows)?;
         for row in of_kind(rows, "timer") {
             let saved = SavedTimer::of_row(row)?;
             let running = Running {
@@ -221,9 +226,9 @@ impl Shell {
             let processes = self.processes_of(number, rows, remains)?;
             let record = BirthRecord::restore(
                 &saved,
-                &mut self.spare_fds,
+                &mut self.journal.spare_fds,
                 &processes,
-                &self.begin.inherited_environment,
+                &self.given.inherited_environment,
             );
             let record = record.map_err(|flaw| LostRecord {
                 why: flaw.to_string(),
@@ -234,7 +239,7 @@ impl Shell {
                 record,
                 listeners: lent,
             };
-            self.births.insert(Record(number), birth);
+            self.records.births.insert(Record(number), birth);
         }
         Ok(())
     }
@@ -268,14 +273,14 @@ impl Shell {
     fn fill_sockets_of_workers(&mut self, rows: &[Row<'_>]) -> Result<(), Flaw> {
         for row in of_kind(rows, "notify") {
             let worker: Worker = row.parsed("worker")?;
-            if let Some(info) = self.workers.get_mut(&worker) {
-                info.notify = Some(NotifySocket::restore(row, &mut self.spare_fds, info.uid)?);
+            if let Some(info) = self.fleet.workers.get_mut(&worker) {
+                info.notify = Some(NotifySocket::restore(row, &mut self.journal.spare_fds, info.uid)?);
             }
         }
         for row in of_kind(rows, "report") {
             let worker: Worker = row.parsed("worker")?;
-            if let Some(info) = self.workers.get_mut(&worker) {
-                info.report = ReportPipe::restore(&row, &mut self.spare_fds)?;
+            if let Some(info) = self.fleet.workers.get_mut(&worker) {
+                info.report = ReportPipe::restore(&row, &mut self.journal.spare_fds)?;
             }
         }
         Ok(())
@@ -284,11 +289,12 @@ impl Shell {
     /// Take charge again of a child of this process.
     fn keep_child(&mut self, child: SavedChild) -> Result<(), Flaw> {
         let name = save::pidfd_name(child.key);
-        match (self.spare_fds.take(&name), child.leader) {
+        match (self.journal.spare_fds.take(&name), child.leader) {
             (Some(pidfd), leader) => self
+                .fleet
                 .children
                 .restore(child.key, child.pid, pidfd, child.kin, leader),
-            (None, Leader::Reaped) => self.children.adopt_group(child.key, child.pid, child.began),
+            (None, Leader::Reaped) => self.fleet.children.adopt_group(child.key, child.pid, child.began),
             (None, Leader::Alive | Leader::Unreaped(_) | Leader::Told | Leader::Zombie) => {
                 return Err(Flaw::new(format_args!("the fd {name} is missing")));
             }
@@ -297,9 +303,9 @@ impl Shell {
     }
 
     /// Put all that can be heard of workers into the poll set.
-    pub(super) fn watch_all(&mut self) -> Result<(), String> {
+    pub(crate) fn watch_all(&mut self) -> Result<(), String> {
         let watched = |errno| format!("epoll: {}", crate::sys::errno_text(errno));
-        for (worker, info) in &self.workers {
+        for (worker, info) in &self.fleet.workers {
             if let Some(notify) = &info.notify {
                 self.sources
                     .add(Source::Notify(*worker), notify.as_fd())
@@ -311,7 +317,7 @@ impl Shell {
                     .map_err(watched)?;
             }
         }
-        for child in self.children.saved() {
+        for child in self.fleet.children.saved() {
             match (child.key, child.kin, child.leader, child.pidfd) {
                 (Child::Worker(worker), Kin::Adopted, Leader::Alive, Some(pidfd)) => {
                     self.sources.add(Source::Exit(worker), pidfd).map_err(watched)?

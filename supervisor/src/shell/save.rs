@@ -6,13 +6,13 @@ use std::time::{Instant, SystemTime};
 use nix::unistd::Pid;
 use segue_lifecycle::{Event, Timer};
 
-use super::draining_orphans::DrainingOrphan;
 use super::{Alarm, Child, Shell};
 use crate::children::{Kin, Leader};
 use crate::config::{self, Config};
 use crate::launch::ReportPipe;
 use crate::listeners::Saving;
 use crate::readiness::NotifySocket;
+use crate::shell::succession::draining_orphans::DrainingOrphan;
 use crate::state::{self, Field as _, Fields as _, Flaw, Passed, Row, Rows, by_text, whole};
 
 /// The kind of the row that holds rows of listeners which were closed, and its key.
@@ -20,7 +20,7 @@ const CLOSED: &str = "closed";
 const CLOSED_ROWS: &str = "rows";
 
 /// The rows of the listeners that were closed since a stop was asked for, as often as there are records that named them.
-pub(super) fn closed(rows: &[Row<'_>]) -> Result<Vec<Vec<u8>>, Flaw> {
+pub(crate) fn closed(rows: &[Row<'_>]) -> Result<Vec<Vec<u8>>, Flaw> {
     let closed = rows.iter().filter(|row| row.kind() == CLOSED);
     closed.map(|row| row.bytes(CLOSED_ROWS)).collect()
 }
@@ -43,16 +43,16 @@ impl<'a> Configs<'a> {
 
 /// The first row.
 #[derive(Debug)]
-pub(super) struct Head {
+pub(crate) struct Head {
     version: u64,
     by: String,
     name: String,
     pid: u32,
     config: u64,
-    pub(super) since: SystemTime,
+    pub(crate) since: SystemTime,
     boot: Option<String>,
-    pub(super) workers: Option<u16>,
-    pub(super) refusal: Option<String>,
+    pub(crate) workers: Option<u16>,
+    pub(crate) refusal: Option<String>,
 }
 
 whole!(Head {
@@ -69,13 +69,13 @@ whole!(Head {
 
 /// A child as a row tells of it.
 #[derive(Debug)]
-pub(super) struct SavedChild {
-    pub(super) key: Child,
-    pub(super) pid: Pid,
+pub(crate) struct SavedChild {
+    pub(crate) key: Child,
+    pub(crate) pid: Pid,
     /// When it was started; with the pid it tells the process from every other.
-    pub(super) began: Option<u64>,
-    pub(super) kin: Kin,
-    pub(super) leader: Leader,
+    pub(crate) began: Option<u64>,
+    pub(crate) kin: Kin,
+    pub(crate) leader: Leader,
 }
 
 whole!(SavedChild {
@@ -88,11 +88,11 @@ whole!(SavedChild {
 
 /// A timer of the core.
 #[derive(Debug)]
-pub(super) struct SavedTimer {
-    pub(super) timer: Timer,
+pub(crate) struct SavedTimer {
+    pub(crate) timer: Timer,
     /// None in a state that was written before it was saved.
-    pub(super) since: Option<Instant>,
-    pub(super) deadline: Option<Instant>,
+    pub(crate) since: Option<Instant>,
+    pub(crate) deadline: Option<Instant>,
 }
 
 whole!(SavedTimer { "is" timer; "since" since; "at" deadline; });
@@ -100,32 +100,32 @@ by_text!(Child, Timer, Event);
 
 impl Shell {
     /// The whole state, as it is between two batches of events.
-    pub(super) fn rows(&self) -> Vec<u8> {
+    pub(crate) fn rows(&self) -> Vec<u8> {
         let mut rows = Rows::default();
         let mut configs = Configs { known: Vec::new() };
         let mut listeners = Saving::default();
         self.save_head(&mut rows, &mut configs);
         rows.lines(&self.core.save());
-        self.control.save(&mut rows);
-        self.begin.inherited_environment.save(&mut rows);
-        if let Some(file) = &self.pid_file {
+        self.desk.control.save(&mut rows);
+        self.given.inherited_environment.save(&mut rows);
+        if let Some(file) = &self.journal.pid_file {
             file.save(&mut rows);
         }
-        self.desk.save(&mut rows);
-        self.history.save(&mut rows);
+        self.desk.tickets.save(&mut rows);
+        self.narrator.history.save(&mut rows);
         self.queues.save(&mut rows);
         self.save_births(&mut rows, &mut configs, &mut listeners);
         self.save_generations(&mut rows, &mut configs, &mut listeners);
         listeners.save(&mut rows);
         self.save_workers(&mut rows);
-        self.probes.save(&mut rows);
+        self.fleet.probes.save(&mut rows);
         self.save_children(&mut rows);
-        self.strays.save(&mut rows);
+        self.fleet.strays.save(&mut rows);
         self.save_timers(&mut rows);
-        for orphan in &self.draining_orphans {
+        for orphan in &self.succession.draining_orphans {
             orphan.save(&mut rows);
         }
-        for closed in &self.closed {
+        for closed in &self.journal.closed {
             rows.begin(CLOSED).bytes(CLOSED_ROWS, closed);
         }
         for event in &self.events {
@@ -145,19 +145,19 @@ impl Shell {
         let head = Head {
             version: state::VERSION,
             by: env!("CARGO_PKG_VERSION").to_owned(),
-            name: self.begin.config.name.clone(),
+            name: self.given.config.name.clone(),
             pid: std::process::id(),
-            config: configs.number(&self.begin.config),
-            since: self.begin.since,
-            boot: self.begin.boot.clone(),
-            workers: self.workers_asked,
-            refusal: self.refusal.clone(),
+            config: configs.number(&self.given.config),
+            since: self.given.since,
+            boot: self.given.boot.clone(),
+            workers: self.records.workers_asked,
+            refusal: self.records.refusal.clone(),
         };
         head.save_fields(rows.begin(state::HEAD));
     }
 
     fn save_births<'a>(&'a self, rows: &mut Rows, configs: &mut Configs<'a>, listeners: &mut Saving<'a>) {
-        for (record, birth) in &self.births {
+        for (record, birth) in &self.records.births {
             rows.begin("birth")
                 .number("record", record.0)
                 .number("config", configs.number(&birth.config));
@@ -179,17 +179,17 @@ impl Shell {
         configs: &mut Configs<'a>,
         listeners: &mut Saving<'a>,
     ) {
-        for (number, info) in &self.generations {
+        for (number, info) in &self.records.generations {
             info.save(*number, rows);
             rows.number("config", configs.number(&info.config));
             if let Some(probe) = &info.probe {
                 rows.number("probe", listeners.number(probe));
             }
         }
-        for (number, info) in &self.generations {
+        for (number, info) in &self.records.generations {
             info.findings.save(*number, rows);
         }
-        for ((number, inode), chosen) in &self.chosen_flags {
+        for ((number, inode), chosen) in &self.records.chosen_flags {
             rows.begin("chosen")
                 .number("generation", *number)
                 .number("inode", *inode);
@@ -198,9 +198,9 @@ impl Shell {
     }
 
     fn save_workers(&self, rows: &mut Rows) {
-        for (worker, info) in &self.workers {
+        for (worker, info) in &self.fleet.workers {
             // What is only kept for the messages of this turn is of no use to anybody else.
-            if self.gone.contains(worker) {
+            if self.fleet.gone.contains(worker) {
                 continue;
             }
             info.save(*worker, rows);
@@ -215,7 +215,7 @@ impl Shell {
     }
 
     fn save_children(&self, rows: &mut Rows) {
-        for child in self.children.saved() {
+        for child in self.fleet.children.saved() {
             let child = SavedChild {
                 key: child.key,
                 pid: child.pid,
@@ -255,25 +255,30 @@ impl Shell {
     }
 
     /// The fds that the rows tell of, for this process when it executes another binary.
-    pub(super) fn passed(&self) -> Passed<'_> {
+    pub(crate) fn passed(&self) -> Passed<'_> {
         let mut fds = Passed::new();
-        self.control.pass_on(&mut fds);
-        if let Some(file) = &self.pid_file {
+        self.desk.control.pass_on(&mut fds);
+        if let Some(file) = &self.journal.pid_file {
             file.pass_on(&mut fds);
         }
         let mut listeners = Saving::default();
-        for (record, birth) in &self.births {
+        for (record, birth) in &self.records.births {
             let record = birth.record.as_ref().map(|kept| kept.fds(record.0));
             fds.extend(record.into_iter().flatten());
             for listener in &birth.listeners {
                 listeners.number(listener);
             }
         }
-        for probe in self.generations.values().filter_map(|info| info.probe.as_ref()) {
+        for probe in self
+            .records
+            .generations
+            .values()
+            .filter_map(|info| info.probe.as_ref())
+        {
             listeners.number(probe);
         }
         listeners.pass_on(&mut fds);
-        for (worker, info) in &self.workers {
+        for (worker, info) in &self.fleet.workers {
             let name = worker.to_string();
             if let Some(notify) = &info.notify {
                 fds.push((NotifySocket::name(&name), notify.as_fd()));
@@ -282,11 +287,16 @@ impl Shell {
                 fds.push((ReportPipe::name(&name), report.as_fd()));
             }
         }
-        for child in self.children.saved() {
+        for child in self.fleet.children.saved() {
             fds.extend(child.pidfd.map(|pidfd| (pidfd_name(child.key), pidfd)));
         }
-        fds.extend(self.draining_orphans.iter().map(DrainingOrphan::pass_on));
-        for (name, fd) in state::FILES.iter().zip(self.keeper.fds()) {
+        fds.extend(
+            self.succession
+                .draining_orphans
+                .iter()
+                .map(DrainingOrphan::pass_on),
+        );
+        for (name, fd) in state::FILES.iter().zip(self.journal.keeper.fds()) {
             fds.push(((*name).to_owned(), fd));
         }
         fds
@@ -294,6 +304,6 @@ impl Shell {
 }
 
 /// The name of the pidfd of a child.
-pub(super) fn pidfd_name(child: Child) -> String {
+pub(crate) fn pidfd_name(child: Child) -> String {
     format!("pidfd-{child}")
 }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
+use crate::clock;
 use crate::protocol::{Generation, Status};
 
 /// How much is read at a time, in bytes.
@@ -21,7 +22,7 @@ const LONGEST: Duration = Duration::from_secs(5);
 /// Fills in what can be found and read in [`LONGEST`]. A digest stays null where the file is gone and no process runs it as such. Generations that
 /// run the same file share one reading of it: there may be many.
 pub(super) fn fill(status: &mut Status) {
-    let end = Instant::now() + LONGEST;
+    let end = clock::now() + LONGEST;
     let mut known: Vec<(Identity, String)> = Vec::new();
     for generation in &mut status.generations {
         let inode = generation.binary.inode;
@@ -64,7 +65,7 @@ fn hex(mut file: impl Read, end: Instant) -> io::Result<String> {
     let mut digest = Sha256::new();
     let mut piece = vec![0; PIECE];
     loop {
-        if Instant::now() >= end {
+        if clock::now() >= end {
             return Err(io::ErrorKind::TimedOut.into());
         }
         match file.read(&mut piece)? {
@@ -84,7 +85,7 @@ mod tests {
     use super::*;
 
     fn later() -> Instant {
-        Instant::now() + LONGEST
+        clock::now() + LONGEST
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod table;
 use std::io::{self, IsTerminal, Write};
 use std::time::SystemTime;
 
+use crate::clock;
 use crate::protocol::{self, Seen};
 use crate::sys::terminal_size;
 use journal::Journal;
@@ -83,7 +84,7 @@ impl Viewer {
             None if io::stdout().is_terminal() => COLUMNS,
             None => UNCUT,
         };
-        let text = self.text(sight, columns, SystemTime::now());
+        let text = self.text(sight, columns, clock::wall());
         let text = self.screen.frame(&text, size);
         // Rust's stdout is line-buffered: written at once, a redraw does not flicker.
         let mut out = io::stdout().lock();

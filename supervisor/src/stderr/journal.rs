@@ -10,6 +10,7 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::LastLines;
+use crate::clock;
 use crate::protocol::{StderrKind, StderrPlace, parse_rfc3339};
 
 /// How much of its output is read, in bytes.
@@ -52,7 +53,7 @@ pub(crate) fn from_journal(place: &StderrPlace, look: Look, within: Duration) ->
     let since = parse_rfc3339(place.since.as_ref()?)?
         .duration_since(UNIX_EPOCH)
         .ok()?;
-    let deadline = Instant::now() + within;
+    let deadline = clock::now() + within;
     let mut command = Command::new("journalctl");
     command
         .args(["--quiet", "--no-pager", "--all", "--output=cat", ENTRIES])
@@ -78,7 +79,7 @@ pub(crate) fn from_journal(place: &StderrPlace, look: Look, within: Duration) ->
 
 /// `None`: the time is over.
 fn rest(pause: Duration, deadline: Instant) -> Option<()> {
-    (Instant::now() + pause < deadline).then(|| sleep(pause))
+    (clock::now() + pause < deadline).then(|| sleep(pause))
 }
 
 /// `None`: it cannot be run, or does not end in time.
@@ -96,7 +97,7 @@ fn read_all(child: &mut Child, deadline: Instant) -> Option<Vec<u8>> {
     let mut output = Vec::new();
     let mut piece = [0; 4096];
     while output.len() < MOST {
-        let left = deadline.saturating_duration_since(Instant::now());
+        let left = deadline.saturating_duration_since(clock::now());
         let mut poll_set = [PollFd::new(stdout.as_fd(), PollFlags::POLLIN)];
         let left = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
         match poll(&mut poll_set, left) {

@@ -2,7 +2,7 @@
 
 use std::ffi::CString;
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -13,6 +13,7 @@ use nix::unistd::{Pid, execvp, pipe2, read as read_fd};
 
 use super::Values;
 use super::span::Span;
+use crate::clock;
 use crate::sys::{self, errno_text};
 
 /// How long systemd may take to answer. It answers in milliseconds, unless it hangs.
@@ -50,11 +51,11 @@ fn start(name: &CString) -> Result<(Pid, OwnedFd), Errno> {
 
 /// All that comes in time.
 fn listen(stdout: &OwnedFd) -> String {
-    let end = Instant::now() + PATIENCE;
+    let end = clock::now() + PATIENCE;
     let mut answer = Vec::new();
     let mut buffer = [0; 4096];
     loop {
-        let left = end.saturating_duration_since(Instant::now());
+        let left = end.saturating_duration_since(clock::now());
         let left = PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO);
         match poll(&mut [PollFd::new(stdout.as_fd(), PollFlags::POLLIN)], left) {
             Ok(0) | Err(_) => break,

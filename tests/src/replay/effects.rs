@@ -135,7 +135,12 @@ impl Asked {
             Effect::Forget(record) => self.trace("birth", "record", &[record.0.to_string()], Stays::Gone),
             // A record may wait for memory; the rest leaves nothing behind.
             Effect::Prepare(_)
-            | Effect::Extend(_)
+            | Effect::Extend(..)
+            | Effect::NoteReady(_)
+            | Effect::TakeOver(_)
+            | Effect::RollBack(..)
+            | Effect::Abandon(_)
+            | Effect::Bury(_)
             | Effect::EndProbe(_)
             | Effect::Tell(_)
             | Effect::Finish(_) => {}

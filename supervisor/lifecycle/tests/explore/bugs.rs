@@ -41,6 +41,7 @@ const fn expected(bug: Bug) -> (&'static str, &'static str) {
         Bug::HopesForEver => ("tickets", "each_ticket_gets_one_answer"),
         Bug::BelievesTheWord => ("listeners", "nobody_takes_over_without_a_listener"),
         Bug::BearsWithTheDeaf => ("deaf on probation", "deaf_on_probation_rolls_back"),
+        Bug::TakesOverInWords | Bug::BuriesNobody => ("overlap", "deeds_match_the_words"),
         Bug::SavesNoProbation => ("probation", "a_successor_knows_the_same"),
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::invariants::Step;
 use super::words::{self, Topic};
-use crate::{Event, Handoff, Life, Lifecycle, Mode, Role, Standing, Timer, Worker};
+use crate::{Event, Handoff, Life, Lifecycle, Mode, Progress, Role, Standing, Timer, Worker};
 
 /// What an event can mean depends on this much of the state.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -169,11 +169,11 @@ fn stage(core: &Lifecycle, finished: bool) -> StageOf {
     match core.handoff() {
         Handoff::Idle => StageOf::Idle,
         Handoff::Waiting => StageOf::Waiting,
-        Handoff::Preparing(_) => StageOf::Preparing,
-        Handoff::Starting(_) => StageOf::Starting,
-        Handoff::Probing(_) => StageOf::Probing,
-        Handoff::Soaking(_) => StageOf::Soaking,
-        Handoff::Confirming(_) => StageOf::Confirming,
+        Handoff::Candidate(_, Progress::Preparing) => StageOf::Preparing,
+        Handoff::Candidate(_, Progress::Starting) => StageOf::Starting,
+        Handoff::Candidate(_, Progress::Probing) => StageOf::Probing,
+        Handoff::Candidate(_, Progress::Soaking) => StageOf::Soaking,
+        Handoff::Candidate(_, Progress::Confirming) => StageOf::Confirming,
     }
 }
 

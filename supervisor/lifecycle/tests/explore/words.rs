@@ -89,7 +89,10 @@ pub(super) fn of_effect(effect: &Effect) -> Option<&'static str> {
         Effect::Signal(_, Signal::Kill) => "signal Kill",
         Effect::Arm(timer, _) => of_timer(*timer),
         Effect::Disarm(_) => return None,
-        Effect::Extend(_) => "Extend",
+        Effect::Extend(..) => "Extend",
+        Effect::Abandon(_) => "Abandon",
+        // The facts beside them stand for them.
+        Effect::NoteReady(_) | Effect::TakeOver(_) | Effect::RollBack(..) | Effect::Bury(_) => return None,
         Effect::Probe(_) => "Probe",
         Effect::EndProbe(_) => "EndProbe",
         Effect::Confirm(_) => "Confirm",

@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    Effect, Event, Fact, Handoff, Lifecycle, Mode, Number, Plan, Readiness, Record, Role, Signal, Stage,
-    State, Ticket, Timer, Until, Worker,
+    Effect, Event, Fact, Lifecycle, Mode, Number, Plan, Readiness, Record, Role, Signal, Stage, State,
+    Ticket, Timer, Until, Worker,
 };
 
 /// What is known outside of a worker's main process.
@@ -437,7 +437,14 @@ impl World {
                 self.records.remove(&record);
             }
             Effect::Finish(_) => self.finished = true,
-            Effect::Arm(..) | Effect::Disarm(_) | Effect::Extend(_) => {}
+            Effect::Arm(..)
+            | Effect::Disarm(_)
+            | Effect::Extend(..)
+            | Effect::NoteReady(_)
+            | Effect::TakeOver(_)
+            | Effect::RollBack(..)
+            | Effect::Abandon(_)
+            | Effect::Bury(_) => {}
         }
     }
 
@@ -499,23 +506,16 @@ pub(super) fn acts_outside(effect: &Effect) -> bool {
         | Effect::ConfirmAnyway(_) => true,
         Effect::Arm(..)
         | Effect::Disarm(_)
-        | Effect::Extend(_)
+        | Effect::Extend(..)
+        | Effect::NoteReady(_)
+        | Effect::TakeOver(_)
+        | Effect::RollBack(..)
+        | Effect::Abandon(_)
+        | Effect::Bury(_)
         | Effect::Answer(..)
         | Effect::Tell(_)
         | Effect::Forget(_)
         | Effect::Finish(_) => false,
-    }
-}
-
-/// The candidate, if a handoff is under way.
-pub(super) fn candidate(handoff: Handoff) -> Option<Number> {
-    match handoff {
-        Handoff::Idle | Handoff::Waiting => None,
-        Handoff::Preparing(number)
-        | Handoff::Starting(number)
-        | Handoff::Probing(number)
-        | Handoff::Soaking(number)
-        | Handoff::Confirming(number) => Some(number),
     }
 }
 

@@ -3,7 +3,7 @@
 use super::Verdict;
 use crate::explore::explorer::Node;
 use crate::explore::world::{Told, is_stopping};
-use crate::{Effect, Event, Handoff, Life, Lifecycle, Outcome, Ticket, Timer, Until, Worker};
+use crate::{Effect, Event, Handoff, Life, Lifecycle, Outcome, Progress, Ticket, Timer, Until, Worker};
 
 /// Once a stop was asked for, every worker was told to end.
 pub(super) fn everybody_is_told_of_the_stop(node: &Node) -> Verdict {
@@ -73,10 +73,10 @@ fn stale(core: &Lifecycle) -> Vec<Event> {
             Timer::Soak(number),
         ]);
         timers.push(Timer::Probation(number));
-        if core.handoff() != Handoff::Probing(number) {
+        if core.handoff() != Handoff::Candidate(number, Progress::Probing) {
             events.extend([Event::ProbePassed(number), Event::ProbeFailed(number)]);
         }
-        if core.handoff() != Handoff::Confirming(number) {
+        if core.handoff() != Handoff::Candidate(number, Progress::Confirming) {
             events.push(Event::Confirmed(number));
         }
     }

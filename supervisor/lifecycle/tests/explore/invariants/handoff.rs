@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use super::{Step, Verdict, all_ready};
 use crate::explore::explorer::Node;
-use crate::explore::world::{Leader, Told, candidate, is_queue};
-use crate::{Effect, Fact, Handoff, Life, Mode, Number, Role, Stage, State, Worker};
+use crate::explore::world::{Leader, Told, is_queue};
+use crate::{Effect, FIRST, Fact, Handoff, Life, Mode, Number, Progress, Record, Role, Stage, State, Worker};
 
 /// A handoff begins only if the candidate is not one too many. Restarts and rollbacks never wait.
 pub(super) fn generations_stay_within_the_limit(step: &Step) -> Verdict {
@@ -133,7 +133,7 @@ pub(super) fn reloads_are_told_as_they_are(step: &Step) -> Verdict {
     )?;
     let under_way = match step.after.handoff() {
         Handoff::Waiting => true,
-        handoff => candidate(handoff).is_some_and(|number| number > 1),
+        handoff => handoff.candidate().is_some_and(|number| number > FIRST),
     };
     if step.then.reloading != under_way {
         broken!(
@@ -141,6 +141,61 @@ pub(super) fn reloads_are_told_as_they_are(step: &Step) -> Verdict {
             step.then.reloading,
             step.after.handoff()
         );
+    }
+    Ok(())
+}
+
+/// What people are told is done as well, once, in the same step: a takeover, a rollback, a burial, the word of a worker that is
+/// ready, the end of all waiting for one that cannot be killed.
+pub(super) fn deeds_match_the_words(step: &Step) -> Verdict {
+    let told = |fact: &Fact| match *fact {
+        Fact::TookOver(number, _) => Some(Effect::TakeOver(number)),
+        Fact::RolledBack(_, number, _) => {
+            let record = step.after.generation(number).map(|generation| generation.record);
+            Some(Effect::RollBack(number, record.unwrap_or(Record(0))))
+        }
+        Fact::Ended(number) => Some(Effect::Bury(number)),
+        Fact::WorkerReady(worker) => Some(Effect::NoteReady(worker)),
+        Fact::Unkillable(worker) => Some(Effect::Abandon(worker)),
+        Fact::HandoffBegan(_)
+        | Fact::WaitingForRoom
+        | Fact::ReloadOver
+        | Fact::StillWaiting(_)
+        | Fact::Settled(_)
+        | Fact::Stepped(..)
+        | Fact::CandidateFailed(..)
+        | Fact::NoWayBack(..)
+        | Fact::Deaf(_)
+        | Fact::Crashed(..)
+        | Fact::Restarted(_)
+        | Fact::Overran(_)
+        | Fact::Stopping => None,
+    };
+    let is_deed = |effect: &&Effect| {
+        matches!(
+            effect,
+            Effect::TakeOver(_)
+                | Effect::RollBack(..)
+                | Effect::Bury(_)
+                | Effect::NoteReady(_)
+                | Effect::Abandon(_)
+        )
+    };
+    let mut asked: Vec<String> = step
+        .facts()
+        .filter_map(|fact| told(&fact))
+        .map(|deed| deed.to_string())
+        .collect();
+    let mut done: Vec<String> = step
+        .effects
+        .iter()
+        .filter(is_deed)
+        .map(ToString::to_string)
+        .collect();
+    asked.sort_unstable();
+    done.sort_unstable();
+    if asked != done {
+        broken!("told is {asked:?}, done is {done:?}");
     }
     Ok(())
 }
@@ -155,8 +210,8 @@ pub(super) fn one_candidate_one_incumbent(node: &Node) -> Verdict {
             .map(|g| g.number)
     };
     let expected = match node.core.handoff() {
-        Handoff::Preparing(_) => None,
-        handoff => candidate(handoff),
+        Handoff::Candidate(_, Progress::Preparing) => None,
+        handoff => handoff.candidate(),
     };
     if !with(Role::Candidate).eq(expected) {
         broken!(
@@ -215,7 +270,7 @@ pub(super) fn one_probe_at_a_time(step: &Step) -> Verdict {
         },
     )?;
     match (step.then.probe, step.after.handoff()) {
-        (Some(number), Handoff::Probing(candidate)) if number == candidate => Ok(()),
+        (Some(number), Handoff::Candidate(candidate, Progress::Probing)) if number == candidate => Ok(()),
         (Some(number), handoff) => broken!("the probe of {number} runs in {handoff:?}"),
         (None, _) => Ok(()),
     }

@@ -63,6 +63,7 @@ list! {
     handoff::workers_are_never_named_twice,
     handoff::one_probe_at_a_time,
     handoff::reloads_are_told_as_they_are,
+    handoff::deeds_match_the_words,
     trust::crash_on_probation_rolls_back,
     trust::deaf_on_probation_rolls_back,
     trust::only_the_trusted_become_last_good,

@@ -6,7 +6,7 @@ use super::{Step, Verdict};
 use crate::explore::explorer::Node;
 use crate::explore::world::is_stopping;
 use crate::{
-    Effect, Event, Fact, Life, Lifecycle, Mode, Record, Role, SlotState, Stage, Standing, Timer, Wait,
+    Effect, Event, FIRST, Fact, Life, Lifecycle, Mode, Record, Role, SlotState, Stage, Standing, Timer, Wait,
 };
 
 /// A worker is started only from a birth record that was made and is still kept, and a record is forgotten once.
@@ -75,7 +75,7 @@ pub(super) fn crash_on_probation_rolls_back(step: &Step) -> Verdict {
             generation.standing
         );
     }
-    let hopeless = generation.standing == Standing::Untried && good.is_none() && generation.number != 1;
+    let hopeless = generation.standing == Standing::Untried && good.is_none() && generation.number != FIRST;
     if (step.no_way_back() == Some(generation.number)) != hopeless {
         broken!(
             "{worker:?} has crashed without a last good, told: {:?}",

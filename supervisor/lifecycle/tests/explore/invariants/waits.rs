@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use super::{Step, Verdict, all_ready, is_serving, rolling};
 use crate::explore::explorer::Node;
-use crate::explore::world::{Leader, Told, candidate, is_stopping};
+use crate::explore::world::{Leader, Told, is_stopping};
 use crate::{
-    Effect, Event, Generation, Handoff, Leader as KnownLeader, Life, Mode, Role, SlotState, Stage, Standing,
-    Timer, Until, Worker,
+    Effect, Event, Generation, Handoff, Leader as KnownLeader, Life, Mode, Progress, Role, SlotState, Stage,
+    Standing, Timer, Until, Worker,
 };
 
 /// A timer is armed only when it is not running, and disarmed or extended only when it is; none runs after the
@@ -28,10 +28,10 @@ pub(super) fn timers_start_and_stop_once(step: &Step) -> Verdict {
             Effect::Disarm(timer) if !stop(&mut running, *timer) => {
                 broken!("{timer:?} is disarmed and not running")
             }
-            Effect::Extend(timer) if !running.contains(timer) => {
+            Effect::Extend(timer, _) if !running.contains(timer) => {
                 broken!("{timer:?} is extended and not running")
             }
-            Effect::Extend(timer) if !matches!(timer, Timer::Start(_) | Timer::Drain(_)) => {
+            Effect::Extend(timer, _) if !matches!(timer, Timer::Start(_) | Timer::Drain(_)) => {
                 broken!("{timer:?} is extended, and is no app's to extend")
             }
             _ => {}
@@ -78,18 +78,18 @@ fn the_handoff_can_go_on(node: &Node, timers: &BTreeSet<Timer>) -> Verdict {
             .core
             .generations()
             .any(|g| g.role == Role::Retired && node.world.running().contains(&g.number)),
-        Handoff::Preparing(number) => node.world.preparing.contains(&number),
+        Handoff::Candidate(number, Progress::Preparing) => node.world.preparing.contains(&number),
         // Its workers have timers of their own.
-        Handoff::Starting(number) => node
+        Handoff::Candidate(number, Progress::Starting) => node
             .core
             .generation(number)
             .is_some_and(|g| !all_ready(&node.world, g)),
-        Handoff::Probing(number) => {
+        Handoff::Candidate(number, Progress::Probing) => {
             let again = timers.contains(&Timer::ProbeAgain(number));
             timers.contains(&Timer::Probe(number)) && (node.world.probe == Some(number)) != again
         }
-        Handoff::Soaking(number) => timers.contains(&Timer::Soak(number)),
-        Handoff::Confirming(number) => {
+        Handoff::Candidate(number, Progress::Soaking) => timers.contains(&Timer::Soak(number)),
+        Handoff::Candidate(number, Progress::Confirming) => {
             let looks = node.world.confirming.is_some_and(|(of, _)| of == number);
             let waits = timers.contains(&Timer::Look(number)) && timers.contains(&Timer::Await(number));
             looks || waits
@@ -141,13 +141,13 @@ fn its_slots_can_go_on(node: &Node, generation: &Generation, timers: &BTreeSet<T
             }
             SlotState::BackingOff => timers.contains(&Timer::BackOff(number, index)),
             // It is filled when the candidate has failed, and that one has timers.
-            SlotState::Yielded => candidate(node.core.handoff()).is_some(),
+            SlotState::Yielded => node.core.handoff().candidate().is_some(),
             // So does one that finds no room; the candidate itself never waits for whoever serves, but for those that drain.
             SlotState::Wanted
                 if rolling::limit(&node.core).is_some_and(|limit| node.world.processes.len() >= limit) =>
             {
                 let drains = node.world.processes.values().any(|p| p.told != Told::Nothing);
-                drains || generation.role == Role::Incumbent && candidate(node.core.handoff()).is_some()
+                drains || generation.role == Role::Incumbent && node.core.handoff().candidate().is_some()
             }
             // In queue mode it waits for processes, and they have timers.
             SlotState::Wanted => {
@@ -174,7 +174,7 @@ fn the_tickets_wait_for_something(node: &Node) -> Verdict {
     for (ticket, asked) in &node.world.tickets {
         let Some(number) = asked.generation else { continue };
         let waits = match asked.until {
-            _ if candidate(node.core.handoff()) == Some(number) => true,
+            _ if node.core.handoff().candidate() == Some(number) => true,
             Until::Takeover => false,
             Until::Settled => node.core.incumbent().is_some_and(|incumbent| {
                 incumbent.number == number && incumbent.standing == Standing::Untried
@@ -213,9 +213,13 @@ pub(super) fn every_timer_has_its_wait(node: &Node) -> Verdict {
             Timer::Watchdog(worker) => life(worker) == Some(Life::Serving),
             Timer::Drain(worker) => life(worker) == Some(Life::Draining),
             Timer::Kill(worker) => life(worker) == Some(Life::Killed),
-            Timer::Probe(number) | Timer::ProbeAgain(number) => handoff == Handoff::Probing(number),
-            Timer::Soak(number) => handoff == Handoff::Soaking(number),
-            Timer::Look(number) | Timer::Await(number) => handoff == Handoff::Confirming(number),
+            Timer::Probe(number) | Timer::ProbeAgain(number) => {
+                handoff == Handoff::Candidate(number, Progress::Probing)
+            }
+            Timer::Soak(number) => handoff == Handoff::Candidate(number, Progress::Soaking),
+            Timer::Look(number) | Timer::Await(number) => {
+                handoff == Handoff::Candidate(number, Progress::Confirming)
+            }
             Timer::Probation(number) => node
                 .core
                 .incumbent()

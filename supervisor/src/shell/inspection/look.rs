@@ -1,0 +1,428 @@
+//! The last look at a candidate, just before the incumbent is told to drain: does it live, does it have its listeners, does
+//! somebody wait on them?
+//!
+//! A word proves little: READY=1 may be about a port that a wrapper's child has bound itself. So the processes of the candidate
+//! are looked at from outside ([`Sight`]). Nearly always its main processes are enough, and that is some ten reads of /proc;
+//! only where they are not are their descendants looked for, and only where it fails are tables read, for the words.
+
+use std::collections::BTreeSet;
+use std::rc::Rc;
+use std::time::Duration;
+
+use nix::unistd::Pid;
+use segue_lifecycle::{Event, FIRST, Life, Number};
+
+use crate::config::Ready;
+use crate::descent::{self, Scope};
+use crate::listeners::{Listener, shares};
+use crate::protocol::setting;
+use crate::shell::narrator::view::View;
+use crate::shell::records::findings::Findings;
+use crate::shell::{Child, Shell};
+use crate::sight::{Connection, Hold, Sight, connection, listening_addresses};
+use crate::sys;
+
+/// How long the last look may take, if the candidate does not come to rest sooner. A process that says READY=1 and exits
+/// in one breath needs some hundred microseconds to be dead.
+const LAST_LOOK: Duration = Duration::from_micros(500);
+
+/// What is said of a listener on which nobody was seen waiting, and of one that no process has.
+const NOBODY_WAITS: &str = "nobody is seen waiting on it";
+const NOT_OPEN: &str = "no process has it open";
+
+/// Whether a candidate is given more time in which somebody may come to wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Patience {
+    /// It is.
+    Unadopted,
+    /// It has had its time.
+    Over,
+}
+
+/// What a look comes to.
+enum Verdict {
+    /// It has what it needs, as far as can be seen.
+    Serves,
+    /// Nobody waits yet on a listener on which somebody should.
+    Unawaited,
+    /// It lacks a listener that it needs.
+    Unheld,
+}
+
+impl Shell {
+    /// Look once more at each worker of a candidate, just before the incumbent is told to drain.
+    pub(crate) fn confirm(&mut self, number: Number, patience: Patience) {
+        let workers = self
+            .fleet
+            .workers
+            .keys()
+            .filter(|worker| worker.generation == number);
+        let keys: Vec<Child> = workers.copied().map(Child::Worker).collect();
+        if self.fleet.children.any_dies_within(&keys, LAST_LOOK) {
+            self.sweep();
+        }
+        let event = match (self.look_at_listeners(number, patience), patience) {
+            (Verdict::Unawaited, Patience::Unadopted) => Event::Unawaited(number),
+            (Verdict::Serves, Patience::Unadopted | Patience::Over)
+            | (Verdict::Unawaited, Patience::Over) => Event::Confirmed(number),
+            (Verdict::Unheld, Patience::Unadopted | Patience::Over) => {
+                // It may have ended since: then that is why.
+                self.sweep();
+                Event::Unheld(number)
+            }
+        };
+        self.events.push_back(event);
+    }
+
+    fn look_at_listeners(&mut self, number: Number, patience: Patience) -> Verdict {
+        let lent = self.lent_to(number);
+        if lent.is_empty() {
+            return Verdict::Serves;
+        }
+        let mut sight = Sight::of(lent.iter().map(|listener| listener.inode()));
+        let leaders = self.view().leaders_of(number);
+        let serves = |sight: &Sight| lent.iter().all(|listener| is_served(listener, sight));
+        for pid in &leaders {
+            sight.look_at(*pid);
+            if serves(&sight) {
+                self.find(number, Findings::default());
+                return Verdict::Serves;
+            }
+        }
+        let party = self.view().party_of(number);
+        party.iter().for_each(|pid| sight.look_at(*pid));
+        if serves(&sight) {
+            self.find(number, Findings::default());
+            return Verdict::Serves;
+        }
+        if sight.blind().is_none()
+            && let Some(unheld) = self.view().unheld(number, &lent, &sight, &party)
+        {
+            let findings = Findings {
+                unheld: Some(unheld),
+                ..Findings::default()
+            };
+            self.find(number, findings);
+            return Verdict::Unheld;
+        }
+        if unserved(&lent, &sight).all(|listener| is_at_work(listener, &sight)) {
+            self.find(number, Findings::default());
+            return Verdict::Serves;
+        }
+        let worth_waiting = sight.blind().is_none() && self.view().is_worth_waiting(number, &lent, &sight);
+        match patience {
+            Patience::Unadopted if worth_waiting => return Verdict::Unawaited,
+            Patience::Unadopted | Patience::Over => {}
+        }
+        let notes = self.view().notes(number, &lent, &sight);
+        for (inode, note) in &notes {
+            let listener = lent.iter().find(|listener| listener.inode() == *inode);
+            let name = listener.map_or("", |listener| listener.name());
+            self.log
+                .warning(&format!("generation {number}, listener {name}: {note}"));
+        }
+        let findings = Findings {
+            notes,
+            ..Findings::default()
+        };
+        self.find(number, findings);
+        Verdict::Serves
+    }
+
+    /// The listeners that the workers of a generation were lent so far, each once.
+    fn lent_to(&mut self, number: Number) -> Vec<Rc<Listener>> {
+        let workers = self.records.share_out(number, &self.core);
+        let Some(generation) = self.core.generation(number) else {
+            return Vec::new();
+        };
+        let Some(birth) = self.records.births.get(&generation.record) else {
+            return Vec::new();
+        };
+        let slots = generation.processes.iter().map(|process| process.worker.slot);
+        let lent: BTreeSet<u64> = slots
+            .flat_map(|slot| shares(&birth.listeners, slot, workers))
+            .map(Listener::inode)
+            .collect();
+        let mut seen = BTreeSet::new();
+        let listeners = birth.listeners.iter();
+        listeners
+            .filter(|listener| lent.contains(&listener.inode()) && seen.insert(listener.inode()))
+            .cloned()
+            .collect()
+    }
+
+    fn find(&mut self, number: Number, findings: Findings) {
+        if let Some(info) = self.records.generations.get_mut(&number) {
+            info.findings = findings;
+        }
+    }
+
+    /// What was noted of the listeners of the incumbent and is still so.
+    pub(crate) fn review_notes(&mut self) {
+        let Some(number) = self.core.incumbent().map(|incumbent| incumbent.number) else {
+            return;
+        };
+        let noted = self
+            .records
+            .generations
+            .get(&number)
+            .map(|info| &info.findings.notes);
+        let noted: Vec<u64> = noted.into_iter().flatten().map(|(inode, _)| *inode).collect();
+        if noted.is_empty() {
+            return;
+        }
+        let mut sight = Sight::of(noted);
+        self.view()
+            .party_of(number)
+            .into_iter()
+            .for_each(|pid| sight.look_at(pid));
+        if let Some(info) = self.records.generations.get_mut(&number) {
+            info.findings
+                .notes
+                .retain(|(inode, _)| sight.hold(*inode) != Hold::Awaited);
+        }
+    }
+}
+
+impl View<'_> {
+    /// The main processes of a generation that live and were not told to end.
+    fn leaders_of(&self, number: Number) -> Vec<Pid> {
+        let generation = self.core.generation(number);
+        let processes = generation
+            .into_iter()
+            .flat_map(|generation| &generation.processes);
+        let living = processes.filter(|process| match process.life {
+            Life::Starting | Life::Serving => true,
+            Life::Draining | Life::Killed => false,
+        });
+        living
+            .filter_map(|process| self.fleet.workers.get(&process.worker)?.pid)
+            .collect()
+    }
+
+    /// Every living process of a generation.
+    pub(crate) fn party_of(&self, number: Number) -> Vec<Pid> {
+        let look = descent::look(&self.origins(), self.scope());
+        let ours = look
+            .members
+            .iter()
+            .filter(|member| member.key.generation == number);
+        ours.map(|member| member.pid).collect()
+    }
+
+    /// Why a candidate cannot serve: it lacks a listener that the incumbent has, or in queue mode has none at all. Where the
+    /// incumbent does without one (it binds a port of its own, say), the candidate may do so as well.
+    fn unheld(&self, number: Number, lent: &[Rc<Listener>], sight: &Sight, party: &[Pid]) -> Option<String> {
+        let absent: Vec<&Rc<Listener>> = lent
+            .iter()
+            .filter(|listener| sight.hold(listener.inode()) == Hold::Absent)
+            .collect();
+        let inodes = || absent.iter().map(|listener| listener.inode());
+        let missed: Vec<&Rc<Listener>> = match self.sight_of_incumbent(number, inodes()) {
+            Some(serving) if serving.blind().is_none() => {
+                let has = |listener: &&Rc<Listener>| serving.hold(listener.inode()) != Hold::Absent;
+                absent.iter().copied().filter(has).collect()
+            }
+            // There is nothing to compare with; at the first start nobody is to be protected either.
+            Some(_) | None if number != FIRST && absent.len() == lent.len() => absent.clone(),
+            Some(_) | None => return None,
+        };
+        let first = missed.first()?;
+        if self.somebody_else_has(first.inode(), number, party) {
+            return None;
+        }
+        let names: Vec<String> = missed.iter().map(|listener| listener.address_text()).collect();
+        let plural = if names.len() == 1 { "listener" } else { "listeners" };
+        Some(format!(
+            "{}, but no process of it has the {plural} {}; {}",
+            self.word_of(number),
+            names.join(", "),
+            self.listens_on(number, sight)
+                .unwrap_or_else(|| "it listens on nothing".to_owned())
+        ))
+    }
+
+    /// What the incumbent beside this candidate has to do with these sockets. In queue mode there is none beside it.
+    fn sight_of_incumbent(&self, candidate: Number, inodes: impl Iterator<Item = u64>) -> Option<Sight> {
+        let incumbent = self
+            .core
+            .incumbent()
+            .filter(|incumbent| incumbent.number != candidate)?;
+        let mut sight = Sight::of(inodes);
+        let processes = self.party_of(incumbent.number);
+        processes.into_iter().for_each(|pid| sight.look_at(pid));
+        Some(sight)
+    }
+
+    /// Whether a process that is not known to be of another generation has this socket: it may be the candidate's, by a way that
+    /// cannot be seen. Whoever is above us may have given it to us.
+    fn somebody_else_has(&self, inode: u64, candidate: Number, party: &[Pid]) -> bool {
+        let rows = sys::process_rows().unwrap_or_default();
+        let mut known: Vec<Pid> = vec![Pid::this()];
+        while let Some(row) = rows.iter().find(|row| Some(&row.pid) == known.last()) {
+            // The rows were not read at one instant: with numbers used again they may even lead in a circle.
+            if row.parent.as_raw() <= 0 || known.contains(&row.parent) {
+                break;
+            }
+            known.push(row.parent);
+        }
+        let others = self.core.generations().filter(|other| other.number != candidate);
+        let others: Vec<Number> = others.map(|other| other.number).collect();
+        let look = descent::look(&self.origins(), Scope::Everywhere);
+        let members = look
+            .members
+            .iter()
+            .filter(|member| others.contains(&member.key.generation));
+        known.extend(members.map(|member| member.pid));
+        let mut strangers = rows
+            .iter()
+            .filter(|row| !known.contains(&row.pid) && !party.contains(&row.pid));
+        strangers.any(|row| {
+            let open = sys::open_sockets(row.pid.as_raw()).unwrap_or_default();
+            open.iter().any(|(number, _)| *number == inode)
+        })
+    }
+
+    /// Whether it pays to wait until somebody waits: not on what the incumbent does not wait on either.
+    fn is_worth_waiting(&self, number: Number, lent: &[Rc<Listener>], sight: &Sight) -> bool {
+        let held = |listener: &&Rc<Listener>| sight.hold(listener.inode()) == Hold::Held;
+        let idle = unserved(lent, sight).filter(held);
+        let idle: Vec<u64> = idle.map(|listener| listener.inode()).collect();
+        match self.sight_of_incumbent(number, idle.iter().copied()) {
+            Some(serving) => idle.iter().any(|inode| {
+                serving.hold(*inode) == Hold::Awaited
+                    || connection(*inode, serving.others()) != Connection::Absent
+            }),
+            None => !idle.is_empty(),
+        }
+    }
+
+    /// What is to be said of listeners that are held, as far as can be seen, and on which nobody was seen waiting.
+    fn notes(&self, number: Number, lent: &[Rc<Listener>], sight: &Sight) -> Vec<(u64, String)> {
+        let idle: Vec<&Rc<Listener>> = unserved(lent, sight).collect();
+        if idle.is_empty() {
+            return Vec::new();
+        }
+        let speaker = self.speaker_of(number);
+        let note = match (sight.blind(), &speaker) {
+            // The main process itself has spoken: that is as good as it gets.
+            (Some(_), Speaker::Main) => return Vec::new(),
+            (Some((pid, why)), Speaker::Nobody) => {
+                format!("whether anybody waits on it cannot be seen (pid {pid} {why})")
+            }
+            (Some((pid, why)), Speaker::Other(note)) => {
+                format!("whether anybody waits on it cannot be seen (pid {pid} {why}); {note}")
+            }
+            (None, speaker) => {
+                let mut text = NOBODY_WAITS.to_owned();
+                if let Some(elsewhere) = self.listens_on(number, sight) {
+                    text.push_str("; ");
+                    text.push_str(&elsewhere);
+                }
+                if let Speaker::Other(note) = speaker {
+                    text.push_str("; ");
+                    text.push_str(note);
+                }
+                text
+            }
+        };
+        let note_on = |listener: &Rc<Listener>| {
+            let absent = sight.blind().is_none() && sight.hold(listener.inode()) == Hold::Absent;
+            let note = if absent {
+                note.replacen(NOBODY_WAITS, NOT_OPEN, 1)
+            } else {
+                note.clone()
+            };
+            (listener.inode(), note)
+        };
+        idle.into_iter().map(note_on).collect()
+    }
+
+    /// `it listens on 127.0.0.1:8001`, if it does.
+    fn listens_on(&self, number: Number, sight: &Sight) -> Option<String> {
+        let leader = self.leaders_of(number).into_iter().next()?;
+        let addresses = listening_addresses(leader, sight.others());
+        (!addresses.is_empty()).then(|| format!("it listens on {}", addresses.join(", ")))
+    }
+
+    /// By what it is known to be ready.
+    fn word_of(&self, number: Number) -> String {
+        match self
+            .records
+            .generations
+            .get(&number)
+            .map(|info| info.config.ready)
+        {
+            Some(Ready::Exec(after)) => format!("alive after {}", setting(after)),
+            Some(Ready::Notify) | None => "READY=1".to_owned(),
+        }
+    }
+
+    /// Who has said READY=1 for it.
+    fn speaker_of(&self, number: Number) -> Speaker {
+        match self
+            .records
+            .generations
+            .get(&number)
+            .map(|info| info.config.ready)
+        {
+            Some(Ready::Exec(_)) => return Speaker::Nobody,
+            Some(Ready::Notify) | None => {}
+        }
+        let mut workers = self
+            .fleet
+            .workers
+            .iter()
+            .filter(|(worker, _)| worker.generation == number);
+        let stranger = workers.find_map(|(_, info)| {
+            let (main, speaker) = (info.pid?, info.notify.as_ref()?.ready_from()?);
+            (main != speaker).then_some((main, speaker))
+        });
+        stranger.map_or(Speaker::Main, |(main, speaker)| {
+            let spoke = if speaker.as_raw() == 0 {
+                "a process out of sight".to_owned()
+            } else {
+                format!("pid {speaker}")
+            };
+            Speaker::Other(format!("READY=1 came from {spoke}, and LISTEN_PID was {main}"))
+        })
+    }
+
+    /// What was noted of a listener of the incumbent.
+    pub(crate) fn note_on(&self, listener: &Listener) -> Option<String> {
+        let info = self.records.generations.get(&self.core.incumbent()?.number)?;
+        let mut notes = info.findings.notes.iter();
+        let found = notes.find(|(inode, _)| *inode == listener.inode());
+        found.map(|(_, note)| note.clone())
+    }
+}
+
+/// Who has said that a generation is ready.
+enum Speaker {
+    /// Its main processes, which LISTEN_PID names (or nobody knows).
+    Main,
+    /// Another process; the clause says which.
+    Other(String),
+    /// It was not asked for a word.
+    Nobody,
+}
+
+/// Whether somebody waits on it; on a datagram socket nobody need wait, for messages do not queue up for a worker.
+fn is_served(listener: &Listener, sight: &Sight) -> bool {
+    match sight.hold(listener.inode()) {
+        Hold::Awaited => true,
+        Hold::Held => !listener.kind().accepts_connections(),
+        Hold::Absent => false,
+    }
+}
+
+/// Whether somebody who holds it has accepted a client: one that takes them one after the other does not wait just now.
+fn is_at_work(listener: &Listener, sight: &Sight) -> bool {
+    sight.hold(listener.inode()) == Hold::Held
+        && connection(listener.inode(), sight.others()) == Connection::Seen
+}
+
+/// Those on which nobody is seen waiting.
+fn unserved<'a>(lent: &'a [Rc<Listener>], sight: &'a Sight) -> impl Iterator<Item = &'a Rc<Listener>> {
+    lent.iter().filter(|listener| !is_served(listener, sight))
+}

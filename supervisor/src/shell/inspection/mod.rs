@@ -1,0 +1,4 @@
+//! Looks from outside at those who serve or are about to: do they have their listeners, do they accept?
+
+pub(crate) mod look;
+pub(crate) mod queues;

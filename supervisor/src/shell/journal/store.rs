@@ -1,0 +1,75 @@
+//! systemd's file descriptor store: what is kept there for the supervisor after this one.
+
+use std::collections::BTreeSet;
+use std::os::fd::{AsFd as _, BorrowedFd};
+use std::rc::Rc;
+
+use segue_lifecycle::{Record, Worker};
+
+use crate::launch::BirthRecord;
+use crate::listeners::Listener;
+use crate::manager::Manager;
+use crate::readiness::NotifySocket;
+use crate::shell::Child;
+use crate::shell::fleet::worker::WorkerInfo;
+use crate::shell::records::births::Birth;
+use crate::shell::save::pidfd_name;
+
+/// A listener of our own. (Inherited ones are kept by who gave them to us.)
+pub(crate) fn store_listener(manager: &mut Manager, listener: &Listener) {
+    manager.store(&listener.identity().fd_name(), listener.as_fd());
+}
+
+/// A birth record was made: its files and sockets are kept.
+pub(crate) fn store_birth(manager: &mut Manager, record: Record, birth: &Birth) {
+    for (name, fd) in birth.record.iter().flat_map(|kept| kept.fds(record.0)) {
+        manager.store(&name, fd);
+    }
+    for listener in birth.listeners.iter().filter(|listener| !listener.is_inherited()) {
+        store_listener(manager, listener);
+    }
+}
+
+/// A record was forgotten: what no other record names is closed here, and so it shall be there.
+pub(crate) fn unstore_birth(
+    manager: &mut Manager,
+    record: Record,
+    listeners: &[Rc<Listener>],
+    current: &[Rc<Listener>],
+) {
+    for name in BirthRecord::fd_names(record.0) {
+        manager.unstore(&name);
+    }
+    let current: BTreeSet<u64> = current.iter().map(|known| known.inode()).collect();
+    for listener in listeners.iter().filter(|listener| !listener.is_inherited()) {
+        if !current.contains(&listener.inode()) {
+            manager.unstore(&listener.identity().fd_name());
+        }
+    }
+}
+
+/// A generation is gone, and with it its private listener.
+pub(crate) fn unstore_probe(manager: &mut Manager, probe: &Listener) {
+    manager.unstore(&probe.identity().fd_name());
+}
+
+/// A worker was forked: where it speaks and how it is named are known before it executes.
+pub(crate) fn store_worker(
+    manager: &mut Manager,
+    worker: Worker,
+    info: &WorkerInfo,
+    pidfd: Option<BorrowedFd<'_>>,
+) {
+    if let Some(notify) = &info.notify {
+        manager.store(&NotifySocket::name(&worker.to_string()), notify.as_fd());
+    }
+    if let Some(pidfd) = pidfd {
+        manager.store(&pidfd_name(Child::Worker(worker)), pidfd);
+    }
+}
+
+/// Nothing is left of it.
+pub(crate) fn unstore_worker(manager: &mut Manager, worker: Worker) {
+    manager.unstore(&NotifySocket::name(&worker.to_string()));
+    manager.unstore(&pidfd_name(Child::Worker(worker)));
+}

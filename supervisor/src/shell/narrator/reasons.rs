@@ -1,0 +1,88 @@
+//! Why something has failed, in one line.
+
+use segue_lifecycle::{Cause, Number, Worker};
+
+use crate::clock;
+use crate::protocol::{elapsed, setting};
+use crate::shell::fleet::worker::WorkerInfo;
+use crate::shell::narrator::view::View;
+use crate::shell::run::waits::HINT;
+
+impl View<'_> {
+    /// `generation 2, worker 0 (pid 812)`.
+    pub(crate) fn name_worker(&self, worker: Worker) -> String {
+        let pid = self.fleet.workers.get(&worker).and_then(|info| info.pid);
+        let pid = pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default();
+        format!("generation {}, worker {}{pid}", worker.generation, worker.slot)
+    }
+
+    fn deaf_in_words(&self, number: Number) -> String {
+        let info = self.records.generations.get(&number);
+        let words = info.and_then(|info| info.findings.deaf.clone());
+        words.unwrap_or_else(|| "clients waited and it accepted none".to_owned())
+    }
+
+    /// Why it failed, in one line without the generation.
+    pub(crate) fn reason(&self, cause: Cause) -> String {
+        match cause {
+            Cause::NotPrepared => self
+                .records
+                .refusal
+                .clone()
+                .unwrap_or_else(|| "its birth record could not be made".to_owned()),
+            Cause::NotSpawned(worker) | Cause::Exited(worker) => {
+                let info = self.fleet.workers.get(&worker);
+                let end = info.map_or_else(|| "ended".to_owned(), WorkerInfo::end_in_words);
+                end + &self.last_words(worker)
+            }
+            Cause::NotReady(worker) => self.not_ready_in_words(worker),
+            Cause::Stuck(worker) if self.fleet.workers.get(&worker).is_some_and(|info| info.gave_up) => {
+                format!("it said WATCHDOG=trigger{}", self.last_words(worker))
+            }
+            Cause::Stuck(worker) => {
+                let limit = self
+                    .records
+                    .generations
+                    .get(&worker.generation)
+                    .and_then(|info| info.config.watchdog);
+                let limit = limit
+                    .map(|limit| format!(" for {}", setting(limit)))
+                    .unwrap_or_default();
+                format!("no WATCHDOG=1{limit}{}", self.last_words(worker))
+            }
+            Cause::Unheld(number) => {
+                let info = self.records.generations.get(&number);
+                let why = info.and_then(|info| info.findings.unheld.clone());
+                why.unwrap_or_else(|| "no process of it has a listener that it needs".to_owned())
+            }
+            Cause::Deaf(number) => self.deaf_in_words(number),
+            Cause::Probe => {
+                let candidate = self.fleet.probes.newest();
+                candidate.map_or_else(
+                    || "the probe did not pass".to_owned(),
+                    |number| self.probe_in_words(number) + &self.last_words_of(self.first_worker(number)),
+                )
+            }
+        }
+    }
+
+    fn not_ready_in_words(&self, worker: Worker) -> String {
+        let info = self.records.generations.get(&worker.generation);
+        let limit = info.and_then(|info| info.config.start_timeout);
+        let asked = self.fleet.workers.get(&worker).filter(|info| info.extended);
+        let late = match asked {
+            Some(info) => Some(elapsed(clock::now().saturating_duration_since(info.started))),
+            None => limit.map(setting),
+        };
+        let late = late.map(|time| format!("not ready after {time}"));
+        let hint = match limit {
+            Some(limit) if limit < HINT => "",
+            Some(_) | None => " (an app that cannot notify needs --ready exec:2s)",
+        };
+        format!(
+            "{}{hint}{}",
+            late.unwrap_or_else(|| "not ready".to_owned()),
+            self.last_words(worker)
+        )
+    }
+}

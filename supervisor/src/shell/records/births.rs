@@ -1,0 +1,308 @@
+//! Birth records: made afresh by a reload, kept as long as something may be started from them.
+
+use std::os::fd::AsFd as _;
+use std::rc::Rc;
+use std::time::Instant;
+
+use segue_lifecycle::{FIRST, Lifecycle, Mode, Number, Plan, Readiness, Record, Role, Stage, Worker};
+
+use crate::clock::Timers;
+use crate::config::{self, Config, Ready};
+use crate::control::ClientId;
+use crate::launch::{BirthRecord, Lent, OwnPid, Wanted};
+use crate::listeners::{self, Listener, Lookup};
+use crate::log::Log;
+use crate::place::Place;
+use crate::shell::narrator::view::View;
+use crate::shell::records::Records;
+use crate::shell::records::generation::GenerationInfo;
+use crate::shell::records::memory::Start;
+use crate::shell::records::sockets::announce;
+use crate::shell::{Alarm, Given};
+use crate::sources::Sources;
+
+/// What a generation is started with. Its listeners live as long as a record that names them.
+#[derive(Debug)]
+pub(crate) struct Birth {
+    pub(crate) config: Rc<Config>,
+    pub(crate) record: Result<BirthRecord, LostRecord>,
+    pub(crate) listeners: Vec<Rc<Listener>>,
+}
+
+/// A record whose files went with a supervisor that was killed: nothing can be started from it, though what was started still
+/// runs. A reload makes another.
+#[derive(Debug)]
+pub(crate) struct LostRecord {
+    /// Why, in one line.
+    pub(crate) why: String,
+    /// What is known of it, for the next supervisor.
+    pub(crate) row: String,
+}
+
+/// What is said at the start of an instance that hands over nothing.
+const NO_LISTENER: &str = "no listener: the app is supervised, and a reload hands nothing over; a port that the app binds itself is busy for \
+                           the next generation (use --listen ADDR, or `listen` in segue.toml)";
+
+impl Birth {
+    /// The record to start from.
+    ///
+    /// # Errors
+    /// It is lost; one line says why.
+    pub(crate) fn usable(&self) -> Result<&BirthRecord, String> {
+        self.record.as_ref().map_err(|lost| lost.why.clone())
+    }
+}
+
+/// The loan of a listener to a worker.
+pub(crate) fn lend(listener: &Listener) -> Lent<'_> {
+    Lent {
+        name: listener.name(),
+        fd: listener.as_fd(),
+    }
+}
+
+/// What the loop lends for the making of a record.
+#[derive(Debug)]
+pub(crate) struct Workshop<'a> {
+    pub(crate) core: &'a Lifecycle,
+    pub(crate) given: &'a Given,
+    pub(crate) log: &'a Log,
+    pub(crate) timers: &'a mut Timers<Alarm>,
+    pub(crate) sources: &'a mut Sources<Worker, ClientId>,
+}
+
+/// What came of a preparation.
+#[derive(Debug)]
+pub(crate) enum Preparation {
+    /// There is a record.
+    Made(Plan),
+    /// It waits, for files or for memory, and an alarm is set.
+    Waits,
+    /// Why there is none, in one line.
+    Refused(String),
+}
+
+impl Records {
+    /// Make the birth record of a candidate: files, names and sockets as they are now. All of it, or nothing.
+    pub(crate) fn prepare(&mut self, number: Number, shop: &mut Workshop<'_>) -> Preparation {
+        let config = match self.read_settings(number, shop) {
+            Some(Ok(config)) => config,
+            Some(Err(text)) => return Preparation::Refused(text),
+            None => return Preparation::Waits,
+        };
+        match self.may_start(number, &config, shop) {
+            Start::Now => {}
+            Start::Later => return Preparation::Waits,
+            Start::Refused(text) => return Preparation::Refused(text),
+        }
+        match self.make_birth(number, config, shop) {
+            Ok(birth) => {
+                let plan = plan(&birth.config);
+                self.births.insert(Record(number), birth);
+                Preparation::Made(plan)
+            }
+            Err(text) => Preparation::Refused(text),
+        }
+    }
+
+    /// Nothing is started from what was prepared.
+    pub(crate) fn refuse(&mut self, text: String, log: &Log) {
+        // The sockets may have got options already that were refused together with the rest.
+        self.restore_flags(log);
+        self.refusal = Some(text);
+    }
+
+    fn make_birth(
+        &mut self,
+        number: Number,
+        config: Config,
+        shop: &mut Workshop<'_>,
+    ) -> Result<Birth, String> {
+        let lookup = if number == FIRST {
+            Lookup::AtStart
+        } else {
+            Lookup::Refused
+        };
+        let current = self.current_listeners();
+        let there: Vec<Rc<Listener>> = current.iter().chain(&self.left_listeners).cloned().collect();
+        let opened = listeners::open(&config.listen, &there, &mut self.inherited, lookup)
+            .map_err(|error| error.to_string())?;
+        for warning in &opened.warnings {
+            shop.log.warning(warning);
+        }
+        if number == FIRST && opened.listeners.is_empty() {
+            shop.log.warning(NO_LISTENER);
+        }
+        let record = BirthRecord::resolve(&wanted(&config), &shop.given.inherited_environment)
+            .map_err(|error| error.to_string())?;
+        self.watch_path(config.watch.as_deref(), shop.sources)?;
+        if config.chdir.is_none() {
+            self.tell_of_directory(number, shop);
+        }
+        announce(&opened.listeners, &current, shop.log);
+        self.left_listeners.clear();
+        Ok(Birth {
+            config: Rc::new(config),
+            record: Ok(record),
+            listeners: opened.listeners,
+        })
+    }
+
+    /// A reload after a flip means the new release: say once that the app is started in the old one.
+    fn tell_of_directory(&mut self, number: Number, shop: &Workshop<'_>) {
+        if self.told_of_directory.is_some() {
+            return;
+        }
+        if let Some(text) = shop.given.inherited_environment.directory_left_behind() {
+            shop.log.warning(&text);
+            self.told_of_directory = Some((number, text));
+        }
+    }
+
+    /// Make sure that a generation started from this record is known, with its private probe listener, which is returned if it is new.
+    pub(crate) fn ensure_generation(
+        &mut self,
+        number: Number,
+        record: Record,
+        asked: Option<Instant>,
+        core: &Lifecycle,
+        place: &Place,
+    ) -> Result<Option<Rc<Listener>>, String> {
+        if self.generations.contains_key(&number) {
+            return Ok(None);
+        }
+        let probe = match self.birth(record)?.config.probe {
+            Some(_) => Some(open_probe(number, place)?),
+            None => None,
+        };
+        self.know_generation(number, record, probe.clone(), asked, core)?;
+        Ok(probe)
+    }
+
+    fn birth(&self, record: Record) -> Result<&Birth, &'static str> {
+        self.births.get(&record).ok_or("its birth record is gone")
+    }
+
+    /// A generation is started from this record, with its private probe listener.
+    pub(crate) fn know_generation(
+        &mut self,
+        number: Number,
+        record: Record,
+        probe: Option<Rc<Listener>>,
+        asked: Option<Instant>,
+        core: &Lifecycle,
+    ) -> Result<(), String> {
+        let birth = self.birth(record)?;
+        let lent = birth.listeners.iter().map(|listener| listener.inode()).collect();
+        let known = core.generation(number);
+        let role = known.map_or(Role::Candidate, |generation| generation.role);
+        let mut info = GenerationInfo::new(
+            Rc::clone(&birth.config),
+            birth.usable()?.binary(),
+            probe,
+            asked,
+            role,
+        );
+        info.lent = lent;
+        info.replaced = self.replaced_files(number, record, core);
+        self.generations.insert(number, info);
+        Ok(())
+    }
+
+    /// The files that a rollback would find replaced, or that one found so: it starts from the last good record.
+    fn replaced_files(&self, number: Number, record: Record, core: &Lifecycle) -> Option<String> {
+        let good = if record == Record(number) {
+            core.last_good()?
+        } else {
+            record
+        };
+        let replaced = self.births.get(&good)?.usable().ok()?.replaced();
+        (!replaced.is_empty()).then(|| replaced.join(", "))
+    }
+
+    /// A generation has taken over: what its app made anew until then is no part of it.
+    pub(crate) fn forget_own_files(&mut self, number: Number, core: &Lifecycle) {
+        let record = core.generation(number).map(|generation| generation.record);
+        let birth = record.and_then(|record| self.births.get_mut(&record));
+        if let Some(Ok(record)) = birth.map(|birth| birth.record.as_mut()) {
+            record.forget_own_files();
+        }
+    }
+
+    /// The number of workers among which the sockets of an address are shared out in this generation, from its first worker on.
+    pub(crate) fn share_out(&mut self, number: Number, core: &Lifecycle) -> u16 {
+        let workers = core
+            .generation(number)
+            .map_or(1, |generation| generation.plan.workers);
+        let info = self.generations.get_mut(&number);
+        info.map_or(workers, |info| *info.began_with.get_or_insert(workers))
+    }
+}
+
+/// The private listener of a generation.
+fn open_probe(number: Number, place: &Place) -> Result<Rc<Listener>, String> {
+    let kept = place.keep_notify_directory();
+    kept.map_err(|error| error.to_string())?;
+    let path = place.probe_socket(number);
+    listeners::probe_listener(&path).map_err(|error| error.to_string())
+}
+
+impl View<'_> {
+    /// The fewest workers that who serves, or is about to, can have without leaving a socket to nobody.
+    pub(crate) fn fewest_workers(&self) -> u16 {
+        let active = self
+            .core
+            .generations()
+            .filter(|generation| generation.role != Role::Retired);
+        let fewest = active.filter_map(|generation| {
+            let listeners = &self.records.births.get(&generation.record)?.listeners;
+            let began_with = self.records.generations.get(&generation.number)?.began_with?;
+            Some(listeners::least_workers(listeners, began_with))
+        });
+        fewest.max().unwrap_or(1)
+    }
+}
+
+/// What the launch has to know of the settings.
+pub(crate) fn wanted(config: &Config) -> Wanted<'_> {
+    Wanted {
+        command: &config.command,
+        chdir: config.chdir.as_deref(),
+        env: &config.env,
+        user: config.user.as_deref(),
+        group: config.group.as_deref(),
+        umask: config.umask,
+        stderr: config.stderr.as_deref(),
+        oom_score: config.oom_score_adj,
+        own_pid: match config.listen_pid {
+            config::ListenPid::Set => OwnPid::Set,
+            config::ListenPid::LeftOut => OwnPid::LeftOut,
+        },
+        last_signal: match config.orphaned {
+            config::Orphaned::ServesOn => None,
+            config::Orphaned::Stops => Some(config.stop_signal),
+        },
+    }
+}
+
+/// What the core has to know of the settings.
+fn plan(config: &Config) -> Plan {
+    let kept = |kept: bool| if kept { Stage::Kept } else { Stage::Skipped };
+    Plan {
+        workers: config.workers,
+        mode: match config.mode {
+            config::Mode::Overlap => Mode::Overlap,
+            config::Mode::Queue => Mode::Queue,
+        },
+        readiness: match config.ready {
+            Ready::Notify => Readiness::Notify,
+            Ready::Exec(_) => Readiness::Alive,
+        },
+        probe: kept(config.probe.is_some()),
+        soak: kept(!config.soak.is_zero()),
+        probation: kept(config.probation.is_some_and(|probation| !probation.is_zero())),
+        watchdog: kept(config.watchdog.is_some()),
+        max_generations: config.max_generations,
+        rolling: config.rolling.unwrap_or(0),
+    }
+}

@@ -1,0 +1,34 @@
+//! What looks at a generation have found out about its listeners: for answers, the status and the next supervisor.
+
+use segue_lifecycle::Number;
+
+use crate::state::{Flaw, Row, Rows};
+
+/// What was found out about the listeners of a generation.
+#[derive(Debug, Default)]
+pub(crate) struct Findings {
+    /// Why it cannot serve, if it cannot.
+    pub(crate) unheld: Option<String>,
+    /// How it failed to accept clients, if it did.
+    pub(crate) deaf: Option<String>,
+    /// By inode, one clause each about those on which nobody was seen waiting.
+    pub(crate) notes: Vec<(u64, String)>,
+}
+
+impl Findings {
+    /// Write a row `note` for each.
+    pub(crate) fn save(&self, number: Number, rows: &mut Rows) {
+        for (inode, note) in &self.notes {
+            rows.begin("note")
+                .number("generation", number)
+                .number("inode", *inode)
+                .text("is", note);
+        }
+    }
+
+    /// Take in what a row tells; the generation that it is about is found by the caller.
+    pub(crate) fn restore(&mut self, row: Row<'_>) -> Result<(), Flaw> {
+        self.notes.push((row.number("inode")?, row.text("is")?));
+        Ok(())
+    }
+}

@@ -1,0 +1,78 @@
+//! Birth records, the generations that were started from them, and the sockets that both need.
+//!
+//! A reload makes a record afresh, all of it or nothing (`births.rs`), once the files rest (`files.rs`) and there is memory
+//! (`memory.rs`). This room knows no pid, no client and no ticket.
+
+pub(crate) mod births;
+pub(crate) mod files;
+pub(crate) mod findings;
+pub(crate) mod generation;
+pub(crate) mod memory;
+pub(crate) mod sockets;
+pub(crate) mod watching;
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use segue_lifecycle::{Lifecycle, Number, Record};
+
+use crate::clock;
+use crate::listeners::{Inherited, IoMode, Listener};
+use crate::watch::Watch;
+
+use births::Birth;
+use generation::GenerationInfo;
+
+/// What something may be started from, and what was.
+#[derive(Debug)]
+pub(crate) struct Records {
+    /// The sockets that we were given ourselves.
+    pub(crate) inherited: Inherited,
+    pub(crate) births: BTreeMap<Record, Birth>,
+    pub(crate) generations: BTreeMap<Number, GenerationInfo>,
+    /// By generation and socket: what the generation has made of the flags that all holders share.
+    pub(crate) chosen_flags: BTreeMap<(Number, u64), IoMode>,
+    /// The number of workers that was asked for last, if anybody has asked.
+    pub(crate) workers_asked: Option<u16>,
+    /// Why the last birth record could not be made.
+    pub(crate) refusal: Option<String>,
+    pub(crate) watch: Option<Watch>,
+    /// A candidate that waits for files to come to rest.
+    pub(crate) resting: Option<files::Resting>,
+    pub(crate) memory: memory::Memory,
+    /// What was told of the directory that the app is started in, and in the answer to which reload.
+    pub(crate) told_of_directory: Option<(Number, String)>,
+    /// Listeners of an earlier supervisor, until the first birth record has taken what it wants of them.
+    pub(crate) left_listeners: Vec<Rc<Listener>>,
+}
+
+impl Records {
+    /// No record has been made yet.
+    pub(crate) fn new(inherited: Inherited, left_listeners: Vec<Rc<Listener>>) -> Self {
+        Self {
+            inherited,
+            births: BTreeMap::new(),
+            generations: BTreeMap::new(),
+            chosen_flags: BTreeMap::new(),
+            workers_asked: None,
+            refusal: None,
+            watch: None,
+            resting: None,
+            memory: memory::Memory::new(),
+            told_of_directory: None,
+            left_listeners,
+        }
+    }
+
+    /// Since when each generation has the role that it has now.
+    pub(crate) fn note_roles(&mut self, core: &Lifecycle) {
+        for generation in core.generations() {
+            if let Some(info) = self.generations.get_mut(&generation.number)
+                && info.role != generation.role
+            {
+                info.role = generation.role;
+                info.since = clock::wall();
+            }
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! The listeners of all records, and the flags that all holders of one share.
+
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+use segue_lifecycle::{Lifecycle, Number};
+
+use crate::listeners::Listener;
+use crate::log::Log;
+use crate::shell::records::Records;
+
+impl Records {
+    /// Every listener that is open, each once; those of the newest record first, whose options are in force.
+    pub(crate) fn current_listeners(&self) -> Vec<Rc<Listener>> {
+        let mut seen = BTreeSet::new();
+        let mut current: Vec<Rc<Listener>> = Vec::new();
+        for listener in self.births.values().rev().flat_map(|birth| &birth.listeners) {
+            // Not by inode: the same socket may have been given to us twice, and is handed on as it came.
+            if seen.insert(listener.socket_key()) {
+                current.push(Rc::clone(listener));
+            }
+        }
+        current
+    }
+
+    /// Undo what processes did to the flags that all holders of a listener share.
+    pub(crate) fn restore_flags(&self, log: &Log) {
+        // Each socket once: two records may want different options of it, and the newest is in force.
+        for listener in self.current_listeners() {
+            if let Err(error) = listener.restore_flags() {
+                log.error(&error.to_string());
+            }
+        }
+    }
+
+    /// A worker is ready: what is set now is what its generation has chosen. That is put in force when the
+    /// generation takes over, for until then another one accepts by its own choice.
+    pub(crate) fn note_flags(&mut self, number: Number, core: &Lifecycle, log: &Log) {
+        for listener in self.listeners_of(number, core) {
+            match listener.chosen_flags() {
+                Ok(chosen) => {
+                    self.chosen_flags.insert((number, listener.inode()), chosen);
+                }
+                Err(error) => log.error(&error.to_string()),
+            }
+        }
+        if core
+            .incumbent()
+            .is_none_or(|incumbent| incumbent.number == number)
+        {
+            self.keep_flags(number, core);
+        }
+        self.restore_flags(log);
+    }
+
+    /// What this generation has chosen is in force from now on.
+    pub(crate) fn keep_flags(&mut self, number: Number, core: &Lifecycle) {
+        for listener in self.listeners_of(number, core) {
+            if let Some(chosen) = self.chosen_flags.get(&(number, listener.inode())) {
+                listener.keep_flags(*chosen);
+            }
+        }
+    }
+
+    /// What was bound afresh for this generation, which has taken over, takes the place of the dead socket in every record:
+    /// what is started from an older one after a rollback must be reached as well.
+    pub(crate) fn share_mended(&mut self, number: Number, core: &Lifecycle) {
+        let fresh = self.listeners_of(number, core);
+        let known = self.births.values_mut().flat_map(|birth| &mut birth.listeners);
+        for listener in known.filter(|listener| listener.is_dead()) {
+            if let Some(mended) = fresh.iter().find_map(|fresh| listener.mended_by(fresh)) {
+                *listener = mended;
+            }
+        }
+    }
+
+    /// The listeners of a generation's record.
+    pub(crate) fn listeners_of(&self, number: Number, core: &Lifecycle) -> Vec<Rc<Listener>> {
+        let record = core.generation(number).map(|generation| generation.record);
+        let birth = record.and_then(|record| self.births.get(&record));
+        birth.map(|birth| birth.listeners.clone()).unwrap_or_default()
+    }
+}
+
+/// Tell which listeners are new.
+pub(crate) fn announce(opened: &[Rc<Listener>], current: &[Rc<Listener>], log: &Log) {
+    let known: BTreeSet<u64> = current.iter().map(|old| old.inode()).collect();
+    let is_new = |new: &&Rc<Listener>| !known.contains(&new.inode());
+    let mut told = None;
+    for listener in opened.iter().filter(is_new) {
+        // Of several sockets on one address the first stands for all.
+        let several = listener.sockets().map(|sockets| (listener.name(), sockets));
+        if several.is_some() && std::mem::replace(&mut told, several) == several {
+            continue;
+        }
+        let note = listener
+            .scope_note()
+            .map(|note| format!(" ({note})"))
+            .unwrap_or_default();
+        let sockets = several
+            .map(|(_, sockets)| format!(", {sockets} sockets"))
+            .unwrap_or_default();
+        log.info(&format!(
+            "listening on {}{note} as {}{sockets}",
+            listener.address_text(),
+            listener.name()
+        ));
+    }
+    let lonely = !opened.is_empty() && opened.iter().all(|listener| listener.is_loopback());
+    if current.is_empty() && std::process::id() == 1 && lonely {
+        log.warning(
+            "every listener is on this machine only, and this is PID 1: nobody outside the container can connect \
+             (use `--listen :8080` to listen on every address)",
+        );
+    }
+}

@@ -1,0 +1,165 @@
+//! How long each wait of the core is, and the one wait of the shell's own.
+
+use std::time::Duration;
+
+use segue_lifecycle::{Number, Timer, Wait};
+
+use crate::clock;
+use crate::config::{Config, Ready};
+use crate::shell::narrator::view::View;
+use crate::shell::{Alarm, Shell};
+
+/// The time without readiness after which people are told how to help it.
+pub(crate) const HINT: Duration = Duration::from_secs(5);
+
+/// The time that a stuck worker has to write its core dump after SIGABRT before it is killed.
+const ABORT_GRACE: Duration = Duration::from_secs(5);
+
+/// The time after SIGKILL in which the kernel ends any process that does not hang in a driver or on dead storage.
+const KILL_GRACE: Duration = Duration::from_secs(5);
+
+/// The pause between two runs of the probe command: short enough not to delay a takeover noticeably, long
+/// enough that a hundred runs in ten seconds are the most.
+const PROBE_PAUSE: Duration = Duration::from_millis(100);
+
+/// The pause between two looks at a candidate on whose listeners nobody waits yet: little beside the time that an app needs
+/// to come to its loop, and some hundred looks at most.
+const LOOK_PAUSE: Duration = Duration::from_millis(10);
+
+/// The time in which somebody should be seen waiting on the listeners of a candidate that is ready: an app that says READY=1
+/// before its workers are up (Gunicorn does) has it for their start. After that it takes over, with a note.
+const AWAIT: Duration = Duration::from_secs(2);
+
+/// The first back-off; each further one is twice as long.
+const FIRST_BACK_OFF: Duration = Duration::from_millis(250);
+
+/// The longest back-off: a broken app is tried twice a minute, so that it is back soon after it is mended.
+const LONGEST_BACK_OFF: Duration = Duration::from_secs(30);
+
+/// The time without a crash after which earlier ones are forgiven.
+const CALM: Duration = Duration::from_secs(60);
+
+/// The first pause before something is looked at again that does not tell us when it changes, and the longest; each
+/// pause is twice the one before. So it is with members of a process group that are not our children, and with the
+/// manager's queue.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// The growing pause between looks at something.
+#[derive(Debug)]
+pub(crate) struct Pauses {
+    pause: Option<Duration>,
+}
+
+impl Pauses {
+    pub(crate) const fn new() -> Self {
+        Self { pause: None }
+    }
+
+    pub(crate) fn grow(&mut self) -> Duration {
+        let pause = self
+            .pause
+            .map_or(FIRST_PAUSE, |pause| (pause * 2).min(LONGEST_PAUSE));
+        self.pause = Some(pause);
+        pause
+    }
+}
+
+impl Shell {
+    /// Keep looking at process groups without a leader, and at strays that somebody waits for, as long as there are any.
+    pub(crate) fn watch_lingering(&mut self) {
+        if !self.fleet.children.lingering() && !self.fleet.strays.are_waited_for() {
+            self.fleet.linger = Pauses::new();
+            self.timers.disarm(Alarm::Linger);
+        } else if self.timers.deadline(Alarm::Linger).is_none() {
+            let pause = self.fleet.linger.grow();
+            self.timers.arm(Alarm::Linger, Some(pause), clock::now());
+        }
+    }
+
+    pub(crate) fn arm(&mut self, timer: Timer, wait: Wait) {
+        let length = length(wait, self.config_for(timer));
+        self.timers.arm(Alarm::Core(timer), length, clock::now());
+    }
+
+    /// The settings by which a timer runs: those of the generation that it is about.
+    fn config_for(&self, timer: Timer) -> &Config {
+        let number = match timer {
+            Timer::Start(worker)
+            | Timer::Hint(worker)
+            | Timer::Alive(worker)
+            | Timer::Watchdog(worker)
+            | Timer::Drain(worker)
+            | Timer::Kill(worker) => Some(worker.generation),
+            Timer::Probe(number)
+            | Timer::ProbeAgain(number)
+            | Timer::Soak(number)
+            | Timer::Look(number)
+            | Timer::Await(number)
+            | Timer::Probation(number)
+            | Timer::BackOff(number, _)
+            | Timer::Calm(number, _) => Some(number),
+            Timer::Stop => self.records.generations.keys().next_back().copied(),
+        };
+        number.map_or(&self.given.config, |number| self.view().config_of(number))
+    }
+}
+
+impl<'a> View<'a> {
+    /// The settings of a generation.
+    pub(crate) fn config_of(&self, number: Number) -> &'a Config {
+        let info = self.records.generations.get(&number);
+        info.map_or(&self.given.config, |info| &info.config)
+    }
+}
+
+fn length(wait: Wait, config: &Config) -> Option<Duration> {
+    match wait {
+        Wait::Start => config.start_timeout,
+        Wait::Hint => Some(HINT),
+        Wait::Alive => match config.ready {
+            Ready::Exec(duration) => Some(duration),
+            Ready::Notify => Some(Duration::ZERO),
+        },
+        Wait::Watchdog => config.watchdog,
+        Wait::Drain => config.drain_timeout,
+        Wait::Abort => Some(ABORT_GRACE),
+        Wait::Kill => Some(KILL_GRACE),
+        Wait::Probe => config.probe_timeout,
+        Wait::ProbeAgain => Some(PROBE_PAUSE),
+        Wait::Soak => Some(config.soak),
+        Wait::Look => Some(LOOK_PAUSE),
+        Wait::Await => Some(AWAIT),
+        Wait::Probation => config.probation,
+        Wait::BackOff(nth) => Some(back_off(nth)),
+        Wait::Calm => Some(CALM),
+        Wait::Stop => config.stop_timeout,
+    }
+}
+
+fn back_off(nth: u8) -> Duration {
+    let doublings = u32::from(nth.saturating_sub(1)).min(16);
+    FIRST_BACK_OFF
+        .saturating_mul(1 << doublings)
+        .min(LONGEST_BACK_OFF)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn back_off_doubles_up_to_its_cap() {
+        let millis: Vec<_> = [1, 2, 3, 7, 8, 9, 255]
+            .map(|nth| back_off(nth).as_millis())
+            .into();
+        assert_eq!(millis, [250, 500, 1_000, 16_000, 30_000, 30_000, 30_000]);
+    }
+
+    #[test]
+    fn pauses_for_lingering_groups_grow_to_a_second() {
+        let mut linger = Pauses::new();
+        let pauses: Vec<_> = (0..9).map(|_| linger.grow().as_millis()).collect();
+        assert_eq!(pauses, [10, 20, 40, 80, 160, 320, 640, 1_000, 1_000]);
+    }
+}

@@ -1,0 +1,365 @@
+//! The house stays as docs/ARCHITECTURE.md says: floors, rooms, files, the clock.
+//!
+//! Every check reads the sources as text. What breaks a rule on purpose is named here, with its reason or its number, and the
+//! lists may only become shorter: an exception that is not needed any more fails as well.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Rooms of one floor that know each other. `docs/ARCHITECTURE.md` says why.
+const NEIGHBOURS: &[(&str, &str)] = &[
+    ("cleanup", "keeper"),
+    ("cleanup", "own_unit"),
+    ("cleanup", "place"),
+    ("client", "place"),
+    ("client", "stderr"),
+    ("clock", "state"),
+    ("config", "place"),
+    ("control", "place"),
+    ("launch", "stderr"),
+    ("manager", "state"),
+    ("manager", "sys"),
+    ("status", "stderr"),
+    // It begins what the shell goes on with.
+    ("boot", "shell"),
+];
+
+/// Which rooms of the shell a room may import. `view` is `narrator/view.rs`, by which everybody may read.
+const SHELL: &[(&str, &[&str])] = &[
+    ("records", &["view"]),
+    ("fleet", &["run::waits", "view"]),
+    ("inspection", &["records", "view"]),
+    ("desk", &["view"]),
+    ("narrator", &["fleet", "inspection", "records", "run::waits"]),
+    ("journal", &["fleet", "records", "save"]),
+    (
+        "succession",
+        &[
+            "fleet",
+            "inspection",
+            "journal",
+            "narrator",
+            "records",
+            "restore",
+            "save",
+            "view",
+        ],
+    ),
+    (
+        "run",
+        &[
+            "desk",
+            "fleet",
+            "inspection",
+            "journal",
+            "narrator",
+            "records",
+            "succession",
+            "view",
+        ],
+    ),
+];
+
+/// Files outside `run/` that act on the whole shell still, and how many functions of theirs do. None shall be added.
+const IN_THE_LOOP: &[(&str, usize)] = &[
+    ("desk/requests.rs", 18),
+    ("fleet/probe.rs", 4),
+    ("fleet/strays.rs", 18),
+    ("fleet/telling.rs", 8),
+    ("inspection/look.rs", 5),
+    ("inspection/queues.rs", 9),
+    ("restore.rs", 6),
+    ("save.rs", 8),
+    ("succession/draining_orphans.rs", 10),
+    ("succession/resume.rs", 19),
+    ("succession/unheard.rs", 5),
+    ("succession/upgrading.rs", 11),
+];
+
+/// Files of the shell and the core with more than [`LONGEST`] lines before their tests, and how many they have at most.
+const LONG_FILES: &[(&str, usize)] = &[
+    ("inspection/queues.rs", 410),
+    ("inspection/look.rs", 430),
+    ("succession/resume.rs", 595),
+    ("fleet/strays.rs", 470),
+    ("lifecycle/src/workers.rs", 415),
+    ("lifecycle/src/words.rs", 420),
+];
+
+/// More than this is read in more than one sitting.
+const LONGEST: usize = 400;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn sources(directory: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(sources(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
+
+/// A file of the supervisor: its path below `src/`, and its text up to its tests.
+struct File {
+    path: String,
+    text: String,
+}
+
+impl File {
+    fn all(below: &str) -> Vec<Self> {
+        let base = root().join(below);
+        let is_test = |path: &str| {
+            let parts = ["tests", "harness", "samples", "trials", "tidy"];
+            path.split(['/', '.']).any(|part| parts.contains(&part))
+        };
+        let file = |path: PathBuf| {
+            let name = path.strip_prefix(&base).unwrap().to_str().unwrap().to_owned();
+            let text = fs::read_to_string(&path).unwrap();
+            let end = text.find("#[cfg(test)]\nmod tests {").unwrap_or(text.len());
+            let text = text[..end].to_owned();
+            (!is_test(&name)).then_some(Self { path: name, text })
+        };
+        sources(&base).into_iter().filter_map(file).collect()
+    }
+
+    /// The first part of its path, without `.rs`.
+    fn room(&self) -> &str {
+        let first = self.path.split('/').next().unwrap();
+        first.strip_suffix(".rs").unwrap_or(first)
+    }
+
+    /// What follows each `prefix` in the code, up to the end of the path.
+    fn named<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a str> + 'a {
+        let lines = self
+            .text
+            .lines()
+            .filter(|line| !line.trim_start().starts_with("//"));
+        lines.flat_map(move |line| {
+            line.match_indices(prefix).map(move |(at, _)| {
+                let rest = &line[at + prefix.len()..];
+                let end = rest.find(|sign: char| !(sign.is_alphanumeric() || sign == '_' || sign == ':'));
+                &rest[..end.unwrap_or(rest.len())]
+            })
+        })
+    }
+}
+
+fn document() -> String {
+    fs::read_to_string(root().join("docs/ARCHITECTURE.md")).unwrap()
+}
+
+/// The floors of the picture.
+fn floors() -> BTreeMap<String, u8> {
+    let text = document();
+    let picture = text.split("```").nth(1).unwrap();
+    let mut floor = 0;
+    let mut floors = BTreeMap::new();
+    for line in picture.lines() {
+        let Some(line) = line.strip_prefix("  │") else {
+            continue;
+        };
+        let number = line
+            .trim_start()
+            .chars()
+            .next()
+            .and_then(|sign| sign.to_digit(10));
+        if line.starts_with(' ')
+            && let Some(number) = number
+        {
+            floor = u8::try_from(number).unwrap();
+        }
+        let Some(row) = line
+            .get(4..)
+            .filter(|row| row.starts_with(|sign: char| sign.is_ascii_lowercase()))
+        else {
+            continue;
+        };
+        let names = row
+            .split("  ")
+            .next()
+            .unwrap_or_default()
+            .trim_end_matches(['│', ' ']);
+        for name in names.split(", ") {
+            floors.insert(name.to_owned(), floor);
+        }
+    }
+    floors
+}
+
+#[test]
+fn each_room_is_in_the_picture_and_each_of_the_picture_is_there() {
+    let main = fs::read_to_string(root().join("supervisor/src/main.rs")).unwrap();
+    let mut rooms: BTreeSet<String> = main
+        .lines()
+        .filter_map(|line| line.strip_prefix("mod ")?.strip_suffix(';'))
+        .map(str::to_owned)
+        .collect();
+    for test in ["samples", "tidy", "trials"] {
+        rooms.remove(test);
+    }
+    rooms.insert("main".to_owned());
+    let shown: BTreeSet<String> = floors().into_keys().collect();
+    assert_eq!(rooms, shown);
+}
+
+#[test]
+fn arrows_between_floors_go_down_only() {
+    let floors = floors();
+    let mut seen = BTreeSet::new();
+    for file in File::all("supervisor/src") {
+        let own = file.room();
+        for named in file.named("crate::") {
+            let other = named.split("::").next().unwrap();
+            let (Some(from), Some(to)) = (floors.get(own), floors.get(other)) else {
+                continue;
+            };
+            if own == other || to < from {
+                continue;
+            }
+            assert!(
+                NEIGHBOURS.contains(&(own, other)),
+                "{}: {own} (floor {from}) uses {other} (floor {to})",
+                file.path
+            );
+            seen.insert((own.to_owned(), other.to_owned()));
+        }
+    }
+    for (own, other) in NEIGHBOURS {
+        let used = seen.contains(&((*own).to_owned(), (*other).to_owned())) || *own == "boot";
+        assert!(used, "{own} does not use {other} any more");
+    }
+}
+
+#[test]
+fn rooms_of_the_shell_know_whom_they_may() {
+    let may: BTreeMap<&str, &[&str]> = SHELL.iter().copied().collect();
+    for file in File::all("supervisor/src/shell") {
+        let Some(may) = may.get(file.room()) else {
+            continue;
+        };
+        for named in file.named("crate::shell::") {
+            let other = named.split("::").next().unwrap();
+            let is_type = other.is_empty() || other.starts_with(char::is_uppercase);
+            if is_type || other == file.room() {
+                continue;
+            }
+            let named = named.replace("narrator::view", "view");
+            let allowed = may
+                .iter()
+                .any(|room| named == *room || named.starts_with(&format!("{room}::")));
+            assert!(allowed, "{}: imports {named}", file.path);
+        }
+    }
+}
+
+#[test]
+fn only_the_loop_acts_on_all_rooms() {
+    let mut found = BTreeMap::new();
+    for file in File::all("supervisor/src/shell") {
+        let mut blocks = file.text.split("\nimpl Shell {").skip(1).peekable();
+        if file.room() == "run" || blocks.peek().is_none() {
+            continue;
+        }
+        let count: usize = blocks
+            .map(|block| block.split("\n}\n").next().unwrap().matches("fn ").count())
+            .sum();
+        found.insert(file.path, count);
+    }
+    let known: BTreeMap<String, usize> = IN_THE_LOOP
+        .iter()
+        .map(|(path, count)| ((*path).to_owned(), *count))
+        .collect();
+    assert_eq!(found, known, "functions of `impl Shell` outside run/");
+}
+
+#[test]
+fn files_are_short() {
+    let mut found = BTreeMap::new();
+    for below in ["supervisor/src/shell", "supervisor/lifecycle/src"] {
+        for file in File::all(below) {
+            let lines = file.text.lines().count();
+            if lines > LONGEST {
+                found.insert(format!("{below}/{}", file.path), lines);
+            }
+        }
+    }
+    for (path, lines) in &found {
+        let most = LONG_FILES.iter().find(|(known, _)| path.ends_with(known));
+        let most = most.map_or(LONGEST, |(_, most)| *most);
+        assert!(*lines <= most, "{path} has {lines} lines");
+    }
+    for (path, _) in LONG_FILES {
+        assert!(
+            found.keys().any(|found| found.ends_with(path)),
+            "{path} is short by now"
+        );
+    }
+}
+
+#[test]
+fn the_time_is_taken_from_the_clock_alone() {
+    for file in File::all("supervisor/src") {
+        let asks = file.text.contains("Instant::now") || file.text.contains("SystemTime::now");
+        assert!(!asks || file.path == "clock.rs", "{}", file.path);
+    }
+}
+
+#[test]
+fn what_is_unsafe_lies_in_sys() {
+    for file in File::all("supervisor/src") {
+        let is_unsafe = file.named("unsafe ").next().is_some();
+        assert!(!is_unsafe || file.room() == "sys", "{}", file.path);
+    }
+}
+
+/// Each file that the document names is there, and it names each file of the shell.
+#[test]
+fn the_document_names_what_is_there() {
+    let text = document();
+    let all: Vec<String> = [
+        "app",
+        "benches",
+        "deploy.sh",
+        "examples",
+        "install.sh",
+        "supervisor",
+        "systemd",
+        "tests",
+    ]
+    .iter()
+    .flat_map(|below| {
+        let path = root().join(below);
+        if path.is_dir() { sources(&path) } else { vec![path] }
+    })
+    .map(|path| path.to_str().unwrap().to_owned())
+    .collect();
+    let quoted: BTreeSet<&str> = text
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .filter(|quoted| quoted.ends_with(".rs") && !quoted.contains(char::is_whitespace))
+        .collect();
+    for name in &quoted {
+        let end = format!("/{name}");
+        assert!(
+            all.iter().any(|path| path.ends_with(&end)),
+            "`{name}` is not there"
+        );
+    }
+    for file in File::all("supervisor/src/shell") {
+        let name = file.path.rsplit('/').next().unwrap();
+        let is_named = quoted
+            .iter()
+            .any(|quoted| quoted.rsplit('/').next() == Some(name));
+        assert!(is_named || name == "mod.rs", "shell/{} is not named", file.path);
+    }
+}

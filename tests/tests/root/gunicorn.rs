@@ -289,7 +289,7 @@ fn broken_code_that_is_imported_lazily_is_refused_by_the_probe() {
             "--start-timeout",
             "60s",
             "--probe-timeout",
-            "3s",
+            "15s",
             "--probation",
             "0s",
         ])
@@ -301,7 +301,7 @@ fn broken_code_that_is_imported_lazily_is_refused_by_the_probe() {
     let done = segue.reload(&[]);
     assert_eq!(done.code, Some(1), "{done:?}");
     assert!(
-        done.stderr.contains("the probe did not pass within 3s"),
+        done.stderr.contains("the probe did not pass within 15s"),
         "{done:?}"
     );
     println!(

@@ -47,7 +47,7 @@ impl fmt::Display for Scene {
 }
 
 /// How many scenes at once in one machine: they mostly wait.
-const AT_ONCE: usize = 3;
+const AT_ONCE: usize = 4;
 
 /// Scenes that do something to the whole machine: systemd executes itself anew, or the common binary is exchanged.
 const ALONE: [&str; 2] = ["reload::after_a_daemon_reload", "upgrade::is_no_restart"];

@@ -345,6 +345,7 @@ fn the_code_of_the_guides_is_that_of_the_examples() {
             compared.insert(file.to_owned());
         }
     }
-    let expected = ["go/main.go", "node/server.js", "python/server.py"];
-    assert_eq!(compared.iter().collect::<Vec<_>>(), expected);
+    for file in ["go/main.go", "node/server.js", "python/server.py"] {
+        assert!(compared.contains(file), "no guide shows examples/{file}");
+    }
 }

@@ -43,7 +43,7 @@ fn the_rust_of_the_docs_is_that_of_the_examples() {
         );
         compared += 1;
     }
-    assert_eq!(compared, 2, "a hyper and an axum server");
+    assert!(compared >= 2, "a hyper and an axum server");
 }
 
 #[test]

@@ -14,6 +14,7 @@ use std::path::Path;
 use nix::sys::signal::Signal;
 use segue_tests::deployed::{Deployed, write_program};
 use segue_tests::executable;
+use segue_tests::figures;
 use segue_tests::load::{Kind, Load};
 use segue_tests::process::{Finished, Process};
 
@@ -87,11 +88,12 @@ fn interrupted(deployed: &Deployed, signal: Signal, when: When, step: usize) -> 
     (done, std::fs::read_to_string(steps.join("reached")).ok())
 }
 
-/// Interrupts a deploy at every step, and makes another one after each.
-fn at_every_step(signal: Signal, when: When) {
+/// Interrupts a deploy at steps from `first` on, and makes another one after each. In the short run each way of interrupting
+/// takes every third step, with another first one: between any two steps somebody is interrupted.
+fn at_every_step(signal: Signal, when: When, first: usize) {
     let deployed = Deployed::start(["--probation", "1ms"]);
     let load = Load::start(Kind::KeepAlive, &deployed.segue.target(), 2);
-    let mut step = 1;
+    let (mut step, stride) = (figures::scale(first, 1), figures::scale(3, 1));
     loop {
         let message = format!("step-{step}");
         let before = deployed.message();
@@ -111,10 +113,10 @@ fn at_every_step(signal: Signal, when: When) {
         deployed.assert_serves_alone(&message);
         deployed.assert_consistent();
         deployed.assert_tidy();
-        step += 1;
+        step += stride;
     }
     println!(
-        "figures: deploy.sh interrupted by {signal} {when:?} each of {} steps",
+        "figures: deploy.sh interrupted by {signal} {when:?} each of {} steps, or every third",
         step - 1
     );
     assert!(step > 20, "only {step} steps were met");
@@ -158,22 +160,22 @@ fn check_interrupted(
 
 #[test]
 fn killed_before_every_step() {
-    at_every_step(Signal::SIGKILL, When::Before);
+    at_every_step(Signal::SIGKILL, When::Before, 1);
 }
 
 #[test]
 fn killed_after_every_step() {
-    at_every_step(Signal::SIGKILL, When::After);
+    at_every_step(Signal::SIGKILL, When::After, 2);
 }
 
 #[test]
 fn terminated_before_every_step() {
-    at_every_step(Signal::SIGTERM, When::Before);
+    at_every_step(Signal::SIGTERM, When::Before, 2);
 }
 
 #[test]
 fn interrupted_after_every_step() {
-    at_every_step(Signal::SIGINT, When::After);
+    at_every_step(Signal::SIGINT, When::After, 3);
 }
 
 /// A deploy of a version that is not ready before its file `go` is there, at the moment at which that is waited for.

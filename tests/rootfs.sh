@@ -28,7 +28,7 @@ if [ -d "$tree" ]; then
     exit 0
 fi
 
-[ -z "$find" ] || fail "there is no $tree: tests/setup.sh makes it (trixie, or trixie-gcc)"
+[ -z "$find" ] || fail "there is no $tree: tests/setup.sh makes it (trixie, or trixie-gcc and the like)"
 [ "$(id -u)" -eq 0 ] || fail "make $tree: only root can"
 command -v debootstrap >/dev/null || fail "make $tree: debootstrap is missing (apt-get install debootstrap)"
 mkdir -p "$cache"

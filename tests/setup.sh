@@ -8,6 +8,8 @@
 #   gunicorn    Gunicorn and Django in a virtual environment; below target/test-tools
 #   trixie      a minimal Debian 13 with systemd 257; see tests/rootfs.sh (half a minute, as root)
 #   trixie-gcc  the same with a C compiler, for images from source (.ci/more image)
+#   trixie-rust the same with Debian's own Rust (.ci/more compilers)
+#   trixie-qemu the same with an emulator of aarch64 (.ci/more aarch64)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 tools=${CARGO_TARGET_DIR:-target}/test-tools
@@ -32,6 +34,10 @@ gunicorn() {
 
 trixie() { tests/rootfs.sh >/dev/null; }
 
+trixie_rust() { tests/rootfs.sh rustc,cargo,gcc,libc6-dev >/dev/null; }
+
+trixie_qemu() { tests/rootfs.sh qemu-user >/dev/null; }
+
 trixie_gcc() { tests/rootfs.sh gcc,libc6-dev >/dev/null; }
 
 names=("$@")
@@ -42,7 +48,7 @@ fi
 mkdir -p "$tools"
 for name in "${names[@]}"; do
     case $name in
-        systemfd | gunicorn | trixie | trixie-gcc) "${name/-/_}" ;;
+        systemfd | gunicorn | trixie | trixie-gcc | trixie-rust | trixie-qemu) "${name/-/_}" ;;
         *)
             echo "setup.sh: $name: nothing has that name" >&2
             exit 2

@@ -21,9 +21,11 @@ shift 5
 mount --make-rprivate /
 work=/mnt
 mount -t tmpfs -o mode=0755 tree "$work"
-mkdir "$work/upper" "$work/work" "$work/root"
+mkdir "$work/lower" "$work/upper" "$work/work" "$work/root"
 root=$work/root
-mount -t overlay -o "lowerdir=$tree,upperdir=$work/upper,workdir=$work/work" tree "$root"
+# By a name without commas, which would end the option.
+mount --bind "$tree" "$work/lower"
+mount -t overlay -o "lowerdir=$work/lower,upperdir=$work/upper,workdir=$work/work" tree "$root"
 mkdir -p "$root/src" "$root/target" "$root/root/.cargo/registry"
 mount --bind "$repository" "$root/src"
 mount --bind "$target" "$root/target"

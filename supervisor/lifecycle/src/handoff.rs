@@ -61,7 +61,7 @@ impl Lifecycle {
         }
     }
 
-    /// No handoff is under way any more. Whoever was told that a reload began (or waits) is told that it is over.
+    /// No handoff is under way any more. Those who were told that a reload began (or waits) are told that it is over.
     pub(crate) fn reload_over(&mut self) {
         let over = match core::mem::replace(&mut self.handoff, Handoff::Idle) {
             Handoff::Idle => false,
@@ -334,7 +334,7 @@ impl Lifecycle {
         self.begin_probation(number);
     }
 
-    /// The candidate is given up. Whoever served serves on; in queue mode the fallback is started.
+    /// The candidate is given up. The incumbent serves on; in queue mode the fallback is started.
     pub(crate) fn fail_candidate(&mut self, number: Number, cause: Cause) {
         self.end_stage();
         self.retire(number);

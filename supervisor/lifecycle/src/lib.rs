@@ -81,7 +81,7 @@ pub enum State {
 
 /// The state machine. See the crate's documentation for the contract with the caller.
 ///
-/// Invariants, each checked by the explorer in `tests/`: in overlap mode whoever served still serves unless it
+/// Invariants, each checked by the explorer in `tests/`: in overlap mode a generation that served still serves unless it
 /// crashed or a stop was asked; nobody drains before a successor is ready; each ticket gets one answer; each
 /// timer that is disarmed was running; a record is kept as long as something may be started from it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

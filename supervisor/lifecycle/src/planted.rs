@@ -65,7 +65,7 @@ pub enum Bug {
     ExtendsTheStop,
     /// A stop ends a reload and nobody is told that it is over.
     LeavesTheReloadOpen,
-    /// Whoever waits for the end of probation waits on when there may be none.
+    /// A client that waits for the end of probation waits on when there may be none.
     HopesForEver,
     /// Places of the incumbent are yielded to workers that were not looked at once more.
     YieldsToTheUnseen,

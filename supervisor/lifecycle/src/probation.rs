@@ -34,7 +34,7 @@ impl Lifecycle {
     }
 
     /// A worker of the incumbent has failed. On probation, with a last good record, that means rollback;
-    /// otherwise the worker is started again. On probation without one, whoever waits for the end of probation is told: it
+    /// otherwise the worker is started again. On probation without one, those who wait for the end of probation are told: it
     /// may never come.
     pub(crate) fn incumbent_lost(&mut self, number: Number, slot: u16, start: u32, cause: Cause) {
         let on_probation = self
@@ -58,7 +58,7 @@ impl Lifecycle {
     }
 
     /// Clients wait, and it accepts none of them. On probation, with a last good record, that is a crash like any other:
-    /// whoever is started instead answers them. Without one nobody is killed, for it may come to itself, and nobody could do
+    /// the generation that is started instead answers them. Without one nobody is killed, for it may come to itself, and nobody could do
     /// better; but as long as it lasts probation does not pass.
     pub(crate) fn on_deaf(&mut self, number: Number) {
         let Some(incumbent) = self.incumbent().filter(|incumbent| incumbent.number == number) else {

@@ -123,8 +123,8 @@ impl Lifecycle {
         running >= usize::from(workers.unwrap_or(1)) + usize::from(step)
     }
 
-    /// What is wanted, in the order in which it gets room: the candidate first, for whoever serves may have to wait for it
-    /// to become whole, and it never waits for whoever serves.
+    /// What is wanted, in the order in which it gets room: the candidate first, for the incumbent may have to wait for it
+    /// to become whole, and it never waits for the incumbent.
     pub(crate) fn by_urgency(&self) -> impl Iterator<Item = &Generation> {
         let of = |wanted: Role| self.generations.values().filter(move |g| g.role == wanted);
         of(Role::Candidate).chain(of(Role::Incumbent))

@@ -299,7 +299,7 @@ pub enum Outcome {
     Drained(Number),
     /// The first was replaced by the second before its probation ended.
     Replaced(Number, Number),
-    /// The candidate has failed; whoever served serves on.
+    /// The candidate has failed; the incumbent serves on.
     Failed(Number, Cause),
     /// The first has failed after it took over (or in queue mode); the second runs the last good record.
     RolledBack(Number, Number, Cause),

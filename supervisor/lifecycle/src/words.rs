@@ -123,7 +123,7 @@ impl Word for Ticket {
     }
 }
 
-/// Whoever was the incumbent, if anybody was. Only the last part of a word may be left out.
+/// The generation that was the incumbent, if one was. Only the last part of a word may be left out.
 impl Word for Option<Number> {
     fn write(&self, word: &mut String) {
         if let Some(number) = self {

@@ -143,7 +143,7 @@ impl Lifecycle {
     }
 
     /// The app may extend the wait that it is in: its start or its drain. Nobody extends the stop of everything, or one worker
-    /// would decide for how long whoever stops it has to wait.
+    /// would decide for how long a stop takes.
     pub(crate) fn on_more_time(&mut self, worker: Worker) {
         let timer = match self.process(worker).map(|process| process.life) {
             Some(Life::Starting) => Timer::Start(worker),
@@ -249,7 +249,7 @@ impl Lifecycle {
         };
         self.disarm(Timer::Calm(number, index));
         self.disarm(Timer::Probation(number));
-        // Armed before it is told, so that whoever tells can say how long it takes.
+        // Armed before it is told, so that the message can say how long it takes.
         if failures > 1 {
             self.arm(Timer::BackOff(number, index), Wait::BackOff(failures - 1));
         }
@@ -276,7 +276,7 @@ impl Lifecycle {
         }
     }
 
-    /// Change the number of workers of whoever serves and of whoever is about to. New workers start beside the
+    /// Change the number of workers of the incumbent and of the candidate. New workers start beside the
     /// others; those with the highest numbers drain first.
     pub(crate) fn on_workers(&mut self, count: u16) {
         match self.phase {

@@ -1,9 +1,11 @@
-//! The loop: wait, turn what happened outside into events, step the core, perform its effects.
+//! The supervisor: a loop, and the rooms that it puts together. Each room is a struct with state of its own.
 //!
-//! One thread, one blocking wait. Everything that is pending in a turn becomes events before any effect is
-//! performed (`gather.rs`); effects are performed in the order of the core (`perform.rs`); what performing them
-//! shows (a birth record made, a spawn failed) becomes events of the same turn. *Why* an effect was chosen is the
-//! core's business: this room only knows how it is done and, for people, what to call it (`report.rs`).
+//! One thread, one blocking wait. Everything that is pending in a turn becomes events before any effect is performed
+//! (`run/gather.rs`); effects are performed in the order of the core (`run/perform.rs`); what performing them shows (a birth
+//! record made, a spawn failed) becomes events of the same turn. *Why* an effect was chosen is the core's business: here
+//! it is only known how it is done and, for people, what to call it (`narrator/`).
+//!
+//! To read a reload, begin with `run/mod.rs` (a turn), then `run/perform.rs` and `run/prepare.rs`.
 
 mod desk;
 mod fleet;

@@ -1,5 +1,5 @@
-//! From rows and fds to a loop that can go on: what `save.rs` has written. Nothing is done outside: whoever only checks whether
-//! a state can be read does the same.
+//! From rows and fds to a loop that can go on: what `save.rs` has written. Nothing is done outside: the check of an
+//! upgrade does the same, to see whether a state can be read.
 
 use std::ffi::OsString;
 use std::rc::Rc;

@@ -238,7 +238,7 @@ impl Shell {
                     };
                     saved.save_fields(rows.begin("timer"));
                 }
-                // Whoever goes on arms them anew.
+                // The next supervisor arms them anew.
                 Alarm::Rested
                 | Alarm::Linger
                 | Alarm::Upward

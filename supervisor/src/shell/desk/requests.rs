@@ -140,7 +140,7 @@ impl Shell {
         }
     }
 
-    /// Whoever asked does not wait.
+    /// The client does not wait.
     fn accept_reload(&mut self, client: ClientId, more: &str) {
         self.reply_at_once(client, format!("reload accepted{more}"));
         self.ask_reload(None, lifecycle::Until::Takeover);

@@ -348,7 +348,7 @@ impl Shell {
         }
     }
 
-    /// Of the group that a main process has left: whoever loses nothing by it, and whoever shows that it was not told.
+    /// Of the group that a main process has left: those who lose nothing by it, and those who show that they were not told.
     fn tell_the_unhurt_of(&mut self, worker: Worker) {
         let Some((info, (_, after))) = self
             .fleet
@@ -448,7 +448,7 @@ impl Shell {
         self.events.push_back(Event::Gone(worker));
     }
 
-    /// After a restoration: whoever has no child any more and is not gone has strays.
+    /// After a restoration: a worker without a child that is not gone has strays.
     pub(crate) fn hold_the_childless(&mut self) {
         let childless = self
             .fleet

@@ -35,7 +35,7 @@ impl Shell {
         }
     }
 
-    /// The main process has ended. Whoever is left is told, unless somebody else had that duty.
+    /// The main process has ended. The rest of its group is told, unless somebody else had that duty.
     pub(crate) fn tell_who_is_left(&mut self, worker: Worker, signal: Signal) -> Result<(), Errno> {
         let Some(info) = self.fleet.workers.get(&worker) else {
             return Ok(());
@@ -119,7 +119,7 @@ impl Shell {
             "{} {does} {signal}: everything that it has started is told",
             self.view().name_worker(worker)
         ));
-        // Whoever has ended meanwhile needs not be told.
+        // A process that has ended meanwhile needs not be told.
         let _ = self.tell_everybody(worker, signal);
     }
 

@@ -255,7 +255,7 @@ impl View<'_> {
     }
 
     /// Whether a process that is not known to be of another generation has this socket: it may be the candidate's, by a way that
-    /// cannot be seen. Whoever is above us may have given it to us.
+    /// cannot be seen. A process above us may have given it to us.
     fn somebody_else_has(&self, inode: u64, candidate: Number, party: &[Pid]) -> bool {
         let rows = sys::process_rows().unwrap_or_default();
         let mut known: Vec<Pid> = vec![Pid::this()];

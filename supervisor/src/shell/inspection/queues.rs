@@ -161,7 +161,7 @@ enum Hearing {
 }
 
 impl Shell {
-    /// Watch the queues of whoever serves now. To be called after each turn.
+    /// Watch the queues of the incumbent. To be called after each turn.
     pub(crate) fn watch_queues(&mut self) {
         let incumbent = self.core.incumbent().map(|incumbent| incumbent.number);
         if incumbent == self.queues.of {
@@ -298,7 +298,7 @@ impl Shell {
 
     /// Its queue has not gone down for so long.
     fn wait_in_vain(&mut self, number: Number, listener: &Listener, limit: Duration) {
-        // Nobody serves, and that is known; whoever is started has as long again.
+        // Nobody serves, and that is known; the next generation has as long again.
         if !self.core.somebody_serves() {
             return;
         }

@@ -226,7 +226,7 @@ impl Narrator {
         )
     }
 
-    /// The app's own `STATUS=`: of whoever serves, or else of whoever starts; then of those that drain, which for a server
+    /// The app's own `STATUS=`: of the incumbent, or else of the generation that starts; then of those that drain, which for a server
     /// that uses segue-app says with how many connections.
     fn words(&self, view: &View<'_>) -> String {
         let speaker = view.core.incumbent().or_else(|| view.core.generations().last());

@@ -79,7 +79,7 @@ impl View<'_> {
         }
     }
 
-    /// The listeners of whoever serves, or else of the newest record.
+    /// The listeners of the incumbent, or else of the newest record.
     pub(crate) fn listeners_shown(&self) -> Vec<protocol::Listener> {
         let record = self.core.incumbent().map(|generation| generation.record);
         let birth = record.and_then(|record| self.records.births.get(&record));

@@ -204,7 +204,7 @@ impl Shell {
         self.fleet
             .children
             .add(Child::Worker(worker), spawned.pid, spawned.pidfd);
-        // It waits for this before it becomes the app: whoever comes after us knows of it by now.
+        // It waits for this before it becomes the app: the next supervisor knows of it by now.
         let child = Child::Worker(worker);
         self.journal.mark_forked(child, spawned.pid, info.began);
         let pidfd = self.fleet.children.pidfd(child);

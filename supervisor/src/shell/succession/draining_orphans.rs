@@ -162,7 +162,7 @@ impl Shell {
         self.arm_draining_orphans();
     }
 
-    /// The timer of whoever has the least time.
+    /// The timer of the one that has the least time.
     fn arm_draining_orphans(&mut self) {
         let moments = self
             .succession

@@ -63,7 +63,7 @@ impl<'a> Holders<'a> {
         })
     }
 
-    /// Takes a duplicate of this listener from whoever has it.
+    /// Takes a duplicate of this listener from a process that has it.
     ///
     /// # Errors
     /// Nobody who can be seen has it; or a worker does not let us have it.

@@ -51,7 +51,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(1);
 /// # Errors
 /// One line that says what was found and what to do. Then everything is as it was.
 pub(crate) fn adopt(begin: Begin, predecessor: PredecessorState) -> Result<Shell, String> {
-    // Until it is certain that this succeeds, nothing must be taken away from whoever tries next.
+    // Until it is certain that this succeeds, nothing must be taken away from the supervisor that tries next.
     state::stand_by();
     let (mut shell, _) = Shell::new(begin).map_err(|error| error.to_string())?;
     let (kept, stored) = predecessor.into_parts();

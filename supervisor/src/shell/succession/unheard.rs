@@ -44,7 +44,7 @@ impl Shell {
         }
     }
 
-    /// What a deadline means that has passed: whoever is seen to serve is ready.
+    /// What a deadline means that has passed: a worker that is seen to serve is ready.
     pub(crate) fn due(&mut self, timer: Timer) {
         match timer {
             Timer::Start(worker) if self.is_unheard(worker) && self.view().serves_unheard(worker) => {

@@ -191,7 +191,7 @@ impl Shell {
         }
     }
 
-    /// This process was another version until just now: tell everybody, and whoever waits for it. What only the start needed is
+    /// This process was another version until just now: tell everybody, and the client that waits for it. What only the start needed is
     /// given back, as after the first.
     pub(crate) fn say_upgraded(&mut self) {
         let Some((from, waiter)) = self.succession.before.take() else {

@@ -204,8 +204,11 @@ fn while_a_reload_waits_for_room_and_another_for_its_turn() {
 #[test]
 fn while_the_app_crashes_again_and_again() {
     let setup = Setup::new(Program::new("./app")).flags(["--probation", "0s"]);
-    // It serves for too short a time to be seen.
-    setup.deploy("app", &Program::fixture("ready-then-dies after=20ms"));
+    // It serves for a short time, and dies no sooner than that is seen: else the first start would have failed.
+    setup.deploy(
+        "app",
+        &Program::fixture("ready-then-dies once=serving after=20ms"),
+    );
     let segue = shelf::spawn(setup);
     segue.process().wait_for_line("it is started again in 250 ms");
     upgrade(&segue);

@@ -3,8 +3,8 @@
 //! A file is watched through its directory, for compilers and editors replace files by renaming; a directory is
 //! watched with everything below it. Only inotify(7) tells, so a file system that others write to over a network stays silent.
 
-use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -39,15 +39,22 @@ pub(crate) struct Watch {
     path: PathBuf,
     whole: PathBuf,
     /// Device and inode of the directory that the path lies in.
-    parent: Option<(u64, u64)>,
+    parent: Option<Identity>,
+    /// Files that do not count, as they were named, and each as the identity of its directory and its name.
+    ours: Vec<PathBuf>,
+    ignored: BTreeSet<(Identity, OsString)>,
     /// What is watched: the parent of the path, of which only one name counts, or a directory below it.
     places: BTreeMap<WatchDescriptor, Watched>,
 }
 
+/// Device and inode of a directory: two paths may lead to one.
+type Identity = (u64, u64);
+
 #[derive(Debug)]
 enum Watched {
     Parent(OsString),
-    Below(PathBuf),
+    /// A directory, and the names in it that do not count.
+    Below(PathBuf, Vec<OsString>),
 }
 
 /// Why a path cannot be watched: one line.
@@ -61,11 +68,12 @@ impl fmt::Display for WatchError {
 }
 
 impl Watch {
-    /// Watch a path, which must exist.
+    /// Watch a path, which must exist. `ours` are the files that this supervisor writes itself: where one of them lies below the
+    /// path, it and what is below it does not count, or each reload would be followed by another one.
     ///
     /// # Errors
     /// `watch PATH: no such file or directory` and its like.
-    pub(crate) fn open(path: &Path) -> Result<Self, WatchError> {
+    pub(crate) fn open(path: &Path, ours: Vec<PathBuf>) -> Result<Self, WatchError> {
         let refused = |cause: String| WatchError(format!("watch {}: {cause}", path.display()));
         let failed = |errno: Errno| refused(errno_text(errno));
         let whole = std::path::absolute(path).map_err(|error| refused(errno_text(&error)))?;
@@ -76,6 +84,11 @@ impl Watch {
             path: path.to_owned(),
             parent: identity_of_parent(&whole),
             whole: whole.clone(),
+            ignored: ours
+                .iter()
+                .filter_map(|file| named_in_its_directory(file))
+                .collect(),
+            ours,
             places: BTreeMap::new(),
         };
         if let (Some(parent), Some(name)) = (whole.parent(), whole.file_name()) {
@@ -93,13 +106,18 @@ impl Watch {
         &self.path
     }
 
+    /// The files that do not count, as they were given.
+    pub(crate) fn ours(&self) -> &[PathBuf] {
+        &self.ours
+    }
+
     /// Whether the path lies in another directory by now than the one that is watched, or in none: that one was removed or
     /// made anew, or a symbolic link on the way leads elsewhere. The kernel tells that a watch has ended only when nothing
     /// holds the old directory any more; and only then can the new one have its inode number.
     pub(crate) fn is_lost(&self) -> bool {
         let ended = !self.places.values().any(|place| match place {
             Watched::Parent(_) => true,
-            Watched::Below(_) => false,
+            Watched::Below(..) => false,
         });
         ended || identity_of_parent(&self.whole) != self.parent
     }
@@ -123,7 +141,7 @@ impl Watch {
     fn take(&mut self, event: &InotifyEvent) -> bool {
         if event.mask.contains(AddWatchFlags::IN_IGNORED) {
             // The directory has gone, and its watch with it.
-            return matches!(self.places.remove(&event.wd), Some(Watched::Below(_)));
+            return matches!(self.places.remove(&event.wd), Some(Watched::Below(..)));
         }
         // An overflow of the queue names no place: anything may have changed.
         let overflow = event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW);
@@ -133,8 +151,9 @@ impl Watch {
             // A build may make the watched directory anew: what is written there next counts as well.
             (Some(Watched::Parent(_)), _) if is_directory => self.whole.clone(),
             (Some(Watched::Parent(_)), _) => return true,
-            (Some(Watched::Below(directory)), Some(name)) if is_directory => directory.join(name),
-            (Some(Watched::Below(_)), _) => return true,
+            (Some(Watched::Below(_, ours)), Some(name)) if ours.contains(name) => return overflow,
+            (Some(Watched::Below(directory, _)), Some(name)) if is_directory => directory.join(name),
+            (Some(Watched::Below(..)), _) => return true,
             (None, _) => return overflow,
         };
         // One that has vanished again, or is one too many, is not watched; that something changed is known.
@@ -150,21 +169,41 @@ impl Watch {
                 return Err(Errno::ENOSPC);
             }
             let descriptor = self.inotify.add_watch(&directory, CHANGES)?;
+            let ours = self.ours_in(&directory);
             let entries = fs::read_dir(&directory).into_iter().flatten().flatten();
             waiting.extend(
                 entries
                     .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+                    .filter(|entry| !ours.contains(&entry.file_name()))
                     .map(|entry| entry.path()),
             );
-            self.places.insert(descriptor, Watched::Below(directory));
+            self.places.insert(descriptor, Watched::Below(directory, ours));
         }
         Ok(())
     }
+
+    /// The names in this directory that do not count.
+    fn ours_in(&self, directory: &Path) -> Vec<OsString> {
+        let Some(here) = identity(directory) else {
+            return Vec::new();
+        };
+        let ours = self.ignored.iter().filter(|(there, _)| *there == here);
+        ours.map(|(_, name)| name.clone()).collect()
+    }
 }
 
-fn identity_of_parent(path: &Path) -> Option<(u64, u64)> {
-    let metadata = fs::metadata(path.parent()?).ok()?;
+fn identity(directory: &Path) -> Option<Identity> {
+    let metadata = fs::metadata(directory).ok()?;
     Some((metadata.dev(), metadata.ino()))
+}
+
+fn identity_of_parent(path: &Path) -> Option<Identity> {
+    identity(path.parent()?)
+}
+
+/// Nothing for a file whose directory is not there: nothing is written to it either.
+fn named_in_its_directory(file: &Path) -> Option<(Identity, OsString)> {
+    Some((identity_of_parent(file)?, file.file_name().map(OsStr::to_owned)?))
 }
 
 #[cfg(test)]
@@ -176,7 +215,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("app");
         fs::write(&file, "1").unwrap();
-        let mut watch = Watch::open(&file).unwrap();
+        let mut watch = Watch::open(&file, Vec::new()).unwrap();
         fs::write(directory.path().join("other"), "x").unwrap();
         assert!(!watch.changed());
         fs::rename(directory.path().join("other"), &file).unwrap();
@@ -187,7 +226,7 @@ mod tests {
     #[test]
     fn everything_below_a_directory_counts_new_directories_included() {
         let directory = tempfile::tempdir().unwrap();
-        let mut watch = Watch::open(directory.path()).unwrap();
+        let mut watch = Watch::open(directory.path(), Vec::new()).unwrap();
         let new = directory.path().join("src");
         fs::create_dir(&new).unwrap();
         assert!(watch.changed());
@@ -196,11 +235,33 @@ mod tests {
     }
 
     #[test]
+    fn files_of_our_own_do_not_count_whatever_path_leads_to_them() {
+        let above = tempfile::tempdir().unwrap();
+        let real = above.path().join("real");
+        fs::create_dir_all(real.join("control.notify")).unwrap();
+        std::os::unix::fs::symlink("real", above.path().join("link")).unwrap();
+        let ours = ["control", "control.notify"].map(|name| above.path().join("link").join(name));
+        let mut watch = Watch::open(&real, ours.to_vec()).unwrap();
+        fs::write(real.join("control"), "").unwrap();
+        fs::write(real.join("control.notify/1.0.0"), "").unwrap();
+        fs::remove_dir_all(real.join("control.notify")).unwrap();
+        fs::create_dir(real.join("control.notify")).unwrap();
+        fs::write(real.join("control.notify/2.0.0"), "").unwrap();
+        assert!(!watch.changed());
+        fs::write(real.join("control.rs"), "").unwrap();
+        assert!(watch.changed(), "a neighbour counts");
+        fs::create_dir(real.join("src")).unwrap();
+        assert!(watch.changed());
+        fs::write(real.join("src/control"), "").unwrap();
+        assert!(watch.changed(), "the same name elsewhere counts");
+    }
+
+    #[test]
     fn a_directory_that_is_made_anew_is_watched_again() {
         let above = tempfile::tempdir().unwrap();
         let dist = above.path().join("dist");
         fs::create_dir(&dist).unwrap();
-        let mut watch = Watch::open(&dist).unwrap();
+        let mut watch = Watch::open(&dist, Vec::new()).unwrap();
         let places = watch.places.len();
         for _ in 0..3 {
             fs::remove_dir_all(&dist).unwrap();
@@ -219,7 +280,7 @@ mod tests {
         let target = above.path().join("target");
         fs::create_dir(&target).unwrap();
         fs::write(target.join("app"), "x").unwrap();
-        let mut watch = Watch::open(&target.join("app")).unwrap();
+        let mut watch = Watch::open(&target.join("app"), Vec::new()).unwrap();
         assert!(!watch.is_lost());
         fs::remove_dir_all(&target).unwrap();
         assert!(watch.changed());
@@ -231,7 +292,7 @@ mod tests {
 
     #[test]
     fn a_path_that_is_not_there_is_one_clear_line() {
-        let error = Watch::open(Path::new("/nonexistent/app")).unwrap_err();
+        let error = Watch::open(Path::new("/nonexistent/app"), Vec::new()).unwrap_err();
         assert_eq!(
             error.to_string(),
             "watch /nonexistent/app: no such file or directory"

@@ -223,6 +223,14 @@ impl Place {
         &self.state
     }
 
+    /// All that is written for this instance; what lies in the notify directory is below that.
+    pub(crate) fn files(&self) -> Vec<PathBuf> {
+        let named = [&self.control, &self.lock, &self.notify]
+            .into_iter()
+            .chain(&self.state);
+        named.cloned().chain([self.stop_mark()]).collect()
+    }
+
     /// Make the notify directory again if somebody has removed it (a cleaner of /tmp, say): without it nothing could be
     /// started any more, after a crash as little as at a reload.
     ///

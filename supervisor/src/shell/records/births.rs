@@ -135,7 +135,7 @@ impl Records {
         }
         let record = BirthRecord::resolve(&wanted(&config), &shop.given.inherited_environment)
             .map_err(|error| error.to_string())?;
-        self.watch_path(config.watch.as_deref(), shop.sources)?;
+        self.watch_path(&config, &shop.given.place, shop.sources)?;
         if config.chdir.is_none() {
             self.tell_of_directory(number, shop);
         }

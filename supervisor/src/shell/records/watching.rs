@@ -1,12 +1,15 @@
 //! Development: a reload when the watched path has changed and come to rest.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use segue_lifecycle::Worker;
 
+use crate::address::UnixPath;
 use crate::clock::{self, Timers};
+use crate::config::Config;
 use crate::control::ClientId;
 use crate::log::Log;
+use crate::place::Place;
 use crate::shell::Alarm;
 use crate::shell::records::Records;
 use crate::sources::{Source, Sources};
@@ -14,18 +17,25 @@ use crate::sys::errno_text;
 use crate::watch::{REST, Watch};
 
 impl Records {
-    /// Watch this path from now on, or none.
+    /// Watch the path that the settings name from now on, or none.
     pub(crate) fn watch_path(
         &mut self,
-        path: Option<&Path>,
+        config: &Config,
+        place: &Place,
         sources: &mut Sources<Worker, ClientId>,
     ) -> Result<(), String> {
-        let lost = self.watch.as_ref().is_some_and(Watch::is_lost);
-        if self.watch.as_ref().map(Watch::path) == path && !lost {
+        let path = config.watch.as_deref();
+        let ours = if path.is_some() {
+            own_files(config, place)
+        } else {
+            Vec::new()
+        };
+        let same = |watch: &Watch| Some(watch.path()) == path && watch.ours() == ours && !watch.is_lost();
+        if self.watch.as_ref().is_some_and(same) {
             return Ok(());
         }
         let watch = path
-            .map(Watch::open)
+            .map(|path| Watch::open(path, ours))
             .transpose()
             .map_err(|error| error.to_string())?;
         if let Some(old) = self.watch.take() {
@@ -59,4 +69,28 @@ impl Records {
             );
         }
     }
+}
+
+/// The files that this supervisor writes, or has its app write: a reload writes some of them, so no change of theirs asks for one.
+fn own_files(config: &Config, place: &Place) -> Vec<PathBuf> {
+    let files = place.files();
+    let asked_for = [&config.pid_file, &config.stderr]
+        .into_iter()
+        .flatten()
+        .map(PathBuf::as_path);
+    let listeners = config
+        .listen
+        .iter()
+        .filter_map(|spec| match spec.address.unix_path() {
+            Some(UnixPath::Path(path)) => Some(path.as_path()),
+            Some(UnixPath::Abstract(_)) | None => None,
+        });
+    let named = files
+        .iter()
+        .map(PathBuf::as_path)
+        .chain(asked_for)
+        .chain(listeners);
+    named
+        .filter_map(|path: &Path| std::path::absolute(path).ok())
+        .collect()
 }

@@ -7,6 +7,7 @@
 use std::fs;
 use std::os::fd::AsFd as _;
 use std::path::Path;
+use std::rc::Rc;
 use std::time::Duration;
 
 use nix::unistd::Pid;
@@ -94,8 +95,9 @@ impl Shell {
     /// Watch the path that the newest settings name.
     fn rewatch(&mut self) {
         let newest = self.records.births.values().next_back();
-        let path = newest.and_then(|birth| birth.config.watch.clone());
-        if let Err(text) = self.records.watch_path(path.as_deref(), &mut self.sources) {
+        let newest = newest.map(|birth| Rc::clone(&birth.config));
+        let (place, sources) = (&self.given.place, &mut self.sources);
+        if let Some(Err(text)) = newest.map(|config| self.records.watch_path(&config, place, sources)) {
             self.log.warning(&text);
         }
     }

@@ -60,6 +60,9 @@ const LOSE_THE_CLIENT: [&str; 5] = ["epoll_ctl", "getsockopt", "ioctl", "recvfro
 /// A program of Rust's standard library ends when it gets no memory.
 const MEMORY: [&str; 2] = ["mmap", "mremap"];
 
+/// Calls of the allocator: whether it makes them depends on how the heap happens to lie, and differs from run to run.
+const ALLOCATOR: [&str; 4] = ["madvise", "mmap", "mremap", "munmap"];
+
 impl Task {
     const fn whom(&self) -> Whom {
         match self.part {
@@ -112,7 +115,8 @@ fn each_call_fails_while_it_becomes_another_binary() {
         }
     });
     scenes.into_inner().unwrap().into_iter().for_each(Scene::end);
-    let missed: BTreeSet<_> = tasks.iter().map(|task| task.fault.call).collect();
+    let names = tasks.iter().map(|task| task.fault.call);
+    let missed: BTreeSet<_> = names.filter(|name| !ALLOCATOR.contains(name)).collect();
     let missed: Vec<_> = missed.difference(&met.into_inner().unwrap()).copied().collect();
     assert!(missed.is_empty(), "these were never met: {missed:?}");
 }

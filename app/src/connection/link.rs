@@ -215,8 +215,9 @@ impl AsyncRead for Wire {
         let read = Pin::new(socket).poll_read(cx, buf);
         match &read {
             Poll::Pending => {
-                ledger.read_waits(Instant::now());
-                parts.note_record(Instant::now());
+                let now = Instant::now();
+                ledger.read_waits(now);
+                parts.note_record(now);
             }
             Poll::Ready(_) => ledger.read(&buf.filled()[before..], Instant::now()),
         }

@@ -3,7 +3,7 @@
 //! A file is watched through its directory, for compilers and editors replace files by renaming; a directory is
 //! watched with everything below it. Only inotify(7) tells, so a file system that others write to over a network stays silent.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs;
@@ -40,9 +40,8 @@ pub(crate) struct Watch {
     whole: PathBuf,
     /// Device and inode of the directory that the path lies in.
     parent: Option<Identity>,
-    /// Files that do not count, as they were named, and each as the identity of its directory and its name.
+    /// Files that do not count.
     ours: Vec<PathBuf>,
-    ignored: BTreeSet<(Identity, OsString)>,
     /// What is watched: the parent of the path, of which only one name counts, or a directory below it.
     places: BTreeMap<WatchDescriptor, Watched>,
 }
@@ -84,10 +83,6 @@ impl Watch {
             path: path.to_owned(),
             parent: identity_of_parent(&whole),
             whole: whole.clone(),
-            ignored: ours
-                .iter()
-                .filter_map(|file| named_in_its_directory(file))
-                .collect(),
             ours,
             places: BTreeMap::new(),
         };
@@ -187,8 +182,12 @@ impl Watch {
         let Some(here) = identity(directory) else {
             return Vec::new();
         };
-        let ours = self.ignored.iter().filter(|(there, _)| *there == here);
-        ours.map(|(_, name)| name.clone()).collect()
+        let ours = self
+            .ours
+            .iter()
+            .filter(|file| identity_of_parent(file) == Some(here));
+        ours.filter_map(|file| file.file_name().map(OsStr::to_owned))
+            .collect()
     }
 }
 
@@ -199,11 +198,6 @@ fn identity(directory: &Path) -> Option<Identity> {
 
 fn identity_of_parent(path: &Path) -> Option<Identity> {
     identity(path.parent()?)
-}
-
-/// Nothing for a file whose directory is not there: nothing is written to it either.
-fn named_in_its_directory(file: &Path) -> Option<(Identity, OsString)> {
-    Some((identity_of_parent(file)?, file.file_name().map(OsStr::to_owned)?))
 }
 
 #[cfg(test)]
@@ -254,6 +248,11 @@ mod tests {
         assert!(watch.changed());
         fs::write(real.join("src/control"), "").unwrap();
         assert!(watch.changed(), "the same name elsewhere counts");
+        fs::remove_dir_all(&real).unwrap();
+        fs::create_dir(&real).unwrap();
+        assert!(watch.changed());
+        fs::write(real.join("control"), "").unwrap();
+        assert!(!watch.changed(), "nor do they in a directory that was made anew");
     }
 
     #[test]

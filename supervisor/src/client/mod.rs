@@ -433,9 +433,7 @@ fn status_lost(lost: Lost, connection: &Connection) -> Failure {
         ),
         Lost::Gone => Failure::new(
             Exit::NoSupervisor,
-            format!(
-                "no supervisor answers at {path}: it closed the connection without an answer; ask again without an answer; ask again"
-            ),
+            format!("no supervisor answers at {path}: it closed the connection without an answer; ask again"),
         ),
         Lost::Refused(message) => refused(&message),
         Lost::Garbled(message) => Failure::new(Exit::Failed, message),

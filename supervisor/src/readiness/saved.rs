@@ -28,6 +28,7 @@ fields!(NotifySocket {
     "ready" recorded.ready;
     "trigger" recorded.trigger;
     "made-anew" made_anew;
+    "ready-from" ready_from;
 });
 
 impl NotifySocket {

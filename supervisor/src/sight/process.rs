@@ -27,6 +27,12 @@ pub(super) struct Seen {
     pub(super) blind: Option<Blind>,
 }
 
+/// Its open files, and whether there are more.
+struct Files {
+    files: Vec<(RawFd, File)>,
+    is_cut: bool,
+}
+
 /// An open file as its link in /proc/PID/fd names it, proc_pid_fd(5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum File {
@@ -61,7 +67,7 @@ pub(super) fn look(pid: Pid, wanted: &[(u64, Hold)]) -> Seen {
         holds: vec![Hold::Absent; wanted.len()],
         ..Seen::default()
     };
-    let files = match files(pid) {
+    let Files { files, is_cut } = match files(pid) {
         Ok(files) => files,
         Err(error) => {
             let is_hidden = has_not_ended(&error) || lives(pid);
@@ -80,7 +86,7 @@ pub(super) fn look(pid: Pid, wanted: &[(u64, Hold)]) -> Seen {
             File::Epoll | File::Other => {}
         }
     }
-    if files.len() == MOST_FILES {
+    if is_cut {
         seen.blind.get_or_insert(Blind::Crowded);
         return seen;
     }
@@ -176,16 +182,16 @@ pub(super) fn halts(status: &str) -> bool {
 
 /// The open files of a process. If its first thread has ended, another one shows them: the first has none, and that is
 /// told to root alone.
-fn files(pid: Pid) -> io::Result<Vec<(RawFd, File)>> {
+fn files(pid: Pid) -> io::Result<Files> {
     let mut first = sys::open_files(pid, MOST_FILES);
-    if first.as_ref().is_ok_and(|files| !files.is_empty()) || sys::has_ended(pid) {
+    if first.as_ref().is_ok_and(|open| !open.files.is_empty()) || sys::has_ended(pid) {
         return first.map(parsed);
     }
     for task in fs::read_dir(format!("/proc/{pid}/task"))?.flatten() {
         let directory = format!("/proc/{pid}/task/{}/fd", task.file_name().display());
         match sys::open_files_in(&directory, MOST_FILES) {
-            Ok(files) if files.is_empty() => {}
-            Ok(files) => return Ok(parsed(files)),
+            Ok(open) if open.files.is_empty() => {}
+            Ok(open) => return Ok(parsed(open)),
             Err(error) if has_not_ended(&error) => first = Err(error),
             Err(_) => {}
         }
@@ -193,9 +199,12 @@ fn files(pid: Pid) -> io::Result<Vec<(RawFd, File)>> {
     first.map(parsed)
 }
 
-fn parsed(files: Vec<(RawFd, PathBuf)>) -> Vec<(RawFd, File)> {
+fn parsed(open: sys::OpenFiles) -> Files {
     let parse = |(number, link): (RawFd, PathBuf)| (number, File::parse(link.as_os_str().as_bytes()));
-    files.into_iter().map(parse).collect()
+    Files {
+        files: open.files.into_iter().map(parse).collect(),
+        is_cut: open.is_cut,
+    }
 }
 
 /// The inode of a line of an epoll set, `tfd: 5 events: 19 data: 5 pos:0 ino:1f2e sdev:8`, that waits for input. (The

@@ -107,11 +107,8 @@ fn search_family(
         while let Some((kind, payload, behind)) = message(rest) {
             rest = behind;
             match kind {
-                DONE => return Ok(Reach::All),
-                ERROR => {
-                    let error = payload.first_chunk().copied().map_or(0, i32::from_ne_bytes);
-                    return Err(Errno::from_raw(-error));
-                }
+                DONE => return refusal(payload).map_or(Ok(Reach::All), Err),
+                ERROR => return Err(refusal(payload).unwrap_or(Errno::EPROTO)),
                 _ => {}
             }
             let Some(found) = found(payload) else { continue };
@@ -149,6 +146,13 @@ fn message(bytes: &[u8]) -> Option<(u16, &[u8], &[u8])> {
     Some((kind, payload, behind))
 }
 
+/// What the kernel refuses, or ends with too early: both begin with a negative errno (`netlink_ack`, `netlink_dump`;
+/// ENOENT at the end where it knows no TCP).
+fn refusal(payload: &[u8]) -> Option<Errno> {
+    let code = i32::from_ne_bytes(*payload.first_chunk()?);
+    (code < 0).then(|| Errno::from_raw(-code))
+}
+
 fn found(payload: &[u8]) -> Option<Found> {
     let number = |at: usize| Some(u32::from_ne_bytes(*payload.get(at..)?.first_chunk()?));
     let port = u16::from_be_bytes(*payload.get(PORT..)?.first_chunk()?);
@@ -174,6 +178,14 @@ mod tests {
 
     fn inode(fd: impl AsFd) -> u64 {
         nix::sys::stat::fstat(fd).unwrap().st_ino
+    }
+
+    #[test]
+    fn an_end_with_an_errno_is_a_refusal_and_no_end() {
+        let of = |code: i32| refusal(&code.to_ne_bytes());
+        assert_eq!(of(-libc::ENOENT), Some(Errno::ENOENT));
+        assert_eq!(of(0), None);
+        assert_eq!(refusal(&[]), None);
     }
 
     fn all(states: States, port: u16) -> Vec<Found> {

@@ -43,9 +43,9 @@ pub(crate) use pidfd::{
     Told, exit_status_by_pidfd, fd_of, is_dead_by_pidfd, open_pidfd, signal_by_pidfd, signal_group_by_pidfd,
 };
 pub(crate) use process::{
-    Disposition, ProcessRow, become_subreaper, boot_id, catches_signal, children_of, command_of, disposition,
-    has_ended, has_open, ignores_signal, is_at_rest, is_pending, open_files, open_files_in, open_sockets,
-    pid_namespace, process_row, process_rows, start_time, uid_of, was_given,
+    Disposition, OpenFiles, ProcessRow, become_subreaper, boot_id, catches_signal, children_of, command_of,
+    disposition, has_ended, has_open, ignores_signal, is_at_rest, is_pending, open_files, open_files_in,
+    open_sockets, pid_namespace, process_row, process_rows, start_time, uid_of, was_given,
 };
 pub(crate) use signals::{default_dispositions, ignore_file_size_limit, unblock_all, with_signals_blocked};
 pub(crate) use terminal::{TerminalSize, terminal_size};

@@ -188,15 +188,26 @@ pub(crate) fn process_rows() -> io::Result<Vec<ProcessRow>> {
     Ok(rows.collect())
 }
 
-/// The files that a process has open: the number of each fd, and the text of its link, proc_pid_fd(5).
+/// The files that a process has open, as far as they were looked at.
+#[derive(Debug, Default)]
+pub(crate) struct OpenFiles {
+    /// The number of each fd, and the text of its link, proc_pid_fd(5).
+    pub(crate) files: Vec<(RawFd, PathBuf)>,
+    /// Whether there were more than were to be looked at.
+    pub(crate) is_cut: bool,
+}
+
+/// The files that a process has open, `most` of them.
 ///
 /// # Errors
 /// Those of reading /proc/PID/fd: mostly that the process has ended, or is another uid's. One that has ended and waits
 /// for somebody to reap it has nothing open.
-pub(crate) fn open_files(pid: Pid, most: usize) -> io::Result<Vec<(RawFd, PathBuf)>> {
+pub(crate) fn open_files(pid: Pid, most: usize) -> io::Result<OpenFiles> {
     match open_files_in(&format!("/proc/{pid}/fd"), most) {
         // The kernel shows a process without memory to root alone (`__ptrace_may_access`, kernel/ptrace.c).
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied && has_ended(pid) => Ok(Vec::new()),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied && has_ended(pid) => {
+            Ok(OpenFiles::default())
+        }
         other => other,
     }
 }
@@ -205,15 +216,19 @@ pub(crate) fn open_files(pid: Pid, most: usize) -> io::Result<Vec<(RawFd, PathBu
 ///
 /// # Errors
 /// Those of reading it. Half a list is none.
-pub(crate) fn open_files_in(directory: &str, most: usize) -> io::Result<Vec<(RawFd, PathBuf)>> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(directory)?.take(most) {
+pub(crate) fn open_files_in(directory: &str, most: usize) -> io::Result<OpenFiles> {
+    let mut open = OpenFiles::default();
+    for (nth, entry) in fs::read_dir(directory)?.enumerate() {
+        if nth == most {
+            open.is_cut = true;
+            break;
+        }
         let entry = entry?;
         let number = entry.file_name().to_str().and_then(|name| name.parse().ok());
         // An fd that is closed while we look is none any more.
-        files.extend(number.zip(fs::read_link(entry.path()).ok()));
+        open.files.extend(number.zip(fs::read_link(entry.path()).ok()));
     }
-    Ok(files)
+    Ok(open)
 }
 
 /// Whether all threads of a process have ended, reaped or not. `false` where that cannot be asked.
@@ -230,7 +245,7 @@ pub(crate) fn has_ended(pid: Pid) -> bool {
 /// Those of [`open_files`].
 pub(crate) fn open_sockets(pid: i32) -> io::Result<Vec<(u64, RawFd)>> {
     let mut sockets = Vec::new();
-    for (number, target) in open_files(Pid::from_raw(pid), usize::MAX)? {
+    for (number, target) in open_files(Pid::from_raw(pid), usize::MAX)?.files {
         let inode = target
             .to_str()
             .and_then(|target| target.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok());
@@ -320,6 +335,20 @@ fn parse_stat(pid: i32, line: &[u8]) -> Option<ProcessRow> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn files_that_have_gone_when_they_are_read_count_towards_the_limit() {
+        let directory = tempfile::tempdir().unwrap();
+        let names = ["3", "4", "5"];
+        for name in names {
+            // No link: as an fd that was closed meanwhile.
+            fs::write(directory.path().join(name), "").unwrap();
+        }
+        let look = |most| open_files_in(directory.path().to_str().unwrap(), most).unwrap();
+        assert!(look(2).is_cut);
+        assert!(!look(3).is_cut);
+        assert!(look(3).files.is_empty());
+    }
 
     #[test]
     fn a_name_with_parentheses_and_spaces_does_not_shift_the_fields() {

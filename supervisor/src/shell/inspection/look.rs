@@ -34,7 +34,7 @@ const NOT_OPEN: &str = "no process has it open";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Patience {
     /// It is.
-    Unadopted,
+    Left,
     /// It has had its time.
     Over,
 }
@@ -62,10 +62,11 @@ impl Shell {
             self.sweep();
         }
         let event = match (self.look_at_listeners(number, patience), patience) {
-            (Verdict::Unawaited, Patience::Unadopted) => Event::Unawaited(number),
-            (Verdict::Serves, Patience::Unadopted | Patience::Over)
-            | (Verdict::Unawaited, Patience::Over) => Event::Confirmed(number),
-            (Verdict::Unheld, Patience::Unadopted | Patience::Over) => {
+            (Verdict::Unawaited, Patience::Left) => Event::Unawaited(number),
+            (Verdict::Serves, Patience::Left | Patience::Over) | (Verdict::Unawaited, Patience::Over) => {
+                Event::Confirmed(number)
+            }
+            (Verdict::Unheld, Patience::Left | Patience::Over) => {
                 // It may have ended since: then that is why.
                 self.sweep();
                 Event::Unheld(number)
@@ -111,8 +112,8 @@ impl Shell {
         }
         let worth_waiting = sight.blind().is_none() && self.view().is_worth_waiting(number, &lent, &sight);
         match patience {
-            Patience::Unadopted if worth_waiting => return Verdict::Unawaited,
-            Patience::Unadopted | Patience::Over => {}
+            Patience::Left if worth_waiting => return Verdict::Unawaited,
+            Patience::Left | Patience::Over => {}
         }
         let notes = self.view().notes(number, &lent, &sight);
         for (inode, note) in &notes {
@@ -217,12 +218,20 @@ impl View<'_> {
             .iter()
             .filter(|listener| sight.hold(listener.inode()) == Hold::Absent)
             .collect();
-        let inodes = || absent.iter().map(|listener| listener.inode());
-        let missed: Vec<&Rc<Listener>> = match self.sight_of_incumbent(number, inodes()) {
-            Some(serving) if serving.blind().is_none() => {
-                let has = |listener: &&Rc<Listener>| serving.hold(listener.inode()) != Hold::Absent;
-                absent.iter().copied().filter(has).collect()
-            }
+        let serving = self.sight_of_incumbent(number, absent.iter().map(|listener| listener.inode()));
+        let serves_on = |inode| {
+            serving
+                .as_ref()
+                .is_some_and(|seen| seen.hold(inode) != Hold::Absent)
+        };
+        let held = absent
+            .iter()
+            .copied()
+            .filter(|listener| serves_on(listener.inode()));
+        let held: Vec<&Rc<Listener>> = held.collect();
+        let missed: Vec<&Rc<Listener>> = match &serving {
+            // What was seen of it counts, though it may not be all.
+            Some(serving) if serving.blind().is_none() || !held.is_empty() => held,
             // There is nothing to compare with; at the first start nobody is to be protected either.
             Some(_) | None if number != FIRST && absent.len() == lent.len() => absent.clone(),
             Some(_) | None => return None,

@@ -206,6 +206,7 @@ impl Shell {
         for event in batch {
             effects.extend(self.core.step(event));
         }
+        self.records.note_roles(&self.core);
         self.perform_all(effects);
     }
 

@@ -33,7 +33,7 @@ impl Shell {
             Effect::Extend(timer, worker) => self.extend(timer, worker),
             Effect::Probe(number) => self.start_probe(number),
             Effect::EndProbe(number) => self.end_probe(number),
-            Effect::Confirm(number) => self.confirm(number, Patience::Unadopted),
+            Effect::Confirm(number) => self.confirm(number, Patience::Left),
             Effect::ConfirmAnyway(number) => self.confirm(number, Patience::Over),
             Effect::NoteReady(worker) => self.note_ready(worker),
             Effect::TakeOver(number) => self.take_over_sockets(number),

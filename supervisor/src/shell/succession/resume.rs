@@ -474,7 +474,7 @@ impl Shell {
                 self.prepare(number)
             }
             Handoff::Candidate(number, Progress::Confirming) if !self.is_answered(number) => {
-                self.confirm(number, Patience::Unadopted)
+                self.confirm(number, Patience::Left)
             }
             Handoff::Candidate(number, Progress::Probing)
                 if self

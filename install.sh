@@ -1,6 +1,7 @@
 #!/bin/sh
 # Puts Segue where the system looks for it, or takes it away again. It copies files, and starts, enables and stops nothing.
 set -eu
+unset CDPATH
 umask 022
 # Directories sort before what is in them.
 export LC_ALL=C

@@ -10,6 +10,7 @@
 #
 # shellcheck disable=SC1091,SC2034,SC2154  # The names come from names.sh.
 set -eu
+unset CDPATH
 cd "$(dirname "$0")/.."
 top=$PWD
 ours=$(uname -m)-unknown-linux-gnu

@@ -11,6 +11,7 @@
 #
 # shellcheck disable=SC1091,SC2034,SC2154  # The names come from names.sh.
 set -eu
+unset CDPATH
 umask 022
 top=$(cd "$(dirname "$0")/.." && pwd)
 

@@ -69,6 +69,7 @@ fn the_package_has_what_is_installed() {
     );
     let package = run(Command::new(root().join("packaging/deb.sh"))
         .env("DPKG_DEB_COMPRESSOR_TYPE", "none")
+        .env("NEWEST_GLIBC", "9")
         .arg(binaries())
         .arg(&out));
     let package = package.trim_end();

@@ -25,6 +25,7 @@ fn build(out: &Path, revision: u32) -> PathBuf {
     command
         .env("REVISION", revision.to_string())
         .env("DPKG_DEB_COMPRESSOR_TYPE", "none")
+        .env("NEWEST_GLIBC", "9")
         .arg(binaries.parent().unwrap())
         .arg(out);
     let done = Process::start(&mut command).finish();

@@ -130,16 +130,32 @@ pub(crate) fn in_every_stage_of_a_reload(machine: &Machine) {
 
 /// The candidate has said READY=1 while nobody supervised: systemd has kept what it said.
 pub(crate) fn hears_what_was_said_meanwhile(machine: &Machine) {
-    let site = Site::new(machine, "said", "app --message old");
+    // A busy systemd takes the socket when it has room. Killed before that, the supervisor takes it along, and nobody hears.
+    let tries = ["said", "said-2", "said-3", "said-4", "said-5"];
+    assert!(
+        tries.iter().any(|name| is_heard_by_the_successor(machine, name)),
+        "what was said meanwhile was never heard"
+    );
+}
+
+fn is_heard_by_the_successor(machine: &Machine, name: &str) -> bool {
+    let site = Site::new(machine, name, "app --message old");
     site.drop_in(&site.unit, "[Service]\nRestartSec=3s\n");
     site.systemctl_ok("start");
     site.release("fixture slow-start after=1s message=new");
     assert_eq!(site.segue("reload", &["--no-wait"]).code, Some(0));
     site.wait_until("the candidate is there", |status| !status.pids(2).is_empty());
     kill(machine, &site);
-    site.wait_until("it took over", |status| status.generation() == 2);
+    site.wait_until("the reload has ended", |status| {
+        status.generation() == 2 || status.0["last_reload"].is_object()
+    });
     let journal = site.journal();
-    assert!(!journal.contains("not ready"), "{journal}");
+    if site.status().generation() == 2 {
+        assert!(!journal.contains("not ready"), "{journal}");
+        return true;
+    }
+    assert!(journal.contains("notify/2.0.0: Connection refused"), "{journal}");
+    false
 }
 
 pub(crate) fn while_draining(machine: &Machine) {

@@ -182,6 +182,34 @@ pub enum Effect {
     Finish(Ending),
 }
 
+impl Effect {
+    /// Whom it signals, and how, if that is what it does.
+    #[must_use]
+    pub const fn signal(self) -> Option<(Worker, Signal)> {
+        match self {
+            Self::Signal(worker, signal) => Some((worker, signal)),
+            Self::Prepare(_)
+            | Self::Spawn(..)
+            | Self::Arm(..)
+            | Self::Disarm(_)
+            | Self::Extend(..)
+            | Self::NoteReady(_)
+            | Self::TakeOver(_)
+            | Self::RollBack(..)
+            | Self::Abandon(_)
+            | Self::Bury(_)
+            | Self::Probe(_)
+            | Self::EndProbe(_)
+            | Self::Confirm(_)
+            | Self::ConfirmAnyway(_)
+            | Self::Answer(..)
+            | Self::Tell(_)
+            | Self::Forget(_)
+            | Self::Finish(_) => None,
+        }
+    }
+}
+
 /// The signals that the core asks for. Which numbers they have is the shell's concern.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Signal {

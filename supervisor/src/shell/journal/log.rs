@@ -150,25 +150,5 @@ impl Done {
 /// Whether an effect does harm if it is performed twice: some apps end at once at their second stop signal. A fork has a mark of its
 /// own, and all the others come to the same.
 pub(crate) const fn happens_once(effect: Effect) -> bool {
-    match effect {
-        Effect::Signal(..) => true,
-        Effect::Prepare(_)
-        | Effect::Spawn(..)
-        | Effect::Arm(..)
-        | Effect::Disarm(_)
-        | Effect::Extend(..)
-        | Effect::NoteReady(_)
-        | Effect::TakeOver(_)
-        | Effect::RollBack(..)
-        | Effect::Abandon(_)
-        | Effect::Bury(_)
-        | Effect::Probe(_)
-        | Effect::EndProbe(_)
-        | Effect::Confirm(_)
-        | Effect::ConfirmAnyway(_)
-        | Effect::Answer(..)
-        | Effect::Tell(_)
-        | Effect::Forget(_)
-        | Effect::Finish(_) => false,
-    }
+    effect.signal().is_some()
 }

@@ -289,27 +289,9 @@ impl Foreseen {
             .into_iter()
             .enumerate()
             .filter(|(nth, effect)| !logged.done.covers(*nth, *effect));
-        let untold = undone.filter_map(|(_, effect)| match effect {
-            Effect::Signal(worker, Signal::Stop | Signal::StopGroup) => Some(worker),
-            Effect::Signal(_, Signal::Abort | Signal::Kill)
-            | Effect::Prepare(_)
-            | Effect::Spawn(..)
-            | Effect::Arm(..)
-            | Effect::Disarm(_)
-            | Effect::Extend(..)
-            | Effect::NoteReady(_)
-            | Effect::TakeOver(_)
-            | Effect::RollBack(..)
-            | Effect::Abandon(_)
-            | Effect::Bury(_)
-            | Effect::Probe(_)
-            | Effect::EndProbe(_)
-            | Effect::Confirm(_)
-            | Effect::ConfirmAnyway(_)
-            | Effect::Answer(..)
-            | Effect::Tell(_)
-            | Effect::Forget(_)
-            | Effect::Finish(_) => None,
+        let untold = undone.filter_map(|(_, effect)| match effect.signal()? {
+            (worker, Signal::Stop | Signal::StopGroup) => Some(worker),
+            (_, Signal::Abort | Signal::Kill) => None,
         });
         Ok(Self {
             untold: untold.collect(),

@@ -9,28 +9,13 @@
 #   --completions  completion scripts, for programs that this machine cannot run
 # REVISION is the Debian revision [default: 1], SOURCE_DATE_EPOCH the time of the files [default: now].
 #
-# shellcheck disable=SC1091,SC2034,SC2154  # The names come from names.sh.
+# shellcheck disable=SC1091,SC2034,SC2154  # The names come from the scripts that it reads.
 set -eu
 unset CDPATH
 umask 022
 top=$(cd "$(dirname "$0")/.." && pwd)
 
-fail() {
-    echo "deb.sh: $1" >&2
-    exit "${2:-1}"
-}
-
-target=$(uname -m)-unknown-linux-gnu completions=
-while [ $# -gt 2 ]; do
-    case $1 in
-        --target) target=$2 ;;
-        --completions) completions=$2 ;;
-        *) fail "unknown option $1" 2 ;;
-    esac
-    shift 2
-done
-[ $# -eq 2 ] || fail "usage: deb.sh [--target TRIPLE] [--completions DIRECTORY] BINARIES OUT" 2
-binaries=$1 out=$2
+. "$top/packaging/arguments.sh"
 . "$top/packaging/names.sh"
 
 # The newest glibc whose symbols the programs ask for. Debian 12 has 2.36: what needs more was built on too new a system.

@@ -59,4 +59,11 @@ impl Program {
     pub fn words(&self) -> &[OsString] {
         &self.words
     }
+
+    /// The words as a shell reads them, each in single quotes.
+    #[must_use]
+    pub fn shell_words(&self) -> String {
+        let quoted = |word: &OsString| format!("'{}'", word.display());
+        self.words.iter().map(quoted).collect::<Vec<_>>().join(" ")
+    }
 }

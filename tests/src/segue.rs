@@ -113,15 +113,10 @@ impl Setup {
     /// When it cannot be written.
     #[track_caller]
     pub fn deploy(&self, name: &str, program: &Program) {
-        let words: Vec<_> = program
-            .words()
-            .iter()
-            .map(|word| format!("'{}'", word.to_string_lossy()))
-            .collect();
         let beside = self.path(&format!("{name}.new"));
         executable::write(
             &beside,
-            format!("#!/bin/sh\nexec {} \"$@\"\n", words.join(" ")).as_bytes(),
+            format!("#!/bin/sh\nexec {} \"$@\"\n", program.shell_words()).as_bytes(),
         );
         let deployed = std::fs::rename(&beside, self.path(name));
         deployed.unwrap_or_else(|error| panic!("deploy {name}: {error}"));

@@ -54,13 +54,8 @@ fn gated(setup: &Setup, name: &str, program: &Program) {
 }
 
 fn gate(path: &Path, program: &Program) {
-    let words: Vec<_> = program
-        .words()
-        .iter()
-        .map(|word| format!("'{}'", word.display()))
-        .collect();
     let beside = path.with_extension("new");
-    let script = format!("#!/bin/sh\nread word < gate\nexec {}\n", words.join(" "));
+    let script = format!("#!/bin/sh\nread word < gate\nexec {}\n", program.shell_words());
     executable::write(&beside, script.as_bytes());
     fs::rename(&beside, path).unwrap();
 }

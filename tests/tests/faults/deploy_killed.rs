@@ -84,6 +84,15 @@ fn killed_while_the_new_version_starts() {
     deployed.stop();
 }
 
+/// The version with this message serves, `current` leads to what serves, and nothing is left of the deploy.
+#[track_caller]
+fn ends_with(deployed: Deployed, message: &str) {
+    deployed.wait_for_message(message);
+    deployed.assert_consistent();
+    deployed.assert_tidy();
+    deployed.stop();
+}
+
 #[test]
 fn killed_while_a_version_starts_that_fails_then() {
     let mut deployed = Deployed::start(["--probation", "10ms", "--stderr", "app.log"]);
@@ -109,10 +118,7 @@ fn killed_while_a_version_starts_that_fails_then() {
         "{done:?}"
     );
     assert_eq!(deployed.current(), before);
-    deployed.wait_for_message("old");
-    deployed.assert_consistent();
-    deployed.assert_tidy();
-    deployed.stop();
+    ends_with(deployed, "old");
 }
 
 #[test]
@@ -124,10 +130,7 @@ fn killed_in_a_probation_that_passes_then() {
     let done = deploy.finish();
     assert_eq!(done.code, Some(0), "{done:?}");
     assert!(done.stdout.ends_with("probation passed)\n"), "{done:?}");
-    deployed.wait_for_message("new");
-    deployed.assert_consistent();
-    deployed.assert_tidy();
-    deployed.stop();
+    ends_with(deployed, "new");
 }
 
 #[test]
@@ -148,10 +151,7 @@ fn killed_in_a_probation_in_which_the_new_version_crashes_then() {
         "{done:?}"
     );
     assert_eq!(deployed.current(), before);
-    deployed.wait_for_message("old");
-    deployed.assert_consistent();
-    deployed.assert_tidy();
-    deployed.stop();
+    ends_with(deployed, "old");
 }
 
 /// The whole service was killed, and begins anew with what `current` leads to.
@@ -176,10 +176,7 @@ fn killed_with_its_app_and_begun_anew() {
         done.stdout.contains("(generation 1, ") && done.stdout.ends_with("probation passed)\n"),
         "{done:?}"
     );
-    deployed.wait_for_message("new");
-    deployed.assert_consistent();
-    deployed.assert_tidy();
-    deployed.stop();
+    ends_with(deployed, "new");
 }
 
 /// It dies between the look at who serves and the reload: that is asked for again.
@@ -204,10 +201,7 @@ fn killed_before_it_takes_the_reload() {
             .contains("the supervisor has not taken the reload; asking again"),
         "{done:?}"
     );
-    deployed.wait_for_message("new");
-    deployed.assert_consistent();
-    deployed.assert_tidy();
-    deployed.stop();
+    ends_with(deployed, "new");
 }
 
 #[test]

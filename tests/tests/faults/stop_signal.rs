@@ -41,14 +41,8 @@ server.serve_forever()
 server.server_close()
 "#;
 
-/// The words of a fixture, for a shell.
 fn fixture(vice: &str) -> String {
-    let words: Vec<String> = Program::fixture(vice)
-        .words()
-        .iter()
-        .map(|word| format!("'{}'", word.to_string_lossy()))
-        .collect();
-    words.join(" ")
+    Program::fixture(vice).shell_words()
 }
 
 /// Reloads an app below something that does not pass the signal on: the old version drains at once all the same, and nothing is lost.

@@ -127,12 +127,7 @@ fn what_is_started_again_and_again_ends_too() {
 }
 
 fn fixture(vice: &str) -> String {
-    let words: Vec<String> = Program::fixture(vice)
-        .words()
-        .iter()
-        .map(|word| format!("'{}'", word.to_string_lossy()))
-        .collect();
-    words.join(" ")
+    Program::fixture(vice).shell_words()
 }
 
 /// A process that is not below the app is none of it, whatever its environment says.

@@ -206,13 +206,13 @@ impl Shell {
         for event in batch {
             effects.extend(self.core.step(event));
         }
-        self.records.note_roles(&self.core);
         self.perform_all(effects);
     }
 
     /// Perform effects in their order. What tickets are answered is put down in that order too, but goes out last: whoever
     /// has an answer finds everything done that it tells of, and systemd told of it.
     pub(crate) fn perform_all(&mut self, effects: Vec<Effect>) {
+        self.records.note_roles(&self.core);
         for (nth, effect) in effects.into_iter().enumerate() {
             self.perform(effect);
             self.journal.mark_done(nth, effect);
@@ -296,7 +296,6 @@ impl Shell {
         for info in self.fleet.workers.values_mut() {
             info.more_time = None;
         }
-        self.records.note_roles(&self.core);
         self.watch_lingering();
         self.watch_queues();
         self.update_interests();

@@ -311,6 +311,7 @@ impl Shell {
             .into_iter()
             .flat_map(|event| self.core.step(event))
             .collect();
+        self.records.note_roles(&self.core);
         for (nth, effect) in effects.into_iter().enumerate() {
             if !done.covers(nth, effect) {
                 self.finish(effect, &done);

@@ -257,11 +257,7 @@ impl Scene {
 
 /// A script that execs a program, renamed into its place.
 fn deploy(app: &Path, program: &Program) {
-    let words = program.words().iter();
-    let words: Vec<_> = words
-        .map(|word| format!("'{}'", word.to_string_lossy()))
-        .collect();
-    let text = format!("#!/bin/sh\nexec {} \"$@\"\n", words.join(" "));
+    let text = format!("#!/bin/sh\nexec {} \"$@\"\n", program.shell_words());
     files::replace(app, text.as_bytes(), 0o755);
 }
 

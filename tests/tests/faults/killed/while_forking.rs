@@ -134,10 +134,14 @@ fn killed_while_it_forks_a_rollback_the_private_listener_is_had_back() {
     let ports = [free_port()];
     let setup = Setup::from_config().flags(["--config", "segue.toml"]);
     let file = setup.path("segue.toml");
-    let good = settings(&ports, &Program::fixture("good"));
+    // What the rollback starts is silent until the successor is there: an app that cannot say READY=1 would end.
+    let go = setup.path("go");
+    let good = settings(&ports, &Program::fixture("slow-start file=go"));
+    std::fs::write(&go, "").unwrap();
     std::fs::write(&file, good.replace("\"10m\"", "\"200ms\"")).unwrap();
     let mut segue = setup.start();
     segue.process().wait_for_line("passed probation");
+    std::fs::remove_file(&go).unwrap();
     let bad = settings(&ports, &Program::fixture("ready-then-dies after=2s"));
     std::fs::write(&file, bad).unwrap();
     segue.signal(Signal::SIGHUP);

@@ -6,6 +6,7 @@ mod common;
 mod drain;
 mod environment;
 mod examples;
+mod fates;
 mod http2;
 mod in_process;
 mod programs;

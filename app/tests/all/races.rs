@@ -9,40 +9,17 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::common::{Running, app, example, start};
+use super::fates::{Fate, Race, Tally, ask, kept};
 use nix::sys::signal::Signal;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 
 /// Connections in one round: one process is told to stop once for all of them.
 const PER_ROUND: usize = 250;
 
 /// The requests are spread over so much time on either side of the signal.
 const WINDOW: Duration = Duration::from_millis(3);
-
-const REQUEST: &[u8] = b"GET /ping HTTP/1.1\r\nHost: test\r\n\r\n";
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Race {
-    Idle,
-    Fresh,
-}
-
-/// What became of one request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fate {
-    Answered { closing: bool },
-    Lost,
-}
-
-#[derive(Debug, Default)]
-struct Tally {
-    trials: usize,
-    lost: usize,
-    /// Answers that carried `Connection: close`: these requests met the drain itself.
-    closing: usize,
-}
 
 fn trials() -> usize {
     std::env::var("SEGUE_TRIALS")
@@ -62,20 +39,11 @@ fn run(race: Race, program: &Path, trials: usize) -> Tally {
         let mut old = start(program, &listener, &[]);
         let fates = runtime.block_on(round(race, &mut old, program, &listener));
         assert!(old.end().status.success());
-        for fate in fates {
-            tally.trials += 1;
-            match fate {
-                Fate::Answered { closing } => tally.closing += usize::from(closing),
-                Fate::Lost => tally.lost += 1,
-            }
-        }
+        tally.note(fates);
     }
-    println!(
-        "{race:?} race against {}: {} of {} lost ({} answered with close)",
-        program.file_name().unwrap().to_string_lossy(),
-        tally.lost,
-        tally.trials,
-        tally.closing
+    tally.tell(
+        &format!("{race:?} race"),
+        &program.file_name().unwrap().to_string_lossy(),
     );
     tally
 }
@@ -85,7 +53,7 @@ async fn round(race: Race, old: &mut Running, program: &Path, listener: &TcpList
     let mut idle = Vec::new();
     if race == Race::Idle {
         for _ in 0..PER_ROUND {
-            idle.push(kept(address).await);
+            idle.push(kept(connect(address).await).await);
         }
     }
     let new = start(program, listener, &[]);
@@ -124,38 +92,10 @@ async fn round(race: Race, old: &mut Running, program: &Path, listener: &TcpList
     fates
 }
 
-/// A connection on which the old server has answered once.
-async fn kept(address: SocketAddr) -> TcpStream {
-    let mut stream = TcpStream::connect(address).await.unwrap();
+async fn connect(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).await.unwrap();
     stream.set_nodelay(true).unwrap();
-    stream.write_all(REQUEST).await.unwrap();
-    assert_eq!(response(&mut stream).await, Fate::Answered { closing: false });
     stream
-}
-
-async fn ask(mut stream: TcpStream) -> Fate {
-    match stream.write_all(REQUEST).await {
-        Ok(()) => timeout(super::common::PATIENCE, response(&mut stream))
-            .await
-            .unwrap_or(Fate::Lost),
-        Err(_) => Fate::Lost,
-    }
-}
-
-async fn response(stream: &mut TcpStream) -> Fate {
-    let mut bytes = Vec::new();
-    loop {
-        let text = String::from_utf8_lossy(&bytes).to_ascii_lowercase();
-        if text.ends_with("\"}") {
-            return Fate::Answered {
-                closing: text.contains("\r\nconnection: close\r\n"),
-            };
-        }
-        match stream.read_buf(&mut bytes).await {
-            Ok(0) | Err(_) => return Fate::Lost,
-            Ok(_) => {}
-        }
-    }
 }
 
 #[test]

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used)] // A test that cannot go on ends there.
 
 mod common;
+#[path = "../../../../app/tests/all/fates.rs"]
+mod fates;
 mod grpc;
 mod plain;
 mod races;

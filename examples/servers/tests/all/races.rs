@@ -10,43 +10,20 @@ use nix::sys::signal::{Signal, kill};
 use rustls::ClientConnection;
 use rustls::pki_types::ServerName;
 use segue_app::limits::FIRST_REQUEST_GRACE;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::common::{Certificate, PATIENCE, Running, listener, start, trials};
+use super::fates::{Fate, REQUEST, Race, Tally, ask, kept};
 
 /// Connections in one round: one process is told to stop once for all of them.
 const PER_ROUND: usize = 100;
 
 /// The requests are spread over so much time on either side of the signal. A handshake takes a while.
 const WINDOW: Duration = Duration::from_millis(10);
-
-const REQUEST: &[u8] = b"GET /ping HTTP/1.1\r\nHost: localhost\r\n\r\n";
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Race {
-    Idle,
-    Fresh,
-}
-
-/// What became of one request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fate {
-    Answered { closing: bool },
-    Lost,
-}
-
-#[derive(Debug, Default)]
-struct Tally {
-    trials: usize,
-    lost: usize,
-    /// Answers that carried `Connection: close`: these requests met the drain itself.
-    closing: usize,
-}
 
 fn run(race: Race, program: &str, trials: usize) -> Tally {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -60,20 +37,11 @@ fn run(race: Race, program: &str, trials: usize) -> Tally {
         let fates = runtime.block_on(round(race, &old, program, &listener));
         let ended = old.end();
         assert!(ended.status.success(), "{}", ended.stderr);
-        for fate in fates {
-            tally.trials += 1;
-            match fate {
-                Fate::Answered { closing } => tally.closing += usize::from(closing),
-                Fate::Lost => tally.lost += 1,
-            }
-        }
+        tally.note(fates);
     }
-    println!(
-        "{race:?} race over TLS against {}: {} of {} lost ({} answered with close)",
+    tally.tell(
+        &format!("{race:?} race over TLS"),
         program.rsplit('/').next().unwrap_or_default(),
-        tally.lost,
-        tally.trials,
-        tally.closing
     );
     tally
 }
@@ -88,7 +56,7 @@ async fn round(race: Race, old: &Running, program: &str, listener: &TcpListener)
     let mut idle = Vec::new();
     if race == Race::Idle {
         for _ in 0..PER_ROUND {
-            idle.push(kept(address).await);
+            idle.push(kept(connect(address).await.unwrap()).await);
         }
     }
     let new = serve(program, listener);
@@ -123,39 +91,6 @@ async fn connect(address: SocketAddr) -> std::io::Result<TlsStream<TcpStream>> {
     TlsConnector::from(Certificate::get().config())
         .connect(name, stream)
         .await
-}
-
-/// A connection on which the old server has answered once.
-async fn kept(address: SocketAddr) -> TlsStream<TcpStream> {
-    let mut stream = connect(address).await.unwrap();
-    stream.write_all(REQUEST).await.unwrap();
-    assert_eq!(response(&mut stream).await, Fate::Answered { closing: false });
-    stream
-}
-
-async fn ask(mut stream: TlsStream<TcpStream>) -> Fate {
-    match stream.write_all(REQUEST).await {
-        Ok(()) => timeout(PATIENCE, response(&mut stream))
-            .await
-            .unwrap_or(Fate::Lost),
-        Err(_) => Fate::Lost,
-    }
-}
-
-async fn response(stream: &mut TlsStream<TcpStream>) -> Fate {
-    let mut bytes = Vec::new();
-    loop {
-        let text = String::from_utf8_lossy(&bytes).to_ascii_lowercase();
-        if text.ends_with("\"}") {
-            return Fate::Answered {
-                closing: text.contains("\r\nconnection: close\r\n"),
-            };
-        }
-        match stream.read_buf(&mut bytes).await {
-            Ok(0) | Err(_) => return Fate::Lost,
-            Ok(_) => {}
-        }
-    }
 }
 
 const TLS: &str = env!("CARGO_BIN_EXE_tls");

@@ -10,8 +10,7 @@ use segue_tests::load::race::{Aim, NEAR, Race};
 use segue_tests::program::Program;
 use segue_tests::segue::{Segue, Setup};
 
-use crate::stats::{ms, percentile, ratio};
-use crate::traffic::{Sample, latencies};
+use crate::traffic::{compared, latencies, rate};
 use crate::{Extent, Row};
 
 /// How often the two are measured in turn, so that a slow moment of the machine hits both.
@@ -57,20 +56,10 @@ fn speed(extent: Extent, ours: &Path, plain: &Path) -> Row {
     }
     ours.stop();
     plain.stop();
-    let p99 =
-        |samples: &[Sample]| percentile(&samples.iter().map(|(_, took)| *took).collect::<Vec<_>>(), 0.99);
     Row {
         what: "axum on segue-app against axum's own serve: throughput and p99".to_owned(),
-        measured: format!(
-            "{:.2} and {}",
-            with.len() as f64 / without.len().max(1) as f64,
-            ratio(p99(&with), p99(&without))
-        ),
-        beside: format!(
-            "axum's own {:.0} requests a second, p99 {}",
-            without.len() as f64 / extent.load.as_secs_f64(),
-            ms(p99(&without))
-        ),
+        measured: compared(&with, &without),
+        beside: format!("axum's own {}", rate(&without, extent.load)),
         goal: "1.00, within 3 %",
     }
 }

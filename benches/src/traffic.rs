@@ -34,22 +34,10 @@ fn beside_alone(extent: Extent) -> Row {
         supervised.extend(latencies(&segue.target(), extent.load / TURNS));
     }
     segue.stop();
-    let p99 = |samples: &[Sample]| {
-        let took: Vec<_> = samples.iter().map(|(_, took)| *took).collect();
-        percentile(&took, 0.99)
-    };
     Row {
         what: "throughput and p99 of the app under Segue against the same app alone".to_owned(),
-        measured: format!(
-            "{:.2} and {}",
-            supervised.len() as f64 / alone.len().max(1) as f64,
-            ratio(p99(&supervised), p99(&alone))
-        ),
-        beside: format!(
-            "alone {:.0} requests a second, p99 {}",
-            alone.len() as f64 / extent.load.as_secs_f64(),
-            ms(p99(&alone))
-        ),
+        measured: compared(&supervised, &alone),
+        beside: format!("alone {}", rate(&alone, extent.load)),
         goal: "1.00, within noise",
     }
 }
@@ -112,6 +100,29 @@ fn around_takeovers(extent: Extent) -> Row {
 
 /// When a request was sent, and how long its answer took.
 pub(crate) type Sample = (Instant, Duration);
+
+/// Throughput and p99 of one load as ratios to those of another that lasted as long.
+pub(crate) fn compared(load: &[Sample], reference: &[Sample]) -> String {
+    format!(
+        "{:.2} and {}",
+        load.len() as f64 / reference.len().max(1) as f64,
+        ratio(p99(load), p99(reference))
+    )
+}
+
+/// Throughput and p99 of a load of this duration, in words.
+pub(crate) fn rate(load: &[Sample], duration: Duration) -> String {
+    format!(
+        "{:.0} requests a second, p99 {}",
+        load.len() as f64 / duration.as_secs_f64(),
+        ms(p99(load))
+    )
+}
+
+fn p99(samples: &[Sample]) -> Duration {
+    let took: Vec<_> = samples.iter().map(|(_, took)| *took).collect();
+    percentile(&took, 0.99)
+}
 
 /// The pause between two requests of a paced generator: a server that is not saturated shows its own latency.
 const PACED: Duration = Duration::from_millis(2);

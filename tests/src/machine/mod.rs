@@ -155,16 +155,36 @@ impl Machine {
     /// When that does not happen in time.
     #[track_caller]
     pub fn wait_for_property(&self, unit: &str, name: &str, condition: impl Fn(&str) -> bool) -> String {
+        self.wait_for(
+            &["show", unit, "--property", name],
+            || self.property(unit, name),
+            condition,
+        )
+    }
+
+    /// Waits until a command's stdout meets a condition, and returns it. A command that fails is run again, too: `find` does where
+    /// what it looks through vanishes meanwhile.
+    ///
+    /// # Panics
+    ///
+    /// If that takes longer than [`patience`](crate::patience).
+    #[track_caller]
+    pub fn wait_for_output(&self, words: &[&str], condition: impl Fn(&str) -> bool) -> String {
+        self.wait_for(words, || self.run(words).stdout, condition)
+    }
+
+    #[track_caller]
+    fn wait_for(&self, what: &[&str], ask: impl Fn() -> String, condition: impl Fn(&str) -> bool) -> String {
         let end = std::time::Instant::now() + crate::patience();
         loop {
-            let value = self.property(unit, name);
+            let value = ask();
             if condition(&value) {
                 return value;
             }
             assert!(
                 std::time::Instant::now() < end,
-                "not in time: {name} of {unit} is {value:?}\n{}",
-                self.journal(&["-u", unit])
+                "not in time: {what:?} gives {value:?}\n{}",
+                self.journal(&["-n", "200"])
             );
             std::thread::sleep(std::time::Duration::from_millis(20));
         }

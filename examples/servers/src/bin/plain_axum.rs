@@ -14,7 +14,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let app = Router::new().route("/ping", get(|| async { "{\"message\": \"axum\"}" }));
     notifier.ready("serving by axum's own serve")?;
     axum::serve(listener, app)
-        .with_graceful_shutdown(async move { drop(terminate.recv().await) })
+        .with_graceful_shutdown(async move {
+            terminate.recv().await;
+        })
         .await?;
     Ok(())
 }

@@ -13,7 +13,7 @@ use crate::manager::Manager;
 use crate::pid_file::PidFile;
 use crate::place::{self, StalePolicy, Surroundings};
 use crate::shell::{self, AdoptionDecision, Begin, PredecessorState, Unadopted};
-use crate::state::{self, Fds};
+use crate::state::{Custody, Fds, Restored};
 use crate::sys;
 use crate::upgrade::Origin;
 use crate::{FAILED, USAGE};
@@ -79,7 +79,7 @@ pub(crate) fn open(
     invocation: Invocation,
     given: Given,
     inherited_environment: InheritedEnvironment,
-) -> Result<(Begin, Option<PredecessorState>), Refusal> {
+) -> Result<(Restored<Begin>, Option<PredecessorState>), Refusal> {
     let config = given.config;
     let text = |error: &dyn std::fmt::Display| error.to_string();
     let log = Log::new(&config.name, shell::style(config.log_format));
@@ -100,12 +100,10 @@ pub(crate) fn open(
         }
         Ok(predecessor) => Ok(predecessor),
     };
+    let custody = Custody::new();
     let stale = match &found {
-        Ok(_) => {
-            // Until it is taken over, nothing must be taken away from it, whatever fails.
-            state::stand_by();
-            StalePolicy::Adopted
-        }
+        // Until it is taken over, nothing must be taken away from it, whatever fails.
+        Ok(_) => StalePolicy::Adopted(&custody),
         Err(_) => StalePolicy::Removed,
     };
     let control =
@@ -117,7 +115,7 @@ pub(crate) fn open(
         stored,
         left,
     } = match found {
-        Ok(predecessor) => assess(predecessor, &place, &log)?,
+        Ok(predecessor) => assess(predecessor, &place, &log, &custody)?,
         Err(stored) => Found {
             predecessor: None,
             stored,
@@ -133,7 +131,7 @@ pub(crate) fn open(
     let pid_file = config
         .pid_file
         .as_deref()
-        .map(PidFile::write)
+        .map(|path| PidFile::write(path, stale.guard()))
         .transpose()
         .map_err(|error| text(&error))?;
     sys::lower_own_oom_score();
@@ -171,10 +169,7 @@ pub(crate) fn open(
         stored,
         left,
     };
-    if predecessor.is_none() {
-        state::take_charge();
-    }
-    Ok((begin, predecessor))
+    Ok((Restored::new(begin, custody), predecessor))
 }
 
 /// What was found of a predecessor.
@@ -191,7 +186,12 @@ struct Found {
 ///
 /// # Errors
 /// One line: the app of a predecessor lives, and the state by which it could be adopted is lost.
-fn assess(mut predecessor: PredecessorState, place: &place::Place, log: &Log) -> Result<Found, String> {
+fn assess(
+    mut predecessor: PredecessorState,
+    place: &place::Place,
+    log: &Log,
+    custody: &Custody,
+) -> Result<Found, String> {
     // What it was doing last may have been written since it was found.
     predecessor.read_again(place);
     let (left, told) = match predecessor.assess(place) {
@@ -203,7 +203,8 @@ fn assess(mut predecessor: PredecessorState, place: &place::Place, log: &Log) ->
             });
         }
         AdoptionDecision::Leave(told) => {
-            let left = predecessor.leave(place, log).map_err(|flaw| flaw.to_string())?;
+            let left = predecessor.leave(place, log, custody);
+            let left = left.map_err(|flaw| flaw.to_string())?;
             (left, told)
         }
         AdoptionDecision::Unknown(text) => return Err(text),

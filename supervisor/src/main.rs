@@ -75,7 +75,6 @@ fn main() -> ExitCode {
     let inherited_environment = InheritedEnvironment::of_this_process();
     let arguments: Vec<OsString> = std::env::args_os().collect();
     if let Some(number) = upgrade::asked_to_check(&arguments) {
-        state::stand_by();
         let status = upgrade::answer(&number, |saved| understand(saved, inherited_environment));
         return ExitCode::from(status);
     }
@@ -109,8 +108,6 @@ fn resume(
     invocation: Invocation,
     inherited_environment: InheritedEnvironment,
 ) -> ExitCode {
-    // Until everything is taken over, nothing must be taken away.
-    state::stand_by();
     let saved = upgrade::receive(number, Pid::this());
     let restored = saved.and_then(|mut saved| {
         let left = std::mem::take(&mut saved.left);
@@ -119,8 +116,7 @@ fn resume(
     match restored {
         Ok((shell, left)) => {
             left.close();
-            state::take_charge();
-            exit_code(shell::go_on(shell))
+            exit_code(shell::go_on(shell.take_charge()))
         }
         Err(flaw) => {
             let failed = refuse(&flaw, FAILED);
@@ -178,7 +174,7 @@ fn run(invocation: Invocation, inherited_environment: InheritedEnvironment) -> E
         .and_then(|given| boot::open(invocation, given, inherited_environment))
         .and_then(|(begin, predecessor)| match predecessor {
             Some(predecessor) => Ok(shell::go_on(shell::adopt(begin, predecessor)?)),
-            None => Ok(shell::run(begin)),
+            None => Ok(shell::run(begin.take_charge())),
         });
     match begun {
         Ok(ending) => exit_code(ending),

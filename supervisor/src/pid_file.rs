@@ -7,7 +7,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use crate::state::{self, Fds, Flaw, Passed, Row, Rows};
+use crate::state::{Custody, Fds, Flaw, Guard, Passed, Row, Rows};
 use crate::sys::errno_text;
 
 /// The kind of its row, and the name of its fd.
@@ -19,6 +19,7 @@ pub(crate) struct PidFile {
     path: PathBuf,
     /// Kept open, so that the number of its inode cannot come to mean another file.
     file: File,
+    guard: Guard,
 }
 
 /// Why there is no pid file.
@@ -39,7 +40,7 @@ impl PidFile {
     ///
     /// # Errors
     /// Those of writing and renaming.
-    pub(crate) fn write(path: &Path) -> Result<Self, PidFileError> {
+    pub(crate) fn write(path: &Path, guard: Guard) -> Result<Self, PidFileError> {
         let refused = |cause| PidFileError {
             path: path.to_owned(),
             cause,
@@ -54,6 +55,7 @@ impl PidFile {
             Ok(file) => Ok(Self {
                 path: path.to_owned(),
                 file,
+                guard,
             }),
             Err(cause) => {
                 let _ = fs::remove_file(&beside);
@@ -76,7 +78,7 @@ impl PidFile {
     ///
     /// # Errors
     /// The row is not whole, or its fd is missing.
-    pub(crate) fn restore(rows: &[Row<'_>], fds: &mut Fds) -> Result<Option<Self>, Flaw> {
+    pub(crate) fn restore(rows: &[Row<'_>], fds: &mut Fds, custody: &Custody) -> Result<Option<Self>, Flaw> {
         let Ok(row) = Row::of_kind(rows, ROW) else {
             return Ok(None);
         };
@@ -87,6 +89,7 @@ impl PidFile {
         Ok(Some(Self {
             path,
             file: File::from(file),
+            guard: custody.guard(),
         }))
     }
 
@@ -111,7 +114,7 @@ fn beside(path: &Path) -> PathBuf {
 impl Drop for PidFile {
     fn drop(&mut self) {
         // It may have been removed already, or replaced by a successor's: that one is not ours to remove.
-        if state::in_charge() && self.is_still_ours() {
+        if self.guard.is_armed() && self.is_still_ours() {
             let _ = fs::remove_file(&self.path);
         }
     }
@@ -120,12 +123,13 @@ impl Drop for PidFile {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::state::Restored;
 
     #[test]
     fn it_holds_our_pid_and_goes_with_us() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("app.pid");
-        let file = PidFile::write(&path).unwrap();
+        let file = PidFile::write(&path, Guard::armed()).unwrap();
         assert_eq!(
             fs::read_to_string(&path).unwrap(),
             format!("{}\n", std::process::id())
@@ -143,7 +147,7 @@ mod tests {
     fn one_that_another_has_written_meanwhile_stays() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("app.pid");
-        let file = PidFile::write(&path).unwrap();
+        let file = PidFile::write(&path, Guard::armed()).unwrap();
         fs::write(&path, "1\n").unwrap();
         drop(file);
         assert!(path.exists());
@@ -154,8 +158,8 @@ mod tests {
     fn one_that_another_of_the_same_pid_has_written_meanwhile_stays() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("app.pid");
-        let file = PidFile::write(&path).unwrap();
-        let other = PidFile::write(&path).unwrap();
+        let file = PidFile::write(&path, Guard::armed()).unwrap();
+        let other = PidFile::write(&path, Guard::armed()).unwrap();
         drop(file);
         assert!(path.exists());
         drop(other);
@@ -166,7 +170,7 @@ mod tests {
     fn it_is_passed_on_and_goes_with_the_last() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("app.pid");
-        let file = PidFile::write(&path).unwrap();
+        let file = PidFile::write(&path, Custody::new().guard()).unwrap();
         let (mut rows, mut fds) = (Rows::default(), Fds::default());
         file.save(&mut rows);
         let mut passed = Passed::new();
@@ -177,24 +181,25 @@ mod tests {
         let text = rows.finish();
         let rows = Row::all(&text).unwrap();
 
-        state::stand_by();
         drop(file);
-        let restored = PidFile::restore(&rows, &mut fds).unwrap().unwrap();
-        state::take_charge();
+        let custody = Custody::new();
+        let restored = PidFile::restore(&rows, &mut fds, &custody).unwrap().unwrap();
+        let restored = Restored::new(restored, custody).take_charge();
         assert_eq!(
             fs::read_to_string(&path).unwrap(),
             format!("{}\n", std::process::id())
         );
         drop(restored);
         assert!(!path.exists());
-        assert!(PidFile::restore(&[], &mut fds).unwrap().is_none());
-        let flaw = PidFile::restore(&rows, &mut fds).unwrap_err();
+        let custody = Custody::new();
+        assert!(PidFile::restore(&[], &mut fds, &custody).unwrap().is_none());
+        let flaw = PidFile::restore(&rows, &mut fds, &custody).unwrap_err();
         assert_eq!(flaw.to_string(), "state: the fd of the pid file is missing");
     }
 
     #[test]
     fn a_directory_that_is_not_there_is_one_clear_line() {
-        let error = PidFile::write(Path::new("/nonexistent/app.pid")).unwrap_err();
+        let error = PidFile::write(Path::new("/nonexistent/app.pid"), Guard::armed()).unwrap_err();
         assert_eq!(
             error.to_string(),
             "pid file /nonexistent/app.pid: no such file or directory"

@@ -14,7 +14,7 @@ use nix::unistd::Pid;
 
 use crate::launch::InheritedEnvironment;
 use crate::sys::{self, alone::alone};
-use crate::{state, understand, upgrade};
+use crate::{understand, upgrade};
 
 /// What is opened for an fd of that name; `address` is that of its socket.
 fn open(name: &str, address: &str, directory: &Path) -> OwnedFd {
@@ -117,8 +117,6 @@ fn prepared(sample: &str, directory: &Path) -> i32 {
 #[test]
 fn every_recorded_state_is_understood() {
     alone("samples::every_recorded_state_is_understood", || {
-        // Nothing of the samples is ours to remove.
-        state::stand_by();
         let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/samples");
         let mut count = 0;
         for entry in fs::read_dir(samples).unwrap() {

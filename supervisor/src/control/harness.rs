@@ -8,6 +8,7 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use super::{Change, ClientId, Control, Interest};
 use crate::place::{StalePolicy, Surroundings, choose};
 use crate::protocol::Request;
+use crate::state::Custody;
 
 /// The control socket's epoll data; clients count from 1.
 const LISTENER: u64 = 0;
@@ -25,6 +26,14 @@ impl Server {
         let around = Surroundings::from_environment(|_| None, nix::unistd::geteuid().as_raw());
         let place = choose(name, Some(&directory.join(name)), &around).expect("a place");
         Self::new(Control::open(&place, None, StalePolicy::Removed).expect("control socket"))
+    }
+
+    /// The same, of a supervisor that never takes charge: dropped, it leaves everything as it is.
+    pub(crate) fn open_bystander(directory: &Path, name: &str) -> Self {
+        let around = Surroundings::from_environment(|_| None, nix::unistd::geteuid().as_raw());
+        let place = choose(name, Some(&directory.join(name)), &around).expect("a place");
+        let never = Custody::new();
+        Self::new(Control::open(&place, None, StalePolicy::Adopted(&never)).expect("control socket"))
     }
 
     pub(crate) fn new(control: Control) -> Self {

@@ -38,7 +38,7 @@ use socket::{Allowed, SocketFile};
 
 use crate::place::{Claim, Place, PlaceError, StalePolicy};
 use crate::protocol::{Reply, Request};
-use crate::state::{Fds, Field, Fields as _, Flaw, Passed, Row, Rows, Whole as _, written_as};
+use crate::state::{Custody, Fds, Field, Fields as _, Flaw, Passed, Row, Rows, written_as};
 use crate::sys::errno_text;
 
 /// How many clients may wait for a reload or a change of workers. A deploy that asks once per host or per
@@ -170,14 +170,18 @@ impl Control {
     ///
     /// # Errors
     /// `instance app is already running (pid N)`; no such group; or what the system said.
-    pub(crate) fn open(place: &Place, group: Option<&str>, stale: StalePolicy) -> Result<Self, ControlError> {
+    pub(crate) fn open(
+        place: &Place,
+        group: Option<&str>,
+        stale: StalePolicy<'_>,
+    ) -> Result<Self, ControlError> {
         let group = group.map(socket::group).transpose()?;
         let claim = place.claim(stale)?;
         match group {
             Some(group) => claim.open_to(group)?,
             None => place.keep_private()?,
         }
-        let (listener, file) = socket::listen(place, group)?;
+        let (listener, file) = socket::listen(place, group, stale.guard())?;
         Ok(Self {
             listener,
             allowed: Allowed::new(group),
@@ -199,7 +203,7 @@ impl Control {
     pub(crate) fn save(&self, rows: &mut Rows) {
         self.place().save(rows);
         self.last_id.write("last-id", rows.begin(ROW));
-        self.file.save_fields(rows);
+        self.file.save(rows);
         self.allowed.group().write("group", rows);
         for (id, session) in &self.clients {
             id.write("id", rows.begin(CLIENT_ROW));
@@ -221,10 +225,10 @@ impl Control {
     ///
     /// # Errors
     /// A row is not whole, an fd is missing, or the place is not ours any more.
-    pub(crate) fn restore(rows: &[Row<'_>], fds: &mut Fds) -> Result<Self, Flaw> {
+    pub(crate) fn restore(rows: &[Row<'_>], fds: &mut Fds, custody: &Custody) -> Result<Self, Flaw> {
         let row = Row::of_kind(rows, ROW)?;
         let place = Place::restore(rows)?;
-        let file = SocketFile::of_row(row)?;
+        let file = SocketFile::restore(row, custody)?;
         let mut clients = BTreeMap::new();
         for row in rows.iter().filter(|row| row.kind() == CLIENT_ROW) {
             let id = ClientId::read("id", *row)?;
@@ -248,7 +252,7 @@ impl Control {
             told: false,
             told_loss: false,
             file,
-            claim: Claim::restore(place, fds)?,
+            claim: Claim::restore(place, fds, custody)?,
         })
     }
 

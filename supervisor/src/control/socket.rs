@@ -13,7 +13,7 @@ use nix::unistd::{Gid, Group};
 
 use super::{ControlError, Peer};
 use crate::place::{LockHolder, Place, PlaceError, is_gone};
-use crate::state::{self, whole};
+use crate::state::{Custody, Fields as _, Flaw, Guard, Row, Rows, Whole as _, whole};
 use crate::sys::peer_groups;
 
 /// How many clients may wait to be accepted. Beyond it connect(2) blocks, which is what a client would do
@@ -33,7 +33,11 @@ pub(super) fn group(text: &str) -> Result<Gid, ControlError> {
 }
 
 /// Binds the control socket of a place that has been claimed.
-pub(super) fn listen(place: &Place, group: Option<Gid>) -> Result<(UnixListener, SocketFile), ControlError> {
+pub(super) fn listen(
+    place: &Place,
+    group: Option<Gid>,
+    guard: Guard,
+) -> Result<(UnixListener, SocketFile), ControlError> {
     let path = place.control();
     let failed = |cause: io::Error| ControlError::Io {
         attempt: format!("control socket {}", path.display()),
@@ -43,7 +47,7 @@ pub(super) fn listen(place: &Place, group: Option<Gid>) -> Result<(UnixListener,
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let socket = nix::sys::socket::socket(AddressFamily::Unix, SockType::Stream, flags, None)
         .map_err(|errno| failed(errno.into()))?;
-    let file = bind(&socket, path).map_err(failed)?;
+    let file = bind(&socket, path, guard).map_err(failed)?;
     open_to(group, path).map_err(failed)?;
     // Only now can anybody connect.
     Backlog::new(BACKLOG)
@@ -54,14 +58,17 @@ pub(super) fn listen(place: &Place, group: Option<Gid>) -> Result<(UnixListener,
 
 /// unix_bind() gives the file the mode of the socket's own inode less the umask: set before, the file is
 /// private from its first instant, and no umask (which is the whole process's) is touched.
-pub(super) fn bind(socket: &OwnedFd, path: &Path) -> io::Result<SocketFile> {
+pub(super) fn bind(socket: &OwnedFd, path: &Path, guard: Guard) -> io::Result<SocketFile> {
     nix::sys::stat::fchmod(socket, Mode::from_bits_truncate(PRIVATE))?;
     nix::sys::socket::bind(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
     let found = fs::symlink_metadata(path)?;
     Ok(SocketFile {
-        path: path.to_owned(),
-        device: found.dev(),
-        inode: found.ino(),
+        bound: BoundFile {
+            path: path.to_owned(),
+            device: found.dev(),
+            inode: found.ino(),
+        },
+        guard,
     })
 }
 
@@ -160,28 +167,48 @@ fn knock(path: &Path) -> io::Result<UnixStream> {
 /// The path of the socket; dropping it removes the path if our socket still lies there.
 #[derive(Debug)]
 pub(super) struct SocketFile {
+    bound: BoundFile,
+    guard: Guard,
+}
+
+/// A path, and the file that it led to when it was bound.
+#[derive(Debug)]
+struct BoundFile {
     path: PathBuf,
     device: u64,
     inode: u64,
 }
 
-whole!(SocketFile { "path" path; "device" device; "inode" inode; });
+whole!(BoundFile { "path" path; "device" device; "inode" inode; });
 
 impl SocketFile {
+    /// Write it into the row that was begun.
+    pub(super) fn save(&self, rows: &mut Rows) {
+        self.bound.save_fields(rows);
+    }
+
+    /// That of a row.
+    ///
+    /// # Errors
+    /// The row is not whole.
+    pub(super) fn restore(row: Row<'_>, custody: &Custody) -> Result<Self, Flaw> {
+        Ok(Self {
+            bound: BoundFile::of_row(row)?,
+            guard: custody.guard(),
+        })
+    }
+
     /// Whether the path still leads to it.
     pub(super) fn is_in_place(&self) -> bool {
-        let now = fs::symlink_metadata(&self.path);
-        now.is_ok_and(|now| (now.dev(), now.ino()) == (self.device, self.inode))
+        let now = fs::symlink_metadata(&self.bound.path);
+        now.is_ok_and(|now| (now.dev(), now.ino()) == (self.bound.device, self.bound.inode))
     }
 }
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        if !state::in_charge() {
-            return;
-        }
-        if self.is_in_place() {
-            let _ = fs::remove_file(&self.path);
+        if self.guard.is_armed() && self.is_in_place() {
+            let _ = fs::remove_file(&self.bound.path);
         }
     }
 }

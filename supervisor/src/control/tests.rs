@@ -12,6 +12,7 @@ use super::harness::Server;
 use super::*;
 use crate::place::{Surroundings, choose};
 use crate::protocol::{Change as WorkersChange, Until};
+use crate::state::{Custody, Guard, Restored};
 
 const RELOAD: Request = Request::Reload {
     until: Until::Takeover,
@@ -126,7 +127,7 @@ fn the_socket_is_private_before_its_mode_is_set_by_path() {
         None,
     )
     .expect("socket");
-    let file = socket::bind(&socket, &path).expect("bind");
+    let file = socket::bind(&socket, &path, Guard::armed()).expect("bind");
     assert_eq!(fs::metadata(&path).expect("metadata").mode() & 0o7777, 0o600);
     drop(file);
     assert!(!path.exists());
@@ -527,7 +528,7 @@ fn state(control: &Control) -> Vec<u8> {
 #[test]
 fn socket_claim_and_clients_are_passed_on() {
     let directory = directory();
-    let mut server = Server::open(directory.path(), "app");
+    let mut server = Server::open_bystander(directory.path(), "app");
     let waiting = ask(&server, RELOAD.to_line().as_slice());
     let (ticket, _) = server.requests(1)[0];
     let mut halfway = ask(&server, b"{\"request\":\"rel");
@@ -550,10 +551,10 @@ fn socket_claim_and_clients_are_passed_on() {
     let rows = Row::all(&text).expect("rows");
     let mut fds = copies(&server.control);
 
-    crate::state::stand_by();
     drop(server);
-    let restored = Control::restore(&rows, &mut fds).expect("restored");
-    crate::state::take_charge();
+    let custody = Custody::new();
+    let restored = Control::restore(&rows, &mut fds, &custody).expect("restored");
+    let restored = Restored::new(restored, custody).take_charge();
     assert_eq!(fds.names().count(), 0, "nothing is left over");
     assert_eq!(state(&restored), before);
 
@@ -606,15 +607,14 @@ fn a_bystander_takes_nothing_away() {
     for missing in ["", "lock", "control", "client-1"] {
         let mut fds = copies(&server.control);
         fds.take(missing);
-        crate::state::stand_by();
-        let restored = Control::restore(&rows, &mut fds);
+        let custody = Custody::new();
+        let restored = Control::restore(&rows, &mut fds, &custody);
         assert_eq!(
             restored.is_ok(),
             missing.is_empty(),
             "without {missing}: {restored:?}"
         );
-        drop(restored);
-        crate::state::take_charge();
+        drop(restored.map(|control| Restored::new(control, custody)));
         assert!(place.control().exists() && notify.exists());
         assert!(place.claim(StalePolicy::Removed).is_err(), "still locked");
     }
@@ -623,16 +623,14 @@ fn a_bystander_takes_nothing_away() {
     assert_eq!(answers(client), [done("yes")]);
 }
 
-/// Leaves everything behind, as SIGKILL does, but for the fds.
+/// Leaves everything behind, as SIGKILL does, but for the fds. It was never in charge.
 fn kill(control: Control) {
-    crate::state::stand_by();
     let mut passed = Passed::new();
     control.pass_on(&mut passed);
     let numbers: Vec<i32> = passed.iter().map(|(_, fd)| fd.as_raw_fd()).collect();
     let closed = control.listener.as_raw_fd();
     drop(passed);
     drop(control);
-    crate::state::take_charge();
     // What was not closed with it holds the locks.
     for number in numbers.into_iter().filter(|number| *number != closed) {
         nix::unistd::close(number).expect("closed");
@@ -643,12 +641,15 @@ fn kill(control: Control) {
 fn what_is_adopted_stays() {
     let directory = directory();
     let place = place(&directory);
-    let first = Control::open(&place, None, StalePolicy::Removed).expect("control socket");
+    let never = Custody::new();
+    let first = Control::open(&place, None, StalePolicy::Adopted(&never)).expect("control socket");
     let notify = place.notify_socket(1, 0, 0);
     drop(std::os::unix::net::UnixDatagram::bind(&notify).expect("a notify socket"));
     kill(first);
-    let second = Control::open(&place, None, StalePolicy::Adopted).expect("taken over");
+    let custody = Custody::new();
+    let second = Control::open(&place, None, StalePolicy::Adopted(&custody)).expect("taken over");
     assert!(notify.exists());
+    let second = Restored::new(second, custody).take_charge();
     drop(second);
     assert!(!notify.exists() && !place.control().exists());
 }

@@ -7,6 +7,7 @@ use super::resolve::{self, Lookup, Owner};
 use super::socket::{Socket, Source};
 use super::{ListenError, holder};
 use crate::address::{Address, Key, ListenSpec, SocketOptions};
+use crate::state::Guard;
 
 /// Makes it: beside one of those that are there if they share an address (`sockets=N`). A port that the kernel chose is otherwise
 /// chosen again.
@@ -18,6 +19,7 @@ pub(super) fn at(
     options: SocketOptions,
     owner: Owner,
     there: &[Option<Rc<Socket>>],
+    guard: Guard,
 ) -> Result<Socket, ListenError> {
     let addresses = match address.host_port() {
         Some(place) => {
@@ -34,6 +36,7 @@ pub(super) fn at(
         spec: &spec,
         addresses,
         owner,
+        guard,
     };
     let of_address = |one: &&Rc<Socket>| *one.source() == Source::Spec(address.clone());
     let shares = spec.options.number(Key::Sockets).is_some();

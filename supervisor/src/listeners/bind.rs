@@ -15,6 +15,7 @@ use super::socket::{self as shared, Birth, IoMode, Socket, Source, set_io_mode};
 use super::unix_file::{self, PathLock, SocketFile};
 use super::{ListenError, PROBE_BACKLOG, PROBE_MODE};
 use crate::address::{Address, BindIpv6Only, Host, Key, ListenSpec, SocketOptions, UnixPath};
+use crate::state::Guard;
 use crate::sys::{errno_text, sock};
 
 /// Longest path of a Unix socket in bytes (unix(7)); checked again when a relative path has become absolute.
@@ -27,6 +28,8 @@ pub(super) struct Wanted<'a> {
     /// The addresses behind the host, the preferred one first; none for `*` and for Unix sockets.
     pub(super) addresses: Vec<SocketAddr>,
     pub(super) owner: Owner,
+    /// Whether its path is removed with it.
+    pub(super) guard: Guard,
 }
 
 /// A new socket and what its caller should hear about it.
@@ -207,12 +210,12 @@ fn at_path(wanted: &Wanted<'_>, path: &Path, dead: Option<&SocketFile>) -> Resul
     };
     let lock = match held {
         Some(lock) => lock,
-        None => Rc::new(PathLock::take(&path)?),
+        None => Rc::new(PathLock::take(&path, wanted.guard.clone())?),
     };
     unix_file::clear(&path, socket_type(kind))?;
     let fd = new_socket(kind, AddressFamily::Unix).map_err(errno_text)?;
     let originals = put_all(fd.as_fd(), options, AddressFamily::Unix)?;
-    let file = SocketFile::bind(fd.as_fd(), &path, Some(lock))?;
+    let file = SocketFile::bind(fd.as_fd(), &path, Some(lock), wanted.guard.clone())?;
     file.give_access(wanted.owner, shared::mode(options))?;
     if kind.accepts_connections() {
         sock::listen(fd.as_fd(), shared::backlog(options)).map_err(errno_text)?;
@@ -267,22 +270,22 @@ fn finish(
 
 /// The private listener of one generation. Its directory is ours alone: a socket that lies there already is one of a supervisor that
 /// was killed, and makes room even if somebody listens there.
-pub(super) fn probe(path: &Path) -> Result<Socket, ListenError> {
-    let make = || -> Result<Socket, String> {
+pub(super) fn probe(path: &Path, guard: Guard) -> Result<Socket, ListenError> {
+    let make = |guard| -> Result<Socket, String> {
         let path = absolute(path)?;
         unix_file::make_way(&path)?;
         let fd = new_socket(SocketKind::Unix, AddressFamily::Unix).map_err(errno_text)?;
-        let file = SocketFile::bind(fd.as_fd(), &path, None)?;
+        let file = SocketFile::bind(fd.as_fd(), &path, None, guard)?;
         file.give_access(Owner::default(), PROBE_MODE)?;
         sock::listen(fd.as_fd(), PROBE_BACKLOG).map_err(errno_text)?;
         probe_socket(fd, file)
     };
-    make().map_err(|cause| ListenError::at(format_args!("unix:{}", path.display()), cause))
+    make(guard).map_err(|cause| ListenError::at(format_args!("unix:{}", path.display()), cause))
 }
 
 /// The same, of which another process has given us a copy.
 pub(super) fn probe_had_back(fd: OwnedFd, path: &Path) -> Result<Socket, ListenError> {
-    let socket = SocketFile::find(path).and_then(|file| probe_socket(fd, file));
+    let socket = SocketFile::find(path, Guard::armed()).and_then(|file| probe_socket(fd, file));
     socket.map_err(|cause| ListenError::at(format_args!("unix:{}", path.display()), cause))
 }
 

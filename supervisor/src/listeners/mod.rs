@@ -46,6 +46,7 @@ pub(crate) use saved::{
 };
 pub(crate) use shares::{least_workers, shares};
 
+use crate::state::Guard;
 use local::{BoundTo, Local};
 use resolve::Owner;
 pub(crate) use socket::IoMode;
@@ -251,7 +252,7 @@ impl AsFd for Listener {
 /// # Errors
 /// One line, as for every other Unix path.
 pub(crate) fn probe_listener(path: &Path) -> Result<Rc<Listener>, ListenError> {
-    bind::probe(path).map(private)
+    bind::probe(path, Guard::armed()).map(private)
 }
 
 /// The same listener, had back from a process that has it; `fd` is closed with it.

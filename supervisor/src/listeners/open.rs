@@ -14,6 +14,7 @@ use super::resolve::{self, Lookup, Owner};
 use super::socket::Source;
 use super::{Inherited, ListenError, Listener, holder};
 use crate::address::{Host, Key, ListenSpec, SocketOptions, UnixPath};
+use crate::state::Guard;
 
 /// The listeners of one configuration, in the order in which an app gets them from fd 3 on, and what to tell about them.
 #[derive(Debug)]
@@ -152,6 +153,7 @@ fn origin<'a>(
         spec,
         addresses,
         owner: Owner::default(),
+        guard: Guard::armed(),
     };
     let by_address: Vec<_> = held
         .iter()
@@ -195,6 +197,7 @@ fn kept_or_dead(spec: &ListenSpec, known: Rc<Listener>, owner: Owner) -> Origin<
         spec,
         addresses: Vec::new(),
         owner,
+        guard: Guard::armed(),
     };
     Origin::Dead(known, wanted)
 }

@@ -19,7 +19,7 @@ use super::socket::{Birth, IoMode, Socket, Source};
 use super::unix_file::{PathLock, SocketFile};
 use super::{Inherited, ListenError, Listener, SocketKind, anew, bind};
 use crate::address::{Address, ListenSpec, SocketOptions};
-use crate::state::{Fds, Field as _, Fields as _, Flaw, Passed, Row, Rows, Whole as _, whole};
+use crate::state::{Custody, Fds, Field as _, Fields as _, Flaw, Passed, Row, Rows, Whole as _, whole};
 use crate::sys::sock::SocketOption;
 
 /// The kinds of rows.
@@ -87,8 +87,12 @@ whole!(SavedOriginal {
     "value" value;
 });
 
-/// The locks that were taken over, and the paths that they guard: the sockets of one path share one.
-type Locks = Vec<(PathBuf, Rc<PathLock>)>;
+/// What is restored beside the sockets.
+struct Files<'a> {
+    /// The locks that were taken over, and the paths that they guard: the sockets of one path share one.
+    locks: Vec<(PathBuf, Rc<PathLock>)>,
+    custody: &'a Custody,
+}
 
 fn fd_name(inode: u64) -> String {
     format!("listener-{inode}")
@@ -275,7 +279,13 @@ pub(crate) enum Absent<'a> {
 
 impl Absent<'_> {
     /// The socket of this row. Others of the same address may be there.
-    fn deal_with(&mut self, row: Row<'_>, inode: u64, there: &[Option<Rc<Socket>>]) -> Result<Socket, Flaw> {
+    fn deal_with(
+        &mut self,
+        row: Row<'_>,
+        inode: u64,
+        there: &[Option<Rc<Socket>>],
+        custody: &Custody,
+    ) -> Result<Socket, Flaw> {
         match self {
             Absent::IsAFlaw => Err(Flaw::new(format_args!("the fd {} is missing", fd_name(inode)))),
             Absent::IsMadeAnew(told) => {
@@ -284,13 +294,15 @@ impl Absent<'_> {
                     (Some(text), _) => {
                         let options = restore_options(&saved.options, Some(text))?;
                         let address = text.parse::<Address>().map_err(Flaw::new)?;
-                        let made = anew::at(&address, options, Owner::of_row(row)?, there);
+                        let made = anew::at(&address, options, Owner::of_row(row)?, there, custody.guard());
                         let made = made.map_err(Flaw::new)?;
                         told.push(made.local().text());
                         Ok(made)
                     }
                     (None, Some(_)) => Err(Flaw::new("an inherited socket is missing")),
-                    (None, None) => bind::probe(Path::new(&row.os("path")?)).map_err(Flaw::new),
+                    (None, None) => {
+                        bind::probe(Path::new(&row.os("path")?), custody.guard()).map_err(Flaw::new)
+                    }
                 }
             }
         }
@@ -305,17 +317,21 @@ pub(crate) fn restore(
     rows: &[Row<'_>],
     fds: &mut Fds,
     mut absent: Absent<'_>,
+    custody: &Custody,
 ) -> Result<Vec<Rc<Listener>>, Flaw> {
     let mut sockets: Vec<Option<Rc<Socket>>> = Vec::new();
     let mut places: BTreeMap<u64, (usize, Row<'_>)> = BTreeMap::new();
-    let mut locks = Locks::new();
+    let mut files = Files {
+        locks: Vec::new(),
+        custody,
+    };
     for (index, row) in rows.iter().enumerate().filter(|(_, row)| row.kind() == SOCKET) {
         let inode = row.number("inode")?;
         places.insert(inode, (sockets.len(), *row));
         sockets.push(match fds.take(&fd_name(inode)) {
             Some(fd) => {
                 let originals = restore_originals(&rows[index + 1..])?;
-                let socket = restore_socket(*row, fd, originals, fds, &mut locks)?;
+                let socket = restore_socket(*row, fd, originals, fds, &mut files)?;
                 Some(Rc::new(socket))
             }
             None => None,
@@ -323,7 +339,7 @@ pub(crate) fn restore(
     }
     for (inode, (place, row)) in &places {
         if sockets[*place].is_none() {
-            let socket = absent.deal_with(*row, *inode, &sockets)?;
+            let socket = absent.deal_with(*row, *inode, &sockets, custody)?;
             sockets[*place] = Some(Rc::new(socket));
         }
     }
@@ -362,16 +378,23 @@ pub(crate) fn restore(
 ///
 /// # Errors
 /// A row is not whole, or it is another socket than the row tells of.
-pub(crate) fn restore_found(rows: &[Row<'_>], fds: &mut Fds) -> Result<Vec<Rc<Listener>>, Flaw> {
+pub(crate) fn restore_found(
+    rows: &[Row<'_>],
+    fds: &mut Fds,
+    custody: &Custody,
+) -> Result<Vec<Rc<Listener>>, Flaw> {
     let mut found: BTreeMap<u64, Rc<Socket>> = BTreeMap::new();
-    let mut locks = Locks::new();
+    let mut files = Files {
+        locks: Vec::new(),
+        custody,
+    };
     for (index, row) in rows.iter().enumerate().filter(|(_, row)| row.kind() == SOCKET) {
         let inode = row.number("inode")?;
         if row.text_if_any("address")?.is_some()
             && let Some(fd) = fds.take(&fd_name(inode))
         {
             let originals = restore_originals(&rows[index + 1..])?;
-            let socket = restore_socket(*row, fd, originals, fds, &mut locks)?;
+            let socket = restore_socket(*row, fd, originals, fds, &mut files)?;
             found.insert(inode, Rc::new(socket));
         }
     }
@@ -425,7 +448,7 @@ fn restore_socket(
     fd: OwnedFd,
     originals: Originals,
     fds: &mut Fds,
-    locks: &mut Locks,
+    files: &mut Files<'_>,
 ) -> Result<Socket, Flaw> {
     let saved = SavedSocket::of_row(row)?;
     let inode = saved.inode;
@@ -439,7 +462,7 @@ fn restore_socket(
         (None, None) => Source::Probe,
     };
     let socket = Socket::new(Birth {
-        file: restore_file(row, inode, fds, locks)?,
+        file: restore_file(row, inode, fds, files)?,
         fd,
         source,
         options: restore_options(&saved.options, address)?,
@@ -460,25 +483,26 @@ fn restore_file(
     row: Row<'_>,
     inode: u64,
     fds: &mut Fds,
-    locks: &mut Locks,
+    files: &mut Files<'_>,
 ) -> Result<Option<SocketFile>, Flaw> {
-    let Some(mut file) = SocketFile::restore(row)? else {
+    let Some(mut file) = SocketFile::restore(row, files.custody)? else {
         return Ok(None);
     };
     if bool::read("locked", row)? {
         let path = file.path();
         let own = match fds.take(&lock_name(inode)) {
-            Some(fd) => PathLock::restore(path, File::from(fd)),
-            None => PathLock::take(path).ok(),
+            Some(fd) => PathLock::restore(path, File::from(fd), files.custody.guard()),
+            None => PathLock::take(path, files.custody.guard()).ok(),
         };
         let lock = match own {
             Some(lock) => {
                 let lock = Rc::new(lock);
-                locks.push((path.to_owned(), Rc::clone(&lock)));
+                files.locks.push((path.to_owned(), Rc::clone(&lock)));
                 Some(lock)
             }
             // Looked for only then: there may be thousands.
-            None => locks
+            None => files
+                .locks
                 .iter()
                 .find(|(known, _)| known == path)
                 .map(|(_, lock)| Rc::clone(lock)),

@@ -20,7 +20,7 @@ use nix::unistd::{Pid, fchownat, getegid, geteuid, getpid};
 
 use super::holder;
 use super::resolve::Owner;
-use crate::state::{self, Field as _, Fields as _, Flaw, Row, Rows, fields};
+use crate::state::{Custody, Field as _, Fields as _, Flaw, Guard, Row, Rows, fields};
 use crate::sys::{Locked, errno_text, pid_namespace};
 
 /// What is put behind a path to name its lock file.
@@ -38,6 +38,7 @@ pub(super) struct PathLock {
     /// Holds the lock; dropping it releases it.
     file: Option<Locked>,
     maker: Pid,
+    guard: Guard,
 }
 
 impl PathLock {
@@ -45,7 +46,7 @@ impl PathLock {
     ///
     /// # Errors
     /// One clause: another supervisor has it (which one), or the file cannot be made.
-    pub(super) fn take(path: &Path) -> Result<Self, String> {
+    pub(super) fn take(path: &Path, guard: Guard) -> Result<Self, String> {
         let lock = lock_path(path);
         for _ in 0..LOCK_TRIES {
             let file = open_lock(&lock).map_err(|error| lock_failure(&lock, &error))?;
@@ -61,6 +62,7 @@ impl PathLock {
                     path: lock,
                     file: Some(file),
                     maker: getpid(),
+                    guard,
                 });
             }
         }
@@ -70,13 +72,14 @@ impl PathLock {
 
 impl PathLock {
     /// The lock of the socket at `path` that this process has held before it executed another binary, if it is that still.
-    pub(super) fn restore(path: &Path, file: File) -> Option<Self> {
+    pub(super) fn restore(path: &Path, file: File, guard: Guard) -> Option<Self> {
         // Locked anew, which changes nothing where it is locked, and fails where another has it.
         let file = Locked::exclusive(file).ok()?;
         Some(Self {
             path: lock_path(path),
             file: Some(file),
             maker: getpid(),
+            guard,
         })
     }
 
@@ -94,7 +97,7 @@ impl PathLock {
 
 impl Drop for PathLock {
     fn drop(&mut self) {
-        if !state::in_charge() {
+        if !self.guard.is_armed() {
             // Nor may it be unlocked: the lock is that of the one in charge.
             std::mem::forget(self.file.take());
         } else if self.maker == getpid() && self.locks_something() {
@@ -332,6 +335,7 @@ pub(super) struct SocketFile {
     /// Held for as long as the path is ours; a probe listener lies in a private directory and needs none. Shared with the
     /// socket that is bound in the place of this one.
     lock: Option<Rc<PathLock>>,
+    guard: Guard,
 }
 
 fields!(SocketFile { "path" path; "device" device; "file" inode; });
@@ -342,11 +346,16 @@ impl SocketFile {
     ///
     /// # Errors
     /// One clause.
-    pub(super) fn bind(fd: BorrowedFd<'_>, path: &Path, lock: Option<Rc<PathLock>>) -> Result<Self, String> {
+    pub(super) fn bind(
+        fd: BorrowedFd<'_>,
+        path: &Path,
+        lock: Option<Rc<PathLock>>,
+        guard: Guard,
+    ) -> Result<Self, String> {
         fchmod(fd, Mode::empty()).map_err(errno_text)?;
         let address = UnixAddr::new(path).map_err(errno_text)?;
         bind(fd.as_raw_fd(), &address).map_err(|errno| explain_bind(path, errno))?;
-        let mut found = Self::find(path)?;
+        let mut found = Self::find(path, guard)?;
         found.lock = lock;
         Ok(found)
     }
@@ -355,7 +364,7 @@ impl SocketFile {
     ///
     /// # Errors
     /// One clause: it is not there any more.
-    pub(super) fn find(path: &Path) -> Result<Self, String> {
+    pub(super) fn find(path: &Path, guard: Guard) -> Result<Self, String> {
         let there = fs::symlink_metadata(path).map_err(|error| errno_text(&error))?;
         Ok(Self {
             path: path.to_owned(),
@@ -363,6 +372,7 @@ impl SocketFile {
             inode: there.ino(),
             maker: getpid(),
             lock: None,
+            guard,
         })
     }
 
@@ -376,7 +386,7 @@ impl SocketFile {
     ///
     /// # Errors
     /// The row is not whole.
-    pub(super) fn restore(row: Row<'_>) -> Result<Option<Self>, Flaw> {
+    pub(super) fn restore(row: Row<'_>, custody: &Custody) -> Result<Option<Self>, Flaw> {
         let Some(path) = PathBuf::read_if_any("path", row)? else {
             return Ok(None);
         };
@@ -386,6 +396,7 @@ impl SocketFile {
             inode: 0,
             maker: getpid(),
             lock: None,
+            guard: custody.guard(),
         };
         file.restore_fields(row)?;
         Ok(Some(file))
@@ -457,7 +468,7 @@ impl SocketFile {
 impl Drop for SocketFile {
     fn drop(&mut self) {
         // A forked child that gives up before exec must not take the path with it.
-        if state::in_charge() && self.maker == getpid() && self.is_in_place() {
+        if self.guard.is_armed() && self.maker == getpid() && self.is_in_place() {
             // Nobody is left to tell, and the next start removes what stays behind.
             let _ = fs::remove_file(&self.path);
         }

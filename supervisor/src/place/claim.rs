@@ -11,7 +11,7 @@ use nix::unistd::Gid;
 
 use super::lock_holder::{self, LockHolder};
 use super::{Place, PlaceError, directory};
-use crate::state::{self, Fds, Flaw, Passed};
+use crate::state::{Custody, Fds, Flaw, Guard, Passed};
 use crate::sys::{Locked, errno_text};
 
 /// How often the lock file is opened anew because its last owner removed it meanwhile. Each round needs
@@ -37,15 +37,27 @@ pub(crate) struct Claim {
     /// (tmpfiles.d(5): directories that are locked are left alone); it would otherwise remove our lock file
     /// from /tmp after ten days.
     kept: Option<Locked>,
+    guard: Guard,
 }
 
 /// What a predecessor has left in the notify directory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum StalePolicy {
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum StalePolicy<'a> {
     /// Sockets of processes that are gone, or that nobody hears any more: they are removed.
     Removed,
-    /// Its state is adopted, and its workers go on talking to these sockets: they stay.
-    Adopted,
+    /// Its state may be adopted, and its workers go on talking to these sockets: they stay, and nothing is removed until the
+    /// custody is over.
+    Adopted(&'a Custody),
+}
+
+impl StalePolicy<'_> {
+    /// The guard of what is made under this policy.
+    pub(crate) fn guard(self) -> Guard {
+        match self {
+            StalePolicy::Removed => Guard::armed(),
+            StalePolicy::Adopted(custody) => custody.guard(),
+        }
+    }
 }
 
 impl Place {
@@ -55,7 +67,7 @@ impl Place {
     /// # Errors
     /// `instance app is already running (pid N)` if another supervisor holds the lock; that a process which a dead one has started
     /// still holds it after [`lock_holder::TIME`]; or what the system said.
-    pub(crate) fn claim(&self, stale: StalePolicy) -> Result<Claim, PlaceError> {
+    pub(crate) fn claim(&self, stale: StalePolicy<'_>) -> Result<Claim, PlaceError> {
         let lock = lock_in_time(self)?;
         write_pid(&lock)
             .map_err(|error| PlaceError::io(format!("lock file {}", self.lock.display()), &error))?;
@@ -64,11 +76,12 @@ impl Place {
             place: self.clone(),
             lock: Some(lock),
             kept,
+            guard: stale.guard(),
         };
         self.keep_notify_directory()?;
         match stale {
             StalePolicy::Removed => empty(&self.notify),
-            StalePolicy::Adopted => {}
+            StalePolicy::Adopted(_) => {}
         }
         Ok(claim)
     }
@@ -94,7 +107,7 @@ impl Claim {
     ///
     /// # Errors
     /// The lock is not among the fds, or not ours.
-    pub(crate) fn restore(place: Place, fds: &mut Fds) -> Result<Self, Flaw> {
+    pub(crate) fn restore(place: Place, fds: &mut Fds, custody: &Custody) -> Result<Self, Flaw> {
         let lock = fds
             .take(LOCK)
             .ok_or_else(|| Flaw::new("the fd of the lock is missing"))?;
@@ -107,6 +120,7 @@ impl Claim {
             place,
             lock: Some(lock),
             kept,
+            guard: custody.guard(),
         })
     }
 
@@ -140,7 +154,7 @@ impl Claim {
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        if !state::in_charge() {
+        if !self.guard.is_armed() {
             // Nor may the locks be given up, which are those of the one in charge.
             std::mem::forget((self.lock.take(), self.kept.take()));
             return;

@@ -15,6 +15,7 @@ mod tests;
 
 pub(crate) use message::Word;
 
+use crate::state::Guard;
 use crate::sys::{self, Datagram, errno_text};
 use message::Malformed;
 use nix::errno::Errno;
@@ -136,6 +137,7 @@ pub(crate) struct NotifySocket {
     ready_from: Option<Pid>,
     /// Whether it was bound in the place of one that ended with a supervisor: what was said in between is lost.
     made_anew: bool,
+    guard: Guard,
 }
 
 /// Words that must not be lost: whether each is there.
@@ -234,7 +236,7 @@ impl NotifySocket {
     ///
     /// # Errors
     /// One line; a path of more than 107 bytes does not fit into an address, unix(7).
-    pub(crate) fn bind(path: &Path) -> Result<NotifySocket, NotifyError> {
+    pub(crate) fn bind(path: &Path, guard: Guard) -> Result<NotifySocket, NotifyError> {
         let fd = open_bound(path).map_err(|errno| {
             let cause = if errno == Errno::ENAMETOOLONG {
                 "the path is longer than 107 bytes".to_owned()
@@ -251,6 +253,7 @@ impl NotifySocket {
             held: None,
             ready_from: None,
             made_anew: false,
+            guard,
         })
     }
 
@@ -374,7 +377,7 @@ impl NotifySocket {
 
 impl Drop for NotifySocket {
     fn drop(&mut self) {
-        if crate::state::in_charge() {
+        if self.guard.is_armed() {
             // The directory is the supervisor's own; nobody else makes anything there.
             let _ = std::fs::remove_file(&self.path);
         }

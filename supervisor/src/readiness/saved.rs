@@ -12,7 +12,7 @@ use nix::sys::socket::{UnixAddr, getsockname};
 use nix::unistd::{Uid, fchownat};
 
 use super::{Ignored, NotifyError, NotifySocket, Weighty};
-use crate::state::{Fds, Fields as _, Flaw, Row, Rows, fields};
+use crate::state::{Fds, Fields as _, Flaw, Guard, Row, Rows, fields};
 use crate::sys::errno_text;
 
 /// The kind of the rows.
@@ -49,10 +49,10 @@ impl NotifySocket {
     ///
     /// # Errors
     /// The row is not whole, or no socket can be bound.
-    pub(crate) fn restore(row: Row<'_>, fds: &mut Fds, uid: Option<u32>) -> Result<Self, Flaw> {
+    pub(crate) fn restore(row: Row<'_>, fds: &mut Fds, uid: Option<u32>, guard: Guard) -> Result<Self, Flaw> {
         let path = PathBuf::from(row.os("path")?);
         let fd = fds.take(&Self::name(&row.text("worker")?));
-        let mut socket = Self::adopt(&path, fd, uid).map_err(Flaw::new)?;
+        let mut socket = Self::adopt(&path, fd, uid, guard).map_err(Flaw::new)?;
         let made_anew = socket.made_anew;
         socket.restore_fields(row)?;
         socket.made_anew |= made_anew;
@@ -63,7 +63,12 @@ impl NotifySocket {
     ///
     /// # Errors
     /// No socket can be bound.
-    pub(crate) fn adopt(path: &Path, fd: Option<OwnedFd>, uid: Option<u32>) -> Result<Self, NotifyError> {
+    pub(crate) fn adopt(
+        path: &Path,
+        fd: Option<OwnedFd>,
+        uid: Option<u32>,
+        guard: Guard,
+    ) -> Result<Self, NotifyError> {
         if let Some(fd) = fd.filter(|fd| is_bound_at(fd, path)) {
             return Ok(Self {
                 fd,
@@ -73,11 +78,12 @@ impl NotifySocket {
                 held: None,
                 ready_from: None,
                 made_anew: false,
+                guard,
             });
         }
         // The directory is the supervisor's own; nobody else makes anything there.
         let _ = std::fs::remove_file(path);
-        let mut socket = Self::bind(path)?;
+        let mut socket = Self::bind(path, guard)?;
         socket.made_anew = true;
         let given = match uid.map(Uid::from_raw) {
             Some(uid) if uid != Uid::effective() => {
@@ -102,7 +108,7 @@ mod tests {
 
     use super::super::{Believed, Word};
     use super::*;
-    use crate::state;
+    use crate::state::Custody;
 
     fn say(path: &Path, text: &str) {
         let socket = UnixDatagram::unbound().unwrap();
@@ -113,25 +119,23 @@ mod tests {
     fn what_was_said_meanwhile_is_heard_if_the_socket_comes_along() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("1.0.0");
-        let socket = NotifySocket::bind(&path).unwrap();
+        let socket = NotifySocket::bind(&path, Custody::new().guard()).unwrap();
         let (mut rows, mut fds) = (Rows::default(), Fds::default());
         socket.save("1.0.0", &mut rows);
         fds.put(
             NotifySocket::name("1.0.0"),
             socket.as_fd().try_clone_to_owned().unwrap(),
         );
-        state::stand_by();
         drop(socket);
-        state::take_charge();
         say(&path, "READY=1");
         let text = rows.finish();
         let row = Row::all(&text).unwrap()[0];
-        let mut again = NotifySocket::restore(row, &mut fds, None).unwrap();
+        let mut again = NotifySocket::restore(row, &mut fds, None, Guard::armed()).unwrap();
         let ours = nix::unistd::getuid().as_raw();
         assert_eq!(again.receive(&Believed::only(Some(ours))), [Word::Ready]);
         drop(again);
         // Without the fd another one is bound at the path.
-        let mut other = NotifySocket::restore(row, &mut fds, Some(ours)).unwrap();
+        let mut other = NotifySocket::restore(row, &mut fds, Some(ours), Guard::armed()).unwrap();
         say(&path, "READY=1");
         assert_eq!(other.receive(&Believed::only(Some(ours))), [Word::Ready]);
         drop(other);

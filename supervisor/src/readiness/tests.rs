@@ -2,6 +2,7 @@
 
 use super::message::{LONGEST, Malformed, Message, read};
 use super::*;
+use crate::state::Guard;
 use crate::sys::alone::alone;
 use crate::trials::cases;
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
@@ -169,7 +170,7 @@ fn random_message(random: &mut fastrand::Rng) -> Vec<u8> {
 
 fn bound() -> (tempfile::TempDir, NotifySocket) {
     let directory = tempfile::tempdir().unwrap();
-    let socket = NotifySocket::bind(&directory.path().join("1")).unwrap();
+    let socket = NotifySocket::bind(&directory.path().join("1"), Guard::armed()).unwrap();
     (directory, socket)
 }
 
@@ -209,7 +210,7 @@ fn everybody_may_write_to_the_socket_of_root_alone_and_its_path_goes_with_it() {
     let path = socket.path().to_owned();
     assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, open_mode());
     assert_eq!(path.metadata().unwrap().uid(), Uid::current().as_raw());
-    let taken = NotifySocket::bind(&path).unwrap_err().to_string();
+    let taken = NotifySocket::bind(&path, Guard::armed()).unwrap_err().to_string();
     assert_eq!(
         taken,
         format!("notify socket {}: address already in use", path.display())
@@ -217,7 +218,7 @@ fn everybody_may_write_to_the_socket_of_root_alone_and_its_path_goes_with_it() {
     drop(socket);
     assert!(!path.exists());
     let long = directory.path().join("x".repeat(120));
-    let error = NotifySocket::bind(&long).unwrap_err().to_string();
+    let error = NotifySocket::bind(&long, Guard::armed()).unwrap_err().to_string();
     assert!(error.ends_with(": the path is longer than 107 bytes"), "{error}");
 }
 
@@ -532,7 +533,12 @@ fn restored(
     fds: &mut crate::state::Fds,
     uid: Option<u32>,
 ) -> Result<NotifySocket, crate::state::Flaw> {
-    NotifySocket::restore(crate::state::Row::all(state).unwrap()[0], fds, uid)
+    NotifySocket::restore(
+        crate::state::Row::all(state).unwrap()[0],
+        fds,
+        uid,
+        Guard::armed(),
+    )
 }
 
 #[test]

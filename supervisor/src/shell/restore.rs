@@ -34,7 +34,7 @@ use crate::shell::succession::orphan_processes::OrphanProcess;
 use crate::shell::succession::predecessor::Unadopted;
 use crate::shell::succession::upgrading::waiter;
 use crate::sources::Source;
-use crate::state::{self, Fds, Field, Flaw, Row, Whole as _};
+use crate::state::{self, Custody, Fds, Field, Flaw, Restored, Row, Whole as _};
 use crate::upgrade::Saved;
 
 impl SavedChild {
@@ -52,10 +52,11 @@ pub(crate) fn restore(
     saved: Saved,
     invocation: Invocation,
     mut inherited_environment: InheritedEnvironment,
-) -> Result<Shell, Flaw> {
+) -> Result<Restored<Shell>, Flaw> {
+    let custody = Custody::new();
     let rows = Row::all(&saved.rows)?;
     let mut fds = saved.fds;
-    let control = Control::restore(&rows, &mut fds)?;
+    let control = Control::restore(&rows, &mut fds, &custody)?;
     let configs = configs(&rows)?;
     let config = config_of(Row::of_kind(&rows, state::HEAD)?, &configs)?;
     // The limits are those of our birth and not those that we have raised since; the environment is that of our birth already.
@@ -70,7 +71,7 @@ pub(crate) fn restore(
         log: Log::new(&config.name, style(config.log_format)),
         manager: Manager::from_environment(&inherited_environment.variables).0,
         keeper: Keeper::on([first?.into(), second?.into()], place.state_files().clone()),
-        pid_file: PidFile::restore(&rows, &mut fds)?,
+        pid_file: PidFile::restore(&rows, &mut fds, &custody)?,
         inherited: Inherited::none(),
         origin: saved.origin,
         stored: Fds::default(),
@@ -83,15 +84,32 @@ pub(crate) fn restore(
     };
     let (mut shell, _) = Shell::new(begin).map_err(Flaw::new)?;
     shell.journal.spare_fds = fds;
-    let listeners = listeners::restore(&rows, &mut shell.journal.spare_fds, Absent::IsAFlaw)?;
-    shell.fill(&rows, &configs, &listeners, &[])?;
+    let spare_fds = &mut shell.journal.spare_fds;
+    let listeners = listeners::restore(&rows, spare_fds, Absent::IsAFlaw, &custody)?;
+    shell.fill(&Found {
+        rows: &rows,
+        configs: &configs,
+        listeners: &listeners,
+        remains: &[],
+        custody: &custody,
+    })?;
     for child in SavedChild::all(&rows)? {
         shell.keep_child(child)?;
     }
     shell.watch_all().map_err(Flaw::new)?;
     shell.hold_the_childless();
     shell.succession.before = Some((saved.by, waiter(&rows)?));
-    Ok(shell)
+    Ok(Restored::new(shell, custody))
+}
+
+/// What is read from a state: its rows, and what was made of some of them already.
+pub(crate) struct Found<'a> {
+    pub(crate) rows: &'a [Row<'a>],
+    pub(crate) configs: &'a [Rc<Config>],
+    pub(crate) listeners: &'a [Rc<Listener>],
+    /// Processes of the app, where they are nobody's children.
+    pub(crate) remains: &'a [OrphanProcess],
+    pub(crate) custody: &'a Custody,
 }
 
 /// How lines of the log look in this format.
@@ -144,13 +162,13 @@ pub(crate) fn config_of(row: Row<'_>, configs: &[Rc<Config>]) -> Result<Rc<Confi
 
 impl Shell {
     /// Take in all that the rows tell of, but for the children.
-    pub(crate) fn fill(
-        &mut self,
-        rows: &[Row<'_>],
-        configs: &[Rc<Config>],
-        listeners: &[Rc<Listener>],
-        remains: &[OrphanProcess],
-    ) -> Result<(), Flaw> {
+    pub(crate) fn fill(&mut self, found: &Found<'_>) -> Result<(), Flaw> {
+        let Found {
+            rows,
+            configs,
+            listeners,
+            ..
+        } = *found;
         let head = Head::of_row(Row::of_kind(rows, state::HEAD)?)?;
         self.core = machine(rows)?;
         self.given.since = head.since;
@@ -162,7 +180,7 @@ impl Shell {
         self.fleet.probes = Probes::restore(rows)?;
         self.succession.draining_orphans = DrainingOrphan::restore(rows, &mut self.journal.spare_fds)?;
         self.journal.closed = save::closed(rows)?;
-        self.fill_births(rows, configs, listeners, remains)?;
+        self.fill_births(found)?;
         for row in of_kind(rows, "generation") {
             let probe = row.number_if_any("probe")?;
             let probe = probe.map(|number| listener(number, listeners)).transpose()?;
@@ -190,7 +208,7 @@ impl Shell {
             let (worker, info) = WorkerInfo::restore(row)?;
             self.fleet.workers.insert(worker, info);
         }
-        self.fill_sockets_of_workers(rows)?;
+        self.fill_sockets_of_workers(found)?;
         self.fleet.strays = Strays::restore(rows)?;
         for row in of_kind(rows, "timer") {
             let saved = SavedTimer::of_row(row)?;
@@ -206,13 +224,14 @@ impl Shell {
         Ok(())
     }
 
-    fn fill_births(
-        &mut self,
-        rows: &[Row<'_>],
-        configs: &[Rc<Config>],
-        listeners: &[Rc<Listener>],
-        remains: &[OrphanProcess],
-    ) -> Result<(), Flaw> {
+    fn fill_births(&mut self, found: &Found<'_>) -> Result<(), Flaw> {
+        let Found {
+            rows,
+            configs,
+            listeners,
+            remains,
+            ..
+        } = *found;
         for row in of_kind(rows, "birth") {
             let number = row.number("record")?;
             let mut lent = Vec::new();
@@ -270,11 +289,13 @@ impl Shell {
         Ok(pids)
     }
 
-    fn fill_sockets_of_workers(&mut self, rows: &[Row<'_>]) -> Result<(), Flaw> {
+    fn fill_sockets_of_workers(&mut self, found: &Found<'_>) -> Result<(), Flaw> {
+        let rows = found.rows;
         for row in of_kind(rows, "notify") {
             let worker: Worker = row.parsed("worker")?;
             if let Some(info) = self.fleet.workers.get_mut(&worker) {
-                info.notify = Some(NotifySocket::restore(row, &mut self.journal.spare_fds, info.uid)?);
+                let (spare_fds, guard) = (&mut self.journal.spare_fds, found.custody.guard());
+                info.notify = Some(NotifySocket::restore(row, spare_fds, info.uid, guard)?);
             }
         }
         for row in of_kind(rows, "report") {

@@ -6,12 +6,12 @@
 //! asks for the fields that it knows, and passes over kinds and keys that it does not. Every room writes and reads its own
 //! rows; nobody else knows what is in them. It names each field once: see `field.rs`.
 
-mod charge;
+mod custody;
 mod fds;
 mod field;
 mod row;
 
-pub(crate) use charge::{in_charge, stand_by, take_charge};
+pub(crate) use custody::{Custody, Guard, Restored};
 pub(crate) use fds::{Fds, Passed};
 pub(crate) use field::{Field, Fields, Whole, by_json, by_text, field, fields, whole, words, written_as};
 pub(crate) use row::{Flaw, Row, Rows};

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use nix::unistd::geteuid;
 
 use super::*;
+use crate::state::Guard;
 
 struct Spot {
     _dir: tempfile::TempDir,
@@ -96,7 +97,7 @@ fn the_mode_is_what_was_asked_for_whatever_the_umask() {
 fn a_path_is_born_without_any_access() {
     let spot = spot();
     let listener = UnixDatagram::unbound().unwrap();
-    let _file = unix_file::SocketFile::bind(listener.as_fd(), &spot.path, None).unwrap();
+    let _file = unix_file::SocketFile::bind(listener.as_fd(), &spot.path, None, Guard::armed()).unwrap();
     assert_eq!(spot.mode(), 0);
 }
 

@@ -19,6 +19,7 @@ use crate::shell::narrator::view::{View, view};
 use crate::shell::records::births::lend;
 use crate::shell::{Alarm, Child, Shell};
 use crate::sources::Source;
+use crate::state::Guard;
 use crate::sys::errno_text;
 
 impl Shell {
@@ -144,7 +145,7 @@ impl Shell {
         let kept = place.keep_notify_directory();
         kept.map_err(|error| error.to_string())?;
         let path = place.notify_socket(worker.generation, worker.slot, worker.start);
-        NotifySocket::bind(&path).map_err(|error| error.to_string())
+        NotifySocket::bind(&path, Guard::armed()).map_err(|error| error.to_string())
     }
 
     /// Fork it with its share of the listeners. It waits for our word before it becomes the app.

@@ -21,7 +21,7 @@ use crate::shell::succession::draining_orphans::{Deadline, DrainingOrphan};
 use crate::shell::succession::holders::{HadBack, Holders};
 use crate::shell::succession::orphan_processes::{self, OrphanProcess, Role};
 use crate::shell::succession::recover;
-use crate::state::{self, Fds, Field as _, Flaw, Row};
+use crate::state::{self, Custody, Fds, Field as _, Flaw, Row};
 use crate::sys;
 
 /// What a supervisor that was killed has left.
@@ -189,7 +189,7 @@ impl PredecessorState {
     ///
     /// # Errors
     /// A row is not whole.
-    pub(crate) fn leave(&mut self, place: &Place, log: &Log) -> Result<Unadopted, Flaw> {
+    pub(crate) fn leave(&mut self, place: &Place, log: &Log, custody: &Custody) -> Result<Unadopted, Flaw> {
         let rows = Row::all(&self.kept.rows)?;
         if !is_of_this_boot(Row::of_kind(&rows, state::HEAD)?)? {
             return Ok(Unadopted::default());
@@ -197,10 +197,10 @@ impl PredecessorState {
         let logged = Logged::read(&self.kept.log)?;
         let remains = self.remains(&rows, &logged, place)?;
         let stored = &mut self.stored;
-        let mut listeners = take_listeners(stored, &rows, &remains, log)?;
+        let mut listeners = take_listeners(stored, &rows, &remains, (log, custody))?;
         for closed in save::closed(&rows)? {
             let closed = Row::all(&closed)?;
-            listeners.extend(take_listeners(stored, &closed, &remains, log)?);
+            listeners.extend(take_listeners(stored, &closed, &remains, (log, custody))?);
         }
         let foreseen = Foreseen::of(&rows, &logged)?;
         let mut draining_orphans = Vec::new();
@@ -222,7 +222,7 @@ fn take_listeners(
     stored: &mut Fds,
     rows: &[Row<'_>],
     remains: &[OrphanProcess],
-    log: &Log,
+    (log, custody): (&Log, &Custody),
 ) -> Result<Vec<Rc<Listener>>, Flaw> {
     let holders = Holders::new(rows, remains)?;
     for wanted in listeners::identities(rows)? {
@@ -245,7 +245,7 @@ fn take_listeners(
             )),
         }
     }
-    listeners::restore_found(rows, stored)
+    listeners::restore_found(rows, stored, custody)
 }
 
 /// Nothing may be forgotten of an app that may live: it could serve, and nobody would ever supervise it again.

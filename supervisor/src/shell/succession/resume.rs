@@ -25,7 +25,7 @@ use crate::shell::inspection::look::Patience;
 use crate::shell::journal::log::{Done, Forked, Logged};
 use crate::shell::journal::store;
 use crate::shell::records::sockets::announce;
-use crate::shell::restore::configs;
+use crate::shell::restore::{Found, configs};
 use crate::shell::save::SavedChild;
 use crate::shell::save::pidfd_name;
 use crate::shell::succession::holders::{HadBack, Holders};
@@ -34,7 +34,7 @@ use crate::shell::succession::predecessor::PredecessorState;
 use crate::shell::succession::recover::{self, Proved};
 use crate::shell::{Alarm, Begin, Child, Shell, ShellError};
 use crate::sources::Source;
-use crate::state::{self, Flaw, Row};
+use crate::state::{self, Custody, Flaw, Guard, Restored, Row};
 use crate::sys::{self, errno_text};
 
 /// How long a child that was about to execute when its supervisor was killed may take to do so or to give up: it tries for 0.4 s
@@ -51,16 +51,15 @@ const LOOK_AGAIN: Duration = Duration::from_millis(1);
 ///
 /// # Errors
 /// One line that says what was found and what to do. Then everything is as it was.
-pub(crate) fn adopt(begin: Begin, predecessor: PredecessorState) -> Result<Shell, String> {
-    // Until it is certain that this succeeds, nothing must be taken away from the supervisor that tries next.
-    state::stand_by();
+pub(crate) fn adopt(begin: Restored<Begin>, predecessor: PredecessorState) -> Result<Shell, String> {
+    let (begin, custody) = begin.into_parts();
     let (mut shell, _) = Shell::new(begin).map_err(|error| error.to_string())?;
     let (kept, stored) = predecessor.into_parts();
     let logged = Logged::read(&kept.log).map_err(|flaw| flaw.to_string())?;
     shell.journal.spare_fds = stored;
     let rows = Row::all(&kept.rows).map_err(|flaw| flaw.to_string())?;
-    let pending = shell.take_over(&rows, logged.forked())?;
-    state::take_charge();
+    let pending = shell.take_over(&rows, logged.forked(), &custody)?;
+    let mut shell = Restored::new(shell, custody).take_charge();
     // First of all: the app may hang until then.
     shell.revive_listeners();
     shell.say_adopted(&rows);
@@ -103,7 +102,7 @@ impl Shell {
     }
 
     /// Returns how many events were pending when the state was written; those behind them were found out now.
-    fn take_over(&mut self, rows: &[Row<'_>], forked: &[Forked]) -> Result<usize, String> {
+    fn take_over(&mut self, rows: &[Row<'_>], forked: &[Forked], custody: &Custody) -> Result<usize, String> {
         let text = |flaw: Flaw| flaw.to_string();
         let mut remains = orphan_processes::of_app(rows, forked, &self.given.place).map_err(text)?;
         let holders = Holders::new(rows, &remains).map_err(text)?;
@@ -113,9 +112,17 @@ impl Shell {
         let since = self.given.since;
         let configs = configs(rows).map_err(text)?;
         let mut anew = Vec::new();
-        let listeners = listeners::restore(rows, &mut self.journal.spare_fds, Absent::IsMadeAnew(&mut anew))
+        let absent = Absent::IsMadeAnew(&mut anew);
+        let listeners = listeners::restore(rows, &mut self.journal.spare_fds, absent, custody)
             .map_err(|flaw| recover::not_adopted(&flaw, &remains))?;
-        self.fill(rows, &configs, &listeners, &remains).map_err(text)?;
+        self.fill(&Found {
+            rows,
+            configs: &configs,
+            listeners: &listeners,
+            remains: &remains,
+            custody,
+        })
+        .map_err(text)?;
         for address in anew {
             self.log.warning(&format!(
                 "the listener {address} was lost with the previous supervisor, for nobody else had it; it is made anew"
@@ -429,7 +436,8 @@ impl Shell {
             .journal
             .spare_fds
             .take(&NotifySocket::name(&worker.to_string()));
-        let notify = NotifySocket::adopt(&path, stored, info.uid).map_err(|error| error.to_string())?;
+        let notify = NotifySocket::adopt(&path, stored, info.uid, Guard::armed());
+        let notify = notify.map_err(|error| error.to_string())?;
         let watched = |errno| format!("epoll: {}", errno_text(errno));
         self.sources
             .add(Source::Notify(worker), notify.as_fd())

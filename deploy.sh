@@ -98,7 +98,7 @@ success, on stderr after a failure.
 
 Exit codes:
   0    done: the release serves (or it did already)
-  1    it failed or was rolled back; whoever served before serves
+  1    it failed or was rolled back; the release that served before serves
   2    the command line is wrong
   3    no supervisor answers; nothing was changed
   4    the outcome is still to come: --timeout has passed, or the supervisor went

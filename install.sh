@@ -200,6 +200,11 @@ install_all() {
     poll=$(dirname "$binary")/segue-poll
     if [ -f "$poll" ]; then put 0755 "$prefix/bin/segue-poll" cat "$poll"; fi
     for page in "$here"/docs/man/*.[1-8]; do
+        # A page comes with its program.
+        case ${page##*/} in
+            segue-poll.1) [ -f "$poll" ] || continue ;;
+            segue-deploy.1) [ -f "$here/deploy.sh" ] || continue ;;
+        esac
         put 0644 "$prefix/share/man/man${page##*.}/${page##*/}" cat "$page"
     done
     put 0644 "$prefix/share/bash-completion/completions/segue" completion bash

@@ -57,7 +57,7 @@ fn speed(extent: Extent, ours: &Path, plain: &Path) -> Row {
     ours.stop();
     plain.stop();
     Row {
-        what: "axum on segue-app against axum's own serve: throughput and p99".to_owned(),
+        what: "axum on segue-app against its own serve: throughput, p99".to_owned(),
         measured: compared(&with, &without),
         beside: format!("axum's own {}", rate(&without, extent.load)),
         goal: "1.00, within 3 %",
@@ -68,9 +68,9 @@ fn losses(extent: Extent, ours: &Path, plain: &Path) -> Row {
     let rounds = extent.reloads as u64;
     let (ours, plain) = (race(ours, rounds), race(plain, rounds));
     Row {
-        what: format!("axum on segue-app: requests lost within {NEAR:?} of the drain, over {rounds} reloads"),
+        what: format!("axum on segue-app: lost within {NEAR:?} of the drain, {rounds} reloads"),
         measured: format!("{} of {}", ours.lost, ours.sent),
-        beside: format!("axum's own graceful shutdown: {} of {}", plain.lost, plain.sent),
+        beside: format!("axum's own shutdown: {} of {}", plain.lost, plain.sent),
         goal: "0",
     }
 }

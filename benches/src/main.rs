@@ -74,7 +74,7 @@ fn main() {
         FULL
     };
     println!("{}\n", machine());
-    println!("| figure | measured | beside, in the same run | to reach |\n|---|---|---|---|");
+    println!("| figure | measured | compared with, in the same run | goal |\n|---|---|---|---|");
     let sections: [(&str, Section); 6] = [
         ("takeover", takeover::rows),
         ("rest", rest::rows),

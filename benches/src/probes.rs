@@ -26,11 +26,11 @@ fn lost(extent: Extent) -> Row {
     let lost: usize = tallies.iter().map(|tally| tally.lost.len()).sum();
     Row {
         what: format!(
-            "requests lost over {} reloads under load: new connections, keep-alive, slow and streamed",
+            "lost over {} reloads: new connections, keep-alive, slow, streamed",
             extent.leak
         ),
         measured: format!("{lost} of {sent}"),
-        beside: "the negative controls of the loss tests".to_owned(),
+        beside: "the tests' negative controls".to_owned(),
         goal: "0",
     }
 }

@@ -26,7 +26,7 @@ pub(crate) fn rows(_: Extent) -> Vec<Row> {
     let kinds: [(&str, usize, Make); 4] = [
         ("listeners", 1_000, listeners),
         ("workers", 256, workers),
-        ("connections in a draining generation", 10_000, draining),
+        ("draining connections", 10_000, draining),
         ("retired generations", 50, retired),
     ];
     kinds
@@ -99,12 +99,8 @@ fn compare(what: &str, count: usize, make: Make) -> Vec<Row> {
     let row = |(few, many): (Cost, Cost)| Row {
         what: format!("{count} {what}: {}", many.what),
         measured: many.shown,
-        beside: format!(
-            "{fewer}: {}, a ratio of {:.2}",
-            few.shown,
-            many.amount / few.amount
-        ),
-        goal: "linear: at most about 4",
+        beside: format!("{fewer}: {}, {:.2} times", few.shown, many.amount / few.amount),
+        goal: "about 4 times",
     };
     pairs.map(row).collect()
 }
@@ -122,10 +118,7 @@ fn costs(many: Many) -> [Cost; 5] {
         },
         Cost::time("`segue status`", &times(|| timed(&segue, "status"))),
         Cost::time("`segue upgrade`", &times(|| timed(&segue, "upgrade"))),
-        Cost::time(
-            "from a start after kill -9 to its first answer",
-            &times(|| adopt(&mut segue)),
-        ),
+        Cost::time("kill -9: start to first answer", &times(|| adopt(&mut segue))),
     ];
     drop(crowds);
     segue.stop();

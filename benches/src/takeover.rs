@@ -41,7 +41,7 @@ fn command(extent: Extent) -> Row {
     segue.stop();
     let (reload, floor) = (median(&reloads), median(&floor));
     Row {
-        what: "reload command to takeover, beyond spawn + exec + READY of the same app (median)".to_owned(),
+        what: "reload command beyond spawn, exec, READY=1 (median)".to_owned(),
         measured: ms(reload.saturating_sub(floor)),
         beside: format!("command {}, floor {}", ms(reload), ms(floor)),
         goal: "under 2 ms",
@@ -85,16 +85,14 @@ fn first_answer(extent: Extent) -> Row {
         .collect();
     segue.stop();
     Row {
-        what: format!(
-            "SIGHUP to the first answer of the new version at {RATE} new connections a second (median)"
-        ),
+        what: format!("SIGHUP to first new answer at {RATE} a second (median)"),
         measured: format!(
-            "{} = {} of the barest loop",
+            "{}, {} times",
             ms(median(&ours)),
             ratio(median(&ours), median(&floor))
         ),
         beside: format!("barest loop {}", ms(median(&floor))),
-        goal: "under 1.5 times the barest loop",
+        goal: "under 1.5 times",
     }
 }
 
@@ -111,15 +109,14 @@ fn mixed(extent: Extent) -> Row {
         .collect();
     segue.stop();
     Row {
-        what: "mixed versions: last answer of the old one after the first of the new one (median, worst)"
-            .to_owned(),
+        what: "last old answer after the first new one, `--soak 0` (median, worst)".to_owned(),
         measured: format!(
             "{}, {}",
             ms(median(&overlaps)),
             ms(overlaps.iter().max().copied().unwrap_or_default())
         ),
         beside: "-".to_owned(),
-        goal: "under 2 ms with `--soak 0`",
+        goal: "under 2 ms",
     }
 }
 

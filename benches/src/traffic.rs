@@ -35,7 +35,7 @@ fn beside_alone(extent: Extent) -> Row {
     }
     segue.stop();
     Row {
-        what: "throughput and p99 of the app under Segue against the same app alone".to_owned(),
+        what: "throughput and p99, under Segue against alone".to_owned(),
         measured: compared(&supervised, &alone),
         beside: format!("alone {}", rate(&alone, extent.load)),
         goal: "1.00, within noise",
@@ -81,7 +81,7 @@ fn around_takeovers(extent: Extent) -> Row {
         |which: fn(&(Duration, Duration)) -> Duration| median(&pairs.iter().map(which).collect::<Vec<_>>());
     Row {
         what: format!(
-            "p99 in the second from a reload on against the quiet second before it (median of {}, worst)",
+            "p99, second after a reload against before (median of {}, worst)",
             pairs.len()
         ),
         measured: format!(
@@ -89,11 +89,7 @@ fn around_takeovers(extent: Extent) -> Row {
             ratios[ratios.len() / 2],
             ratios.last().copied().unwrap_or_default()
         ),
-        beside: format!(
-            "around {}, quiet {}",
-            ms(of(|pair| pair.0)),
-            ms(of(|pair| pair.1))
-        ),
+        beside: format!("{}, before {}", ms(of(|pair| pair.0)), ms(of(|pair| pair.1))),
         goal: "under 1.1",
     }
 }
@@ -113,7 +109,7 @@ pub(crate) fn compared(load: &[Sample], reference: &[Sample]) -> String {
 /// Throughput and p99 of a load of this duration, in words.
 pub(crate) fn rate(load: &[Sample], duration: Duration) -> String {
     format!(
-        "{:.0} requests a second, p99 {}",
+        "{:.0} a second, {}",
         load.len() as f64 / duration.as_secs_f64(),
         ms(p99(load))
     )

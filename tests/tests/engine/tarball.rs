@@ -57,6 +57,8 @@ fn the_static_tarball_installs_what_it_has() {
         "bin/segue-deploy",
         "lib/systemd/system/segue@.service",
         "share/man/man8/segue-run.8",
+        "share/man/man1/segue-poll.1",
+        "share/man/man1/segue-deploy.1",
     ] {
         assert!(installed(path).exists(), "{path}");
     }

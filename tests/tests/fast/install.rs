@@ -112,12 +112,14 @@ fn collect(top: &Path, directory: &Path, files: &mut BTreeMap<String, (u32, Vec<
 }
 
 /// What every installation has, with its mode.
-const FILES: [(&str, u32); 11] = [
+const FILES: [(&str, u32); 13] = [
     ("bin/segue", 0o755),
     ("bin/segue-deploy", 0o755),
     ("bin/segue-poll", 0o755),
     ("share/bash-completion/completions/segue", 0o644),
     ("share/fish/vendor_completions.d/segue.fish", 0o644),
+    ("share/man/man1/segue-deploy.1", 0o644),
+    ("share/man/man1/segue-poll.1", 0o644),
     ("share/man/man1/segue.1", 0o644),
     ("share/man/man5/segue.toml.5", 0o644),
     ("share/man/man7/segue-protocol.7", 0o644),
@@ -186,6 +188,7 @@ fn units_name_the_binary_at_the_prefix_and_what_a_newer_version_lacks_goes() {
     std::fs::remove_file(place.source.join("deploy.sh")).unwrap();
     place.run_ok(&[]);
     assert!(!socket.exists() && !place.at("bin/segue-deploy").exists() && place.at("bin/segue").exists());
+    assert!(!place.at("share/man/man1/segue-deploy.1").exists());
 
     // What others have put beside it stays, and so do the directories around it.
     std::fs::write(place.at("bin/other"), "").unwrap();
@@ -255,6 +258,8 @@ fn the_installed_pages_are_rendered() {
     let place = Tree::of_this_tree();
     place.run_ok(&[]);
     for (page, words) in [
+        ("man1/segue-deploy.1", "--supervisor-timeout SECONDS"),
+        ("man1/segue-poll.1", "--picture FILE"),
         ("man1/segue.1", "reload any server without losing a request"),
         ("man8/segue-run.8", "--drain-timeout DURATION"),
         ("man5/segue.toml.5", "command = [\"./app\"]"),

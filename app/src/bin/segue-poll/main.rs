@@ -22,10 +22,15 @@ use crate::print::Printer;
 use crate::stats::{Entry, Stats};
 use crate::timeline::Timeline;
 
-/// Polls a URL and prints UP, UP AND CHANGED or DOWN with the time (UTC); at the end a summary. Exits with 1 if
-/// anything was DOWN.
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  every request was answered
+  1  a request was DOWN, none was sent, or the picture could not be written
+  2  the command line is wrong";
+
+/// Polls a URL and prints UP, UP AND CHANGED or DOWN with the time (UTC); at the end a summary
 #[derive(Debug, Parser)]
-#[command(name = "segue-poll", version)]
+#[command(name = "segue-poll", version, after_help = EXIT_CODES)]
 struct Arguments {
     /// What to ask; http only
     #[arg(default_value = "http://localhost:1234/ping")]

@@ -1,10 +1,13 @@
-//! What the explorer has seen, by event and situation: the table of `docs/LIFECYCLE.md`.
+//! What the explorer has seen, by event and situation: the lists of `docs/LIFECYCLE.md`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::invariants::Step;
 use super::words::{self, Topic};
 use crate::{Event, Handoff, Life, Lifecycle, Mode, Progress, Role, Standing, Timer, Worker};
+
+/// How wide prose is in the documents.
+const WIDTH: usize = 100;
 
 /// What an event can mean depends on this much of the state.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -106,57 +109,72 @@ impl Table {
             .collect()
     }
 
-    /// The tables, as Markdown.
+    /// Render what follows as Markdown, one list for each event. A table of it would be too wide for most screens.
     pub(super) fn render(&self) -> String {
         let mut text = String::new();
         for topic in Topic::ALL {
-            text += &format!(
-                "### {}\n\n| event | in this situation | always | sometimes | the handoff goes to |\n",
-                topic.title()
-            );
-            text += "|---|---|---|---|---|\n";
+            text += &format!("### {}\n\n", topic.title());
             for (index, (name, of)) in words::EVENTS.iter().enumerate() {
                 if *of == topic {
-                    text += &self.rows(index, name);
+                    text += &format!("**{name}**\n\n{}\n", self.items(index));
                 }
             }
-            text.push('\n');
         }
         text
     }
 
-    /// The rows of one event; situations in which the same follows share one.
-    fn rows(&self, event: usize, name: &str) -> String {
-        let mut rows: Vec<(Vec<Situation>, &Cell)> = Vec::new();
+    /// The items of one event; situations in which the same follows share one.
+    fn items(&self, event: usize) -> String {
+        let mut items: Vec<(Vec<Situation>, &Cell)> = Vec::new();
         for ((_, situation), cell) in self.cells.iter().filter(|((index, _), _)| *index == event) {
-            match rows.iter_mut().find(|(_, other)| *other == cell) {
+            match items.iter_mut().find(|(_, other)| *other == cell) {
                 Some((situations, _)) => situations.push(*situation),
-                None => rows.push((vec![*situation], cell)),
+                None => items.push((vec![*situation], cell)),
             }
         }
-        let mut text = String::new();
-        let mut name = format!("**{name}**");
-        for (situations, cell) in rows {
+        let item = |(situations, cell): (Vec<Situation>, &Cell)| {
             let situations: Vec<String> = situations.into_iter().map(Situation::text).collect();
-            let sometimes = words::join(&cell.ever.difference(&cell.always).copied().collect());
-            let nothing = cell.ever.is_empty() && cell.then.is_empty();
-            let always = if nothing {
-                "nothing".into()
-            } else {
-                words::join(&cell.always)
-            };
-            let then: Vec<&str> = cell.then.iter().map(|stage| stage.text()).collect();
-            text += &format!(
-                "| {name} | {} | {} | {} | {} |\n",
-                situations.join("; "),
-                always,
-                sometimes,
-                then.join(", ")
-            );
-            name.clear();
-        }
-        text
+            wrapped(&format!("* {}: {}", situations.join("; "), cell.text()))
+        };
+        items.into_iter().map(item).collect()
     }
+}
+
+impl Cell {
+    /// Describe what follows: always, sometimes, and for the handoff.
+    fn text(&self) -> String {
+        let sometimes: BTreeSet<_> = self.ever.difference(&self.always).copied().collect();
+        let then: Vec<&str> = self.then.iter().map(|stage| stage.text()).collect();
+        let parts = [
+            ("", words::join(&self.always)),
+            ("**sometimes** ", words::join(&sometimes)),
+            ("**handoff to** ", then.join(", ")),
+        ];
+        let parts = parts.iter().filter(|(_, text)| !text.is_empty());
+        let parts: Vec<String> = parts.map(|(head, text)| format!("{head}{text}")).collect();
+        match parts.is_empty() {
+            true => "nothing".into(),
+            false => parts.join("; "),
+        }
+    }
+}
+
+/// An item of a list in lines of at most 100 columns.
+fn wrapped(item: &str) -> String {
+    let mut text = String::new();
+    let mut column = 0;
+    for word in item.split(' ') {
+        if column > 0 && column + 1 + word.len() > WIDTH {
+            text += "\n  ";
+            column = 2;
+        } else if column > 0 {
+            text.push(' ');
+            column += 1;
+        }
+        text += word;
+        column += word.len();
+    }
+    text + "\n"
 }
 
 fn stage(core: &Lifecycle, finished: bool) -> StageOf {

@@ -9,6 +9,7 @@ use segue_tests::segue::Setup;
 
 use super::help;
 use super::pages::{ALL, assert_finds, assert_none, compare, names, page, source};
+use super::programs;
 
 const SEGUE: &str = "segue(1)";
 
@@ -154,7 +155,8 @@ fn invented_options(page: &str, prose: &str) -> Vec<String> {
     let mut real: BTreeSet<String> = all
         .flat_map(|command| help::options(&command).into_keys())
         .collect();
-    real.extend(names(["help", "version"]));
+    real.extend(names(["help", "version", "check"]));
+    real.extend(programs::options());
     let documented = names(options_in(prose));
     let invented = documented.difference(&real);
     invented

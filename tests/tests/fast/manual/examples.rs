@@ -5,9 +5,12 @@ use std::process::Command;
 use segue_tests::binaries::Binary;
 use segue_tests::segue::directory;
 
-use super::pages::{ALL, assert_none, page};
+use super::pages::{ALL, assert_none, page, root};
 
-/// Every `segue ...` of an example as words, up to a pipe, a redirection or the next command.
+/// The programs whose command lines are looked at.
+const PROGRAMS: [&str; 3] = ["segue", "segue-poll", "segue-deploy"];
+
+/// Every command line of ours in an example as words, up to a pipe, a redirection or the next command.
 fn command_lines(example: &str) -> Vec<Vec<String>> {
     let command = |line: &str| {
         let line = line.trim();
@@ -19,9 +22,11 @@ fn command_lines(example: &str) -> Vec<Vec<String>> {
         parts.map(unredirected).collect::<Vec<Vec<String>>>()
     };
     let ours = |words: &Vec<String>| {
-        words
-            .first()
-            .is_some_and(|word| word.rsplit('/').next() == Some("segue"))
+        words.first().is_some_and(|word| {
+            word.rsplit('/')
+                .next()
+                .is_some_and(|name| PROGRAMS.contains(&name))
+        })
     };
     let joined = example.replace("\\\n", " ");
     joined.lines().flat_map(command).filter(ours).collect()
@@ -45,6 +50,7 @@ fn words_of(line: &str) -> Vec<String> {
 /// Lets the program understand a command line without doing what it says: `run` becomes `check`, which binds and starts
 /// nothing; the others get `--help`, so that no instance of this machine is ever asked for anything.
 fn misunderstood(place: &std::path::Path, words: &[String]) -> Option<String> {
+    let program = words[0].rsplit('/').next().unwrap_or_default().to_owned();
     let mut words: Vec<String> = words[1..].to_vec();
     let checks = words.first().is_some_and(|word| word == "run" || word == "check");
     if checks {
@@ -57,7 +63,12 @@ fn misunderstood(place: &std::path::Path, words: &[String]) -> Option<String> {
         .iter()
         .map(|word| word.replace("/srv/", &format!("{place_text}/srv/")))
         .collect();
-    let done = Command::new(Binary::Segue.path())
+    let mut command = match program.as_str() {
+        "segue-poll" => Command::new(Binary::SeguePoll.path()),
+        "segue-deploy" => Command::new(root().join("deploy.sh")),
+        _ => Command::new(Binary::Segue.path()),
+    };
+    let done = command
         .args(&words)
         .current_dir(place)
         .env(
@@ -66,7 +77,8 @@ fn misunderstood(place: &std::path::Path, words: &[String]) -> Option<String> {
         )
         .output()
         .unwrap();
-    (!done.status.success()).then(|| format!("segue {words:?}: {}", String::from_utf8_lossy(&done.stderr)))
+    (!done.status.success())
+        .then(|| format!("{program} {words:?}: {}", String::from_utf8_lossy(&done.stderr)))
 }
 
 /// A place with what the examples name.
@@ -102,7 +114,7 @@ fn every_example_is_understood() {
         }
     }
     assert_none(&complaints);
-    assert!(count >= 17, "only {count} examples were found");
+    assert!(count >= 22, "only {count} examples were found");
 }
 
 #[test]
@@ -110,6 +122,8 @@ fn an_example_that_is_wrong_is_found() {
     let place = prepared();
     let wrong = |line: &str| misunderstood(place.path(), &command_lines(line)[0]).is_some();
     assert!(wrong("segue reload --setled"));
+    assert!(wrong("segue-poll --quite http://localhost/"));
+    assert!(wrong("segue-deploy --rolback"));
     assert!(wrong("segue run --listen 8080 --soap 1s -- ./app"));
     assert!(wrong(
         "ExecStart=/usr/local/bin/segue run --listen 8080 -- /srv/nothing"

@@ -16,9 +16,14 @@ pub(crate) fn text(command: &str) -> String {
 
 /// The long options with the default that is told, without `--help`.
 pub(crate) fn options(command: &str) -> BTreeMap<String, Option<String>> {
+    options_in(&text(command))
+}
+
+/// The same, from the help of any program.
+pub(crate) fn options_in(help: &str) -> BTreeMap<String, Option<String>> {
     let mut options = BTreeMap::new();
     let mut last = String::new();
-    for line in text(command).lines() {
+    for line in help.lines() {
         let text = line.trim_start();
         let indent = line.len() - text.len();
         if indent <= 6 && text.starts_with('-') {
@@ -27,10 +32,11 @@ pub(crate) fn options(command: &str) -> BTreeMap<String, Option<String>> {
                 .cloned()
                 .unwrap_or_default();
             options.insert(last.clone(), None);
-        } else if let Some((_, default)) = text.split_once("[default: ")
+        }
+        if let Some((_, default)) = text.split_once("[default: ")
             && let Some(slot @ None) = options.get_mut(&last)
         {
-            *slot = Some(default.trim_end_matches(']').to_owned());
+            *slot = default.split(']').next().map(str::to_owned);
         }
     }
     options.remove("help");
@@ -40,8 +46,12 @@ pub(crate) fn options(command: &str) -> BTreeMap<String, Option<String>> {
 
 /// The first word of each line of a list with this title: exit codes, signals, commands.
 pub(crate) fn list(command: &str, title: &str) -> BTreeSet<String> {
-    let text = text(command);
-    let list = text
+    list_in(&text(command), title)
+}
+
+/// The same, from the help of any program.
+pub(crate) fn list_in(help: &str, title: &str) -> BTreeSet<String> {
+    let list = help
         .split_once(&format!("\n{title}:\n"))
         .map_or("", |(_, rest)| rest);
     let lines = list.lines().take_while(|line| line.starts_with("  "));

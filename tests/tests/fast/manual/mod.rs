@@ -13,6 +13,7 @@ mod help;
 mod lint;
 mod options;
 mod pages;
+mod programs;
 mod protocol;
 mod settings;
 mod surroundings;

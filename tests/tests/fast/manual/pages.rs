@@ -6,7 +6,14 @@ use std::path::{Path, PathBuf};
 use segue_tests::mdoc::Page;
 
 /// The pages, by file name.
-pub(crate) const ALL: [&str; 4] = ["segue.1", "segue-run.8", "segue.toml.5", "segue-protocol.7"];
+pub(crate) const ALL: [&str; 6] = [
+    "segue.1",
+    "segue-run.8",
+    "segue.toml.5",
+    "segue-protocol.7",
+    "segue-poll.1",
+    "segue-deploy.1",
+];
 
 pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")

@@ -48,10 +48,57 @@ fn commands(block: &[&str]) -> Vec<Command> {
                 last.text.push('\n');
                 last.text.push_str(more);
             }
-            _ => last.expected.push((*line).to_owned()),
+            _ => expect(&mut last.expected, line),
         }
     }
     found
+}
+
+/// Where the page breaks a line that is too wide for it, as a shell would have it; what follows is indented.
+const BROKEN: &str = " \\";
+
+/// How wide the page may be.
+const WIDTH: usize = 120;
+
+/// Add a line of the page to what is expected: a line of its own, or the rest of one that is broken.
+fn expect(expected: &mut Vec<String>, line: &str) {
+    match expected.last_mut() {
+        Some(begun) if begun.ends_with(BROKEN) => {
+            begun.truncate(begun.len() - BROKEN.len() + 1);
+            begun.push_str(line.trim_start());
+        }
+        _ => expected.push(line.to_owned()),
+    }
+}
+
+/// Break a printed line at spaces into lines that the page has room for.
+fn broken(line: &str) -> String {
+    let (mut text, mut column) = (String::new(), 0);
+    for word in line.split_inclusive(' ') {
+        let width = word.chars().count();
+        if column > 0 && column + width + BROKEN.len() > WIDTH && line.chars().count() > WIDTH {
+            text.truncate(text.trim_end().len());
+            text.push_str(BROKEN);
+            text.push_str("\n    ");
+            column = 4;
+        }
+        text.push_str(word);
+        column += width;
+    }
+    text
+}
+
+#[test]
+fn a_wide_line_is_broken_and_put_together_again() {
+    let wide = "word ".repeat(60).trim_end().to_owned();
+    let shown = broken(&wide);
+    assert!(shown.lines().all(|line| line.chars().count() <= WIDTH), "{shown}");
+    assert_eq!(shown.lines().count(), 3, "{shown}");
+    let mut expected = Vec::new();
+    shown.lines().for_each(|line| expect(&mut expected, line));
+    assert_eq!(expected, [wide]);
+    let narrow = "a  line with   columns";
+    assert_eq!(broken(narrow), narrow);
 }
 
 /// One shell for the block, so that what it starts in the background belongs to it.
@@ -188,7 +235,9 @@ fn the_guide_is_true() {
             } else {
                 printed
             };
-            shown.iter().for_each(|line| writeln!(blessed, "{line}").unwrap());
+            shown
+                .iter()
+                .for_each(|line| writeln!(blessed, "{}", broken(line)).unwrap());
             played += 1;
         }
         blessed.push_str("```\n");

@@ -32,12 +32,11 @@ Exit codes:
 #[derive(Debug, Parser)]
 #[command(name = "segue-poll", version, after_help = EXIT_CODES)]
 struct Arguments {
-    /// What to ask; http only
+    /// The URL to ask; http only
     #[arg(default_value = "http://localhost:1234/ping")]
     url: String,
 
-    /// Connect to this Unix socket (@NAME: abstract) and take only host and path from the URL; without a PATH
-    /// $SEGUE_PROBE is asked, once
+    /// Connect to this Unix socket (@NAME: abstract); without a PATH ask that of $SEGUE_PROBE once
     #[arg(long, value_name = "PATH", num_args = 0..=1)]
     unix: Option<Option<PathBuf>>,
 

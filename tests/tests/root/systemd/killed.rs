@@ -35,6 +35,15 @@ pub(super) fn wait_for_successor(machine: &Machine, site: &Site<'_>, pid: &str) 
     }
 }
 
+/// Whether a process is there, and is no zombie that systemd has yet to reap.
+pub(super) fn lives(machine: &Machine, pid: i32) -> bool {
+    let status = machine.run(&["cat", &format!("/proc/{pid}/status")]);
+    status
+        .stdout
+        .lines()
+        .any(|line| line.starts_with("State:") && !line.contains("zombie") && !line.contains("dead"))
+}
+
 /// The processes of the unit but its supervisor, as its cgroup has them.
 fn processes(machine: &Machine, site: &Site<'_>) -> Vec<i32> {
     let group = site.property("ControlGroup");
@@ -61,12 +70,20 @@ pub(super) fn assert_nobody_else_is_left(machine: &Machine, site: &Site<'_>) {
         pids.sort_unstable();
         pids
     };
-    assert_eq!(
-        sorted(processes(machine, site)),
-        sorted(site.status().pids(site.status().generation())),
-        "nobody else is left\n{}",
-        site.journal()
-    );
+    // One that has just died is in the cgroup until it has been reaped.
+    let end = Instant::now() + segue_tests::patience();
+    loop {
+        let found = sorted(processes(machine, site));
+        let expected = sorted(site.status().pids(site.status().generation()));
+        if found == expected {
+            return;
+        }
+        assert!(
+            Instant::now() < end,
+            "{found:?} are left instead of {expected:?}\n{}",
+            site.journal()
+        );
+    }
 }
 
 pub(crate) fn at_rest(machine: &Machine) {
@@ -335,7 +352,7 @@ pub(crate) fn a_stop_ends_everything(machine: &Machine) {
     let site = Site::new(machine, "ends", "fixture ignores-term");
     site.settings("stop-timeout = \"none\"\n");
     site.drop_in(&site.unit, "[Service]\nTimeoutStopSec=2s\n");
-    let alive = |pid: i32| machine.run(&["test", "-d", &format!("/proc/{pid}")]).code == Some(0);
+    let alive = |pid: i32| lives(machine, pid);
     for disturbed in [false, true] {
         site.systemctl_ok("start");
         let app = site.status().pids(site.status().generation())[0];
@@ -370,7 +387,7 @@ pub(crate) fn a_stop_ends_everything(machine: &Machine) {
 pub(crate) fn a_stop_between_two_supervisors_ends_everything(machine: &Machine) {
     let site = Site::new(machine, "between", "fixture ignores-term");
     site.settings("stop-timeout = \"1s\"\n");
-    let alive = |pid: i32| machine.run(&["test", "-d", &format!("/proc/{pid}")]).code == Some(0);
+    let alive = |pid: i32| lives(machine, pid);
     for waits in ["10min", "30s"] {
         site.drop_in(&site.unit, &format!("[Service]\nRestartSec={waits}\n"));
         site.systemctl_ok("start");

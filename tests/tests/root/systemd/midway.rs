@@ -10,7 +10,7 @@ use segue_tests::http::{Target, get_and_close, post};
 use segue_tests::load::{Kind, Load};
 use segue_tests::machine::Machine;
 
-use super::killed::{assert_nobody_else_is_left, wait_for_successor};
+use super::killed::{assert_nobody_else_is_left, lives, wait_for_successor};
 use super::reload::{assert_nothing_lost, start_loads};
 use super::site::Site;
 
@@ -97,7 +97,7 @@ fn begin_to_start(machine: &Machine, site: &Site<'_>) {
 #[track_caller]
 fn wait_for_end(machine: &Machine, site: &Site<'_>, pid: i32) {
     let end = Instant::now() + segue_tests::patience();
-    while machine.run(&["test", "-d", &format!("/proc/{pid}")]).code == Some(0) {
+    while lives(machine, pid) {
         assert!(Instant::now() < end, "pid {pid} lives on\n{}", site.journal());
     }
 }
@@ -265,8 +265,7 @@ pub(crate) fn while_it_stops(machine: &Machine) {
             "pid {}, which an earlier supervisor left draining, has ended",
             old[0]
         );
-        let journal = site.journal();
-        assert!(journal.contains(&said), "{journal}");
+        site.wait_for_line(&said);
         assert_nobody_else_is_left(machine, &site);
     }
 }
@@ -322,8 +321,7 @@ pub(crate) fn while_systemd_stops_it(machine: &Machine) {
         site.wait_until("it stops", |status| status.state() == "stopping");
         supervisor.kill();
         let _ = stop.finish();
-        let alive = machine.run(&["test", "-d", &format!("/proc/{old}")]).code;
-        assert_eq!(alive, Some(1), "{}", site.journal());
+        assert!(!lives(machine, old), "{}", site.journal());
         let load = Load::start(Kind::Fresh, &site.target(), 1);
         site.systemctl_ok("start");
         assert_eq!(site.status().generation(), 1);

@@ -6,7 +6,7 @@ use segue_tests::machine::Machine;
 use super::site::{Site, copy};
 
 pub(crate) fn returns_when_the_first_generation_is_ready(machine: &Machine) {
-    let site = Site::new(machine, "slow", "fixture slow-start after=1500ms");
+    let site = Site::new(machine, "slow", "fixture slow-start after=3s");
     let start = machine.begin(&["systemctl", "start", &site.unit]);
     // While the app is not ready, neither is the unit.
     machine.wait_for_property(&site.unit, "SubState", |state| state == "start");

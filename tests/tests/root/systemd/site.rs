@@ -222,10 +222,17 @@ impl<'a> Site<'a> {
 
 impl Drop for Site<'_> {
     fn drop(&mut self) {
+        // In this order: what is killed while it is being stopped is not started again.
+        let units = [self.socket.as_str(), &self.unit];
+        let stop = |flags: &[&str]| {
+            let words = [&["systemctl", "stop"], flags, &units].concat();
+            self.machine.run(&words)
+        };
+        let _ = stop(&["--no-block"]);
         let killed = self
             .machine
             .run(&["systemctl", "kill", "--signal=KILL", &self.unit]);
-        let stopped = self.machine.run(&["systemctl", "stop", &self.socket, &self.unit]);
+        let stopped = stop(&[]);
         if !std::thread::panicking() && stopped.code != Some(0) {
             panic!("stop: {killed:?} {stopped:?}");
         }

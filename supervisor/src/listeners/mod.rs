@@ -170,22 +170,40 @@ impl Listener {
         Rc::as_ptr(&self.socket) as usize
     }
 
-    /// O_NONBLOCK as it is set now: asked when a generation has become ready, it is what that one has chosen.
+    /// O_NONBLOCK as it is set now: asked when a generation has become ready, it is what that one has chosen. `None` if it was
+    /// clear before and still is: an event loop may set it later.
     ///
     /// # Errors
     /// One line if the kernel does not tell.
-    pub(crate) fn chosen_flags(&self) -> Result<IoMode, ListenError> {
+    pub(crate) fn chosen_flags(&self) -> Result<Option<IoMode>, ListenError> {
         self.socket.chosen_flags().map_err(|cause| self.alarm(&cause))
     }
 
-    /// From now on [`Self::restore_flags`] restores this choice: that of the generation that serves.
-    pub(crate) fn keep_flags(&self, chosen: IoMode) {
-        self.socket.keep_flags(chosen);
+    /// Set O_NONBLOCK, or clear it: this is the choice of the generation that serves from now on.
+    ///
+    /// # Errors
+    /// One line if the kernel refuses.
+    pub(crate) fn keep_flags(&self, chosen: IoMode) -> Result<(), ListenError> {
+        self.socket.keep_flags(chosen).map_err(|cause| self.alarm(&cause))
+    }
+
+    /// Clear O_NONBLOCK that a candidate has set, for the generation that serves blocks in accept(2).
+    ///
+    /// # Errors
+    /// One line if the kernel refuses.
+    pub(crate) fn clear_flag(&self) -> Result<(), ListenError> {
+        self.socket.clear_flag().map_err(|cause| self.alarm(&cause))
+    }
+
+    /// Whether O_NONBLOCK is set and neither an option nor the generation that serves is known to have chosen it.
+    pub(crate) fn is_raised_by_an_app(&self) -> bool {
+        self.socket.is_raised_by_an_app()
     }
 
     /// Puts right what an app may have changed for all: the options (after a reload that failed, those of the set
-    /// that stands), O_NONBLOCK, the backlog, and a listener that was shut down. To be called before each spawn,
-    /// after readiness and after every exit; it blocks nowhere.
+    /// that stands), O_NONBLOCK that was cleared, the backlog, and a listener that was shut down. To be called before
+    /// each spawn, after readiness and after every exit; it blocks nowhere. O_NONBLOCK that was set stays set: whose
+    /// choice that was, and whether it harms anybody, is for the caller to find out ([`Self::is_raised_by_an_app`]).
     ///
     /// # Errors
     /// An alarm in one line: the app shut the listener down (it listens again, if the line does not say otherwise), the

@@ -90,6 +90,8 @@ pub(super) struct Socket {
     backlog: Cell<Option<u32>>,
     /// As it shall be.
     io_mode: Cell<IoMode>,
+    /// As it was before the option `non-blocking`, as long as a reload that fails may take that back.
+    mode_before_option: Cell<Option<IoMode>>,
     applied: RefCell<(SocketOptions, Owner)>,
     originals: RefCell<Originals>,
     /// The lasting damage that has been told already: this socket cannot be mended, so once is enough.
@@ -127,6 +129,7 @@ impl Socket {
             source: birth.source,
             backlog: Cell::new(backlog),
             io_mode: Cell::new(io_mode),
+            mode_before_option: Cell::default(),
             applied: RefCell::new((birth.options, birth.owner)),
             originals: RefCell::new(birth.originals),
             told: Cell::default(),
@@ -195,13 +198,28 @@ impl Socket {
     }
 
     /// See [`super::Listener::chosen_flags`].
-    pub(super) fn chosen_flags(&self) -> Result<IoMode, String> {
-        self.io_mode().map_err(errno_text)
+    pub(super) fn chosen_flags(&self) -> Result<Option<IoMode>, String> {
+        match (self.io_mode.get(), self.io_mode().map_err(errno_text)?) {
+            (IoMode::Blocking, IoMode::Blocking) => Ok(None),
+            (_, chosen) => Ok(Some(chosen)),
+        }
     }
 
     /// See [`super::Listener::keep_flags`].
-    pub(super) fn keep_flags(&self, chosen: IoMode) {
+    pub(super) fn keep_flags(&self, chosen: IoMode) -> Result<(), String> {
         self.io_mode.set(chosen);
+        self.mode_before_option.set(None);
+        set_io_mode(self.as_fd(), chosen).map_err(cannot_restore)
+    }
+
+    /// See [`super::Listener::clear_flag`].
+    pub(super) fn clear_flag(&self) -> Result<(), String> {
+        set_io_mode(self.as_fd(), IoMode::Blocking).map_err(cannot_restore)
+    }
+
+    /// See [`super::Listener::is_raised_by_an_app`].
+    pub(super) fn is_raised_by_an_app(&self) -> bool {
+        self.io_mode.get() == IoMode::Blocking && self.io_mode() == Ok(IoMode::NonBlocking)
     }
 
     /// See [`super::Listener::restore_flags`].
@@ -210,8 +228,8 @@ impl Socket {
         if let Err(cause) = self.change(options, owner) {
             alarms.push(cause);
         }
-        if let Err(errno) = set_io_mode(self.as_fd(), self.io_mode.get()) {
-            alarms.push(format!("cannot restore O_NONBLOCK: {}", errno_text(errno)));
+        if let Err(cause) = self.restore_io_mode() {
+            alarms.push(cause);
         }
         alarms.extend(self.restore_listening());
         alarms.extend(self.lasting_damage().map(str::to_owned));
@@ -219,6 +237,14 @@ impl Socket {
             Ok(())
         } else {
             Err(alarms.join("; "))
+        }
+    }
+
+    /// O_NONBLOCK is set again where an app has cleared it. It is not cleared here: an app that has set it would hang in accept(2).
+    fn restore_io_mode(&self) -> Result<(), String> {
+        match self.io_mode.get() {
+            IoMode::NonBlocking => set_io_mode(self.as_fd(), IoMode::NonBlocking).map_err(cannot_restore),
+            IoMode::Blocking => Ok(()),
         }
     }
 
@@ -368,10 +394,19 @@ impl Socket {
         Ok(())
     }
 
+    /// An option that is no longer given clears nothing, for the app that serves may rely on it, unless it is taken back together
+    /// with a reload that has failed.
     fn put_io_mode(&self, options: &SocketOptions) -> Result<(), String> {
-        let wanted = IoMode::wanted_by(options);
+        let (wanted, before) = match IoMode::wanted_by(options) {
+            IoMode::NonBlocking => (IoMode::NonBlocking, Some(self.io_mode.get())),
+            IoMode::Blocking => match self.mode_before_option.get() {
+                Some(before) => (before, None),
+                None => return Ok(()),
+            },
+        };
         set_io_mode(self.as_fd(), wanted).map_err(|errno| format!("non-blocking: {}", errno_text(errno)))?;
         self.io_mode.set(wanted);
+        self.mode_before_option.set(before);
         Ok(())
     }
 
@@ -428,6 +463,10 @@ fn io_mode(fd: BorrowedFd<'_>) -> Result<IoMode, Errno> {
     } else {
         IoMode::Blocking
     })
+}
+
+fn cannot_restore(errno: Errno) -> String {
+    format!("cannot restore O_NONBLOCK: {}", errno_text(errno))
 }
 
 /// Sets or clears O_NONBLOCK for everybody who shares the socket; touches nothing if it is right already.

@@ -20,7 +20,7 @@ use std::fmt;
 
 use nix::unistd::Pid;
 
-pub(crate) use process::is_halted;
+pub(crate) use process::{has_event_loop, is_halted};
 pub(crate) use tables::{Connection, connection, is_any_unlisted, listening_addresses};
 
 /// What processes have to do with one socket; the greater, the more.

@@ -163,6 +163,21 @@ impl Seen {
     }
 }
 
+/// Whether a process has the socket in an epoll set for input, or an io_uring in which it may have it.
+pub(crate) fn has_event_loop(pid: Pid, inode: u64) -> bool {
+    let Ok(Files { files, .. }) = files(pid) else {
+        return false;
+    };
+    files.iter().any(|(fd, file)| match file {
+        File::Epoll => {
+            let text = fs::read_to_string(format!("/proc/{pid}/fdinfo/{fd}")).unwrap_or_default();
+            text.lines().filter_map(input_in_set).any(|found| found == inode)
+        }
+        File::Ring => true,
+        File::Socket(_) | File::Other => false,
+    })
+}
+
 /// Whether a process is stopped (SIGSTOP) or traced by a debugger, proc_pid_status(5). One that has ended is not.
 pub(crate) fn is_halted(pid: Pid) -> bool {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();

@@ -31,5 +31,6 @@ mod package;
 mod reloads;
 mod rolling;
 mod scale;
+mod shared_flags;
 mod sockets;
 mod turns;

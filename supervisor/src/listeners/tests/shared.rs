@@ -15,21 +15,39 @@ fn lent(listener: &Listener) -> std::os::fd::OwnedFd {
 }
 
 #[test]
-fn nonblocking_is_restored_to_what_the_app_had_at_readiness() {
+fn nonblocking_that_an_app_has_set_is_restored_and_never_cleared() {
     let listener = open_one("0");
     let app = lent(&listener);
+    assert!(!is_nonblocking(&listener), "as systemd hands sockets over");
+    assert_eq!(
+        listener.chosen_flags().unwrap(),
+        None,
+        "an event loop may set it later"
+    );
     set_io_mode(app.as_fd(), IoMode::NonBlocking).unwrap();
     listener.restore_flags().unwrap();
-    assert!(
-        !is_nonblocking(&listener),
-        "before readiness it is as systemd hands sockets over"
-    );
+    assert!(is_nonblocking(&listener) && listener.is_raised_by_an_app());
 
-    set_io_mode(app.as_fd(), IoMode::NonBlocking).unwrap();
-    listener.keep_flags(listener.chosen_flags().unwrap());
+    listener.keep_flags(IoMode::NonBlocking).unwrap();
+    assert!(!listener.is_raised_by_an_app());
     set_io_mode(app.as_fd(), IoMode::Blocking).unwrap();
+    assert_eq!(listener.chosen_flags().unwrap(), Some(IoMode::Blocking));
     listener.restore_flags().unwrap();
     assert!(is_nonblocking(&listener));
+}
+
+#[test]
+fn an_option_that_is_no_longer_given_clears_nothing_that_an_app_relies_on() {
+    let before = open_all(&["0,non-blocking"]);
+    let after = super::reload(&["0"], &before).unwrap().listeners;
+    assert!(is_nonblocking(&after[0]), "it is opened with the option");
+    let listener = open_all(&["0"]);
+    set_io_mode(lent(&listener[0]).as_fd(), IoMode::NonBlocking).unwrap();
+    listener[0].keep_flags(IoMode::NonBlocking).unwrap();
+    let with = super::reload(&["0,non-blocking"], &listener).unwrap().listeners;
+    with[0].keep_flags(IoMode::NonBlocking).unwrap();
+    let without = super::reload(&["0"], &with).unwrap().listeners;
+    assert!(is_nonblocking(&without[0]));
 }
 
 #[test]

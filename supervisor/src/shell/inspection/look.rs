@@ -187,7 +187,7 @@ impl Shell {
 
 impl View<'_> {
     /// The main processes of a generation that live and were not told to end.
-    fn leaders_of(&self, number: Number) -> Vec<Pid> {
+    pub(crate) fn leaders_of(&self, number: Number) -> Vec<Pid> {
         let generation = self.core.generation(number);
         let processes = generation
             .into_iter()

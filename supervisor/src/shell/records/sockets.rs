@@ -38,9 +38,10 @@ impl Records {
     pub(crate) fn note_flags(&mut self, number: Number, core: &Lifecycle, log: &Log) {
         for listener in self.listeners_of(number, core) {
             match listener.chosen_flags() {
-                Ok(chosen) => {
+                Ok(Some(chosen)) => {
                     self.chosen_flags.insert((number, listener.inode()), chosen);
                 }
+                Ok(None) => {}
                 Err(error) => log.error(&error.to_string()),
             }
         }
@@ -48,16 +49,17 @@ impl Records {
             .incumbent()
             .is_none_or(|incumbent| incumbent.number == number)
         {
-            self.keep_flags(number, core);
+            self.keep_flags(number, core, log);
         }
-        self.restore_flags(log);
     }
 
     /// What this generation has chosen is in force from now on.
-    pub(crate) fn keep_flags(&mut self, number: Number, core: &Lifecycle) {
+    pub(crate) fn keep_flags(&mut self, number: Number, core: &Lifecycle, log: &Log) {
         for listener in self.listeners_of(number, core) {
-            if let Some(chosen) = self.chosen_flags.get(&(number, listener.inode())) {
-                listener.keep_flags(*chosen);
+            if let Some(chosen) = self.chosen_flags.get(&(number, listener.inode()))
+                && let Err(error) = listener.keep_flags(*chosen)
+            {
+                log.error(&error.to_string());
             }
         }
     }

@@ -209,7 +209,7 @@ impl Shell {
             info.exit = Some((status, clock::now().saturating_duration_since(info.started)));
         }
         // Whatever the process did to the flags that all holders of a listener share is undone.
-        self.records.restore_flags(&self.log);
+        self.restore_flags();
         self.events.push_back(Event::Exited(worker));
     }
 

@@ -1,5 +1,6 @@
 //! The loop: what happened outside becomes events (`gather.rs`), what the core answers is done (`perform.rs`).
 
+pub(crate) mod flags;
 pub(crate) mod gather;
 pub(crate) mod perform;
 pub(crate) mod prepare;

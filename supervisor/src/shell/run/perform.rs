@@ -61,6 +61,7 @@ impl Shell {
             info.ready_after = Some(clock::now().saturating_duration_since(info.started));
         }
         self.records.note_flags(worker.generation, &self.core, &self.log);
+        self.restore_flags();
     }
 
     /// What was bound and chosen for this generation counts from now on.
@@ -68,8 +69,8 @@ impl Shell {
         self.trim_heap |= number == FIRST;
         self.records.share_mended(number, &self.core);
         self.records.forget_own_files(number, &self.core);
-        self.records.keep_flags(number, &self.core);
-        self.records.restore_flags(&self.log);
+        self.records.keep_flags(number, &self.core, &self.log);
+        self.restore_flags();
     }
 
     fn begin_rollback(&mut self, number: Number, record: Record) {
@@ -136,7 +137,7 @@ impl Shell {
             .keys()
             .any(|other| other.generation == generation)
         {
-            self.records.restore_flags(&self.log);
+            self.restore_flags();
         }
     }
 

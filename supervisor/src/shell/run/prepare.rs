@@ -85,7 +85,7 @@ impl Shell {
             self.note_closed(&birth.listeners);
         }
         // Options that this record alone wanted are taken back.
-        self.records.restore_flags(&self.log);
+        self.restore_flags();
     }
 
     /// While it stops, the supervisor closes its listeners and the app has them still: what they are is kept for a supervisor that

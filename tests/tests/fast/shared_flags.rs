@@ -1,0 +1,135 @@
+//! O_NONBLOCK is one flag for all who hold a listener. An event loop that has set it never finds it cleared, for it would hang in
+//! accept; a program that blocks in accept does not find it set by a candidate.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot look at its subject has failed"
+)]
+
+use nix::sys::signal::Signal;
+use segue_tests::http::{self, Target};
+use segue_tests::program::Program;
+use segue_tests::segue::{Segue, Setup};
+use segue_tests::wait_until;
+
+const O_NONBLOCK: u32 = 0o4000;
+
+/// The flags of the listener, which is fd 3 of each worker.
+fn is_nonblocking(pid: i32) -> bool {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/fdinfo/3")).unwrap();
+    let flags = text.lines().find_map(|line| line.strip_prefix("flags:")).unwrap();
+    u32::from_str_radix(flags.trim(), 8).unwrap() & O_NONBLOCK != 0
+}
+
+/// Each on a connection of its own; a loop that hangs takes the first of them and no more.
+fn asks_twenty(target: &Target) {
+    for _ in 0..20 {
+        let mut client = target.connect().unwrap();
+        let answer = client.ask(&http::get_and_close("/healthz")).unwrap();
+        assert_eq!(answer.status, 200);
+    }
+}
+
+/// What `--ready exec:` cannot know: the loop begins after the app counts as ready.
+fn late(after: &str, flags: &[&str]) -> Segue {
+    let setup = Setup::new(Program::fixture(&format!("event-loop after={after}")))
+        .flags(["--ready", "exec:50ms"])
+        .flags(flags.iter().copied());
+    setup.start()
+}
+
+#[test]
+fn an_event_loop_that_begins_after_it_counts_as_ready_keeps_its_flag() {
+    let segue = late("700ms", &[]);
+    segue.process().wait_for_line("serving");
+    asks_twenty(&segue.target());
+    for _ in 0..2 {
+        let mark = segue.process().mark();
+        segue.reload_ok(&[]);
+        segue.process().wait_for_line_after(mark, "serving");
+        let pid = segue.status().pids(segue.status().generation())[0];
+        assert!(is_nonblocking(pid), "{}", segue.process().stderr());
+        asks_twenty(&segue.target());
+    }
+    segue.stop();
+}
+
+#[test]
+fn an_event_loop_that_begins_during_its_soak_keeps_its_flag() {
+    let segue = late("300ms", &["--soak", "1s"]);
+    asks_twenty(&segue.target());
+    assert!(is_nonblocking(segue.status().pids(1)[0]));
+    segue.reload_ok(&[]);
+    asks_twenty(&segue.target());
+    assert!(is_nonblocking(segue.status().pids(2)[0]));
+    segue.stop();
+}
+
+/// A candidate of this instance stays one for the rest of the test.
+fn with_long_soak(segue: &Segue) {
+    std::fs::write(segue.path("settings.toml"), "soak = \"1h\"\n").unwrap();
+}
+
+/// An instance whose first generation serves at once, and which runs `./app`.
+fn patient(first: &Program) -> Segue {
+    let setup = Setup::new(Program::new("./app"));
+    let settings = setup.path("settings.toml");
+    std::fs::write(&settings, "soak = \"0s\"\n").unwrap();
+    setup.deploy("app", first);
+    let config = std::ffi::OsString::from("--config");
+    setup.flags([config, settings.into_os_string()]).start()
+}
+
+fn stop_in_the_middle(segue: Segue) {
+    segue.signal(Signal::SIGTERM);
+    segue.ended();
+}
+
+/// The incumbent is seen to have an event loop, so a flag that is set while a candidate is there is its own.
+#[test]
+fn the_incumbent_may_set_its_flag_beside_a_candidate() {
+    let setup = Setup::new(Program::new("./app")).flags(["--ready", "exec:50ms"]);
+    let (settings, file) = (setup.path("settings.toml"), setup.path("begin"));
+    std::fs::write(&settings, "soak = \"0s\"\n").unwrap();
+    setup.deploy(
+        "app",
+        &Program::fixture(&format!("event-loop file={}", file.display())),
+    );
+    let config = std::ffi::OsString::from("--config");
+    let segue = setup.flags([config, settings.into_os_string()]).start();
+    with_long_soak(&segue);
+    segue.deploy("app", &Program::new("/bin/sleep").args(["1000"]));
+    let reload = segue.begin("reload", &[]);
+    let status = segue.wait_until("there is a candidate", |status| !status.pids(2).is_empty());
+    std::fs::write(&file, "").unwrap();
+    segue.process().wait_for_line("serving");
+    let candidate = nix::unistd::Pid::from_raw(status.pids(2)[0]);
+    nix::sys::signal::kill(candidate, Signal::SIGKILL).unwrap();
+    assert_ne!(reload.finish().code, Some(0));
+    assert!(is_nonblocking(segue.status().pids(1)[0]));
+    asks_twenty(&segue.target());
+    segue.stop();
+}
+
+#[test]
+fn a_candidate_does_not_take_the_wait_from_an_incumbent_that_blocks() {
+    let segue = patient(&Program::fixture("blocking-server"));
+    let first = segue.status().pids(1)[0];
+    assert!(!is_nonblocking(first));
+    with_long_soak(&segue);
+    segue.deploy("app", &Program::fixture("event-loop"));
+    let _reload = segue.begin("reload", &[]);
+    // It has set the flag before it says so.
+    segue.process().wait_for_line("serving");
+    wait_until("the flag is cleared", || !is_nonblocking(first));
+    stop_in_the_middle(segue);
+}
+
+#[test]
+fn the_choice_of_a_candidate_counts_once_it_serves() {
+    let segue = patient(&Program::fixture("blocking-server"));
+    segue.deploy("app", &Program::fixture("event-loop"));
+    segue.reload_ok(&[]);
+    assert!(is_nonblocking(segue.status().pids(2)[0]));
+    asks_twenty(&segue.target());
+    segue.stop();
+}

@@ -30,6 +30,7 @@ mod tests;
 pub(crate) use binary::{Binary, Format};
 pub(crate) use environment::is_for_the_supervisor;
 pub(crate) use error::LaunchError;
+pub(crate) use go_ahead::GoAhead;
 use identity::Login;
 pub(crate) use program::{InheritedEnvironment, Wanted};
 pub(crate) use record::BirthRecord;

@@ -17,6 +17,7 @@ mod restore;
 mod run;
 mod save;
 mod succession;
+mod waits;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -127,6 +128,9 @@ impl FromStr for Child {
     }
 }
 
+/// Everything that the loop listens to.
+pub(crate) type PollSet = Sources<Worker, ClientId>;
+
 /// Everything that the loop needs at its start.
 #[derive(Debug)]
 pub(crate) struct Begin {
@@ -165,7 +169,7 @@ pub(crate) struct Shell {
     /// Events that the core has not yet seen, oldest first.
     events: VecDeque<Event>,
     timers: Timers<Alarm>,
-    sources: Sources<Worker, ClientId>,
+    sources: PollSet,
     signals: Signals,
     given: Given,
     records: Records,

@@ -97,7 +97,7 @@ pub(crate) fn restore(
         shell.keep_child(child)?;
     }
     shell.watch_all().map_err(Flaw::new)?;
-    shell.hold_the_childless();
+    shell.fleet.hold_the_childless();
     shell.succession.before = Some((saved.by, waiter(&rows)?));
     Ok(Restored::new(shell, custody))
 }

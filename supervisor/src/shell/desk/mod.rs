@@ -5,6 +5,8 @@
 pub(crate) mod requests;
 pub(crate) mod tickets;
 
+use std::time::Instant;
+
 use crate::control::{ClientId, Control};
 use crate::protocol::Reply;
 
@@ -26,6 +28,14 @@ impl Desk {
             control,
             tickets: Tickets::new(),
             answers: Vec::new(),
+        }
+    }
+
+    /// Clients whose time is over are closed.
+    pub(crate) fn expire(&mut self, now: Instant) {
+        let next = self.control.next_deadline();
+        if next.is_some_and(|deadline| deadline <= now) {
+            self.control.expire(now);
         }
     }
 }

@@ -1,17 +1,16 @@
 //! The clients of the control socket and what they ask for.
 
-use std::time::Instant;
-
 use nix::sys::epoll::EpollFlags;
 use nix::unistd::Pid;
 use segue_lifecycle::{self as lifecycle, Event, State, Worker};
 
 use crate::clock;
-use crate::config::{MAX_WORKERS, Mode};
+use crate::config::Mode;
 use crate::control::{Change, ClientId, Interest};
 use crate::descent;
 use crate::protocol::{self, Reply, Request, Until};
 use crate::shell::Shell;
+use crate::shell::fleet::{Ground, ground};
 use crate::sources::{Ready, Source};
 
 impl Shell {
@@ -31,17 +30,6 @@ impl Shell {
             && let Some(request) = self.desk.control.readable(client, clock::now())
         {
             self.take_request(client, request);
-        }
-    }
-
-    pub(crate) fn expire_clients(&mut self, now: Instant) {
-        if self
-            .desk
-            .control
-            .next_deadline()
-            .is_some_and(|deadline| deadline <= now)
-        {
-            self.desk.control.expire(now);
         }
     }
 
@@ -85,7 +73,7 @@ impl Shell {
     fn take_request(&mut self, client: ClientId, request: Request) {
         match request {
             Request::Status {} => {
-                self.look_for_strays();
+                self.fleet.look_for_strays(&ground!(self));
                 self.review_notes();
                 let status = Reply::Status(Box::new(self.view().status(&self.narrator.history)));
                 self.desk.control.reply(client, &status, clock::now());
@@ -160,7 +148,7 @@ impl Shell {
     /// would wait for itself, until it is killed.
     fn asker_is_below(&self, client: ClientId) -> Option<String> {
         let pid = self.desk.control.peer(client)?.pid;
-        let worker = descent::owner_of(Pid::from_raw(pid), &self.view().origins())?;
+        let worker = descent::owner_of(Pid::from_raw(pid), &self.fleet.origins(&ground!(self)))?;
         Some(format!(
             "pid {pid}, which asks, belongs to generation {}",
             worker.generation
@@ -205,43 +193,9 @@ impl Shell {
         if self.stop_asked() {
             return Err("workers: the instance is stopping".to_owned());
         }
-        let newest = self.core.incumbent().or_else(|| self.core.generations().last());
-        let before = self
-            .records
-            .workers_asked
-            .or_else(|| newest.map(|generation| generation.plan.workers))
-            .ok_or("workers: no generation runs yet; try again when one serves")?;
-        let after = match change {
-            protocol::Change::Set(count) => Some(count),
-            protocol::Change::Add(count) => before.checked_add(count),
-            protocol::Change::Remove(count) => before.checked_sub(count),
-        };
-        let after = after.filter(|after| (1..=MAX_WORKERS).contains(after));
-        let after = after.ok_or_else(|| {
-            format!("workers: {before} now, and the new number would not be from 1 to {MAX_WORKERS}")
-        })?;
-        let fewest = self.view().fewest_workers();
-        if after < before && after < fewest {
-            return Err(self.too_few(fewest));
-        }
-        self.records.workers_asked = Some(after);
+        let (before, after) = self.records.change_workers(change, &self.core, &self.given)?;
         self.events.push_back(Event::Workers(after));
         Ok((before, after))
-    }
-
-    /// Why there cannot be fewer workers now, and how there can be.
-    fn too_few(&self, fewest: u16) -> String {
-        let invocation = &self.given.invocation;
-        // A number that was asked for before wins over the file at every reload, and so does a flag.
-        let file_counts = self.records.workers_asked.is_none()
-            && invocation.settings.workers.is_none()
-            && invocation.config.is_some();
-        let way = if file_counts {
-            "change `workers` in segue.toml and reload"
-        } else {
-            "stop segue and start it with that number"
-        };
-        format!("workers: fewer than {fewest} would leave a socket without a worker; to have fewer, {way}")
     }
 
     /// `reload asked for by pid 812 (uid 0)`.

@@ -2,20 +2,30 @@
 //!
 //! It forks, signals and reaps, and knows what each process said last. It knows no client, no ticket, and nobody above us.
 
-pub(crate) mod out_of_memory;
+mod ending;
+pub(crate) mod hearing;
+pub(crate) mod launch;
+pub(crate) mod orders;
+mod out_of_memory;
 pub(crate) mod probe;
+mod shared_stderr;
 pub(crate) mod strays;
-pub(crate) mod telling;
+mod telling;
 pub(crate) mod worker;
 
 use std::collections::BTreeMap;
 
-use segue_lifecycle::Worker;
+use nix::unistd::Pid;
+use segue_lifecycle::{Life, Lifecycle, Number, Worker};
 
 use crate::children::Children;
+use crate::config::Config;
+use crate::descent;
+use crate::log::Log;
 use crate::memory::{Kills, Roots};
-use crate::shell::Child;
-use crate::shell::run::waits::Pauses;
+use crate::shell::records::Records;
+use crate::shell::waits::Pauses;
+use crate::shell::{Child, Given};
 
 use probe::Probes;
 use strays::Strays;
@@ -52,4 +62,61 @@ impl Fleet {
             told_this_turn: Vec::new(),
         }
     }
+
+    /// `generation 2, worker 0 (pid 812)`.
+    pub(crate) fn name_worker(&self, worker: Worker) -> String {
+        let pid = self.workers.get(&worker).and_then(|info| info.pid);
+        let pid = pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default();
+        format!("generation {}, worker {}{pid}", worker.generation, worker.slot)
+    }
+
+    /// The main processes of a generation that live and were not told to end.
+    pub(crate) fn leaders_of(&self, number: Number, ground: &Ground<'_>) -> Vec<Pid> {
+        let generation = ground.core.generation(number).into_iter();
+        let processes = generation.flat_map(|generation| &generation.processes);
+        let living = processes.filter(|process| match process.life {
+            Life::Starting | Life::Serving => true,
+            Life::Draining | Life::Killed => false,
+        });
+        let pids = living.filter_map(|process| self.workers.get(&process.worker)?.pid);
+        pids.collect()
+    }
+
+    /// Every living process of a generation.
+    pub(crate) fn party_of(&self, number: Number, ground: &Ground<'_>) -> Vec<Pid> {
+        let look = descent::look(&self.origins(ground), self.scope());
+        let members = look.members.iter();
+        let ours = members.filter(|member| member.key.generation == number);
+        ours.map(|member| member.pid).collect()
+    }
 }
+
+/// What the fleet reads of the others.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ground<'a> {
+    pub(crate) core: &'a Lifecycle,
+    pub(crate) given: &'a Given,
+    pub(crate) records: &'a Records,
+    pub(crate) log: &'a Log,
+}
+
+impl<'a> Ground<'a> {
+    /// The settings of a generation.
+    pub(crate) fn config_of(&self, number: Number) -> &'a Config {
+        self.records.config_of(number, self.given)
+    }
+}
+
+/// The ground, where the whole shell is at hand: it leaves the fleet free.
+macro_rules! ground {
+    ($shell:expr) => {
+        Ground {
+            core: &$shell.core,
+            given: &$shell.given,
+            records: &$shell.records,
+            log: &$shell.log,
+        }
+    };
+}
+
+pub(crate) use ground;

@@ -1,7 +1,7 @@
 //! Who is told to stop. The main process of a worker is, and it is its business to tell what it has started. The rest of its process group
 //! hears of it from us only where the main process cannot tell it: it ignores the signal, or blocks it and never fetches it (unshare(1)
 //! with `--fork`), or has died of it, or had ended before anybody was told. So nobody has it twice from us. What is left by a main process that
-//! caught the signal and ended was told by that, unless it shows otherwise (`strays.rs`). With `--stop-signal-to all` everybody is told at once.
+//! caught the signal and ended was told by that, unless it shows otherwise (`strays/`). With `--stop-signal-to all` everybody is told at once.
 
 use std::time::Duration;
 
@@ -10,34 +10,40 @@ use nix::sys::signal::Signal;
 use segue_lifecycle::Worker;
 
 use crate::children::ExitStatus;
-use crate::clock;
+use crate::clock::{self, Timers};
 use crate::config::StopSignalTo;
-use crate::shell::fleet::strays::Meant;
+use crate::shell::fleet::strays::ending::Meant;
 use crate::shell::fleet::worker::{Told, WorkerInfo};
-use crate::shell::{Alarm, Child, Shell};
+use crate::shell::fleet::{Fleet, Ground};
+use crate::shell::{Alarm, Child};
 use crate::sys::{self, Disposition};
 
 /// How long a main process that blocks the stop signal has to fetch it (sigwait(3), signalfd(2)). Who waits for it does so within
 /// microseconds; who has not by then never will.
 const UNTIL_FETCHED: Duration = Duration::from_secs(1);
 
-impl Shell {
+impl Fleet {
     /// The stop signal, to whom it is meant for.
-    pub(crate) fn tell_to_stop(&mut self, worker: Worker, signal: Signal) -> Result<(), Errno> {
-        let generation = self.records.generations.get(&worker.generation);
+    pub(super) fn tell_to_stop(
+        &mut self,
+        worker: Worker,
+        signal: Signal,
+        ground: &Ground<'_>,
+    ) -> Result<(), Errno> {
+        let generation = ground.records.generations.get(&worker.generation);
         match generation.map(|generation| generation.config.stop_signal_to) {
-            Some(StopSignalTo::All) => self.tell_everybody(worker, signal),
+            Some(StopSignalTo::All) => self.tell_everybody(worker, signal, ground),
             Some(StopSignalTo::Main) | None => {
                 self.note_told(worker, Told::Main);
-                self.fleet.told_this_turn.push(worker);
-                self.fleet.children.signal(Child::Worker(worker), signal)
+                self.told_this_turn.push(worker);
+                self.children.signal(Child::Worker(worker), signal)
             }
         }
     }
 
     /// The main process has ended. The rest of its group is told, unless somebody else had that duty.
-    pub(crate) fn tell_who_is_left(&mut self, worker: Worker, signal: Signal) -> Result<(), Errno> {
-        let Some(info) = self.fleet.workers.get(&worker) else {
+    pub(super) fn tell_who_is_left(&mut self, worker: Worker, signal: Signal) -> Result<(), Errno> {
+        let Some(info) = self.workers.get(&worker) else {
             return Ok(());
         };
         match info.told {
@@ -47,7 +53,7 @@ impl Shell {
             }
             Told::Nobody | Told::Main => {
                 self.note_told(worker, Told::Group);
-                self.fleet.children.signal_group(Child::Worker(worker), signal)
+                self.children.signal_group(Child::Worker(worker), signal)
             }
             // Nobody has it twice.
             Told::Group | Told::ByMain => Ok(()),
@@ -55,37 +61,36 @@ impl Shell {
     }
 
     /// The whole group, and at the end of the turn all else that the worker has started.
-    fn tell_everybody(&mut self, worker: Worker, signal: Signal) -> Result<(), Errno> {
+    fn tell_everybody(&mut self, worker: Worker, signal: Signal, ground: &Ground<'_>) -> Result<(), Errno> {
         self.note_told(worker, Told::Group);
-        self.look_for_all_of(worker);
-        let sent = self.fleet.children.signal_group(Child::Worker(worker), signal);
-        self.tell_strays_of(worker, Meant::Everybody);
+        self.look_for_all_of(worker, ground);
+        let sent = self.children.signal_group(Child::Worker(worker), signal);
+        self.tell_strays_of(worker, Meant::Everybody, ground);
         sent
     }
 
     fn note_told(&mut self, worker: Worker, told: Told) {
-        if let Some(info) = self.fleet.workers.get_mut(&worker) {
+        if let Some(info) = self.workers.get_mut(&worker) {
             info.told = told;
         }
     }
 
     /// See what the main processes that were just told make of it.
-    pub(crate) fn hear_out(&mut self) {
-        for worker in std::mem::take(&mut self.fleet.told_this_turn) {
-            let signal = self.stop_signal(worker);
-            let Some(pid) = self.fleet.children.pid(Child::Worker(worker)) else {
+    pub(crate) fn hear_out(&mut self, ground: &Ground<'_>, timers: &mut Timers<Alarm>) {
+        for worker in std::mem::take(&mut self.told_this_turn) {
+            let signal = ground.records.stop_signal(worker.generation);
+            let Some(pid) = self.children.pid(Child::Worker(worker)) else {
                 continue;
             };
             match sys::disposition(pid, signal) {
                 Ok(Disposition::Caught) => {
-                    if let Some(info) = self.fleet.workers.get_mut(&worker) {
+                    if let Some(info) = self.workers.get_mut(&worker) {
                         info.catches = true;
                     }
                 }
-                Ok(Disposition::Ignored) => self.tell_instead(worker, "ignores"),
+                Ok(Disposition::Ignored) => self.tell_instead(worker, "ignores", ground),
                 Ok(Disposition::Blocked) => {
-                    self.timers
-                        .arm(Alarm::Fetched(worker), Some(UNTIL_FETCHED), clock::now());
+                    timers.arm(Alarm::Fetched(worker), Some(UNTIL_FETCHED), clock::now());
                 }
                 // It has ended by now, or does so.
                 Ok(Disposition::Default) | Err(_) => {}
@@ -94,45 +99,39 @@ impl Shell {
     }
 
     /// One that blocks the signal has had time to fetch it.
-    pub(crate) fn ask_whether_fetched(&mut self, worker: Worker) {
-        let signal = self.stop_signal(worker);
+    pub(crate) fn ask_whether_fetched(&mut self, worker: Worker, ground: &Ground<'_>) {
+        let signal = ground.records.stop_signal(worker.generation);
         let is_there = self
-            .fleet
             .workers
             .get(&worker)
             .is_some_and(|info| info.told == Told::Main);
-        let pid = self
-            .fleet
-            .children
-            .pid(Child::Worker(worker))
-            .filter(|_| is_there);
+        let pid = self.children.pid(Child::Worker(worker)).filter(|_| is_there);
         if pid.is_some_and(|pid| sys::is_pending(pid, signal).unwrap_or(false)) {
-            self.tell_instead(worker, "blocks");
+            self.tell_instead(worker, "blocks", ground);
         }
     }
 
     /// The main process does nothing: a signal that is ignored is dropped, and one that is pending is not there twice. So the whole group may be
     /// told.
-    fn tell_instead(&mut self, worker: Worker, does: &str) {
-        let signal = self.stop_signal(worker);
-        self.log.info(&format!(
+    fn tell_instead(&mut self, worker: Worker, does: &str, ground: &Ground<'_>) {
+        let signal = ground.records.stop_signal(worker.generation);
+        ground.log.info(&format!(
             "{} {does} {signal}: everything that it has started is told",
-            self.view().name_worker(worker)
+            self.name_worker(worker)
         ));
         // A process that has ended meanwhile needs not be told.
-        let _ = self.tell_everybody(worker, signal);
+        let _ = self.tell_everybody(worker, signal, ground);
     }
 
     /// After a restoration: those that had been told, and may not have fetched it.
     pub(crate) fn hear_out_again(&mut self) {
         let told = self
-            .fleet
             .workers
             .iter()
             .filter(|(_, info)| info.told == Told::Main && info.exit.is_none());
-        self.fleet.told_this_turn = told.map(|(worker, _)| *worker).collect();
-        if !self.fleet.told_this_turn.is_empty() {
-            self.fleet.strays.expect();
+        self.told_this_turn = told.map(|(worker, _)| *worker).collect();
+        if !self.told_this_turn.is_empty() {
+            self.strays.expect();
         }
     }
 }

@@ -5,26 +5,24 @@
 //! are looked at from outside ([`Sight`]). Nearly always its main processes are enough, and that is some ten reads of /proc;
 //! only where they are not are their descendants looked for, and only where it fails are tables read, for the words.
 
-use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
 
 use nix::unistd::Pid;
-use segue_lifecycle::{Event, FIRST, Life, Number};
+use segue_lifecycle::{FIRST, Number};
 
 use crate::config::Ready;
 use crate::descent::{self, Scope};
-use crate::listeners::{Listener, shares};
+use crate::listeners::Listener;
 use crate::protocol::setting;
 use crate::shell::narrator::view::View;
 use crate::shell::records::findings::Findings;
-use crate::shell::{Child, Shell};
 use crate::sight::{Connection, Hold, Sight, connection, listening_addresses};
 use crate::sys;
 
 /// How long the last look may take, if the candidate does not come to rest sooner. A process that says READY=1 and exits
 /// in one breath needs some hundred microseconds to be dead.
-const LAST_LOOK: Duration = Duration::from_micros(500);
+pub(crate) const LAST_LOOK: Duration = Duration::from_micros(500);
 
 /// What is said of a listener on which nobody was seen waiting, and of one that no process has.
 const NOBODY_WAITS: &str = "nobody is seen waiting on it";
@@ -40,7 +38,8 @@ pub(crate) enum Patience {
 }
 
 /// What a look comes to.
-enum Verdict {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
     /// It has what it needs, as far as can be seen.
     Serves,
     /// Nobody waits yet on a listener on which somebody should.
@@ -49,166 +48,108 @@ enum Verdict {
     Unheld,
 }
 
-impl Shell {
-    /// Look once more at each worker of a candidate, just before the incumbent is told to drain.
-    pub(crate) fn confirm(&mut self, number: Number, patience: Patience) {
-        let workers = self
-            .fleet
-            .workers
-            .keys()
-            .filter(|worker| worker.generation == number);
-        let keys: Vec<Child> = workers.copied().map(Child::Worker).collect();
-        if self.fleet.children.any_dies_within(&keys, LAST_LOOK) {
-            self.sweep();
-        }
-        let event = match (self.look_at_listeners(number, patience), patience) {
-            (Verdict::Unawaited, Patience::Left) => Event::Unawaited(number),
-            (Verdict::Serves, Patience::Left | Patience::Over) | (Verdict::Unawaited, Patience::Over) => {
-                Event::Confirmed(number)
-            }
-            (Verdict::Unheld, Patience::Left | Patience::Over) => {
-                // It may have ended since: then that is why.
-                self.sweep();
-                Event::Unheld(number)
-            }
-        };
-        self.events.push_back(event);
-    }
+/// What was seen of a candidate.
+#[derive(Debug)]
+pub(crate) struct Look {
+    pub(crate) verdict: Verdict,
+    /// What is found about its listeners by that; none if the verdict waits.
+    pub(crate) findings: Option<Findings>,
+}
 
-    fn look_at_listeners(&mut self, number: Number, patience: Patience) -> Verdict {
-        let lent = self.lent_to(number);
+impl Look {
+    fn serves(findings: Findings) -> Self {
+        Self {
+            verdict: Verdict::Serves,
+            findings: Some(findings),
+        }
+    }
+}
+
+impl View<'_> {
+    /// Look at the listeners of a candidate.
+    pub(crate) fn look_at_listeners(&self, number: Number, patience: Patience) -> Look {
+        let lent = self.records.lent_to(number, self.core);
         if lent.is_empty() {
-            return Verdict::Serves;
+            return Look {
+                verdict: Verdict::Serves,
+                findings: None,
+            };
         }
         let mut sight = Sight::of(lent.iter().map(|listener| listener.inode()));
-        let leaders = self.view().leaders_of(number);
         let serves = |sight: &Sight| lent.iter().all(|listener| is_served(listener, sight));
-        for pid in &leaders {
+        for pid in &self.leaders_of(number) {
             sight.look_at(*pid);
             if serves(&sight) {
-                self.find(number, Findings::default());
-                return Verdict::Serves;
+                return Look::serves(Findings::default());
             }
         }
-        let party = self.view().party_of(number);
+        let party = self.party_of(number);
         party.iter().for_each(|pid| sight.look_at(*pid));
         if serves(&sight) {
-            self.find(number, Findings::default());
-            return Verdict::Serves;
+            return Look::serves(Findings::default());
         }
         if sight.blind().is_none()
-            && let Some(unheld) = self.view().unheld(number, &lent, &sight, &party)
+            && let Some(unheld) = self.unheld(number, &lent, &sight, &party)
         {
             let findings = Findings {
                 unheld: Some(unheld),
                 ..Findings::default()
             };
-            self.find(number, findings);
-            return Verdict::Unheld;
+            return Look {
+                verdict: Verdict::Unheld,
+                findings: Some(findings),
+            };
         }
         if unserved(&lent, &sight).all(|listener| is_at_work(listener, &sight)) {
-            self.find(number, Findings::default());
-            return Verdict::Serves;
+            return Look::serves(Findings::default());
         }
-        let worth_waiting = sight.blind().is_none() && self.view().is_worth_waiting(number, &lent, &sight);
+        let worth_waiting = sight.blind().is_none() && self.is_worth_waiting(number, &lent, &sight);
         match patience {
-            Patience::Left if worth_waiting => return Verdict::Unawaited,
+            Patience::Left if worth_waiting => {
+                return Look {
+                    verdict: Verdict::Unawaited,
+                    findings: None,
+                };
+            }
             Patience::Left | Patience::Over => {}
         }
-        let notes = self.view().notes(number, &lent, &sight);
+        let notes = self.notes(number, &lent, &sight);
         for (inode, note) in &notes {
             let listener = lent.iter().find(|listener| listener.inode() == *inode);
             let name = listener.map_or("", |listener| listener.name());
             self.log
                 .warning(&format!("generation {number}, listener {name}: {note}"));
         }
-        let findings = Findings {
+        Look::serves(Findings {
             notes,
             ..Findings::default()
-        };
-        self.find(number, findings);
-        Verdict::Serves
+        })
     }
 
-    /// The listeners that the workers of a generation were lent so far, each once.
-    fn lent_to(&mut self, number: Number) -> Vec<Rc<Listener>> {
-        let workers = self.records.share_out(number, &self.core);
-        let Some(generation) = self.core.generation(number) else {
-            return Vec::new();
-        };
-        let Some(birth) = self.records.births.get(&generation.record) else {
-            return Vec::new();
-        };
-        let slots = generation.processes.iter().map(|process| process.worker.slot);
-        let lent: BTreeSet<u64> = slots
-            .flat_map(|slot| shares(&birth.listeners, slot, workers))
-            .map(Listener::inode)
-            .collect();
-        let mut seen = BTreeSet::new();
-        let listeners = birth.listeners.iter();
-        listeners
-            .filter(|listener| lent.contains(&listener.inode()) && seen.insert(listener.inode()))
-            .cloned()
-            .collect()
-    }
-
-    fn find(&mut self, number: Number, findings: Findings) {
-        if let Some(info) = self.records.generations.get_mut(&number) {
-            info.findings = findings;
-        }
-    }
-
-    /// What was noted of the listeners of the incumbent and is still so.
-    pub(crate) fn review_notes(&mut self) {
+    /// Those of the notes about the incumbent's listeners that are not true any more: somebody waits on these by now.
+    pub(crate) fn awaited_by_now(&self) -> Vec<u64> {
         let Some(number) = self.core.incumbent().map(|incumbent| incumbent.number) else {
-            return;
+            return Vec::new();
         };
-        let noted = self
-            .records
-            .generations
-            .get(&number)
-            .map(|info| &info.findings.notes);
-        let noted: Vec<u64> = noted.into_iter().flatten().map(|(inode, _)| *inode).collect();
+        let noted = self.records.generations.get(&number);
+        let noted = noted.into_iter().flat_map(|info| &info.findings.notes);
+        let mut noted: Vec<u64> = noted.map(|(inode, _)| *inode).collect();
         if noted.is_empty() {
-            return;
+            return noted;
         }
-        let mut sight = Sight::of(noted);
-        self.view()
-            .party_of(number)
-            .into_iter()
-            .for_each(|pid| sight.look_at(pid));
-        if let Some(info) = self.records.generations.get_mut(&number) {
-            info.findings
-                .notes
-                .retain(|(inode, _)| sight.hold(*inode) != Hold::Awaited);
-        }
-    }
-}
-
-impl View<'_> {
-    /// The main processes of a generation that live and were not told to end.
-    pub(crate) fn leaders_of(&self, number: Number) -> Vec<Pid> {
-        let generation = self.core.generation(number);
-        let processes = generation
-            .into_iter()
-            .flat_map(|generation| &generation.processes);
-        let living = processes.filter(|process| match process.life {
-            Life::Starting | Life::Serving => true,
-            Life::Draining | Life::Killed => false,
-        });
-        living
-            .filter_map(|process| self.fleet.workers.get(&process.worker)?.pid)
-            .collect()
+        let mut sight = Sight::of(noted.iter().copied());
+        let party = self.party_of(number);
+        party.into_iter().for_each(|pid| sight.look_at(pid));
+        noted.retain(|inode| sight.hold(*inode) == Hold::Awaited);
+        noted
     }
 
-    /// Every living process of a generation.
-    pub(crate) fn party_of(&self, number: Number) -> Vec<Pid> {
-        let look = descent::look(&self.origins(), self.scope());
-        let ours = look
-            .members
-            .iter()
-            .filter(|member| member.key.generation == number);
-        ours.map(|member| member.pid).collect()
+    fn leaders_of(&self, number: Number) -> Vec<Pid> {
+        self.fleet.leaders_of(number, &self.ground())
+    }
+
+    fn party_of(&self, number: Number) -> Vec<Pid> {
+        self.fleet.party_of(number, &self.ground())
     }
 
     /// Why a candidate cannot serve: it lacks a listener that the incumbent has, or in queue mode has none at all. Where the
@@ -277,7 +218,7 @@ impl View<'_> {
         }
         let others = self.core.generations().filter(|other| other.number != candidate);
         let others: Vec<Number> = others.map(|other| other.number).collect();
-        let look = descent::look(&self.origins(), Scope::Everywhere);
+        let look = descent::look(&self.fleet.origins(&self.ground()), Scope::Everywhere);
         let members = look
             .members
             .iter()
@@ -395,14 +336,6 @@ impl View<'_> {
             };
             Speaker::Other(format!("READY=1 came from {spoke}, and LISTEN_PID was {main}"))
         })
-    }
-
-    /// What was noted of a listener of the incumbent.
-    pub(crate) fn note_on(&self, listener: &Listener) -> Option<String> {
-        let info = self.records.generations.get(&self.core.incumbent()?.number)?;
-        let mut notes = info.findings.notes.iter();
-        let found = notes.find(|(inode, _)| *inode == listener.inode());
-        found.map(|(_, note)| note.clone())
     }
 }
 

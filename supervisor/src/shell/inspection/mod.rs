@@ -1,4 +1,5 @@
 //! Looks from outside at those who serve or are about to: do they have their listeners, do they accept?
 
+pub(crate) mod flags;
 pub(crate) mod look;
 pub(crate) mod queues;

@@ -11,7 +11,6 @@ use crate::listeners::Listener;
 use crate::manager::Manager;
 use crate::readiness::NotifySocket;
 use crate::shell::Child;
-use crate::shell::fleet::worker::WorkerInfo;
 use crate::shell::records::births::Birth;
 use crate::shell::save::pidfd_name;
 
@@ -48,19 +47,19 @@ pub(crate) fn unstore_birth(
     }
 }
 
-/// A generation is gone, and with it its private listener.
-pub(crate) fn unstore_probe(manager: &mut Manager, probe: &Listener) {
-    manager.unstore(&probe.identity().fd_name());
+/// It is closed: a generation is gone, and this was its private listener.
+pub(crate) fn unstore_listener(manager: &mut Manager, listener: &Listener) {
+    manager.unstore(&listener.identity().fd_name());
 }
 
 /// A worker was forked: where it speaks and how it is named are known before it executes.
 pub(crate) fn store_worker(
     manager: &mut Manager,
     worker: Worker,
-    info: &WorkerInfo,
+    notify: Option<&NotifySocket>,
     pidfd: Option<BorrowedFd<'_>>,
 ) {
-    if let Some(notify) = &info.notify {
+    if let Some(notify) = notify {
         manager.store(&NotifySocket::name(&worker.to_string()), notify.as_fd());
     }
     if let Some(pidfd) = pidfd {

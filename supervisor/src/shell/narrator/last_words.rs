@@ -9,9 +9,8 @@ use segue_lifecycle::{Cause, Number, Record, Worker};
 use crate::clock;
 use crate::listeners::{Listener, shares};
 use crate::protocol::{LastWords, StderrKind, StderrPlace, one_line, rfc3339};
-use crate::shell::fleet::Fleet;
 use crate::shell::narrator::view::View;
-use crate::stderr::{LastLines, Stderr, StderrFile, last_lines};
+use crate::stderr::{LastLines, Stderr, last_lines};
 
 /// The longest path that is shown, in characters.
 const LONGEST_PATH: usize = 1024;
@@ -170,7 +169,7 @@ impl View<'_> {
             .get(&worker)
             .and_then(|info| info.stderr.as_ref())
         {
-            Some(Stderr::File(file)) => self.writers_of(file, worker),
+            Some(Stderr::File(file)) => self.fleet.writers_of(file, worker),
             Some(_) | None => BTreeSet::new(),
         };
         let numbers: Vec<String> = others
@@ -183,49 +182,6 @@ impl View<'_> {
             (true, false) => String::new(),
             (false, true | false) => numbers.join(", "),
         }
-    }
-
-    fn writers_of(&self, file: &StderrFile, but: Worker) -> BTreeSet<Number> {
-        let gone = self.fleet.workers.get(&but).map(|info| info.shared_with.clone());
-        let mut numbers = gone.unwrap_or_default();
-        for (worker, info) in &self.fleet.workers {
-            if *worker != but && writes_to(file, info.stderr.as_ref()) {
-                numbers.insert(worker.generation);
-            }
-        }
-        numbers
-    }
-}
-
-impl Fleet {
-    /// What a worker that is gone has written stays in the file, and may be taken for the last words of another generation.
-    pub(crate) fn note_who_shared(&mut self, gone: Worker) {
-        let stderr = self.workers.get(&gone).and_then(|info| info.stderr.clone());
-        let Some(Stderr::File(file)) = stderr else {
-            return;
-        };
-        for (worker, info) in &mut self.workers {
-            if worker.generation != gone.generation && writes_to(&file, info.stderr.as_ref()) {
-                info.shared_with.insert(gone.generation);
-            }
-        }
-    }
-}
-
-/// Whether that standard error is this file.
-fn writes_to(file: &StderrFile, stderr: Option<&Stderr>) -> bool {
-    match stderr {
-        Some(Stderr::File(other)) => other.id == file.id,
-        Some(
-            Stderr::Journal(_)
-            | Stderr::Terminal(_)
-            | Stderr::Device(_)
-            | Stderr::Null
-            | Stderr::Pipe
-            | Stderr::Socket
-            | Stderr::Other,
-        )
-        | None => false,
     }
 }
 

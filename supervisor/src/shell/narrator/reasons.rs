@@ -1,19 +1,20 @@
 //! Why something has failed, in one line.
 
+use std::os::fd::{AsFd as _, BorrowedFd};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use segue_lifecycle::{Cause, Number, Worker};
 
 use crate::clock;
 use crate::protocol::{elapsed, setting};
 use crate::shell::fleet::worker::WorkerInfo;
 use crate::shell::narrator::view::View;
-use crate::shell::run::waits::HINT;
+use crate::shell::waits::HINT;
 
 impl View<'_> {
     /// `generation 2, worker 0 (pid 812)`.
     pub(crate) fn name_worker(&self, worker: Worker) -> String {
-        let pid = self.fleet.workers.get(&worker).and_then(|info| info.pid);
-        let pid = pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default();
-        format!("generation {}, worker {}{pid}", worker.generation, worker.slot)
+        self.fleet.name_worker(worker)
     }
 
     fn deaf_in_words(&self, number: Number) -> String {
@@ -85,4 +86,33 @@ impl View<'_> {
             self.last_words(worker)
         )
     }
+
+    /// Why the probe did not pass, in words: how its last run ended, and whether anybody serves its listener.
+    fn probe_in_words(&self, number: Number) -> String {
+        let limit = self
+            .records
+            .generations
+            .get(&number)
+            .and_then(|generation| generation.config.probe_timeout);
+        let limit = limit
+            .map(|limit| format!(" within {}", setting(limit)))
+            .unwrap_or_default();
+        let last = self.fleet.probes.last_end(number).unwrap_or("still running");
+        let unserved = self
+            .records
+            .generations
+            .get(&number)
+            .and_then(|generation| generation.probe.as_ref());
+        let unserved = match unserved.map(|listener| somebody_waits(listener.as_fd())) {
+            Some(true) => "; the app does not serve the listener \"probe\"",
+            Some(false) | None => "",
+        };
+        format!("the probe did not pass{limit} (last run: {last}){unserved}")
+    }
+}
+
+/// Whether a connection waits to be accepted: a listening socket is then readable (poll(2)).
+fn somebody_waits(listener: BorrowedFd<'_>) -> bool {
+    let mut poll_set = [PollFd::new(listener, PollFlags::POLLIN)];
+    poll(&mut poll_set, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
 }

@@ -9,7 +9,7 @@ use crate::protocol::elapsed;
 use crate::shell::Alarm;
 use crate::shell::narrator::Narrator;
 use crate::shell::narrator::view::View;
-use crate::shell::run::waits::Pauses;
+use crate::shell::waits::Pauses;
 
 /// The pause between two lines that differ only in the app's own words: people read them, and an app may change them
 /// as often as it likes.

@@ -1,12 +1,13 @@
 //! What `status` shows: the core's state, with the names, times and numbers that the core does not know.
 
-use segue_lifecycle::{Generation, Life, Lifecycle, Role, Standing, State};
+use segue_lifecycle::{Generation, Life, Lifecycle, Number, Role, Standing, State};
 
+use crate::config::Config;
 use crate::listeners::Listener;
 use crate::log::Log;
 use crate::protocol::{self, Probation, Status, rfc3339};
 use crate::shell::Given;
-use crate::shell::fleet::Fleet;
+use crate::shell::fleet::{Fleet, Ground};
 use crate::shell::inspection::queues::Queues;
 use crate::shell::narrator::history::History;
 use crate::shell::records::Records;
@@ -45,6 +46,31 @@ pub(crate) fn probation(generation: &Generation) -> Probation {
         (Role::Incumbent | Role::Retired, Standing::Proven) => Probation::Passed,
         (Role::Incumbent, Standing::Untried) => Probation::Running,
         (Role::Retired, Standing::Untried) => Probation::NotPassed,
+    }
+}
+
+impl<'a> View<'a> {
+    /// The settings of a generation.
+    pub(crate) fn config_of(&self, number: Number) -> &'a Config {
+        self.records.config_of(number, self.given)
+    }
+
+    /// What the fleet reads of it.
+    pub(crate) const fn ground(&self) -> Ground<'a> {
+        Ground {
+            core: self.core,
+            given: self.given,
+            records: self.records,
+            log: self.log,
+        }
+    }
+
+    /// What was noted of a listener of the incumbent.
+    fn note_on(&self, listener: &Listener) -> Option<String> {
+        let info = self.records.generations.get(&self.core.incumbent()?.number)?;
+        let mut notes = info.findings.notes.iter();
+        let found = notes.find(|(inode, _)| *inode == listener.inode());
+        found.map(|(_, note)| note.clone())
     }
 }
 

@@ -4,22 +4,19 @@ use std::os::fd::AsFd as _;
 use std::rc::Rc;
 use std::time::Instant;
 
-use segue_lifecycle::{FIRST, Lifecycle, Mode, Number, Plan, Readiness, Record, Role, Stage, Worker};
+use segue_lifecycle::{FIRST, Lifecycle, Mode, Number, Plan, Readiness, Record, Role, Stage};
 
 use crate::clock::Timers;
 use crate::config::{self, Config, Ready};
-use crate::control::ClientId;
 use crate::launch::{BirthRecord, Lent, OwnPid, Wanted};
 use crate::listeners::{self, Listener, Lookup};
 use crate::log::Log;
 use crate::place::Place;
-use crate::shell::narrator::view::View;
 use crate::shell::records::Records;
 use crate::shell::records::generation::GenerationInfo;
 use crate::shell::records::memory::Start;
 use crate::shell::records::sockets::announce;
-use crate::shell::{Alarm, Given};
-use crate::sources::Sources;
+use crate::shell::{Alarm, Given, PollSet};
 
 /// What a generation is started with. Its listeners live as long as a record that names them.
 #[derive(Debug)]
@@ -68,7 +65,7 @@ pub(crate) struct Workshop<'a> {
     pub(crate) given: &'a Given,
     pub(crate) log: &'a Log,
     pub(crate) timers: &'a mut Timers<Alarm>,
-    pub(crate) sources: &'a mut Sources<Worker, ClientId>,
+    pub(crate) sources: &'a mut PollSet,
 }
 
 /// What came of a preparation.
@@ -221,7 +218,7 @@ impl Records {
     }
 
     /// A generation has taken over: what its app made anew until then is no part of it.
-    pub(crate) fn forget_own_files(&mut self, number: Number, core: &Lifecycle) {
+    pub(super) fn forget_own_files(&mut self, number: Number, core: &Lifecycle) {
         let record = core.generation(number).map(|generation| generation.record);
         let birth = record.and_then(|record| self.births.get_mut(&record));
         if let Some(Ok(record)) = birth.map(|birth| birth.record.as_mut()) {
@@ -245,22 +242,6 @@ fn open_probe(number: Number, place: &Place) -> Result<Rc<Listener>, String> {
     kept.map_err(|error| error.to_string())?;
     let path = place.probe_socket(number);
     listeners::probe_listener(&path).map_err(|error| error.to_string())
-}
-
-impl View<'_> {
-    /// The fewest workers that who serves, or is about to, can have without leaving a socket to nobody.
-    pub(crate) fn fewest_workers(&self) -> u16 {
-        let active = self
-            .core
-            .generations()
-            .filter(|generation| generation.role != Role::Retired);
-        let fewest = active.filter_map(|generation| {
-            let listeners = &self.records.births.get(&generation.record)?.listeners;
-            let began_with = self.records.generations.get(&generation.number)?.began_with?;
-            Some(listeners::least_workers(listeners, began_with))
-        });
-        fewest.max().unwrap_or(1)
-    }
 }
 
 /// What the launch has to know of the settings.

@@ -13,7 +13,7 @@ use crate::shell::records::births::Workshop;
 /// A candidate that waits for files to come to rest.
 #[derive(Debug)]
 pub(crate) struct Resting {
-    pub(crate) candidate: Number,
+    candidate: Number,
     rest: Rest,
     /// When it has waited for long enough.
     until: Instant,
@@ -58,6 +58,11 @@ impl Records {
         shop.timers.arm(Alarm::Files, Some(unrested.wait.min(left)), now);
         self.resting = Some(resting);
         None
+    }
+
+    /// The candidate that waits for files.
+    pub(crate) fn resting_candidate(&self) -> Option<Number> {
+        self.resting.as_ref().map(|resting| resting.candidate)
     }
 
     /// Whether a preparation waits, and is going on by itself.

@@ -1,7 +1,8 @@
 //! What looks at a generation have found out about its listeners: for answers, the status and the next supervisor.
 
-use segue_lifecycle::Number;
+use segue_lifecycle::{Lifecycle, Number};
 
+use crate::shell::records::Records;
 use crate::state::{Flaw, Row, Rows};
 
 /// What was found out about the listeners of a generation.
@@ -30,5 +31,30 @@ impl Findings {
     pub(crate) fn restore(&mut self, row: Row<'_>) -> Result<(), Flaw> {
         self.notes.push((row.number("inode")?, row.text("is")?));
         Ok(())
+    }
+}
+
+impl Records {
+    /// A look at the listeners of a generation has shown this.
+    pub(crate) fn note_findings(&mut self, number: Number, findings: Findings) {
+        if let Some(info) = self.generations.get_mut(&number) {
+            info.findings = findings;
+        }
+    }
+
+    /// A generation does not accept clients; how is told in words.
+    pub(crate) fn note_deaf(&mut self, number: Number, words: String) {
+        if let Some(info) = self.generations.get_mut(&number) {
+            info.findings.deaf = Some(words);
+        }
+    }
+
+    /// Somebody waits on these listeners of the incumbent by now.
+    pub(crate) fn withdraw_notes(&mut self, awaited: &[u64], core: &Lifecycle) {
+        let incumbent = core.incumbent().map(|incumbent| incumbent.number);
+        let info = incumbent.and_then(|number| self.generations.get_mut(&number));
+        if let Some(info) = info {
+            info.findings.notes.retain(|(inode, _)| !awaited.contains(inode));
+        }
     }
 }

@@ -10,14 +10,17 @@ pub(crate) mod generation;
 pub(crate) mod memory;
 pub(crate) mod sockets;
 pub(crate) mod watching;
+pub(crate) mod workers;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::time::Duration;
 
 use segue_lifecycle::{Lifecycle, Number, Record};
 
-use crate::clock;
+use crate::clock::{self, Timers};
 use crate::listeners::{Inherited, IoMode, Listener};
+use crate::shell::Alarm;
 use crate::watch::Watch;
 
 use births::Birth;
@@ -62,6 +65,22 @@ impl Records {
             told_of_directory: None,
             left_listeners,
         }
+    }
+
+    /// Nothing is left of a generation. Returns its private listener, if it had one.
+    pub(crate) fn bury(&mut self, number: Number, timers: &mut Timers<Alarm>) -> Option<Rc<Listener>> {
+        self.chosen_flags
+            .retain(|(generation, _), _| *generation != number);
+        if self.memory.waits() {
+            timers.arm(Alarm::Memory, Some(Duration::ZERO), clock::now());
+        }
+        self.generations.remove(&number)?.probe
+    }
+
+    /// A candidate that waited is not prepared any more.
+    pub(crate) fn give_up_waiting(&mut self) {
+        self.resting = None;
+        self.memory.give_up();
     }
 
     /// Since when each generation has the role that it has now.

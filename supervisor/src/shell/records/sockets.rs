@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use segue_lifecycle::{Lifecycle, Number};
 
-use crate::listeners::Listener;
+use crate::listeners::{Listener, shares};
 use crate::log::Log;
 use crate::shell::records::Records;
 
@@ -54,7 +54,7 @@ impl Records {
     }
 
     /// What this generation has chosen is in force from now on.
-    pub(crate) fn keep_flags(&mut self, number: Number, core: &Lifecycle, log: &Log) {
+    fn keep_flags(&self, number: Number, core: &Lifecycle, log: &Log) {
         for listener in self.listeners_of(number, core) {
             if let Some(chosen) = self.chosen_flags.get(&(number, listener.inode()))
                 && let Err(error) = listener.keep_flags(*chosen)
@@ -64,9 +64,16 @@ impl Records {
         }
     }
 
+    /// What was bound and chosen for this generation counts from now on.
+    pub(crate) fn take_over(&mut self, number: Number, core: &Lifecycle, log: &Log) {
+        self.share_mended(number, core);
+        self.forget_own_files(number, core);
+        self.keep_flags(number, core, log);
+    }
+
     /// What was bound afresh for this generation, which has taken over, takes the place of the dead socket in every record:
     /// what is started from an older one after a rollback must be reached as well.
-    pub(crate) fn share_mended(&mut self, number: Number, core: &Lifecycle) {
+    fn share_mended(&mut self, number: Number, core: &Lifecycle) {
         let fresh = self.listeners_of(number, core);
         let known = self.births.values_mut().flat_map(|birth| &mut birth.listeners);
         for listener in known.filter(|listener| listener.is_dead()) {
@@ -74,6 +81,30 @@ impl Records {
                 *listener = mended;
             }
         }
+    }
+
+    /// The listeners that the workers of a generation were lent so far, each once.
+    pub(crate) fn lent_to(&self, number: Number, core: &Lifecycle) -> Vec<Rc<Listener>> {
+        let Some(generation) = core.generation(number) else {
+            return Vec::new();
+        };
+        let Some(birth) = self.births.get(&generation.record) else {
+            return Vec::new();
+        };
+        let info = self.generations.get(&number);
+        let began_with = info.and_then(|info| info.began_with);
+        let workers = began_with.unwrap_or(generation.plan.workers);
+        let slots = generation.processes.iter().map(|process| process.worker.slot);
+        let lent: BTreeSet<u64> = slots
+            .flat_map(|slot| shares(&birth.listeners, slot, workers))
+            .map(Listener::inode)
+            .collect();
+        let mut seen = BTreeSet::new();
+        let listeners = birth.listeners.iter();
+        listeners
+            .filter(|listener| lent.contains(&listener.inode()) && seen.insert(listener.inode()))
+            .cloned()
+            .collect()
     }
 
     /// The listeners of a generation's record.

@@ -2,17 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use segue_lifecycle::Worker;
-
 use crate::address::UnixPath;
 use crate::clock::{self, Timers};
 use crate::config::Config;
-use crate::control::ClientId;
 use crate::log::Log;
 use crate::place::Place;
-use crate::shell::Alarm;
 use crate::shell::records::Records;
-use crate::sources::{Source, Sources};
+use crate::shell::{Alarm, PollSet};
+use crate::sources::Source;
 use crate::sys::errno_text;
 use crate::watch::{REST, Watch};
 
@@ -22,7 +19,7 @@ impl Records {
         &mut self,
         config: &Config,
         place: &Place,
-        sources: &mut Sources<Worker, ClientId>,
+        sources: &mut PollSet,
     ) -> Result<(), String> {
         let path = config.watch.as_deref();
         let ours = if path.is_some() {

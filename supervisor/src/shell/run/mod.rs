@@ -1,11 +1,9 @@
 //! The loop: what happened outside becomes events (`gather.rs`), what the core answers is done (`perform.rs`).
 
-pub(crate) mod flags;
 pub(crate) mod gather;
 pub(crate) mod perform;
 pub(crate) mod prepare;
 pub(crate) mod signals;
-pub(crate) mod waits;
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -15,7 +13,8 @@ use segue_lifecycle::{Effect, Ending, Event, Fact, Lifecycle};
 use crate::clock::{self, Timers};
 use crate::shell::desk::Desk;
 use crate::shell::fleet::Fleet;
-use crate::shell::inspection::queues::Queues;
+use crate::shell::fleet::{Ground, ground};
+use crate::shell::inspection::queues::{Around, Queues};
 use crate::shell::journal::{Journal, store};
 use crate::shell::narrator::Narrator;
 use crate::shell::narrator::report::tell_who_stays;
@@ -28,6 +27,7 @@ use crate::sources::{Source, Sources};
 use crate::state;
 use crate::sys;
 
+use gather::around;
 use signals::Signals;
 
 /// Supervise until the app has been stopped, or until it is clear that it never served.
@@ -183,7 +183,7 @@ impl Shell {
         self.gather(&ready);
         self.step_all();
         // Words of which nothing followed need no record.
-        self.consume_recorded();
+        self.fleet.consume_recorded();
         Ok(())
     }
 
@@ -193,7 +193,7 @@ impl Shell {
             self.keep_what_was_done();
             let batch: Vec<Event> = std::mem::take(&mut self.events).into();
             self.journal.log_batch(&batch);
-            self.consume_recorded();
+            self.fleet.consume_recorded();
             self.step(batch);
         }
     }
@@ -274,7 +274,7 @@ impl Shell {
         }
         for (worker, info) in &self.fleet.workers {
             let pidfd = self.fleet.children.pidfd(Child::Worker(*worker));
-            store::store_worker(manager, *worker, info, pidfd);
+            store::store_worker(manager, *worker, info.notify.as_ref(), pidfd);
         }
         // Behind the removals above: systemd keeps no fd under two names.
         for (name, pidfd) in self
@@ -289,16 +289,9 @@ impl Shell {
 
     /// What is to be done after each turn, whatever happened in it.
     pub(crate) fn end_turn(&mut self) {
-        for worker in std::mem::take(&mut self.fleet.gone) {
-            self.fleet.note_who_shared(worker);
-            self.fleet.workers.remove(&worker);
-        }
-        // A wish for more time counts in the turn in which it was made.
-        for info in self.fleet.workers.values_mut() {
-            info.more_time = None;
-        }
-        self.watch_lingering();
-        self.watch_queues();
+        self.fleet.end_turn();
+        self.fleet.watch_lingering(&mut self.timers);
+        self.queues.watch(around!(self), &mut self.sources);
         self.update_interests();
         self.notify_manager();
         self.keep();

@@ -1,10 +1,7 @@
 //! A candidate, from the effect that asks for it to the event that tells of its record; and the record's end.
 
-use std::rc::Rc;
-
 use segue_lifecycle::{Event, FIRST, Number, Progress, Record, State};
 
-use crate::listeners::Listener;
 use crate::shell::Shell;
 use crate::shell::journal::store;
 use crate::shell::records::births::{Preparation, Workshop};
@@ -53,13 +50,13 @@ impl Shell {
     }
 
     /// What a candidate waited for may be there by now.
-    pub(crate) fn prepare_again(&mut self, number: Number) {
+    pub(crate) fn prepare_again(&mut self, number: Option<Number>) {
+        let Some(number) = number else { return };
         if self.core.handoff().is_at(number, Progress::Preparing) {
             self.prepare(number);
         } else {
             // A stop came in between. Every preparation is answered all the same.
-            self.records.resting = None;
-            self.records.memory.give_up();
+            self.records.give_up_waiting();
             self.events.push_back(Event::PrepareFailed(number));
         }
     }
@@ -82,17 +79,13 @@ impl Shell {
         if let Some(birth) = self.records.births.remove(&record) {
             let current = self.records.current_listeners();
             store::unstore_birth(&mut self.narrator.manager, record, &birth.listeners, &current);
-            self.note_closed(&birth.listeners);
+            // While it stops, the supervisor closes its listeners and the app has them still: what they are is kept for a
+            // supervisor that takes them back from it, if this one is killed before all of it has ended.
+            if self.core.state() == State::Stopping {
+                self.journal.note_closed(&birth.listeners);
+            }
         }
         // Options that this record alone wanted are taken back.
         self.restore_flags();
-    }
-
-    /// While it stops, the supervisor closes its listeners and the app has them still: what they are is kept for a supervisor that
-    /// takes them back from it, if this one is killed before all of it has ended.
-    fn note_closed(&mut self, listeners: &[Rc<Listener>]) {
-        if self.core.state() == State::Stopping {
-            self.journal.note_closed(listeners);
-        }
     }
 }

@@ -142,13 +142,13 @@ impl Shell {
             let text = if !catches {
                 format!(
                     "SIGUSR1 from {sender} not passed on: {} does not catch it",
-                    self.view().name_worker(worker)
+                    self.fleet.name_worker(worker)
                 )
             } else {
                 match self.fleet.children.signal(Child::Worker(worker), Signal::SIGUSR1) {
                     Ok(()) => format!(
                         "SIGUSR1 from {sender} passed on to {}",
-                        self.view().name_worker(worker)
+                        self.fleet.name_worker(worker)
                     ),
                     Err(errno) => format!("SIGUSR1 from {sender} not passed on: {}", sys::errno_text(errno)),
                 }

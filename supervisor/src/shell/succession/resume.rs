@@ -81,7 +81,7 @@ pub(crate) fn go_on(mut shell: Shell) -> Result<Ending, ShellError> {
     // What has died meanwhile may have sent its signal to somebody else, or to nobody.
     shell.sweep();
     shell.step_all();
-    shell.hear_out_again();
+    shell.fleet.hear_out_again();
     shell.tend_strays();
     shell.rewatch();
     shell.say_upgraded();

@@ -1,13 +1,10 @@
-//! How long each wait of the core is, and the one wait of the shell's own.
+//! How long each wait of the core is, and the pauses between looks.
 
 use std::time::Duration;
 
 use segue_lifecycle::{Number, Timer, Wait};
 
-use crate::clock;
 use crate::config::{Config, Ready};
-use crate::shell::narrator::view::View;
-use crate::shell::{Alarm, Shell};
 
 /// The time without readiness after which people are told how to help it.
 pub(crate) const HINT: Duration = Duration::from_secs(5);
@@ -65,55 +62,29 @@ impl Pauses {
     }
 }
 
-impl Shell {
-    /// Keep looking at process groups without a leader, and at strays that somebody waits for, as long as there are any.
-    pub(crate) fn watch_lingering(&mut self) {
-        if !self.fleet.children.lingering() && !self.fleet.strays.are_waited_for() {
-            self.fleet.linger = Pauses::new();
-            self.timers.disarm(Alarm::Linger);
-        } else if self.timers.deadline(Alarm::Linger).is_none() {
-            let pause = self.fleet.linger.grow();
-            self.timers.arm(Alarm::Linger, Some(pause), clock::now());
-        }
-    }
-
-    pub(crate) fn arm(&mut self, timer: Timer, wait: Wait) {
-        let length = length(wait, self.config_for(timer));
-        self.timers.arm(Alarm::Core(timer), length, clock::now());
-    }
-
-    /// The settings by which a timer runs: those of the generation that it is about.
-    fn config_for(&self, timer: Timer) -> &Config {
-        let number = match timer {
-            Timer::Start(worker)
-            | Timer::Hint(worker)
-            | Timer::Alive(worker)
-            | Timer::Watchdog(worker)
-            | Timer::Drain(worker)
-            | Timer::Kill(worker) => Some(worker.generation),
-            Timer::Probe(number)
-            | Timer::ProbeAgain(number)
-            | Timer::Soak(number)
-            | Timer::Look(number)
-            | Timer::Await(number)
-            | Timer::Probation(number)
-            | Timer::BackOff(number, _)
-            | Timer::Calm(number, _) => Some(number),
-            Timer::Stop => self.records.generations.keys().next_back().copied(),
-        };
-        number.map_or(&self.given.config, |number| self.view().config_of(number))
+/// The settings by which a timer runs: those of the generation that it is about, or of the newest one.
+pub(crate) fn of_timer(timer: Timer, newest: Option<Number>) -> Option<Number> {
+    match timer {
+        Timer::Start(worker)
+        | Timer::Hint(worker)
+        | Timer::Alive(worker)
+        | Timer::Watchdog(worker)
+        | Timer::Drain(worker)
+        | Timer::Kill(worker) => Some(worker.generation),
+        Timer::Probe(number)
+        | Timer::ProbeAgain(number)
+        | Timer::Soak(number)
+        | Timer::Look(number)
+        | Timer::Await(number)
+        | Timer::Probation(number)
+        | Timer::BackOff(number, _)
+        | Timer::Calm(number, _) => Some(number),
+        Timer::Stop => newest,
     }
 }
 
-impl<'a> View<'a> {
-    /// The settings of a generation.
-    pub(crate) fn config_of(&self, number: Number) -> &'a Config {
-        let info = self.records.generations.get(&number);
-        info.map_or(&self.given.config, |info| &info.config)
-    }
-}
-
-fn length(wait: Wait, config: &Config) -> Option<Duration> {
+/// How long a wait of the core is by these settings; `None` is without end.
+pub(crate) fn length(wait: Wait, config: &Config) -> Option<Duration> {
     match wait {
         Wait::Start => config.start_timeout,
         Wait::Hint => Some(HINT),

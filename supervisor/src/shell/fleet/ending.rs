@@ -1,0 +1,74 @@
+//! A worker ends: first its main process, then its group, then its strays.
+
+use std::time::Duration;
+
+use segue_lifecycle::{Number, Worker};
+
+use crate::children::ExitStatus;
+use crate::clock::{self, Timers};
+use crate::memory::Verdict;
+use crate::shell::fleet::Fleet;
+use crate::shell::waits::Pauses;
+use crate::shell::{Alarm, Child, PollSet};
+use crate::sources::Source;
+
+impl Fleet {
+    /// Whether a main process of a generation ends before it comes to rest, or in that time.
+    pub(crate) fn any_dies_within(&mut self, number: Number, time: Duration) -> bool {
+        let workers = self.workers.keys();
+        let workers = workers.filter(|worker| worker.generation == number);
+        let keys: Vec<Child> = workers.copied().map(Child::Worker).collect();
+        self.children.any_dies_within(&keys, time)
+    }
+
+    /// Its main process has ended: nothing more is heard of that end.
+    pub(crate) fn unwatch_exit(&self, worker: Worker, sources: &mut PollSet) {
+        if let Some(pidfd) = self.children.pidfd(Child::Worker(worker)) {
+            sources.remove(Source::Exit(worker), pidfd);
+        }
+    }
+
+    /// How its main process has ended, and whether the kernel has killed it for memory.
+    pub(crate) fn note_exit(&mut self, worker: Worker, status: ExitStatus) -> Verdict {
+        let verdict = self.note_killer(worker, status);
+        if let Some(info) = self.workers.get_mut(&worker) {
+            info.exit = Some((status, clock::now().saturating_duration_since(info.started)));
+        }
+        verdict
+    }
+
+    /// Its process group is empty. It is gone itself when nothing is left of what it has started.
+    pub(crate) fn group_ended(&mut self, worker: Worker, sources: &mut PollSet) {
+        if let Some(info) = self.workers.get_mut(&worker) {
+            if let Some(socket) = info.notify.take() {
+                sources.remove(Source::Notify(worker), socket.as_fd());
+            }
+            if let Some(pipe) = info.report.take() {
+                sources.remove(Source::Report(worker), pipe.as_fd());
+            }
+        }
+        self.strays.hold(worker);
+    }
+
+    /// Keep looking at process groups without a leader, and at strays that somebody waits for, as long as there are any.
+    pub(crate) fn watch_lingering(&mut self, timers: &mut Timers<Alarm>) {
+        if !self.children.lingering() && !self.strays.are_waited_for() {
+            self.linger = Pauses::new();
+            timers.disarm(Alarm::Linger);
+        } else if timers.deadline(Alarm::Linger).is_none() {
+            let pause = self.linger.grow();
+            timers.arm(Alarm::Linger, Some(pause), clock::now());
+        }
+    }
+
+    /// The turn is over: those that are gone are forgotten. A wish for more time counts in the turn in which it was made.
+    pub(crate) fn end_turn(&mut self) {
+        for worker in std::mem::take(&mut self.gone) {
+            self.note_who_shared(worker);
+            self.workers.remove(&worker);
+        }
+        for info in self.workers.values_mut() {
+            info.more_time = None;
+        }
+    }
+}

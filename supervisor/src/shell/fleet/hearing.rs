@@ -1,0 +1,113 @@
+//! What workers say: their launch reports, and the words on their notify sockets.
+
+use std::time::Duration;
+
+use segue_lifecycle::{Event, Worker};
+
+use crate::descent::{self, Origin};
+use crate::readiness::{Believed, NotifySocket, Word};
+use crate::shell::PollSet;
+use crate::shell::fleet::worker::Launched;
+use crate::shell::fleet::{Fleet, Ground};
+use crate::sources::Source;
+
+/// Which messages of a notify socket are taken.
+pub(crate) type Receive = fn(&mut NotifySocket, &Believed<'_>) -> Vec<Word>;
+
+/// What a worker has said that concerns others.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Heard {
+    /// For the core.
+    Event(Event),
+    /// It asks for so much time: for the core, and for the manager above us.
+    MoreTime(Worker, Duration),
+}
+
+impl Fleet {
+    /// What workers said is put down: messages that were left in their queues for that may go.
+    pub(crate) fn consume_recorded(&mut self) {
+        let sockets = self.workers.values_mut();
+        let sockets = sockets.filter_map(|info| info.notify.as_mut());
+        sockets.for_each(NotifySocket::consume_recorded);
+    }
+
+    /// Whether the worker's process has become the app. The final word closes the pipe.
+    pub(crate) fn read_report(&mut self, worker: Worker, sources: &mut PollSet) -> Option<Event> {
+        let info = self.workers.get_mut(&worker)?;
+        let event = match info.read_report() {
+            Launched::Pending => return None,
+            Launched::Executed => Some(Event::Executed(worker)),
+            // Its exit follows, and is the event.
+            Launched::Failed => None,
+        };
+        if let Some(pipe) = info.report.take() {
+            sources.remove(Source::Report(worker), pipe.as_fd());
+        }
+        event
+    }
+
+    /// What the worker says. Its launch report comes first, for it says who may speak.
+    pub(crate) fn read_words(
+        &mut self,
+        worker: Worker,
+        receive: Receive,
+        ground: &Ground<'_>,
+        sources: &mut PollSet,
+    ) -> Vec<Heard> {
+        let executed = self.read_report(worker, sources).map(Heard::Event);
+        let name = self.name_worker(worker);
+        let mut heard: Vec<Heard> = executed.into_iter().collect();
+        let Some(info) = self.workers.get_mut(&worker) else {
+            return heard;
+        };
+        let Some(socket) = &mut info.notify else {
+            return heard;
+        };
+        let origin = info.pid.map(|leader| Origin {
+            key: (),
+            leader,
+            notify: socket.path().to_owned(),
+        });
+        let is_descendant = |pid| descent::descendant_of(pid, origin.as_slice()).is_some();
+        let words = receive(
+            socket,
+            &Believed::new(info.uid, &is_descendant).with_main(info.pid),
+        );
+        let ignored = socket.ignored();
+        // Told once for each doubling, so that a flood of garbage is not answered by a flood of lines.
+        if ignored.total() > 2 * info.ignored_told || (ignored.total() > 0 && info.ignored_told == 0) {
+            info.ignored_told = ignored.total();
+            ground.log.warning(&format!("{name}: ignored {ignored}"));
+        }
+        heard.extend(words.into_iter().filter_map(|word| self.take_word(worker, word)));
+        heard
+    }
+
+    fn take_word(&mut self, worker: Worker, word: Word) -> Option<Heard> {
+        let info = self.workers.get_mut(&worker)?;
+        let event = match word {
+            Word::Ready => Event::Ready(worker),
+            Word::Watchdog => Event::Alive(worker),
+            Word::WatchdogTrigger => {
+                info.gave_up = true;
+                Event::Stuck(worker)
+            }
+            Word::ExtendTimeout(time) => {
+                info.more_time = Some(time);
+                return Some(Heard::MoreTime(worker, time));
+            }
+            Word::Status(text) => {
+                info.status = (!text.is_empty()).then_some(text);
+                return None;
+            }
+            Word::Errno(errno) => {
+                info.errno = Some(errno);
+                return None;
+            }
+            // Neither changes what the supervisor does: an app that stops unasked exits, and that is the event; an
+            // app that reloads itself goes on serving.
+            Word::Stopping | Word::Reloading => return None,
+        };
+        Some(Heard::Event(event))
+    }
+}

@@ -1,0 +1,139 @@
+//! A worker is started: bound, forked with its share of the listeners, and let go once it is written down.
+
+use segue_lifecycle::{Event, Number, Record, Worker};
+
+use nix::errno::Errno;
+use nix::sys::signal::Signal;
+
+use crate::config::Ready;
+use crate::launch::{Extra, GoAhead, Spawned, Voice, WorkerIdentity};
+use crate::listeners::shares;
+use crate::readiness::NotifySocket;
+use crate::shell::fleet::worker::WorkerInfo;
+use crate::shell::fleet::{Fleet, Ground};
+use crate::shell::records::births::lend;
+use crate::shell::{Child, PollSet};
+use crate::sources::Source;
+use crate::state::Guard;
+use crate::sys::{self, errno_text};
+
+/// A worker that was forked and waits for our word before it becomes the app.
+#[derive(Debug)]
+pub(crate) struct ForkedWorker {
+    worker: Worker,
+    pub(crate) info: WorkerInfo,
+    watched: Result<(), Errno>,
+    go: GoAhead,
+}
+
+impl Fleet {
+    /// Whether a worker of a generation is there.
+    pub(crate) fn has_any_of(&self, generation: Number) -> bool {
+        self.workers.keys().any(|worker| worker.generation == generation)
+    }
+
+    /// Fork a worker with its share of the listeners, and hear and watch it from now on.
+    ///
+    /// # Errors
+    /// One line; nothing of it is left.
+    pub(crate) fn fork(
+        &mut self,
+        worker: Worker,
+        record: Record,
+        workers: u16,
+        ground: &Ground<'_>,
+        sources: &mut PollSet,
+    ) -> Result<ForkedWorker, String> {
+        let notify = bind_notify_socket(worker, ground)?;
+        let Spawned {
+            pid,
+            pidfd,
+            report,
+            go,
+        } = spawn(worker, record, workers, &notify, ground)?;
+        let watched = sources
+            .add(Source::Notify(worker), notify.as_fd())
+            .and_then(|()| sources.add(Source::Report(worker), report.as_fd()));
+        let mut info = WorkerInfo::new(Some(notify));
+        info.pid = Some(pid);
+        info.began = sys::start_time(pid);
+        info.report = Some(report);
+        self.children.add(Child::Worker(worker), pid, pidfd);
+        Ok(ForkedWorker {
+            worker,
+            info,
+            watched,
+            go,
+        })
+    }
+
+    /// It is written down: let it become the app.
+    pub(crate) fn let_go(&mut self, forked: ForkedWorker) {
+        let ForkedWorker {
+            worker,
+            mut info,
+            watched,
+            go,
+        } = forked;
+        let begun = go.begin().map_err(|errno| ("pipe", errno));
+        if let Err((attempt, errno)) = watched.map_err(|errno| ("epoll", errno)).and(begun) {
+            // It cannot be heard (or go on), so it can never be ready: it is ended, and its exit tells the core.
+            info.failure = Some(format!("{attempt}: {}", errno_text(errno)));
+            let _ = self.children.signal_group(Child::Worker(worker), Signal::SIGKILL);
+        }
+        self.workers.insert(worker, info);
+    }
+
+    /// It could not be started.
+    pub(crate) fn spawn_failed(&mut self, worker: Worker, mut info: WorkerInfo, text: String) -> Event {
+        info.failure = Some(text);
+        self.gone.push(worker);
+        self.workers.insert(worker, info);
+        Event::SpawnFailed(worker)
+    }
+}
+
+fn bind_notify_socket(worker: Worker, ground: &Ground<'_>) -> Result<NotifySocket, String> {
+    let place = &ground.given.place;
+    let kept = place.keep_notify_directory();
+    kept.map_err(|error| error.to_string())?;
+    let path = place.notify_socket(worker.generation, worker.slot, worker.start);
+    NotifySocket::bind(&path, Guard::armed()).map_err(|error| error.to_string())
+}
+
+fn spawn(
+    worker: Worker,
+    record: Record,
+    workers: u16,
+    notify: &NotifySocket,
+    ground: &Ground<'_>,
+) -> Result<Spawned, String> {
+    let birth = ground.records.births.get(&record);
+    let birth = birth.ok_or("its birth record is gone")?;
+    let generation = ground.records.generations.get(&worker.generation);
+    let generation = generation.ok_or("its generation is gone")?;
+    let config = &generation.config;
+    let identity = WorkerIdentity {
+        generation: worker.generation,
+        slot: worker.slot,
+    };
+    let extra = Extra {
+        name: &ground.given.config.name,
+        notify_path: notify.path(),
+        voice: match config.ready {
+            Ready::Notify => Voice::Needed,
+            Ready::Exec(_) => Voice::Spare,
+        },
+        drain_ms: config
+            .drain_timeout
+            .map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)),
+        watchdog: config.watchdog,
+        probe: generation.probe.as_deref().map(lend),
+    };
+    let share = shares(&birth.listeners, worker.slot, workers);
+    let sockets: Vec<_> = share.into_iter().map(lend).collect();
+    birth
+        .usable()?
+        .spawn(&sockets, identity, &extra)
+        .map_err(|error| error.to_string())
+}

@@ -1,0 +1,135 @@
+//! What a worker has started ends with it, also what has left its process group: a daemon, a helper in a session of its own, whatever
+//! its parents were. A worker is gone when nothing of it is left.
+//!
+//! Nobody looks for such strays while all is well: only when a worker is told to stop, when its group has ended, and after that until
+//! nothing is left. They hear the worker's stop signal once, when nobody is left above them who could tell them, and SIGKILL together
+//! with the group; so does what they start meanwhile.
+//!
+//! Where a main process had the stop signal, caught it and has ended, it has told the others of its group, or it has not: nobody can see
+//! that. A second signal may end a server in the middle of an answer, and none at all leaves one that goes on serving. So each of those
+//! is looked at: who has no connection can lose none and is told, and so is who after a while still waits for new ones.
+
+pub(super) mod ending;
+mod search;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::fd::{AsFd as _, OwnedFd};
+
+use nix::unistd::Pid;
+use segue_lifecycle::{Number, Worker};
+
+use crate::descent::Tie;
+use crate::state::{Field as _, Fields as _, Flaw, Row, Rows, Whole as _, fields};
+use crate::sys;
+
+/// The kind of the rows.
+const ROW: &str = "stray";
+
+/// A process of a worker that has nobody above it: it has left the group, or it is left of it.
+#[derive(Debug)]
+struct Stray {
+    worker: Worker,
+    /// When it was started; with the pid it tells the process from every other.
+    began: u64,
+    pidfd: OwnedFd,
+    /// What ties it to the worker.
+    tie: Tie,
+    /// Whether it had the stop signal from us.
+    told: bool,
+}
+
+fields!(Stray { "began" began; "told" told; });
+
+impl Stray {
+    fn lives(&self) -> bool {
+        !sys::is_dead_by_pidfd(self.pidfd.as_fd())
+    }
+}
+
+/// The strays that were seen.
+#[derive(Debug, Default)]
+pub(crate) struct Strays {
+    known: BTreeMap<Pid, Stray>,
+    /// Workers of whom nothing but strays is left.
+    held: BTreeSet<Worker>,
+    /// Workers with a stray of which we could get no pidfd, in the last look.
+    unnamed: BTreeSet<Worker>,
+    /// A worker was told something, and a look is due at the end of the turn.
+    due: bool,
+}
+
+impl Strays {
+    /// Whether somebody waits for the end of a stray, or for the moment at which one may be told.
+    pub(crate) fn are_waited_for(&self) -> bool {
+        !self.held.is_empty() || self.known.values().any(|stray| stray.tie == Tie::Group)
+    }
+
+    /// Whether nothing but strays is left of a worker.
+    pub(crate) fn are_all_of(&self, worker: Worker) -> bool {
+        self.held.contains(&worker)
+    }
+
+    /// A worker was told to end.
+    pub(crate) fn expect(&mut self) {
+        self.due = true;
+    }
+
+    /// Whether a look is due, which is made now.
+    pub(crate) fn take_due(&mut self) -> bool {
+        std::mem::take(&mut self.due)
+    }
+
+    /// The group of a worker has ended: it is gone, unless the next look shows strays.
+    pub(crate) fn hold(&mut self, worker: Worker) {
+        self.held.insert(worker);
+    }
+
+    fn living_of(&self, worker: Worker) -> Vec<Pid> {
+        let of_worker = self.known.iter().filter(|(_, stray)| stray.worker == worker);
+        let living = of_worker.filter(|(_, stray)| stray.lives());
+        living.map(|(pid, _)| *pid).collect()
+    }
+
+    /// How many of a generation live, as far as they were seen.
+    pub(crate) fn count(&self, generation: Number) -> u64 {
+        let living = self.known.values().filter(|stray| stray.lives());
+        let of_it = living.filter(|stray| stray.worker.generation == generation && stray.tie != Tie::Group);
+        of_it.count() as u64
+    }
+
+    /// Writes a row for each.
+    pub(crate) fn save(&self, rows: &mut Rows) {
+        for (pid, stray) in &self.known {
+            stray.worker.save_fields(rows.begin(ROW));
+            pid.write("pid", rows);
+            stray.save_fields(rows);
+        }
+    }
+
+    /// Those of the rows that live.
+    pub(crate) fn restore(rows: &[Row<'_>]) -> Result<Self, Flaw> {
+        let mut strays = Self::default();
+        for row in rows.iter().filter(|row| row.kind() == ROW) {
+            let (pid, began) = (Pid::read("pid", *row)?, row.number("began")?);
+            if let Some(pidfd) = identify(pid, began) {
+                let mut stray = Stray {
+                    worker: Worker::of_row(*row)?,
+                    began,
+                    pidfd,
+                    tie: Tie::Birth,
+                    told: false,
+                };
+                stray.restore_fields(*row)?;
+                strays.known.insert(pid, stray);
+            }
+        }
+        Ok(strays)
+    }
+}
+
+/// A pidfd of the process that was started then: the pid may have come to mean another between the look and the opening (pidfd_open(2)).
+fn identify(pid: Pid, began: u64) -> Option<OwnedFd> {
+    let pidfd = sys::open_pidfd(pid).ok()?;
+    let is_it = sys::start_time(pid) == Some(began) && !sys::is_dead_by_pidfd(pidfd.as_fd());
+    is_it.then_some(pidfd)
+}

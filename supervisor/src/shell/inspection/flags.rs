@@ -1,0 +1,48 @@
+//! Whose choice is an O_NONBLOCK that an app has set on a listener: the flag is one for all who hold the socket.
+//!
+//! An event loop that finds it cleared hangs in accept(2), so Segue clears none that a serving app has set. A program that blocks in
+//! accept(2), on the contrary, fails if a candidate sets it. Only for the sake of such an incumbent is it cleared, and only until the
+//! takeover.
+
+use segue_lifecycle::Number;
+
+use crate::listeners::{IoMode, Listener};
+use crate::shell::fleet::{Fleet, Ground};
+use crate::sight;
+
+/// Undo the harm that processes did to what all holders of a listener share.
+pub(crate) fn restore(ground: &Ground<'_>, fleet: &Fleet) {
+    ground.records.restore_flags(ground.log);
+    let raised = ground.records.current_listeners();
+    for listener in raised.iter().filter(|listener| listener.is_raised_by_an_app()) {
+        settle(listener, ground, fleet);
+    }
+}
+
+fn settle(listener: &Listener, ground: &Ground<'_>, fleet: &Fleet) {
+    let inode = listener.inode();
+    let settled = match whom_it_may_harm(ground, fleet) {
+        // What it chooses counts once it takes over.
+        Some(incumbent) if !has_event_loop(incumbent, inode, ground, fleet) => listener.clear_flag(),
+        Some(_) | None => listener.keep_flags(IoMode::NonBlocking),
+    };
+    if let Err(error) = settled {
+        ground.log.error(&error.to_string());
+    }
+}
+
+/// The incumbent, if a younger generation may have set the flag. Whoever serves alone has set it himself.
+fn whom_it_may_harm(ground: &Ground<'_>, fleet: &Fleet) -> Option<Number> {
+    let incumbent = ground.core.incumbent()?.number;
+    let mut workers = fleet.workers.keys();
+    workers
+        .any(|worker| worker.generation > incumbent)
+        .then_some(incumbent)
+}
+
+/// Whether a process of a generation has the socket in an epoll set (or may have it in an io_uring).
+fn has_event_loop(number: Number, inode: u64, ground: &Ground<'_>, fleet: &Fleet) -> bool {
+    let is_loop = |pid: &nix::unistd::Pid| sight::has_event_loop(*pid, inode);
+    let leaders = fleet.leaders_of(number, ground);
+    leaders.iter().any(is_loop) || fleet.party_of(number, ground).iter().any(is_loop)
+}

@@ -323,7 +323,7 @@ impl Server {
         long_lived_timeout, long_lived, LONG_LIVED_TIMEOUT:
             "While draining: how long event streams and upgraded connections are left alone at most.";
         drain_timeout, drain, DRAIN_TIMEOUT:
-            "The hard deadline of the drain, after which what is left is reset. The supervisor's word, if it gave one, is the default.";
+            "The hard deadline of the drain, after which open connections are reset. The default is the deadline that the supervisor gave, if any.";
     }
 
     /// Serves a hyper service on a runtime of its own with one thread, until it has been told to stop and has

@@ -182,7 +182,7 @@ fn run(invocation: Invocation, inherited_environment: InheritedEnvironment) -> E
     }
 }
 
-/// Say what is wrong with flags and files, and what does not fit in the unit. Notes alone are no failure.
+/// Report mistakes in flags and files, and settings that do not fit the unit. Notes alone are no failure.
 fn check(wanted: &cli::Check, inherited_environment: &InheritedEnvironment) -> ExitCode {
     let mut needs = None;
     let mut findings = config::check(&wanted.invocation, |config| {
@@ -212,7 +212,7 @@ fn check(wanted: &cli::Check, inherited_environment: &InheritedEnvironment) -> E
     }
 }
 
-/// End what a stop has left, for systemd.
+/// End the processes that a stop has left, for systemd.
 fn clean_up(wanted: &cli::Target) -> ExitCode {
     let name = wanted.name.as_deref().unwrap_or("segue");
     let around = Surroundings::of_this_process();

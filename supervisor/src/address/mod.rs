@@ -265,7 +265,7 @@ fn foreign(text: &str) -> Option<AddressError> {
                 Err(_) => "PORT or HOST:PORT",
             };
             Some(AddressError::new(format!(
-                "tcp is what is meant without a word before it (write {instead})"
+                "tcp needs no prefix (write {instead})"
             )))
         }
         "vsock" => Some(AddressError::new("vsock sockets can only be inherited")),

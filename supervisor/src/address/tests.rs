@@ -279,18 +279,9 @@ fn addresses_as_others_write_them_are_told_how_they_are_written_here() {
             "udp://127.0.0.1:53",
             "a url is no listen address (write udp:127.0.0.1:53)",
         ),
-        (
-            "tcp:8080",
-            "tcp is what is meant without a word before it (write 8080)",
-        ),
-        (
-            "tcp:127.0.0.1:80",
-            "tcp is what is meant without a word before it (write 127.0.0.1:80)",
-        ),
-        (
-            "tcp6:::80",
-            "tcp is what is meant without a word before it (write PORT or HOST:PORT)",
-        ),
+        ("tcp:8080", "tcp needs no prefix (write 8080)"),
+        ("tcp:127.0.0.1:80", "tcp needs no prefix (write 127.0.0.1:80)"),
+        ("tcp6:::80", "tcp needs no prefix (write PORT or HOST:PORT)"),
         ("vsock:2:80", "vsock sockets can only be inherited"),
     ] {
         assert!(refusal(text).ends_with(words), "{}", refusal(text));

@@ -30,7 +30,7 @@ const WORDS: &[(&[&str], &str)] = &[
     ),
     (
         &["validate", "verify", "test", "configtest", "lint", "config"],
-        "segue check says what is wrong with flags and segue.toml",
+        "segue check finds mistakes in flags and segue.toml",
     ),
     (
         &["log", "logs", "journal", "tail"],

@@ -42,7 +42,7 @@ pub(crate) enum Command {
     Upgrade(Target),
     /// End what is left of a unit of systemd whose stop was asked for.
     Cleanup(Target),
-    /// Say what is wrong with flags and file, binding and starting nothing.
+    /// Find mistakes in flags and file, and bind and start nothing.
     Check(Check),
     /// Ask an instance for its metrics.
     Metrics(Target),

@@ -75,7 +75,7 @@ pub(super) const STOP: &str = "Stop the app with drain, then the supervisor";
 
 pub(super) const LONG_STOP: &str = "\
 Stop the app with drain, then the supervisor, and wait until both are gone.
-What has not drained within the stop timeout is killed.";
+Workers that have not drained within the stop timeout are killed.";
 
 pub(super) const WORKERS: &str = "Change the number of workers";
 
@@ -92,7 +92,8 @@ commands stay. Put the new binary at the path by which `segue run` was started.
 It is first asked whether it understands what it would take over; if it does
 not, or cannot be executed, nothing changes.";
 
-pub(super) const CLEANUP: &str = "End what a stop has left of a systemd unit (for ExecStopPost=)";
+pub(super) const CLEANUP: &str =
+    "End the processes that a stop has left in a systemd unit (for ExecStopPost=)";
 
 pub(super) const LONG_CLEANUP: &str = "\
 For a systemd unit with KillMode=process, in which the app outlives a
@@ -101,7 +102,7 @@ that a stop was asked for; as ExecStopPost= it kills what is left of the unit
 if that was so, and leaves it alone if not. It does nothing unless systemd has
 started it.";
 
-pub(super) const CHECK: &str = "Say what is wrong with flags and file, starting nothing";
+pub(super) const CHECK: &str = "Find mistakes in flags and file, and start nothing";
 
 pub(super) const CHECK_USAGE: &str =
     "segue check [OPTIONS] [--] COMMAND [ARG]...\n       segue check [OPTIONS] --config FILE";

@@ -147,7 +147,7 @@ impl Findings {
 
     fn settings_without_effect(&mut self, config: &Config) {
         if config.listen.is_empty() {
-            self.note("no listener is given: segue serves only what it inherits by LISTEN_FDS");
+            self.note("no listener is given: segue serves only sockets inherited by LISTEN_FDS");
         }
         if config.mode == Mode::Queue && !config.soak.is_zero() {
             self.note("soak has no effect in queue mode: there is nobody to serve beside the candidate");

@@ -81,7 +81,7 @@ pub(crate) fn stale(env: &[(OsString, OsString)]) -> Option<String> {
     let first = sock::born_with(FIRST_FD).is_some_and(|fd| Local::of(fd).is_ok());
     (has_ended && !first).then(|| {
         format!(
-            "LISTEN_PID={meant} is of a process that has ended, and no socket is at fd {FIRST_FD}: LISTEN_FDS is left out of account"
+            "LISTEN_PID={meant} is of a process that has ended, and no socket is at fd {FIRST_FD}: LISTEN_FDS is ignored"
         )
     })
 }

@@ -58,7 +58,7 @@ fn supervisor(page: &mut Page<'_>, status: &Status) {
     page.family(
         "segue_state",
         "gauge",
-        "What the instance is doing: 1 for the present state.",
+        "State of the instance: 1 for the present one.",
     );
     for state in STATES {
         page.sample(

@@ -81,7 +81,7 @@ fn notes(values: &Values, needs: Needs) -> Vec<String> {
     }
     if values.access == "none" {
         notes.push(
-            "NotifyAccess=none: systemd does not hear what segue says (NotifyAccess=main does)".to_owned(),
+            "NotifyAccess=none: systemd takes no messages from segue (NotifyAccess=main does)".to_owned(),
         );
     }
     if !values.start.is_above(needs.reload) {

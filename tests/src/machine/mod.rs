@@ -15,11 +15,15 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use nix::sched::{CloneFlags, setns};
 
 use crate::executable;
 use crate::process::{Finished, Process};
+
+/// Between two looks into a machine. Each look starts a program there, so that a tighter loop would keep a core busy for nothing.
+pub const PAUSE: Duration = Duration::from_millis(20);
 
 /// What lies below a machine's root file system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -186,7 +190,7 @@ impl Machine {
                 "not in time: {what:?} gives {value:?}\n{}",
                 self.journal(&["-n", "200"])
             );
-            std::thread::sleep(std::time::Duration::from_millis(20));
+            std::thread::sleep(PAUSE);
         }
     }
 

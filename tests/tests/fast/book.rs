@@ -249,6 +249,51 @@ fn a_wide_line_and_a_long_cell_are_found() {
     );
 }
 
+/// Words that begin a sentence without naming its subject.
+const VAGUE: [&str; 5] = ["What", "Whatever", "Who", "Whoever", "That which"];
+
+/// The sentences of a page that begin with such a word and are no questions. Headings, tables and code are no sentences.
+fn vague(text: &str) -> Vec<String> {
+    let is_prose = |line: &&str| !line.starts_with(['#', '|', '<']);
+    let kept = prose(text)
+        .lines()
+        .map(|line| if is_prose(&line) { line } else { "" })
+        .collect::<Vec<_>>();
+    let mut found = Vec::new();
+    for paragraph in kept.split(|line| line.is_empty()) {
+        let words = paragraph.join(" ").replace("**", "").replace("* ", ". ");
+        for sentence in words.split_inclusive(['.', '?', '!']) {
+            let sentence = sentence.trim();
+            let begins = |word: &&&str| {
+                sentence
+                    .strip_prefix(**word)
+                    .is_some_and(|rest| rest.starts_with(' '))
+            };
+            if VAGUE.iter().any(|word| begins(&word)) && !sentence.ends_with('?') {
+                found.push(sentence.to_owned());
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn every_sentence_names_its_subject() {
+    for page in pages() {
+        assert_eq!(vague(&page.text), Vec::<String>::new(), "{}", page.path);
+    }
+    for entry in std::fs::read_dir(root().join("docs/man")).unwrap() {
+        let file = entry.unwrap().path();
+        // A macro at the beginning of a line ends no sentence.
+        let text = std::fs::read_to_string(&file).unwrap().replace("\n.", "\n");
+        assert_eq!(vague(&text), Vec::<String>::new(), "{}", file.display());
+    }
+    assert_eq!(
+        vague("It runs. What is left\nends.\n\n## What\n\n* What is it?\n* Who asks, waits.").len(),
+        2
+    );
+}
+
 /// What stands in the sources, with lines that go on put together.
 fn sources() -> String {
     let places = ["supervisor", "app/src"].map(|place| files(&root().join(place), "rs"));

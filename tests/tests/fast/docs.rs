@@ -1,6 +1,5 @@
 //! The documents are kept true: what they show is compared with what the programs and the sources say.
 
-use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use segue_tests::binaries::Binary;
@@ -85,35 +84,6 @@ fn the_segue_toml_of_the_reference_is_accepted_and_serves() {
     assert_eq!(names, ["http", "admin"]);
     assert_eq!(status["generations"][0]["workers"].as_array().unwrap().len(), 2);
     segue.stop();
-}
-
-fn documents(directory: &Path, found: &mut Vec<PathBuf>) {
-    for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
-        let (path, name) = (entry.path(), entry.file_name());
-        if path.is_dir() && name != "target" && !name.to_string_lossy().starts_with('.') {
-            documents(&path, found);
-        } else if path.extension().is_some_and(|extension| extension == "md") {
-            found.push(path);
-        }
-    }
-}
-
-#[test]
-fn links_lead_somewhere() {
-    let mut found = Vec::new();
-    documents(&root(), &mut found);
-    assert!(found.len() > 10, "{found:?}");
-    for document in found {
-        let text = std::fs::read_to_string(&document).unwrap();
-        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
-            let path = link.split('#').next().unwrap_or_default();
-            if path.is_empty() || path.contains("://") {
-                continue;
-            }
-            let target = document.parent().unwrap().join(path);
-            assert!(target.exists(), "{}: {link} leads nowhere", document.display());
-        }
-    }
 }
 
 #[test]

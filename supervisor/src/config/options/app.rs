@@ -46,13 +46,13 @@ change the number later, for as long as the supervisor lives.",
         value: "NAME=VALUE",
         storage: &VARIABLES,
         summary: "Set a variable in the app's environment; can be repeated",
-        help: "It wins over --env-file. What segue sets itself (LISTEN_FDS,
-NOTIFY_SOCKET, SEGUE_NAME and their like) cannot be given.",
+        help: "It wins over --env-file. Variables that segue sets itself
+(LISTEN_FDS, NOTIFY_SOCKET, SEGUE_NAME, ...) cannot be given.",
         manual: "Set a variable in the app's environment.
 Can be repeated.
 It wins over
 .Fl Fl env-file .
-What the supervisor sets itself (see
+Variables that the supervisor sets itself (see
 .Sx ENVIRONMENT )
 cannot be given.",
         manual_head: "Fl Fl env Ar NAME Ns = Ns Ar VALUE",
@@ -223,7 +223,7 @@ A rotated file is left by the next start, and so by
 .Ql segue reload ;
 until then the app writes to the old one, unless it is truncated in place.
 .Pp
-What is written there is quoted where a version fails, whether
+The last line of this file is quoted where a version fails, whether
 .Fl Fl stderr
 names the file or segue's own standard error is one: see
 .Sx WHY IT FAILED .",
@@ -280,11 +280,11 @@ KILL and STOP are refused, for nothing could drain.",
             whole: |config| Some(config.stop_signal_to),
             default: Some(StopSignalTo::Main),
         },
-        summary: "Who of the app gets the stop signal: main or all",
+        summary: "Processes that get the stop signal: main or all",
         help: "  main  its main process, which tells what it has started; the others
         too where it ignores or blocks the signal, or dies of it
   all   everything that it has started, at once",
-        manual: "Who of the app gets the stop signal:
+        manual: "Processes that get the stop signal:
 .Cm main
 or
 .Cm all .

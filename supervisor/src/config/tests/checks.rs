@@ -183,7 +183,7 @@ fn what_is_probably_not_meant_is_a_note() {
     for (settings, expected) in [
         (
             Settings::default(),
-            "no listener is given: segue serves only what it inherits by LISTEN_FDS",
+            "no listener is given: segue serves only sockets inherited by LISTEN_FDS",
         ),
         (
             Settings {

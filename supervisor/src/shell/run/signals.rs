@@ -90,7 +90,7 @@ impl Shell {
             Signal::SIGHUP => self.hang_up(info, &sender),
             Signal::SIGTERM | Signal::SIGINT => {
                 let again = if self.stop_asked() {
-                    " again: what is left is killed"
+                    " again: all processes that are left are killed"
                 } else {
                     ""
                 };

@@ -220,7 +220,7 @@ impl Shell {
             .map(|one| one.proved.pid.to_string())
             .collect();
         self.log.warning(&format!(
-            "segue ends when what an earlier supervisor left draining has ended (pid {}), or has had its time; a stop signal ends both at once",
+            "segue ends when the processes that an earlier supervisor left draining (pid {}) have ended or have reached their deadline; a stop signal ends all at once",
             pids.join(" ")
         ));
     }

@@ -239,7 +239,7 @@ fn take_listeners(
             // If somebody has it all the same, that is told when it cannot be bound.
             Err(None) => {}
             Err(Some(withheld)) => log.warning(&format!(
-                "the listener {} cannot be had back: {}",
+                "the listener {} cannot be taken back: {}",
                 listeners::label_of(rows, wanted),
                 recover::why_withheld(withheld)
             )),

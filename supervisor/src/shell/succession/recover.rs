@@ -243,7 +243,7 @@ pub(crate) fn not_adopted(flaw: &Flaw, remains: &[OrphanProcess]) -> String {
 pub(crate) fn had_back_from(pid: Pid, wanted: SocketIdentity, rows: &[Row<'_>]) -> String {
     let address = listeners::label_of(rows, wanted);
     let command = sys::command_of(pid).unwrap_or_default();
-    format!("no worker has the listener {address} any more; it is had back from {command}, pid {pid}")
+    format!("no worker has the listener {address} any more; it is taken back from {command}, pid {pid}")
 }
 
 /// Why a worker does not let us have a listener, and what would help.
@@ -267,7 +267,7 @@ pub(crate) fn why_withheld(withheld: Withheld) -> String {
     )
 }
 
-/// What was found where a listener cannot be had back, and what to do, in one line.
+/// What was found where a listener cannot be taken back, and what to do, in one line.
 pub(crate) fn not_had_back(
     wanted: SocketIdentity,
     remains: &[OrphanProcess],
@@ -281,7 +281,7 @@ pub(crate) fn not_had_back(
         None => "no process of the app has it open".to_owned(),
     };
     format!(
-        "the previous supervisor was killed and its app lives on (pid {pids}), but the listener {address} cannot be had back from it: \
+        "the previous supervisor was killed and its app lives on (pid {pids}), but the listener {address} cannot be taken back from it: \
          {why}; stop the app (kill {pids}) and start segue again"
     )
 }

@@ -215,7 +215,7 @@ impl Shell {
                 } else {
                     self.fleet.children.adopt_group(child.key, child.pid, child.began);
                     self.log.warning(&format!(
-                        "the main process of generation {}, worker {} has ended; what is left of its group (pid {}) is told to stop",
+                        "the main process of generation {}, worker {} has ended; the rest of its process group (pid {}) is told to stop",
                         worker.generation,
                         worker.slot,
                         orphan_processes::pids(&survivors)
@@ -295,7 +295,7 @@ impl Shell {
         let lives = pids.any(|pid| self.fleet.children.lives(pid));
         if is_lost && !lives && self.core.handoff() == Handoff::Idle {
             self.log
-                .warning("reload: nobody serves, and the version that served cannot be started again: what is on disk now is started");
+                .warning("reload: nobody serves, and the version that served cannot be started again; the version on disk is started instead");
             self.ask_reload(None, Until::Takeover);
         }
     }

@@ -70,7 +70,7 @@ impl Shell {
 
     fn take_as_ready(&mut self, worker: Worker) {
         self.log.warning(&format!(
-            "{} has its listeners and waits on them: it counts as ready, for what it said while no supervisor lived is lost",
+            "{} waits for clients on its listeners: it counts as ready, since messages sent while no supervisor ran are lost",
             self.fleet.name_worker(worker)
         ));
         self.events.push_back(Event::Ready(worker));

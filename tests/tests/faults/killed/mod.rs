@@ -268,7 +268,7 @@ fn what_outlives_a_main_process_gives_the_listener_back_and_is_ended() {
         let answer = early.response().unwrap();
         assert_eq!((answer.status, segue.status().generation()), (200, generation));
         segue.process().wait_for_line(&format!(
-            "the main process of generation 1, worker 0 has ended; what is left of its group (pid {left}) is told to stop"
+            "the main process of generation 1, worker 0 has ended; the rest of its process group (pid {left}) is told to stop"
         ));
         for _ in 0..kills {
             segue.kill();

@@ -26,7 +26,7 @@ fn wait_until_executed(segue: &Segue, generation: u64) -> Vec<i32> {
     seen(&status)
 }
 
-const SAID: &str = "it counts as ready, for what it said while no supervisor lived is lost";
+const SAID: &str = "it counts as ready, since messages sent while no supervisor ran are lost";
 
 #[test]
 fn at_a_first_start_whoever_is_seen_to_serve_counts_as_ready() {

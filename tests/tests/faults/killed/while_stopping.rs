@@ -103,7 +103,7 @@ fn a_start_that_fails_waits_for_it() {
     segue.deploy("app", &Program::fixture("crash-at-start"));
     segue.start_again();
     segue.process().wait_for_line(&format!(
-        "segue ends when what an earlier supervisor left draining has ended (pid {old}), or has had its time"
+        "segue ends when the processes that an earlier supervisor left draining (pid {old}) have ended"
     ));
     segue.process().wait_for_line(&say_killed(old));
     assert_eq!(segue.process().finish().code, Some(1));
@@ -167,7 +167,7 @@ fn a_listener_that_only_a_stranger_has_is_taken_back_from_it() {
     segue.deploy("app", &Program::fixture("good"));
     segue.resume();
     segue.process().wait_for_line(&format!(
-        "no worker has the listener 127.0.0.1:{port} any more; it is had back from fixture, pid {stranger}"
+        "no worker has the listener 127.0.0.1:{port} any more; it is taken back from fixture, pid {stranger}"
     ));
     assert_served(&segue);
     kill_process(stranger, Signal::SIGKILL);

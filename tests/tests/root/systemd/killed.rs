@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use segue_tests::figures::{say, scale};
 use segue_tests::http::{get_and_close, post};
-use segue_tests::machine::Machine;
+use segue_tests::machine::{Machine, PAUSE};
 use segue_tests::needs;
 use segue_tests::strace::{self, Tracer};
 
@@ -32,6 +32,7 @@ pub(super) fn wait_for_successor(machine: &Machine, site: &Site<'_>, pid: &str) 
     let end = Instant::now() + segue_tests::patience();
     while site.segue("status", &[]).code == Some(3) {
         assert!(Instant::now() < end, "no successor answers\n{}", site.journal());
+        std::thread::sleep(PAUSE);
     }
 }
 

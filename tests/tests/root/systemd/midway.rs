@@ -1,6 +1,7 @@
 //! `kill -9` of the supervisor in the middle of something that its state does not fully tell of: workers being forked, a first start,
 //! a stop. systemd starts the next one, with what its file descriptor store has kept, and once more without that store.
 
+use std::fmt;
 use std::path::Path;
 use std::time::Instant;
 
@@ -8,7 +9,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use segue_tests::http::{Target, get_and_close, post};
 use segue_tests::load::{Kind, Load};
-use segue_tests::machine::Machine;
+use segue_tests::machine::{Machine, PAUSE};
+use segue_tests::pool;
 
 use super::killed::{assert_nobody_else_is_left, lives, wait_for_successor};
 use super::reload::{assert_nothing_lost, start_loads};
@@ -23,8 +25,19 @@ enum Store {
     Off,
 }
 
+impl fmt::Display for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "  store {self:?}")
+    }
+}
+
 impl Store {
     const BOTH: [Self; 2] = [Self::Shipped, Self::Off];
+
+    /// Plays with both at the same time, where there is mostly something to wait for. The threads are in the network of this one.
+    fn both(play: impl Fn(Self) + Sync) {
+        pool::each(2, &Self::BOTH, |store| play(*store));
+    }
 
     /// A site with this store, and a second listener that the supervisor binds itself.
     fn site<'a>(self, machine: &'a Machine, name: &str, command: &str) -> (Site<'a>, Listener) {
@@ -91,6 +104,7 @@ fn begin_to_start(machine: &Machine, site: &Site<'_>) {
     let end = Instant::now() + segue_tests::patience();
     while site.segue("status", &[]).code == Some(3) {
         assert!(Instant::now() < end, "it does not answer\n{}", site.journal());
+        std::thread::sleep(PAUSE);
     }
 }
 
@@ -99,6 +113,7 @@ fn wait_for_end(machine: &Machine, site: &Site<'_>, pid: i32) {
     let end = Instant::now() + segue_tests::patience();
     while lives(machine, pid) {
         assert!(Instant::now() < end, "pid {pid} lives on\n{}", site.journal());
+        std::thread::sleep(PAUSE);
     }
 }
 
@@ -112,6 +127,7 @@ fn wait_until_it_serves(site: &Site<'_>) {
     };
     while !serves() {
         assert!(Instant::now() < end, "it does not serve\n{}", site.journal());
+        std::thread::sleep(PAUSE);
     }
 }
 
@@ -196,7 +212,7 @@ fn forks(machine: &Machine, store: Store, stage: Stage) {
 
 /// Nobody lives to hear READY=1 at the first start: the app that answers is adopted, and not killed after its start timeout.
 pub(crate) fn at_a_first_start_nobody_hears(machine: &Machine) {
-    for store in Store::BOTH {
+    Store::both(|store| {
         let name = "unheard";
         let go = format!("/srv/{name}/go");
         let command = format!("fixture ready-unheard file={go}");
@@ -221,14 +237,14 @@ pub(crate) fn at_a_first_start_nobody_hears(machine: &Machine) {
         own.assert_served(&site);
         if unheard && store == Store::Off {
             let journal = site.journal();
-            let said = "what it said while no supervisor lived is lost";
+            let said = "messages sent while no supervisor ran are lost";
             assert!(journal.contains(said), "{journal}");
         }
         assert_nothing_lost(machine, &format!("{store:?}, READY=1 unheard"), loads);
         site.systemctl_ok("reload");
         assert_eq!(site.status().generation(), 2, "{}", site.journal());
         own.assert_served(&site);
-    }
+    });
 }
 
 /// `segue stop`: the next one serves at once, and what drains has its time.
@@ -272,7 +288,7 @@ pub(crate) fn while_it_stops(machine: &Machine) {
 
 /// Whatever the dead supervisor was about to kill is killed by the next one.
 pub(crate) fn what_a_stop_left_hanging_has_its_deadline(machine: &Machine) {
-    for store in Store::BOTH {
+    Store::both(|store| {
         let (site, own) = store.site(machine, "hangs", "fixture ignores-term");
         site.settings(&format!(
             "drain-timeout = \"10m\"\nstop-timeout = \"20s\"\n{}",
@@ -293,7 +309,7 @@ pub(crate) fn what_a_stop_left_hanging_has_its_deadline(machine: &Machine) {
         );
         own.assert_served(&site);
         assert_nobody_else_is_left(machine, &site);
-    }
+    });
 }
 
 /// `segue stop`, and the supervisor dies when everybody has been told.

@@ -52,6 +52,17 @@ const AT_ONCE: usize = 4;
 /// Scenes that do something to the whole machine: systemd executes itself anew, or the common binary is exchanged.
 const ALONE: [&str; 2] = ["reload::after_a_daemon_reload", "upgrade::is_no_restart"];
 
+/// Scenes that take longest, a time limit of their own being among what they wait for. They begin first, lest one of them is
+/// played at the end with nothing beside it.
+const LONGEST: [&str; 6] = [
+    "killed::hears_what_was_said_meanwhile",
+    "journal::has_the_last_words",
+    "midway::while_it_forks",
+    "midway::what_a_stop_left_hanging_has_its_deadline",
+    "midway::at_a_first_start_nobody_hears",
+    "failures::a_stuck_loop_is_killed_and_the_app_adopted",
+];
+
 macro_rules! scenes {
     ($($since:literal $module:ident::$name:ident;)*) => {
         &[$(Scene { name: concat!(stringify!($module), "::", stringify!($name)), since: $since, play: $module::$name }),*]
@@ -135,6 +146,7 @@ fn play_all(test: &str, below: Below) {
             together.push(scene);
         }
     }
+    together.sort_by_key(|scene| !LONGEST.contains(&scene.name));
     println!("systemd {version}:");
     let play = |scene: &&Scene| machine.in_its_network(|| (scene.play)(&machine));
     pool::each(1, &alone, play);

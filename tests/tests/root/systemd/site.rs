@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 
 use segue_tests::binaries::Binary;
 use segue_tests::http::{Target, get_and_close};
-use segue_tests::machine::Machine;
+use segue_tests::machine::{Machine, PAUSE};
 use segue_tests::process::Finished;
 use segue_tests::segue::Status;
 
@@ -146,7 +146,7 @@ impl<'a> Site<'a> {
                 "not said: {text}\n{}",
                 self.journal()
             );
-            std::thread::sleep(std::time::Duration::from_millis(20));
+            std::thread::sleep(PAUSE);
         }
     }
 
@@ -200,6 +200,7 @@ impl<'a> Site<'a> {
         let mut done = self.segue("status", &["--json"]);
         // A supervisor that has just been killed may have had this client in its queue.
         while done.code == Some(3) && std::time::Instant::now() < end {
+            std::thread::sleep(PAUSE);
             done = self.segue("status", &["--json"]);
         }
         Status(serde_json::from_str(&done.stdout).unwrap_or_else(|error| panic!("status: {error}: {done:?}")))
@@ -215,7 +216,7 @@ impl<'a> Site<'a> {
                 "not in time: {what}\n{}",
                 self.journal()
             );
-            std::thread::sleep(std::time::Duration::from_millis(20));
+            std::thread::sleep(PAUSE);
         }
     }
 }

@@ -126,7 +126,7 @@ pub(super) fn killed_alone_where_nothing_is_permitted(engine: &Engine) {
     let app = container.status().unwrap().pids(1)[0];
     kill_supervisor(&container);
     container.wait_for_log(&format!(
-        "its app lives on (pid {app}), but the listener *:1234 cannot be had back from it: pidfd_getfd from generation 1, pid \
+        "its app lives on (pid {app}), but the listener *:1234 cannot be taken back from it: pidfd_getfd from generation 1, pid \
          {app}: operation not permitted; CAP_SYS_PTRACE permits it; stop the app (kill {app}) and start segue again"
     ));
     assert_eq!(message(&container, Way::Proxy), "test");

@@ -92,8 +92,7 @@ commands stay. Put the new binary at the path by which `segue run` was started.
 It is first asked whether it understands what it would take over; if it does
 not, or cannot be executed, nothing changes.";
 
-pub(super) const CLEANUP: &str =
-    "End the processes that a stop has left in a systemd unit (for ExecStopPost=)";
+pub(super) const CLEANUP: &str = "End the processes that a stop has left (for ExecStopPost=)";
 
 pub(super) const LONG_CLEANUP: &str = "\
 For a systemd unit with KillMode=process, in which the app outlives a

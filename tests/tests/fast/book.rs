@@ -255,10 +255,11 @@ const VAGUE: [&str; 5] = ["What", "Whatever", "Who", "Whoever", "That which"];
 /// The sentences of a page that begin with such a word and are no questions. Headings, tables and code are no sentences.
 fn vague(text: &str) -> Vec<String> {
     let is_prose = |line: &&str| !line.starts_with(['#', '|', '<']);
-    let kept = prose(text)
+    let text = prose(text);
+    let kept: Vec<&str> = text
         .lines()
         .map(|line| if is_prose(&line) { line } else { "" })
-        .collect::<Vec<_>>();
+        .collect();
     let mut found = Vec::new();
     for paragraph in kept.split(|line| line.is_empty()) {
         let words = paragraph.join(" ").replace("**", "").replace("* ", ". ");

@@ -121,7 +121,7 @@ fn a_stop_signal_ends_that_wait() {
     segue.start_again();
     segue
         .process()
-        .wait_for_line("segue ends when what an earlier supervisor left");
+        .wait_for_line("segue ends when the processes that an earlier supervisor left");
     segue.signal(Signal::SIGTERM);
     segue.process().wait_for_line(&say_killed(old));
     assert_eq!(segue.process().finish().code, Some(1));

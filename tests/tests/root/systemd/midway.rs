@@ -214,7 +214,7 @@ fn forks(machine: &Machine, store: Store, stage: Stage) {
 pub(crate) fn at_a_first_start_nobody_hears(machine: &Machine) {
     Store::both(|store| {
         let name = "unheard";
-        let go = format!("/srv/{name}/go");
+        let go = format!("/srv/{name}/go-{store:?}");
         let command = format!("fixture ready-unheard file={go}");
         let (site, own) = store.site(machine, name, &command);
         site.settings(&format!("workers = 2\nstart-timeout = \"5m\"\n{}", own.setting()));

@@ -2,10 +2,11 @@
 # Installs what some tests need and no package of the distribution has. It needs the network; the tests do not, and a test
 # that misses something of this says so by name. What is there already costs nothing.
 #
-# usage: tests/setup.sh [NAME...]      without a name: systemfd gunicorn, and trixie for root
+# usage: tests/setup.sh [NAME...]      without a name: systemfd gunicorn ansible, and trixie for root
 #
 #   systemfd    opens sockets for others; below target/test-tools (half a minute)
 #   gunicorn    Gunicorn and Django in a virtual environment; below target/test-tools
+#   ansible     ansible-core and what else fleet/ is tested with, in a virtual environment; below target/test-tools
 #   trixie      a minimal Debian 13 with systemd 257; see tests/rootfs.sh (half a minute, as root)
 #   trixie-gcc  the same with a C compiler, for images from source (.ci/more image)
 #   trixie-rust the same with Debian's own Rust (.ci/more compilers)
@@ -24,13 +25,18 @@ systemfd() {
     rm -rf "$tools/build"
 }
 
-gunicorn() {
-    local wanted=examples/django/requirements.txt venv=$tools/gunicorn
+# environment NAME FILE: a virtual environment with what the file lists.
+environment() {
+    local venv=$tools/$1 wanted=$2
     cmp -s "$wanted" "$venv/requirements.txt" && return
     python3 -m venv "$venv"
     "$venv/bin/pip" install --quiet --disable-pip-version-check -r "$wanted"
     cp "$wanted" "$venv/requirements.txt"
 }
+
+gunicorn() { environment gunicorn examples/django/requirements.txt; }
+
+ansible() { environment ansible fleet/requirements.txt; }
 
 trixie() { tests/rootfs.sh >/dev/null; }
 
@@ -42,13 +48,13 @@ trixie_gcc() { tests/rootfs.sh gcc,libc6-dev >/dev/null; }
 
 names=("$@")
 if [ ${#names[@]} -eq 0 ]; then
-    names=(systemfd gunicorn)
+    names=(systemfd gunicorn ansible)
     [ "$(id -u)" -ne 0 ] || names+=(trixie)
 fi
 mkdir -p "$tools"
 for name in "${names[@]}"; do
     case $name in
-        systemfd | gunicorn | trixie | trixie-gcc | trixie-rust | trixie-qemu) "${name/-/_}" ;;
+        systemfd | gunicorn | ansible | trixie | trixie-gcc | trixie-rust | trixie-qemu) "${name/-/_}" ;;
         *)
             echo "setup.sh: $name: nothing has that name" >&2
             exit 2

@@ -1,0 +1,77 @@
+# Copyright: the Segue authors
+# SPDX-License-Identifier: MIT OR Apache-2.0
+"""Going back to an earlier release, for the modules rollback and rollout."""
+
+from __future__ import annotations
+
+from ansible_collections.segue.fleet.plugins.module_utils.host import Host, Trouble
+
+# Exit codes of the deploy script that are no plain failure.
+DONE, FAILED, NO_SUPERVISOR, UNSETTLED = 0, 1, 3, 4
+
+
+class Back:
+    """One way back, whose result is filled in as it goes."""
+
+    def __init__(self, module, result):
+        self.module = module
+        self.host = Host(module)
+        self.result = result
+        self.before = self.look()
+        result["previous_release"] = result["release"]
+
+    def look(self):
+        """Fill in who serves."""
+        facts = self.host.facts(self.host.status())
+        serving = facts["serving"]
+        self.result.update(
+            serving=serving,
+            drains=facts["drains"],
+            release=serving and serving["release"],
+            generation=serving and serving["generation"],
+        )
+        return facts
+
+    def to(self, release):
+        """Bring a release back, unless it serves."""
+        if self.result["release"] == release == self.host.current():
+            self.result["outcome"] = "unchanged"
+        else:
+            self._go(release)
+
+    def away_from(self, sha256, release):
+        """Leave a version, if it serves or is what the next start would run: for a release, or for the newest good one before."""
+        current = self.host.current()
+        serving = self.before["serving"] or {}
+        leads_there = current is not None and self.host.digest_of_release(current) == sha256
+        if serving.get("sha256") == sha256 or leads_there:
+            self._go(release)
+        else:
+            self.result["outcome"] = "unchanged"
+
+    def _go(self, release):
+        if self.module.check_mode:
+            self.result.update(changed=True, outcome="would-roll-back")
+            return
+        params = self.module.params
+        words = ["--rollback" + ("=" + release if release else ""), "--wait=%d" % params["wait"], "--timeout", params["timeout"]]
+        if params["entry"]:
+            words += ["--entry", params["entry"]]
+        code, message = self.host.deploy_script(words)
+        after = self.look()
+        self.result.update(message=message, changed=self.result["release"] != self.result["previous_release"])
+        if code == DONE:
+            self.result["outcome"] = "ok"
+            return
+        self.result["outcome"] = {NO_SUPERVISOR: "no-supervisor", UNSETTLED: "unsettled"}.get(code, "refused")
+        last = after["last_reload"]
+        if code == FAILED and last and last != self.before["last_reload"]:
+            self.result.update(outcome="failed" if last["outcome"] == "ok" else last["outcome"], reason=last["reason"])
+        raise Trouble(self.result["reason"] or message or "the deploy script ended with %d" % code)
+
+    def show_diff(self):
+        """What `--diff` prints."""
+        after = self.result["release"]
+        if self.result["outcome"] == "would-roll-back":
+            after = self.module.params.get("release") or "the one before"
+        self.result["diff"] = dict(before="release: %s\n" % self.result["previous_release"], after="release: %s\n" % after)

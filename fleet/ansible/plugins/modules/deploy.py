@@ -1,0 +1,383 @@
+#!/usr/bin/python
+# Copyright: the Segue authors
+# SPDX-License-Identifier: MIT OR Apache-2.0
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: deploy
+short_description: Deploy a new version of an app that runs under Segue
+description:
+  - Copies a program to the host, puts it into a release of its own, reloads, and waits until the new version has passed its
+    probation. If it does not, the version before serves on, and the task fails with the reason.
+  - Nothing is copied and nothing is reloaded if the same bytes serve already.
+  - The host needs C(segue) and C(segue-deploy), as the package C(segue) brings them; the role P(segue.fleet.install#role)
+    installs it.
+extends_documentation_fragment:
+  - segue.fleet.instance
+attributes:
+  check_mode:
+    support: full
+    description: Says what would be deployed, by comparing digests.
+  diff_mode:
+    support: full
+    description: Shows release and digest before and after.
+options:
+  src:
+    description:
+      - The program, or with O(entry) the directory, on the controller.
+      - Without it nothing is deployed. Then the result says whether the version O(sha256) serves.
+    type: path
+  remote_src:
+    description:
+      - Whether O(src) is on the host already.
+    type: bool
+    default: false
+  entry:
+    description:
+      - Deploy a directory, whose executable is this path in it.
+    type: str
+  sha256:
+    description:
+      - The digest that O(src) must have. Without it that of O(src) is taken.
+      - For a directory it is the one that this module returns.
+    type: str
+  reload:
+    description:
+      - Whether the app is reloaded. Set it to V(false) for the first release, before the service has been started.
+    type: bool
+    default: true
+  preflight:
+    description:
+      - Arguments with which the new program is run first, on the host, such as V(--check). It is deployed only if that exits
+        with 0.
+    type: str
+  preflight_timeout:
+    description:
+      - Seconds that the preflight may take.
+    type: int
+    default: 30
+  timeout:
+    description:
+      - How long the outcome of the reload is waited for, as in V(90s); start, probe and probation lie in it.
+    type: str
+    default: 10m
+  wait:
+    description:
+      - Seconds to wait for another deploy of this app on the same host.
+    type: int
+    default: 600
+  keep:
+    description:
+      - How many good releases stay on the host.
+    type: int
+    default: 5
+  rollout:
+    description:
+      - Whether this is part of a rollout over several hosts. Then a mark stays on the host until M(segue.fleet.rollout) ends
+        it, and a deploy of another version is refused meanwhile.
+    type: bool
+    default: false
+  supersede:
+    description:
+      - Whether this rollout takes the place of one that has left its mark.
+    type: bool
+    default: false
+  deploy_command:
+    description:
+      - The deploy script and its first arguments.
+      - Without it C(segue-deploy) is taken or, where that is not in the path, C(deploy.sh).
+    type: list
+    elements: str
+author:
+  - The Segue authors (@segue)
+seealso:
+  - module: segue.fleet.rollback
+  - module: segue.fleet.rollout
+  - module: segue.fleet.status
+"""
+
+EXAMPLES = r"""
+- name: Deploy a new version
+  segue.fleet.deploy:
+    name: shop
+    src: build/shop
+
+- name: Deploy a directory, after its own check
+  segue.fleet.deploy:
+    name: site
+    src: build/site/
+    entry: bin/start
+    preflight: --check
+
+- name: Put the first release in place
+  segue.fleet.deploy:
+    name: shop
+    src: build/shop
+    reload: false
+"""
+
+RETURN = r"""
+outcome:
+  description:
+    - How it ended.
+    - V(ok), the new version serves; V(unchanged), it served already; V(would-deploy), in check mode; V(placed), with
+      O(reload=false).
+    - V(failed), it did not take over, or crashed before any version was trusted; V(rolled-back), it crashed in its probation.
+    - V(refused), it was not tried; V(no-supervisor), nobody is there to reload; V(unsettled), the outcome is still to come.
+  returned: always
+  type: str
+  sample: ok
+cause:
+  description: The kind of failure, a code of segue-protocol(7), or null.
+  returned: always
+  type: str
+  sample: exited
+reason:
+  description: The failure in one line for people, or null.
+  returned: always
+  type: str
+  sample: exited with status 3 after 4 ms
+last_lines:
+  description: The last lines that a version that failed has written to its standard error.
+  returned: always
+  type: list
+  elements: str
+release:
+  description: The release that serves now, or null.
+  returned: always
+  type: str
+  sample: 20261125-173202-068d3693
+previous_release:
+  description: The release that served before, or null.
+  returned: always
+  type: str
+  sample: 20261125-173155-f993bbbb
+generation:
+  description: The number of the generation that serves now, or null.
+  returned: always
+  type: int
+  sample: 4
+sha256:
+  description: The digest of what was to be deployed.
+  returned: always
+  type: str
+serving:
+  description: Who serves now, or null.
+  returned: always
+  type: dict
+  contains:
+    generation:
+      description: Its number.
+      type: int
+    release:
+      description: Its release.
+      type: str
+    sha256:
+      description: Its digest.
+      type: str
+    since:
+      description: Since when, in UTC.
+      type: str
+    probation:
+      description: V(running) or V(passed).
+      type: str
+    pids:
+      description: Its processes.
+      type: list
+      elements: int
+drains:
+  description: The generations that drain, each with its release, processes and open connections.
+  returned: always
+  type: list
+  elements: dict
+rollout:
+  description: The mark of a rollout on this host, or null.
+  returned: always
+  type: dict
+  contains:
+    sha256:
+      description: The version that it brings.
+      type: str
+    previous:
+      description: The release to which this host goes back.
+      type: str
+    serving_for:
+      description: Seconds since the new version serves here, or null.
+      type: int
+message:
+  description: The last line of the deploy script, for people. Its words may change.
+  returned: when the script ran
+  type: str
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.segue.fleet.plugins.module_utils.host import Host, Mark, Trouble, arguments, busy, digest, shown
+
+# Exit codes of the deploy script.
+DONE, FAILED, MISUSED, NO_SUPERVISOR, UNSETTLED = 0, 1, 2, 3, 4
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec=arguments(
+            src=dict(type="path"),
+            remote_src=dict(type="bool", default=False),
+            entry=dict(type="str"),
+            sha256=dict(type="str"),
+            reload=dict(type="bool", default=True),
+            preflight=dict(type="str"),
+            preflight_timeout=dict(type="int", default=30),
+            timeout=dict(type="str", default="10m"),
+            wait=dict(type="int", default=600),
+            keep=dict(type="int", default=5),
+            rollout=dict(type="bool", default=False),
+            supersede=dict(type="bool", default=False),
+            deploy_command=dict(type="list", elements="str"),
+        ),
+        required_one_of=[("src", "sha256")],
+        supports_check_mode=True,
+    )
+    result = dict(changed=False, outcome="refused", cause=None, reason=None, last_lines=[])
+    try:
+        Deploy(module, result).run()
+    except (Trouble, OSError) as trouble:
+        result["reason"] = result["reason"] or str(trouble)
+        module.fail_json(msg="%s: %s" % (module.params["name"], trouble), **result)
+    module.exit_json(**result)
+
+
+class Deploy:
+    """One deploy, whose result is filled in as it goes."""
+
+    def __init__(self, module, result):
+        self.module = module
+        self.params = module.params
+        self.host = Host(module)
+        self.mark = Mark(self.host.root)
+        self.result = result
+
+    def run(self):
+        self.check_digest()
+        before = self.look()
+        self.result["previous_release"] = self.result["release"]
+        self.check_mark()
+        if self.is_there(before):
+            self.already_there()
+        elif self.module.check_mode or not self.params["src"]:
+            self.result.update(changed=True, outcome="would-deploy")
+        else:
+            self.deploy(before)
+        self.show_diff(before)
+
+    def check_digest(self):
+        """Know what is to be deployed, by its digest."""
+        src, wanted = self.params["src"], self.params["sha256"]
+        if src:
+            found = digest(src, self.params["entry"])
+            if wanted and found != wanted:
+                raise Trouble("check %s: its SHA-256 is %s, not the expected %s" % (src, found, wanted))
+            wanted = found
+        self.result["sha256"] = wanted
+
+    def look(self):
+        """Fill in who serves."""
+        facts = self.host.facts(self.host.status())
+        serving = facts["serving"]
+        self.result.update(
+            serving=serving,
+            drains=facts["drains"],
+            release=serving and serving["release"],
+            generation=serving and serving["generation"],
+            rollout=shown(self.mark.read()),
+        )
+        return facts
+
+    def check_mark(self):
+        """Leave the host alone while a rollout brings another version."""
+        there = self.mark.read()
+        if there is None or there["sha256"] == self.result["sha256"] or self.params["supersede"]:
+            return
+        raise Trouble(busy(there))
+
+    def is_there(self, facts):
+        """Whether what is to be deployed serves and has passed probation, or is in place where nothing is to be reloaded."""
+        serving, wanted = facts["serving"], self.result["sha256"]
+        if self.params["reload"]:
+            return bool(serving) and serving["sha256"] == wanted and serving["release"] == self.host.current() and serving["probation"] == "passed"
+        current = self.host.current()
+        return current is not None and self.host.digest_of_release(current) == wanted
+
+    def already_there(self):
+        self.result["outcome"] = "unchanged"
+        if not self.module.check_mode:
+            self.note_that_it_serves()
+
+    def deploy(self, before):
+        if self.params["rollout"]:
+            self.mark.begin(self.result["sha256"], self.host.current(), self.params["supersede"])
+        code, message = self.host.deploy_script(self.words())
+        after = self.look()
+        self.result["message"] = message
+        self.result["changed"] = self.result["generation"] != (before["serving"] or {}).get("generation")
+        if code == DONE:
+            self.done()
+        else:
+            self.failed(code, message, before, after)
+
+    def words(self):
+        """The arguments of the deploy script."""
+        params = self.params
+        words = ["--wait=%d" % params["wait"], "--keep", str(params["keep"]), "--timeout", params["timeout"]]
+        if params["entry"]:
+            words += ["--entry", params["entry"]]
+        if not params["reload"]:
+            words.append("--no-reload")
+        if params["preflight"]:
+            words += ["--preflight=" + params["preflight"], "--preflight-timeout", str(params["preflight_timeout"])]
+        # Put last by the script's own rule, and never taken for an option.
+        return words + ["--sha256", self.result["sha256"], params["src"]]
+
+    def done(self):
+        if not self.params["reload"]:
+            self.result.update(changed=True, outcome="placed")
+            return
+        self.result["outcome"] = "ok" if self.result["changed"] else "unchanged"
+        self.note_that_it_serves()
+
+    def note_that_it_serves(self):
+        """For the soak of a canary, and for whoever goes on with a rollout that was interrupted here."""
+        if self.params["rollout"]:
+            self.mark.serves()
+            self.result["rollout"] = shown(self.mark.read())
+
+    def failed(self, code, message, before, after):
+        """Say how it ended by codes alone, and forget the rollout where the new version does not serve."""
+        self.result["outcome"] = {NO_SUPERVISOR: "no-supervisor", UNSETTLED: "unsettled"}.get(code, "refused")
+        last = after["last_reload"]
+        if code == FAILED and last and last != before["last_reload"]:
+            # A reload that the script made to bring the version before back has the last word where segue could not.
+            ended = "failed" if last["outcome"] == "ok" else last["outcome"]
+            self.result.update(outcome=ended, cause=last["cause"], reason=last["reason"], last_lines=last["last_lines"])
+        serving = after["serving"] or {}
+        if self.params["rollout"] and code in (FAILED, MISUSED, NO_SUPERVISOR) and serving.get("sha256") != self.result["sha256"]:
+            self.mark.remove()
+            self.result["rollout"] = None
+        raise Trouble(self.result["reason"] or message or "the deploy script ended with %d" % code)
+
+    def show_diff(self, before):
+        """What `--diff` prints."""
+        serving = before["serving"] or dict(release=None, sha256=None)
+        after = self.result["serving"] or serving
+        if self.result["outcome"] == "would-deploy":
+            after = dict(release="a new one", sha256=self.result["sha256"])
+        self.result["diff"] = dict(before=describe(serving), after=describe(after))
+
+
+def describe(serving):
+    """A version, as `--diff` shows it."""
+    return "release: %s\nsha256: %s\n" % (serving["release"], serving["sha256"])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,144 @@
+#!/usr/bin/python
+# Copyright: the Segue authors
+# SPDX-License-Identifier: MIT OR Apache-2.0
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: rollback
+short_description: Bring an earlier release of an app under Segue back
+description:
+  - Points C(current) to an earlier release, reloads, and waits until it has passed its probation.
+  - Nothing happens if that release serves already, so a task that names its release can be played again.
+extends_documentation_fragment:
+  - segue.fleet.instance
+attributes:
+  check_mode:
+    support: full
+    description: Says to which release it would go back.
+  diff_mode:
+    support: full
+    description: Shows the release before and after.
+options:
+  release:
+    description:
+      - The release to bring back.
+    type: str
+  unwanted:
+    description:
+      - The digest of the version to leave. If it serves, the newest good release before it comes back; if it does not, nothing
+        happens.
+    type: str
+  entry:
+    description:
+      - The executable within a release, if releases are directories.
+    type: str
+  timeout:
+    description:
+      - How long the outcome of the reload is waited for, as in V(90s).
+    type: str
+    default: 10m
+  wait:
+    description:
+      - Seconds to wait for another deploy of this app on the same host.
+    type: int
+    default: 600
+  deploy_command:
+    description:
+      - The deploy script and its first arguments.
+      - Without it C(segue-deploy) is taken or, where that is not in the path, C(deploy.sh).
+    type: list
+    elements: str
+author:
+  - The Segue authors (@segue)
+seealso:
+  - module: segue.fleet.deploy
+  - module: segue.fleet.status
+"""
+
+EXAMPLES = r"""
+- name: Bring a release back
+  segue.fleet.rollback:
+    name: shop
+    release: 20261125-173155-f993bbbb
+
+- name: Leave a version that turned out bad
+  segue.fleet.rollback:
+    name: shop
+    unwanted: "{{ bad_sha256 }}"
+"""
+
+RETURN = r"""
+outcome:
+  description:
+    - V(ok), an earlier release serves again; V(unchanged), there was nothing to do; V(would-roll-back), in check mode.
+    - V(failed), V(rolled-back), V(refused), V(no-supervisor) and V(unsettled) are failures, as of M(segue.fleet.deploy).
+  returned: always
+  type: str
+  sample: ok
+reason:
+  description: The failure in one line for people, or null.
+  returned: always
+  type: str
+release:
+  description: The release that serves now, or null.
+  returned: always
+  type: str
+previous_release:
+  description: The release that served before, or null.
+  returned: always
+  type: str
+generation:
+  description: The number of the generation that serves now, or null.
+  returned: always
+  type: int
+serving:
+  description: Who serves now, or null, as M(segue.fleet.status) returns it.
+  returned: always
+  type: dict
+drains:
+  description: The generations that drain.
+  returned: always
+  type: list
+  elements: dict
+message:
+  description: The last line of the deploy script, for people. Its words may change.
+  returned: when the script ran
+  type: str
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.segue.fleet.plugins.module_utils.back import Back
+from ansible_collections.segue.fleet.plugins.module_utils.host import Trouble, arguments
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec=arguments(
+            release=dict(type="str"),
+            unwanted=dict(type="str"),
+            entry=dict(type="str"),
+            timeout=dict(type="str", default="10m"),
+            wait=dict(type="int", default=600),
+            deploy_command=dict(type="list", elements="str"),
+        ),
+        required_one_of=[("release", "unwanted")],
+        mutually_exclusive=[("release", "unwanted")],
+        supports_check_mode=True,
+    )
+    result = dict(changed=False, outcome="refused", reason=None)
+    try:
+        back = Back(module, result)
+        if module.params["release"]:
+            back.to(module.params["release"])
+        else:
+            back.away_from(module.params["unwanted"], None)
+        back.show_diff()
+    except (Trouble, OSError) as trouble:
+        result["reason"] = result["reason"] or str(trouble)
+        module.fail_json(msg="%s: %s" % (module.params["name"], trouble), **result)
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,176 @@
+# Copyright: the Segue authors
+# SPDX-License-Identifier: MIT OR Apache-2.0
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from ansible_collections.segue.fleet.plugins.module_utils.host import digest
+from ansible_collections.segue.fleet.plugins.modules import deploy
+
+from tests.unit.conftest import reload
+
+OLD, NEW = "20261125-173155-11111111", "20261125-173202-22222222"
+
+
+@pytest.fixture
+def shop(fleet):
+    """A host on which the old release serves, and a new program beside it."""
+    fleet.old = fleet.release(OLD, "old")
+    fleet.current(OLD)
+    fleet.status(fleet.old)
+    fleet.new = fleet.path / "new"
+    fleet.new.write_text("new")
+    return fleet
+
+
+def deployed(shop):
+    """The new program as a release, as the deploy script would make it."""
+    return shop.release(NEW, "new")
+
+
+def test_a_new_version_is_deployed_and_told_with_its_release(shop):
+    shop.serves_then(deployed(shop))
+    result = shop.play(deploy, src=str(shop.new), preflight="--check")
+    assert "failed" not in result
+    assert (result["changed"], result["outcome"], result["release"], result["generation"]) == (True, "ok", NEW, 2)
+    assert result["previous_release"] == OLD
+    assert result["sha256"] == result["serving"]["sha256"] == digest(str(shop.new))
+    words = shop.arguments()
+    assert "--wait=600" in words and "--preflight=--check" in words
+    assert words[words.index("--sha256") + 1] == result["sha256"]
+    assert OLD in result["diff"]["before"] and NEW in result["diff"]["after"]
+
+
+def test_the_same_bytes_are_left_alone(shop):
+    shop.new.write_text("old")
+    result = shop.play(deploy, src=str(shop.new))
+    assert (result["changed"], result["outcome"], result["release"]) == (False, "unchanged", OLD)
+    assert shop.arguments() is None
+
+
+def test_the_same_bytes_on_probation_are_waited_for(shop):
+    """The deploy script settles what an interrupted deploy has left."""
+    shop.new.write_text("old")
+    shop.status(shop.old, probation="running")
+    shop.serves_then(shop.old, generation=1)
+    result = shop.play(deploy, src=str(shop.new))
+    assert (result["changed"], result["outcome"]) == (False, "unchanged")
+    assert shop.arguments() is not None
+
+
+def test_check_mode_says_what_would_be_and_does_nothing(shop):
+    result = shop.play(deploy, check=True, src=str(shop.new), rollout=True)
+    assert (result["changed"], result["outcome"]) == (True, "would-deploy")
+    assert shop.arguments() is None and not (shop.root / ".rollout").exists()
+    assert digest(str(shop.new)) in result["diff"]["after"]
+
+
+def test_a_digest_alone_asks(shop):
+    assert shop.play(deploy, sha256="0" * 64)["outcome"] == "would-deploy"
+    assert shop.play(deploy, sha256=digest(str(shop.old)))["outcome"] == "unchanged"
+    assert shop.arguments() is None
+
+
+def test_another_digest_than_the_expected_is_refused(shop):
+    result = shop.play(deploy, src=str(shop.new), sha256="0" * 64)
+    assert result["failed"] and result["outcome"] == "refused" and "not the expected" in result["msg"]
+    assert shop.arguments() is None
+
+
+def test_a_version_that_fails_is_told_by_code_and_reason(shop):
+    bad = reload("failed", "exited", "exited with status 3", ["no database"])
+    shop.serves_then(shop.old, generation=1, code=1, last_reload=bad)
+    result = shop.play(deploy, src=str(shop.new), rollout=True)
+    assert result["failed"] and not result["changed"]
+    assert (result["outcome"], result["cause"], result["reason"]) == ("failed", "exited", "exited with status 3")
+    assert result["last_lines"] == ["no database"] and result["release"] == OLD
+    assert not (shop.root / ".rollout").exists(), "nothing of the rollout is on this host"
+
+
+def test_a_rollback_in_probation_changes_the_generation(shop):
+    shop.serves_then(shop.old, generation=3, code=1, last_reload=reload("rolled-back", "exited", "crashed"))
+    result = shop.play(deploy, src=str(shop.new))
+    assert result["failed"] and result["changed"]
+    assert (result["outcome"], result["release"], result["generation"]) == ("rolled-back", OLD, 3)
+
+
+def test_an_old_failure_is_not_taken_for_this_one(shop):
+    shop.status(shop.old, last_reload=reload("failed", "exited", "long ago"))
+    shop.serves_then(shop.old, generation=1, code=1, last_reload=reload("failed", "exited", "long ago"))
+    result = shop.play(deploy, src=str(shop.new))
+    assert (result["outcome"], result["cause"], result["reason"]) == ("refused", None, "deploy: words for people")
+
+
+@pytest.mark.parametrize("code, outcome", [(2, "refused"), (3, "no-supervisor"), (4, "unsettled"), (143, "refused")])
+def test_every_exit_code_has_its_outcome(shop, code, outcome):
+    shop.serves_then(shop.old, generation=1, code=code)
+    result = shop.play(deploy, src=str(shop.new))
+    assert result["failed"] and result["outcome"] == outcome
+
+
+def test_an_unsettled_host_keeps_the_mark(shop):
+    shop.serves_then(shop.old, generation=1, code=4)
+    shop.play(deploy, src=str(shop.new), rollout=True)
+    assert json.loads((shop.root / ".rollout").read_text())["previous"] == OLD
+
+
+def test_a_rollout_leaves_its_mark_and_refuses_another(shop):
+    new = deployed(shop)
+    shop.serves_then(new)
+    result = shop.play(deploy, src=str(shop.new), rollout=True)
+    assert result["rollout"]["previous"] == OLD and result["rollout"]["serving_for"] >= 0
+    other = shop.path / "other"
+    other.write_text("other")
+    for more in [{}, dict(rollout=True)]:
+        result = shop.play(deploy, src=str(other), **more)
+        assert result["failed"] and result["outcome"] == "refused" and "supersede" in result["msg"]
+    result = shop.play(deploy, check=True, src=str(other), rollout=True, supersede=True)
+    assert result["outcome"] == "would-deploy"
+
+
+def test_an_interrupted_rollout_goes_on(shop):
+    """It was killed behind the flip, before it could note since when the version serves."""
+    new = deployed(shop)
+    mark = dict(sha256=digest(str(new)), previous=OLD, begun=0, since=None)
+    (shop.root / ".rollout").write_text(json.dumps(mark))
+    shop.current(NEW)
+    shop.status(new, generation=2)
+    result = shop.play(deploy, sha256=digest(str(new)), rollout=True)
+    assert result["outcome"] == "unchanged" and result["rollout"]["previous"] == OLD
+    assert result["rollout"]["serving_for"] is not None
+
+
+def test_of_two_rollouts_at_the_same_instant_one_is_refused(shop, monkeypatch):
+    mark = deploy.Mark(str(shop.root))
+    mark.begin("1" * 64, OLD, False)
+    monkeypatch.setattr(deploy.Mark, "read", lambda self: None)
+    with pytest.raises(deploy.Trouble):
+        mark.begin("2" * 64, OLD, False)
+    assert sorted(path.name for path in shop.root.iterdir() if path.name.startswith(".rollout")) == [".rollout"]
+
+
+def test_the_first_release_is_placed_without_a_supervisor(fleet):
+    new = fleet.path / "new"
+    new.write_text("new")
+    release = fleet.release(NEW, "new")
+    fleet.acts("ln -s releases/%s %s/current; exit 0" % (NEW, fleet.root))
+    result = fleet.play(deploy, src=str(new), reload=False)
+    assert (result["changed"], result["outcome"], result["release"]) == (True, "placed", None)
+    assert "--no-reload" in fleet.arguments()
+    (fleet.path / "deploy.arguments").unlink()
+    assert fleet.play(deploy, src=str(new), reload=False)["outcome"] == "unchanged"
+    assert fleet.arguments() is None and release.exists()
+
+
+def test_a_status_that_makes_no_sense_is_told(shop):
+    (shop.path / "segue.status").write_text("app: serving")
+    result = shop.play(deploy, src=str(shop.new))
+    assert result["failed"] and "the status is no JSON" in result["msg"]
+
+
+def test_a_mark_that_makes_no_sense_is_told(shop):
+    (shop.root / ".rollout").write_text("[1]")
+    result = shop.play(deploy, src=str(shop.new), rollout=True)
+    assert result["failed"] and "no mark of a rollout" in result["msg"]

@@ -1,0 +1,58 @@
+#!/usr/bin/env bash
+# Checks the Ansible collection, the manifests, and a fleet of real hosts. `tests/setup.sh ansible` installs what it needs.
+#
+# usage: fleet/check.sh NAME...
+#
+#   build      the collection's archive, as for Galaxy; below target/fleet
+#   unit       tests of the modules (seconds)
+#   sanity     ansible-test sanity, with its own tools from the package registry (minutes)
+set -euo pipefail
+cd "$(dirname "$0")/.."
+target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
+tools=$target/test-tools/ansible
+work=$target/fleet
+export PYTHONDONTWRITEBYTECODE=1
+
+# The collection where Ansible looks for one. A link would do for its programs; ansible-test wants files.
+lay_out() {
+    place=$work/ansible_collections/segue/fleet
+    rm -rf "$place"
+    mkdir -p "$place"
+    cp -R fleet/ansible/. "$place"
+    export ANSIBLE_COLLECTIONS_PATH=$work ANSIBLE_HOME=$work/home
+}
+
+build() {
+    "$tools/bin/ansible-galaxy" collection build --force --output-path "$work" "$place"
+}
+
+unit() {
+    (cd "$place" && SEGUE_DEPLOY_SCRIPT=$OLDPWD/deploy.sh PYTHONPATH=$work "$tools/bin/pytest" -p no:cacheprovider -q tests/unit)
+}
+
+sanity() {
+    # It asks git for the files, and keeps its environments among them.
+    printf '/tests/output\n' >"$place/.gitignore"
+    git -C "$place" init -q
+    git -C "$place" add -A
+    local home=$work/home
+    mkdir -p "$home/.ansible/test/cache"
+    # The version of its name is the one that this ansible-test asks for.
+    cp fleet/bootstrap-pip.py "$home/.ansible/test/cache/get_pip_24_2.py"
+    (cd "$place" && HOME=$home "$tools/bin/ansible-test" sanity --venv --color no)
+}
+
+[ $# -gt 0 ] || {
+    sed -n '/^# usage/,/^set/s/^# \{0,1\}//p' "$0" >&2
+    exit 2
+}
+lay_out
+for name in "$@"; do
+    case $name in
+        build | unit | sanity) "$name" ;;
+        *)
+            echo "check.sh: $name: there is no such check" >&2
+            exit 2
+            ;;
+    esac
+done

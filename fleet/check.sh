@@ -39,7 +39,11 @@ sanity() {
     mkdir -p "$home/.ansible/test/cache"
     # The version of its name is the one that this ansible-test asks for.
     cp fleet/bootstrap-pip.py "$home/.ansible/test/cache/get_pip_24_2.py"
-    (cd "$place" && HOME=$home "$tools/bin/ansible-test" sanity --venv --color no)
+    # It plays tests with each Python that it finds by name. Wrappers that choose a version (pyenv) are named like all of them.
+    local python path
+    python=$(dirname "$(realpath "$tools/bin/python3")")
+    path=$tools/bin:$python:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin
+    (cd "$place" && HOME=$home PATH=$path ansible-test sanity --venv --color no)
 }
 
 [ $# -gt 0 ] || {

@@ -4,10 +4,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.segue.fleet.plugins.module_utils.host import Host, Trouble
-
-# Exit codes of the deploy script that are no plain failure.
-DONE, FAILED, NO_SUPERVISOR, UNSETTLED = 0, 1, 3, 4
+from ansible_collections.segue.fleet.plugins.module_utils.host import DONE, FAILED, OUTCOMES, Host, Trouble
 
 
 class Back:
@@ -63,7 +60,7 @@ class Back:
         if code == DONE:
             self.result["outcome"] = "ok"
             return
-        self.result["outcome"] = {NO_SUPERVISOR: "no-supervisor", UNSETTLED: "unsettled"}.get(code, "refused")
+        self.result["outcome"] = OUTCOMES.get(code, "refused")
         last = after["last_reload"]
         if code == FAILED and last and last != self.before["last_reload"]:
             self.result.update(outcome="failed" if last["outcome"] == "ok" else last["outcome"], reason=last["reason"])

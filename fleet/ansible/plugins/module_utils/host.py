@@ -19,6 +19,12 @@ import time
 # Exit codes of `segue status`: a generation serves, none serves, nobody answers (segue(1)).
 SERVES, SERVES_NOT, NOBODY = 0, 1, 3
 
+# Exit codes of the deploy script.
+DONE, FAILED, MISUSED, NO_SUPERVISOR, UNSETTLED = 0, 1, 2, 3, 4
+
+# Ends of a deploy that are told by its exit code alone.
+OUTCOMES = {NO_SUPERVISOR: "no-supervisor", UNSETTLED: "unsettled"}
+
 # Seconds that `segue status` may take. It reads the binary for its digest, for 5 s at most, and counts connections.
 STATUS_WAIT = 30
 

@@ -212,10 +212,9 @@ message:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.segue.fleet.plugins.module_utils.host import Host, Mark, Trouble, arguments, busy, digest, shown
-
-# Exit codes of the deploy script.
-DONE, FAILED, MISUSED, NO_SUPERVISOR, UNSETTLED = 0, 1, 2, 3, 4
+from ansible_collections.segue.fleet.plugins.module_utils.host import (
+    DONE, FAILED, MISUSED, NO_SUPERVISOR, OUTCOMES, Host, Mark, Trouble, arguments, busy, digest, shown,
+)
 
 
 def main():
@@ -353,7 +352,7 @@ class Deploy:
 
     def failed(self, code, message, before, after):
         """Say how it ended by codes alone, and forget the rollout where the new version does not serve."""
-        self.result["outcome"] = {NO_SUPERVISOR: "no-supervisor", UNSETTLED: "unsettled"}.get(code, "refused")
+        self.result["outcome"] = OUTCOMES.get(code, "refused")
         last = after["last_reload"]
         if code == FAILED and last and last != before["last_reload"]:
             # A reload that the script made to bring the version before back has the last word where segue could not.

@@ -47,7 +47,7 @@ def test_each_part_of_a_tree_counts(tree):
     for change in [
         lambda: (tree / "bin" / "start").write_text("#!/bin/sh\n\n"),
         lambda: (tree / "bin" / "start").chmod(0o644),
-        lambda: (tree / "more").mkdir(),
+        (tree / "more").mkdir,
         lambda: (tree / "names with spaces").rename(tree / "other name"),
         lambda: ((tree / "link").unlink(), (tree / "link").symlink_to("lib/start")),
     ]:

@@ -6,6 +6,9 @@
 #   build      the collection's archive, as for Galaxy; below target/fleet
 #   unit       tests of the modules (seconds)
 #   sanity     ansible-test sanity, with its own tools from the package registry (minutes)
+#   manifests  those for Kubernetes, by the schemas of its API (seconds)
+#   cost       what a deploy costs at 2, 8 and 32 hosts, beside ping (root; minutes)
+#   hosts      rolling deploys over eight machines with a systemd and an sshd each, behind HAProxy (root; many minutes)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
@@ -46,6 +49,25 @@ sanity() {
     (cd "$place" && HOME=$home PATH=$path ansible-test sanity --venv --color no)
 }
 
+manifests() { "$tools/bin/kubernetes-validate" --strict fleet/kubernetes/*.yaml; }
+
+cost() {
+    cargo build --locked -p segue -p segue-app --bins
+    CARGO_TARGET_DIR=$target "$tools/bin/python3" fleet/hosts/cost.py
+}
+
+# What is installed on the hosts, built from the programs of this checkout.
+package() {
+    cargo build --locked -p segue -p segue-app --bins
+    rm -rf "$work/packages"
+    packaging/deb.sh "$target/debug" "$work/packages" >/dev/null
+}
+
+hosts() {
+    package
+    (cd fleet/hosts && CARGO_TARGET_DIR=$target "$tools/bin/pytest" -p no:cacheprovider -v -s .)
+}
+
 [ $# -gt 0 ] || {
     sed -n '/^# usage/,/^set/s/^# \{0,1\}//p' "$0" >&2
     exit 2
@@ -53,7 +75,7 @@ sanity() {
 lay_out
 for name in "$@"; do
     case $name in
-        build | unit | sanity) "$name" ;;
+        build | unit | sanity | manifests | cost | hosts) "$name" ;;
         *)
             echo "check.sh: $name: there is no such check" >&2
             exit 2

@@ -29,6 +29,8 @@ pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) body: String,
     pub(crate) generation: Option<String>,
+    /// Which of several servers it came from, where the target has a header that says so.
+    pub(crate) server: Option<String>,
 }
 
 /// An answer, or why there is none, in one line.
@@ -40,6 +42,8 @@ pub(crate) struct Target {
     route: Route,
     authority: HeaderValue,
     path: Uri,
+    /// The header by which a balancer names the server that answered.
+    server: Option<HeaderName>,
 }
 
 #[derive(Debug)]
@@ -54,7 +58,11 @@ enum Route {
 }
 
 impl Target {
-    pub(crate) fn new(url: &str, unix: Option<PathBuf>) -> Result<Target, String> {
+    pub(crate) fn new(
+        url: &str,
+        unix: Option<PathBuf>,
+        server: Option<HeaderName>,
+    ) -> Result<Target, String> {
         let wrong = |why: &str| format!("read the URL '{}': {why}", url.escape_debug());
         let whole = if url.contains("://") {
             url.to_owned()
@@ -84,6 +92,7 @@ impl Target {
                 .parse()
                 .map_err(|_| wrong("it names no host"))?,
             path: path.parse().map_err(|_| wrong("its path is not valid"))?,
+            server,
         })
     }
 
@@ -190,7 +199,7 @@ impl Client {
             .send_request(self.request())
             .await
             .map_err(|error| reason(&error))?;
-        let answer = read(response).await?;
+        let answer = read(response, self.target.server.as_ref()).await?;
         if self.keep_alive {
             self.open = Some(open);
         }
@@ -221,10 +230,11 @@ impl Client {
     }
 }
 
-async fn read(response: Response<Incoming>) -> Outcome {
+async fn read(response: Response<Incoming>, server: Option<&HeaderName>) -> Outcome {
     let status = response.status();
     let header = |name: &HeaderName| response.headers().get(name)?.to_str().ok().map(str::to_owned);
     let generation = header(&GENERATION);
+    let server = server.and_then(header);
     let body = collect(response.into_body()).await?;
     let body = String::from_utf8_lossy(&body).trim_end().to_owned();
     match status.is_success() {
@@ -232,6 +242,7 @@ async fn read(response: Response<Incoming>) -> Outcome {
             status: status.as_u16(),
             body,
             generation,
+            server,
         }),
         false => Err(format!("status {status}")),
     }

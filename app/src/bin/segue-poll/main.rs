@@ -1,6 +1,7 @@
 //! Asks a server the same question again and again, and tells when the answer changes or fails to come.
 
 mod client;
+mod lanes;
 mod picture;
 mod print;
 mod stats;
@@ -13,6 +14,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use clap::Parser;
+use hyper::header::HeaderName;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::LocalSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
@@ -79,6 +81,11 @@ struct Arguments {
     /// Headline of the picture; without it the URL
     #[arg(long, value_name = "TEXT", requires = "picture")]
     title: Option<String>,
+
+    /// Header of the answers by which a balancer names its servers: each is compared with itself, and the picture has a
+    /// line for each server in place of the latency
+    #[arg(long, value_name = "HEADER")]
+    server_header: Option<HeaderName>,
 }
 
 fn main() -> ExitCode {
@@ -158,7 +165,7 @@ fn settings(arguments: Arguments) -> Result<Settings, String> {
         .map(|file| Picture::begin(file, title))
         .transpose()?;
     Ok(Settings {
-        target: Rc::new(Target::new(&arguments.url, unix)?),
+        target: Rc::new(Target::new(&arguments.url, unix, arguments.server_header)?),
         timeout: arguments.timeout,
         interval: arguments.interval,
         count: arguments.count.or(once.then_some(1)),
@@ -264,7 +271,8 @@ async fn ask(mut client: Client, shared: Rc<RefCell<Shared>>, limit: Duration, e
         } = &mut *shared;
         let entry = stats.enter(&answer, asked.elapsed());
         if let Some(picture) = picture {
-            picture.timeline.enter(entry, asked);
+            let server = answer.as_ref().ok().and_then(|answer| answer.server.as_deref());
+            picture.timeline.enter(entry, asked, server);
         }
         printer.answer(&answer, matches!(entry, Entry::Changed(_)), asked.elapsed());
     }

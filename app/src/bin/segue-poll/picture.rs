@@ -10,18 +10,19 @@ use plotters::prelude::{
 };
 use plotters::style::TextStyle;
 
+use crate::lanes;
 use crate::print::{milliseconds, shown};
 use crate::stats::Stats;
 use crate::timeline::{Mark, Timeline};
 
 /// Width and height in pixels; twice the width of a README's text column on a dense screen is enough.
-const SIZE: (u32, u32) = (960, 400);
+pub(crate) const SIZE: (u32, u32) = (960, 400);
 
 /// Pixels kept for the title and the totals above the plot.
-const HEAD: u32 = 64;
+pub(crate) const HEAD: u32 = 64;
 
 /// Pixels kept for the legend at the right.
-const LEGEND: u32 = 190;
+pub(crate) const LEGEND: u32 = 190;
 
 /// Pixels from one entry of the legend to the next.
 const ROW: i32 = 22;
@@ -33,9 +34,9 @@ const NAMED: usize = 8;
 const NAME: usize = 22;
 
 const PAPER: RGBColor = RGBColor(0xff, 0xff, 0xff);
-const INK: RGBColor = RGBColor(0x1f, 0x23, 0x28);
-const FAINT: RGBColor = RGBColor(0xd8, 0xde, 0xe4);
-const CHANGE: RGBColor = RGBColor(0x59, 0x63, 0x6e);
+pub(crate) const INK: RGBColor = RGBColor(0x1f, 0x23, 0x28);
+pub(crate) const FAINT: RGBColor = RGBColor(0xd8, 0xde, 0xe4);
+pub(crate) const CHANGE: RGBColor = RGBColor(0x59, 0x63, 0x6e);
 const FAILURE: RGBColor = RGBColor(0xcf, 0x22, 0x2e);
 
 /// Colours of versions, by turns. They differ in lightness, too, so that grey paper tells them apart.
@@ -59,8 +60,8 @@ const DARK: [(RGBColor, &str); 9] = [
     (VERSIONS[3], "#bc8cff"),
 ];
 
-type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
-type Drawn = Result<(), DrawingAreaErrorKind<std::io::Error>>;
+pub(crate) type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+pub(crate) type Drawn = Result<(), DrawingAreaErrorKind<std::io::Error>>;
 
 /// Write the picture of a run to a file, whole or not at all.
 ///
@@ -88,7 +89,10 @@ fn render(
         let root = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
         root.fill(&PAPER)?;
         head(&root, title, stats)?;
-        plot(&root, timeline)?;
+        match timeline.servers() {
+            [] => plot(&root, timeline)?,
+            _ => lanes::plot(&root, timeline)?,
+        }
         legend(&root, timeline, stats)?;
         root.present()?;
     }
@@ -115,7 +119,7 @@ fn with_style(svg: &str) -> String {
     }
 }
 
-fn text(size: i32, colour: RGBColor) -> TextStyle<'static> {
+pub(crate) fn text(size: i32, colour: RGBColor) -> TextStyle<'static> {
     ("sans-serif", size).into_font().color(&colour)
 }
 
@@ -201,7 +205,7 @@ fn legend(root: &Area<'_>, timeline: &Timeline, stats: &Stats) -> Drawn {
     if stats.down > 0 {
         entry(&failure, &format!("failed: {}", stats.down))?;
     }
-    if !timeline.changes().is_empty() {
+    if !timeline.changes().is_empty() && timeline.servers().is_empty() {
         let line = |root: &Area<'_>, (x, y): (i32, i32)| {
             root.draw(&PathElement::new([(x, y - 7), (x, y + 7)], CHANGE))
         };
@@ -215,7 +219,7 @@ fn legend(root: &Area<'_>, timeline: &Timeline, stats: &Stats) -> Drawn {
 }
 
 /// The mark of a version: colour and shape by turns, with different periods, so that twelve can be told apart.
-fn version(root: &Area<'_>, (x, y): (i32, i32), place: usize) -> Drawn {
+pub(crate) fn version(root: &Area<'_>, (x, y): (i32, i32), place: usize) -> Drawn {
     let style = VERSIONS[place % VERSIONS.len()].filled();
     match place % 3 {
         0 => root.draw(&Circle::new((x, y), 3, style)),
@@ -225,7 +229,7 @@ fn version(root: &Area<'_>, (x, y): (i32, i32), place: usize) -> Drawn {
 }
 
 /// The mark of a failure: a red cross, larger than any answer.
-fn failure(root: &Area<'_>, at: (i32, i32)) -> Drawn {
+pub(crate) fn failure(root: &Area<'_>, at: (i32, i32)) -> Drawn {
     root.draw(&Cross::new(at, 5, FAILURE.stroke_width(3)))
 }
 
@@ -273,6 +277,7 @@ fn short(name: &str) -> String {
 mod tests {
     use super::*;
     use crate::client::Answer;
+    use crate::stats::Entry;
     use tokio::time::Instant;
 
     /// The picture of a run with these answers; `None` is a failure.
@@ -283,9 +288,10 @@ mod tests {
                 status: 200,
                 body: body.to_owned(),
                 generation: None,
+                server: None,
             });
             let entry = stats.enter(&outcome, Duration::from_millis(2));
-            timeline.enter(entry, Instant::now());
+            timeline.enter(entry, Instant::now(), None);
         }
         render(title, &timeline, &stats).expect("a picture")
     }
@@ -305,6 +311,36 @@ mod tests {
         );
         let bad = drawn("bad", &[Some("one"), None]);
         assert!(body(&bad).contains(cross) && bad.contains("failed: 1"), "{bad}");
+    }
+
+    #[test]
+    fn several_servers_have_a_line_each_and_one_is_for_failures() {
+        let (mut timeline, mut stats) = (Timeline::new(), Stats::new());
+        for (server, body) in [("web2", "new"), ("web1", "old"), ("web2", "new"), ("web1", "new")] {
+            let outcome = Ok(Answer {
+                status: 200,
+                body: body.to_owned(),
+                generation: Some("7".to_owned()),
+                server: Some(server.to_owned()),
+            });
+            let entry = stats.enter(&outcome, Duration::from_millis(2));
+            let changed = matches!(entry, Entry::Changed(_));
+            assert_eq!(
+                changed,
+                timeline.answers().len() == 3,
+                "a server is compared with itself"
+            );
+            timeline.enter(entry, Instant::now(), Some(server));
+        }
+        timeline.enter(Entry::Failed, Instant::now(), None);
+        let svg = render("fleet", &timeline, &stats).expect("a picture");
+        let places = ["web1", "web2", "lost"].map(|name| svg.find(&format!("\n{name}\n")).expect(name));
+        assert!(places.is_sorted(), "{svg}");
+        assert!(
+            svg.contains("new: 3") && svg.contains("old: 1"),
+            "versions are told by their answers: {svg}"
+        );
+        assert!(body(&svg).contains("stroke=\"#CF222E\""), "{svg}");
     }
 
     #[test]

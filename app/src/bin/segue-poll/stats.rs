@@ -10,6 +10,9 @@ use crate::client::Outcome;
 /// Most versions that are told apart; a page that shows the time would otherwise fill the memory.
 const MAX_VERSIONS: usize = 100;
 
+/// Most servers whose last answers are kept.
+const MAX_SERVERS: usize = 1000;
+
 /// What became of one request. Versions go by their place in the order of first answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Entry {
@@ -30,7 +33,8 @@ pub(crate) struct Stats {
     /// How often each version answered, in the order of their first answers.
     versions: BTreeMap<String, (usize, u64)>,
     last_up: Instant,
-    last_body: Option<String>,
+    /// What each server has answered last; without a header that names them, they count as one.
+    last_bodies: BTreeMap<Option<String>, String>,
     times: Histogram,
 }
 
@@ -42,7 +46,7 @@ impl Stats {
             longest_gap: Duration::ZERO,
             versions: BTreeMap::new(),
             last_up: Instant::now(),
-            last_body: None,
+            last_bodies: BTreeMap::new(),
             times: Histogram::new(),
         }
     }
@@ -56,14 +60,17 @@ impl Stats {
         };
         self.gap();
         self.times.enter(took);
-        let version = match &answer.generation {
-            Some(generation) => format!("generation {generation}"),
-            None => answer.body.clone(),
+        // Each of several servers counts its own generations.
+        let version = match (&answer.generation, &answer.server) {
+            (Some(generation), None) => format!("generation {generation}"),
+            _ => answer.body.clone(),
         };
         let place = self.count(version);
-        let changed = self.last_body.as_ref().is_some_and(|last| *last != answer.body);
-        if changed || self.last_body.is_none() {
-            self.last_body = Some(answer.body.clone());
+        let last = self.last_bodies.get(&answer.server);
+        let changed = last.is_some_and(|last| *last != answer.body);
+        if changed || (last.is_none() && self.last_bodies.len() < MAX_SERVERS) {
+            self.last_bodies
+                .insert(answer.server.clone(), answer.body.clone());
         }
         match changed {
             true => Entry::Changed(place),

@@ -15,6 +15,9 @@ const MAX_FAILURES: usize = 2000;
 /// Most changes that are kept; a page that shows the time changes with each request.
 const MAX_CHANGES: usize = 100;
 
+/// Most servers that get a line of their own; the answers of more are drawn on no line.
+const MAX_SERVERS: usize = 32;
+
 /// One request: when it was asked, and how long the answer or the failure took.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Mark {
@@ -28,6 +31,8 @@ pub(crate) struct Mark {
 pub(crate) struct Answered {
     pub(crate) mark: Mark,
     pub(crate) version: usize,
+    /// The place of its server in `Timeline::servers`, if a header names it.
+    pub(crate) server: Option<usize>,
 }
 
 /// The marks of a run. Answers are thinned evenly once there are too many; failures and changes are not.
@@ -40,6 +45,7 @@ pub(crate) struct Timeline {
     seen: u64,
     failures: Vec<Mark>,
     changes: Vec<Duration>,
+    servers: Vec<String>,
 }
 
 impl Timeline {
@@ -51,25 +57,37 @@ impl Timeline {
             seen: 0,
             failures: Vec::new(),
             changes: Vec::new(),
+            servers: Vec::new(),
         }
     }
 
-    /// Enter one request, asked at this instant and answered (or failed) now.
-    pub(crate) fn enter(&mut self, entry: Entry, asked: Instant) {
+    /// Enter one request, asked at this instant and answered (by this server, if that is known) or failed now.
+    pub(crate) fn enter(&mut self, entry: Entry, asked: Instant, server: Option<&str>) {
+        let server = server.and_then(|name| self.server(name));
         let mark = Mark {
             at: asked.saturating_duration_since(self.begun),
             took: asked.elapsed(),
         };
         match entry {
             Entry::Failed => self.failed(mark),
-            Entry::Same(version) => self.answered(mark, version),
+            Entry::Same(version) => self.answered(mark, version, server),
             Entry::Changed(version) => {
                 if self.changes.len() < MAX_CHANGES {
                     self.changes.push(mark.at + mark.took);
                 }
-                self.answered(mark, version);
+                self.answered(mark, version, server);
             }
         }
+    }
+
+    /// The place of a server, in the order of first answers.
+    fn server(&mut self, name: &str) -> Option<usize> {
+        let known = self.servers.iter().position(|known| known == name);
+        if known.is_none() && self.servers.len() < MAX_SERVERS {
+            self.servers.push(name.to_owned());
+            return Some(self.servers.len() - 1);
+        }
+        known
     }
 
     fn failed(&mut self, mark: Mark) {
@@ -78,12 +96,16 @@ impl Timeline {
         }
     }
 
-    fn answered(&mut self, mark: Mark, version: usize) {
+    fn answered(&mut self, mark: Mark, version: usize, server: Option<usize>) {
         self.seen += 1;
         if (self.seen - 1) % self.step != 0 {
             return;
         }
-        self.answers.push(Answered { mark, version });
+        self.answers.push(Answered {
+            mark,
+            version,
+            server,
+        });
         if self.answers.len() == MAX_ANSWERS {
             self.thin();
         }
@@ -105,6 +127,11 @@ impl Timeline {
 
     pub(crate) fn failures(&self) -> &[Mark] {
         &self.failures
+    }
+
+    /// The names of the servers, in the order of first answers.
+    pub(crate) fn servers(&self) -> &[String] {
+        &self.servers
     }
 
     /// When each changed answer came.
@@ -130,9 +157,9 @@ mod tests {
     fn thinning_keeps_the_answers_evenly_and_every_failure() {
         let mut timeline = Timeline::new();
         for place in 0..5 * MAX_ANSWERS {
-            timeline.enter(Entry::Same(place), Instant::now());
+            timeline.enter(Entry::Same(place), Instant::now(), None);
             if place % 100 == 0 {
-                timeline.enter(Entry::Failed, Instant::now());
+                timeline.enter(Entry::Failed, Instant::now(), None);
             }
         }
         assert_eq!(timeline.step(), 8);

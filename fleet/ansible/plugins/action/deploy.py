@@ -19,7 +19,8 @@ MODULE = "segue.fleet.deploy"
 class ActionModule(ActionBase):
     """Ask the host, copy if need be, deploy."""
 
-    TRANSFERS_FILES = True
+    # It would make a temporary directory on every host; one is made where something is copied.
+    TRANSFERS_FILES = False
 
     def run(self, tmp=None, task_vars=None):
         super().run(tmp, task_vars)

@@ -1,0 +1,230 @@
+# Copyright: the Segue authors
+# SPDX-License-Identifier: MIT OR Apache-2.0
+"""Rolling deploys over eight machines with a systemd and an sshd each, while clients ask through HAProxy.
+
+Each scene states what the play says, what every host answers afterwards, and that no request was lost.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+import tempfile
+
+import pytest
+from fleet import APP, Clients, Fleet, kill_all
+from machines import SSH, wait_until
+
+NAMES = ["web%d" % number for number in range(1, 9)]
+
+
+@pytest.fixture(scope="session")
+def fleet():
+    # So that the machines end with a test that is told to.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    with tempfile.TemporaryDirectory(prefix="segue-fleet-") as work:
+        fleet = Fleet(work, len(NAMES))
+        try:
+            fleet.set_up()
+            yield fleet
+        finally:
+            fleet.close()
+
+
+@contextlib.contextmanager
+def nothing_lost(fleet):
+    """Clients ask all the while, and every question is answered."""
+    clients = Clients(fleet.controller)
+    try:
+        yield
+    finally:
+        codes, outputs = clients.stop()
+        print(*(line for output in outputs for line in output.splitlines() if "requests, " in line), sep="\n")
+    assert codes == [0, 0], "requests were lost:\n" + "\n".join(outputs)
+
+
+def all_answer(version):
+    return dict.fromkeys(NAMES, version)
+
+
+def settle(fleet, version, **more):
+    """A rollout that must succeed; nothing is left half done."""
+    done = fleet.roll(fleet.version(version), **more)
+    assert done.code == 0, done.output
+    assert fleet.answers() == all_answer(version)
+    assert fleet.leftovers() == []
+    return done
+
+
+def test_the_clients_count_what_is_lost(fleet):
+    """Without this the other scenes would prove nothing."""
+    clients = Clients(fleet.controller)
+    units = ["segue@%s.socket" % APP, "segue@%s.service" % APP]
+    for machine in fleet.machines:
+        machine.ok("systemctl", "stop", *units)
+    for machine in fleet.machines:
+        machine.ok("systemctl", "start", *units)
+    wait_until(lambda: set(fleet.balanced().values()) == {"UP"}, "every host is back")
+    codes, outputs = clients.stop()
+    assert codes == [1, 1], outputs
+
+
+def test_five_good_versions_in_a_row(fleet):
+    with nothing_lost(fleet):
+        for version in ("v1", "v2", "v3", "v4", "v5"):
+            done = settle(fleet, version)
+            assert done.table() == dict.fromkeys(NAMES, "deployed"), done.output
+    again = settle(fleet, "v5")
+    assert again.table() == dict.fromkeys(NAMES, "was there"), again.output
+
+
+def test_check_mode_changes_nothing(fleet):
+    before = fleet.answers()
+    play = fleet.work / "look.yml"
+    play.write_text("- hosts: all\n  gather_facts: false\n  tasks:\n    - segue.fleet.deploy: {name: %s, src: %s}\n      check_mode: true\n"
+                    % (APP, fleet.version("never")))
+    done = fleet.ansible.play(play)
+    assert done.code == 0 and done.output.count("changed=1 ") == 8, done.output
+    assert fleet.answers() == before and fleet.leftovers() == []
+
+
+def test_a_version_that_is_bad_everywhere_stops_at_the_canary(fleet):
+    settle(fleet, "good")
+    with nothing_lost(fleet):
+        done = fleet.roll(fleet.version("bad", bad_on="all"))
+    assert done.code != 0
+    assert done.table() == dict.fromkeys(NAMES, "not begun") | {"web1": "failed"}, done.output
+    assert fleet.answers() == all_answer("good") and fleet.leftovers() == []
+
+
+def test_a_version_that_is_bad_on_the_fifth_host_goes_back_on_the_four_before(fleet):
+    settle(fleet, "good")
+    with nothing_lost(fleet):
+        done = fleet.roll(fleet.version("half", bad_on="web5"), segue_serial=[1, "25%", 1])
+    assert done.code != 0
+    reverted = dict.fromkeys(NAMES[:4], "reverted")
+    assert done.table() == dict.fromkeys(NAMES, "not begun") | reverted | {"web5": "failed"}, done.output
+    assert fleet.answers() == all_answer("good") and fleet.leftovers() == []
+
+
+def test_the_four_keep_it_if_that_is_wanted(fleet):
+    settle(fleet, "good")
+    with nothing_lost(fleet):
+        done = fleet.roll(fleet.version("kept", bad_on="web5"), segue_serial=[1, "25%", 1], segue_on_failure="leave")
+    assert done.code != 0
+    assert fleet.answers() == all_answer("good") | dict.fromkeys(NAMES[:4], "kept"), done.output
+    assert fleet.leftovers() == []
+
+
+def test_one_bad_host_takes_nothing_from_a_version_that_served_before(fleet):
+    """A run with the version that serves already, while one host is down: no other host goes back."""
+    settle(fleet, "steady")
+    with nothing_lost(fleet), host_down(fleet, "web6"):
+        done = fleet.roll(fleet.version("steady"))
+        assert done.code != 0
+        assert done.table() == dict.fromkeys(NAMES, "was there") | {"web6": "not reached"}, done.output
+    assert fleet.answers() == all_answer("steady") and fleet.leftovers() == []
+
+
+@contextlib.contextmanager
+def host_down(fleet, name):
+    """Nobody reaches a host: the balancer knows, the controller does not."""
+    number = fleet.machine(name).number
+    fleet.take_out(name)
+    fleet.controller.cut(SSH, number)
+    try:
+        yield
+    finally:
+        fleet.controller.mend(SSH, number)
+        fleet.put_back(name)
+
+
+def test_a_host_that_is_down_stops_the_rollout(fleet):
+    settle(fleet, "good")
+    with nothing_lost(fleet), host_down(fleet, "web3"):
+        done = fleet.roll(fleet.version("onward"))
+        assert done.code != 0
+        expected = dict.fromkeys(NAMES, "not begun") | {"web1": "reverted", "web2": "reverted", "web3": "not reached"}
+        assert done.table() == expected, done.output
+    assert fleet.answers() == all_answer("good")
+    settle(fleet, "onward")
+
+
+def test_a_host_whose_disk_is_full(fleet):
+    settle(fleet, "good")
+    machine = fleet.machine("web2")
+    filler = machine.path("/srv/filler")
+    # Reserved, not written: the file system counts it all the same.
+    machine.ok("sh", "-c", "fallocate -l $(($(df -k --output=avail /srv | tail -n 1) * 1024)) /srv/filler")
+    try:
+        with nothing_lost(fleet):
+            done = fleet.roll(fleet.version("large"))
+        assert done.code != 0
+        assert done.table()["web1"] == "reverted" and done.table()["web2"] in ("failed", "not reached", "not asked"), done.output
+    finally:
+        filler.unlink()
+    assert fleet.answers() == all_answer("good")
+    settle(fleet, "large")
+
+
+def test_ssh_is_cut_in_the_middle_of_a_deploy(fleet):
+    settle(fleet, "good")
+    machine = fleet.machine("web4")
+    journal = machine.path("/srv/%s/.deploy" % APP)
+    with nothing_lost(fleet):
+        process = fleet.ansible.begin("segue.fleet.rolling", **fleet.variables(fleet.version("cut")))
+        try:
+            wait_until(journal.exists, "a deploy is under way on web4")
+            fleet.controller.cut(SSH, machine.number)
+            output = process.communicate(timeout=600)[0]
+        finally:
+            fleet.controller.mend(SSH, machine.number)
+        assert process.returncode != 0, output
+    seen = fleet.answers()
+    assert all(seen[name] == "good" for name in NAMES if name != "web4"), (seen, output)
+    settle(fleet, "cut")
+
+
+def test_the_controller_is_killed_at_each_task(fleet):
+    """Killed as a task begins, and then played again: everything ends as if nothing had happened."""
+    done = settle(fleet, "kill", segue_serial=[1, "100%"])
+    with nothing_lost(fleet):
+        for place in range(1, len(done.tasks()) + 1):
+            version = "kill%d" % place
+            begun = 0
+
+            def seen(line):
+                nonlocal begun
+                begun += line.startswith("TASK [")
+                return begun == place
+            killed, output = fleet.roll_until(fleet.version(version), seen, segue_serial=[1, "100%"])
+            assert killed, output
+            settle(fleet, version, segue_serial=[1, "100%"])
+
+
+@pytest.mark.parametrize("name", ["web1", "web3"])
+def test_the_controller_is_killed_while_a_host_reloads(fleet, name):
+    version = "midway-" + name
+    journal = fleet.machine(name).path("/srv/%s/.deploy" % APP)
+    with nothing_lost(fleet):
+        process = fleet.ansible.begin("segue.fleet.rolling", **fleet.variables(fleet.version(version)))
+        wait_until(journal.exists, "a deploy is under way on " + name)
+        kill_all(process)
+        process.communicate()
+        settle(fleet, version)
+
+
+def test_two_runs_at_once(fleet):
+    """Of the same version the second waits; of another version it is refused."""
+    settle(fleet, "good")
+    with nothing_lost(fleet):
+        first = fleet.ansible.begin("segue.fleet.rolling", **fleet.variables(fleet.version("first")))
+        wait_until(fleet.machine("web1").path("/srv/%s/.rollout" % APP).exists, "the first has begun")
+        other = fleet.roll(fleet.version("other"))
+        same = fleet.roll(fleet.version("first"))
+        output = first.communicate(timeout=600)[0]
+        assert first.returncode == 0, output
+        assert other.code != 0 and "another one" in other.output, other.output
+        assert same.code == 0, same.output
+    assert fleet.answers() == all_answer("first") and fleet.leftovers() == []

@@ -26,6 +26,9 @@ const AGAIN: Duration = Duration::from_millis(60);
 /// The pause between two attempts while there is nothing.
 const PAUSE: Duration = Duration::from_millis(150);
 
+/// The pause while a program that has closed its output ends.
+const MOMENT: Duration = Duration::from_millis(1);
+
 /// How often the journal is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Look {
@@ -82,17 +85,31 @@ fn rest(pause: Duration, deadline: Instant) -> Option<()> {
     (clock::now() + pause < deadline).then(|| sleep(pause))
 }
 
-/// `None`: it cannot be run, or does not end in time.
+/// `None`: it cannot be run, may not read any journal, or does not end in time.
 fn look_once(command: &mut Command, deadline: Instant) -> Option<LastLines> {
     let mut child = command.spawn().ok()?;
     let output = read_all(&mut child, deadline);
+    // Where it may open no journal file it says nothing and fails. Nothing will come then, however long one waits.
+    let refused = output.as_ref().is_some_and(String::is_empty) && has_failed(&mut child, deadline);
     // It has nothing more to say, or no time for it.
     let _ = child.kill();
     let _ = child.wait();
-    Some(LastLines::of(&String::from_utf8_lossy(&output?), |_| false))
+    let output = output.filter(|_| !refused)?;
+    Some(LastLines::of(&output, |_| false))
 }
 
-fn read_all(child: &mut Child, deadline: Instant) -> Option<Vec<u8>> {
+/// Whether a child that has closed its output ends with an error, in time.
+fn has_failed(child: &mut Child, deadline: Instant) -> bool {
+    loop {
+        match child.try_wait() {
+            Ok(Some(status)) => return !status.success(),
+            Ok(None) if rest(MOMENT, deadline).is_some() => {}
+            Ok(None) | Err(_) => return false,
+        }
+    }
+}
+
+fn read_all(child: &mut Child, deadline: Instant) -> Option<String> {
     let mut stdout = child.stdout.take()?;
     let mut output = Vec::new();
     let mut piece = [0; 4096];
@@ -112,5 +129,25 @@ fn read_all(child: &mut Child, deadline: Instant) -> Option<Vec<u8>> {
             Err(_) => return None,
         }
     }
-    Some(output)
+    Some(String::from_utf8_lossy(&output).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn look(command: &mut Command) -> Option<Vec<String>> {
+        let command = command.stdin(Stdio::null()).stdout(Stdio::piped());
+        let found = look_once(command, clock::now() + Duration::from_secs(60));
+        found.map(|found| found.lines)
+    }
+
+    #[test]
+    fn a_journal_that_may_not_be_read_is_no_journal_without_lines() {
+        assert_eq!(look(&mut Command::new("false")), None);
+        assert_eq!(look(&mut Command::new("true")), Some(Vec::new()));
+        let failed_late = look(Command::new("sh").args(["-c", "echo last words; exit 1"]));
+        assert_eq!(failed_late, Some(vec!["last words".to_owned()]));
+        assert_eq!(look(&mut Command::new("/nonexistent")), None);
+    }
 }

@@ -9,6 +9,7 @@
 #   manifests  those for Kubernetes, by the schemas of its API (seconds)
 #   cost       what a deploy costs at 2, 8 and 32 hosts, beside ping (root; minutes)
 #   hosts      rolling deploys over eight machines with a systemd and an sshd each, behind HAProxy (root; many minutes)
+#   oldest     some of them with the ansible-core of Debian 12, from /usr/bin
 set -euo pipefail
 cd "$(dirname "$0")/.."
 target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
@@ -68,6 +69,12 @@ hosts() {
     (cd fleet/hosts && CARGO_TARGET_DIR=$target "$tools/bin/pytest" -p no:cacheprovider -v -s .)
 }
 
+# With the oldest Ansible that the collection supports, Debian 12's.
+oldest() {
+    package
+    (cd fleet/hosts && ANSIBLE_PROGRAMS=/usr/bin CARGO_TARGET_DIR=$target "$tools/bin/pytest" -p no:cacheprovider -v -s . -k 'five or fifth or down')
+}
+
 [ $# -gt 0 ] || {
     sed -n '/^# usage/,/^set/s/^# \{0,1\}//p' "$0" >&2
     exit 2
@@ -75,7 +82,7 @@ hosts() {
 lay_out
 for name in "$@"; do
     case $name in
-        build | unit | sanity | manifests | cost | hosts) "$name" ;;
+        build | unit | sanity | manifests | cost | hosts | oldest) "$name" ;;
         *)
             echo "check.sh: $name: there is no such check" >&2
             exit 2

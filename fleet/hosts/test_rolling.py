@@ -8,13 +8,16 @@ Each scene states what the play says, what every host answers afterwards, and th
 from __future__ import annotations
 
 import contextlib
+import itertools
+import os
+import shutil
 import signal
 import sys
 import tempfile
 
 import pytest
 from fleet import APP, Clients, Fleet, kill_all
-from machines import SSH, wait_until
+from machines import SSH, TOP, wait_until
 
 NAMES = ["web%d" % number for number in range(1, 9)]
 
@@ -77,6 +80,22 @@ def test_five_good_versions_in_a_row(fleet):
             assert done.table() == dict.fromkeys(NAMES, "deployed"), done.output
     again = settle(fleet, "v5")
     assert again.table() == dict.fromkeys(NAMES, "was there"), again.output
+
+
+def test_the_picture_of_a_rolling_deploy(fleet):
+    """Each host a line, each version a colour. SEGUE_BLESS=1 puts it where docs/fleet.md shows it."""
+    settle(fleet, "old")
+    picture = fleet.work / "fleet.svg"
+    draw = ["--quiet", "--timeout", "20s", "--interval", "100ms", "--connections", "8", "--server-header", "X-Server",
+            "--title", "A rolling deploy over eight hosts", "--picture", picture]
+    clients = Clients(fleet.controller, others=[draw])
+    settle(fleet, "new")
+    codes, outputs = clients.stop()
+    assert codes == [0, 0, 0], outputs
+    drawn = picture.read_text()
+    assert " 0 failed" in drawn and all("\n%s\n" % name in drawn for name in NAMES)
+    if os.environ.get("SEGUE_BLESS"):
+        shutil.copy(picture, TOP / "docs/pictures/fleet.svg")
 
 
 def test_check_mode_changes_nothing(fleet):
@@ -187,20 +206,25 @@ def test_ssh_is_cut_in_the_middle_of_a_deploy(fleet):
 
 
 def test_the_controller_is_killed_at_each_task(fleet):
-    """Killed as a task begins, and then played again: everything ends as if nothing had happened."""
-    done = settle(fleet, "kill", segue_serial=[1, "100%"])
-    with nothing_lost(fleet):
-        for place in range(1, len(done.tasks()) + 1):
-            version = "kill%d" % place
-            begun = 0
+    """Killed as a task begins, and then played again: everything ends as if nothing had happened. Three hosts have all tasks."""
+    few = dict(segue_hosts=NAMES[:3], segue_serial=[1, "100%"])
 
-            def seen(line):
-                nonlocal begun
-                begun += line.startswith("TASK [")
-                return begun == place
-            killed, output = fleet.roll_until(fleet.version(version), seen, segue_serial=[1, "100%"])
+    def roll(version):
+        done = fleet.roll(fleet.version(version), **few)
+        assert done.code == 0, done.output
+        answers = fleet.answers()
+        assert {name: answers[name] for name in few["segue_hosts"]} == dict.fromkeys(few["segue_hosts"], version)
+        assert fleet.leftovers() == []
+        return done
+
+    places = len(roll("kill0").tasks())
+    with nothing_lost(fleet):
+        for place in range(1, places + 1):
+            version, begun = "kill%d" % place, itertools.count(1)
+            killed, output = fleet.roll_until(
+                fleet.version(version), lambda line, begun=begun, place=place: line.startswith("TASK [") and next(begun) == place, **few)
             assert killed, output
-            settle(fleet, version, segue_serial=[1, "100%"])
+            roll(version)
 
 
 @pytest.mark.parametrize("name", ["web1", "web3"])

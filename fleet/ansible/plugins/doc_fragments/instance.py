@@ -1,6 +1,6 @@
 # Copyright: the Segue authors
 # SPDX-License-Identifier: MIT OR Apache-2.0
-"""The options that name an app on a host, in one place for all modules."""
+"""The options that name an app on a host, and those of its deploy script, in one place for all modules."""
 
 from __future__ import annotations
 
@@ -28,4 +28,25 @@ options:
       - The program C(segue) on the host.
     type: str
     default: segue
+"""
+
+    # For modules that call the deploy script.
+    SCRIPT = r"""
+options:
+  timeout:
+    description:
+      - How long the outcome of a reload is waited for, as in V(90s); start, probe and probation lie in it.
+    type: str
+    default: 10m
+  wait:
+    description:
+      - Seconds to wait for another deploy of this app on the same host.
+    type: int
+    default: 600
+  deploy_command:
+    description:
+      - The deploy script and its first arguments.
+      - Without it C(segue-deploy) is taken or, where that is not in the path, C(deploy.sh).
+    type: list
+    elements: str
 """

@@ -14,20 +14,8 @@ class Back:
         self.module = module
         self.host = Host(module)
         self.result = result
-        self.before = self.look()
+        self.before = self.host.look(result)
         result["previous_release"] = result["release"]
-
-    def look(self):
-        """Fill in who serves."""
-        facts = self.host.facts(self.host.status())
-        serving = facts["serving"]
-        self.result.update(
-            serving=serving,
-            drains=facts["drains"],
-            release=serving and serving["release"],
-            generation=serving and serving["generation"],
-        )
-        return facts
 
     def to(self, release):
         """Bring a release back, unless it serves."""
@@ -55,7 +43,7 @@ class Back:
         if params["entry"]:
             words += ["--entry", params["entry"]]
         code, message = self.host.deploy_script(words)
-        after = self.look()
+        after = self.host.look(self.result)
         self.result.update(message=message, changed=self.result["release"] != self.result["previous_release"])
         if code == DONE:
             self.result["outcome"] = "ok"

@@ -51,6 +51,14 @@ def arguments(**more):
     return spec
 
 
+# The options of every module that calls the deploy script.
+SCRIPT = dict(
+    timeout=dict(type="str", default="10m"),
+    wait=dict(type="int", default=600),
+    deploy_command=dict(type="list", elements="str"),
+)
+
+
 def digest(path, entry=None):
     """The SHA-256 of a file, or that of a tree as the deploy script counts it: names, contents, links, execute bits."""
     if not entry:
@@ -138,6 +146,18 @@ class Host:
             rollbacks=status["rollbacks"],
             last_reload=status["last_reload"],
         )
+
+    def look(self, result):
+        """Fill in who serves. All facts."""
+        facts = self.facts(self.status())
+        serving = facts["serving"]
+        result.update(
+            serving=serving,
+            drains=facts["drains"],
+            release=serving and serving["release"],
+            generation=serving and serving["generation"],
+        )
+        return facts
 
     def _serving(self, generation):
         release = self.release_of(generation["binary"])

@@ -15,6 +15,7 @@ description:
     installs it.
 extends_documentation_fragment:
   - segue.fleet.instance
+  - segue.fleet.instance.script
 attributes:
   check_mode:
     support: full
@@ -57,16 +58,6 @@ options:
       - Seconds that the preflight may take.
     type: int
     default: 30
-  timeout:
-    description:
-      - How long the outcome of the reload is waited for, as in V(90s); start, probe and probation lie in it.
-    type: str
-    default: 10m
-  wait:
-    description:
-      - Seconds to wait for another deploy of this app on the same host.
-    type: int
-    default: 600
   keep:
     description:
       - How many good releases stay on the host.
@@ -83,12 +74,6 @@ options:
       - Whether this rollout takes the place of one that has left its mark.
     type: bool
     default: false
-  deploy_command:
-    description:
-      - The deploy script and its first arguments.
-      - Without it C(segue-deploy) is taken or, where that is not in the path, C(deploy.sh).
-    type: list
-    elements: str
 author:
   - The Segue authors (@segue)
 seealso:
@@ -213,7 +198,7 @@ message:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.segue.fleet.plugins.module_utils.host import (
-    DONE, FAILED, MISUSED, NO_SUPERVISOR, OUTCOMES, Host, Mark, Trouble, arguments, busy, digest, shown,
+    DONE, FAILED, MISUSED, NO_SUPERVISOR, OUTCOMES, SCRIPT, Host, Mark, Trouble, arguments, busy, digest, shown,
 )
 
 
@@ -227,12 +212,10 @@ def main():
             reload=dict(type="bool", default=True),
             preflight=dict(type="str"),
             preflight_timeout=dict(type="int", default=30),
-            timeout=dict(type="str", default="10m"),
-            wait=dict(type="int", default=600),
             keep=dict(type="int", default=5),
             rollout=dict(type="bool", default=False),
             supersede=dict(type="bool", default=False),
-            deploy_command=dict(type="list", elements="str"),
+            **SCRIPT,
         ),
         required_one_of=[("src", "sha256")],
         supports_check_mode=True,
@@ -281,15 +264,8 @@ class Deploy:
 
     def look(self):
         """Fill in who serves."""
-        facts = self.host.facts(self.host.status())
-        serving = facts["serving"]
-        self.result.update(
-            serving=serving,
-            drains=facts["drains"],
-            release=serving and serving["release"],
-            generation=serving and serving["generation"],
-            rollout=shown(self.mark.read()),
-        )
+        facts = self.host.look(self.result)
+        self.result["rollout"] = shown(self.mark.read())
         return facts
 
     def check_mark(self):

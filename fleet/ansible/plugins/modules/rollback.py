@@ -12,6 +12,7 @@ description:
   - Nothing happens if that release serves already, so a task that names its release can be played again.
 extends_documentation_fragment:
   - segue.fleet.instance
+  - segue.fleet.instance.script
 attributes:
   check_mode:
     support: full
@@ -33,22 +34,6 @@ options:
     description:
       - The executable within a release, if releases are directories.
     type: str
-  timeout:
-    description:
-      - How long the outcome of the reload is waited for, as in V(90s).
-    type: str
-    default: 10m
-  wait:
-    description:
-      - Seconds to wait for another deploy of this app on the same host.
-    type: int
-    default: 600
-  deploy_command:
-    description:
-      - The deploy script and its first arguments.
-      - Without it C(segue-deploy) is taken or, where that is not in the path, C(deploy.sh).
-    type: list
-    elements: str
 author:
   - The Segue authors (@segue)
 seealso:
@@ -109,7 +94,7 @@ message:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.segue.fleet.plugins.module_utils.back import Back
-from ansible_collections.segue.fleet.plugins.module_utils.host import Trouble, arguments
+from ansible_collections.segue.fleet.plugins.module_utils.host import SCRIPT, Trouble, arguments
 
 
 def main():
@@ -118,9 +103,7 @@ def main():
             release=dict(type="str"),
             unwanted=dict(type="str"),
             entry=dict(type="str"),
-            timeout=dict(type="str", default="10m"),
-            wait=dict(type="int", default=600),
-            deploy_command=dict(type="list", elements="str"),
+            **SCRIPT,
         ),
         required_one_of=[("release", "unwanted")],
         mutually_exclusive=[("release", "unwanted")],

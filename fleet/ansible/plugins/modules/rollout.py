@@ -14,6 +14,7 @@ description:
     nothing has no mark, and stays as it is even if it serves the same version.
 extends_documentation_fragment:
   - segue.fleet.instance
+  - segue.fleet.instance.script
 attributes:
   check_mode:
     support: full
@@ -37,22 +38,6 @@ options:
     description:
       - The executable within a release, if releases are directories.
     type: str
-  timeout:
-    description:
-      - How long the outcome of the reload is waited for, as in V(90s).
-    type: str
-    default: 10m
-  wait:
-    description:
-      - Seconds to wait for another deploy of this app on the same host.
-    type: int
-    default: 600
-  deploy_command:
-    description:
-      - The deploy script and its first arguments.
-      - Without it C(segue-deploy) is taken or, where that is not in the path, C(deploy.sh).
-    type: list
-    elements: str
 author:
   - The Segue authors (@segue)
 seealso:
@@ -132,7 +117,7 @@ message:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.segue.fleet.plugins.module_utils.back import Back
-from ansible_collections.segue.fleet.plugins.module_utils.host import Mark, Trouble, arguments
+from ansible_collections.segue.fleet.plugins.module_utils.host import SCRIPT, Mark, Trouble, arguments
 
 # What the outcome of going back is called here.
 OUTCOMES = {"ok": "reverted", "would-roll-back": "would-revert", "unchanged": "unchanged"}
@@ -144,9 +129,7 @@ def main():
             sha256=dict(type="str", required=True),
             state=dict(type="str", choices=["completed", "reverted"], required=True),
             entry=dict(type="str"),
-            timeout=dict(type="str", default="10m"),
-            wait=dict(type="int", default=600),
-            deploy_command=dict(type="list", elements="str"),
+            **SCRIPT,
         ),
         supports_check_mode=True,
     )

@@ -2,11 +2,13 @@
 # Installs what some tests need and no package of the distribution has. It needs the network; the tests do not, and a test
 # that misses something of this says so by name. What is there already costs nothing.
 #
-# usage: tests/setup.sh [NAME...]      without a name: systemfd gunicorn ansible, and trixie for root
+# usage: tests/setup.sh [NAME...]      without a name: systemfd gunicorn ansible servers, and trixie for root
 #
 #   systemfd    opens sockets for others; below target/test-tools (half a minute)
 #   gunicorn    Gunicorn and Django in a virtual environment; below target/test-tools
 #   ansible     ansible-core and what else fleet/ is tested with, in a virtual environment; below target/test-tools
+#   servers     the servers of PyPI that every run starts; below target/test-tools
+#   servers-all those of PyPI, npm, Go and the crate registry that .ci/more servers starts (three minutes)
 #   trixie      a minimal Debian 13 with systemd 257; see tests/rootfs.sh (half a minute, as root)
 #   trixie-gcc  the same with a C compiler, for images from source (.ci/more image)
 #   trixie-rust the same with Debian's own Rust (.ci/more compilers)
@@ -38,6 +40,20 @@ gunicorn() { environment gunicorn examples/django/requirements.txt; }
 
 ansible() { environment ansible fleet/requirements.txt; }
 
+servers() {
+    # The long list begins with the short one.
+    cmp -s tests/servers/requirements-all.txt "$tools/servers/requirements.txt" || environment servers tests/servers/requirements.txt
+}
+
+servers_all() {
+    environment servers tests/servers/requirements-all.txt
+    mkdir -p "$tools/servers-npm" "$tools/servers-go"
+    cp tests/servers/npm/package.json tests/servers/npm/package-lock.json "$tools/servers-npm"
+    npm ci --prefix "$tools/servers-npm" --silent --no-audit --no-fund
+    go build -o "$tools/servers-go/server" tests/servers/main.go
+    cargo build --quiet --locked --release --manifest-path tests/servers/rust/Cargo.toml --target-dir "$tools/servers-rust"
+}
+
 trixie() { tests/rootfs.sh >/dev/null; }
 
 trixie_rust() { tests/rootfs.sh rustc,cargo,gcc,libc6-dev >/dev/null; }
@@ -48,13 +64,13 @@ trixie_gcc() { tests/rootfs.sh gcc,libc6-dev >/dev/null; }
 
 names=("$@")
 if [ ${#names[@]} -eq 0 ]; then
-    names=(systemfd gunicorn ansible)
+    names=(systemfd gunicorn ansible servers)
     [ "$(id -u)" -ne 0 ] || names+=(trixie)
 fi
 mkdir -p "$tools"
 for name in "${names[@]}"; do
     case $name in
-        systemfd | gunicorn | ansible | trixie | trixie-gcc | trixie-rust | trixie-qemu) "${name/-/_}" ;;
+        systemfd | gunicorn | ansible | servers | servers-all | trixie | trixie-gcc | trixie-rust | trixie-qemu) "${name/-/_}" ;;
         *)
             echo "setup.sh: $name: nothing has that name" >&2
             exit 2

@@ -46,6 +46,12 @@ pub fn whole_system(test: &str) -> bool {
     }
 }
 
+/// Where `tests/setup.sh` installs what no package has.
+#[must_use]
+pub fn tools() -> PathBuf {
+    binaries::tools()
+}
+
 /// A program that `tests/setup.sh NAME` has installed.
 ///
 /// # Errors

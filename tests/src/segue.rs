@@ -90,6 +90,13 @@ impl Setup {
         self.flags([OsString::from("--config"), file.into_os_string()])
     }
 
+    /// Says what to run, where that needs paths of the instance's own directory.
+    #[must_use]
+    pub fn program(mut self, program: Program) -> Self {
+        self.program = Some(program);
+        self
+    }
+
     /// Adds words to the command.
     #[must_use]
     pub fn arguments<I: IntoIterator>(mut self, words: I) -> Self

@@ -9,5 +9,6 @@ mod drops_uid;
 mod guides;
 mod gunicorn;
 mod memory;
+mod servers;
 mod systemd;
 mod wrappers;

@@ -476,6 +476,7 @@ impl Table {
             command: &["{tools}/servers/bin/python", "{here}/in_code.py", "gevent"],
             takes: "`WSGIServer(listener)`, in code",
             helps: "clients that try again",
+            in_flight: InFlight::Cut,
             ..PYTHON
         },
         Server {

@@ -7,9 +7,12 @@ use super::table::{Lost, Server, Table};
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/compatibility.md");
 const BEGIN: &str = "<!-- begin servers: written by `SEGUE_BLESS=1 .ci/more servers` -->\n";
 const END: &str = "<!-- end servers -->\n";
-const HEAD: &str = "| server | version | command line | takes the socket by | idle kept connection | response in flight | \
-    lost, new connections | lost, kept connections | steered with linger | what helps |\n\
-    |---|---|---|---|---|---|---|---|---|---|\n";
+const HEAD: &str = "<table>\n<tr><th>server</th><th>version</th><th>command line</th><th>takes the socket by</th>\n\
+    <th>idle kept connection</th><th>response in flight</th><th>lost, new connections</th>\n\
+    <th>lost, kept connections</th><th>what helps</th></tr>\n";
+const FOOT: &str = "</table>\n";
+/// The width of the page's source.
+const WIDTH: usize = 100;
 
 /// The cells of one row as they stand in the page.
 struct Row<'a> {
@@ -22,34 +25,90 @@ fn text() -> String {
     std::fs::read_to_string(PAGE).unwrap()
 }
 
-fn rows(page: &str) -> &str {
+/// The rows behind the head, each in one line.
+fn rows(page: &str) -> Vec<String> {
     let begun = page.split_once(BEGIN).map(|(_, rest)| rest);
     let table = begun
         .and_then(|rest| rest.split_once(END))
         .map(|(table, _)| table);
-    table.unwrap_or_else(|| panic!("{PAGE}: no {BEGIN} ... {END}"))
+    let table = table.unwrap_or_else(|| panic!("{PAGE}: no {BEGIN} ... {END}"));
+    let whole = table
+        .split_inclusive("</tr>")
+        .filter(|row| row.trim_end().ends_with("</tr>"));
+    let lines = whole.map(|row| row.split_whitespace().collect::<Vec<_>>().join(" "));
+    lines.skip(1).collect()
 }
 
-/// The row of a server: `None` if the page has none, or one with other words than the table of the tests.
-fn row<'a>(page: &'a str, server: &Server) -> Option<Row<'a>> {
-    let start = format!("| {} | ", server.name);
-    let line = rows(page).lines().find(|line| line.starts_with(&start))?;
-    let cells: Vec<_> = line.trim_matches('|').split(" | ").map(str::trim).collect();
-    let [_, version, _, _, _, _, new, kept, _, _] = cells[..] else {
+fn start_of(server: &Server) -> String {
+    format!("<tr><td>{}</td> ", server.name)
+}
+
+/// A row of the page, if it has the words of the table of the tests.
+fn row<'a>(rows: &'a [String], server: &Server) -> Option<Row<'a>> {
+    let line = rows.iter().find(|line| line.starts_with(&start_of(server)))?;
+    let cells: Vec<_> = line
+        .split("<td>")
+        .skip(1)
+        .map(|cell| cell.split("</td>").next().unwrap_or_default())
+        .collect();
+    let [_, version, _, _, _, _, new, kept, _] = cells[..] else {
         return None;
     };
-    (line.to_owned() + "\n" == write(server, version, new, kept)).then_some(Row { version, new, kept })
+    (*line == write(server, version, new, kept)).then_some(Row { version, new, kept })
 }
 
+/// In one line.
 fn write(server: &Server, version: &str, new: &str, kept: &str) -> String {
-    let Server {
-        name, takes, helps, ..
-    } = server;
-    let command = command_line(server);
+    let command = format!("`{}`", command_line(server));
     let (idle, in_flight) = (server.idle.words(), server.in_flight.words());
-    format!(
-        "| {name} | {version} | `{command}` | {takes} | {idle} | {in_flight} | {new} | {kept} | not yet | {helps} |\n"
-    )
+    let cells = [
+        server.name,
+        version,
+        &command,
+        server.takes,
+        idle,
+        in_flight,
+        new,
+        kept,
+        server.helps,
+    ];
+    let cells = cells.map(|cell| format!("<td>{}</td>", marked_up(cell)));
+    format!("<tr>{}</tr>", cells.join(" "))
+}
+
+/// What stands between backticks is code.
+fn marked_up(text: &str) -> String {
+    let text = text
+        .replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;");
+    let parts = text.split('`').enumerate();
+    parts
+        .map(|(index, part)| {
+            if index % 2 == 1 {
+                format!("<code>{part}</code>")
+            } else {
+                part.to_owned()
+            }
+        })
+        .collect()
+}
+
+/// A row in lines of the page.
+fn wrapped(row: &str) -> String {
+    let mut lines = String::new();
+    let mut used = 0;
+    for word in row.split(' ') {
+        let separator = match used {
+            0 => "",
+            _ if used + 1 + word.len() > WIDTH => "\n",
+            _ => " ",
+        };
+        used = if separator == " " { used + 1 } else { 0 } + word.len();
+        lines.push_str(separator);
+        lines.push_str(word);
+    }
+    lines + "\n"
 }
 
 /// As a person would type it, beside the server's own files.
@@ -110,8 +169,8 @@ pub(super) fn compare(server: &Server, version: &str, counted: &[Counted]) {
         put(server, &write(server, version, &new, &kept));
         return;
     }
-    let page = text();
-    let row = row(&page, server).unwrap_or_else(|| panic!("{PAGE}: no right row for {}", server.name));
+    let rows = rows(&text());
+    let row = row(&rows, server).unwrap_or_else(|| panic!("{PAGE}: no right row for {}", server.name));
     if row.version != version {
         segue_tests::figures::say(format_args!(
             "{}: {version} is here, and docs/compatibility.md is about {}",
@@ -141,14 +200,15 @@ fn put(server: &Server, new: &str) {
     let old = rows(&page);
     let mut table = HEAD.to_owned();
     for each in Table::ROWS {
-        let start = format!("| {} | ", each.name);
-        if each.name == server.name {
-            table.push_str(new);
-        } else if let Some(line) = old.lines().find(|line| line.starts_with(&start)) {
-            table.push_str(line);
-            table.push('\n');
-        }
+        let kept = old.iter().find(|line| line.starts_with(&start_of(each)));
+        let line = if each.name == server.name {
+            Some(new)
+        } else {
+            kept.map(String::as_str)
+        };
+        table.extend(line.map(wrapped));
     }
+    table.push_str(FOOT);
     let (above, rest) = page.split_once(BEGIN).unwrap();
     let (_, below) = rest.split_once(END).unwrap();
     std::fs::write(PAGE, format!("{above}{BEGIN}{table}{END}{below}")).unwrap();
@@ -156,16 +216,12 @@ fn put(server: &Server, new: &str) {
 
 #[test]
 fn the_page_has_each_server_with_the_words_of_the_table() {
-    let page = text();
+    let rows = rows(&text());
     let missing: Vec<_> = Table::ROWS
         .iter()
-        .filter(|server| row(&page, server).is_none())
+        .filter(|server| row(&rows, server).is_none())
         .map(|server| server.name)
         .collect();
     assert!(missing.is_empty(), "{PAGE}: no right row for {missing:?}");
-    assert_eq!(
-        rows(&page).lines().count(),
-        Table::ROWS.len() + 2,
-        "{PAGE}: rows of other servers"
-    );
+    assert_eq!(rows.len(), Table::ROWS.len(), "{PAGE}: rows of other servers");
 }

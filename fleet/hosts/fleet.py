@@ -177,7 +177,8 @@ class Fleet:
         play.write_text(json.dumps([dict(hosts="all", roles=[
             dict(role="segue.fleet.install", segue_package=package),
             dict(role="segue.fleet.app", segue_app=APP, segue_src=str(self.version("v0")), segue_listen=["8080"],
-                 segue_settings=dict(probation="1s")),
+                 # Long enough that a scene can do something in it, on a busy machine, too.
+                 segue_settings=dict(probation="3s")),
         ])]))
         done = self.ansible.play(play)
         assert done.code == 0, done.output

@@ -54,9 +54,8 @@ const ALONE: [&str; 2] = ["reload::after_a_daemon_reload", "upgrade::is_no_resta
 
 /// Scenes that take longest, a time limit of their own being among what they wait for. They begin first, lest one of them is
 /// played at the end with nothing beside it.
-const LONGEST: [&str; 6] = [
+const LONGEST: [&str; 5] = [
     "killed::hears_what_was_said_meanwhile",
-    "journal::has_the_last_words",
     "midway::while_it_forks",
     "midway::what_a_stop_left_hanging_has_its_deadline",
     "midway::at_a_first_start_nobody_hears",

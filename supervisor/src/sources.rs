@@ -28,6 +28,8 @@ pub(crate) enum Source<W, C> {
     Watch,
     /// A set of listeners: clients wait in a queue.
     Queues,
+    /// A set of slots of steered listeners: clients wait where new ones do not go.
+    Slots,
     /// The control socket: a client wants in.
     Control,
     /// A client of the control socket.
@@ -77,6 +79,7 @@ impl<W: Copy + Ord, C: Copy + Ord> Sources<W, C> {
             | Source::Signals
             | Source::Watch
             | Source::Queues
+            | Source::Slots
             | Source::Control
             | Source::Client(_) => EpollFlags::EPOLLIN,
         };

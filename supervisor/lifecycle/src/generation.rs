@@ -1,6 +1,6 @@
 //! A generation: its slots (where workers should run) and its processes (what does run, or still does).
 
-use crate::vocabulary::{Number, Plan, Record, Worker};
+use crate::vocabulary::{Lane, Number, Plan, Record, Worker};
 use alloc::vec::Vec;
 
 /// What a generation is to the others.
@@ -12,6 +12,8 @@ pub enum Role {
     Incumbent,
     /// It was told to drain and is not yet gone.
     Retired,
+    /// One worker of the incumbent's record, started for clients in a lane that nobody else serves.
+    Relief,
 }
 
 /// How far an incumbent is trusted.
@@ -100,6 +102,8 @@ pub struct Generation {
     pub role: Role,
     /// How far it is trusted.
     pub standing: Standing,
+    /// The lane that it is lent of each steered listener; 0 if it has none.
+    pub lane: Lane,
     /// Where workers should run; empty once retired.
     pub slots: Vec<Slot>,
     /// How many workers were started in each slot, also in those that were taken away since: a slot that comes
@@ -110,7 +114,14 @@ pub struct Generation {
 }
 
 impl Generation {
-    pub(crate) fn new(number: Number, record: Record, plan: Plan, role: Role, standing: Standing) -> Self {
+    pub(crate) fn new(
+        number: Number,
+        record: Record,
+        plan: Plan,
+        role: Role,
+        standing: Standing,
+        lane: Lane,
+    ) -> Self {
         let slots = (0..plan.workers).map(|_| Slot::new()).collect();
         Self {
             number,
@@ -118,6 +129,7 @@ impl Generation {
             plan,
             role,
             standing,
+            lane,
             slots,
             starts: Vec::new(),
             processes: Vec::new(),

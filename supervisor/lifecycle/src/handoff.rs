@@ -33,6 +33,9 @@ pub enum Progress {
     Soaking,
     /// Each of its workers is looked at once more, just before the incumbent is told to drain.
     Confirming,
+    /// Where listeners are steered: new clients go to the candidate, and the incumbent accepts those that it still has
+    /// waiting.
+    Switching,
 }
 
 impl Handoff {
@@ -112,7 +115,10 @@ impl Lifecycle {
             .count();
         match incumbent.plan.mode {
             Mode::Queue => true,
-            Mode::Overlap => living < limit.max(2) || self.planted.exceeds_generations(),
+            Mode::Overlap => {
+                (living < limit.max(2) || self.planted.exceeds_generations())
+                    && self.free_lane(incumbent.plan).is_some()
+            }
         }
     }
 
@@ -125,6 +131,10 @@ impl Lifecycle {
     }
 
     fn start_candidate(&mut self, number: Number, plan: Plan) {
+        let Some(lane) = self.free_lane(plan) else {
+            // It asks for other lanes than the incumbent has, and those are taken.
+            return self.fail_candidate(number, Cause::NoLane(number));
+        };
         self.handoff = Handoff::Candidate(number, Progress::Starting);
         match plan.mode {
             Mode::Queue => self.step_aside(number),
@@ -135,7 +145,14 @@ impl Lifecycle {
             workers: self.workers_of(plan),
             ..plan
         };
-        let mut candidate = Generation::new(number, Record(number), plan, Role::Candidate, Standing::Untried);
+        let mut candidate = Generation::new(
+            number,
+            Record(number),
+            plan,
+            Role::Candidate,
+            Standing::Untried,
+            lane,
+        );
         candidate.slots.truncate(usize::from(self.first_slots(plan)));
         self.generations.insert(number, candidate);
     }
@@ -161,9 +178,10 @@ impl Lifecycle {
     pub(crate) fn candidate_resized(&mut self, number: Number) {
         let ready = self.generations.get(&number).is_some_and(Generation::all_serve);
         match self.handoff {
-            Handoff::Candidate(candidate, Progress::Probing | Progress::Soaking | Progress::Confirming)
-                if candidate == number && !ready =>
-            {
+            Handoff::Candidate(
+                candidate,
+                Progress::Probing | Progress::Soaking | Progress::Confirming | Progress::Switching,
+            ) if candidate == number && !ready => {
                 self.end_stage();
                 self.handoff = Handoff::Candidate(number, Progress::Starting);
             }
@@ -233,7 +251,7 @@ impl Lifecycle {
         self.confirm(number);
     }
 
-    fn confirm(&mut self, number: Number) {
+    pub(crate) fn confirm(&mut self, number: Number) {
         self.handoff = Handoff::Candidate(number, Progress::Confirming);
         if self.planted.skips_confirmation() {
             self.take_over(number);
@@ -244,33 +262,11 @@ impl Lifecycle {
         }
     }
 
-    /// The incumbent has just crashed. If nobody serves any more, a candidate that is already ready does not
-    /// wait for its probe or soak, nor until somebody waits on its listeners.
-    pub(crate) fn skip_remaining_checks(&mut self) {
-        if self.somebody_serves() {
-            return;
-        }
-        match self.handoff {
-            Handoff::Candidate(number, Progress::Probing | Progress::Soaking) => {
-                self.end_stage();
-                self.confirm(number);
-            }
-            Handoff::Candidate(number, Progress::Confirming)
-                if self.timers.contains(&Timer::Await(number)) =>
-            {
-                self.awaited_in_vain(number);
-            }
-            Handoff::Idle
-            | Handoff::Waiting
-            | Handoff::Candidate(_, Progress::Preparing | Progress::Starting | Progress::Confirming) => {}
-        }
-    }
-
     pub(crate) fn on_confirmed(&mut self, number: Number) {
         if self.handoff.is_at(number, Progress::Confirming) {
             self.end_stage();
             if self.is_whole(number) {
-                self.take_over(number);
+                self.switch_or_take_over(number);
             } else {
                 self.take_step(number);
             }
@@ -309,7 +305,7 @@ impl Lifecycle {
     }
 
     /// The candidate becomes the incumbent, and only now is the old one told to drain.
-    fn take_over(&mut self, number: Number) {
+    pub(crate) fn take_over(&mut self, number: Number) {
         let old = self.incumbent.replace(number);
         self.fallback = None;
         if let Some(candidate) = self.generations.get_mut(&number) {
@@ -378,7 +374,7 @@ impl Lifecycle {
             }
             Handoff::Idle
             | Handoff::Waiting
-            | Handoff::Candidate(_, Progress::Preparing | Progress::Starting) => {}
+            | Handoff::Candidate(_, Progress::Preparing | Progress::Starting | Progress::Switching) => {}
         }
     }
 

@@ -14,12 +14,13 @@
 //! This crate holds no pid, file descriptor, path, clock, error or log line, and cannot do I/O. Time enters as
 //! [`Event::Due`] and leaves as [`Effect::Arm`] and [`Effect::Disarm`]. Start reading at `handoff.rs`, which is
 //! the reload; `workers.rs` is what one worker goes through; `rolling.rs` is the handoff
-//! in steps; `probation.rs` is trust and rollback; `stop.rs` is the end.
+//! in steps; `lanes.rs` is the handoff where each generation has a socket of its own; `probation.rs` is trust and rollback;
+//! `stop.rs` is the end.
 //!
 //! # The contract with the caller
 //!
 //! * Call [`Lifecycle::step`] with each event in the order in which it happened; perform the effects in their order.
-//! * [`Effect::Prepare`], [`Effect::Confirm`] and [`Effect::ConfirmAnyway`] are answered by an event; so is each run of
+//! * [`Effect::Prepare`], [`Effect::Confirm`], [`Effect::ConfirmAnyway`] and the last [`Effect::Switch`] are answered by an event; so is each run of
 //!   [`Effect::Probe`].
 //! * A worker that was spawned is reported [`Event::Exited`] once and then [`Event::Gone`] once, or only
 //!   [`Event::SpawnFailed`]. Everything else about a worker may be late or doubled: it is then ignored.
@@ -31,12 +32,14 @@ extern crate alloc;
 
 mod generation;
 mod handoff;
+mod lanes;
 mod planted;
 mod probation;
 mod rolling;
 mod save;
 mod stop;
 mod tickets;
+mod timers;
 mod vocabulary;
 mod words;
 mod workers;
@@ -54,12 +57,13 @@ pub use handoff::{Handoff, Progress};
 pub use planted::Bug;
 pub use save::Flaw;
 pub use vocabulary::{
-    Cause, Effect, Ending, Event, FIRST, Fact, Mode, Number, Outcome, Plan, Readiness, Record, Signal, Stage,
-    Ticket, Timer, Until, Wait, Worker,
+    Cause, Effect, Ending, Event, FIRST, Fact, Lane, Mode, Number, Outcome, Plan, Readiness, Record, Signal,
+    Stage, Ticket, Timer, Until, Wait, Worker,
 };
 
 pub use words::NoSuchWord;
 
+use lanes::Lanes;
 use planted::Planted;
 use stop::Phase;
 use tickets::Tickets;
@@ -99,6 +103,7 @@ pub struct Lifecycle {
     workers_wanted: Option<u16>,
     next_number: Number,
     phase: Phase,
+    lanes: Lanes,
     planted: Planted,
     effects: Vec<Effect>,
 }
@@ -122,6 +127,7 @@ impl Lifecycle {
             workers_wanted: None,
             next_number: FIRST + 1,
             phase: Phase::Running,
+            lanes: Lanes::default(),
             planted,
             effects: Vec::new(),
         };
@@ -175,6 +181,10 @@ impl Lifecycle {
             Event::Unawaited(number) => self.on_unawaited(number),
             Event::Unheld(number) => self.on_unheld(number),
             Event::Deaf(number) => self.on_deaf(number),
+            Event::Switched(number) => self.on_switched(number),
+            Event::NotSwitched(number) => self.on_not_switched(number),
+            Event::Stranded(lane) => self.on_stranded(lane),
+            Event::Relieved(lane) => self.on_relieved(lane),
             Event::Due(timer) => self.on_due(timer),
             Event::Workers(count) => self.on_workers(count),
             Event::Stop => self.on_stop(),
@@ -198,6 +208,8 @@ impl Lifecycle {
             Timer::Soak(number) => self.soaked(number),
             Timer::Look(number) => self.look_again(number),
             Timer::Await(number) => self.awaited_in_vain(number),
+            Timer::Switch => self.switch_again(),
+            Timer::Relieve(lane) => self.relieve(lane),
             Timer::Probation(number) => self.settle(number),
             Timer::BackOff(number, slot) => self.backed_off(number, slot),
             Timer::Calm(number, slot) => self.calmed(number, slot),
@@ -210,6 +222,7 @@ impl Lifecycle {
     fn come_to_rest(&mut self) {
         self.bury();
         self.begin_next();
+        self.point();
         self.spawn_wanted();
         self.answer_drained();
         self.forget_unused();

@@ -83,12 +83,20 @@ pub enum Bug {
     TakesOverInWords,
     /// What only a generation needed that is gone stays open.
     BuriesNobody,
+    /// New clients go to a candidate from its start.
+    SwitchesEarly,
+    /// New clients still go to a candidate that failed after the switch.
+    NeverSwitchesBack,
+    /// A candidate gets a lane in which somebody else is, or clients wait.
+    CrowdsTheLane,
+    /// Clients in a lane that nobody serves are left there.
+    AbandonsTheStranded,
 }
 
 #[cfg(test)]
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 41] = [
         Self::DrainsBeforeReady,
         Self::AnswersTwice,
         Self::LosesTickets,
@@ -126,6 +134,10 @@ impl Bug {
         Self::BearsWithTheDeaf,
         Self::TakesOverInWords,
         Self::BuriesNobody,
+        Self::SwitchesEarly,
+        Self::NeverSwitchesBack,
+        Self::CrowdsTheLane,
+        Self::AbandonsTheStranded,
     ];
 }
 
@@ -189,6 +201,10 @@ questions! {
     bears_with_the_deaf => BearsWithTheDeaf,
     takes_over_in_words => TakesOverInWords,
     buries_nobody => BuriesNobody,
+    switches_early => SwitchesEarly,
+    never_switches_back => NeverSwitchesBack,
+    crowds_the_lane => CrowdsTheLane,
+    abandons_the_stranded => AbandonsTheStranded,
 }
 
 impl Planted {

@@ -2,6 +2,7 @@
 
 use crate::Lifecycle;
 use crate::generation::{Generation, Role, Standing};
+use crate::handoff::{Handoff, Progress};
 use crate::vocabulary::{Cause, Effect, FIRST, Fact, Number, Outcome, Plan, Record, Stage, Timer, Wait};
 
 impl Lifecycle {
@@ -82,6 +83,31 @@ impl Lifecycle {
         }
     }
 
+    /// The incumbent has just crashed. If nobody serves any more, a candidate that is already ready does not
+    /// wait for its probe or soak, nor until somebody waits on its listeners.
+    pub(crate) fn skip_remaining_checks(&mut self) {
+        if self.somebody_serves() {
+            return;
+        }
+        match self.handoff {
+            Handoff::Candidate(number, Progress::Probing | Progress::Soaking) => {
+                self.end_stage();
+                self.confirm(number);
+            }
+            Handoff::Candidate(number, Progress::Confirming)
+                if self.timers.contains(&Timer::Await(number)) =>
+            {
+                self.awaited_in_vain(number);
+            }
+            Handoff::Idle
+            | Handoff::Waiting
+            | Handoff::Candidate(
+                _,
+                Progress::Preparing | Progress::Starting | Progress::Confirming | Progress::Switching,
+            ) => {}
+        }
+    }
+
     fn roll_back(&mut self, failed: Number, good: (Record, Plan), cause: Cause) {
         self.retire(failed);
         self.roll_back_to(failed, good, cause);
@@ -100,9 +126,10 @@ impl Lifecycle {
             workers: self.workers_of(plan),
             ..plan
         };
+        let lane = self.lane_after(failed, plan);
         self.generations.insert(
             number,
-            Generation::new(number, record, plan, Role::Incumbent, standing),
+            Generation::new(number, record, plan, Role::Incumbent, standing, lane),
         );
         self.incumbent = Some(number);
         self.effects.push(Effect::RollBack(number, record));

@@ -127,6 +127,8 @@ impl Lifecycle {
     /// to become whole, and it never waits for the incumbent.
     pub(crate) fn by_urgency(&self) -> impl Iterator<Item = &Generation> {
         let of = |wanted: Role| self.generations.values().filter(move |g| g.role == wanted);
-        of(Role::Candidate).chain(of(Role::Incumbent))
+        of(Role::Candidate)
+            .chain(of(Role::Incumbent))
+            .chain(of(Role::Relief))
     }
 }

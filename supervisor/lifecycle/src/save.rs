@@ -7,6 +7,7 @@
 use crate::Lifecycle;
 use crate::generation::{Generation, Process, Role, Slot, SlotState};
 use crate::handoff::{Handoff, Progress};
+use crate::lanes::Lanes;
 use crate::planted::Planted;
 use crate::tickets::Tickets;
 use crate::vocabulary::{Number, Plan, Record, Timer, Worker};
@@ -137,6 +138,7 @@ impl Lifecycle {
             .field_if_any("workers", self.workers_wanted.as_ref())
             .numbers("records", self.records.iter().map(|record| record.0))
             .end();
+        self.lanes.save(&mut text);
         for generation in self.generations.values() {
             generation.save(&mut text);
         }
@@ -171,6 +173,7 @@ impl Lifecycle {
             workers_wanted: machine.get_if_any("workers")?,
             next_number: machine.get("next")?,
             phase: machine.get("phase")?,
+            lanes: Lanes::default(),
             planted: Planted::none(),
             effects: Vec::new(),
         };
@@ -196,6 +199,7 @@ impl Lifecycle {
                     generation.processes.push(process);
                 }
                 "core-ticket" => loaded.tickets.load(line)?,
+                "core-lanes" => loaded.lanes = Lanes::load(line)?,
                 "core-timer" => {
                     loaded.timers.insert(line.get("is")?);
                 }
@@ -223,7 +227,10 @@ impl Lifecycle {
         };
         let has_record = |record: Record| self.records.contains(&record);
         let kept = self.last_good.iter().chain(&self.fallback);
-        let mut living = self.generations.values().filter(|g| g.role != Role::Retired);
+        let mut living = self.generations.values().filter(|g| match g.role {
+            Role::Candidate | Role::Incumbent => true,
+            Role::Retired | Role::Relief => false,
+        });
         if self.generations.keys().any(|number| *number >= self.next_number) {
             Some("a generation has a number that is yet to be given")
         } else if self
@@ -265,7 +272,8 @@ impl Lifecycle {
             | Timer::Probation(number)
             | Timer::BackOff(number, _)
             | Timer::Calm(number, _) => self.generations.contains_key(&number),
-            Timer::Stop => true,
+            Timer::Relieve(lane) => self.lanes.has_waiting(lane),
+            Timer::Switch | Timer::Stop => true,
         }
     }
 }
@@ -278,6 +286,7 @@ impl Generation {
             plan,
             role,
             standing,
+            lane,
             slots,
             starts,
             processes,
@@ -287,6 +296,7 @@ impl Generation {
             .field("record", record)
             .field("role", role)
             .field("standing", standing)
+            .field_if_any("lane", Some(lane).filter(|lane| **lane > 0))
             .field("plan", plan)
             .numbers("starts", starts.iter().map(|start| u64::from(*start)))
             .end();
@@ -315,6 +325,7 @@ impl Generation {
             plan: line.get("plan")?,
             role: line.get("role")?,
             standing: line.get("standing")?,
+            lane: line.get_if_any("lane")?.unwrap_or_default(),
             slots: Vec::new(),
             starts: starts.map_err(|_| flaw("starts", line.0))?,
             processes: Vec::new(),

@@ -46,6 +46,7 @@ impl Lifecycle {
         self.incumbent = None;
         self.last_good = None;
         self.fallback = None;
+        self.forget_lanes();
         let numbers: Vec<Number> = self.generations.keys().copied().collect();
         for number in numbers {
             if !self.planted.stop_forgets(number) {

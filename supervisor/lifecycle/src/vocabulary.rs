@@ -3,6 +3,8 @@
 //! Every enum here is closed and is matched without a catch-all arm, so that a new word does not compile
 //! until every state has an answer to it.
 
+pub use crate::timers::{Timer, Wait};
+
 /// The number of a generation: one start of the app, counted from 1, never reused.
 pub type Number = u64;
 
@@ -19,6 +21,10 @@ pub struct Worker {
     /// How many workers had been started in this slot before it.
     pub start: u32,
 }
+
+/// One of the sockets of a steered address, by its place among them: each generation has one of its own, and the kernel sends
+/// every new client to one of them. People call it a slot.
+pub type Lane = u8;
 
 /// A birth record, named after the generation for which it was made. A rollback starts a new generation from
 /// an older record.
@@ -88,6 +94,8 @@ pub struct Plan {
     pub max_generations: u16,
     /// How many workers a handoff replaces at a time; 0 for all of them. Of no account in queue mode.
     pub rolling: u16,
+    /// How many lanes its steered listeners have; 0 if it has none, and shares its sockets with all others.
+    pub lanes: Lane,
 }
 
 /// What happened. Events about workers, generations or timers that the core no longer knows are stale and
@@ -128,6 +136,15 @@ pub enum Event {
     Unheld(Number),
     /// Clients wait for this generation, and it has accepted none of them for as long as it may.
     Deaf(Number),
+    /// New clients go to the lane of this generation ([`Effect::Switch`]), and those in the lane they went to before were accepted
+    /// (or have had their time). Each of its workers was looked at once more; those found dead were reported before this.
+    Switched(Number),
+    /// The kernel refuses to send new clients to the lane of this generation; they go where they went before.
+    NotSwitched(Number),
+    /// Clients wait in a lane to which new ones do not go.
+    Stranded(Lane),
+    /// Nobody waits in it any more.
+    Relieved(Lane),
     /// A timer that was armed has come due.
     Due(Timer),
     /// The number of workers is to change.
@@ -172,6 +189,9 @@ pub enum Effect {
     Abandon(Worker),
     /// The last process of a retired generation is gone: close what only it needed.
     Bury(Number),
+    /// Let the kernel send every new client to the lane of this generation; answer with [`Event::Switched`] or
+    /// [`Event::NotSwitched`]. The answer to an earlier one is not owed any more.
+    Switch(Number),
     /// Answer a ticket. It is the only answer that it gets.
     Answer(Ticket, Outcome),
     /// Tell people, `status` and the service manager what happened. It changes nothing else.
@@ -202,6 +222,7 @@ impl Effect {
             | Self::EndProbe(_)
             | Self::Confirm(_)
             | Self::ConfirmAnyway(_)
+            | Self::Switch(_)
             | Self::Answer(..)
             | Self::Tell(_)
             | Self::Forget(_)
@@ -223,78 +244,6 @@ pub enum Signal {
     Kill,
 }
 
-/// The waits that can run out. Each is armed at most once at a time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Timer {
-    /// Until a worker is ready.
-    Start(Worker),
-    /// Until people are told that a worker is still not ready.
-    Hint(Worker),
-    /// Until a worker counts as ready because it is still alive ([`Readiness::Alive`]).
-    Alive(Worker),
-    /// Until a serving worker must have said `WATCHDOG=1` again.
-    Watchdog(Worker),
-    /// Until a worker that was told to stop is killed.
-    Drain(Worker),
-    /// Until a killed worker is given up as unkillable.
-    Kill(Worker),
-    /// Until the probe has failed the candidate.
-    Probe(Number),
-    /// Until the probe command is run again.
-    ProbeAgain(Number),
-    /// Until the candidate takes over.
-    Soak(Number),
-    /// Until the candidate is looked at again, on whose listeners nobody waits yet.
-    Look(Number),
-    /// Until a candidate takes over though nobody is seen waiting on its listeners.
-    Await(Number),
-    /// Until the incumbent is trusted.
-    Probation(Number),
-    /// Until a crashed worker is started again.
-    BackOff(Number, u16),
-    /// Until a slot's crashes are forgiven.
-    Calm(Number, u16),
-    /// Until a stop becomes a kill, and then until the unkillable are left behind.
-    Stop,
-}
-
-/// How long a timer runs: the name of a setting or constant of the shell.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Wait {
-    /// `--start-timeout`.
-    Start,
-    /// The time without readiness after which people are told.
-    Hint,
-    /// The duration of `--ready exec:DURATION`.
-    Alive,
-    /// `--watchdog`.
-    Watchdog,
-    /// `--drain-timeout`.
-    Drain,
-    /// The time that a stuck worker has to dump its core.
-    Abort,
-    /// The time that the kernel has to end a killed process.
-    Kill,
-    /// `--probe-timeout`.
-    Probe,
-    /// The pause between two runs of the probe command.
-    ProbeAgain,
-    /// `--soak`.
-    Soak,
-    /// The pause between two looks at a candidate on whose listeners nobody waits yet.
-    Look,
-    /// The time that it has until somebody does.
-    Await,
-    /// `--probation`.
-    Probation,
-    /// The n-th back-off in a row, from 1.
-    BackOff(u8),
-    /// The calm time after which crashes are forgiven.
-    Calm,
-    /// `--stop-timeout`.
-    Stop,
-}
-
 /// Why a worker or a candidate has failed. The shell knows the details (exit status, errno, last words).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Cause {
@@ -314,6 +263,10 @@ pub enum Cause {
     Unheld(Number),
     /// Clients waited for it, and it accepted none.
     Deaf(Number),
+    /// The kernel would not send clients to its lane.
+    NotSwitched(Number),
+    /// Each lane that it may have is another's.
+    NoLane(Number),
 }
 
 /// The single answer to a ticket.
@@ -364,6 +317,12 @@ pub enum Fact {
     NoWayBack(Number, Cause),
     /// Clients wait, and the incumbent accepts none of them. Told again as long as that lasts.
     Deaf(Number),
+    /// This generation was started to answer the clients in a lane that nobody else serves.
+    Relief(Number, Lane),
+    /// A relief worker failed.
+    ReliefFailed(Number, Cause),
+    /// The kernel refuses to send clients to the incumbent.
+    NotSwitched(Number),
     /// A worker of the incumbent crashed and is going to be replaced.
     Crashed(Worker, Cause),
     /// A replacement was started.

@@ -4,12 +4,14 @@
 //! (generation 4, slot 0, the third start) or `due:drain:4.0.2`. One table for each enum gives both directions, so that they
 //! cannot drift apart. A word that was written once is read for ever: variants may come, their names stay.
 
+mod plan;
+
 use crate::generation::{Leader, Life, Role, SlotState, Standing};
 use crate::handoff::{Handoff, Progress};
 use crate::stop::Phase;
 use crate::vocabulary::{
-    Cause, Effect, Ending, Event, Fact, Mode, Number, Outcome, Plan, Readiness, Record, Signal, Stage,
-    Ticket, Timer, Until, Wait, Worker,
+    Cause, Effect, Ending, Event, Fact, Mode, Number, Outcome, Readiness, Record, Signal, Stage, Ticket,
+    Timer, Until, Wait, Worker,
 };
 use alloc::string::String;
 use core::fmt;
@@ -139,51 +141,6 @@ impl Word for Option<Number> {
     }
 }
 
-/// A plan is the last in its word: parts that a later version adds are left out by an older one.
-impl Word for Plan {
-    fn write(&self, word: &mut String) {
-        let Self {
-            workers,
-            mode,
-            readiness,
-            probe,
-            soak,
-            probation,
-            watchdog,
-            max_generations,
-            rolling,
-        } = self;
-        workers.write(word);
-        mode.write(word);
-        readiness.write(word);
-        [probe, soak, probation, watchdog]
-            .into_iter()
-            .for_each(|stage| stage.write(word));
-        max_generations.write(word);
-        // As it was written before there was this setting.
-        if *rolling > 0 {
-            rolling.write(word);
-        }
-    }
-
-    fn read(parts: &mut Parts<'_>) -> Option<Self> {
-        Some(Self {
-            workers: Word::read(parts)?,
-            mode: Word::read(parts)?,
-            readiness: Word::read(parts)?,
-            probe: Word::read(parts)?,
-            soak: Word::read(parts)?,
-            probation: Word::read(parts)?,
-            watchdog: Word::read(parts)?,
-            max_generations: Word::read(parts)?,
-            rolling: match parts.next() {
-                Some(rolling) => rolling.parse().ok()?,
-                None => 0,
-            },
-        })
-    }
-}
-
 /// How far it has come, then whose it is: `starting:4`.
 impl Word for Handoff {
     fn write(&self, word: &mut String) {
@@ -242,7 +199,7 @@ words! {
     Mode { "overlap" Overlap; "queue" Queue; }
     Stage { "kept" Kept; "skipped" Skipped; }
     Readiness { "notify" Notify; "alive" Alive; }
-    Role { "candidate" Candidate; "incumbent" Incumbent; "retired" Retired; }
+    Role { "candidate" Candidate; "incumbent" Incumbent; "retired" Retired; "relief" Relief; }
     Standing { "untried" Untried; "proven" Proven; }
     Life { "starting" Starting; "serving" Serving; "draining" Draining; "killed" Killed; }
     Leader { "running" Running; "exited" Exited; }
@@ -254,6 +211,7 @@ words! {
         "probing" Probing;
         "soaking" Soaking;
         "confirming" Confirming;
+        "switching" Switching;
     }
     Ending { "stopped" Stopped; "never-served" NeverServed(cause); }
     Cause {
@@ -265,6 +223,8 @@ words! {
         "probe" Probe;
         "unheld" Unheld(number);
         "deaf" Deaf(number);
+        "not-switched" NotSwitched(number);
+        "no-lane" NoLane(number);
     }
     Timer {
         "start" Start(worker);
@@ -278,6 +238,8 @@ words! {
         "soak" Soak(number);
         "look" Look(number);
         "await" Await(number);
+        "switch" Switch;
+        "relieve" Relieve(lane);
         "probation" Probation(number);
         "back-off" BackOff(number, slot);
         "calm" Calm(number, slot);
@@ -301,6 +263,10 @@ words! {
         "unawaited" Unawaited(number);
         "unheld" Unheld(number);
         "deaf" Deaf(number);
+        "switched" Switched(number);
+        "not-switched" NotSwitched(number);
+        "stranded" Stranded(lane);
+        "relieved" Relieved(lane);
         "due" Due(timer);
         "workers" Workers(count);
         "stop" Stop;
@@ -319,6 +285,9 @@ words! {
         "soak" Soak;
         "look" Look;
         "await" Await;
+        "switch" Switch;
+        "relieve" Relieve;
+        "relieve-again" RelieveAgain;
         "probation" Probation;
         "back-off" BackOff(nth);
         "calm" Calm;
@@ -347,6 +316,9 @@ words! {
         "rolled-back" RolledBack(failed, number, cause);
         "no-way-back" NoWayBack(number, cause);
         "deaf" Deaf(number);
+        "relief" Relief(number, lane);
+        "relief-failed" ReliefFailed(number, cause);
+        "not-switched" NotSwitched(number);
         "crashed" Crashed(worker, cause);
         "restarted" Restarted(worker);
         "overran" Overran(worker);
@@ -370,6 +342,7 @@ words! {
         "roll-back" RollBack(number, record);
         "abandon" Abandon(worker);
         "bury" Bury(number);
+        "switch" Switch(number);
         "answer" Answer(ticket, outcome);
         "tell" Tell(fact);
         "forget" Forget(record);
@@ -417,6 +390,7 @@ as_text!(Worker, Timer, Until, Event, Effect);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::vocabulary::Plan;
 
     const WORKER: Worker = Worker {
         generation: u64::MAX,
@@ -434,6 +408,7 @@ mod tests {
         watchdog: Stage::Skipped,
         max_generations: 8,
         rolling: 0,
+        lanes: 0,
     };
 
     #[test]
@@ -447,6 +422,10 @@ mod tests {
             (
                 Event::Prepared(4, Plan { rolling: 2, ..PLAN }),
                 "prepared:4:3:queue:alive:kept:skipped:kept:skipped:8:2",
+            ),
+            (
+                Event::Prepared(4, Plan { lanes: 4, ..PLAN }),
+                "prepared:4:3:queue:alive:kept:skipped:kept:skipped:8:0:4",
             ),
             (Event::Ready(WORKER), "ready:18446744073709551615.65535.7"),
             (Event::Due(Timer::BackOff(0, 10)), "due:back-off:0:10"),

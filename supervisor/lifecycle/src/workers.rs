@@ -121,7 +121,7 @@ impl Lifecycle {
         match self.generations.get(&number).map(|generation| generation.role) {
             Some(Role::Candidate) => self.candidate_gained(number),
             Some(Role::Incumbent) => self.begin_probation(number),
-            Some(Role::Retired) | None => {}
+            Some(Role::Retired | Role::Relief) | None => {}
         }
     }
 
@@ -228,6 +228,7 @@ impl Lifecycle {
         match self.generations.get(&number).map(|generation| generation.role) {
             Some(Role::Candidate) => self.fail_candidate(number, cause),
             Some(Role::Incumbent) => self.incumbent_lost(number, worker.slot, worker.start, cause),
+            Some(Role::Relief) => self.relief_lost(number, cause),
             Some(Role::Retired) | None => {}
         }
     }
@@ -288,7 +289,10 @@ impl Lifecycle {
         let active: Vec<Number> = self
             .generations
             .values()
-            .filter(|generation| generation.role != Role::Retired)
+            .filter(|generation| match generation.role {
+                Role::Candidate | Role::Incumbent => true,
+                Role::Retired | Role::Relief => false,
+            })
             .map(|generation| generation.number)
             .collect();
         for number in active {
@@ -322,7 +326,7 @@ impl Lifecycle {
         match role {
             Role::Candidate => self.candidate_resized(number),
             Role::Incumbent => self.begin_probation(number),
-            Role::Retired => {}
+            Role::Retired | Role::Relief => {}
         }
     }
 

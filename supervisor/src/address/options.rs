@@ -46,6 +46,10 @@ pub(crate) enum Key {
     ReusePort,
     /// How many sockets share the address, each lent to its share of the workers; implies SO_REUSEPORT. Not in systemd.socket(5).
     Sockets,
+    /// Each generation has a socket of its own, and the kernel sends new clients to one of them. Not in systemd.socket(5).
+    Steer,
+    /// How many sockets a steered listener has, and so how many generations may live at once; default 4.
+    Slots,
     /// `BindIPv6Only=`: `both` (default here), `ipv6-only`, or `default` for the sysctl net.ipv6.bindv6only.
     BindIpv6Only,
     /// `BindToDevice=`: SO_BINDTODEVICE, the name of an interface.
@@ -172,6 +176,8 @@ const SECONDS_MAX: u32 = 32767;
 const PROBES_MAX: u32 = 127;
 /// Most sockets on one address: as many as there may be workers, for more would be lent to nobody alone.
 const SOCKETS_MAX: u32 = 1024;
+/// Most sockets of a steered listener: as many generations as may live at once are far fewer.
+const SLOTS_MAX: u32 = 16;
 /// Longest name of a congestion control algorithm: TCP_CA_NAME_MAX less the final NUL.
 const CONGESTION_MAX: usize = 15;
 /// Longest name of a user or group: LOGIN_NAME_MAX less the final NUL.
@@ -252,6 +258,16 @@ const ROWS: &[Row] = &[
             most: SOCKETS_MAX,
         },
         Scope::Internet,
+    ),
+    row(Key::Steer, "steer", Shape::Flag, Scope::Tcp),
+    row(
+        Key::Slots,
+        "slots",
+        Shape::Count {
+            least: 2,
+            most: SLOTS_MAX,
+        },
+        Scope::Tcp,
     ),
     row(Key::BindIpv6Only, "bind-ipv6-only", Shape::Ipv6Only, Scope::Ipv6),
     row(

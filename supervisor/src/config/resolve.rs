@@ -4,6 +4,8 @@ use std::ffi::OsStr;
 use std::path::Path;
 use std::time::Duration;
 
+use crate::address::{Key, ListenSpec};
+
 use super::duration::{Limit, text};
 use super::error::{ConfigError, SettingPlace};
 use super::file::{self, File};
@@ -183,6 +185,7 @@ impl Sources<'_> {
         errors.extend(self.alive_too_late(config));
         errors.extend(self.watchdog_without_words(config));
         errors.extend(self.same_listeners(config));
+        errors.extend(self.cannot_steer(config));
         errors
     }
 
@@ -229,6 +232,25 @@ impl Sources<'_> {
             Mode::Overlap => return None,
         };
         Some(self.blame("rolling", self.given(|s| s.rolling.is_some()), why))
+    }
+
+    /// Where each generation has a socket of its own, one of them gets all new clients.
+    fn cannot_steer(&self, config: &Config) -> Option<ConfigError> {
+        let options = |spec: &&ListenSpec| spec.options.flag(Key::Steer) == Some(true);
+        let steered = config.listen.iter().find(options)?;
+        let why = if config.mode == Mode::Queue {
+            "goes without `mode = queue`, in which no two generations run at once"
+        } else if !config.soak.is_zero() {
+            "goes without `soak`, for no client reaches a candidate"
+        } else if config.rolling.is_some() {
+            "goes without `rolling`, for all new clients go to one generation"
+        } else if steered.options.number(Key::Sockets).is_some() {
+            "goes without `sockets`: all workers of a generation share its slot"
+        } else {
+            return None;
+        };
+        let why = format!("{}: steer {why}", steered.address);
+        Some(self.blame("listen", self.given(|s| !s.listen.is_empty()), &why))
     }
 
     fn alive_too_late(&self, config: &Config) -> Option<ConfigError> {

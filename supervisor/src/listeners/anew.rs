@@ -5,11 +5,11 @@ use std::rc::Rc;
 use super::bind::{self, Wanted};
 use super::resolve::{self, Lookup, Owner};
 use super::socket::{Socket, Source};
-use super::{ListenError, holder};
+use super::{ListenError, holder, slots};
 use crate::address::{Address, Key, ListenSpec, SocketOptions};
 use crate::state::Guard;
 
-/// Makes it: beside one of those that are there if they share an address (`sockets=N`). A port that the kernel chose is otherwise
+/// Makes it: beside one of those that are there if they share an address (`sockets=N`, `steer`). A port that the kernel chose is otherwise
 /// chosen again.
 ///
 /// # Errors
@@ -39,7 +39,7 @@ pub(super) fn at(
         guard,
     };
     let of_address = |one: &&Rc<Socket>| *one.source() == Source::Spec(address.clone());
-    let shares = spec.options.number(Key::Sockets).is_some();
+    let shares = spec.options.number(Key::Sockets).is_some() || slots::is_asked(&spec.options);
     let bound = match there.iter().flatten().find(of_address) {
         Some(first) if shares => bind::beside(&wanted, first)?,
         Some(_) | None => bind::open(&wanted, &holder::of_port)?,

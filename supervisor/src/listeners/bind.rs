@@ -13,10 +13,10 @@ use super::resolve::Owner;
 use super::settings::{self, IPV6_ONLY, Originals, REUSE_ADDRESS};
 use super::socket::{self as shared, Birth, IoMode, Socket, Source, set_io_mode};
 use super::unix_file::{self, PathLock, SocketFile};
-use super::{ListenError, PROBE_BACKLOG, PROBE_MODE};
+use super::{ListenError, PROBE_BACKLOG, PROBE_MODE, slots};
 use crate::address::{Address, BindIpv6Only, Host, Key, ListenSpec, SocketOptions, UnixPath};
 use crate::state::Guard;
-use crate::sys::{errno_text, sock};
+use crate::sys::{errno_text, sock, steering};
 
 /// Longest path of a Unix socket in bytes (unix(7)); checked again when a relative path has become absolute.
 const SUN_PATH_MAX: usize = 107;
@@ -91,7 +91,12 @@ pub(super) fn beside(wanted: &Wanted<'_>, first: &Socket) -> Result<Bound, Liste
     };
     new_socket(kind_of(&wanted.spec.address), family_of(address))
         .map_err(errno_text)
-        .and_then(|fd| internet(fd, wanted, address, &|_, _| None))
+        .and_then(|fd| {
+            if slots::is_asked(&wanted.spec.options) {
+                steering::share_address(fd.as_fd()).map_err(errno_text)?;
+            }
+            internet(fd, wanted, address, &|_, _| None)
+        })
         .map_err(|cause| ListenError::at(&wanted.spec.address, cause))
 }
 
@@ -151,6 +156,7 @@ fn socket_type(kind: SocketKind) -> SockType {
     }
 }
 
+/// Binds and listens. If it is to be the first of several slots, nobody may have the address yet: it shares it from then on.
 fn internet(
     fd: OwnedFd,
     wanted: &Wanted<'_>,
@@ -171,6 +177,9 @@ fn internet(
     let originals = put_all(fd.as_fd(), options, family_of(address))?;
     let explain = |errno| explain_internet(errno, kind, address, holder);
     bind(fd.as_raw_fd(), &SockaddrStorage::from(address)).map_err(explain)?;
+    if slots::is_asked(options) {
+        slots::found(fd.as_fd());
+    }
     if kind.accepts_connections() {
         sock::listen(fd.as_fd(), shared::backlog(options)).map_err(explain)?;
     }

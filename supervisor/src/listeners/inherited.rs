@@ -160,5 +160,6 @@ fn take(fds: &mut ListenFd, claim: &Claim, index: i32) -> Result<Rc<Listener>, L
         options: SocketOptions::default(),
         owner: Owner::default(),
         socket: Rc::new(socket.map_err(|why| refuse(&why))?),
+        slot: None,
     }))
 }

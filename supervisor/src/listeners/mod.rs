@@ -7,7 +7,7 @@
 //!
 //! Code map: `open` decides which sockets stay, stand in or are made; `bind` makes them; `unix_file` owns the paths
 //! of Unix sockets; `settings` turns options into socket options; `inherited` and `claim` read `LISTEN_FDS`;
-//! `shares` says which worker gets which of several sockets on one address;
+//! `shares` says which worker gets which of several sockets on one address; `slots` makes the sockets of a steered one;
 //! `resolve` is the only place that looks names up; `holder` finds who has a port that is busy; `saved` writes
 //! them down for a successor; `anew` makes again what was lost with a predecessor.
 
@@ -22,6 +22,7 @@ mod resolve;
 mod saved;
 mod settings;
 mod shares;
+mod slots;
 mod socket;
 mod unix_file;
 
@@ -49,6 +50,7 @@ pub(crate) use shares::{least_workers, shares};
 use crate::state::Guard;
 use local::{BoundTo, Local};
 use resolve::Owner;
+use slots::Slot;
 pub(crate) use socket::IoMode;
 use socket::Socket;
 
@@ -93,6 +95,8 @@ pub(crate) struct Listener {
     /// What `user` and `group` mean, looked up when the listener was opened and never again.
     owner: Owner,
     socket: Rc<Socket>,
+    /// Which of the sockets of a steered address it is.
+    slot: Option<Slot>,
 }
 
 impl Listener {
@@ -155,7 +159,8 @@ impl Listener {
 
     /// Whether both are among the several sockets of one address.
     fn is_beside(&self, other: &Self) -> bool {
-        self.sockets().is_some() && self.name == other.name && self.socket.local() == other.socket.local()
+        let several = self.sockets().is_some() || self.slot.is_some();
+        several && self.name == other.name && self.socket.local() == other.socket.local()
     }
 
     /// Whether both are the same socket, whatever their names and options.
@@ -195,9 +200,10 @@ impl Listener {
         self.socket.clear_flag().map_err(|cause| self.alarm(&cause))
     }
 
-    /// Whether O_NONBLOCK is set and neither an option nor the generation that serves is known to have chosen it.
+    /// Whether O_NONBLOCK is set and neither an option nor the generation that serves is known to have chosen it. In a slot it
+    /// is the flag of its generation alone.
     pub(crate) fn is_raised_by_an_app(&self) -> bool {
-        self.socket.is_raised_by_an_app()
+        self.slot.is_none() && self.socket.is_raised_by_an_app()
     }
 
     /// Puts right what an app may have changed for all: the options (after a reload that failed, those of the set
@@ -209,9 +215,21 @@ impl Listener {
     /// An alarm in one line: the app shut the listener down (it listens again, if the line does not say otherwise), the
     /// app removed its path, or the kernel refuses to restore something. All that could be restored is restored.
     pub(crate) fn restore_flags(&self) -> Result<(), ListenError> {
-        self.socket
-            .restore(&self.options, self.owner)
-            .map_err(|cause| self.alarm(&cause))
+        let restored = self.restore_in_slot();
+        restored.map_err(|cause| self.alarm(&cause))
+    }
+
+    fn restore_in_slot(&self) -> Result<(), String> {
+        let Some(slot) = &self.slot else {
+            return self.socket.restore(&self.options, self.owner);
+        };
+        let listened = self.socket.listens();
+        // O_NONBLOCK is its holder's alone.
+        let restored = self.socket.mend(&self.options, self.owner);
+        if !listened && self.socket.listens() {
+            slot.rejoin(self.socket.as_fd())?;
+        }
+        restored
     }
 
     /// Gives the path of a probe listener to the app's user, as whom the probe asks; the mode stays 0600. For every
@@ -243,6 +261,7 @@ impl Listener {
                 options: self.options.clone(),
                 owner: self.owner,
                 socket: Rc::clone(&fresh.socket),
+                slot: None,
             })
         })
     }
@@ -292,5 +311,6 @@ fn private(socket: Socket) -> Rc<Listener> {
         options: SocketOptions::default(),
         owner: Owner::default(),
         socket: Rc::new(socket),
+        slot: None,
     })
 }

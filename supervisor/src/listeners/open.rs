@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 use super::bind::{self, Bound, Wanted, absolute, kind_of};
 use super::local::{BoundTo, Local, SocketKind};
 use super::resolve::{self, Lookup, Owner};
+use super::slots;
 use super::socket::Source;
 use super::{Inherited, ListenError, Listener, holder};
 use crate::address::{Host, Key, ListenSpec, SocketOptions, UnixPath};
@@ -179,7 +180,7 @@ fn origin<'a>(
 
 /// The other sockets of the same address, in their order.
 fn take_beside(first: &Listener, ours: &mut Vec<Rc<Listener>>) -> Vec<Rc<Listener>> {
-    if first.sockets().is_none() {
+    if first.sockets().is_none() && first.slot.is_none() {
         return Vec::new();
     }
     let (beside, others) = std::mem::take(ours)
@@ -305,15 +306,33 @@ fn realize(
     match origin {
         Origin::StandsAside(held) => {
             warnings.extend(ignored_options(spec, &held));
-            Ok(held.into_iter().map(|one| under_name_of(spec, one)).collect())
+            let mut named: Vec<Rc<Listener>> = held.into_iter().map(|one| under_name_of(spec, one)).collect();
+            if slots::is_asked(&spec.options) {
+                named = slots::of_inherited(named, lookup, warnings);
+            }
+            Ok(named)
         }
         Origin::Kept(old, owner) => {
             let all = std::iter::once(old).chain(beside);
-            Ok(all.map(|old| under(old, name.clone(), spec, owner)).collect())
+            let all: Vec<Rc<Listener>> = all.map(|old| under(old, name.clone(), spec, owner)).collect();
+            // A supervisor that was killed may have left fewer slots than there were.
+            if all.iter().any(|one| one.slot.is_some()) {
+                let wanted = Wanted {
+                    spec,
+                    addresses: Vec::new(),
+                    owner,
+                    guard: Guard::armed(),
+                };
+                return Ok(slots::complete(all, &wanted, warnings));
+            }
+            Ok(all)
         }
         Origin::New(wanted) => {
             let bound = bind::open(&wanted, &|kind, address| holder_of(known, lookup, kind, address))?;
             let first = made(bound, &wanted, name.clone(), warnings);
+            if slots::is_asked(&spec.options) {
+                return Ok(slots::complete(vec![first], &wanted, warnings));
+            }
             let mut all = vec![first];
             while all.len() < all[0].sockets().unwrap_or(1) {
                 let bound = bind::beside(&wanted, &all[0].socket)?;
@@ -342,6 +361,7 @@ fn made(bound: Bound, wanted: &Wanted<'_>, name: String, warnings: &mut Vec<Stri
         options: wanted.spec.options.clone(),
         owner: wanted.owner,
         socket: Rc::new(bound.socket),
+        slot: None,
     })
 }
 
@@ -355,6 +375,7 @@ fn under(old: Rc<Listener>, name: String, spec: &ListenSpec, owner: Owner) -> Rc
         options: spec.options.clone(),
         owner,
         socket: Rc::clone(&old.socket),
+        slot: old.slot.clone(),
     })
 }
 
@@ -367,13 +388,17 @@ fn under_name_of(spec: &ListenSpec, held: Rc<Listener>) -> Rc<Listener> {
             options: held.options.clone(),
             owner: held.owner,
             socket: Rc::clone(&held.socket),
+            slot: held.slot.clone(),
         }),
         Some(_) | None => held,
     }
 }
 
 fn ignored_options(spec: &ListenSpec, held: &[Rc<Listener>]) -> Option<String> {
-    let words: Vec<&str> = spec.options.given().map(Key::name).collect();
+    // Steering is none of the socket's options, and is tried.
+    let given = spec.options.given();
+    let applied = given.filter(|key| *key != Key::Steer && *key != Key::Slots);
+    let words: Vec<&str> = applied.map(Key::name).collect();
     let first = held.first()?;
     if words.is_empty() {
         return None;

@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::resolve::Owner;
 use super::settings::Originals;
+use super::slots::{self, Group, Slot};
 use super::socket::{Birth, IoMode, Socket, Source};
 use super::unix_file::{PathLock, SocketFile};
 use super::{Inherited, ListenError, Listener, SocketKind, anew, bind};
@@ -148,6 +149,9 @@ impl<'a> Saving<'a> {
                 options: listener.options.to_string(),
             };
             saved.save_fields(rows.begin(LISTENER));
+            if let Some((slot, index)) = listener.slot().zip(listener.slot_index()) {
+                rows.number("slot", slot.into()).number("index", index.into());
+            }
             listener.owner.save_fields(rows);
         }
         for socket in self.sockets() {
@@ -363,14 +367,10 @@ pub(crate) fn restore(
             return Err(Flaw::new("the listeners are not in order"));
         }
         let owner = Owner::of_row(*row)?;
-        listeners.push(Rc::new(restore_listener(
-            saved,
-            owner,
-            address.as_deref(),
-            socket,
-        )?));
+        let restored = restore_listener(saved, owner, address.as_deref(), socket)?;
+        listeners.push((restored, *row));
     }
-    Ok(listeners)
+    in_groups(listeners)
 }
 
 /// Those listeners of ours that the rows tell of and whose sockets are among the fds; what a generation was given for its probe is
@@ -407,10 +407,71 @@ pub(crate) fn restore_found(
                 Source::Inherited { .. } | Source::Probe => continue,
             };
             let owner = Owner::of_row(*row)?;
-            listeners.push(Rc::new(restore_listener(saved, owner, Some(&address), socket)?));
+            listeners.push((restore_listener(saved, owner, Some(&address), socket)?, *row));
         }
     }
+    in_groups(listeners)
+}
+
+/// The listeners, each steered one in its slot of its group again.
+fn in_groups(restored: Vec<(Listener, Row<'_>)>) -> Result<Vec<Rc<Listener>>, Flaw> {
+    let mut groups: Vec<Restored> = Vec::new();
+    let mut listeners = Vec::new();
+    for (listener, row) in &restored {
+        let Some(slot) = row.number_if_any("slot")? else {
+            continue;
+        };
+        let slot = u8::try_from(slot).map_err(|_| Flaw::new("there is no such slot"))?;
+        let address = listener.address_text();
+        let place = groups.iter().position(|group| group.address == address);
+        let place = place.unwrap_or_else(|| {
+            groups.push(Restored::at(address));
+            groups.len() - 1
+        });
+        groups[place].slots.insert(row.number("index")?, slot);
+        let inode = row.number("socket")?;
+        if inode != listener.inode() {
+            groups[place].lost.insert(inode, slot);
+        }
+    }
+    let groups: Vec<(String, Rc<Group>)> = groups.into_iter().map(Restored::finish).collect();
+    for (mut listener, row) in restored {
+        if let Some(slot) = row.number_if_any("slot")? {
+            let address = listener.address_text();
+            let group = groups.iter().find(|(known, _)| *known == address);
+            listener.slot = group.map(|(_, group)| Slot {
+                group: Rc::clone(group),
+                number: u8::try_from(slot).unwrap_or(u8::MAX),
+            });
+        }
+        listeners.push(Rc::new(listener));
+    }
     Ok(listeners)
+}
+
+/// The slots of one address, as the rows tell of them.
+struct Restored {
+    address: String,
+    /// By their indices, as they were.
+    slots: BTreeMap<u64, u8>,
+    /// Those whose sockets were made anew, in the order in which they were: by the inodes that they had.
+    lost: BTreeMap<u64, u8>,
+}
+
+impl Restored {
+    fn at(address: String) -> Self {
+        Self {
+            address,
+            slots: BTreeMap::new(),
+            lost: BTreeMap::new(),
+        }
+    }
+
+    fn finish(self) -> (String, Rc<Group>) {
+        let lost: Vec<u8> = self.lost.into_values().collect();
+        let order = slots::order_after(self.slots.into_values().collect(), &lost);
+        (self.address, Group::in_order(order))
+    }
 }
 
 fn restore_listener(
@@ -424,6 +485,7 @@ fn restore_listener(
         name: saved.name,
         owner,
         socket: Rc::clone(socket),
+        slot: None,
     })
 }
 
@@ -523,7 +585,11 @@ impl Listener {
         let hangs = self.is_inherited()
             && self.socket.wanted_io_mode() == IoMode::NonBlocking
             && self.socket.io_mode() != Ok(IoMode::NonBlocking);
-        let restored = self.restore_flags();
+        let restored = match self.slot {
+            Some(_) => self.socket.restore_io_mode().map_err(|cause| self.alarm(&cause)),
+            None => Ok(()),
+        };
+        let restored = restored.and(self.restore_flags());
         if hangs && self.kind().accepts_connections() {
             // Another process, or another thread, may take a connection that was meant for one that hangs.
             for _ in 0..acceptors.saturating_mul(WAKE_UPS).min(MOST_WAKE_UPS) {

@@ -83,6 +83,8 @@ pub(super) fn what(key: Key) -> What {
         | Key::Transparent
         | Key::ReusePort
         | Key::Sockets
+        | Key::Steer
+        | Key::Slots
         | Key::BindIpv6Only
         | Key::BindToDevice => What::Birth,
         Key::Backlog => What::Backlog,
@@ -145,7 +147,10 @@ fn options_of(key: Key, family: AddressFamily) -> Vec<SocketOption> {
         Key::PassSecurity => vec![general(libc::SO_PASSSEC)],
         Key::PassPacketInfo => by_family(ipv4(libc::IP_PKTINFO), ipv6(libc::IPV6_RECVPKTINFO)),
         Key::Timestamping => vec![general(libc::SO_TIMESTAMP), general(libc::SO_TIMESTAMPNS)],
-        Key::Backlog
+        // Their sockets share the address as soon as they are bound: see `slots`.
+        Key::Steer
+        | Key::Slots
+        | Key::Backlog
         | Key::Mode
         | Key::User
         | Key::Group

@@ -8,9 +8,10 @@ use std::rc::Rc;
 
 use super::Listener;
 
-/// What the worker in a slot is lent, in the order of the fds, where its generation began with so many workers. With as many sockets as
+/// What the worker in this place of its generation is lent, in the order of the fds, where the generation began with so many workers
+/// and has this slot of each steered listener. With as many sockets as
 /// workers each gets its own; if there are fewer workers, each gets several; if there are more, some share one.
-pub(crate) fn shares(listeners: &[Rc<Listener>], slot: u16, workers: u16) -> Vec<&Listener> {
+pub(crate) fn shares(listeners: &[Rc<Listener>], own: u8, slot: u16, workers: u16) -> Vec<&Listener> {
     let mut index = 0;
     let mut previous: Option<&Listener> = None;
     let mut lent = Vec::new();
@@ -21,6 +22,9 @@ pub(crate) fn shares(listeners: &[Rc<Listener>], slot: u16, workers: u16) -> Vec
         let groups = listener
             .sockets()
             .map(|sockets| sockets.min(usize::from(workers)).max(1));
+        if listener.slot().is_some_and(|slot| slot != own) {
+            continue;
+        }
         if groups.is_none_or(|groups| index % groups == usize::from(slot) % groups) {
             lent.push(&**listener);
         }
@@ -42,7 +46,7 @@ mod tests {
 
     fn lent(listeners: &[Rc<Listener>], slot: u16, workers: u16) -> Vec<usize> {
         let place = |one: &Listener| listeners.iter().position(|known| known.inode() == one.inode());
-        shares(listeners, slot, workers)
+        shares(listeners, 0, slot, workers)
             .into_iter()
             .filter_map(place)
             .collect()

@@ -224,11 +224,18 @@ impl Socket {
 
     /// See [`super::Listener::restore_flags`].
     pub(super) fn restore(&self, options: &SocketOptions, owner: Owner) -> Result<(), String> {
+        let mode = self.restore_io_mode();
+        let mended = self.mend(options, owner);
+        match (mode, mended) {
+            (Err(mode), Err(alarms)) => Err(format!("{mode}; {alarms}")),
+            (mode, mended) => mode.and(mended),
+        }
+    }
+
+    /// The same for all but O_NONBLOCK.
+    pub(super) fn mend(&self, options: &SocketOptions, owner: Owner) -> Result<(), String> {
         let mut alarms = Vec::new();
         if let Err(cause) = self.change(options, owner) {
-            alarms.push(cause);
-        }
-        if let Err(cause) = self.restore_io_mode() {
             alarms.push(cause);
         }
         alarms.extend(self.restore_listening());
@@ -241,7 +248,7 @@ impl Socket {
     }
 
     /// O_NONBLOCK is set again where an app has cleared it. It is not cleared here: an app that has set it would hang in accept(2).
-    fn restore_io_mode(&self) -> Result<(), String> {
+    pub(super) fn restore_io_mode(&self) -> Result<(), String> {
         match self.io_mode.get() {
             IoMode::NonBlocking => set_io_mode(self.as_fd(), IoMode::NonBlocking).map_err(cannot_restore),
             IoMode::Blocking => Ok(()),
@@ -267,7 +274,7 @@ impl Socket {
         if !self.local.kind.accepts_connections() {
             return None;
         }
-        let listened = sock::option_int(self.as_fd(), ACCEPTS_CONNECTIONS) != Ok(0);
+        let listened = self.listens();
         // Where the backlog is not known (an inherited Unix socket) it is left alone, unless nothing is left to lose.
         let backlog = match (self.backlog.get(), listened) {
             (Some(backlog), _) => Some(backlog),
@@ -284,6 +291,11 @@ impl Socket {
             (false, Ok(())) => Some("an app shut it down; it listens again".to_owned()),
             (true, Ok(())) => None,
         }
+    }
+
+    /// Whether it still accepts connections, as far as the kernel tells.
+    pub(super) fn listens(&self) -> bool {
+        sock::option_int(self.as_fd(), ACCEPTS_CONNECTIONS) != Ok(0)
     }
 
     /// A port that the kernel picked is given back when a listener is shut down, and listen(2) would pick another; one

@@ -86,6 +86,10 @@ pub(crate) struct Listener {
     /// out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) inode: Option<u64>,
+    /// Which slot of a steered address this is; null where all generations share the socket.
+    pub(crate) slot: Option<u64>,
+    /// The newest generation that has this slot; null if none has, and where all share the socket.
+    pub(crate) generation: Option<u64>,
 }
 
 /// One generation that lives.
@@ -121,6 +125,8 @@ pub(crate) enum Role {
     Incumbent,
     /// It was told to drain.
     Retired,
+    /// One worker that answers clients in a slot that nobody else serves.
+    Relief,
 }
 
 /// How far the probation of a generation has come.
@@ -257,6 +263,7 @@ impl Role {
             Self::Candidate => "candidate",
             Self::Incumbent => "incumbent",
             Self::Retired => "retired",
+            Self::Relief => "relief",
         }
     }
 }

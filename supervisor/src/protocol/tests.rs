@@ -374,6 +374,8 @@ fn status_has_the_documented_keys() {
             queued: None,
             trouble: None,
             inode: None,
+            slot: None,
+            generation: None,
         }],
         generations: vec![Generation {
             generation: 7,
@@ -422,7 +424,7 @@ fn status_has_the_documented_keys() {
         json,
         concat!(
             r#"{"schema":1,"name":"app","pid":1,"since":"2026-11-22T10:00:00.000Z","version":"0.1.0","state":"handing-off","generation":7,"#,
-            r#""listeners":[{"name":"web","address":"127.0.0.1:80","backlog":4096,"queued":null,"trouble":null}],"#,
+            r#""listeners":[{"name":"web","address":"127.0.0.1:80","backlog":4096,"queued":null,"trouble":null,"slot":null,"generation":null}],"#,
             r#""generations":[{"generation":7,"role":"incumbent","since":"2026-11-22T10:00:00.000Z","probation":"passed","#,
             r#""workers":[{"pid":2,"state":"serving","since":"2026-11-22T10:00:00.000Z","connections":null,"status":null}],"#,
             r#""strays":0,"binary":{"path":"/srv/app","inode":3,"sha256":null},"replaced":null}],"#,

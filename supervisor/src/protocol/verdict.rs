@@ -55,6 +55,8 @@ pub(crate) enum CauseCode {
     Unheld,
     /// Clients waited for it, and it accepted none.
     Deaf,
+    /// New clients could not be sent to it: the kernel refuses, or each slot is another generation's.
+    NotSwitched,
     /// A stop was asked for first.
     Stopping,
 }

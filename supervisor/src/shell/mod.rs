@@ -57,6 +57,7 @@ use journal::Journal;
 use narrator::Narrator;
 use records::Records;
 use run::signals::Signals;
+use run::steering::Steering;
 use succession::Succession;
 
 /// What the loop may wake up for besides its sources.
@@ -84,6 +85,8 @@ pub(crate) enum Alarm {
     Fetched(Worker),
     /// Clients wait in a queue, which is looked at again.
     Queues,
+    /// Slots of steered listeners are looked at again.
+    Slots,
     /// Workers whose word may be lost are looked at again.
     Unheard,
 }
@@ -175,6 +178,7 @@ pub(crate) struct Shell {
     records: Records,
     fleet: Fleet,
     queues: Queues,
+    steering: Steering,
     desk: Desk,
     log: Log,
     narrator: Narrator,

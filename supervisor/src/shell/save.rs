@@ -249,6 +249,7 @@ impl Shell {
                 | Alarm::DrainingOrphans
                 | Alarm::Fetched(_)
                 | Alarm::Queues
+                | Alarm::Slots
                 | Alarm::Unheard => {}
             }
         }

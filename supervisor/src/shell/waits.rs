@@ -26,6 +26,13 @@ const LOOK_PAUSE: Duration = Duration::from_millis(10);
 /// The time in which somebody should be seen waiting on the listeners of a candidate that is ready: an app that says READY=1
 /// before its workers are up (Gunicorn does) has it for their start. After that it takes over, with a note.
 const AWAIT: Duration = Duration::from_secs(2);
+/// How long a client waits in a slot to which new clients do not go before a relief worker is started: whoever has it may be about
+/// to accept.
+const RELIEVE: Duration = Duration::from_millis(250);
+/// The pause before the kernel is asked again to send clients to whoever serves, after it has refused (for lack of memory, say).
+const SWITCH_AGAIN: Duration = Duration::from_secs(1);
+/// The pause before another one is started, after one that failed or while nobody serves.
+const RELIEVE_AGAIN: Duration = Duration::from_secs(2);
 
 /// The first back-off; each further one is twice as long.
 const FIRST_BACK_OFF: Duration = Duration::from_millis(250);
@@ -79,6 +86,7 @@ pub(crate) fn of_timer(timer: Timer, newest: Option<Number>) -> Option<Number> {
         | Timer::Probation(number)
         | Timer::BackOff(number, _)
         | Timer::Calm(number, _) => Some(number),
+        Timer::Switch | Timer::Relieve(_) => None,
         Timer::Stop => newest,
     }
 }
@@ -101,6 +109,9 @@ pub(crate) fn length(wait: Wait, config: &Config) -> Option<Duration> {
         Wait::Soak => Some(config.soak),
         Wait::Look => Some(LOOK_PAUSE),
         Wait::Await => Some(AWAIT),
+        Wait::Switch => Some(SWITCH_AGAIN),
+        Wait::Relieve => Some(RELIEVE),
+        Wait::RelieveAgain => Some(RELIEVE_AGAIN),
         Wait::Probation => config.probation,
         Wait::BackOff(nth) => Some(back_off(nth)),
         Wait::Calm => Some(CALM),

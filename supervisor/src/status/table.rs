@@ -22,7 +22,9 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::protocol::{Generation, LastReload, LastWords, Outcome, Status, elapsed, one_line, parse_rfc3339};
+use crate::protocol::{
+    Generation, LastReload, LastWords, Listener, Outcome, Status, elapsed, one_line, parse_rfc3339,
+};
 
 /// What stands where there is nothing to say.
 const NOTHING: &str = "-";
@@ -138,13 +140,22 @@ fn troubles(status: &Status) -> impl Iterator<Item = String> + '_ {
     })
 }
 
+/// ` slot 2 (generation 7)` of a steered listener.
+fn slot_of(listener: &Listener) -> String {
+    match (listener.slot, listener.generation) {
+        (Some(slot), Some(generation)) => format!(" slot {slot} (generation {generation})"),
+        (Some(slot), None) => format!(" slot {slot} (free)"),
+        (None, _) => String::new(),
+    }
+}
+
 /// One row each.
 fn listeners(status: &Status) -> Vec<String> {
     let number = |number: Option<u64>| number.map_or_else(|| NOTHING.to_owned(), |number| number.to_string());
     let rows = status.listeners.iter().map(|listener| {
         [
             ascii(&listener.name, 20),
-            ascii(&listener.address, UNLIMITED),
+            ascii(&listener.address, UNLIMITED) + &slot_of(listener),
             number(listener.queued),
             number(listener.backlog.map(u64::from)),
         ]

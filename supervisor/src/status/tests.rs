@@ -62,6 +62,8 @@ fn status() -> Status {
         queued,
         trouble: None,
         inode: None,
+        slot: None,
+        generation: None,
     };
     Status {
         schema: SCHEMA,

@@ -18,6 +18,7 @@ mod pidfd;
 mod process;
 mod signals;
 pub(crate) mod sock;
+pub(crate) mod steering;
 mod terminal;
 mod unread;
 mod wait;

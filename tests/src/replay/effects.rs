@@ -142,6 +142,7 @@ impl Asked {
             | Effect::Abandon(_)
             | Effect::Bury(_)
             | Effect::EndProbe(_)
+            | Effect::Switch(_)
             | Effect::Tell(_)
             | Effect::Finish(_) => {}
         }

@@ -33,4 +33,5 @@ mod rolling;
 mod scale;
 mod shared_flags;
 mod sockets;
+mod steering;
 mod turns;

@@ -42,6 +42,12 @@ const fn expected(bug: Bug) -> (&'static str, &'static str) {
         Bug::BelievesTheWord => ("listeners", "nobody_takes_over_without_a_listener"),
         Bug::BearsWithTheDeaf => ("deaf on probation", "deaf_on_probation_rolls_back"),
         Bug::TakesOverInWords | Bug::BuriesNobody => ("overlap", "deeds_match_the_words"),
+        Bug::SwitchesEarly | Bug::NeverSwitchesBack => ("steered", "new_clients_go_to_the_incumbent"),
+        Bug::CrowdsTheLane => ("steered", "a_lane_is_free_when_it_is_given"),
+        Bug::AbandonsTheStranded => (
+            "steered with clients left behind",
+            "who_waits_elsewhere_is_relieved",
+        ),
         Bug::SavesNoProbation => ("probation", "a_successor_knows_the_same"),
     }
 }

@@ -17,6 +17,7 @@ const PLAIN: Plan = Plan {
     watchdog: Stage::Skipped,
     max_generations: 8,
     rolling: 0,
+    lanes: 0,
 };
 const ON_PROBATION: Plan = Plan {
     probation: Stage::Kept,
@@ -32,6 +33,7 @@ const ROLLING: Plan = Plan {
     rolling: 1,
     ..PLAIN
 };
+const STEERED: Plan = Plan { lanes: 3, ..PLAIN };
 const CAREFUL: Plan = Plan {
     probe: Stage::Kept,
     soak: Stage::Kept,
@@ -48,6 +50,7 @@ const RULES: Rules = Rules {
     unkillable: false,
     looks_differ: false,
     deaf: false,
+    strands: false,
 };
 
 const fn budget(reloads: u8, failures: u8, stops: u8, scalings: u8) -> Budget {
@@ -78,7 +81,7 @@ const fn scenario(name: &'static str, long: Budget, rules: Rules) -> Scenario {
 }
 
 /// All of them. The order of a budget is reloads, failures, stops, changes of the number of workers.
-pub(super) static SCENARIOS: [Scenario; 23] = [
+pub(super) static SCENARIOS: [Scenario; 27] = [
     scenario(
         "overlap",
         budget(2, 2, 1, 0),
@@ -319,6 +322,48 @@ pub(super) static SCENARIOS: [Scenario; 23] = [
             ..RULES
         },
     ),
+    scenario(
+        "steered",
+        budget(2, 2, 1, 0),
+        Rules {
+            plans: &[STEERED],
+            budget: budget(2, 1, 1, 0),
+            ..RULES
+        },
+    ),
+    scenario(
+        "steered with clients left behind",
+        budget(2, 2, 1, 0),
+        Rules {
+            plans: &[Plan { lanes: 2, ..PLAIN }],
+            strands: true,
+            budget: budget(1, 1, 0, 0),
+            ..RULES
+        },
+    ),
+    scenario(
+        "steered on probation",
+        budget(2, 2, 1, 0),
+        Rules {
+            plans: &[Plan {
+                probation: Stage::Kept,
+                lanes: 2,
+                ..PLAIN
+            }],
+            untils: &[Until::Settled],
+            budget: budget(2, 1, 0, 0),
+            ..RULES
+        },
+    ),
+    scenario(
+        "steering begins and ends",
+        budget(2, 1, 1, 0),
+        Rules {
+            plans: &[PLAIN, STEERED],
+            budget: budget(2, 1, 0, 0),
+            ..RULES
+        },
+    ),
 ];
 
 /// The world of the scenario with this name.
@@ -405,4 +450,8 @@ tests! {
     listeners: "listeners",
     listeners_while_rolling: "listeners while rolling",
     deaf_on_probation: "deaf on probation",
+    steered: "steered",
+    steered_with_clients_left_behind: "steered with clients left behind",
+    steered_on_probation: "steered on probation",
+    steering_begins_and_ends: "steering begins and ends",
 }

@@ -31,6 +31,7 @@ enum Part {
     /// A crash means rollback.
     OnProbation,
     Retired,
+    Relief,
     /// The core knows nothing of it.
     Unknown,
 }
@@ -53,6 +54,7 @@ enum StageOf {
     Probing,
     Soaking,
     Confirming,
+    Switching,
     Stopping,
     Finished,
 }
@@ -192,6 +194,7 @@ fn stage(core: &Lifecycle, finished: bool) -> StageOf {
         Handoff::Candidate(_, Progress::Probing) => StageOf::Probing,
         Handoff::Candidate(_, Progress::Soaking) => StageOf::Soaking,
         Handoff::Candidate(_, Progress::Confirming) => StageOf::Confirming,
+        Handoff::Candidate(_, Progress::Switching) => StageOf::Switching,
     }
 }
 
@@ -205,6 +208,10 @@ fn situation(step: &Step) -> Situation {
         | Event::Confirmed(_)
         | Event::Unawaited(_)
         | Event::Unheld(_)
+        | Event::Switched(_)
+        | Event::NotSwitched(_)
+        | Event::Stranded(_)
+        | Event::Relieved(_)
         | Event::Workers(_)
         | Event::Stop
         | Event::Due(
@@ -213,6 +220,8 @@ fn situation(step: &Step) -> Situation {
             | Timer::Soak(_)
             | Timer::Look(_)
             | Timer::Await(_)
+            | Timer::Switch
+            | Timer::Relieve(_)
             | Timer::Stop,
         ) => Situation::Stage(stage(core, false)),
         Event::Prepared(_, plan) => Situation::Prepared(stage(core, false), plan.mode == Mode::Queue),
@@ -248,6 +257,7 @@ fn part(core: &Lifecycle, number: crate::Number) -> Part {
         (Role::Incumbent, Standing::Untried) if core.last_good().is_some() => Part::OnProbation,
         (Role::Incumbent, Standing::Untried | Standing::Proven) => Part::Incumbent,
         (Role::Retired, _) => Part::Retired,
+        (Role::Relief, _) => Part::Relief,
     }
 }
 
@@ -285,6 +295,7 @@ impl Part {
             Self::Incumbent => "incumbent",
             Self::OnProbation => "incumbent on probation",
             Self::Retired => "retired",
+            Self::Relief => "relief",
             Self::Unknown => "unknown",
         }
     }
@@ -312,6 +323,7 @@ impl StageOf {
             Self::Probing => "Probing",
             Self::Soaking => "Soaking",
             Self::Confirming => "Confirming",
+            Self::Switching => "Switching",
             Self::Stopping => "stopping",
             Self::Finished => "the end",
         }

@@ -9,17 +9,25 @@ use crate::{Effect, Ending, Event, Fact, Outcome, Signal, Timer};
 pub(super) enum Topic {
     Requests,
     Handoff,
+    Lanes,
     Workers,
     Slots,
 }
 
 impl Topic {
-    pub(super) const ALL: [Self; 4] = [Self::Requests, Self::Handoff, Self::Workers, Self::Slots];
+    pub(super) const ALL: [Self; 5] = [
+        Self::Requests,
+        Self::Handoff,
+        Self::Lanes,
+        Self::Workers,
+        Self::Slots,
+    ];
 
     pub(super) const fn title(self) -> &'static str {
         match self {
             Self::Requests => "What people ask for",
             Self::Handoff => "The candidate as a whole",
+            Self::Lanes => "Where new clients go, and those that wait elsewhere",
             Self::Workers => "One worker",
             Self::Slots => "Trust and back-off",
         }
@@ -58,6 +66,12 @@ events! {
     Handoff: "Look is due" = Event::Due(Timer::Look(_)),
     Handoff: "Await is due" = Event::Due(Timer::Await(_)),
     Handoff: "Unheld" = Event::Unheld(_),
+    Lanes: "Switched" = Event::Switched(_),
+    Lanes: "NotSwitched" = Event::NotSwitched(_),
+    Lanes: "Stranded" = Event::Stranded(_),
+    Lanes: "Relieved" = Event::Relieved(_),
+    Lanes: "Switch is due" = Event::Due(Timer::Switch),
+    Lanes: "Relieve is due" = Event::Due(Timer::Relieve(_)),
     Workers: "SpawnFailed" = Event::SpawnFailed(_),
     Workers: "Executed" = Event::Executed(_),
     Workers: "Ready" = Event::Ready(_),
@@ -97,6 +111,7 @@ pub(super) fn of_effect(effect: &Effect) -> Option<&'static str> {
         Effect::EndProbe(_) => "EndProbe",
         Effect::Confirm(_) => "Confirm",
         Effect::ConfirmAnyway(_) => "ConfirmAnyway",
+        Effect::Switch(_) => "Switch",
         Effect::Answer(_, outcome) => of_outcome(*outcome),
         Effect::Tell(fact) => return of_fact(*fact),
         Effect::Forget(_) => "Forget",
@@ -118,6 +133,8 @@ const fn of_timer(timer: Timer) -> &'static str {
         Timer::Soak(_) => "arm Soak",
         Timer::Look(_) => "arm Look",
         Timer::Await(_) => "arm Await",
+        Timer::Switch => "arm Switch",
+        Timer::Relieve(_) => "arm Relieve",
         Timer::Probation(_) => "arm Probation",
         Timer::BackOff(..) => "arm BackOff",
         Timer::Calm(..) => "arm Calm",
@@ -148,6 +165,9 @@ const fn of_fact(fact: Fact) -> Option<&'static str> {
         Fact::RolledBack(..) => Some("*rollback*"),
         Fact::NoWayBack(..) => Some("*no way back*"),
         Fact::Deaf(_) => Some("*deaf*"),
+        Fact::Relief(..) => Some("*relief*"),
+        Fact::ReliefFailed(..) => Some("*relief failed*"),
+        Fact::NotSwitched(_) => Some("*not switched*"),
         Fact::Crashed(..) => Some("*crash*"),
         Fact::Unkillable(_) => Some("*given up*"),
         Fact::StillWaiting(_) => Some("*still waiting*"),

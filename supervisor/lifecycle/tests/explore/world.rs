@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    Effect, Event, Fact, Lifecycle, Mode, Number, Plan, Readiness, Record, Role, Signal, Stage, State,
+    Effect, Event, Fact, Lane, Lifecycle, Mode, Number, Plan, Readiness, Record, Role, Signal, Stage, State,
     Ticket, Timer, Until, Worker,
 };
 
@@ -86,6 +86,8 @@ pub(super) struct Rules {
     pub(super) looks_differ: bool,
     /// An incumbent may accept nobody.
     pub(super) deaf: bool,
+    /// Clients may wait in a lane to which new ones do not go, and the kernel may refuse a switch.
+    pub(super) strands: bool,
 }
 
 /// The world outside of the core.
@@ -98,6 +100,11 @@ pub(super) struct World {
     /// The generation that a probe command asks at this moment.
     pub(super) probe: Option<Number>,
     pub(super) confirming: Option<(Number, LookFor)>,
+    /// The generation to whose lane new clients go, and the one before, until the switch is answered.
+    pub(super) switched: Option<Number>,
+    pub(super) switching: Option<(Number, Option<Number>)>,
+    /// The lanes in which clients wait though new ones do not go there, as the core was told.
+    pub(super) stranded: BTreeSet<Lane>,
     /// The last candidate that was seen without a listener that it needs.
     pub(super) unheld: Option<Number>,
     /// The last generation whose probe passed, and the last that soaked to the end.
@@ -121,6 +128,9 @@ impl World {
             records: BTreeSet::new(),
             probe: None,
             confirming: None,
+            switched: None,
+            switching: None,
+            stranded: BTreeSet::new(),
             unheld: None,
             passed: None,
             soaked: None,
@@ -153,12 +163,29 @@ impl World {
             let serving = core.incumbent().filter(|incumbent| incumbent.serves());
             events.extend(serving.map(|incumbent| Event::Deaf(incumbent.number)));
         }
+        self.of_lanes(core, rules, &mut events);
         events.extend(
             core.timers()
                 .filter(|timer| self.may_come_due(*timer, core, rules))
                 .map(Event::Due),
         );
         events
+    }
+
+    /// Clients come to wait in any lane but the one to which new ones go, and are accepted by whoever has it.
+    fn of_lanes(&self, core: &Lifecycle, rules: &Rules, events: &mut Vec<Event>) {
+        if let Some((number, _)) = self
+            .switching
+            .filter(|_| rules.strands && self.budget.failures > 0)
+        {
+            events.push(Event::NotSwitched(number));
+        }
+        events.extend(self.stranded.iter().copied().map(Event::Relieved));
+        if rules.strands && self.budget.failures > 0 && core.pointed().is_some() {
+            let lanes = rules.plans.iter().map(|plan| plan.lanes).max().unwrap_or(0);
+            let strange = |lane: &Lane| !self.stranded.contains(lane) && core.pointed() != Some(*lane);
+            events.extend((0..lanes).filter(strange).map(Event::Stranded));
+        }
     }
 
     fn requests(&self, rules: &Rules, events: &mut Vec<Event>) {
@@ -238,13 +265,15 @@ impl World {
             | Timer::Soak(_)
             | Timer::Look(_)
             | Timer::Await(_)
+            | Timer::Switch
+            | Timer::Relieve(_)
             | Timer::Probation(_)
             | Timer::BackOff(..)
             | Timer::Calm(..) => true,
         }
     }
 
-    /// A failure of the incumbent's worker leads to another start, which may fail in its turn.
+    /// A failure of the incumbent's worker, or of a relief worker, leads to another start, which may fail in its turn.
     fn is_costly(&self, worker: Worker, core: &Lifecycle) -> bool {
         let told = self
             .processes
@@ -253,7 +282,7 @@ impl World {
         let role = core
             .generation(worker.generation)
             .map(|generation| generation.role);
-        role == Some(Role::Incumbent) && !told
+        matches!(role, Some(Role::Incumbent | Role::Relief)) && !told
     }
 
     /// The workers whose main process may die without anybody noticing for a while. For all but a candidate's
@@ -279,7 +308,9 @@ impl World {
     /// What performing [`Effect::Confirm`] may show: the dead of the candidate, then what else was seen.
     pub(super) fn looks(&self, rules: &Rules) -> Vec<Vec<Event>> {
         let Some((number, look_for)) = self.confirming.filter(|_| !self.finished) else {
-            return Vec::new();
+            let switching = self.switching.filter(|_| !self.finished);
+            let switched = switching.map(|(number, _)| self.with_the_dead(number, Event::Switched(number)));
+            return switched.into_iter().collect();
         };
         let mut seen = vec![Event::Confirmed(number)];
         if rules.looks_differ {
@@ -289,13 +320,19 @@ impl World {
                 LookFor::TheRest => {}
             }
         }
+        seen.into_iter()
+            .map(|last| self.with_the_dead(number, last))
+            .collect()
+    }
+
+    /// The dead of a generation, and then what else was seen.
+    fn with_the_dead(&self, number: Number, last: Event) -> Vec<Event> {
         let dead = self
             .processes
             .iter()
             .filter(|(worker, process)| worker.generation == number && process.leader == Leader::Dead);
-        let dead: Vec<Event> = dead.map(|(worker, _)| Event::Exited(*worker)).collect();
-        let turn = |last| dead.iter().copied().chain([last]).collect();
-        seen.into_iter().map(turn).collect()
+        let dead = dead.map(|(worker, _)| Event::Exited(*worker));
+        dead.chain([last]).collect()
     }
 
     /// The world has brought forth this event. `core` has not yet seen it.
@@ -352,6 +389,23 @@ impl World {
                 self.confirming = None;
                 self.unheld = Some(number);
             }
+            Event::Switched(number) => {
+                self.switching.take_if(|(of, _)| *of == number);
+            }
+            // Once there was another switch, what became of this one does not matter.
+            Event::NotSwitched(number) => {
+                self.budget.failures = self.budget.failures.saturating_sub(1);
+                if let Some((_, before)) = self.switching.take_if(|(of, _)| *of == number) {
+                    self.switched = before;
+                }
+            }
+            Event::Stranded(lane) => {
+                self.budget.failures = self.budget.failures.saturating_sub(1);
+                self.stranded.insert(lane);
+            }
+            Event::Relieved(lane) => {
+                self.stranded.remove(&lane);
+            }
             Event::Deaf(_) => self.budget.failures = self.budget.failures.saturating_sub(1),
             Event::Due(Timer::Soak(number)) => self.soaked = Some(number),
             Event::Workers(_) => self.budget.scalings = self.budget.scalings.saturating_sub(1),
@@ -365,6 +419,8 @@ impl World {
                 | Timer::ProbeAgain(_)
                 | Timer::Look(_)
                 | Timer::Await(_)
+                | Timer::Switch
+                | Timer::Relieve(_)
                 | Timer::Probation(_)
                 | Timer::BackOff(..)
                 | Timer::Calm(..)
@@ -429,6 +485,10 @@ impl World {
             Effect::EndProbe(_) => self.probe = None,
             Effect::Confirm(number) => self.confirming = Some((number, LookFor::Everything)),
             Effect::ConfirmAnyway(number) => self.confirming = Some((number, LookFor::TheRest)),
+            Effect::Switch(number) => {
+                let before = self.switched.replace(number);
+                self.switching = Some((number, before));
+            }
             Effect::Answer(ticket, _) => {
                 self.tickets.remove(&ticket);
             }
@@ -480,6 +540,9 @@ impl World {
             | Fact::RolledBack(..)
             | Fact::NoWayBack(..)
             | Fact::Deaf(_)
+            | Fact::Relief(..)
+            | Fact::ReliefFailed(..)
+            | Fact::NotSwitched(_)
             | Fact::Crashed(..)
             | Fact::Restarted(_)
             | Fact::Overran(_)
@@ -503,7 +566,8 @@ pub(super) fn acts_outside(effect: &Effect) -> bool {
         | Effect::Probe(_)
         | Effect::EndProbe(_)
         | Effect::Confirm(_)
-        | Effect::ConfirmAnyway(_) => true,
+        | Effect::ConfirmAnyway(_)
+        | Effect::Switch(_) => true,
         Effect::Arm(..)
         | Effect::Disarm(_)
         | Effect::Extend(..)

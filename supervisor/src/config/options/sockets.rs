@@ -30,7 +30,9 @@ tcp-congestion, free-bind, transparent, broadcast, reuse-port,
 bind-ipv6-only, bind-to-device, receive-buffer, send-buffer, mark,
 priority, ip-tos, ip-ttl, pass-credentials, pass-security,
 pass-packet-info, timestamping, non-blocking, sockets (so many on the
-one address for the workers to share out; systemd has none such).",
+one address for the workers to share out), steer (one for each
+generation; the kernel switches), slots (how many of them; systemd has
+none such).",
         manual: "Listen there; see
 .Sx LISTEN ADDRESSES .
 Can be repeated.

@@ -130,7 +130,8 @@ fn spawn(
         watchdog: config.watchdog,
         probe: generation.probe.as_deref().map(lend),
     };
-    let share = shares(&birth.listeners, worker.slot, workers);
+    let lane = ground.core.lane_of(worker.generation);
+    let share = shares(&birth.listeners, lane, worker.slot, workers);
     let sockets: Vec<_> = share.into_iter().map(lend).collect();
     birth
         .usable()?

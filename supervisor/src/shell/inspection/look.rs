@@ -159,7 +159,8 @@ impl View<'_> {
             .iter()
             .filter(|listener| sight.hold(listener.inode()) == Hold::Absent)
             .collect();
-        let serving = self.sight_of_incumbent(number, absent.iter().map(|listener| listener.inode()));
+        let serving =
+            self.sight_of_incumbent(number, absent.iter().map(|listener| self.serving_inode(listener)));
         let serves_on = |inode| {
             serving
                 .as_ref()
@@ -168,7 +169,7 @@ impl View<'_> {
         let held = absent
             .iter()
             .copied()
-            .filter(|listener| serves_on(listener.inode()));
+            .filter(|listener| serves_on(self.serving_inode(listener)));
         let held: Vec<&Rc<Listener>> = held.collect();
         let missed: Vec<&Rc<Listener>> = match &serving {
             // What was seen of it counts, though it may not be all.
@@ -190,6 +191,21 @@ impl View<'_> {
             self.listens_on(number, sight)
                 .unwrap_or_else(|| "it listens on nothing".to_owned())
         ))
+    }
+
+    /// The socket by which the incumbent has this listener: its own slot of it, if it is steered.
+    fn serving_inode(&self, listener: &Listener) -> u64 {
+        let own = || {
+            listener.slot()?;
+            let serving = self
+                .records
+                .listeners_of(self.core.incumbent()?.number, self.core);
+            let beside = |other: &&Rc<Listener>| {
+                other.slot().is_some() && other.address_text() == listener.address_text()
+            };
+            serving.iter().find(beside).map(|other| other.inode())
+        };
+        own().unwrap_or_else(|| listener.inode())
     }
 
     /// What the incumbent beside this candidate has to do with these sockets. In queue mode there is none beside it.
@@ -237,7 +253,7 @@ impl View<'_> {
     fn is_worth_waiting(&self, number: Number, lent: &[Rc<Listener>], sight: &Sight) -> bool {
         let held = |listener: &&Rc<Listener>| sight.hold(listener.inode()) == Hold::Held;
         let idle = unserved(lent, sight).filter(held);
-        let idle: Vec<u64> = idle.map(|listener| listener.inode()).collect();
+        let idle: Vec<u64> = idle.map(|listener| self.serving_inode(listener)).collect();
         match self.sight_of_incumbent(number, idle.iter().copied()) {
             Some(serving) => idle.iter().any(|inode| {
                 serving.hold(*inode) == Hold::Awaited

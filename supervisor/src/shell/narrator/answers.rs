@@ -18,7 +18,9 @@ pub(crate) const fn no_way_back(cause: Cause) -> &'static str {
         | Cause::NotReady(_)
         | Cause::Stuck(_)
         | Cause::Probe
-        | Cause::Unheld(_) => "no version has passed probation yet, so it is started again",
+        | Cause::Unheld(_)
+        | Cause::NotSwitched(_)
+        | Cause::NoLane(_) => "no version has passed probation yet, so it is started again",
     }
 }
 

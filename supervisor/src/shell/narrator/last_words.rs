@@ -60,7 +60,8 @@ impl View<'_> {
             .get(&worker.generation)?
             .began_with
             .unwrap_or(1);
-        let lent: Vec<String> = shares(&birth.listeners, worker.slot, began_with)
+        let lane = self.core.lane_of(worker.generation);
+        let lent: Vec<String> = shares(&birth.listeners, lane, worker.slot, began_with)
             .into_iter()
             .map(Listener::address_text)
             .collect();
@@ -78,7 +79,7 @@ impl View<'_> {
     /// The same for programs: the lines, and where they are.
     pub(crate) fn words_after(&self, cause: Cause) -> LastWords {
         let worker = match cause {
-            Cause::NotPrepared => None,
+            Cause::NotPrepared | Cause::NotSwitched(_) | Cause::NoLane(_) => None,
             Cause::NotSpawned(worker)
             | Cause::Exited(worker)
             | Cause::NotReady(worker)

@@ -57,6 +57,10 @@ impl View<'_> {
                 why.unwrap_or_else(|| "no process of it has a listener that it needs".to_owned())
             }
             Cause::Deaf(number) => self.deaf_in_words(number),
+            Cause::NotSwitched(_) => self.why_not_switched().to_owned(),
+            Cause::NoLane(_) => {
+                "each slot that it may have is another generation's (slots=N of its listeners)".to_owned()
+            }
             Cause::Probe => {
                 let candidate = self.fleet.probes.newest();
                 candidate.map_or_else(
@@ -65,6 +69,27 @@ impl View<'_> {
                 )
             }
         }
+    }
+
+    /// Why the kernel has refused the last switch.
+    pub(crate) fn why_not_switched(&self) -> &str {
+        let refusal = self.records.not_switched.as_deref();
+        refusal.unwrap_or("the kernel refuses")
+    }
+
+    /// Why a reload has to wait, in one line.
+    pub(crate) fn why_no_room(&self) -> String {
+        let count = self.core.generations().count();
+        let limit = self
+            .core
+            .incumbent()
+            .map_or(count, |incumbent| usize::from(incumbent.plan.max_generations));
+        let why = if count < limit.max(2) {
+            "each slot of a steered listener is in use (slots=N)".to_owned()
+        } else {
+            format!("{count} generations live, the most that --max-generations allows")
+        };
+        format!("reload waits: {why}; it goes on when a retired one is gone")
     }
 
     fn not_ready_in_words(&self, worker: Worker) -> String {

@@ -25,10 +25,7 @@ impl Narrator {
                 self.manager.reloading(clock::monotonic_micros());
             }
             Fact::WaitingForRoom => {
-                view.log.warning(&format!(
-                    "reload waits: {} generations live, the most that --max-generations allows; it goes on when a retired one is gone",
-                    view.core.generations().count()
-                ));
+                view.log.warning(&view.why_no_room());
                 self.manager.reloading(clock::monotonic_micros());
             }
             Fact::ReloadOver => self.tell_ready(view),
@@ -51,6 +48,17 @@ impl Narrator {
             Fact::RolledBack(failed, number, cause) => self.rolled_back(failed, number, cause, view),
             Fact::NoWayBack(number, cause) => self.no_way_back(number, cause, view),
             Fact::Deaf(number) => self.deaf(number, view),
+            Fact::Relief(number, lane) => view.log.warning(&format!(
+                "clients wait in slot {lane}, which nobody serves: generation {number}, a relief worker, is started to answer them"
+            )),
+            Fact::ReliefFailed(number, cause) => view.log.error(&format!(
+                "generation {number}, a relief worker: {}",
+                view.reason(cause)
+            )),
+            Fact::NotSwitched(number) => view.log.error(&format!(
+                "new clients do not reach generation {number}, which serves: {}",
+                view.why_not_switched()
+            )),
             Fact::Crashed(worker, cause) => self.crashed(worker, cause, view, timers),
             Fact::Restarted(worker) => {
                 self.history.restarts += 1;
@@ -267,6 +275,7 @@ pub(crate) const fn cause_code(cause: Cause) -> CauseCode {
         Cause::Probe => CauseCode::Probe,
         Cause::Unheld(_) => CauseCode::Unheld,
         Cause::Deaf(_) => CauseCode::Deaf,
+        Cause::NotSwitched(_) | Cause::NoLane(_) => CauseCode::NotSwitched,
     }
 }
 

@@ -43,9 +43,9 @@ pub(crate) use view;
 pub(crate) fn probation(generation: &Generation) -> Probation {
     match (generation.role, generation.standing) {
         (Role::Candidate, _) => Probation::NotReached,
-        (Role::Incumbent | Role::Retired, Standing::Proven) => Probation::Passed,
+        (Role::Incumbent | Role::Retired | Role::Relief, Standing::Proven) => Probation::Passed,
         (Role::Incumbent, Standing::Untried) => Probation::Running,
-        (Role::Retired, Standing::Untried) => Probation::NotPassed,
+        (Role::Retired | Role::Relief, Standing::Untried) => Probation::NotPassed,
     }
 }
 
@@ -120,6 +120,8 @@ impl View<'_> {
                 queued: None,
                 trouble: self.trouble_of(listener),
                 inode: Some(listener.inode()),
+                slot: listener.slot().map(u64::from),
+                generation: listener.slot().and_then(|slot| self.core.holder_of(slot)),
             })
             .collect()
     }
@@ -144,6 +146,7 @@ impl View<'_> {
                 Role::Candidate => protocol::Role::Candidate,
                 Role::Incumbent => protocol::Role::Incumbent,
                 Role::Retired => protocol::Role::Retired,
+                Role::Relief => protocol::Role::Relief,
             },
             since: rfc3339(info.map_or(self.given.since, |info| info.since)),
             probation: probation(generation),

@@ -94,7 +94,7 @@ impl Records {
         }
         match self.make_birth(number, config, shop) {
             Ok(birth) => {
-                let plan = plan(&birth.config);
+                let plan = plan(&birth);
                 self.births.insert(Record(number), birth);
                 Preparation::Made(plan)
             }
@@ -267,7 +267,9 @@ pub(crate) fn wanted(config: &Config) -> Wanted<'_> {
 }
 
 /// What the core has to know of the settings.
-fn plan(config: &Config) -> Plan {
+fn plan(birth: &Birth) -> Plan {
+    let config = &birth.config;
+    let steered = birth.listeners.iter().map(|listener| listener.slots());
     let kept = |kept: bool| if kept { Stage::Kept } else { Stage::Skipped };
     Plan {
         workers: config.workers,
@@ -285,5 +287,6 @@ fn plan(config: &Config) -> Plan {
         watchdog: kept(config.watchdog.is_some()),
         max_generations: config.max_generations,
         rolling: config.rolling.unwrap_or(0),
+        lanes: steered.filter(|slots| *slots > 0).min().unwrap_or(0),
     }
 }

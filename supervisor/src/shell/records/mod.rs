@@ -39,6 +39,8 @@ pub(crate) struct Records {
     pub(crate) workers_asked: Option<u16>,
     /// Why the last birth record could not be made.
     pub(crate) refusal: Option<String>,
+    /// Why the kernel has refused to send clients elsewhere, the last time that it did.
+    pub(crate) not_switched: Option<String>,
     pub(crate) watch: Option<Watch>,
     /// A candidate that waits for files to come to rest.
     pub(crate) resting: Option<files::Resting>,
@@ -59,6 +61,7 @@ impl Records {
             chosen_flags: BTreeMap::new(),
             workers_asked: None,
             refusal: None,
+            not_switched: None,
             watch: None,
             resting: None,
             memory: memory::Memory::new(),

@@ -38,6 +38,12 @@ impl Records {
     pub(crate) fn note_flags(&mut self, number: Number, core: &Lifecycle, log: &Log) {
         for listener in self.listeners_of(number, core) {
             match listener.chosen_flags() {
+                // Nobody else has its slot.
+                Ok(Some(chosen)) if listener.slot().is_some() => {
+                    if let Err(error) = listener.keep_flags(chosen) {
+                        log.error(&error.to_string());
+                    }
+                }
                 Ok(Some(chosen)) => {
                     self.chosen_flags.insert((number, listener.inode()), chosen);
                 }
@@ -96,7 +102,7 @@ impl Records {
         let workers = began_with.unwrap_or(generation.plan.workers);
         let slots = generation.processes.iter().map(|process| process.worker.slot);
         let lent: BTreeSet<u64> = slots
-            .flat_map(|slot| shares(&birth.listeners, slot, workers))
+            .flat_map(|slot| shares(&birth.listeners, generation.lane, slot, workers))
             .map(Listener::inode)
             .collect();
         let mut seen = BTreeSet::new();
@@ -107,11 +113,15 @@ impl Records {
             .collect()
     }
 
-    /// The listeners of a generation's record.
+    /// The listeners of a generation's record; of those that are steered, its own slots.
     pub(crate) fn listeners_of(&self, number: Number, core: &Lifecycle) -> Vec<Rc<Listener>> {
-        let record = core.generation(number).map(|generation| generation.record);
-        let birth = record.and_then(|record| self.births.get(&record));
-        birth.map(|birth| birth.listeners.clone()).unwrap_or_default()
+        let Some(generation) = core.generation(number) else {
+            return Vec::new();
+        };
+        let birth = self.births.get(&generation.record);
+        let mut listeners = birth.map(|birth| birth.listeners.clone()).unwrap_or_default();
+        listeners.retain(|listener| listener.slot().is_none_or(|slot| slot == generation.lane));
+        listeners
     }
 }
 
@@ -122,7 +132,8 @@ pub(crate) fn announce(opened: &[Rc<Listener>], current: &[Rc<Listener>], log: &
     let mut told = None;
     for listener in opened.iter().filter(is_new) {
         // Of several sockets on one address the first stands for all.
-        let several = listener.sockets().map(|sockets| (listener.name(), sockets));
+        let slots = listener.slot().map(|_| usize::from(listener.slots()));
+        let several = listener.sockets().or(slots).map(|count| (listener.name(), count));
         if several.is_some() && std::mem::replace(&mut told, several) == several {
             continue;
         }
@@ -131,7 +142,10 @@ pub(crate) fn announce(opened: &[Rc<Listener>], current: &[Rc<Listener>], log: &
             .map(|note| format!(" ({note})"))
             .unwrap_or_default();
         let sockets = several
-            .map(|(_, sockets)| format!(", {sockets} sockets"))
+            .map(|(_, count)| match slots {
+                Some(_) => format!(", steered over {count} slots"),
+                None => format!(", {count} sockets"),
+            })
             .unwrap_or_default();
         log.info(&format!(
             "listening on {}{note} as {}{sockets}",

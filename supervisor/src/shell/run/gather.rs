@@ -47,7 +47,8 @@ impl Shell {
                     | Source::DrainingOrphan(_)
                     | Source::Signals
                     | Source::Watch
-                    | Source::Queues => false,
+                    | Source::Queues
+                    | Source::Slots => false,
                 });
         // One sweep sees every death.
         let is_exit = |ready: &Ready<_, _>| matches!(ready.source, Source::Exit(_));
@@ -72,6 +73,7 @@ impl Shell {
             Source::Signals => self.read_signals(),
             Source::Watch => self.records.note_changes(&mut self.timers),
             Source::Queues => self.queues.note_waiting(around!(self)),
+            Source::Slots => self.note_stranded(),
             Source::Control => self.admit_clients(),
             Source::Client(client) => self.serve_client(client, ready),
         }
@@ -97,6 +99,7 @@ impl Shell {
                 Alarm::DrainingOrphans => self.end_overdue_orphans(),
                 Alarm::Fetched(worker) => self.fleet.ask_whether_fetched(worker, &ground!(self)),
                 Alarm::Queues => self.look_at_queues(now),
+                Alarm::Slots => self.look_at_slots(now),
                 Alarm::Unheard => self.look_at_unheard(),
             }
         }

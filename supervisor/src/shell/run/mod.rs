@@ -4,6 +4,7 @@ pub(crate) mod gather;
 pub(crate) mod perform;
 pub(crate) mod prepare;
 pub(crate) mod signals;
+pub(crate) mod steering;
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -29,6 +30,7 @@ use crate::sys;
 
 use gather::around;
 use signals::Signals;
+use steering::Steering;
 
 /// Supervise until the app has been stopped, or until it is clear that it never served.
 ///
@@ -78,6 +80,7 @@ impl Shell {
             records: Records::new(begin.inherited, begin.left.listeners),
             fleet: Fleet::new(),
             queues: Queues::default(),
+            steering: Steering::default(),
             desk: Desk::new(begin.control),
             log: begin.log,
             narrator: Narrator::new(begin.manager),
@@ -292,6 +295,7 @@ impl Shell {
         self.fleet.end_turn();
         self.fleet.watch_lingering(&mut self.timers);
         self.queues.watch(around!(self), &mut self.sources);
+        self.watch_slots();
         self.update_interests();
         self.notify_manager();
         self.keep();

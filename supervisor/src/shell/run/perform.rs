@@ -41,6 +41,7 @@ impl Shell {
             Effect::RollBack(number, record) => self.begin_rollback(number, record),
             Effect::Abandon(worker) => self.fleet.give_up_strays(worker, &ground!(self)),
             Effect::Bury(number) => self.bury_generation(number),
+            Effect::Switch(number) => self.switch(number),
             Effect::Answer(ticket, outcome) => self.answer(ticket, outcome),
             Effect::Tell(fact) => self.tell(fact),
             Effect::Forget(record) => self.forget(record),
@@ -143,6 +144,7 @@ impl Shell {
         // the others choose as well.
         if !self.fleet.has_any_of(worker.generation) {
             self.restore_flags();
+            self.lend_slots_anew(worker.generation);
         }
         let ground = ground!(self);
         self.fleet

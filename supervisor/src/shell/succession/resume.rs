@@ -72,6 +72,7 @@ pub(crate) fn adopt(begin: Restored<Begin>, predecessor: PredecessorState) -> Re
 
 /// Go on, turn after turn.
 pub(crate) fn go_on(mut shell: Shell) -> Result<Ending, ShellError> {
+    shell.steer_again();
     shell.tend_draining_orphans();
     shell.prepare_unanswered();
     shell.look_at_unheard();
@@ -349,6 +350,7 @@ impl Shell {
             | Effect::EndProbe(_)
             | Effect::Confirm(_)
             | Effect::ConfirmAnyway(_)
+            | Effect::Switch(_)
             | Effect::NoteReady(_)
             | Effect::TakeOver(_)
             | Effect::Abandon(_)
@@ -573,6 +575,8 @@ const fn wait_of(timer: Timer) -> Wait {
         Timer::Soak(_) => Wait::Soak,
         Timer::Look(_) => Wait::Look,
         Timer::Await(_) => Wait::Await,
+        Timer::Switch => Wait::Switch,
+        Timer::Relieve(_) => Wait::Relieve,
         Timer::Probation(_) => Wait::Probation,
         Timer::BackOff(..) => Wait::BackOff(1),
         Timer::Calm(..) => Wait::Calm,

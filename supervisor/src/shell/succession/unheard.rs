@@ -64,6 +64,8 @@ impl Shell {
             | Timer::Calm(..)
             | Timer::Look(_)
             | Timer::Await(_)
+            | Timer::Switch
+            | Timer::Relieve(_)
             | Timer::Stop => self.events.push_back(Event::Due(timer)),
         }
     }
@@ -129,7 +131,8 @@ impl View<'_> {
         let record = self.core.generation(worker.generation)?.record;
         let birth = self.records.births.get(&record)?;
         let workers = self.records.generations.get(&worker.generation)?.began_with?;
-        let share = shares(&birth.listeners, worker.slot, workers);
+        let lane = self.core.lane_of(worker.generation);
+        let share = shares(&birth.listeners, lane, worker.slot, workers);
         Some(share.into_iter().map(|listener| listener.inode()).collect())
     }
 }

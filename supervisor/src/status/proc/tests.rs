@@ -35,6 +35,8 @@ fn status(inodes: &[Option<u64>]) -> Status {
         queued: None,
         trouble: None,
         inode: *inode,
+        slot: None,
+        generation: None,
     };
     let worker = |pid| Worker {
         pid,

@@ -79,6 +79,9 @@ fn stale(core: &Lifecycle) -> Vec<Event> {
         if core.handoff() != Handoff::Candidate(number, Progress::Confirming) {
             events.push(Event::Confirmed(number));
         }
+        if core.handoff() != Handoff::Candidate(number, Progress::Switching) {
+            events.push(Event::Switched(number));
+        }
     }
     events.extend(everything_about(Worker {
         generation: 0,

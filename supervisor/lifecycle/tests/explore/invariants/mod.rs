@@ -11,6 +11,7 @@ macro_rules! broken {
 
 mod ending;
 mod handoff;
+mod lanes;
 mod rolling;
 mod saved;
 mod signals;
@@ -70,6 +71,7 @@ list! {
     trust::back_off_goes_on,
     signals::given_up_only_when_killed,
     rolling::steps_wait_for_room,
+    lanes::a_lane_is_free_when_it_is_given,
 }
 
 list! {
@@ -79,6 +81,8 @@ list! {
     waits::every_timer_has_its_wait,
     handoff::one_candidate_one_incumbent,
     rolling::places_are_yielded_to_a_candidate,
+    lanes::new_clients_go_to_the_incumbent,
+    lanes::who_waits_elsewhere_is_relieved,
     trust::records_are_forgotten,
     ending::everybody_is_told_of_the_stop,
     ending::no_orphan,

@@ -81,6 +81,7 @@ fn may_drain(step: &Step, worker: Worker) -> bool {
                 || stepped
                 || step.takeover().is_some_and(|(_, old)| old == Some(number))
         }
+        Some(Role::Relief) => matches!(step.event, Event::Relieved(_)),
         Some(Role::Retired) | None => false,
     }
 }

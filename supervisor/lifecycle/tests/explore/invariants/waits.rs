@@ -74,10 +74,12 @@ fn the_handoff_can_go_on(node: &Node, timers: &BTreeSet<Timer>) -> Verdict {
                     .values()
                     .all(|asked| asked.generation.is_some())
         }
-        Handoff::Waiting => node
-            .core
-            .generations()
-            .any(|g| g.role == Role::Retired && node.world.running().contains(&g.number)),
+        Handoff::Waiting => {
+            node.core.generations().any(|g| match g.role {
+                Role::Retired | Role::Relief => node.world.running().contains(&g.number),
+                Role::Candidate | Role::Incumbent => false,
+            }) || !node.world.stranded.is_empty()
+        }
         Handoff::Candidate(number, Progress::Preparing) => node.world.preparing.contains(&number),
         // Its workers have timers of their own.
         Handoff::Candidate(number, Progress::Starting) => node
@@ -93,6 +95,9 @@ fn the_handoff_can_go_on(node: &Node, timers: &BTreeSet<Timer>) -> Verdict {
             let looks = node.world.confirming.is_some_and(|(of, _)| of == number);
             let waits = timers.contains(&Timer::Look(number)) && timers.contains(&Timer::Await(number));
             looks || waits
+        }
+        Handoff::Candidate(number, Progress::Switching) => {
+            node.world.switching.is_some_and(|(of, _)| of == number)
         }
     };
     if !goes_on {
@@ -231,6 +236,8 @@ pub(super) fn every_timer_has_its_wait(node: &Node) -> Verdict {
                 let crashed = slot(number, index).is_some_and(|slot| slot.failures > 0);
                 crashed && node.core.generation(number).is_some_and(|g| is_serving(g, index))
             }
+            Timer::Switch => node.core.incumbent().is_some(),
+            Timer::Relieve(lane) => node.world.stranded.contains(&lane),
             Timer::Stop => is_stopping(&node.core),
         };
         if !has {

@@ -1,0 +1,247 @@
+//! Steering: each generation has a lane of its own, and the kernel sends every new client to one of them.
+//!
+//! The takeover begins with the switch: from then on new clients go to the candidate, and the incumbent is told to drain when
+//! nobody waits in its lane any more (or when its time for that is up). A candidate that fails until then is switched away from,
+//! and the incumbent has never heard of it.
+//!
+//! Clients can still come to wait in a lane to which new ones do not go: a handshake that began before the switch, an old
+//! generation that hangs. A *relief* generation, one worker from the incumbent's record, is lent that lane and drains when its
+//! queue is empty.
+
+use crate::Lifecycle;
+use crate::generation::{Generation, Role, Standing};
+use crate::handoff::{Handoff, Progress};
+use crate::save::{Fields, Flaw, Line};
+use crate::stop::Phase;
+use crate::vocabulary::{Cause, Effect, Fact, Lane, Number, Plan, Timer, Wait};
+use alloc::collections::BTreeSet;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+/// What the core knows of the lanes, besides which generation has which.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Lanes {
+    /// Where new clients go; none as long as nothing was ever steered.
+    pointed: Option<Lane>,
+    /// Those in which clients wait though new ones do not go there.
+    waiting: BTreeSet<Lane>,
+}
+
+impl Lanes {
+    pub(crate) fn has_waiting(&self, lane: Lane) -> bool {
+        self.waiting.contains(&lane)
+    }
+
+    pub(crate) fn save(&self, text: &mut String) {
+        if *self != Self::default() {
+            Line::begin(text, "core-lanes")
+                .field_if_any("pointed", self.pointed.as_ref())
+                .numbers("waiting", self.waiting.iter().map(|lane| u64::from(*lane)))
+                .end();
+        }
+    }
+
+    pub(crate) fn load(line: Fields<'_>) -> Result<Self, Flaw> {
+        let waiting = line.numbers_if_any("waiting")?.unwrap_or_default();
+        Ok(Self {
+            pointed: line.get_if_any("pointed")?,
+            waiting: waiting
+                .into_iter()
+                .filter_map(|lane| Lane::try_from(lane).ok())
+                .collect(),
+        })
+    }
+}
+
+impl Lifecycle {
+    /// The lane to which new clients go, if listeners are steered.
+    pub fn pointed(&self) -> Option<Lane> {
+        self.lanes.pointed
+    }
+
+    /// The lanes in which clients wait though new ones do not go there.
+    pub fn stranded(&self) -> impl Iterator<Item = Lane> + '_ {
+        self.lanes.waiting.iter().copied()
+    }
+
+    /// The lane of a generation; the first if it is not known.
+    pub fn lane_of(&self, number: Number) -> Lane {
+        self.generations
+            .get(&number)
+            .map_or(0, |generation| generation.lane)
+    }
+
+    /// The newest generation that has this lane, if any has.
+    pub fn holder_of(&self, lane: Lane) -> Option<Number> {
+        let mut holders = self.generations.values().rev();
+        holders
+            .find(|generation| generation.lane == lane)
+            .map(|generation| generation.number)
+    }
+
+    /// The lane for a candidate with this plan: one that nobody has and in which nobody waits. They are used by turns, so that
+    /// one is left alone as long as possible before it comes round. Whoever is not steered has the first, and shares it.
+    pub(crate) fn free_lane(&self, plan: Plan) -> Option<Lane> {
+        if plan.lanes == 0 {
+            return Some(0);
+        }
+        let first = self
+            .incumbent()
+            .map_or(0, |incumbent| incumbent.lane.wrapping_add(1));
+        (0..plan.lanes)
+            .map(|step| first.wrapping_add(step) % plan.lanes)
+            .find(|lane| self.is_free(*lane) || self.planted.crowds_the_lane())
+    }
+
+    fn is_free(&self, lane: Lane) -> bool {
+        let taken = self
+            .generations
+            .values()
+            .any(|generation| generation.lane == lane);
+        !taken && !self.lanes.has_waiting(lane)
+    }
+
+    /// The lane for whoever is started in the place of a generation that failed: a free one, else that one's.
+    pub(crate) fn lane_after(&self, failed: Number, plan: Plan) -> Lane {
+        let own = self.generations.get(&failed).map(|generation| generation.lane);
+        self.free_lane(plan).or(own).unwrap_or_default()
+    }
+
+    /// The candidate was looked at once more. If its lane is another than the one to which clients go, they go there first.
+    pub(crate) fn switch_or_take_over(&mut self, number: Number) {
+        let Some(candidate) = self.generations.get(&number) else {
+            return;
+        };
+        if self.is_steered(candidate) && self.lanes.pointed != Some(candidate.lane) {
+            self.handoff = Handoff::Candidate(number, Progress::Switching);
+        } else {
+            self.take_over(number);
+        }
+    }
+
+    fn is_steered(&self, generation: &Generation) -> bool {
+        generation.plan.lanes > 0 || self.lanes.pointed.is_some()
+    }
+
+    /// Keep new clients going to whoever shall have them: a candidate that is switched to, else the incumbent.
+    pub(crate) fn point(&mut self) {
+        match self.phase {
+            Phase::Running => {}
+            Phase::Stopping(_) | Phase::Killing(_) | Phase::Finished => return,
+        }
+        if self.planted.never_switches_back() && self.lanes.pointed > Some(0) {
+            return;
+        }
+        let target = match self.handoff {
+            Handoff::Candidate(number, Progress::Switching) => Some(number),
+            Handoff::Candidate(number, Progress::Starting) if self.planted.switches_early() => Some(number),
+            Handoff::Idle | Handoff::Waiting | Handoff::Candidate(..) => self.incumbent,
+        };
+        let Some(target) = target.and_then(|number| self.generations.get(&number)) else {
+            return;
+        };
+        let (number, lane) = (target.number, target.lane);
+        if self.is_steered(target) && self.lanes.pointed != Some(lane) {
+            self.lanes.pointed = Some(lane);
+            self.disarm(Timer::Switch);
+            self.forget_waiting(lane);
+            self.effects.push(Effect::Switch(number));
+        }
+    }
+
+    pub(crate) fn switch_again(&mut self) {
+        self.effects.extend(self.incumbent.map(Effect::Switch));
+    }
+
+    /// Clients of the incumbent that it has not accepted yet are relieved if it never does.
+    pub(crate) fn on_switched(&mut self, number: Number) {
+        if self.handoff.is_at(number, Progress::Switching) {
+            self.take_over(number);
+        }
+    }
+
+    /// The kernel has left everything as it was: a candidate cannot take over. For an incumbent it is asked again; whoever goes
+    /// elsewhere meanwhile is relieved.
+    pub(crate) fn on_not_switched(&mut self, number: Number) {
+        if self.handoff.is_at(number, Progress::Switching) {
+            self.fail_candidate(number, Cause::NotSwitched(number));
+        } else if self.incumbent == Some(number) {
+            self.tell(Fact::NotSwitched(number));
+            self.arm(Timer::Switch, Wait::Switch);
+        }
+    }
+
+    /// Whoever has that lane may still accept them: they are relieved if they have waited for a while.
+    pub(crate) fn on_stranded(&mut self, lane: Lane) {
+        match self.phase {
+            Phase::Running => {}
+            Phase::Stopping(_) | Phase::Killing(_) | Phase::Finished => return,
+        }
+        if self.lanes.pointed == Some(lane) || self.planted.abandons_the_stranded() {
+            return;
+        }
+        if self.lanes.waiting.insert(lane) && self.relief_of(lane).is_none() {
+            self.arm(Timer::Relieve(lane), Wait::Relieve);
+        }
+    }
+
+    /// Start a relief worker. As long as the incumbent itself does not serve, there is nothing to start it from.
+    pub(crate) fn relieve(&mut self, lane: Lane) {
+        let able = |incumbent: &&Generation| incumbent.serves() && lane < incumbent.plan.lanes;
+        let incumbent = self.incumbent().filter(able);
+        let Some((record, plan)) = incumbent.map(|incumbent| (incumbent.record, incumbent.plan)) else {
+            return self.arm(Timer::Relieve(lane), Wait::RelieveAgain);
+        };
+        let number = self.new_number();
+        let plan = Plan {
+            workers: 1,
+            rolling: 0,
+            ..plan
+        };
+        let relief = Generation::new(number, record, plan, Role::Relief, Standing::Proven, lane);
+        self.generations.insert(number, relief);
+        self.tell(Fact::Relief(number, lane));
+    }
+
+    /// Its work is done, or nobody needs it any more.
+    pub(crate) fn on_relieved(&mut self, lane: Lane) {
+        self.forget_waiting(lane);
+        if let Some(number) = self.relief_of(lane) {
+            self.retire(number);
+        }
+    }
+
+    /// The clients still wait.
+    pub(crate) fn relief_lost(&mut self, number: Number, cause: Cause) {
+        let lane = self.generations.get(&number).map(|relief| relief.lane);
+        self.retire(number);
+        self.tell(Fact::ReliefFailed(number, cause));
+        if let Some(lane) = lane.filter(|lane| self.lanes.has_waiting(*lane)) {
+            self.arm(Timer::Relieve(lane), Wait::RelieveAgain);
+        }
+    }
+
+    fn relief_of(&self, lane: Lane) -> Option<Number> {
+        let mut reliefs = self
+            .generations
+            .values()
+            .filter(|generation| match generation.role {
+                Role::Relief => generation.lane == lane,
+                Role::Candidate | Role::Incumbent | Role::Retired => false,
+            });
+        reliefs.next().map(|relief| relief.number)
+    }
+
+    fn forget_waiting(&mut self, lane: Lane) {
+        if self.lanes.waiting.remove(&lane) {
+            self.disarm(Timer::Relieve(lane));
+        }
+    }
+
+    /// Everything is told to stop: nobody is started for anybody any more.
+    pub(crate) fn forget_lanes(&mut self) {
+        self.disarm(Timer::Switch);
+        let waiting: Vec<Lane> = self.lanes.waiting.iter().copied().collect();
+        waiting.into_iter().for_each(|lane| self.forget_waiting(lane));
+    }
+}

@@ -1,0 +1,90 @@
+//! Where new clients go, and those who wait elsewhere.
+
+use super::{Step, Verdict, all_ready};
+use crate::explore::explorer::Node;
+use crate::explore::world::is_stopping;
+use crate::{Handoff, Progress, Role, Timer};
+
+/// Where listeners are steered, new clients go to the incumbent, or to the candidate that is about to take over: one that is ready
+/// and was looked at once more.
+pub(super) fn new_clients_go_to_the_incumbent(node: &Node) -> Verdict {
+    let steered = node
+        .core
+        .generations()
+        .any(|generation| generation.plan.lanes > 0);
+    if is_stopping(&node.core) || !steered {
+        return Ok(());
+    }
+    let switched = node
+        .world
+        .switched
+        .and_then(|number| node.core.generation(number));
+    let lane = switched.map(|generation| generation.lane);
+    match node.core.handoff() {
+        Handoff::Candidate(number, Progress::Switching) => {
+            let Some(candidate) = node.core.generation(number) else {
+                broken!("{number} is switched to and does not exist");
+            };
+            if lane != Some(candidate.lane) || !all_ready(&node.world, candidate) {
+                broken!("{number} is switched to, and clients go to {lane:?}");
+            }
+        }
+        _ => {
+            let Some(incumbent) = node.core.incumbent() else {
+                if let Some(switched) = node.world.switched {
+                    broken!("clients go to {switched}, and nobody has taken over");
+                }
+                return Ok(());
+            };
+            // A kernel that refused is asked again.
+            let again = node.core.timers().any(|timer| timer == Timer::Switch);
+            if !again && incumbent.plan.lanes > 0 && lane.is_some_and(|lane| lane != incumbent.lane) {
+                broken!(
+                    "clients go to {lane:?}, and {} has {}",
+                    incumbent.number,
+                    incumbent.lane
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A candidate that is steered gets a lane that no other generation has and in which nobody waits.
+pub(super) fn a_lane_is_free_when_it_is_given(step: &Step) -> Verdict {
+    for new in step.after.generations() {
+        let is_new = step.before.generation(new.number).is_none() && new.role == Role::Candidate;
+        if !is_new || new.plan.lanes == 0 {
+            continue;
+        }
+        let other = step
+            .after
+            .generations()
+            .find(|other| other.number != new.number && other.lane == new.lane);
+        if let Some(other) = other {
+            broken!("{} and {} have the lane {}", new.number, other.number, new.lane);
+        }
+        if step.world.stranded.contains(&new.lane) {
+            broken!("{} gets the lane {}, in which clients wait", new.number, new.lane);
+        }
+    }
+    Ok(())
+}
+
+/// Whoever waits in a lane to which new clients do not go has a relief worker, or one is on its way.
+pub(super) fn who_waits_elsewhere_is_relieved(node: &Node) -> Verdict {
+    if is_stopping(&node.core) || node.world.finished {
+        return Ok(());
+    }
+    for lane in &node.world.stranded {
+        let mut reliefs = node
+            .core
+            .generations()
+            .filter(|generation| generation.role == Role::Relief && generation.lane == *lane);
+        let on_its_way = node.core.timers().any(|timer| timer == Timer::Relieve(*lane));
+        if node.core.pointed() != Some(*lane) && reliefs.next().is_none() && !on_its_way {
+            broken!("clients wait in the lane {lane}, and nobody comes");
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,350 @@
+//! Steered listeners (`steer`, `slots=N`): each generation is lent a socket of its own, and the kernel sends every new client to one
+//! of them.
+//!
+//! The sockets of one address are a group, in the kernel's order; the place that a generation has among them is its slot. All of
+//! them are made at once and none is closed while the address is listened on: closing one changes the order of the others, and
+//! whoever waits in it is lost.
+
+use std::cell::{Cell, RefCell};
+use std::os::fd::BorrowedFd;
+use std::rc::Rc;
+
+use super::bind::{self, Wanted};
+use super::local::SocketKind;
+use super::resolve::Lookup;
+use super::socket::IoMode;
+use super::{ListenError, Listener};
+use crate::address::{Key, SocketOptions};
+use crate::sys::{errno_text, steering};
+
+/// Sockets of a steered listener unless `slots` says otherwise: one for whoever serves, one for a candidate, and two for older
+/// generations that still drain.
+pub(super) const DEFAULT_SLOTS: u32 = 4;
+
+/// The sockets of one steered address.
+#[derive(Debug)]
+pub(super) struct Group {
+    /// The slots in the kernel's order.
+    order: RefCell<Vec<u8>>,
+    /// The slot to which new clients go.
+    pointed: Cell<u8>,
+}
+
+impl Group {
+    /// Slots whose sockets stand in this order in the kernel.
+    pub(super) fn in_order(order: Vec<u8>) -> Rc<Self> {
+        Rc::new(Self {
+            pointed: Cell::new(order.first().copied().unwrap_or_default()),
+            order: RefCell::new(order),
+        })
+    }
+
+    fn index_of(&self, slot: u8) -> Option<u32> {
+        let place = self.order.borrow().iter().position(|known| *known == slot)?;
+        u32::try_from(place).ok()
+    }
+
+    /// The socket in this slot was shut down and listens again: the last one has its index, and it is the last.
+    fn rejoin(&self, slot: u8) {
+        let mut order = self.order.borrow_mut();
+        if let Some(place) = order.iter().position(|known| *known == slot) {
+            order.swap_remove(place);
+            order.push(slot);
+        }
+    }
+}
+
+/// The place of a socket in its group.
+#[derive(Debug, Clone)]
+pub(super) struct Slot {
+    pub(super) group: Rc<Group>,
+    pub(super) number: u8,
+}
+
+impl Slot {
+    /// Its place in the kernel's order.
+    pub(super) fn index(&self) -> Option<u32> {
+        self.group.index_of(self.number)
+    }
+
+    /// It was shut down and listens again; clients go where they went.
+    pub(super) fn rejoin(&self, fd: BorrowedFd<'_>) -> Result<(), String> {
+        self.group.rejoin(self.number);
+        self.group.send_to(self.group.pointed.get(), fd)
+    }
+}
+
+impl Group {
+    fn send_to(&self, slot: u8, fd: BorrowedFd<'_>) -> Result<(), String> {
+        let index = self.index_of(slot).ok_or("it has no such slot")?;
+        steering::send_to_index(fd, index).map_err(errno_text)?;
+        self.pointed.set(slot);
+        Ok(())
+    }
+}
+
+impl Listener {
+    /// Which slot of its address this socket is; `None` if all generations share it.
+    pub(crate) fn slot(&self) -> Option<u8> {
+        self.slot.as_ref().map(|slot| slot.number)
+    }
+
+    /// How many slots its address has; 0 if all generations share one socket.
+    pub(crate) fn slots(&self) -> u8 {
+        let slots = self.slot.as_ref().map(|slot| slot.group.order.borrow().len());
+        slots.and_then(|slots| u8::try_from(slots).ok()).unwrap_or(0)
+    }
+
+    /// Its place in the kernel's order.
+    pub(super) fn slot_index(&self) -> Option<u32> {
+        self.slot.as_ref()?.index()
+    }
+
+    /// A slot is lent to another generation: O_NONBLOCK is as it was when it was made, whatever the one before has chosen.
+    ///
+    /// # Errors
+    /// One line if the kernel refuses.
+    pub(crate) fn lend_anew(&self) -> Result<(), ListenError> {
+        if self.slot.is_none() {
+            return Ok(());
+        }
+        self.socket.want_io_mode(IoMode::wanted_by(&self.options));
+        let cleared = self.socket.clear_flag();
+        let set = cleared.and_then(|()| self.socket.restore_io_mode());
+        set.map_err(|cause| self.alarm(&cause))
+    }
+
+    /// From now on every new client of its address comes to this socket.
+    ///
+    /// # Errors
+    /// One line: the kernel refuses. Then nothing has changed.
+    pub(crate) fn send_clients_here(&self) -> Result<(), ListenError> {
+        let Some(slot) = &self.slot else { return Ok(()) };
+        let sent = slot.group.send_to(slot.number, self.socket.as_fd());
+        sent.map_err(|cause| self.alarm(&format!("cannot send clients to slot {}: {cause}", slot.number)))
+    }
+
+    fn in_slot(self: Rc<Self>, group: &Rc<Group>, number: u8) -> Rc<Self> {
+        Rc::new(Self {
+            name: self.name.clone(),
+            options: self.options.clone(),
+            owner: self.owner,
+            socket: Rc::clone(&self.socket),
+            slot: Some(Slot {
+                group: Rc::clone(group),
+                number,
+            }),
+        })
+    }
+}
+
+/// Whether the options ask for a steered listener.
+pub(super) fn is_asked(options: &SocketOptions) -> bool {
+    options.flag(Key::Steer) == Some(true)
+}
+
+/// How many slots they ask for.
+fn asked(options: &SocketOptions) -> u8 {
+    let asked = options.number(Key::Slots).unwrap_or(DEFAULT_SLOTS);
+    u8::try_from(asked).unwrap_or(u8::MAX)
+}
+
+/// Begin a group with a socket that is bound and does not listen yet: whoever joins later, clients come to this one. Where the kernel
+/// cannot do that the socket stays as it was, which [`complete`] tells.
+pub(super) fn found(fd: BorrowedFd<'_>) {
+    if steering::shares_address(fd) {
+        return;
+    }
+    let founded = steering::share_address(fd).and_then(|()| steering::send_to_index(fd, 0));
+    if founded.is_err() {
+        // It could be set a moment ago.
+        let _ = steering::keep_address(fd);
+    }
+}
+
+/// The listeners of an address with as many slots as are asked for: those that are there, in the kernel's order, and new ones. If that
+/// cannot be, all generations share the first, and a warning says why.
+pub(super) fn complete(
+    there: Vec<Rc<Listener>>,
+    wanted: &Wanted<'_>,
+    warnings: &mut Vec<String>,
+) -> Vec<Rc<Listener>> {
+    let Some(first) = there.first().cloned() else {
+        return there;
+    };
+    match fill(there, wanted) {
+        Ok(slots) => slots,
+        Err(cause) => {
+            let text = format!("cannot be steered, so all generations share one socket: {cause}");
+            warnings.push(first.alarm(&text).to_string());
+            vec![first]
+        }
+    }
+}
+
+fn fill(there: Vec<Rc<Listener>>, wanted: &Wanted<'_>) -> Result<Vec<Rc<Listener>>, String> {
+    let Some(first) = there.first().cloned() else {
+        return Ok(there);
+    };
+    let group = match &first.slot {
+        Some(slot) => Rc::clone(&slot.group),
+        None => {
+            steering::send_to_index(first.socket.as_fd(), 0).map_err(errno_text)?;
+            Group::in_order(vec![0])
+        }
+    };
+    let mut slots: Vec<Rc<Listener>> = there
+        .into_iter()
+        .map(|one| match one.slot() {
+            Some(_) => one,
+            None => one.in_slot(&group, 0),
+        })
+        .collect();
+    for number in 0..asked(&wanted.spec.options) {
+        if slots.iter().any(|known| known.slot() == Some(number)) {
+            continue;
+        }
+        let bound = bind::beside(wanted, &first.socket).map_err(|error| error.to_string())?;
+        group.order.borrow_mut().push(number);
+        let new = Rc::new(Listener {
+            name: first.name.clone(),
+            options: wanted.spec.options.clone(),
+            owner: wanted.owner,
+            socket: Rc::new(bound.socket),
+            slot: Some(Slot {
+                group: Rc::clone(&group),
+                number,
+            }),
+        });
+        slots.push(new);
+    }
+    slots.sort_by_key(|one| one.slot());
+    Ok(slots)
+}
+
+/// Slots that whoever is above us has made: the same address several times (`ListenStream=` on several lines with `ReusePort=yes`,
+/// systemd.socket(5)). They stand in the order in which they were given.
+pub(super) fn of_inherited(
+    held: Vec<Rc<Listener>>,
+    lookup: Lookup,
+    warnings: &mut Vec<String>,
+) -> Vec<Rc<Listener>> {
+    if held.iter().any(|one| one.slot.is_some()) {
+        return held;
+    }
+    let joined = match lookup {
+        Lookup::AtStart => join(&held),
+        // Whoever serves has all of them.
+        Lookup::Refused => Err("it was not asked for when segue was started".to_owned()),
+    };
+    match joined {
+        Ok(group) => (0u8..)
+            .zip(held)
+            .map(|(number, one)| one.in_slot(&group, number))
+            .collect(),
+        Err(cause) => {
+            if let Some(first) = held.first() {
+                let text = format!("cannot be steered, so all generations share it: {cause}");
+                warnings.push(first.alarm(&text).to_string());
+            }
+            held
+        }
+    }
+}
+
+fn join(held: &[Rc<Listener>]) -> Result<Rc<Group>, String> {
+    let Some((first, others)) = held.split_first() else {
+        return Err("it is not there".to_owned());
+    };
+    let local = first.socket.local();
+    if local.kind != SocketKind::Tcp || others.iter().any(|other| other.socket.local() != local) {
+        return Err("the sockets that stand in are of several addresses".to_owned());
+    }
+    let count = u8::try_from(held.len()).map_err(|_| "they are too many".to_owned())?;
+    if count < 2 {
+        return Err(
+            "it was given once; a socket unit needs the same ListenStream= on several lines, and ReusePort=yes"
+                .to_owned(),
+        );
+    }
+    // The kernel says EINVAL if they do not share their address.
+    for one in held {
+        steering::send_to_index(one.socket.as_fd(), 0).map_err(errno_text)?;
+    }
+    Ok(Group::in_order((0..count).collect()))
+}
+
+/// The order of a group whose supervisor was killed, as the kernel has it now: those that nobody else had were closed, in the order of
+/// their numbers, and each time the last took the index of the one that left (`reuseport_detach_sock` of the kernel). Those made anew
+/// came last.
+pub(super) fn order_after(saved: Vec<u8>, lost: &[u8]) -> Vec<u8> {
+    let mut order = saved;
+    for slot in lost {
+        if let Some(place) = order.iter().position(|known| known == slot) {
+            order.swap_remove(place);
+        }
+    }
+    order.extend(lost);
+    order
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::listeners::tests::open_all;
+    use crate::sys::sock;
+    use std::net::{SocketAddr, TcpStream};
+    use std::os::fd::AsFd as _;
+
+    fn address_of(listener: &Listener) -> SocketAddr {
+        listener.address_text().replace('*', "127.0.0.1").parse().unwrap()
+    }
+
+    fn waiting(slots: &[Rc<Listener>]) -> Vec<u32> {
+        slots
+            .iter()
+            .map(|slot| sock::tcp_queue(slot.as_fd()).unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn clients_come_to_the_first_slot_until_they_are_sent_elsewhere() {
+        let slots = open_all(&["web=*:0,steer,slots=3"]);
+        assert_eq!(
+            slots.iter().map(|slot| slot.slot()).collect::<Vec<_>>(),
+            [Some(0), Some(1), Some(2)]
+        );
+        let address = address_of(&slots[0]);
+        let mut clients: Vec<TcpStream> = Vec::new();
+        for (pointed, expected) in [(None, [5, 0, 0]), (Some(2), [5, 0, 5]), (Some(1), [5, 5, 5])] {
+            if let Some(pointed) = pointed {
+                slots[pointed].send_clients_here().unwrap();
+            }
+            clients.extend((0..5).map(|_| TcpStream::connect(address).unwrap()));
+            assert_eq!(waiting(&slots), expected);
+        }
+    }
+
+    #[test]
+    fn a_slot_that_was_shut_down_has_another_index_and_clients_go_where_they_went() {
+        use nix::sys::socket::{Shutdown, shutdown};
+        use std::os::fd::AsRawFd as _;
+        let slots = open_all(&["web=127.0.0.1:0,steer"]);
+        let address = address_of(&slots[0]);
+        slots[3].send_clients_here().unwrap();
+        shutdown(slots[0].as_fd().as_raw_fd(), Shutdown::Both).unwrap();
+        assert!(slots[0].restore_flags().is_err(), "an app shut it down");
+        let _clients: Vec<TcpStream> = (0..5).map(|_| TcpStream::connect(address).unwrap()).collect();
+        assert_eq!(waiting(&slots), [0, 0, 0, 5]);
+        slots[0].send_clients_here().unwrap();
+        let _more: Vec<TcpStream> = (0..5).map(|_| TcpStream::connect(address).unwrap()).collect();
+        assert_eq!(waiting(&slots), [5, 0, 0, 5]);
+    }
+
+    #[test]
+    fn what_a_killed_supervisor_leaves_stands_as_the_kernel_has_it() {
+        assert_eq!(order_after(vec![0, 1, 2, 3], &[]), [0, 1, 2, 3]);
+        assert_eq!(order_after(vec![0, 1, 2, 3], &[1, 3]), [0, 2, 1, 3]);
+        assert_eq!(order_after(vec![0, 1, 2, 3], &[0, 2]), [3, 1, 0, 2]);
+    }
+}

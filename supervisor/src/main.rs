@@ -8,6 +8,7 @@ compile_error!(
     "segue supervises with Linux facilities (signalfd, pidfd, SO_PEERCRED); it builds on Linux only"
 );
 
+mod activation;
 mod address;
 mod boot;
 mod children;
@@ -53,7 +54,7 @@ use std::process::ExitCode;
 
 use cli::{Command, ReloadDetail, ReloadForm, StatusForm};
 use client::Refresh;
-use config::Invocation;
+use config::{App, Invocation};
 use launch::{BirthRecord, InheritedEnvironment};
 use nix::unistd::Pid;
 use place::Surroundings;
@@ -136,6 +137,9 @@ fn exit_code(ending: Result<Ending, shell::ShellError>) -> ExitCode {
 
 fn carry_out(command: Command, inherited_environment: InheritedEnvironment) -> ExitCode {
     match command {
+        Command::Run(invocation) if invocation.settings.app == Some(App::List) => {
+            print(config::list_apps().as_bytes())
+        }
         Command::Run(invocation) => run(invocation, inherited_environment),
         Command::Check(wanted) => check(&wanted, &inherited_environment),
         Command::Completions(completions) => print(&completions.script()),

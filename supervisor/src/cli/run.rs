@@ -24,7 +24,7 @@ struct CommandArgs {
     /// A COMMAND without a slash is looked up in PATH; a relative one is
     /// relative to --chdir. It is looked up afresh at each reload, symlinks
     /// included.
-    #[arg(value_name = "COMMAND", required_unless_present = "config", trailing_var_arg = true,
+    #[arg(value_name = "COMMAND", required_unless_present_any = ["config", "app"], trailing_var_arg = true,
         value_hint = ValueHint::CommandWithArguments, verbatim_doc_comment)]
     command: Vec<OsString>,
 }

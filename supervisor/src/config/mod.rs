@@ -17,8 +17,10 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
+use crate::activation::{Known, Protocol};
 use crate::address::ListenSpec;
 
+mod apps;
 mod arguments;
 mod check;
 mod defaults;
@@ -41,6 +43,7 @@ mod text;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use apps::{App, list as list_apps};
 pub(crate) use arguments::{differences, to_arguments};
 pub(crate) use check::check;
 pub(crate) use defaults::MAX_WORKERS;
@@ -110,12 +113,18 @@ pub(crate) struct Config {
     pub(crate) rolling: Option<u16>,
     /// The memory that must be free before a candidate is started, in bytes; `None` does not look.
     pub(crate) min_free_memory: Option<u64>,
+    /// The preset that fills what was not given, if one was asked for.
+    pub(crate) app: Option<App>,
+    /// By which variables the app learns of its listeners.
+    pub(crate) protocol: Protocol,
     /// The signal that tells a worker to drain and exit.
     pub(crate) stop_signal: Signal,
     /// Who of a worker gets it.
     pub(crate) stop_signal_to: StopSignalTo,
     /// Variables to set in the app's environment, each name once, in the order of the names.
     pub(crate) env: Vec<(OsString, OsString)>,
+    /// Those of them in whose values placeholders count: what env files say is meant for the app alone.
+    pub(crate) templates: Vec<OsString>,
     /// The app's working directory; the supervisor's own if it was not given.
     pub(crate) chdir: Option<PathBuf>,
     /// The app's umask; the one that the supervisor was started with if it was not given.
@@ -134,6 +143,53 @@ pub(crate) struct Config {
     pub(crate) orphaned: Orphaned,
     /// The path whose changes cause reloads.
     pub(crate) watch: Option<PathBuf>,
+}
+
+/// What is said where a probe cannot have a listener of its own.
+pub(crate) const NO_SECOND_SOCKET: &str =
+    "the app takes no second socket, so that its probe gets no SEGUE_PROBE: it must ask in another way";
+
+impl Config {
+    /// Whether the app may be given the probe's listener beside its own, as far as it is known.
+    pub(crate) fn takes_second_socket(&self) -> bool {
+        let preset = self.app.and_then(App::preset);
+        let known = preset.or_else(|| apps::known(&self.command));
+        known.is_none_or(apps::Preset::takes_second_socket)
+    }
+
+    /// Whether its listeners are to be non-blocking, those that it inherits as well.
+    pub(crate) fn needs_non_blocking(&self) -> bool {
+        let preset = self.app.and_then(App::preset);
+        preset.is_some_and(apps::Preset::needs_non_blocking)
+    }
+
+    /// What a known program needs that it is not given, in one line.
+    pub(crate) fn advice(&self) -> Option<String> {
+        let as_it_is = self.app.is_none()
+            && self.protocol == Protocol::default()
+            && self.stop_signal == defaults::STOP_SIGNAL;
+        as_it_is.then(|| apps::advice(&self.command)).flatten()
+    }
+
+    /// The listeners that are asked for, by which placeholders can be checked before any is opened.
+    pub(crate) fn known_listeners(&self) -> Vec<Known> {
+        let mut number = 0;
+        let mut name_of = |spec: &ListenSpec| match &spec.name {
+            Some(name) => name.clone(),
+            None => loop {
+                number += 1;
+                let name = format!("listen{number}");
+                if self.listen.iter().all(|other| other.name.as_ref() != Some(&name)) {
+                    break name;
+                }
+            },
+        };
+        let known = self.listen.iter().map(|spec| Known {
+            name: name_of(spec),
+            has_port: spec.address.host_port().is_some(),
+        });
+        known.collect()
+    }
 }
 
 /// Where the name of an instance comes from.

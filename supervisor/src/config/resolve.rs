@@ -1,17 +1,18 @@
 //! From what was given to [`Config`]: read the files, let flags win, fill in defaults, check what only the whole shows.
 
-use std::ffi::OsStr;
+use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::time::Duration;
 
-use crate::address::{Key, ListenSpec};
-
+use super::apps::{App, Preset};
 use super::duration::{Limit, text};
 use super::error::{ConfigError, SettingPlace};
 use super::file::{self, File};
 use super::rest::{Rest, patiently};
 use super::settings::{Invocation, Mode, Ready, Settings, Variable, parse_name};
 use super::{Config, NameOrigin, defaults, env_file, environment};
+use crate::address::{Key, ListenSpec};
 
 /// Makes the settings one: reads segue.toml and the env files afresh, and takes them whole or not at all. It waits for files
 /// that somebody is writing, so it is not for the loop.
@@ -98,6 +99,9 @@ impl Sources<'_> {
         };
         let (name, name_origin) = self.name(program)?;
         let drain_timeout = self.limit(|s| &s.drain_timeout, Some(defaults::DRAIN_TIMEOUT));
+        let app = self.pick(|s| &s.app);
+        let preset = app.and_then(App::preset);
+        let (env, templates) = self.env(rest)?;
         Ok(Config {
             name,
             name_origin,
@@ -105,10 +109,13 @@ impl Sources<'_> {
             control_group: self.pick(|s| &s.control_group),
             pid_file: self.pick(|s| &s.pid_file),
             log_format: self.pick(|s| &s.log_format).unwrap_or_default(),
-            listen: self.pick_list(|s| &s.listen),
+            listen: self.listeners(preset),
             workers: self.pick(|s| &s.workers).unwrap_or(defaults::WORKERS),
             mode: self.pick(|s| &s.mode).unwrap_or_default(),
-            ready: self.pick(|s| &s.ready).unwrap_or_default(),
+            ready: self
+                .pick(|s| &s.ready)
+                .or(preset.map(|preset| preset.ready))
+                .unwrap_or_default(),
             start_timeout: self.limit(|s| &s.start_timeout, Some(defaults::START_TIMEOUT)),
             drain_timeout,
             stop_timeout: self.limit(|s| &s.stop_timeout, drain_timeout),
@@ -124,9 +131,18 @@ impl Sources<'_> {
                 .unwrap_or(defaults::MAX_GENERATIONS),
             rolling: self.pick(|s| &s.rolling),
             min_free_memory: self.pick(|s| &s.min_free_memory),
-            stop_signal: self.pick(|s| &s.stop_signal).unwrap_or(defaults::STOP_SIGNAL),
+            app,
+            protocol: self
+                .pick(|s| &s.protocol)
+                .or(preset.map(|preset| preset.protocol))
+                .unwrap_or_default(),
+            stop_signal: self
+                .pick(|s| &s.stop_signal)
+                .or(preset.map(|preset| preset.stop_signal))
+                .unwrap_or(defaults::STOP_SIGNAL),
             stop_signal_to: self.pick(|s| &s.stop_signal_to).unwrap_or_default(),
-            env: self.env(rest)?,
+            env,
+            templates,
             chdir: self.pick(|s| &s.chdir),
             umask: self.pick(|s| &s.umask),
             stderr: self.pick(|s| &s.stderr),
@@ -156,17 +172,32 @@ impl Sources<'_> {
         Ok((name, NameOrigin::Command))
     }
 
-    fn env(&self, rest: &mut Rest) -> Result<Vec<Variable>, ConfigError> {
-        let mut layers = Vec::new();
+    /// As the preset needs them.
+    fn listeners(&self, preset: Option<&Preset>) -> Vec<ListenSpec> {
+        let listen = self.pick_list(|s| &s.listen);
+        match preset {
+            Some(preset) => listen.iter().map(|spec| preset.adapt(spec)).collect(),
+            None => listen,
+        }
+    }
+
+    /// The variables, and the names of those whose values are not from an env file.
+    fn env(&self, rest: &mut Rest) -> Result<(Vec<Variable>, Vec<OsString>), ConfigError> {
+        let mut layers: Vec<Variable> = Vec::new();
+        let mut templates = BTreeSet::new();
         for (settings, source) in [(&self.file.settings, Given::InFile), (self.flags, Given::ByFlag)] {
             for path in &settings.env_file {
                 let variables =
                     env_file::load(path, rest).map_err(|why| self.blame("env-file", source, &why))?;
+                for (name, _) in &variables {
+                    templates.remove(name);
+                }
                 layers.extend(variables);
             }
+            templates.extend(settings.env.iter().map(|(name, _)| name.clone()));
             layers.extend(settings.env.iter().cloned());
         }
-        Ok(environment::join(layers))
+        Ok((environment::join(layers), templates.into_iter().collect()))
     }
 
     /// What cannot be seen in one setting alone.
@@ -263,7 +294,7 @@ impl Sources<'_> {
                 );
                 Some(self.blame("ready", self.given(|s| s.ready.is_some()), &why))
             }
-            (Ready::Exec(_) | Ready::Notify, _) => None,
+            (Ready::Exec(_) | Ready::Notify | Ready::Accepting, _) => None,
         }
     }
 
@@ -273,7 +304,7 @@ impl Sources<'_> {
                 let why = "an app that cannot notify (ready = exec) cannot say WATCHDOG=1 either";
                 Some(self.blame("watchdog", self.given(|s| s.watchdog.is_some()), why))
             }
-            Ready::Exec(_) | Ready::Notify => None,
+            Ready::Exec(_) | Ready::Notify | Ready::Accepting => None,
         }
     }
 

@@ -8,9 +8,11 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
+use super::apps::App;
 use super::defaults::{MAX_WORKERS, MOST_GENERATIONS};
 use super::duration::{self, Limit};
 use super::text::quoted;
+use crate::activation::Protocol;
 use crate::address::ListenSpec;
 use crate::place;
 use crate::sys;
@@ -51,6 +53,8 @@ pub(crate) struct Settings {
     pub(crate) max_generations: Option<u16>,
     pub(crate) rolling: Option<u16>,
     pub(crate) min_free_memory: Option<u64>,
+    pub(crate) app: Option<App>,
+    pub(crate) protocol: Option<Protocol>,
     pub(crate) stop_signal: Option<Signal>,
     pub(crate) stop_signal_to: Option<StopSignalTo>,
     /// `--env`, or the `[env]` table.
@@ -109,6 +113,8 @@ pub(crate) enum Ready {
     Notify,
     /// By being alive that long after exec, for apps that cannot notify.
     Exec(Duration),
+    /// By waiting for clients on each of its listeners, as seen from outside, whatever it says.
+    Accepting,
 }
 
 /// Whether the app's environment says `LISTEN_PID`.
@@ -171,6 +177,16 @@ impl Word for StopSignalTo {
     const ALL: &'static [(&'static str, Self)] = &[("main", StopSignalTo::Main), ("all", StopSignalTo::All)];
 }
 
+impl Word for Protocol {
+    const ALL: &'static [(&'static str, Self)] = &[
+        ("systemd", Protocol::Systemd),
+        ("server-starter", Protocol::ServerStarter),
+        ("einhorn", Protocol::Einhorn),
+        ("nginx", Protocol::Nginx),
+        ("php-fpm", Protocol::PhpFpm),
+    ];
+}
+
 impl Word for Mode {
     const ALL: &'static [(&'static str, Self)] = &[("overlap", Mode::Overlap), ("queue", Mode::Queue)];
 }
@@ -182,8 +198,9 @@ impl FromStr for Ready {
         match text.strip_prefix("exec:") {
             Some(rest) => duration::parse(rest).map(Ready::Exec),
             None if text == "notify" => Ok(Ready::Notify),
+            None if text == "accepting" => Ok(Ready::Accepting),
             None => Err(format!(
-                "expected `notify` or `exec:DURATION`, such as `exec:2s`, got {}",
+                "expected `notify`, `accepting` or `exec:DURATION`, such as `exec:2s`, got {}",
                 quoted(text)
             )),
         }

@@ -27,7 +27,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// The first fd that socket activation hands over, `SD_LISTEN_FDS_START` of sd_listen_fds(3).
-const FIRST_LISTENER: RawFd = 3;
+pub(super) const FIRST_LISTENER: RawFd = 3;
 
 /// The exit status of a child that did not exec, as a shell's. The reason, if anybody is left to read it, is in the report.
 const NOT_EXECUTED: i32 = 127;
@@ -78,6 +78,8 @@ pub(super) struct Job<'a> {
     pub(super) pid_variables: Vec<&'static str>,
     /// A socket that the process's user must be able to connect to, and nobody else.
     pub(super) own_socket: Option<(&'a Path, Voice)>,
+    /// A directory that becomes the user's own.
+    pub(super) own_directory: Option<&'a Path>,
     pub(super) stdin: Stdin,
     /// How the journal calls it.
     pub(super) identifier: String,
@@ -144,6 +146,9 @@ fn prepare_and_exec(
     fchdir(cwd.as_fd()).map_err(step("chdir"))?;
     let identity = Identity::resolve_user(program.user(), program.group())?;
     if let Some((path, _)) = job.own_socket {
+        give_away(path, identity.uid())?;
+    }
+    if let Some(path) = job.own_directory {
         give_away(path, identity.uid())?;
     }
     reporter.uid(identity.uid().as_raw());

@@ -2,6 +2,7 @@
 //! configuration vanish from the app.
 
 use super::{LaunchError, Login};
+use crate::activation::{self, Values};
 use std::collections::BTreeMap;
 use std::ffi::{CString, OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -9,7 +10,7 @@ use std::path::PathBuf;
 
 /// What whoever started the supervisor told *it*; the app must never take these for its own
 /// (sd_listen_fds(3), sd_notify(3), sd_watchdog_enabled(3), systemd.exec(5), and a Segue above this one).
-const NEVER_PASSED_ON: [&str; 14] = [
+const NEVER_PASSED_ON: [&str; 15] = [
     "LISTEN_FDS",
     "LISTEN_PID",
     "LISTEN_PIDFDID",
@@ -24,6 +25,7 @@ const NEVER_PASSED_ON: [&str; 14] = [
     "SEGUE_GENERATION",
     "SEGUE_WORKER",
     "SEGUE_DRAIN_TIMEOUT_MS",
+    "SEGUE_PROBE",
 ];
 
 /// The part that is the same for every worker of a generation.
@@ -32,6 +34,8 @@ pub(super) struct Environment {
     pub(super) variables: BTreeMap<OsString, OsString>,
     /// Keys that the configuration sets; `HOME` and its like of the user database stand aside for them.
     pub(super) configured: Vec<OsString>,
+    /// Those of them in whose values placeholders count.
+    pub(super) templates: Vec<OsString>,
 }
 
 impl Environment {
@@ -39,6 +43,7 @@ impl Environment {
     pub(super) fn compute(
         inherited: &[(OsString, OsString)],
         configured: &[(OsString, OsString)],
+        templates: &[OsString],
     ) -> Environment {
         let inherited = inherited.iter().filter(|(key, _)| !is_for_the_supervisor(key));
         let mut variables = BTreeMap::new();
@@ -48,7 +53,29 @@ impl Environment {
         Environment {
             variables,
             configured,
+            templates: templates.to_vec(),
         }
+    }
+
+    /// Replaces the placeholders.
+    ///
+    /// # Errors
+    /// One line: `environment variable ...`.
+    pub(super) fn fill(&mut self, values: &Values<'_>) -> Result<(), LaunchError> {
+        for name in &self.templates {
+            if let Some(value) = self.variables.get_mut(name) {
+                *value = activation::fill(value, values).map_err(|why| {
+                    LaunchError::new(format!("environment variable {:?}: {why}", name.display()))
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a value has a `{runtime}`.
+    pub(super) fn has_runtime(&self) -> bool {
+        let mut values = self.templates.iter().filter_map(|name| self.variables.get(name));
+        values.any(|value| activation::has_runtime(value))
     }
 
     /// The value of `key`.
@@ -154,7 +181,7 @@ mod tests {
             ("LISTEN_ADDRESS", "the app's own"),
             ("SEGUE_COLOUR", "the user's own"),
         ]);
-        let environment = Environment::compute(&inherited, &[]);
+        let environment = Environment::compute(&inherited, &[], &[]);
         assert_eq!(
             lines(&environment),
             ["LISTEN_ADDRESS=the app's own", "SEGUE_COLOUR=the user's own"]
@@ -163,7 +190,7 @@ mod tests {
 
     #[test]
     fn the_configuration_wins_and_its_later_entries_do() {
-        let environment = Environment::compute(&pairs(&[("A", "0")]), &pairs(&[("A", "1"), ("A", "2")]));
+        let environment = Environment::compute(&pairs(&[("A", "0")]), &pairs(&[("A", "1"), ("A", "2")]), &[]);
         assert_eq!(lines(&environment), ["A=2"]);
     }
 
@@ -174,7 +201,8 @@ mod tests {
             home: "/home/app".into(),
             shell: "/bin/sh".into(),
         };
-        let mut environment = Environment::compute(&pairs(&[("USER", "root")]), &pairs(&[("HOME", "/srv")]));
+        let mut environment =
+            Environment::compute(&pairs(&[("USER", "root")]), &pairs(&[("HOME", "/srv")]), &[]);
         environment.set_login(&login);
         assert_eq!(
             lines(&environment),
@@ -185,7 +213,7 @@ mod tests {
     #[test]
     fn names_and_values_that_exec_cannot_carry_are_refused() {
         for (key, value) in [("", "x"), ("A=B", "x"), ("A", "x\0y")] {
-            let error = Environment::compute(&[], &pairs(&[(key, value)]))
+            let error = Environment::compute(&[], &pairs(&[(key, value)]), &[])
                 .to_exec()
                 .unwrap_err();
             assert!(

@@ -8,6 +8,7 @@ use super::journal::{self, JournalStreams};
 use super::saved;
 use super::spawn::OwnPid;
 use super::started_in::StartedIn;
+use crate::activation::{self, Known, Protocol};
 use crate::sys::{self, Limits, errno_text};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
@@ -39,6 +40,12 @@ pub(crate) struct Wanted<'a> {
     pub(crate) oom_score: Option<i16>,
     /// Whether `LISTEN_PID` is set.
     pub(crate) own_pid: OwnPid,
+    /// By which variables it learns of its listeners.
+    pub(crate) protocol: Protocol,
+    /// Those of `env` in whose values placeholders count.
+    pub(crate) templates: &'a [OsString],
+    /// Its listeners; `None` where they are not known.
+    pub(crate) listeners: Option<&'a [Known]>,
     /// What the kernel sends it when the supervisor dies, if anything.
     pub(crate) last_signal: Option<Signal>,
 }
@@ -119,6 +126,7 @@ pub(super) struct Program {
     pub(super) oom_score: Option<i16>,
     pub(super) journal: Option<JournalStreams>,
     pub(super) last_signal: Option<Signal>,
+    pub(super) protocol: Protocol,
 }
 
 impl Program {
@@ -139,12 +147,15 @@ impl Program {
         if inherited_environment.journal.is_none() {
             inherited.retain(|(key, _)| key != journal::VARIABLE);
         }
-        let mut environment = Environment::compute(&inherited, wanted.env);
+        let mut environment = Environment::compute(&inherited, wanted.env, wanted.templates);
         // Without --chdir nobody is told who did not know before.
         if wanted.chdir.is_some() || environment.get("PWD").is_some() {
             environment.set_directory(physical(cwd.as_fd(), cwd_id));
         }
         environment.to_exec()?;
+        if let Some(known) = wanted.listeners {
+            check_placeholders(wanted, known)?;
+        }
         let binary = Binary::find(command, cwd.as_fd(), environment.get("PATH"))?;
         let words = wanted.command.iter();
         let argv: Vec<_> = words.map(|word| argument(word)).collect::<Result<_, _>>()?;
@@ -168,6 +179,7 @@ impl Program {
                 .or(inherited_environment.oom_score.map(|score| score.max(0))),
             journal: inherited_environment.journal,
             last_signal: wanted.last_signal,
+            protocol: wanted.protocol,
         })
     }
 
@@ -241,6 +253,18 @@ impl Program {
         &self.limits
     }
 
+    /// By which variables it learns of its listeners.
+    pub(super) fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+
+    /// Whether a word or a variable has a `{runtime}`.
+    pub(super) fn has_runtime(&self) -> bool {
+        let mut words = self.argv.iter().skip(1);
+        words.any(|word| activation::has_runtime(OsStr::from_bytes(word.as_bytes())))
+            || self.environment.has_runtime()
+    }
+
     /// What it is sent when the supervisor dies.
     pub(super) fn last_signal(&self) -> Option<Signal> {
         self.last_signal
@@ -275,7 +299,23 @@ pub(super) fn open_directory(path: &Path) -> Result<OwnedFd, Errno> {
     open(path, flags, Mode::empty())
 }
 
-fn argument(word: &OsStr) -> Result<CString, LaunchError> {
+/// Whether every listener is there that a placeholder names.
+fn check_placeholders(wanted: &Wanted<'_>, known: &[Known]) -> Result<(), LaunchError> {
+    for word in wanted.command.iter().skip(1) {
+        activation::check(word, known).map_err(|why| LaunchError::new(format!("argument {why}")))?;
+    }
+    let templates = wanted
+        .env
+        .iter()
+        .filter(|(name, _)| wanted.templates.contains(name));
+    for (name, value) in templates {
+        activation::check(value, known)
+            .map_err(|why| LaunchError::new(format!("environment variable {:?}: {why}", name.display())))?;
+    }
+    Ok(())
+}
+
+pub(super) fn argument(word: &OsStr) -> Result<CString, LaunchError> {
     CString::new(word.as_bytes())
         .map_err(|_| LaunchError::new(format!("argument {:?}: contains a NUL byte", word.display())))
 }

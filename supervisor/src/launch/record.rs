@@ -3,8 +3,7 @@
 use super::LaunchError;
 use super::binary::Binary;
 use super::program::{InheritedEnvironment, Program, Wanted};
-use super::spawn::{self, Extra, Lent, OwnPid, Spawned, WorkerIdentity};
-use std::path::Path;
+use super::spawn::{self, Extra, Lent, OwnPid, Question, Spawned, WorkerIdentity};
 
 /// What a generation was started with, fixed when a reload creates it: the open binary, arguments, environment,
 /// open working directory, user, umask, limits. Its sockets are lent at each start. Dropping it closes its fds.
@@ -59,16 +58,21 @@ impl BirthRecord {
     }
 
     /// Start `/bin/sh -c command` as the app's user, in its directory and environment, with `SEGUE_PROBE` set to the path.
+    /// The listeners are there for the placeholders alone.
     ///
     /// # Errors
     /// As for [`BirthRecord::spawn`].
     pub(crate) fn spawn_shell(
         &self,
+        listeners: &[Lent<'_>],
         worker: WorkerIdentity,
-        name: &str,
-        command: &str,
-        probe_path: &Path,
+        question: &Question<'_>,
     ) -> Result<Spawned, LaunchError> {
-        spawn::shell(&self.program, worker, name, command, probe_path)
+        spawn::shell(&self.program, listeners, worker, question)
+    }
+
+    /// Whether its arguments or variables ask for a directory of the generation's own.
+    pub(crate) fn has_runtime(&self) -> bool {
+        self.program.has_runtime()
     }
 }

@@ -9,6 +9,7 @@ use super::files::{Content, NamedFile, Watched};
 use super::journal::{self, JournalStreams};
 use super::program::{InheritedEnvironment, Program, open_directory};
 use super::{BirthRecord, OwnPid, ReportPipe};
+use crate::activation::Protocol;
 use crate::state::{
     Fds, Field, Fields as _, Flaw, Row, Rows, Whole as _, by_text, fields, whole, words, written_as,
 };
@@ -96,6 +97,7 @@ impl BirthRecord {
             oom_score: None,
             journal: inherited_environment.journal,
             last_signal: None,
+            protocol: Protocol::Systemd,
         };
         program.restore_fields(*row)?;
         let command = program.argv.first().ok_or_else(|| row.lacks("arguments"))?;
@@ -141,9 +143,14 @@ fields!(Program {
     "limits" limits;
     "oom-score-adj" oom_score;
     "last-signal" last_signal;
+    "protocol" protocol;
 });
 
-whole!(Environment { "environment" variables; "configured" configured; });
+whole!(Environment {
+    "environment" variables;
+    "configured" configured;
+    "templates" templates or Vec::<OsString>::new();
+});
 
 fields!(InheritedEnvironment {
     "environment" variables;
@@ -151,6 +158,12 @@ fields!(InheritedEnvironment {
     "oom-score-adj" oom_score;
 });
 
+words!(Protocol {
+    "server-starter" ServerStarter;
+    "einhorn" Einhorn;
+    "nginx" Nginx;
+    "php-fpm" PhpFpm;
+} or Systemd);
 words!(OwnPid { "set" Set; "left-out" LeftOut; });
 by_text!(Limits, Signal);
 // No more than 0o777.

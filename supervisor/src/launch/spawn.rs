@@ -1,16 +1,18 @@
 //! Forking a worker or a probe.
 
-use super::child::{Job, Stdin, Target};
+use super::child::{FIRST_LISTENER, Job, Stdin, Target};
 use super::environment::Environment;
 use super::go_ahead::GoAhead;
-use super::program::Program;
+use super::program::{Program, argument};
 use super::report::ReportPipe;
 use super::{LaunchError, child};
+use crate::activation::{self, Told, Values};
 use crate::sys::{self, errno_text};
 use nix::errno::Errno;
 use nix::unistd::Pid;
-use std::ffi::CString;
+use std::ffi::{CString, OsStr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -21,6 +23,10 @@ pub(crate) struct Lent<'a> {
     pub(crate) name: &'a str,
     /// The supervisor's fd.
     pub(crate) fd: BorrowedFd<'a>,
+    /// What `{address:NAME}` stands for.
+    pub(crate) address: &'a OsStr,
+    /// What `{port:NAME}` stands for; a Unix socket has none.
+    pub(crate) port: Option<u16>,
 }
 
 /// Which worker is started; its `SEGUE_GENERATION` and `SEGUE_WORKER`.
@@ -45,8 +51,23 @@ pub(crate) struct Extra<'a> {
     pub(crate) drain_ms: Option<u64>,
     /// `WATCHDOG_USEC`; left out if there is none.
     pub(crate) watchdog: Option<Duration>,
-    /// The private listener that comes last.
+    /// The private listener that comes last. Its address is `SEGUE_PROBE`.
     pub(crate) probe: Option<Lent<'a>>,
+    /// What `{runtime}` stands for, if the record asks for it; the child gives it to the app's user.
+    pub(crate) runtime: Option<&'a Path>,
+}
+
+/// What a probe is started with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Question<'a> {
+    /// The instance's name, `SEGUE_NAME`.
+    pub(crate) name: &'a str,
+    /// The command for `/bin/sh -c`.
+    pub(crate) command: &'a str,
+    /// `SEGUE_PROBE`; none for an app that is not given the private listener.
+    pub(crate) probe_path: Option<&'a Path>,
+    /// What `{runtime}` stands for.
+    pub(crate) runtime: Option<&'a Path>,
 }
 
 /// Whether anything depends on what the app says.
@@ -89,10 +110,20 @@ pub(super) fn worker(
     extra: &Extra<'_>,
 ) -> Result<Spawned, LaunchError> {
     let lent: Vec<Lent<'_>> = listeners.iter().copied().chain(extra.probe).collect();
-    let mut environment = common_environment(program, worker, extra.name);
+    let told = told(&lent);
+    let values = values(&told, worker, extra.runtime);
+    let mut environment = common_environment(program, &values, extra.name)?;
     environment.set("NOTIFY_SOCKET", extra.notify_path);
+    if let Some(probe) = extra.probe {
+        environment.set("SEGUE_PROBE", probe.address);
+    }
     let mut pid_variables = Vec::new();
     if !lent.is_empty() {
+        for (name, value) in program.protocol().variables(&values, Pid::this()) {
+            environment.set(&name, value);
+        }
+    }
+    if !lent.is_empty() && program.protocol().is_systemd() {
         let names: Vec<&str> = lent.iter().map(|socket| socket.name).collect();
         environment.set("LISTEN_FDS", lent.len().to_string());
         environment.set("LISTEN_FDNAMES", names.join(":"));
@@ -108,33 +139,39 @@ pub(super) fn worker(
     if own_pid == OwnPid::LeftOut {
         pid_variables.clear();
     }
+    let argv = filled_arguments(program, &values)?;
     start(Job {
         program,
         target: Target::Binary(program.binary()),
-        argv: program.argv(),
+        argv: &argv,
         environment,
         sockets: lent.iter().map(|socket| socket.fd).collect(),
         pid_variables,
         own_socket: Some((extra.notify_path, extra.voice)),
+        own_directory: extra.runtime,
         stdin: Stdin::Inherited,
         identifier: identifier(worker, extra.name),
     })
 }
 
-/// Starts `/bin/sh -c command` as the app's user, in its directory and environment.
+/// Starts `/bin/sh -c command` as the app's user, in its directory and environment, where placeholders mean what they mean for
+/// the worker. The listeners themselves are not lent.
 pub(super) fn shell(
     program: &Program,
+    listeners: &[Lent<'_>],
     worker: WorkerIdentity,
-    name: &str,
-    command: &str,
-    probe_path: &Path,
+    question: &Question<'_>,
 ) -> Result<Spawned, LaunchError> {
     // A container image may have no shell. A run of the probe gives back only how it ended, so that this is looked at before.
     std::fs::metadata("/bin/sh")
         .map_err(|error| LaunchError::new(format!("exec /bin/sh: {}", errno_text(error))))?;
-    let mut environment = common_environment(program, worker, name);
-    environment.set("SEGUE_PROBE", probe_path);
-    let command = CString::new(command)
+    let told = told(listeners);
+    let values = values(&told, worker, question.runtime);
+    let mut environment = common_environment(program, &values, question.name)?;
+    if let Some(path) = question.probe_path {
+        environment.set("SEGUE_PROBE", path);
+    }
+    let command = CString::new(question.command)
         .map_err(|_| LaunchError::new("the probe command contains a NUL byte".to_owned()))?;
     let argv = [c"/bin/sh".to_owned(), c"-c".to_owned(), command];
     start(Job {
@@ -144,9 +181,10 @@ pub(super) fn shell(
         environment,
         sockets: Vec::new(),
         pid_variables: Vec::new(),
-        own_socket: Some((probe_path, Voice::Spare)),
+        own_socket: question.probe_path.map(|path| (path, Voice::Spare)),
+        own_directory: None,
         stdin: Stdin::Null,
-        identifier: identifier(worker, name),
+        identifier: identifier(worker, question.name),
     })
 }
 
@@ -155,12 +193,50 @@ fn identifier(worker: WorkerIdentity, name: &str) -> String {
     format!("{name}.{}", worker.generation)
 }
 
-fn common_environment(program: &Program, worker: WorkerIdentity, name: &str) -> Environment {
+fn common_environment(
+    program: &Program,
+    values: &Values<'_>,
+    name: &str,
+) -> Result<Environment, LaunchError> {
     let mut environment = program.environment().clone();
+    environment.fill(values)?;
     environment.set("SEGUE_NAME", name);
-    environment.set("SEGUE_GENERATION", worker.generation.to_string());
-    environment.set("SEGUE_WORKER", worker.slot.to_string());
-    environment
+    environment.set("SEGUE_GENERATION", values.generation.to_string());
+    environment.set("SEGUE_WORKER", values.worker.to_string());
+    Ok(environment)
+}
+
+/// What the worker finds at fd 3 and up.
+fn told<'a>(lent: &[Lent<'a>]) -> Vec<Told<'a>> {
+    let told = (FIRST_LISTENER..).zip(lent).map(|(fd, socket)| Told {
+        name: socket.name,
+        fd,
+        address: socket.address,
+        port: socket.port,
+    });
+    told.collect()
+}
+
+fn values<'a>(listeners: &'a [Told<'a>], worker: WorkerIdentity, runtime: Option<&'a Path>) -> Values<'a> {
+    Values {
+        listeners,
+        generation: worker.generation,
+        worker: worker.slot,
+        runtime,
+    }
+}
+
+/// The arguments of one worker. The program itself is looked up as it is written.
+fn filled_arguments(program: &Program, values: &Values<'_>) -> Result<Vec<CString>, LaunchError> {
+    let filled = |(index, word): (usize, &CString)| {
+        if index == 0 {
+            return Ok(word.clone());
+        }
+        let filled = activation::fill(OsStr::from_bytes(word.as_bytes()), values);
+        let filled = filled.map_err(|why| LaunchError::new(format!("argument {why}")))?;
+        argument(&filled)
+    };
+    program.argv().iter().enumerate().map(filled).collect()
 }
 
 fn start(job: Job<'_>) -> Result<Spawned, LaunchError> {

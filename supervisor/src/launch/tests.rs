@@ -3,12 +3,13 @@
 
 use super::report::Reporter;
 use super::*;
+use crate::activation::Protocol;
 use crate::sys::alone::alone;
 use crate::sys::{Dead, Who, reap};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::SigSet;
 use nix::unistd::Uid;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::fd::{AsFd, AsRawFd};
@@ -28,6 +29,8 @@ struct Bench {
     umask: Option<u32>,
     own_pid: OwnPid,
     last_signal: Option<nix::sys::signal::Signal>,
+    protocol: Protocol,
+    templates: Vec<OsString>,
 }
 
 impl Bench {
@@ -43,6 +46,8 @@ impl Bench {
             umask: None,
             own_pid: OwnPid::Set,
             last_signal: None,
+            protocol: Protocol::Systemd,
+            templates: Vec::new(),
         }
     }
 
@@ -75,6 +80,9 @@ impl Bench {
             oom_score: None,
             own_pid: self.own_pid,
             last_signal: self.last_signal,
+            protocol: self.protocol,
+            templates: &self.templates,
+            listeners: None,
         };
         BirthRecord::resolve(&wanted, &InheritedEnvironment::of_this_process())
             .map_err(|error| error.to_string())
@@ -89,6 +97,7 @@ impl Bench {
             drain_ms: Some(30_000),
             watchdog: Some(Duration::from_secs(2)),
             probe,
+            runtime: None,
         };
         record.spawn(sockets, WORKER, &extra).unwrap()
     }
@@ -202,16 +211,10 @@ fn an_app_is_born_as_the_design_says() {
         let lent: Vec<Lent<'_>> = names
             .iter()
             .zip(sockets.iter().rev())
-            .map(|(name, socket)| Lent {
-                name,
-                fd: socket.as_fd(),
-            })
+            .map(|(name, socket)| lend(name, socket))
             .collect();
         let record = bench.resolve(&["sh", "-c", script]).unwrap();
-        let probe = Lent {
-            name: "probe",
-            fd: sockets[0].as_fd(),
-        };
+        let probe = lend("probe", &sockets[0]);
         let spawned = bench.spawn(&record, &lent, Some(probe));
         let pid = spawned.pid.to_string();
         SigSet::empty().thread_set_mask().unwrap();
@@ -276,6 +279,51 @@ fn an_app_is_born_as_the_design_says() {
     });
 }
 
+fn lend<'a>(name: &'a str, socket: &'a UnixDatagram) -> Lent<'a> {
+    Lent {
+        name,
+        fd: socket.as_fd(),
+        address: OsStr::new("/run/segue/one"),
+        port: None,
+    }
+}
+
+#[test]
+fn a_worker_is_told_of_its_listeners_by_its_arguments_and_by_its_protocol() {
+    alone(
+        "launch::tests::a_worker_is_told_of_its_listeners_by_its_arguments_and_by_its_protocol",
+        || {
+            let mut bench = Bench::new();
+            bench.env = vec![
+                ("AT".into(), "{fd:web} {address:web}".into()),
+                ("RAW".into(), "{fd:web}".into()),
+            ];
+            bench.templates = vec!["AT".into()];
+            bench.protocol = Protocol::Nginx;
+            let socket = UnixDatagram::unbound().unwrap();
+            let script = "env > env; echo \"$1\" > arguments";
+            let words = [
+                "sh",
+                "-c",
+                script,
+                "sh",
+                "{fd:web} {generation}.{worker} ${fd:web} {fd}",
+            ];
+            let record = bench.resolve(&words).unwrap();
+            assert_eq!(
+                conclude(bench.spawn(&record, &[lend("web", &socket)], None)),
+                ran(0)
+            );
+            assert_eq!(bench.read("arguments").trim(), "3 42.3 ${fd:web} {fd}");
+            let env = bench.read("env");
+            for line in ["AT=3 /run/segue/one", "RAW={fd:web}", "NGINX=3;"] {
+                assert!(env.lines().any(|other| other == line), "{line} in\n{env}");
+            }
+            assert!(!env.contains("LISTEN_"), "{env}");
+        },
+    );
+}
+
 fn inode_of(socket: &UnixDatagram) -> u64 {
     fs::metadata(format!("/proc/self/fd/{}", socket.as_raw_fd()))
         .unwrap()
@@ -293,10 +341,7 @@ fn no_listener_means_no_listen_variables_and_a_wrapper_gets_no_pid() {
             bench.own_pid = OwnPid::LeftOut;
             let socket = UnixDatagram::unbound().unwrap();
             let record = bench.resolve(&["sh", "-c", "env > env"]).unwrap();
-            let lent = [Lent {
-                name: "web",
-                fd: socket.as_fd(),
-            }];
+            let lent = [lend("web", &socket)];
             assert_eq!(conclude(bench.spawn(&record, &lent, None)), ran(0));
             let env = bench.read("env");
             assert!(
@@ -605,6 +650,9 @@ fn pwd_is_the_directory_itself_whatever_led_to_it() {
                 oom_score: None,
                 own_pid: OwnPid::Set,
                 last_signal: None,
+                protocol: Protocol::Systemd,
+                templates: &[],
+                listeners: None,
             };
             let program = super::program::Program::resolve(&wanted, inherited_environment).unwrap();
             program.environment().get("PWD").map(PathBuf::from)
@@ -643,6 +691,9 @@ fn a_working_directory_that_is_not_there_is_named() {
         oom_score: None,
         own_pid: OwnPid::Set,
         last_signal: None,
+        protocol: Protocol::Systemd,
+        templates: &[],
+        listeners: None,
     };
     let error = BirthRecord::resolve(&wanted, &InheritedEnvironment::of_this_process()).unwrap_err();
     assert_eq!(
@@ -661,7 +712,13 @@ fn a_probe_runs_in_a_shell_with_the_apps_environment_and_no_socket() {
             let record = bench.resolve(&["true"]).unwrap();
             let probe = bench.path("probe");
             let command = "read line; env > env; readlink /proc/$$/fd/0 > stdin; exit 4";
-            let spawned = record.spawn_shell(WORKER, "instance", command, &probe).unwrap();
+            let question = Question {
+                name: "instance",
+                command,
+                probe_path: Some(&probe),
+                runtime: None,
+            };
+            let spawned = record.spawn_shell(&[], WORKER, &question).unwrap();
             assert_eq!(conclude(spawned), ran(4));
             let env = bench.read("env");
             assert!(
@@ -927,6 +984,9 @@ fn what_protects_the_supervisor_from_being_killed_for_memory_is_not_inherited() 
             oom_score: given,
             own_pid: OwnPid::Set,
             last_signal: None,
+            protocol: Protocol::Systemd,
+            templates: &[],
+            listeners: None,
         };
         let inherited_environment = InheritedEnvironment {
             oom_score: born,

@@ -1,7 +1,9 @@
 //! What a socket says about itself: its kind and the address that it is really bound to.
 
+use std::ffi::{OsStr, OsString};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::unix::ffi::OsStringExt as _;
 use std::path::PathBuf;
 
 use nix::errno::Errno;
@@ -71,11 +73,24 @@ pub(super) enum BoundTo {
     Unnamed,
 }
 
+impl BoundTo {
+    fn plain(&self) -> OsString {
+        match self {
+            Self::Internet { address, .. } => address.to_string().into(),
+            Self::Path(path) => path.as_os_str().to_owned(),
+            Self::Abstract(name) => OsString::from_vec([b"@", name.as_slice()].concat()),
+            Self::Unnamed => OsString::new(),
+        }
+    }
+}
+
 /// The kind of a socket and where it is bound.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Local {
     pub(super) kind: SocketKind,
     pub(super) bound_to: BoundTo,
+    /// The address alone, as most programs write it.
+    plain: OsString,
 }
 
 impl Local {
@@ -100,7 +115,24 @@ impl Local {
             );
         };
         let bound_to = bound_to(fd).map_err(|errno| format!("it has no address: {}", errno_text(errno)))?;
-        Ok(Self { kind, bound_to })
+        let plain = bound_to.plain();
+        Ok(Self {
+            kind,
+            bound_to,
+            plain,
+        })
+    }
+
+    /// The address without a kind: `127.0.0.1:8080`, `[::]:8080`, a path, or `@` and an abstract name.
+    pub(super) fn plain(&self) -> &OsStr {
+        &self.plain
+    }
+
+    pub(super) fn port(&self) -> Option<u16> {
+        match &self.bound_to {
+            BoundTo::Internet { address, .. } => Some(address.port()),
+            BoundTo::Path(_) | BoundTo::Abstract(_) | BoundTo::Unnamed => None,
+        }
     }
 
     /// In the words of `--listen`, without control characters, whatever an inherited socket is called.

@@ -29,6 +29,7 @@ mod unix_file;
 #[cfg(test)]
 mod tests;
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -121,6 +122,16 @@ impl Listener {
     /// path: `127.0.0.1:8080`, `*:8080`, `unix:/run/app.sock`.
     pub(crate) fn address_text(&self) -> String {
         self.socket.local().text()
+    }
+
+    /// The address alone, as most programs write it: `127.0.0.1:8080`, `[::]:8080`, a path, or `@` and an abstract name.
+    pub(crate) fn plain_address(&self) -> &OsStr {
+        self.socket.local().plain()
+    }
+
+    /// `None` for a Unix socket.
+    pub(crate) fn port(&self) -> Option<u16> {
+        self.socket.local().port()
     }
 
     /// Who can reach it, where that may surprise: `this machine only`, `every address, IPv4 and IPv6`...

@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use nix::unistd::Gid;
 
 use super::lock_holder::{self, LockHolder};
-use super::{Place, PlaceError, directory};
+use super::{Place, PlaceError, directory, runtime};
 use crate::state::{Custody, Fds, Flaw, Guard, Passed};
 use crate::sys::{Locked, errno_text};
 
@@ -270,11 +270,14 @@ fn keep(directory: &Path) -> Option<Locked> {
     Locked::shared(File::open(directory).ok()?).ok()
 }
 
-/// Removes what a supervisor that was killed has left: sockets. What else lies there is not ours.
+/// Removes what a supervisor that was killed has left: sockets, and directories of generations. What else lies there is not ours.
 fn empty(directory: &Path) {
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
-        if entry.file_type().is_ok_and(|kind| kind.is_socket()) {
+        let Ok(kind) = entry.file_type() else { continue };
+        if kind.is_socket() {
             let _ = fs::remove_file(entry.path());
+        } else if kind.is_dir() && runtime::is_one(&entry.file_name()) {
+            let _ = runtime::remove(&entry.path());
         }
     }
 }

@@ -18,11 +18,13 @@ mod claim;
 mod directory;
 mod discover;
 mod lock_holder;
+mod runtime;
 
 use std::ffi::OsString;
 use std::fmt;
 use std::io;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 pub(crate) use claim::{Claim, StalePolicy};
@@ -261,6 +263,34 @@ impl Place {
     /// The private listener of a generation, which its probe asks.
     pub(crate) fn probe_socket(&self, generation: u64) -> PathBuf {
         self.notify.join(format!("probe.{generation}"))
+    }
+
+    /// The directory of a generation, which `{runtime}` names.
+    pub(crate) fn runtime_directory(&self, generation: u64) -> PathBuf {
+        self.notify.join(format!("{}{generation}", runtime::PREFIX))
+    }
+
+    /// Make the directory of a generation, if it is not there: 0700, ours until it is given to the app's user.
+    ///
+    /// # Errors
+    /// One line.
+    pub(crate) fn make_runtime_directory(&self, generation: u64) -> Result<PathBuf, PlaceError> {
+        self.keep_notify_directory()?;
+        let path = self.runtime_directory(generation);
+        match std::fs::DirBuilder::new().mode(0o700).create(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+                Err(PlaceError::io(format!("make {}", path.display()), &error))
+            }
+            Ok(()) | Err(_) => Ok(path),
+        }
+    }
+
+    /// Remove the directory of a generation with what its app has left there, if it is there.
+    ///
+    /// # Errors
+    /// One line: it cannot be removed, or more lies in it than is looked through.
+    pub(crate) fn remove_runtime_directory(&self, generation: u64) -> Result<(), PlaceError> {
+        runtime::remove(&self.runtime_directory(generation))
     }
 
     /// Write the row `place`: chosen once, it stays, whatever the directories and the environment are later.

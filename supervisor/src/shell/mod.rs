@@ -89,6 +89,8 @@ pub(crate) enum Alarm {
     Slots,
     /// Workers whose word may be lost are looked at again.
     Unheard,
+    /// Workers that start are looked at again: do they accept?
+    Accepting,
 }
 
 /// A process that we have started.

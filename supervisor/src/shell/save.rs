@@ -250,7 +250,8 @@ impl Shell {
                 | Alarm::Fetched(_)
                 | Alarm::Queues
                 | Alarm::Slots
-                | Alarm::Unheard => {}
+                | Alarm::Unheard
+                | Alarm::Accepting => {}
             }
         }
     }

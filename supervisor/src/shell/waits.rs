@@ -98,7 +98,7 @@ pub(crate) fn length(wait: Wait, config: &Config) -> Option<Duration> {
         Wait::Hint => Some(HINT),
         Wait::Alive => match config.ready {
             Ready::Exec(duration) => Some(duration),
-            Ready::Notify => Some(Duration::ZERO),
+            Ready::Notify | Ready::Accepting => Some(Duration::ZERO),
         },
         Wait::Watchdog => config.watchdog,
         Wait::Drain => config.drain_timeout,

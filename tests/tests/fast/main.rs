@@ -5,6 +5,7 @@
 //! umask, limits and signals; and none reaps a child that is not its own.
 
 mod accepts;
+mod activation;
 mod attack_control;
 mod birth;
 mod book;

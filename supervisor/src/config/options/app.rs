@@ -4,8 +4,11 @@ use super::super::defaults;
 use super::super::settings::{ListenPid, Orphaned, StopSignalTo};
 use super::lists::{COMMAND, ENV_FILES, VARIABLES};
 use super::storage::{Field, Switch};
-use super::value_type::{ACCOUNT, OOM_SCORE, PATH, SIGNAL, STOP_SIGNAL_TO, UMASK, WORKERS};
+use super::value_type::{
+    ACCOUNT, APP_NAME, OOM_SCORE, PATH, PROTOCOL, SIGNAL, STOP_SIGNAL_TO, UMASK, WORKERS,
+};
 use super::{BLANK, Completes, Given, Group, Setting};
+use crate::activation::Protocol;
 
 pub(super) static ALL: &[Setting] = &[
     Setting {
@@ -252,6 +255,75 @@ Segue itself takes the lowest that it may have.
 A worker that is told to drain gets 300 more, so that the kernel kills it rather than one that serves.",
         key: r"Whether the kernel kills the app first if memory runs out, \-1000 (never) to 1000.",
         example: "0",
+        ..APP
+    },
+    Setting {
+        name: "app",
+        value: "NAME",
+        storage: &Field {
+            value_type: &APP_NAME,
+            given: |settings| &mut settings.app,
+            whole: |config| config.app,
+            default: None,
+        },
+        summary: "Suit a known server: nginx, haproxy... (`--app list` prints all)",
+        help: "Sets --protocol, --ready, --stop-signal and `non-blocking` of the
+listeners as that server needs them. A setting that is given wins.",
+        manual: r"Suit a known server: set
+.Fl Fl protocol , Fl Fl ready , Fl Fl stop-signal
+and
+.Cm non-blocking
+of the listeners as it needs them.
+A setting that is given wins.
+.Ql segue run \-\-app list
+prints all, with what their command lines need besides.
+A known server that is started without its preset is told of in one line.",
+        key: "Suit a known server, as
+.Fl Fl app
+in
+.Xr segue-run 8 .",
+        example: r#""gunicorn""#,
+        ..APP
+    },
+    Setting {
+        name: "protocol",
+        value: "WHICH",
+        storage: &Field {
+            value_type: &PROTOCOL,
+            given: |settings| &mut settings.protocol,
+            whole: |config| Some(config.protocol),
+            default: Some(Protocol::Systemd),
+        },
+        summary: "How the app learns of its listeners",
+        help: "  systemd         LISTEN_FDS, LISTEN_FDNAMES, LISTEN_PID
+  server-starter  SERVER_STARTER_PORT, SERVER_STARTER_GENERATION
+  einhorn         EINHORN_FD_COUNT, EINHORN_FD_0 and so on
+  nginx           NGINX
+  php-fpm         FPM_SOCKETS
+All have the listeners at fd 3 and up. See PLACEHOLDERS for apps that
+are told by their arguments.",
+        manual: "How the app learns of its listeners:
+.Cm systemd
+.Pq Ev LISTEN_FDS , LISTEN_FDNAMES , LISTEN_PID ,
+.Cm server-starter
+.Pq Ev SERVER_STARTER_PORT , SERVER_STARTER_GENERATION ,
+.Cm einhorn
+.Pq Ev EINHORN_FD_COUNT , EINHORN_FD_0 No ... , EINHORN_MASTER_PID ,
+.Cm nginx
+.Pq Ev NGINX
+or
+.Cm php-fpm
+.Pq Ev FPM_SOCKETS .
+With each of them the listeners are at fd 3 and up, and
+.Ev NOTIFY_SOCKET
+is set.
+Apps that are told by their arguments need
+.Sx PLACEHOLDERS .",
+        key: "How the app learns of its listeners:
+.Ql systemd , server-starter , einhorn , nginx
+or
+.Ql php-fpm .",
+        example: r#""systemd""#,
         ..APP
     },
     Setting {

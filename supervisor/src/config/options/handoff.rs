@@ -17,15 +17,30 @@ pub(super) static ALL: &[Setting] = &[
             whole: |config| Some(config.ready),
             default: Some(Ready::Notify),
         },
-        summary: "How the app is ready: notify or exec:DURATION",
-        help: "  notify   it says READY=1 (sd_notify)
-  exec:2s  it is alive 2 s after exec, for apps that cannot notify",
+        summary: "How the app is ready: notify, accepting or exec:TIME",
+        help: "  notify     it says READY=1 (sd_notify)
+  accepting  it is seen waiting for clients on each of its listeners
+  exec:2s    it is alive 2 s after exec",
         manual: "How the app is ready:
 .Ql notify
 if it says READY=1,
+.Ql accepting
+if it is seen waiting for clients on each of its listeners, whatever it says, and
 .Ql exec:2s
-if it is alive 2 seconds after its start, for apps that cannot notify.
-Only the app knows when it can answer, so its word is better than any waiting.",
+if it is alive 2 seconds after its start.
+Only the app knows when it can answer, so its word is best.
+An app that says nothing has loaded what it needs when it begins to accept, so that
+.Ql accepting
+needs no guess: its listener is in an epoll set, or one of its threads is blocked in
+.Xr accept 2 , poll 2
+or
+.Xr select 2
+on it.
+That is looked at every 10 ms, as long as a worker starts, and needs permission to look into its processes
+.Pq Xr ptrace 2 .
+With
+.Ql accepting
+and no listener that accepts connections, READY=1 counts.",
         example: r#""notify""#,
         ..HANDOFF
     },

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
+use super::super::apps::App;
 use super::super::duration::{self, Limit};
 use super::super::item::{Item, Wrong};
 use super::super::settings::{self, LogFormat, Mode, Ready, StopSignalTo, Word};
@@ -13,6 +14,7 @@ use super::super::signal;
 use super::Takes;
 #[cfg(test)]
 use super::tests::{bytes, letters};
+use crate::activation::Protocol;
 
 /// How values of one type are read and written.
 pub(super) struct ValueType<T: 'static> {
@@ -115,20 +117,21 @@ pub(super) static LIMIT: ValueType<Limit> = ValueType {
 pub(super) static READY: ValueType<Ready> = ValueType {
     takes: || Takes::Text,
     parse: |given| text(given)?.parse(),
-    read: |item| item.parsed("\"notify\" or \"exec:2s\"", str::parse),
+    read: |item| item.parsed("\"notify\", \"accepting\" or \"exec:2s\"", str::parse),
     write: |ready| match ready {
         Ready::Notify => "notify".into(),
         Ready::Exec(time) => format!("exec:{}", duration::text(*time)).into(),
+        Ready::Accepting => "accepting".into(),
     },
     #[cfg(test)]
     toml: "Ar string",
     #[cfg(test)]
     any: |dice| {
         let time = Duration::from_millis(dice.u64(..900));
-        if dice.bool() {
-            Ready::Notify
-        } else {
-            Ready::Exec(time)
+        match dice.u8(..3) {
+            0 => Ready::Notify,
+            1 => Ready::Accepting,
+            _ => Ready::Exec(time),
         }
     },
 };
@@ -147,6 +150,18 @@ pub(super) static SIGNAL: ValueType<Signal> = ValueType {
     },
 };
 
+pub(super) static APP_NAME: ValueType<App> = ValueType {
+    takes: || Takes::Text,
+    parse: |given| App::parse(text(given)?),
+    read: |item| item.parsed("the name of a preset", App::parse_key),
+    write: |app| app.name().into(),
+    #[cfg(test)]
+    toml: "Ar string",
+    #[cfg(test)]
+    any: App::any,
+};
+
+pub(super) static PROTOCOL: ValueType<Protocol> = word();
 pub(super) static STOP_SIGNAL_TO: ValueType<StopSignalTo> = word();
 pub(super) static MODE: ValueType<Mode> = word();
 pub(super) static LOG_FORMAT: ValueType<LogFormat> = word();

@@ -1,12 +1,14 @@
 //! A worker is started: bound, forked with its share of the listeners, and let go once it is written down.
 
+use std::path::PathBuf;
+
 use segue_lifecycle::{Event, Number, Record, Worker};
 
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 
 use crate::config::Ready;
-use crate::launch::{Extra, GoAhead, Spawned, Voice, WorkerIdentity};
+use crate::launch::{BirthRecord, Extra, GoAhead, Spawned, Voice, WorkerIdentity};
 use crate::listeners::shares;
 use crate::readiness::NotifySocket;
 use crate::shell::fleet::worker::WorkerInfo;
@@ -101,6 +103,19 @@ fn bind_notify_socket(worker: Worker, ground: &Ground<'_>) -> Result<NotifySocke
     NotifySocket::bind(&path, Guard::armed()).map_err(|error| error.to_string())
 }
 
+/// The directory of a generation, made if its record asks for one.
+fn runtime_directory(
+    number: Number,
+    record: &BirthRecord,
+    ground: &Ground<'_>,
+) -> Result<Option<PathBuf>, String> {
+    if !record.has_runtime() {
+        return Ok(None);
+    }
+    let made = ground.given.place.make_runtime_directory(number);
+    made.map(Some).map_err(|error| error.to_string())
+}
+
 fn spawn(
     worker: Worker,
     record: Record,
@@ -113,6 +128,7 @@ fn spawn(
     let generation = ground.records.generations.get(&worker.generation);
     let generation = generation.ok_or("its generation is gone")?;
     let config = &generation.config;
+    let runtime = runtime_directory(worker.generation, birth.usable()?, ground)?;
     let identity = WorkerIdentity {
         generation: worker.generation,
         slot: worker.slot,
@@ -122,13 +138,14 @@ fn spawn(
         notify_path: notify.path(),
         voice: match config.ready {
             Ready::Notify => Voice::Needed,
-            Ready::Exec(_) => Voice::Spare,
+            Ready::Exec(_) | Ready::Accepting => Voice::Spare,
         },
         drain_ms: config
             .drain_timeout
             .map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)),
         watchdog: config.watchdog,
         probe: generation.probe.as_deref().map(lend),
+        runtime: runtime.as_deref(),
     };
     let lane = ground.core.lane_of(worker.generation);
     let share = shares(&birth.listeners, lane, worker.slot, workers);

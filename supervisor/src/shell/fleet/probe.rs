@@ -7,7 +7,7 @@ use nix::unistd::Pid;
 use segue_lifecycle::{Event, Number};
 
 use crate::children::ExitStatus;
-use crate::launch::{self, GoAhead, WorkerIdentity};
+use crate::launch::{self, GoAhead, Question, WorkerIdentity};
 use crate::shell::Child;
 use crate::shell::fleet::{Fleet, Ground};
 use crate::state::{Field as _, Fields as _, Flaw, Row, Rows, Whole as _, whole};
@@ -127,14 +127,24 @@ impl Fleet {
         if let (Some(listener), Some(uid)) = (&generation.probe, workers.find_map(|(_, info)| info.uid)) {
             listener.give_to(uid.into()).map_err(|error| error.to_string())?;
         }
-        let path = ground.given.place.probe_socket(number);
+        let place = &ground.given.place;
+        let path = generation.probe.as_ref().map(|_| place.probe_socket(number));
+        let has_runtime = birth.usable()?.has_runtime();
+        let runtime = has_runtime.then(|| place.runtime_directory(number));
+        let question = Question {
+            name: &ground.given.config.name,
+            command,
+            probe_path: path.as_deref(),
+            runtime: runtime.as_deref(),
+        };
+        let listeners = birth.lent();
         let identity = WorkerIdentity {
             generation: number,
             slot: 0,
         };
         birth
             .usable()?
-            .spawn_shell(identity, &ground.given.config.name, command, &path)
+            .spawn_shell(&listeners, identity, &question)
             .map(Some)
             .map_err(|error| error.to_string())
     }

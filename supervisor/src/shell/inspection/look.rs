@@ -320,6 +320,7 @@ impl View<'_> {
             .map(|info| info.config.ready)
         {
             Some(Ready::Exec(after)) => format!("alive after {}", setting(after)),
+            Some(Ready::Accepting) => "seen accepting".to_owned(),
             Some(Ready::Notify) | None => "READY=1".to_owned(),
         }
     }
@@ -332,7 +333,7 @@ impl View<'_> {
             .get(&number)
             .map(|info| info.config.ready)
         {
-            Some(Ready::Exec(_)) => return Speaker::Nobody,
+            Some(Ready::Exec(_) | Ready::Accepting) => return Speaker::Nobody,
             Some(Ready::Notify) | None => {}
         }
         let mut workers = self

@@ -102,6 +102,9 @@ impl View<'_> {
         };
         let late = late.map(|time| format!("not ready after {time}"));
         let hint = match limit {
+            Some(_) | None if self.is_to_be_seen(worker) => {
+                " (it does not wait for clients on each of its listeners)"
+            }
             Some(limit) if limit < HINT => "",
             Some(_) | None => " (an app that cannot notify needs --ready exec:2s)",
         };

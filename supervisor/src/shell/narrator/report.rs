@@ -96,9 +96,13 @@ impl Narrator {
             .unwrap_or_default();
         let pid = view.fleet.workers.get(&worker).and_then(|info| info.pid);
         let pid = pid.map_or_else(|| "the app".to_owned(), |pid| format!("pid {pid}"));
-        view.log.warning(&format!(
-            "still waiting for READY=1 from {pid}{left}; an app that cannot notify needs --ready exec:2s"
-        ));
+        view.log.warning(&if view.is_to_be_seen(worker) {
+            format!("still waiting until {pid} accepts on each of its listeners{left}")
+        } else {
+            format!(
+                "still waiting for READY=1 from {pid}{left}; an app that cannot notify needs --ready exec:2s"
+            )
+        });
     }
 
     fn worker_ready(&self, worker: Worker, view: &View<'_>) {

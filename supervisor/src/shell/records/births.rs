@@ -6,10 +6,11 @@ use std::time::Instant;
 
 use segue_lifecycle::{FIRST, Lifecycle, Mode, Number, Plan, Readiness, Record, Role, Stage};
 
+use crate::activation::Known;
 use crate::clock::Timers;
 use crate::config::{self, Config, Ready};
 use crate::launch::{BirthRecord, Lent, OwnPid, Wanted};
-use crate::listeners::{self, Listener, Lookup};
+use crate::listeners::{self, IoMode, Listener, Lookup};
 use crate::log::Log;
 use crate::place::Place;
 use crate::shell::records::Records;
@@ -48,6 +49,11 @@ impl Birth {
     pub(crate) fn usable(&self) -> Result<&BirthRecord, String> {
         self.record.as_ref().map_err(|lost| lost.why.clone())
     }
+
+    /// The loan of all its listeners.
+    pub(crate) fn lent(&self) -> Vec<Lent<'_>> {
+        self.listeners.iter().map(|listener| lend(listener)).collect()
+    }
 }
 
 /// The loan of a listener to a worker.
@@ -55,6 +61,8 @@ pub(crate) fn lend(listener: &Listener) -> Lent<'_> {
     Lent {
         name: listener.name(),
         fd: listener.as_fd(),
+        address: listener.plain_address(),
+        port: listener.port(),
     }
 }
 
@@ -130,9 +138,20 @@ impl Records {
         if number == FIRST && opened.listeners.is_empty() {
             shop.log.warning(NO_LISTENER);
         }
-        let record = BirthRecord::resolve(&wanted(&config), &shop.given.inherited_environment)
+        if config.needs_non_blocking() {
+            make_non_blocking(&opened.listeners, shop.log);
+        }
+        let known: Vec<Known> = opened.listeners.iter().map(|one| known_as(one)).collect();
+        let wanted = Wanted {
+            listeners: Some(&known),
+            ..wanted(&config)
+        };
+        let record = BirthRecord::resolve(&wanted, &shop.given.inherited_environment)
             .map_err(|error| error.to_string())?;
         self.watch_path(&config, &shop.given.place, shop.sources)?;
+        if number == FIRST {
+            advise(&config, shop.log);
+        }
         if config.chdir.is_none() {
             self.tell_of_directory(number, shop);
         }
@@ -168,9 +187,10 @@ impl Records {
         if self.generations.contains_key(&number) {
             return Ok(None);
         }
-        let probe = match self.birth(record)?.config.probe {
-            Some(_) => Some(open_probe(number, place)?),
-            None => None,
+        let config = &self.birth(record)?.config;
+        let probe = match config.probe {
+            Some(_) if config.takes_second_socket() => Some(open_probe(number, place)?),
+            Some(_) | None => None,
         };
         self.know_generation(number, record, probe.clone(), asked, core)?;
         Ok(probe)
@@ -236,6 +256,32 @@ impl Records {
     }
 }
 
+/// Those that we were given have no options of ours; for an app that believes them to be non-blocking they are made so.
+fn make_non_blocking(listeners: &[Rc<Listener>], log: &Log) {
+    for listener in listeners.iter().filter(|listener| listener.is_inherited()) {
+        if let Err(error) = listener.keep_flags(IoMode::NonBlocking) {
+            log.error(&error.to_string());
+        }
+    }
+}
+
+fn known_as(listener: &Listener) -> Known {
+    Known {
+        name: listener.name().to_owned(),
+        has_port: listener.port().is_some(),
+    }
+}
+
+/// Tell what a known program needs and is not given.
+fn advise(config: &Config, log: &Log) {
+    if let Some(advice) = config.advice() {
+        log.warning(&advice);
+    }
+    if config.probe.is_some() && !config.takes_second_socket() {
+        log.warning(config::NO_SECOND_SOCKET);
+    }
+}
+
 /// The private listener of a generation.
 fn open_probe(number: Number, place: &Place) -> Result<Rc<Listener>, String> {
     let kept = place.keep_notify_directory();
@@ -259,6 +305,9 @@ pub(crate) fn wanted(config: &Config) -> Wanted<'_> {
             config::ListenPid::Set => OwnPid::Set,
             config::ListenPid::LeftOut => OwnPid::LeftOut,
         },
+        protocol: config.protocol,
+        templates: &config.templates,
+        listeners: None,
         last_signal: match config.orphaned {
             config::Orphaned::ServesOn => None,
             config::Orphaned::Stops => Some(config.stop_signal),
@@ -278,7 +327,7 @@ fn plan(birth: &Birth) -> Plan {
             config::Mode::Queue => Mode::Queue,
         },
         readiness: match config.ready {
-            Ready::Notify => Readiness::Notify,
+            Ready::Notify | Ready::Accepting => Readiness::Notify,
             Ready::Exec(_) => Readiness::Alive,
         },
         probe: kept(config.probe.is_some()),

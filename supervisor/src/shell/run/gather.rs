@@ -101,6 +101,7 @@ impl Shell {
                 Alarm::Queues => self.look_at_queues(now),
                 Alarm::Slots => self.look_at_slots(now),
                 Alarm::Unheard => self.look_at_unheard(),
+                Alarm::Accepting => self.look_at_starts(),
             }
         }
         self.desk.expire(now);
@@ -118,6 +119,8 @@ impl Shell {
         let heard = self.fleet.read_words(worker, receive, &ground, &mut self.sources);
         for heard in heard {
             match heard {
+                // What is seen of it counts, not what it says.
+                Heard::Event(Event::Ready(worker)) if self.view().is_to_be_seen(worker) => {}
                 Heard::Event(event) => self.events.push_back(event),
                 Heard::MoreTime(worker, time) => {
                     self.events.push_back(Event::MoreTime(worker));

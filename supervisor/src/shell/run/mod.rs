@@ -1,5 +1,6 @@
 //! The loop: what happened outside becomes events (`gather.rs`), what the core answers is done (`perform.rs`).
 
+pub(crate) mod accepting;
 pub(crate) mod gather;
 pub(crate) mod perform;
 pub(crate) mod prepare;
@@ -296,6 +297,7 @@ impl Shell {
         self.fleet.watch_lingering(&mut self.timers);
         self.queues.watch(around!(self), &mut self.sources);
         self.watch_slots();
+        self.watch_starts();
         self.update_interests();
         self.notify_manager();
         self.keep();

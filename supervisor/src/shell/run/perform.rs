@@ -120,6 +120,9 @@ impl Shell {
             store::unstore_listener(&mut self.narrator.manager, &probe);
         }
         self.fleet.probes.forget(number);
+        if let Err(error) = self.given.place.remove_runtime_directory(number) {
+            self.log.warning(&error.to_string());
+        }
     }
 
     fn spawn(&mut self, worker: Worker, record: Record) {

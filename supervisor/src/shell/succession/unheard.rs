@@ -28,7 +28,7 @@ impl Shell {
     pub(crate) fn look_at_unheard(&mut self) {
         let mut left = false;
         for worker in self.unheard() {
-            let serves = self.view().serves_unheard(worker);
+            let serves = self.view().waits_on_all(worker);
             let Some(info) = self.fleet.workers.get_mut(&worker) else {
                 continue;
             };
@@ -47,7 +47,7 @@ impl Shell {
     /// What a deadline means that has passed: a worker that is seen to serve is ready.
     pub(crate) fn due(&mut self, timer: Timer) {
         match timer {
-            Timer::Start(worker) if self.is_unheard(worker) && self.view().serves_unheard(worker) => {
+            Timer::Start(worker) if self.is_unheard(worker) && self.view().waits_on_all(worker) => {
                 self.take_as_ready(worker);
             }
             Timer::Start(_)
@@ -101,7 +101,7 @@ impl Shell {
 
 impl View<'_> {
     /// Whether its processes are seen to have each of its listeners and to wait on it. What cannot be seen is not so.
-    fn serves_unheard(&self, worker: Worker) -> bool {
+    pub(crate) fn waits_on_all(&self, worker: Worker) -> bool {
         let Some(wanted) = self.share_of(worker).filter(|wanted| !wanted.is_empty()) else {
             return false;
         };
@@ -127,7 +127,7 @@ impl View<'_> {
     }
 
     /// The sockets that it was given, by inode.
-    fn share_of(&self, worker: Worker) -> Option<Vec<u64>> {
+    pub(crate) fn share_of(&self, worker: Worker) -> Option<Vec<u64>> {
         let record = self.core.generation(worker.generation)?.record;
         let birth = self.records.births.get(&record)?;
         let workers = self.records.generations.get(&worker.generation)?.began_with?;

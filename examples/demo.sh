@@ -123,8 +123,8 @@ sleep 1
 say "4. A deploy that crashes after its takeover: the last good version comes back"
 cat > "$place/app.new" <<TEXT
 #!/bin/sh
-# Dies half a second after its takeover.
-(exec 3<&-; until grep -q 'generation 4 serves' '$log'; do sleep 0.1; done; sleep 0.5; kill -KILL \$\$) &
+# Dies when the client has seen it.
+(exec 3<&-; until grep -q 'UP AND CHANGED.*version three' '$polled'; do sleep 0.1; done; kill -KILL \$\$) &
 exec '$place/app.good'
 TEXT
 install_app

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.segue.fleet.plugins.module_utils.host import DONE, FAILED, OUTCOMES, Host, Trouble
+from ansible_collections.segue.fleet.plugins.module_utils.host import DONE, Host, ending, failure
 
 
 class Back:
@@ -38,21 +38,15 @@ class Back:
         if self.module.check_mode:
             self.result.update(changed=True, outcome="would-roll-back")
             return
-        params = self.module.params
-        words = ["--rollback" + ("=" + release if release else ""), "--wait=%d" % params["wait"], "--timeout", params["timeout"]]
-        if params["entry"]:
-            words += ["--entry", params["entry"]]
-        code, message = self.host.deploy_script(words)
+        code, message = self.host.deploy_script(["--rollback" + ("=" + release if release else "")])
         after = self.host.look(self.result)
         self.result.update(message=message, changed=self.result["release"] != self.result["previous_release"])
         if code == DONE:
             self.result["outcome"] = "ok"
             return
-        self.result["outcome"] = OUTCOMES.get(code, "refused")
-        last = after["last_reload"]
-        if code == FAILED and last and last != self.before["last_reload"]:
-            self.result.update(outcome="failed" if last["outcome"] == "ok" else last["outcome"], reason=last["reason"])
-        raise Trouble(self.result["reason"] or message or "the deploy script ended with %d" % code)
+        ended = ending(code, self.before, after)
+        self.result.update(outcome=ended["outcome"], reason=ended.get("reason"))
+        raise failure(self.result, code, message)
 
     def show_diff(self):
         """What `--diff` prints."""

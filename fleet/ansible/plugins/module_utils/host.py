@@ -97,6 +97,31 @@ def _of_link(directory, place, name):
     return "%s/%s -> %s" % (place, name, os.readlink(os.path.join(directory, name)))
 
 
+def conclude(module, result, act):
+    """Act, and end the module with the result; what fails is told in one line."""
+    try:
+        act()
+    except (Trouble, OSError) as trouble:
+        result["reason"] = result["reason"] or str(trouble)
+        module.fail_json(msg="%s: %s" % (module.params["name"], trouble), **result)
+    module.exit_json(**result)
+
+
+def ending(code, before, after):
+    """How a deploy has failed: by its exit code, and by the reload that it made."""
+    last = after["last_reload"]
+    if code != FAILED or not last or last == before["last_reload"]:
+        return dict(outcome=OUTCOMES.get(code, "refused"))
+    # A reload that the script made to bring the version before back has the last word where segue could not.
+    ended = "failed" if last["outcome"] == "ok" else last["outcome"]
+    return dict(outcome=ended, cause=last["cause"], reason=last["reason"], last_lines=last["last_lines"])
+
+
+def failure(result, code, message):
+    """A deploy that failed, in one line."""
+    return Trouble(result["reason"] or message or "the deploy script ended with %d" % code)
+
+
 class Host:
     """An app on this host."""
 
@@ -227,9 +252,12 @@ class Host:
             return None
 
     def deploy_script(self, words):
-        """Run the deploy script. Its exit code, and its last line for people."""
-        script = self._script()
-        words = script + words + ["--name", self.name, "--root", self.root, "--segue", self.segue]
+        """Run the deploy script with these words after those of every call. Its exit code, and its last line for people."""
+        params = self.module.params
+        common = ["--wait=%d" % params["wait"], "--timeout", params["timeout"]]
+        if self.entry:
+            common += ["--entry", self.entry]
+        words = self._script() + common + words + ["--name", self.name, "--root", self.root, "--segue", self.segue]
         if self.control:
             words += ["--control", self.control]
         code, out, err = self.module.run_command(words)
@@ -250,7 +278,7 @@ class Mark:
     """The mark of a rollout on this host, in the file ROOT/.rollout.
 
     It says which version the rollout brings, what served here before, and since when the new version has served. It is written
-    before anything is changed and removed when the rollout has ended everywhere, so whoever finds it knows that a rollout is
+    before anything is changed and removed when the rollout has ended everywhere, so one that is found tells that a rollout is
     under way or was interrupted, and to which release this host goes back.
     """
 

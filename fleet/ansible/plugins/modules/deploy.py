@@ -198,7 +198,7 @@ message:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.segue.fleet.plugins.module_utils.host import (
-    DONE, FAILED, MISUSED, NO_SUPERVISOR, OUTCOMES, SCRIPT, Host, Mark, Trouble, arguments, busy, digest, shown,
+    DONE, FAILED, MISUSED, NO_SUPERVISOR, SCRIPT, Host, Mark, Trouble, arguments, busy, conclude, digest, ending, failure, shown,
 )
 
 
@@ -221,12 +221,7 @@ def main():
         supports_check_mode=True,
     )
     result = dict(changed=False, outcome="refused", cause=None, reason=None, last_lines=[])
-    try:
-        Deploy(module, result).run()
-    except (Trouble, OSError) as trouble:
-        result["reason"] = result["reason"] or str(trouble)
-        module.fail_json(msg="%s: %s" % (module.params["name"], trouble), **result)
-    module.exit_json(**result)
+    conclude(module, result, lambda: Deploy(module, result).run())
 
 
 class Deploy:
@@ -303,9 +298,7 @@ class Deploy:
     def words(self):
         """The arguments of the deploy script."""
         params = self.params
-        words = ["--wait=%d" % params["wait"], "--keep", str(params["keep"]), "--timeout", params["timeout"]]
-        if params["entry"]:
-            words += ["--entry", params["entry"]]
+        words = ["--keep", str(params["keep"])]
         if not params["reload"]:
             words.append("--no-reload")
         if params["preflight"]:
@@ -321,24 +314,19 @@ class Deploy:
         self.note_that_it_serves()
 
     def note_that_it_serves(self):
-        """For the soak of a canary, and for whoever goes on with a rollout that was interrupted here."""
+        """For the soak of a canary, and for the next run of a rollout that was interrupted here."""
         if self.params["rollout"]:
             self.mark.serves()
             self.result["rollout"] = shown(self.mark.read())
 
     def failed(self, code, message, before, after):
         """Say how it ended by codes alone, and forget the rollout where the new version does not serve."""
-        self.result["outcome"] = OUTCOMES.get(code, "refused")
-        last = after["last_reload"]
-        if code == FAILED and last and last != before["last_reload"]:
-            # A reload that the script made to bring the version before back has the last word where segue could not.
-            ended = "failed" if last["outcome"] == "ok" else last["outcome"]
-            self.result.update(outcome=ended, cause=last["cause"], reason=last["reason"], last_lines=last["last_lines"])
+        self.result.update(ending(code, before, after))
         serving = after["serving"] or {}
         if self.params["rollout"] and code in (FAILED, MISUSED, NO_SUPERVISOR) and serving.get("sha256") != self.result["sha256"]:
             self.mark.remove()
             self.result["rollout"] = None
-        raise Trouble(self.result["reason"] or message or "the deploy script ended with %d" % code)
+        raise failure(self.result, code, message)
 
     def show_diff(self, before):
         """What `--diff` prints."""

@@ -94,7 +94,7 @@ message:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.segue.fleet.plugins.module_utils.back import Back
-from ansible_collections.segue.fleet.plugins.module_utils.host import SCRIPT, Trouble, arguments
+from ansible_collections.segue.fleet.plugins.module_utils.host import SCRIPT, arguments, conclude
 
 
 def main():
@@ -110,17 +110,17 @@ def main():
         supports_check_mode=True,
     )
     result = dict(changed=False, outcome="refused", reason=None)
-    try:
-        back = Back(module, result)
-        if module.params["release"]:
-            back.to(module.params["release"])
-        else:
-            back.away_from(module.params["unwanted"], None)
-        back.show_diff()
-    except (Trouble, OSError) as trouble:
-        result["reason"] = result["reason"] or str(trouble)
-        module.fail_json(msg="%s: %s" % (module.params["name"], trouble), **result)
-    module.exit_json(**result)
+    conclude(module, result, lambda: go_back(module, result))
+
+
+def go_back(module, result):
+    """To the release that is wanted, or away from the version that is not."""
+    back = Back(module, result)
+    if module.params["release"]:
+        back.to(module.params["release"])
+    else:
+        back.away_from(module.params["unwanted"], None)
+    back.show_diff()
 
 
 if __name__ == "__main__":

@@ -117,7 +117,7 @@ message:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.segue.fleet.plugins.module_utils.back import Back
-from ansible_collections.segue.fleet.plugins.module_utils.host import SCRIPT, Mark, Trouble, arguments
+from ansible_collections.segue.fleet.plugins.module_utils.host import SCRIPT, Mark, arguments, conclude
 
 # What the outcome of going back is called here.
 OUTCOMES = {"ok": "reverted", "would-roll-back": "would-revert", "unchanged": "unchanged"}
@@ -134,12 +134,7 @@ def main():
         supports_check_mode=True,
     )
     result = dict(changed=False, outcome="refused", reason=None)
-    try:
-        end(module, result)
-    except (Trouble, OSError) as trouble:
-        result["reason"] = result["reason"] or str(trouble)
-        module.fail_json(msg="%s: %s" % (module.params["name"], trouble), **result)
-    module.exit_json(**result)
+    conclude(module, result, lambda: end(module, result))
 
 
 def end(module, result):

@@ -314,6 +314,7 @@ are told by their arguments.",
 or
 .Cm php-fpm
 .Pq Ev FPM_SOCKETS .
+Of einhorn's protocol only these variables are there: no EINHORN_SOCK_PATH, and no ack.
 With each of them the listeners are at fd 3 and up, and
 .Ev NOTIFY_SOCKET
 is set.

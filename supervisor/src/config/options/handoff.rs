@@ -36,11 +36,12 @@ needs no guess: its listener is in an epoll set, or one of its threads is blocke
 or
 .Xr select 2
 on it.
-That is looked at every 10 ms, as long as a worker starts, and needs permission to look into its processes
+That is looked at while a worker starts, every 10 ms at first and every 250 ms at last, and needs permission to look into
+its processes
 .Pq Xr ptrace 2 .
 With
 .Ql accepting
-and no listener that accepts connections, READY=1 counts.",
+and no listener, READY=1 counts.",
         example: r#""notify""#,
         ..HANDOFF
     },

@@ -16,6 +16,16 @@ pub enum Role {
     Relief,
 }
 
+impl Role {
+    /// Whether its generation serves or shall take over. One that drains is not, and neither is a relief worker, which helps out.
+    pub const fn is_active(self) -> bool {
+        match self {
+            Self::Candidate | Self::Incumbent => true,
+            Self::Retired | Self::Relief => false,
+        }
+    }
+}
+
 /// How far an incumbent is trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Standing {

@@ -103,8 +103,7 @@ impl Lifecycle {
 
     /// The lane for whoever is started in the place of a generation that failed: a free one, else that one's.
     pub(crate) fn lane_after(&self, failed: Number, plan: Plan) -> Lane {
-        let own = self.generations.get(&failed).map(|generation| generation.lane);
-        self.free_lane(plan).or(own).unwrap_or_default()
+        self.free_lane(plan).unwrap_or_else(|| self.lane_of(failed))
     }
 
     /// The candidate was looked at once more. If its lane is another than the one to which clients go, they go there first.

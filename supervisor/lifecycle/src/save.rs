@@ -227,10 +227,7 @@ impl Lifecycle {
         };
         let has_record = |record: Record| self.records.contains(&record);
         let kept = self.last_good.iter().chain(&self.fallback);
-        let mut living = self.generations.values().filter(|g| match g.role {
-            Role::Candidate | Role::Incumbent => true,
-            Role::Retired | Role::Relief => false,
-        });
+        let mut living = self.generations.values().filter(|g| g.role.is_active());
         if self.generations.keys().any(|number| *number >= self.next_number) {
             Some("a generation has a number that is yet to be given")
         } else if self

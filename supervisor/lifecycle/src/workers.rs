@@ -289,10 +289,7 @@ impl Lifecycle {
         let active: Vec<Number> = self
             .generations
             .values()
-            .filter(|generation| match generation.role {
-                Role::Candidate | Role::Incumbent => true,
-                Role::Retired | Role::Relief => false,
-            })
+            .filter(|generation| generation.role.is_active())
             .map(|generation| generation.number)
             .collect();
         for number in active {

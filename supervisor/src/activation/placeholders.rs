@@ -96,7 +96,7 @@ pub(crate) fn has_runtime(text: &OsStr) -> bool {
 ///
 /// # Errors
 /// One line that begins with the placeholder.
-pub(crate) fn check(text: &OsStr, known: &[Known]) -> Result<(), String> {
+pub(super) fn check(text: &OsStr, known: &[Known]) -> Result<(), String> {
     for (place, placeholder) in placeholders(text.as_bytes()) {
         let Some(name) = placeholder.listener() else {
             continue;
@@ -116,6 +116,27 @@ pub(crate) fn check(text: &OsStr, known: &[Known]) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// What is wrong with the placeholders of a command line and of those variables that may have some: one line each.
+pub(crate) fn problems(
+    command: &[OsString],
+    env: &[(OsString, OsString)],
+    templates: &[OsString],
+    known: &[Known],
+) -> Vec<String> {
+    // The name of the program is taken as it stands.
+    let arguments = command
+        .iter()
+        .skip(1)
+        .filter_map(|word| check(word, known).err())
+        .map(|why| format!("argument {why}"));
+    let variables = env
+        .iter()
+        .filter(|(name, _)| templates.contains(name))
+        .filter_map(|(name, value)| Some((name, check(value, known).err()?)))
+        .map(|(name, why)| format!("environment variable {:?}: {why}", name.display()));
+    arguments.chain(variables).collect()
 }
 
 /// The text with each placeholder replaced. Of several sockets with one name the first counts.

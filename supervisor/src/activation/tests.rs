@@ -1,5 +1,6 @@
 //! What is replaced, what stays, and what each protocol says.
 
+use super::placeholders::check;
 use super::*;
 
 fn told() -> [Told<'static>; 2] {
@@ -19,13 +20,22 @@ fn told() -> [Told<'static>; 2] {
     ]
 }
 
+/// Those of the first worker of generation 7.
+fn values<'a>(listeners: &'a [Told<'a>]) -> Values<'a> {
+    Values {
+        listeners,
+        generation: 7,
+        worker: 0,
+        runtime: None,
+    }
+}
+
 fn filled(text: &str) -> Result<String, String> {
     let listeners = told();
     let values = Values {
-        listeners: &listeners,
-        generation: 7,
         worker: 1,
         runtime: Some(Path::new("/run/own")),
+        ..values(&listeners)
     };
     fill(OsStr::new(text), &values).map(|text| text.into_string().unwrap())
 }
@@ -64,12 +74,7 @@ fn only_the_exact_forms_are_replaced() {
 fn bytes_that_are_no_text_stay() {
     use std::os::unix::ffi::OsStrExt as _;
     let listeners = told();
-    let values = Values {
-        listeners: &listeners,
-        generation: 7,
-        worker: 0,
-        runtime: None,
-    };
+    let values = values(&listeners);
     let text = OsStr::from_bytes(b"\xff{fd:\xff}{worker}\xfe");
     assert_eq!(fill(text, &values).unwrap().as_bytes(), b"\xff{fd:\xff}0\xfe");
 }
@@ -112,12 +117,7 @@ fn random_text_without_placeholders_stays_as_it_is() {
 #[test]
 fn each_protocol_says_the_same_in_its_own_words() {
     let listeners = told();
-    let values = Values {
-        listeners: &listeners,
-        generation: 7,
-        worker: 0,
-        runtime: None,
-    };
+    let values = values(&listeners);
     let said = |protocol: Protocol| {
         let variables = protocol.variables(&values, Pid::from_raw(99));
         let text = |(name, value): (String, OsString)| format!("{name}={}", value.display());

@@ -103,6 +103,18 @@ impl ListenSpec {
     }
 }
 
+/// A name for each spec: its own, or `listen` and its number among the unnamed ones, the next free number if that name is
+/// `taken` or another spec has it.
+pub(crate) fn names(specs: &[ListenSpec], taken: impl Fn(&str) -> bool) -> Vec<String> {
+    let mut numbered = (1..).map(|number| format!("listen{number}"));
+    let mut free =
+        |name: &String| !taken(name) && specs.iter().all(|other| other.name.as_ref() != Some(name));
+    let named = specs
+        .iter()
+        .map(|spec| spec.name.clone().or_else(|| numbered.find(&mut free)));
+    named.flatten().collect()
+}
+
 impl FromStr for ListenSpec {
     type Err = AddressError;
 

@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use nix::unistd::{Gid, Group, Uid, User};
 
+use super::Config;
 use super::defaults::LONGEST_SOCKET_PATH;
 use super::duration::text as duration_text;
 use super::resolve::resolve_all;
 use super::rest::patiently;
 use super::settings::{Invocation, Mode};
 use super::text::one_line;
-use super::{Config, NO_SECOND_SOCKET};
 use crate::activation;
 
 /// The library `segue-app` keeps a second of the drain timeout for itself, so less than this leaves nothing to drain in.
@@ -97,19 +97,8 @@ impl Findings {
             return;
         }
         let known = config.known_listeners();
-        for word in config.command.iter().skip(1) {
-            if let Err(why) = activation::check(word, &known) {
-                self.problem(format!("argument {why}"));
-            }
-        }
-        for (name, value) in config
-            .env
-            .iter()
-            .filter(|(name, _)| config.templates.contains(name))
-        {
-            if let Err(why) = activation::check(value, &known) {
-                self.problem(format!("environment variable {:?}: {why}", name.display()));
-            }
+        for why in activation::problems(&config.command, &config.env, &config.templates, &known) {
+            self.problem(why);
         }
     }
 
@@ -173,12 +162,7 @@ impl Findings {
         if config.listen.is_empty() {
             self.note("no listener is given: segue serves only sockets inherited by LISTEN_FDS");
         }
-        if let Some(advice) = config.advice() {
-            self.note(advice);
-        }
-        if config.probe.is_some() && !config.takes_second_socket() {
-            self.note(NO_SECOND_SOCKET);
-        }
+        config.advice().iter().for_each(|line| self.note(line));
         if config.mode == Mode::Queue && !config.soak.is_zero() {
             self.note("soak has no effect in queue mode: there is nobody to serve beside the candidate");
         }

@@ -18,7 +18,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use crate::activation::{Known, Protocol};
-use crate::address::ListenSpec;
+use crate::address::{self, ListenSpec};
 
 mod apps;
 mod arguments;
@@ -146,7 +146,7 @@ pub(crate) struct Config {
 }
 
 /// What is said where a probe cannot have a listener of its own.
-pub(crate) const NO_SECOND_SOCKET: &str =
+const NO_SECOND_SOCKET: &str =
     "the app takes no second socket, so that its probe gets no SEGUE_PROBE: it must ask in another way";
 
 impl Config {
@@ -163,29 +163,24 @@ impl Config {
         preset.is_some_and(apps::Preset::needs_non_blocking)
     }
 
-    /// What a known program needs that it is not given, in one line.
-    pub(crate) fn advice(&self) -> Option<String> {
+    /// What a known program needs that it is not given, and what it cannot be given: one line each.
+    pub(crate) fn advice(&self) -> Vec<String> {
         let as_it_is = self.app.is_none()
             && self.protocol == Protocol::default()
             && self.stop_signal == defaults::STOP_SIGNAL;
-        as_it_is.then(|| apps::advice(&self.command)).flatten()
+        let preset = as_it_is.then(|| apps::advice(&self.command)).flatten();
+        let second = self.probe.is_some() && !self.takes_second_socket();
+        preset
+            .into_iter()
+            .chain(second.then(|| NO_SECOND_SOCKET.to_owned()))
+            .collect()
     }
 
     /// The listeners that are asked for, by which placeholders can be checked before any is opened.
     pub(crate) fn known_listeners(&self) -> Vec<Known> {
-        let mut number = 0;
-        let mut name_of = |spec: &ListenSpec| match &spec.name {
-            Some(name) => name.clone(),
-            None => loop {
-                number += 1;
-                let name = format!("listen{number}");
-                if self.listen.iter().all(|other| other.name.as_ref() != Some(&name)) {
-                    break name;
-                }
-            },
-        };
-        let known = self.listen.iter().map(|spec| Known {
-            name: name_of(spec),
+        let names = address::names(&self.listen, |_| false);
+        let known = names.into_iter().zip(&self.listen).map(|(name, spec)| Known {
+            name,
             has_port: spec.address.host_port().is_some(),
         });
         known.collect()

@@ -154,7 +154,9 @@ impl Program {
         }
         environment.to_exec()?;
         if let Some(known) = wanted.listeners {
-            check_placeholders(wanted, known)?;
+            let mut problems =
+                activation::problems(wanted.command, wanted.env, wanted.templates, known).into_iter();
+            problems.next().map_or(Ok(()), |why| Err(LaunchError::new(why)))?;
         }
         let binary = Binary::find(command, cwd.as_fd(), environment.get("PATH"))?;
         let words = wanted.command.iter();
@@ -297,22 +299,6 @@ fn physical(cwd: BorrowedFd<'_>, id: FileId) -> Option<PathBuf> {
 pub(super) fn open_directory(path: &Path) -> Result<OwnedFd, Errno> {
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     open(path, flags, Mode::empty())
-}
-
-/// Whether every listener is there that a placeholder names.
-fn check_placeholders(wanted: &Wanted<'_>, known: &[Known]) -> Result<(), LaunchError> {
-    for word in wanted.command.iter().skip(1) {
-        activation::check(word, known).map_err(|why| LaunchError::new(format!("argument {why}")))?;
-    }
-    let templates = wanted
-        .env
-        .iter()
-        .filter(|(name, _)| wanted.templates.contains(name));
-    for (name, value) in templates {
-        activation::check(value, known)
-            .map_err(|why| LaunchError::new(format!("environment variable {:?}: {why}", name.display())))?;
-    }
-    Ok(())
 }
 
 pub(super) fn argument(word: &OsStr) -> Result<CString, LaunchError> {

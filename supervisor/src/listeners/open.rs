@@ -14,7 +14,7 @@ use super::resolve::{self, Lookup, Owner};
 use super::slots;
 use super::socket::Source;
 use super::{Inherited, ListenError, Listener, holder};
-use crate::address::{Host, Key, ListenSpec, SocketOptions, UnixPath};
+use crate::address::{self, Host, Key, ListenSpec, SocketOptions, UnixPath};
 use crate::state::Guard;
 
 /// The listeners of one configuration, in the order in which an app gets them from fd 3 on, and what to tell about them.
@@ -78,7 +78,7 @@ pub(crate) fn open(
         };
         origins.push((origin, beside));
     }
-    let names = names(specs, &held);
+    let names = address::names(specs, |name| held.iter().any(|one| one.name() == name));
     let mut known: Vec<Rc<Listener>> = held.iter().chain(current).cloned().collect();
     let mut sets = Vec::new();
     for ((spec, origin), name) in specs.iter().zip(origins).zip(names) {
@@ -268,30 +268,6 @@ fn covers(local: &Local, wanted: &Wanted<'_>) -> bool {
         Host::Every => bound.ip().is_unspecified(),
         Host::Ip(_) | Host::Zoned(..) | Host::Name(_) => wanted.addresses.contains(bound),
     }
-}
-
-/// A name for each spec: its own, or `listen` and its number among the unnamed ones, the next free number if an inherited
-/// socket or another spec has that name.
-fn names(specs: &[ListenSpec], held: &[Rc<Listener>]) -> Vec<String> {
-    let mut names: Vec<String> = Vec::new();
-    let mut number = 0;
-    for spec in specs {
-        if let Some(name) = &spec.name {
-            names.push(name.clone());
-            continue;
-        }
-        loop {
-            number += 1;
-            let name = format!("listen{number}");
-            let taken = held.iter().any(|one| one.name() == name)
-                || specs.iter().any(|other| other.name.as_ref() == Some(&name));
-            if !taken {
-                names.push(name);
-                break;
-            }
-        }
-    }
-    names
 }
 
 fn realize(

@@ -26,11 +26,14 @@ const LOOK_PAUSE: Duration = Duration::from_millis(10);
 /// The time in which somebody should be seen waiting on the listeners of a candidate that is ready: an app that says READY=1
 /// before its workers are up (Gunicorn does) has it for their start. After that it takes over, with a note.
 const AWAIT: Duration = Duration::from_secs(2);
+
 /// How long a client waits in a slot to which new clients do not go before a relief worker is started: whoever has it may be about
 /// to accept.
 const RELIEVE: Duration = Duration::from_millis(250);
+
 /// The pause before the kernel is asked again to send clients to whoever serves, after it has refused (for lack of memory, say).
 const SWITCH_AGAIN: Duration = Duration::from_secs(1);
+
 /// The pause before another one is started, after one that failed or while nobody serves.
 const RELIEVE_AGAIN: Duration = Duration::from_secs(2);
 
@@ -88,6 +91,29 @@ pub(crate) fn of_timer(timer: Timer, newest: Option<Number>) -> Option<Number> {
         | Timer::Calm(number, _) => Some(number),
         Timer::Switch | Timer::Relieve(_) => None,
         Timer::Stop => newest,
+    }
+}
+
+/// The wait for which a timer runs if nothing else is known about it.
+pub(crate) const fn of(timer: Timer) -> Wait {
+    match timer {
+        Timer::Start(_) => Wait::Start,
+        Timer::Hint(_) => Wait::Hint,
+        Timer::Alive(_) => Wait::Alive,
+        Timer::Watchdog(_) => Wait::Watchdog,
+        Timer::Drain(_) => Wait::Drain,
+        Timer::Kill(_) => Wait::Kill,
+        Timer::Probe(_) => Wait::Probe,
+        Timer::ProbeAgain(_) => Wait::ProbeAgain,
+        Timer::Soak(_) => Wait::Soak,
+        Timer::Look(_) => Wait::Look,
+        Timer::Await(_) => Wait::Await,
+        Timer::Switch => Wait::Switch,
+        Timer::Relieve(_) => Wait::Relieve,
+        Timer::Probation(_) => Wait::Probation,
+        Timer::BackOff(..) => Wait::BackOff(1),
+        Timer::Calm(..) => Wait::Calm,
+        Timer::Stop => Wait::Stop,
     }
 }
 

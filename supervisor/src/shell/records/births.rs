@@ -150,7 +150,7 @@ impl Records {
             .map_err(|error| error.to_string())?;
         self.watch_path(&config, &shop.given.place, shop.sources)?;
         if number == FIRST {
-            advise(&config, shop.log);
+            config.advice().iter().for_each(|line| shop.log.warning(line));
         }
         if config.chdir.is_none() {
             self.tell_of_directory(number, shop);
@@ -269,16 +269,6 @@ fn known_as(listener: &Listener) -> Known {
     Known {
         name: listener.name().to_owned(),
         has_port: listener.port().is_some(),
-    }
-}
-
-/// Tell what a known program needs and is not given.
-fn advise(config: &Config, log: &Log) {
-    if let Some(advice) = config.advice() {
-        log.warning(&advice);
-    }
-    if config.probe.is_some() && !config.takes_second_socket() {
-        log.warning(config::NO_SECOND_SOCKET);
     }
 }
 

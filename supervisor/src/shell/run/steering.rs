@@ -71,9 +71,7 @@ impl Shell {
     }
 
     fn send_clients_to(&self, lane: Lane) -> Result<(), String> {
-        let slots = self.slots();
-        let meant = slots.iter().filter(|slot| slot.slot() == Some(lane));
-        for slot in meant {
+        for slot in self.slots_of(lane) {
             slot.send_clients_here().map_err(|error| error.to_string())?;
         }
         Ok(())
@@ -93,6 +91,13 @@ impl Shell {
         let mut current = self.records.current_listeners();
         current.retain(|listener| listener.slot().is_some());
         current
+    }
+
+    /// Those of one lane: one of each steered listener.
+    fn slots_of(&self, lane: Lane) -> impl Iterator<Item = Rc<Listener>> {
+        self.slots()
+            .into_iter()
+            .filter(move |slot| slot.slot() == Some(lane))
     }
 
     /// Once nobody waits in the slot of the incumbent any more, or its time is over, the switch is answered. A candidate that
@@ -118,9 +123,7 @@ impl Shell {
     }
 
     fn waits_in(&self, lane: Lane) -> bool {
-        let slots = self.slots();
-        let mut meant = slots.iter().filter(|slot| slot.slot() == Some(lane));
-        meant.any(|slot| has_clients(slot))
+        self.slots_of(lane).any(|slot| has_clients(&slot))
     }
 
     /// Watch the slots to which new clients do not go. To be called after each turn.

@@ -11,9 +11,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use nix::unistd::Pid;
-use segue_lifecycle::{
-    Effect, Ending, Event, Handoff, Life, Number, Progress, Record, Timer, Until, Wait, Worker,
-};
+use segue_lifecycle::{Effect, Ending, Event, Handoff, Life, Number, Progress, Record, Timer, Until, Worker};
 
 use crate::children::{Kin, Leader};
 use crate::clock;
@@ -32,7 +30,7 @@ use crate::shell::succession::holders::{HadBack, Holders};
 use crate::shell::succession::orphan_processes::{self, OrphanProcess, Role};
 use crate::shell::succession::predecessor::PredecessorState;
 use crate::shell::succession::recover::{self, Proved};
-use crate::shell::{Alarm, Begin, Child, Shell, ShellError};
+use crate::shell::{Alarm, Begin, Child, Shell, ShellError, waits};
 use crate::sources::Source;
 use crate::state::{self, Custody, Flaw, Guard, Restored, Row};
 use crate::sys::{self, errno_text};
@@ -532,7 +530,7 @@ impl Shell {
         for timer in timers {
             let watchdog = matches!(timer, Timer::Watchdog(_));
             if watchdog || !self.timers.runs(Alarm::Core(timer)) {
-                self.arm(timer, wait_of(timer));
+                self.arm(timer, waits::of(timer));
             }
         }
     }
@@ -559,29 +557,6 @@ impl Shell {
 /// Whether the event tells that nothing is left of the worker.
 fn is_end_of(event: &Event, worker: Worker) -> bool {
     *event == Event::Gone(worker) || *event == Event::SpawnFailed(worker)
-}
-
-/// How long a timer runs if nothing else is known about it.
-const fn wait_of(timer: Timer) -> Wait {
-    match timer {
-        Timer::Start(_) => Wait::Start,
-        Timer::Hint(_) => Wait::Hint,
-        Timer::Alive(_) => Wait::Alive,
-        Timer::Watchdog(_) => Wait::Watchdog,
-        Timer::Drain(_) => Wait::Drain,
-        Timer::Kill(_) => Wait::Kill,
-        Timer::Probe(_) => Wait::Probe,
-        Timer::ProbeAgain(_) => Wait::ProbeAgain,
-        Timer::Soak(_) => Wait::Soak,
-        Timer::Look(_) => Wait::Look,
-        Timer::Await(_) => Wait::Await,
-        Timer::Switch => Wait::Switch,
-        Timer::Relieve(_) => Wait::Relieve,
-        Timer::Probation(_) => Wait::Probation,
-        Timer::BackOff(..) => Wait::BackOff(1),
-        Timer::Calm(..) => Wait::Calm,
-        Timer::Stop => Wait::Stop,
-    }
 }
 
 /// Whether a child that was made just before its supervisor was killed has become the app. It waits for a last word before exec; if

@@ -6,10 +6,8 @@ use crate::explore::world::Leader;
 use crate::{Effect, Event, Generation, Lifecycle, Mode, Role, SlotState, Worker};
 
 fn active(core: &Lifecycle) -> impl Iterator<Item = &Generation> {
-    core.generations().filter(|generation| match generation.role {
-        Role::Candidate | Role::Incumbent => true,
-        Role::Retired | Role::Relief => false,
-    })
+    core.generations()
+        .filter(|generation| generation.role.is_active())
 }
 
 /// The number of processes that may run at once, if reloads are rolling.

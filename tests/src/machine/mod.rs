@@ -15,6 +15,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use nix::sched::{CloneFlags, setns};
@@ -206,15 +207,34 @@ impl Machine {
         self.ok(&words)
     }
 
-    /// Writes a file, and the directories above it.
+    /// Writes a file, and the directories above it: beside its place and then by renaming, since somebody may be reading it. To
+    /// systemd a unit that is empty for a moment is masked.
     ///
     /// # Panics
     /// When it cannot.
     #[track_caller]
     pub fn write(&self, path: &str, text: &str) {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
         let there = self.path(path);
-        let written = make_parents(&there).and_then(|()| executable::rewrite(&there, text.as_bytes()));
+        let name = there.file_name().unwrap_or_default().display().to_string();
+        let beside = there.with_file_name(format!(".{name}.{}", NEXT.fetch_add(1, Ordering::Relaxed)));
+        let written = make_parents(&there)
+            .and_then(|()| executable::rewrite(&beside, text.as_bytes()))
+            .and_then(|()| std::fs::rename(&beside, &there));
         written.unwrap_or_else(|error| panic!("write {path}: {error}"));
+    }
+
+    /// Empties a file that others have open, as logrotate does with `copytruncate`.
+    ///
+    /// # Panics
+    /// When it cannot.
+    #[track_caller]
+    pub fn truncate(&self, path: &str) {
+        let file = std::fs::File::options()
+            .write(true)
+            .truncate(true)
+            .open(self.path(path));
+        file.unwrap_or_else(|error| panic!("truncate {path}: {error}"));
     }
 
     /// Copies a program of the host into the machine, beside its final place and then by renaming, since it may be running.

@@ -85,7 +85,7 @@ pub(crate) fn a_file_size_limit_ends_nobody(machine: &Machine) {
         (pid, "0".to_owned())
     );
     // As logrotate does it.
-    machine.write(LOG, "");
+    machine.truncate(LOG);
     site.systemctl_ok("reload");
     let log = std::fs::read_to_string(machine.path(LOG)).unwrap();
     assert!(log.contains(" not written: stderr: "), "{log}");

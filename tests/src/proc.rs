@@ -86,6 +86,21 @@ pub fn descriptors(pid: i32) -> BTreeMap<i32, String> {
         .collect()
 }
 
+/// Whether O_NONBLOCK is set on what a process has open as this descriptor.
+///
+/// # Panics
+/// When that cannot be read.
+#[must_use]
+#[track_caller]
+pub fn is_nonblocking(pid: i32, descriptor: i32) -> bool {
+    const O_NONBLOCK: u32 = 0o4000;
+    let path = format!("/proc/{pid}/fdinfo/{descriptor}");
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+    let flags = text.lines().find_map(|line| line.strip_prefix("flags:"));
+    let flags = flags.and_then(|flags| u32::from_str_radix(flags.trim(), 8).ok());
+    flags.unwrap_or_else(|| panic!("{path}: no flags in {text}")) & O_NONBLOCK != 0
+}
+
 /// How many bytes a process has read and written so far, of files, pipes and sockets; 0 if it is gone.
 #[must_use]
 pub fn read_and_written(pid: i32) -> u64 {

@@ -79,6 +79,14 @@ impl Lifecycle {
             .map(|generation| generation.number)
     }
 
+    /// Whether no other generation has the lane of this one. A relief worker has it beside whoever hangs there, and so has a
+    /// generation that is started in the place of one that failed, if no other lane is free.
+    pub fn is_alone_in_lane(&self, number: Number) -> bool {
+        let lane = self.lane_of(number);
+        let mut others = self.generations.values().filter(|other| other.number != number);
+        others.all(|other| other.lane != lane)
+    }
+
     /// The lane for a candidate with this plan: one that nobody has and in which nobody waits. They are used by turns, so that
     /// one is left alone as long as possible before it comes round. Whoever is not steered has the first, and shares it.
     pub(crate) fn free_lane(&self, plan: Plan) -> Option<Lane> {

@@ -34,5 +34,6 @@ mod rolling;
 mod scale;
 mod shared_flags;
 mod sockets;
+mod steered_flags;
 mod steering;
 mod turns;

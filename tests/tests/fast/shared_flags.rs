@@ -7,17 +7,14 @@
 
 use nix::sys::signal::Signal;
 use segue_tests::http::{self, Target};
+use segue_tests::proc;
 use segue_tests::program::Program;
 use segue_tests::segue::{Segue, Setup};
 use segue_tests::wait_until;
 
-const O_NONBLOCK: u32 = 0o4000;
-
-/// The flags of the listener, which is fd 3 of each worker.
+/// The listener is fd 3 of each worker.
 fn is_nonblocking(pid: i32) -> bool {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/fdinfo/3")).unwrap();
-    let flags = text.lines().find_map(|line| line.strip_prefix("flags:")).unwrap();
-    u32::from_str_radix(flags.trim(), 8).unwrap() & O_NONBLOCK != 0
+    proc::is_nonblocking(pid, 3)
 }
 
 /// Each on a connection of its own; a loop that hangs takes the first of them and no more.

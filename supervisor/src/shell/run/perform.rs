@@ -147,7 +147,9 @@ impl Shell {
         // the others choose as well.
         if !self.fleet.has_any_of(worker.generation) {
             self.restore_flags();
-            self.lend_slots_anew(worker.generation);
+            if self.core.is_alone_in_lane(worker.generation) {
+                self.lend_slots_anew(worker.generation);
+            }
         }
         let ground = ground!(self);
         self.fleet

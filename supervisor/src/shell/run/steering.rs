@@ -77,7 +77,8 @@ impl Shell {
         Ok(())
     }
 
-    /// Nobody has the slots of this generation yet: their O_NONBLOCK is as the options say.
+    /// Nobody has the slots of this generation yet: their O_NONBLOCK is as the options say. Never to be called while an older
+    /// generation has them: its event loop would hang in accept.
     pub(crate) fn lend_slots_anew(&self, number: Number) {
         for listener in self.records.listeners_of(number, &self.core) {
             if let Err(error) = listener.lend_anew() {

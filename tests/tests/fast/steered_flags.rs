@@ -1,0 +1,53 @@
+//! O_NONBLOCK of a slot is the choice of whoever has it: it is set anew for the next generation only when nobody else has the slot.
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use segue_tests::http::{Client, Target, get_and_close};
+use segue_tests::proc::is_nonblocking;
+use segue_tests::program::Program;
+use segue_tests::segue::Setup;
+
+const STEERED: &str = "127.0.0.1:0,steer";
+
+fn signal(pid: i32, signal: Signal) {
+    assert_eq!(kill(Pid::from_raw(pid), signal), Ok(()), "{signal} to {pid}");
+}
+
+/// Whole requests of clients who wait for the answer.
+fn wait_in_line(target: &Target, count: usize) -> Vec<Client> {
+    let client = |_| {
+        let mut client = target.connect().unwrap_or_else(|loss| panic!("{loss:?}"));
+        let sent = client.write(&get_and_close("/ping"));
+        sent.unwrap_or_else(|loss| panic!("{loss:?}"));
+        client
+    };
+    (0..count).map(client).collect()
+}
+
+fn assert_answered(clients: Vec<Client>) {
+    for mut client in clients {
+        let answer = client.response().unwrap_or_else(|loss| panic!("{loss:?}"));
+        assert_eq!(answer.status, 200);
+    }
+}
+
+/// Version 1 hangs, and would hang for good in accept if it found its flag cleared when it goes on.
+#[test]
+fn a_relief_worker_does_not_clear_the_flag_of_a_version_that_still_has_the_slot() {
+    let setup = Setup::new(Program::new("./app")).listen(STEERED);
+    setup.deploy("app", &Program::fixture("good"));
+    let segue = setup.flags(["--drain-timeout", "1h"]).start();
+    let old = segue.status().pids(1)[0];
+    assert!(is_nonblocking(old, 3), "as it has chosen");
+    signal(old, Signal::SIGSTOP);
+    let clients = wait_in_line(&segue.target(), 3);
+    segue.deploy("app", &Program::fixture("one-at-a-time after=1ms"));
+    segue.reload_ok(&[]);
+    segue
+        .process()
+        .wait_for_line("a relief worker, is started to answer them");
+    assert_answered(clients);
+    assert!(is_nonblocking(old, 3), "its slot was lent to a relief worker");
+    signal(old, Signal::SIGKILL);
+    segue.stop();
+}

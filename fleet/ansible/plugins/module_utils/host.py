@@ -280,6 +280,9 @@ class Mark:
     It says which version the rollout brings, what served here before, and since when the new version has served. It is written
     before anything is changed and removed when the rollout has ended everywhere, so one that is found tells that a rollout is
     under way or was interrupted, and to which release this host goes back.
+
+    One that takes the place of another holds that one's mark: nobody has vouched for the version of a rollout that has not
+    ended, so no host goes back to it, and the mark comes back where the new version does not serve in the end.
     """
 
     def __init__(self, root):
@@ -298,12 +301,19 @@ class Mark:
             raise Trouble("read %s: it is no mark of a rollout; remove it if none is under way" % self.path)
         return said
 
-    def begin(self, sha256, previous, supersede):
-        """Write it, before anything is changed. Of two rollouts that do so at the same instant one is refused."""
-        said = dict(sha256=sha256, previous=previous, begun=time.time(), since=None)
+    def begin(self, sha256, here, supersede):
+        """Write it, before anything is changed. Of two rollouts that do so at the same instant one is refused.
+
+        `here` is the release to which `current` leads, and its digest.
+        """
         there = self.read()
-        if there is not None and there["sha256"] != sha256 and not supersede:
-            raise Trouble(busy(there))
+        said = dict(sha256=sha256, previous=_to_go_back_to(there, *here), begun=time.time(), since=None, superseded=None)
+        if there is not None and there["sha256"] == sha256:
+            said.update(begun=there.get("begun", said["begun"]), superseded=there.get("superseded"))
+        elif there is not None:
+            if not supersede:
+                raise Trouble(busy(there))
+            said["superseded"] = there
         try:
             os.makedirs(os.path.dirname(self.path), exist_ok=True)
             if there is None:
@@ -330,6 +340,14 @@ class Mark:
             return False
         return True
 
+    def withdraw(self):
+        """Take it away where its version does not serve: a rollout that it took the place of has its mark again."""
+        said = self.read()
+        if said is not None and said.get("superseded"):
+            self._put(said["superseded"], os.replace)
+        else:
+            self.remove()
+
     def _put(self, said, place):
         """Write a file beside it, whole, and then give it its name."""
         descriptor, beside = tempfile.mkstemp(prefix=MARK + ".", dir=os.path.dirname(self.path))
@@ -343,6 +361,18 @@ class Mark:
         finally:
             if os.path.exists(beside):
                 os.unlink(beside)
+
+
+def _to_go_back_to(there, release, sha256):
+    """The release that is here; or, if a rollout that has not ended has brought it, the one that was here before that."""
+    if there is None:
+        return release
+    unended, one = [], there
+    while one:
+        unended.append(one["sha256"])
+        one = one.get("superseded")
+    # A release that cannot be read is none to go back to.
+    return there.get("previous") if sha256 is None or sha256 in unended else release
 
 
 def shown(said):

@@ -71,7 +71,8 @@ options:
     default: false
   supersede:
     description:
-      - Whether this rollout takes the place of one that has left its mark.
+      - Whether this rollout takes the place of one that has left its mark. The host still goes back to what served before that
+        one, since nobody has vouched for its version.
     type: bool
     default: false
 author:
@@ -281,11 +282,12 @@ class Deploy:
     def already_there(self):
         self.result["outcome"] = "unchanged"
         if not self.module.check_mode:
+            self.forget_another()
             self.note_that_it_serves()
 
     def deploy(self, before):
         if self.params["rollout"]:
-            self.mark.begin(self.result["sha256"], self.host.current(), self.params["supersede"])
+            self.mark.begin(self.result["sha256"], self.here(), self.params["supersede"])
         code, message = self.host.deploy_script(self.words())
         after = self.look()
         self.result["message"] = message
@@ -294,6 +296,11 @@ class Deploy:
             self.done()
         else:
             self.failed(code, message, before, after)
+
+    def here(self):
+        """The release to which `current` leads, and its digest."""
+        current = self.host.current()
+        return current, current and self.host.digest_of_release(current)
 
     def words(self):
         """The arguments of the deploy script."""
@@ -313,6 +320,12 @@ class Deploy:
         self.result["outcome"] = "ok" if self.result["changed"] else "unchanged"
         self.note_that_it_serves()
 
+    def forget_another(self):
+        """The rollout whose place this one takes has changed nothing here, or nothing that lasted; nor has this one."""
+        there = self.mark.read()
+        if self.params["rollout"] and there is not None and there["sha256"] != self.result["sha256"]:
+            self.mark.remove()
+
     def note_that_it_serves(self):
         """For the soak of a canary, and for the next run of a rollout that was interrupted here."""
         if self.params["rollout"]:
@@ -324,8 +337,8 @@ class Deploy:
         self.result.update(ending(code, before, after))
         serving = after["serving"] or {}
         if self.params["rollout"] and code in (FAILED, MISUSED, NO_SUPERVISOR) and serving.get("sha256") != self.result["sha256"]:
-            self.mark.remove()
-            self.result["rollout"] = None
+            self.mark.withdraw()
+            self.result["rollout"] = shown(self.mark.read())
         raise failure(self.result, code, message)
 
     def show_diff(self, before):

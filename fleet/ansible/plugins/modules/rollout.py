@@ -145,7 +145,9 @@ def end(module, result):
     said = mark.read()
     if said is None or said["sha256"] != module.params["sha256"]:
         result["outcome"] = "unchanged"
-    elif module.params["state"] == "completed":
+        return
+    take_away = mark.remove
+    if module.params["state"] == "completed":
         result["outcome"] = "kept"
     elif said.get("previous") is None:
         result["outcome"] = "nothing-before"
@@ -153,8 +155,10 @@ def end(module, result):
         back.away_from(said["sha256"], said["previous"])
         back.show_diff()
         result["outcome"] = OUTCOMES[result["outcome"]]
-    if said is not None and said["sha256"] == module.params["sha256"] and not module.check_mode:
-        mark.remove()
+        if result["outcome"] == "unchanged":
+            take_away = mark.withdraw
+    if not module.check_mode:
+        take_away()
 
 
 if __name__ == "__main__":

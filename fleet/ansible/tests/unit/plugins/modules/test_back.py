@@ -83,6 +83,16 @@ def test_the_mark_of_another_rollout_stays(shop):
     assert shop.mark.exists()
 
 
+def test_a_rollout_that_never_served_gives_the_mark_back_to_the_one_whose_place_it_took(shop):
+    before = json.loads(shop.mark.read_text())
+    shop.mark.write_text(json.dumps(dict(sha256="0" * 64, previous=OLD, begun=0, since=None, superseded=before)))
+    assert shop.play(rollout, sha256="0" * 64, state="reverted")["outcome"] == "unchanged"
+    assert json.loads(shop.mark.read_text()) == before and shop.arguments() is None
+    shop.mark.write_text(json.dumps(dict(sha256="0" * 64, previous=OLD, begun=0, since=None, superseded=before)))
+    assert shop.play(rollout, sha256="0" * 64, state="completed")["outcome"] == "kept"
+    assert not shop.mark.exists()
+
+
 def test_the_first_version_of_a_host_has_nothing_to_go_back_to(shop):
     shop.mark.write_text(json.dumps(dict(sha256=shop.sha256, previous=None, begun=0, since=1)))
     assert shop.play(rollout, sha256=shop.sha256, state="reverted")["outcome"] == "nothing-before"

@@ -12,6 +12,7 @@ from ansible_collections.segue.fleet.plugins.modules import deploy
 from tests.unit.conftest import reload
 
 OLD, NEW = "20261125-173155-11111111", "20261125-173202-22222222"
+BAD = "20261125-173159-33333333"
 
 
 @pytest.fixture
@@ -142,12 +143,82 @@ def test_an_interrupted_rollout_goes_on(shop):
     assert result["rollout"]["serving_for"] is not None
 
 
+def interrupted(shop):
+    """A rollout of a version `bad` was interrupted behind the flip: it serves, and is on probation."""
+    bad = shop.release(BAD, "bad")
+    mark = dict(sha256=digest(str(bad)), previous=OLD, begun=7, since=None)
+    (shop.root / ".rollout").write_text(json.dumps(mark))
+    shop.current(BAD)
+    shop.status(bad, generation=2, probation="running")
+    return bad, mark
+
+
+def mark_of(shop):
+    return json.loads((shop.root / ".rollout").read_text())
+
+
+def test_an_interrupted_rollout_that_is_played_again_goes_back_to_what_served_before(shop):
+    bad, before = interrupted(shop)
+    shop.serves_then(bad, probation="running", code=4)
+    assert shop.play(deploy, src=str(bad), rollout=True)["outcome"] == "unsettled"
+    assert mark_of(shop) == dict(before, superseded=None)
+    shop.serves_then(bad)
+    result = shop.play(deploy, src=str(bad), rollout=True)
+    assert result["outcome"] == "unchanged" and result["rollout"]["previous"] == OLD
+    assert mark_of(shop)["begun"] == 7
+
+
+def test_what_was_put_in_place_since_an_interruption_is_gone_back_to(shop):
+    bad = interrupted(shop)[0]
+    shop.serves_then(bad, generation=4)
+    by_hand = shop.release("20261125-173300-44444444", "by hand")
+    shop.current(by_hand.parent.name)
+    shop.status(by_hand, generation=3)
+    result = shop.play(deploy, src=str(bad), rollout=True)
+    assert result["outcome"] == "ok" and result["rollout"]["previous"] == by_hand.parent.name
+
+
+def test_a_rollout_that_takes_the_place_of_another_goes_back_to_what_served_before_both(shop):
+    interrupted(shop)
+    new = deployed(shop)
+    shop.serves_then(new, generation=3)
+    result = shop.play(deploy, src=str(shop.new), rollout=True, supersede=True)
+    assert result["outcome"] == "ok" and result["rollout"]["previous"] == OLD and mark_of(shop)["begun"] > 7
+
+
+def test_it_does_so_although_it_was_itself_interrupted_before_the_flip(shop):
+    bad = interrupted(shop)[0]
+    shop.serves_then(bad, code=4, probation="running")
+    for supersede in [True, False]:
+        shop.play(deploy, src=str(shop.new), rollout=True, supersede=supersede)
+        assert (mark_of(shop)["sha256"], mark_of(shop)["previous"]) == (digest(str(shop.new)), OLD)
+
+
+def test_where_it_fails_the_mark_of_the_other_comes_back(shop):
+    """Its version serves here, and the host must still be able to leave it."""
+    bad, before = interrupted(shop)
+    shop.serves_then(bad, generation=4, code=1, last_reload=reload("rolled-back", "exited", "crashed"))
+    result = shop.play(deploy, src=str(shop.new), rollout=True, supersede=True)
+    assert result["outcome"] == "rolled-back" and result["rollout"]["sha256"] == before["sha256"]
+    assert mark_of(shop) == before
+
+
+def test_where_it_is_there_already_the_mark_of_the_other_goes(shop):
+    """The one before comes back everywhere: a host that has never left it has nothing to go back to."""
+    bad = interrupted(shop)[0]
+    shop.current(OLD)
+    shop.status(shop.old)
+    result = shop.play(deploy, src=str(shop.old), rollout=True, supersede=True)
+    assert result["outcome"] == "unchanged" and result["rollout"] is None
+    assert not (shop.root / ".rollout").exists() and bad.exists()
+
+
 def test_of_two_rollouts_at_the_same_instant_one_is_refused(shop, monkeypatch):
     mark = deploy.Mark(str(shop.root))
-    mark.begin("1" * 64, OLD, False)
+    mark.begin("1" * 64, (OLD, "0" * 64), False)
     monkeypatch.setattr(deploy.Mark, "read", lambda self: None)
     with pytest.raises(deploy.Trouble):
-        mark.begin("2" * 64, OLD, False)
+        mark.begin("2" * 64, (OLD, "0" * 64), False)
     assert sorted(path.name for path in shop.root.iterdir() if path.name.startswith(".rollout")) == [".rollout"]
 
 

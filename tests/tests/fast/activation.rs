@@ -241,6 +241,33 @@ fn an_app_that_says_nothing_is_ready_when_it_is_seen_accepting() {
     segue.stop();
 }
 
+/// On a datagram socket nobody accepts, so there is nothing to see.
+#[test]
+fn the_word_of_an_app_that_has_only_datagram_sockets_counts() {
+    // It has the socket and never polls it, as an app that blocks in recv(2).
+    let segue = Setup::new(Program::fixture("never-accepts"))
+        .listen("udp:127.0.0.1:0")
+        .flags(["--ready", "accepting"])
+        .start();
+    segue.reload_ok(&[]);
+    assert_eq!(segue.status().generation(), 2);
+    segue.stop();
+}
+
+#[test]
+fn a_datagram_socket_beside_a_listener_is_not_waited_for() {
+    // It blocks in accept on the first and never looks at the second.
+    let segue = Setup::new(Program::fixture("blocking-server"))
+        .listen("127.0.0.1:0")
+        .listen("udp:127.0.0.1:0")
+        .flags(["--ready", "accepting"])
+        .start();
+    serves(&segue);
+    segue.reload_ok(&[]);
+    assert_eq!(segue.status().generation(), 2);
+    segue.stop();
+}
+
 #[test]
 fn an_app_that_does_not_accept_is_not_ready_whatever_it_says() {
     let setup = Setup::new(Program::new("./app")).flags(["--ready", "accepting", "--start-timeout", "6s"]);

@@ -39,9 +39,10 @@ on it.
 That is looked at while a worker starts, every 10 ms at first and every 250 ms at last, and needs permission to look into
 its processes
 .Pq Xr ptrace 2 .
+A datagram socket beside such listeners need only be open in the app.
 With
 .Ql accepting
-and no listener, READY=1 counts.",
+and no listener that accepts connections, READY=1 counts.",
         example: r#""notify""#,
         ..HANDOFF
     },

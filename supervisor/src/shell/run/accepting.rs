@@ -1,4 +1,4 @@
-//! `--ready accepting`: a worker is ready when it is seen waiting for clients on each of its listeners.
+//! `--ready accepting`: a worker is ready when it is seen waiting for clients on each of its listeners that accept connections.
 //!
 //! Nothing tells when a process begins to wait, so it is looked at again and again while it starts, and only then.
 
@@ -9,6 +9,7 @@ use segue_lifecycle::{Event, Life, Worker};
 use crate::clock;
 use crate::config::Ready;
 use crate::shell::narrator::view::View;
+use crate::shell::succession::unheard::is_any_accepting;
 use crate::shell::{Alarm, Shell};
 
 /// The pause between two looks grows with the time that a start takes already: a start is noticed an eighth late at most.
@@ -57,9 +58,12 @@ impl View<'_> {
             .collect()
     }
 
-    /// Whether a worker is ready by what is seen of it alone. Without a listener there is nothing to see, and its word counts.
+    /// Whether a worker is ready by what is seen of it alone. Without a listener that accepts connections there is nothing to see,
+    /// and its word counts.
     pub(crate) fn is_to_be_seen(&self, worker: Worker) -> bool {
         self.config_of(worker.generation).ready == Ready::Accepting
-            && self.share_of(worker).is_some_and(|share| !share.is_empty())
+            && self
+                .share_of(worker)
+                .is_some_and(|share| is_any_accepting(&share))
     }
 }

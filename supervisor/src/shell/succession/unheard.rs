@@ -11,7 +11,7 @@ use segue_lifecycle::{Event, Life, Readiness, Timer, Worker};
 
 use crate::clock;
 use crate::descent::{self, Origin, Scope};
-use crate::listeners::shares;
+use crate::listeners::{Listener, shares};
 use crate::readiness::NotifySocket;
 use crate::shell::narrator::view::View;
 use crate::shell::{Alarm, Shell};
@@ -100,18 +100,34 @@ impl Shell {
 }
 
 impl View<'_> {
-    /// Whether its processes are seen to have each of its listeners and to wait on it. What cannot be seen is not so.
+    /// Whether its processes are seen to have each of its listeners and to wait on it. What cannot be seen is not so. A datagram
+    /// socket beside listeners that accept connections need only be open: a thread that is blocked in recv(2) on it is not seen.
     pub(crate) fn waits_on_all(&self, worker: Worker) -> bool {
-        let Some(wanted) = self.share_of(worker).filter(|wanted| !wanted.is_empty()) else {
+        let Some(share) = self.share_of(worker).filter(|share| !share.is_empty()) else {
             return false;
         };
         let Some(pid) = self.fleet.workers.get(&worker).and_then(|info| info.pid) else {
             return false;
         };
-        let mut sight = Sight::of(wanted.iter().copied());
-        let all_awaited = |sight: &Sight| wanted.iter().all(|inode| sight.hold(*inode) == Hold::Awaited);
+        let mut sight = Sight::of(share.iter().map(|listener| listener.inode()));
+        let of_datagrams = if is_any_accepting(&share) {
+            Hold::Held
+        } else {
+            Hold::Awaited
+        };
+        let wanted = |listener: &Listener| {
+            if listener.kind().accepts_connections() {
+                Hold::Awaited
+            } else {
+                of_datagrams
+            }
+        };
+        let serves = |sight: &Sight| {
+            let mut share = share.iter();
+            share.all(|listener| sight.hold(listener.inode()) >= wanted(listener))
+        };
         sight.look_at(pid);
-        if all_awaited(&sight) {
+        if serves(&sight) {
             return true;
         }
         let place = &self.given.place;
@@ -123,16 +139,21 @@ impl View<'_> {
         for member in descent::look(&[origin], Scope::Everywhere).members {
             sight.look_at(member.pid);
         }
-        all_awaited(&sight)
+        serves(&sight)
     }
 
-    /// The sockets that it was given, by inode.
-    pub(crate) fn share_of(&self, worker: Worker) -> Option<Vec<u64>> {
+    /// The listeners that it was given.
+    pub(crate) fn share_of(&self, worker: Worker) -> Option<Vec<&Listener>> {
         let record = self.core.generation(worker.generation)?.record;
         let birth = self.records.births.get(&record)?;
         let workers = self.records.generations.get(&worker.generation)?.began_with?;
         let lane = self.core.lane_of(worker.generation);
-        let share = shares(&birth.listeners, lane, worker.slot, workers);
-        Some(share.into_iter().map(|listener| listener.inode()).collect())
+        Some(shares(&birth.listeners, lane, worker.slot, workers))
     }
+}
+
+/// Whether clients connect to one of them at least.
+pub(crate) fn is_any_accepting(share: &[&Listener]) -> bool {
+    let mut share = share.iter();
+    share.any(|listener| listener.kind().accepts_connections())
 }

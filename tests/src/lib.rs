@@ -44,13 +44,13 @@ pub mod version;
 use std::time::Duration;
 
 /// The deadline on every wait of the harness. It is there to end a hung test, never to judge speed: nothing passes or
-/// fails because of how soon it happened. `SEGUE_TEST_PATIENCE` sets it in seconds (default 60).
+/// fails because of how soon it happened. `SEGUE_TEST_PATIENCE` sets it in seconds (default 180).
 #[must_use]
 pub fn patience() -> Duration {
     let seconds = std::env::var("SEGUE_TEST_PATIENCE")
         .ok()
         .and_then(|text| text.parse().ok())
-        .unwrap_or(60);
+        .unwrap_or(180);
     Duration::from_secs(seconds)
 }
 

@@ -14,7 +14,7 @@ use std::ffi::OsString;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -544,7 +544,7 @@ impl Drop for Segue {
 
 /// Kills, one by one, what carries a mark. A process that forks meanwhile is met in the next round.
 pub fn kill_marked(mark: &str) {
-    let end = Instant::now() + Duration::from_secs(5);
+    let end = Instant::now() + crate::patience();
     loop {
         let left: Vec<_> = proc::marked(mark)
             .into_iter()

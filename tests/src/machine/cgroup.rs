@@ -44,7 +44,7 @@ impl Cgroup {
 impl Drop for Cgroup {
     fn drop(&mut self) {
         // A cgroup can be removed some moments after its last process has ended.
-        let end = Instant::now() + Duration::from_secs(10);
+        let end = Instant::now() + crate::patience();
         while let Err(error) = remove(&self.0) {
             if Instant::now() > end {
                 eprintln!("left behind: cgroup {}: {error}", self.0.display());

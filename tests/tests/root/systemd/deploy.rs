@@ -86,7 +86,7 @@ pub(crate) fn ends_with_the_new_version_or_changes_nothing(machine: &Machine) {
     );
     assert_eq!(deploys.current(), second);
     site.wait_for_message("second");
-    assert_eq!(site.property("ActiveState"), "active");
+    site.wait_for_property("ActiveState", "active");
 
     deploys.ok(&[&deploys.version("app --message third")]);
     site.wait_for_message("third");
@@ -107,7 +107,7 @@ pub(crate) fn takes_back_what_dies_after_its_takeover(machine: &Machine) {
     assert_eq!(done.code, Some(1), "{done:?}");
     assert_eq!(deploys.current(), second);
     deploys.site.wait_for_message("second");
-    assert_eq!(deploys.site.property("ActiveState"), "active");
+    deploys.site.wait_for_property("ActiveState", "active");
     assert_eq!(deploys.site.property("NRestarts"), "0");
 }
 

@@ -7,7 +7,7 @@ use super::site::Site;
 
 pub(crate) fn a_stuck_loop_is_killed_and_the_app_adopted(machine: &Machine) {
     let site = Site::new(machine, "stuck", "app --message x");
-    site.drop_in(&site.unit, "[Service]\nWatchdogSec=6s\nTimeoutAbortSec=2s\n");
+    site.drop_in(&site.unit, "[Service]\nWatchdogSec=10s\nTimeoutAbortSec=2s\n");
     site.systemctl_ok("start");
     let pid = site.main_pid();
     let app = site.status().pids(1);
@@ -15,7 +15,7 @@ pub(crate) fn a_stuck_loop_is_killed_and_the_app_adopted(machine: &Machine) {
     let heard = |stamp: &str| stamp.parse::<u64>().unwrap();
     let first = heard(&site.property("WatchdogTimestampMonotonic"));
     machine.wait_for_property(&site.unit, "WatchdogTimestampMonotonic", |last| {
-        heard(last) > first + 8_000_000
+        heard(last) > first + 11_000_000
     });
     assert_eq!(site.property("NRestarts"), "0", "{}", site.journal());
 

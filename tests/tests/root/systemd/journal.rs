@@ -83,11 +83,8 @@ pub(crate) fn is_read_back_by_the_client(machine: &Machine) {
     let site = Site::new(machine, "telling", "app --message x");
     site.systemctl_ok("start");
     let program = machine.path(&format!("/srv/{}/current/{}", site.name, site.name));
-    std::fs::write(
-        program,
-        "#!/bin/sh\necho \"ModuleNotFoundError: No module named 'x'\" >&2\necho bye >&2\nexit 3\n",
-    )
-    .unwrap();
+    let dying = b"#!/bin/sh\necho \"ModuleNotFoundError: No module named 'x'\" >&2\necho bye >&2\nexit 3\n";
+    segue_tests::executable::rewrite(&program, dying).unwrap();
     let name = ["--name", &site.name];
     let done = machine.run(&[&["segue", "reload", "--verbose"][..], &name].concat());
     let quoted = "; the stderr of generation 2 says \"ModuleNotFoundError: No module named 'x'\" and ends: \"bye\"; generation 1";

@@ -45,6 +45,16 @@ pub(super) fn lives(machine: &Machine, pid: i32) -> bool {
         .any(|line| line.starts_with("State:") && !line.contains("zombie") && !line.contains("dead"))
 }
 
+/// Waits until a process has ended.
+#[track_caller]
+pub(super) fn wait_for_end(machine: &Machine, site: &Site<'_>, pid: i32) {
+    let end = Instant::now() + segue_tests::patience();
+    while lives(machine, pid) {
+        assert!(Instant::now() < end, "pid {pid} lives on\n{}", site.journal());
+        std::thread::sleep(PAUSE);
+    }
+}
+
 /// The processes of the unit but its supervisor, as its cgroup has them.
 fn processes(machine: &Machine, site: &Site<'_>) -> Vec<i32> {
     let group = site.property("ControlGroup");
@@ -120,7 +130,11 @@ pub(crate) fn at_rest(machine: &Machine) {
 
 pub(crate) fn in_every_stage_of_a_reload(machine: &Machine) {
     for (stage, settings, candidate) in [
-        ("starting", "", "fixture slow-start after=2s message=new"),
+        (
+            "starting",
+            "",
+            "fixture slow-start file=/srv/starting/go message=new",
+        ),
         ("soaking", "soak = \"2s\"\n", "app --message new"),
         ("probing", "probe = \"sleep 2\"\n", "app --message new"),
     ] {
@@ -139,6 +153,8 @@ pub(crate) fn in_every_stage_of_a_reload(machine: &Machine) {
         if status.generation() == 1 {
             assert_eq!(status.pids(1), first, "{stage}");
         }
+        // It is ready only when somebody hears it: what nobody heard is played by itself.
+        machine.write("/srv/starting/go", "");
         site.wait_until("it took over", |status| status.generation() == 2);
         site.wait_for_message("new");
         loads.iter().for_each(|(_, load)| load.wait_for_more(5));
@@ -227,10 +243,11 @@ pub(crate) fn with_non_blocking_sockets(machine: &Machine) {
         assert_eq!(site.status().generation(), generation, "{}", site.journal());
         assert_eq!(born(), first);
     }
-    site.release("fixture slow-start after=1s message=new");
+    site.release("fixture slow-start file=/srv/nonblock/go message=new");
     assert_eq!(site.segue("reload", &["--no-wait"]).code, Some(0));
     site.wait_until("the candidate is there", |status| !status.pids(4).is_empty());
     kill(machine, &site);
+    machine.write("/srv/nonblock/go", "");
     site.wait_until("it took over", |status| status.generation() == 4);
     site.wait_for_message("new");
     assert_nothing_lost(machine, "3 kill -9 with NonBlocking=yes", loads);
@@ -367,16 +384,14 @@ pub(crate) fn a_stop_ends_everything(machine: &Machine) {
         machine.wait_for_property(&site.unit, "ActiveState", |state| {
             state == "failed" || state == "inactive"
         });
-        assert!(
-            !alive(app),
-            "the stop ran into its timeout, and all the same: {}",
-            site.journal()
-        );
+        // The stop ran into its timeout; if that has ended the unit's own command, too, its cleanup comes a moment later.
+        wait_for_end(machine, &site, app);
         machine.ok(&["systemctl", "reset-failed", &site.unit]);
     }
     // A restart begins anew.
     site.release("app --message x");
     site.settings("");
+    site.drop_in(&site.unit, "[Service]\nTimeoutStopSec=10min\n");
     site.systemctl_ok("start");
     let app = site.status().pids(1)[0];
     site.systemctl_ok("restart");
@@ -402,14 +417,7 @@ pub(crate) fn a_stop_beside_a_cleanup_ends_everything(machine: &Machine) {
     // The socket as well, or a connection would start it again.
     machine.ok(&["systemctl", "stop", &site.socket, &site.unit]);
     machine.write("/run/go", "");
-    let end = Instant::now() + segue_tests::patience();
-    while lives(machine, app) {
-        assert!(
-            Instant::now() < end,
-            "the app lives on\n{}",
-            machine.journal(&["-n", "40"])
-        );
-    }
+    wait_for_end(machine, &site, app);
 }
 
 /// A stop while systemd waits before it starts the next supervisor: none of the unit's own commands is run.
@@ -425,11 +433,7 @@ pub(crate) fn a_stop_between_two_supervisors_ends_everything(machine: &Machine) 
         machine.wait_for_property(&site.unit, "SubState", |state| state.contains("auto-restart"));
         assert!(alive(app));
         site.systemctl_ok("stop");
-        let end = Instant::now() + segue_tests::patience();
-        while alive(app) {
-            let journal = machine.journal(&["-n", "40"]);
-            assert!(Instant::now() < end, "the app lives on\n{journal}");
-        }
+        wait_for_end(machine, &site, app);
         // What is started then has nobody before it.
         site.systemctl_ok("start");
         let status = site.status();

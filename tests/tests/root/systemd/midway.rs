@@ -12,7 +12,7 @@ use segue_tests::load::{Kind, Load};
 use segue_tests::machine::{Machine, PAUSE};
 use segue_tests::pool;
 
-use super::killed::{assert_nobody_else_is_left, lives, wait_for_successor};
+use super::killed::{assert_nobody_else_is_left, lives, wait_for_end, wait_for_successor};
 use super::reload::{assert_nothing_lost, start_loads};
 use super::site::Site;
 
@@ -104,15 +104,6 @@ fn begin_to_start(machine: &Machine, site: &Site<'_>) {
     let end = Instant::now() + segue_tests::patience();
     while site.segue("status", &[]).code == Some(3) {
         assert!(Instant::now() < end, "it does not answer\n{}", site.journal());
-        std::thread::sleep(PAUSE);
-    }
-}
-
-#[track_caller]
-fn wait_for_end(machine: &Machine, site: &Site<'_>, pid: i32) {
-    let end = Instant::now() + segue_tests::patience();
-    while lives(machine, pid) {
-        assert!(Instant::now() < end, "pid {pid} lives on\n{}", site.journal());
         std::thread::sleep(PAUSE);
     }
 }

@@ -36,7 +36,7 @@ pub(crate) fn loses_nothing(machine: &Machine) {
     for generation in 2..=6 {
         site.release(&format!("app --message number-{generation}"));
         site.systemctl_ok("reload");
-        assert_eq!(site.property("ActiveState"), "active");
+        site.wait_for_property("ActiveState", "active");
         site.wait_for_message(&format!("number-{generation}"));
         for (_, load) in &loads {
             load.wait_for_generation(generation);
@@ -55,13 +55,9 @@ pub(crate) fn that_fails_harms_nobody(machine: &Machine) {
     site.release("fixture status-then-dies text=no-database status=9");
     let done = site.systemctl("reload");
     assert_eq!(done.code, Some(1), "{done:?}");
-    assert_eq!(site.property("ActiveState"), "active");
-    assert_eq!(site.property("SubState"), "running");
-    let text = site.property("StatusText");
-    assert!(
-        text.contains("reload failed: generation 2: exited with status 9"),
-        "{text}"
-    );
+    site.wait_for_property("ActiveState", "active");
+    site.wait_for_property("SubState", "running");
+    let text = site.wait_for_status_text("reload failed: generation 2: exited with status 9");
     assert!(text.contains("no-database"), "{text}");
     let shown = site.systemctl("status").stdout;
     assert!(shown.contains(&text), "{text}\n{shown}");
@@ -98,7 +94,7 @@ pub(crate) fn asked_for_twice_at_once(machine: &Machine) {
     }
     // Whoever asked after the newest release was in place got it.
     site.wait_for_message("newest");
-    assert_eq!(site.property("ActiveState"), "active");
+    site.wait_for_property("ActiveState", "active");
     assert_nothing_lost(machine, "reloads asked for at once", loads);
 }
 
@@ -138,7 +134,7 @@ pub(crate) fn after_a_daemon_reload(machine: &Machine) {
     let (pid, loads) = (site.main_pid(), start_loads(&site));
     machine.ok(&["systemctl", "daemon-reload"]);
     machine.ok(&["systemctl", "daemon-reexec"]);
-    assert_eq!(site.property("ActiveState"), "active");
+    site.wait_for_property("ActiveState", "active");
     site.release("app --message new");
     site.systemctl_ok("reload");
     site.wait_for_message("new");
@@ -164,12 +160,8 @@ pub(crate) fn by_notify_reload(machine: &Machine) {
     // A failure cannot be told by this protocol; it must end all the same, and the text says it.
     site.release("fixture crash-at-start");
     site.systemctl_ok("reload");
-    assert_eq!(site.property("ActiveState"), "active");
-    let text = site.property("StatusText");
-    assert!(
-        text.contains("reload failed: generation 4: exited with status 101"),
-        "{text}"
-    );
+    site.wait_for_property("ActiveState", "active");
+    site.wait_for_status_text("reload failed: generation 4: exited with status 101");
     site.wait_for_message("by-segue");
     assert_nothing_lost(machine, "3 reloads by notify-reload", loads);
 }

@@ -30,19 +30,19 @@ pub(crate) fn refuses_nobody(machine: &Machine) {
 pub(crate) fn without_a_socket_unit_loses(machine: &Machine) {
     machine.write(
         "/etc/systemd/system/bare.service",
-        "[Service]\nType=notify\nExecStart=/usr/bin/app --bind 127.0.0.1:1999\n",
+        "[Unit]\nStartLimitIntervalSec=0\n[Service]\nType=notify\nExecStart=/usr/bin/app --bind 127.0.0.1:1999\n",
     );
     machine.ok(&["systemctl", "daemon-reload"]);
     machine.ok(&["systemctl", "start", "bare"]);
     let target = segue_tests::http::Target::parse("127.0.0.1:1999");
     let load = Load::start(Kind::Fresh, &target, 2);
-    for _ in 0..3 {
+    for _ in 0..RESTARTS {
         machine.ok(&["systemctl", "restart", "bare"]);
         load.wait_for_more(10);
     }
     let tally = load.stop();
     say(format_args!(
-        "systemd {}, control: Fresh, 3 restarts without a socket unit: {}",
+        "systemd {}, control: Fresh, {RESTARTS} restarts without a socket unit: {}",
         machine.version(),
         tally.figures()
     ));

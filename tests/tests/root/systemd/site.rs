@@ -127,6 +127,20 @@ impl<'a> Site<'a> {
         self.machine.property(&self.unit, name)
     }
 
+    /// Waits until a property of the unit has this value: what Segue tells systemd may be on its way when a client has its answer.
+    #[track_caller]
+    pub(crate) fn wait_for_property(&self, name: &str, value: &str) {
+        self.machine
+            .wait_for_property(&self.unit, name, |now| now == value);
+    }
+
+    /// Waits until the status text of the unit contains this, and returns it.
+    #[track_caller]
+    pub(crate) fn wait_for_status_text(&self, part: &str) -> String {
+        self.machine
+            .wait_for_property(&self.unit, "StatusText", |now| now.contains(part))
+    }
+
     pub(crate) fn main_pid(&self) -> String {
         self.property("MainPID")
     }

@@ -6,14 +6,15 @@ use segue_tests::machine::Machine;
 use super::site::{Site, copy};
 
 pub(crate) fn returns_when_the_first_generation_is_ready(machine: &Machine) {
-    let site = Site::new(machine, "slow", "fixture slow-start after=3s");
+    let site = Site::new(machine, "slow", "fixture slow-start file=/srv/slow/go");
     let start = machine.begin(&["systemctl", "start", &site.unit]);
     // While the app is not ready, neither is the unit.
     machine.wait_for_property(&site.unit, "SubState", |state| state == "start");
     assert!(start.is_running());
+    machine.write("/srv/slow/go", "");
     let done = start.finish();
     assert_eq!(done.code, Some(0), "{done:?}\n{}", site.journal());
-    assert_eq!(site.property("ActiveState"), "active");
+    site.wait_for_property("ActiveState", "active");
     assert_eq!(site.status().generation(), 1);
     // Two sockets of the journal do not say which line was first, so that both are there is what can be asked.
     let journal = site.journal();

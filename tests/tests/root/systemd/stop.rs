@@ -1,6 +1,6 @@
 //! `systemctl stop` and `systemctl kill`.
 
-use segue_tests::http::get_and_close;
+use segue_tests::http::post;
 use segue_tests::machine::Machine;
 
 use super::reload::{assert_nothing_lost, start_loads};
@@ -10,12 +10,16 @@ pub(crate) fn finishes_what_is_in_flight(machine: &Machine) {
     let site = Site::new(machine, "busy", "app --message x");
     site.systemctl_ok("start");
     let mut client = site.target().connect().unwrap();
-    client.write(&get_and_close("/slow?ms=3000")).unwrap();
+    // It is in the app until the test sends the rest, however slow the machine is.
+    let request = post("/echo", b"to be continued");
+    let (first, rest) = request.split_at(request.len() - 5);
+    client.write(first).unwrap();
     site.wait_until("the app has the connection", |status| {
         status.0["generations"][0]["workers"][0]["connections"].as_u64() == Some(1)
     });
     let stop = machine.begin(&["systemctl", "stop", &site.socket, &site.unit]);
     machine.wait_for_property(&site.unit, "ActiveState", |state| state == "deactivating");
+    client.write(rest).unwrap();
     let answer = client.response().unwrap();
     assert_eq!(answer.status, 200);
     let done = stop.finish();

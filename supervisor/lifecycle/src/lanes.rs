@@ -6,7 +6,8 @@
 //!
 //! Clients can still come to wait in a lane to which new ones do not go: a handshake that began before the switch, an old
 //! generation that hangs. A *relief* generation, one worker from the incumbent's record, is lent that lane and drains when its
-//! queue is empty.
+//! queue is empty. Where no relief comes, since the incumbent does not serve or its relief workers fail, the lane is given up:
+//! a candidate may have it if no other is free, for an incumbent that hangs must be replaceable.
 
 use crate::Lifecycle;
 use crate::generation::{Generation, Role, Standing};
@@ -25,6 +26,8 @@ pub(crate) struct Lanes {
     pointed: Option<Lane>,
     /// Those in which clients wait though new ones do not go there.
     waiting: BTreeSet<Lane>,
+    /// Those of them for which a relief worker was due and could not be started, or has failed.
+    given_up: BTreeSet<Lane>,
 }
 
 impl Lanes {
@@ -37,18 +40,24 @@ impl Lanes {
             Line::begin(text, "core-lanes")
                 .field_if_any("pointed", self.pointed.as_ref())
                 .numbers("waiting", self.waiting.iter().map(|lane| u64::from(*lane)))
+                .numbers("given-up", self.given_up.iter().map(|lane| u64::from(*lane)))
                 .end();
         }
     }
 
     pub(crate) fn load(line: Fields<'_>) -> Result<Self, Flaw> {
-        let waiting = line.numbers_if_any("waiting")?.unwrap_or_default();
-        Ok(Self {
-            pointed: line.get_if_any("pointed")?,
-            waiting: waiting
+        let lanes = |key| -> Result<BTreeSet<Lane>, Flaw> {
+            let lanes = line.numbers_if_any(key)?.unwrap_or_default();
+            Ok(lanes
                 .into_iter()
                 .filter_map(|lane| Lane::try_from(lane).ok())
-                .collect(),
+                .collect())
+        };
+        let waiting = lanes("waiting")?;
+        Ok(Self {
+            pointed: line.get_if_any("pointed")?,
+            given_up: lanes("given-up")?.intersection(&waiting).copied().collect(),
+            waiting,
         })
     }
 }
@@ -62,6 +71,11 @@ impl Lifecycle {
     /// The lanes in which clients wait though new ones do not go there.
     pub fn stranded(&self) -> impl Iterator<Item = Lane> + '_ {
         self.lanes.waiting.iter().copied()
+    }
+
+    /// Whether clients wait in this lane and no relief worker could be had for them.
+    pub fn has_given_up(&self, lane: Lane) -> bool {
+        self.lanes.given_up.contains(&lane)
     }
 
     /// The lane of a generation; the first if it is not known.
@@ -88,7 +102,8 @@ impl Lifecycle {
     }
 
     /// The lane for a candidate with this plan: one that nobody has and in which nobody waits. They are used by turns, so that
-    /// one is left alone as long as possible before it comes round. Whoever is not steered has the first, and shares it.
+    /// one is left alone as long as possible before it comes round. If there is none, one that was given up: nobody but the
+    /// candidate can answer those who wait there. Whoever is not steered has the first, and shares it.
     pub(crate) fn free_lane(&self, plan: Plan) -> Option<Lane> {
         if plan.lanes == 0 {
             return Some(0);
@@ -96,17 +111,23 @@ impl Lifecycle {
         let first = self
             .incumbent()
             .map_or(0, |incumbent| incumbent.lane.wrapping_add(1));
-        (0..plan.lanes)
-            .map(|step| first.wrapping_add(step) % plan.lanes)
+        let lanes = || (0..plan.lanes).map(|step| first.wrapping_add(step) % plan.lanes);
+        lanes()
             .find(|lane| self.is_free(*lane) || self.planted.crowds_the_lane())
+            .or_else(|| lanes().find(|lane| self.is_left(*lane)))
     }
 
     fn is_free(&self, lane: Lane) -> bool {
-        let taken = self
-            .generations
-            .values()
-            .any(|generation| generation.lane == lane);
-        !taken && !self.lanes.has_waiting(lane)
+        !self.is_taken(lane) && !self.lanes.has_waiting(lane)
+    }
+
+    fn is_left(&self, lane: Lane) -> bool {
+        !self.is_taken(lane) && self.has_given_up(lane) && !self.planted.waits_for_the_given_up()
+    }
+
+    fn is_taken(&self, lane: Lane) -> bool {
+        let mut generations = self.generations.values();
+        generations.any(|generation| generation.lane == lane)
     }
 
     /// The lane for whoever is started in the place of a generation that failed: a free one, else that one's.
@@ -187,16 +208,47 @@ impl Lifecycle {
         if self.lanes.pointed == Some(lane) || self.planted.abandons_the_stranded() {
             return;
         }
-        if self.lanes.waiting.insert(lane) && self.relief_of(lane).is_none() {
-            self.arm(Timer::Relieve(lane), Wait::Relieve);
+        if self.lanes.waiting.insert(lane) {
+            let wait = match self.relief_of(lane) {
+                Some(_) => Wait::Relief,
+                None => Wait::Relieve,
+            };
+            self.arm(Timer::Relieve(lane), wait);
+        }
+        if self.planted.gives_up_at_once() {
+            self.lanes.given_up.insert(lane);
         }
     }
 
-    /// Start a relief worker. As long as the incumbent itself does not serve, there is nothing to start it from.
+    /// Clients have waited in this lane for as long as they may.
     pub(crate) fn relieve(&mut self, lane: Lane) {
+        if let Some(number) = self.relief_of(lane) {
+            self.relief_lost(number, Cause::Deaf(number));
+        } else if self.is_promised(lane) {
+            self.arm(Timer::Relieve(lane), Wait::RelieveAgain);
+        } else {
+            self.start_relief(lane);
+        }
+    }
+
+    /// Whether a candidate answers those who wait in this lane, or a reload waits for a lane and can have this one: another relief
+    /// worker, which may fail like the one before, would only keep it.
+    fn is_promised(&self, lane: Lane) -> bool {
+        let given = |generation: &Generation| generation.role == Role::Candidate && generation.lane == lane;
+        let sought = self.handoff == Handoff::Waiting
+            && self.has_given_up(lane)
+            && self
+                .incumbent()
+                .is_some_and(|incumbent| self.free_lane(incumbent.plan).is_none());
+        sought || self.generations.values().any(given)
+    }
+
+    /// Start a relief worker. As long as the incumbent itself does not serve, there is nothing to start it from.
+    fn start_relief(&mut self, lane: Lane) {
         let able = |incumbent: &&Generation| incumbent.serves() && lane < incumbent.plan.lanes;
         let incumbent = self.incumbent().filter(able);
         let Some((record, plan)) = incumbent.map(|incumbent| (incumbent.record, incumbent.plan)) else {
+            self.lanes.given_up.insert(lane);
             return self.arm(Timer::Relieve(lane), Wait::RelieveAgain);
         };
         let number = self.new_number();
@@ -208,6 +260,9 @@ impl Lifecycle {
         let relief = Generation::new(number, record, plan, Role::Relief, Standing::Proven, lane);
         self.generations.insert(number, relief);
         self.tell(Fact::Relief(number, lane));
+        if !self.planted.bears_with_the_relief() {
+            self.arm(Timer::Relieve(lane), Wait::Relief);
+        }
     }
 
     /// Its work is done, or nobody needs it any more.
@@ -224,6 +279,8 @@ impl Lifecycle {
         self.retire(number);
         self.tell(Fact::ReliefFailed(number, cause));
         if let Some(lane) = lane.filter(|lane| self.lanes.has_waiting(*lane)) {
+            self.lanes.given_up.insert(lane);
+            self.disarm(Timer::Relieve(lane));
             self.arm(Timer::Relieve(lane), Wait::RelieveAgain);
         }
     }
@@ -241,6 +298,7 @@ impl Lifecycle {
 
     fn forget_waiting(&mut self, lane: Lane) {
         if self.lanes.waiting.remove(&lane) {
+            self.lanes.given_up.remove(&lane);
             self.disarm(Timer::Relieve(lane));
         }
     }

@@ -91,12 +91,18 @@ pub enum Bug {
     CrowdsTheLane,
     /// Clients in a lane that nobody serves are left there.
     AbandonsTheStranded,
+    /// A reload waits for clients whom nobody can answer but its candidate.
+    WaitsForTheGivenUp,
+    /// Clients whom a relief worker could answer are left to a candidate.
+    GivesUpAtOnce,
+    /// A relief worker that accepts nobody stays.
+    BearsWithTheRelief,
 }
 
 #[cfg(test)]
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 41] = [
+    pub const ALL: [Self; 44] = [
         Self::DrainsBeforeReady,
         Self::AnswersTwice,
         Self::LosesTickets,
@@ -138,6 +144,9 @@ impl Bug {
         Self::NeverSwitchesBack,
         Self::CrowdsTheLane,
         Self::AbandonsTheStranded,
+        Self::WaitsForTheGivenUp,
+        Self::GivesUpAtOnce,
+        Self::BearsWithTheRelief,
     ];
 }
 
@@ -205,6 +214,9 @@ questions! {
     never_switches_back => NeverSwitchesBack,
     crowds_the_lane => CrowdsTheLane,
     abandons_the_stranded => AbandonsTheStranded,
+    waits_for_the_given_up => WaitsForTheGivenUp,
+    gives_up_at_once => GivesUpAtOnce,
+    bears_with_the_relief => BearsWithTheRelief,
 }
 
 impl Planted {

@@ -29,7 +29,7 @@ pub enum Timer {
     Await(Number),
     /// Until the kernel is asked again to send clients to the incumbent.
     Switch,
-    /// Until a relief worker is started for a lane in which clients wait.
+    /// Until a relief worker is started for a lane in which clients wait, and then until it has failed them.
     Relieve(Lane),
     /// Until the incumbent is trusted.
     Probation(Number),
@@ -74,6 +74,8 @@ pub enum Wait {
     Relieve,
     /// The pause before another relief worker is started, after one that failed.
     RelieveAgain,
+    /// The time that a relief worker has from its start until nobody waits in its lane any more.
+    Relief,
     /// `--probation`.
     Probation,
     /// The n-th back-off in a row, from 1.

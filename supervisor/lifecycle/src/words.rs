@@ -288,6 +288,7 @@ words! {
         "switch" Switch;
         "relieve" Relieve;
         "relieve-again" RelieveAgain;
+        "relief" Relief;
         "probation" Probation;
         "back-off" BackOff(nth);
         "calm" Calm;

@@ -37,6 +37,10 @@ const SWITCH_AGAIN: Duration = Duration::from_secs(1);
 /// The pause before another one is started, after one that failed or while nobody serves.
 const RELIEVE_AGAIN: Duration = Duration::from_secs(2);
 
+/// The time that a relief worker has to accept those who wait in its slot, beside `--start-timeout`. New clients do not come
+/// there, so that one at work is done much sooner; one that is not is of no help.
+const RELIEF: Duration = Duration::from_secs(30);
+
 /// The first back-off; each further one is twice as long.
 const FIRST_BACK_OFF: Duration = Duration::from_millis(250);
 
@@ -138,6 +142,7 @@ pub(crate) fn length(wait: Wait, config: &Config) -> Option<Duration> {
         Wait::Switch => Some(SWITCH_AGAIN),
         Wait::Relieve => Some(RELIEVE),
         Wait::RelieveAgain => Some(RELIEVE_AGAIN),
+        Wait::Relief => config.start_timeout.map(|start| start.saturating_add(RELIEF)),
         Wait::Probation => config.probation,
         Wait::BackOff(nth) => Some(back_off(nth)),
         Wait::Calm => Some(CALM),

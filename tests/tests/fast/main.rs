@@ -35,5 +35,6 @@ mod scale;
 mod shared_flags;
 mod sockets;
 mod steered_flags;
+mod steered_stuck;
 mod steering;
 mod turns;

@@ -297,7 +297,7 @@ fn an_upgrade_in_place_keeps_the_slots() {
 
 /// Opens the same address four times, as a socket unit with four lines does; clients come before the service has run one
 /// instruction, and the kernel spreads them over all slots.
-const OPENER: &str = r#"
+pub(super) const OPENER: &str = r#"
 import os, socket, sys, time
 port, slots, clients = 0, [], []
 for number in range(4):

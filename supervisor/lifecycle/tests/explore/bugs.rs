@@ -48,6 +48,12 @@ const fn expected(bug: Bug) -> (&'static str, &'static str) {
             "steered with clients left behind",
             "who_waits_elsewhere_is_relieved",
         ),
+        Bug::WaitsForTheGivenUp => ("steered with nobody to relieve", "every_wait_has_a_timer"),
+        Bug::GivesUpAtOnce => ("steered with clients left behind", "lanes_are_given_up_in_need"),
+        Bug::BearsWithTheRelief => (
+            "steered with clients left behind",
+            "who_waits_elsewhere_is_relieved",
+        ),
         Bug::SavesNoProbation => ("probation", "a_successor_knows_the_same"),
     }
 }

@@ -81,7 +81,7 @@ const fn scenario(name: &'static str, long: Budget, rules: Rules) -> Scenario {
 }
 
 /// All of them. The order of a budget is reloads, failures, stops, changes of the number of workers.
-pub(super) static SCENARIOS: [Scenario; 27] = [
+pub(super) static SCENARIOS: [Scenario; 28] = [
     scenario(
         "overlap",
         budget(2, 2, 1, 0),
@@ -342,6 +342,16 @@ pub(super) static SCENARIOS: [Scenario; 27] = [
         },
     ),
     scenario(
+        "steered with nobody to relieve",
+        budget(2, 2, 1, 0),
+        Rules {
+            plans: &[Plan { lanes: 2, ..PLAIN }],
+            strands: true,
+            budget: budget(1, 2, 0, 0),
+            ..RULES
+        },
+    ),
+    scenario(
         "steered on probation",
         budget(2, 2, 1, 0),
         Rules {
@@ -452,6 +462,7 @@ tests! {
     deaf_on_probation: "deaf on probation",
     steered: "steered",
     steered_with_clients_left_behind: "steered with clients left behind",
+    steered_with_nobody_to_relieve: "steered with nobody to relieve",
     steered_on_probation: "steered on probation",
     steering_begins_and_ends: "steering begins and ends",
 }

@@ -266,10 +266,10 @@ impl World {
             | Timer::Look(_)
             | Timer::Await(_)
             | Timer::Switch
-            | Timer::Relieve(_)
             | Timer::Probation(_)
             | Timer::BackOff(..)
             | Timer::Calm(..) => true,
+            Timer::Relieve(lane) => self.budget.failures > 0 || !has_relief(lane, core),
         }
     }
 
@@ -405,6 +405,9 @@ impl World {
             }
             Event::Relieved(lane) => {
                 self.stranded.remove(&lane);
+            }
+            Event::Due(Timer::Relieve(lane)) if has_relief(lane, core) => {
+                self.budget.failures = self.budget.failures.saturating_sub(1);
             }
             Event::Deaf(_) => self.budget.failures = self.budget.failures.saturating_sub(1),
             Event::Due(Timer::Soak(number)) => self.soaked = Some(number),
@@ -590,4 +593,10 @@ pub(super) fn is_stopping(core: &Lifecycle) -> bool {
 pub(super) fn is_queue(core: &Lifecycle, number: Number) -> bool {
     core.generation(number)
         .is_some_and(|generation| generation.plan.mode == Mode::Queue)
+}
+
+/// Whether a relief worker has been started for this lane: that it fails leads to another.
+fn has_relief(lane: Lane, core: &Lifecycle) -> bool {
+    let mut generations = core.generations();
+    generations.any(|generation| generation.role == Role::Relief && generation.lane == lane)
 }

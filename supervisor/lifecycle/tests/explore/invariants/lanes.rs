@@ -3,7 +3,7 @@
 use super::{Step, Verdict, all_ready};
 use crate::explore::explorer::Node;
 use crate::explore::world::is_stopping;
-use crate::{Handoff, Progress, Role, Timer};
+use crate::{Event, Fact, Handoff, Lane, Progress, Role, Timer};
 
 /// Where listeners are steered, new clients go to the incumbent, or to the candidate that is about to take over: one that is ready
 /// and was looked at once more.
@@ -50,7 +50,8 @@ pub(super) fn new_clients_go_to_the_incumbent(node: &Node) -> Verdict {
     Ok(())
 }
 
-/// A candidate that is steered gets a lane that no other generation has and in which nobody waits.
+/// A candidate that is steered gets a lane that no other generation has and in which nobody waits; or else, if there is none, one
+/// in which those who wait have no relief worker to hope for.
 pub(super) fn a_lane_is_free_when_it_is_given(step: &Step) -> Verdict {
     for new in step.after.generations() {
         let is_new = step.before.generation(new.number).is_none() && new.role == Role::Candidate;
@@ -64,25 +65,46 @@ pub(super) fn a_lane_is_free_when_it_is_given(step: &Step) -> Verdict {
         if let Some(other) = other {
             broken!("{} and {} have the lane {}", new.number, other.number, new.lane);
         }
-        if step.world.stranded.contains(&new.lane) {
+        if !step.world.stranded.contains(&new.lane) {
+            continue;
+        }
+        let others = || {
+            step.after
+                .generations()
+                .filter(|other| other.number != new.number)
+        };
+        let is_free =
+            |lane: &Lane| !step.world.stranded.contains(lane) && others().all(|other| other.lane != *lane);
+        if !step.before.has_given_up(new.lane) || (0..new.plan.lanes).any(|lane| is_free(&lane)) {
             broken!("{} gets the lane {}, in which clients wait", new.number, new.lane);
         }
     }
     Ok(())
 }
 
-/// Whoever waits in a lane to which new clients do not go has a relief worker, or one is on its way.
+/// A lane is given up when a relief worker was due and the incumbent did not serve, or when one has failed; never before.
+pub(super) fn lanes_are_given_up_in_need(step: &Step) -> Verdict {
+    for lane in 0..Lane::MAX {
+        if step.before.has_given_up(lane) || !step.after.has_given_up(lane) {
+            continue;
+        }
+        let failed = step.facts().any(|fact| matches!(fact, Fact::ReliefFailed(..)));
+        let nobody_serves = step.event == Event::Due(Timer::Relieve(lane)) && !step.before.somebody_serves();
+        if !failed && !nobody_serves {
+            broken!("the lane {lane} is given up");
+        }
+    }
+    Ok(())
+}
+
+/// Whoever waits in a lane to which new clients do not go gets a relief worker in time, and then another if that one fails them.
 pub(super) fn who_waits_elsewhere_is_relieved(node: &Node) -> Verdict {
     if is_stopping(&node.core) || node.world.finished {
         return Ok(());
     }
     for lane in &node.world.stranded {
-        let mut reliefs = node
-            .core
-            .generations()
-            .filter(|generation| generation.role == Role::Relief && generation.lane == *lane);
         let on_its_way = node.core.timers().any(|timer| timer == Timer::Relieve(*lane));
-        if node.core.pointed() != Some(*lane) && reliefs.next().is_none() && !on_its_way {
+        if node.core.pointed() != Some(*lane) && !on_its_way {
             broken!("clients wait in the lane {lane}, and nobody comes");
         }
     }

@@ -72,6 +72,7 @@ list! {
     signals::given_up_only_when_killed,
     rolling::steps_wait_for_room,
     lanes::a_lane_is_free_when_it_is_given,
+    lanes::lanes_are_given_up_in_need,
 }
 
 list! {

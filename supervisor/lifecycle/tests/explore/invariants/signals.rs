@@ -81,7 +81,10 @@ fn may_drain(step: &Step, worker: Worker) -> bool {
                 || stepped
                 || step.takeover().is_some_and(|(_, old)| old == Some(number))
         }
-        Some(Role::Relief) => matches!(step.event, Event::Relieved(_)),
+        Some(Role::Relief) => {
+            let lane = step.before.lane_of(number);
+            matches!(step.event, Event::Relieved(_)) || step.event == Event::Due(Timer::Relieve(lane))
+        }
         Some(Role::Retired) | None => false,
     }
 }

@@ -78,7 +78,11 @@ fn the_handoff_can_go_on(node: &Node, timers: &BTreeSet<Timer>) -> Verdict {
             node.core.generations().any(|g| match g.role {
                 Role::Retired | Role::Relief => node.world.running().contains(&g.number),
                 Role::Candidate | Role::Incumbent => false,
-            }) || !node.world.stranded.is_empty()
+            }) || node
+                .world
+                .stranded
+                .iter()
+                .any(|lane| !node.core.has_given_up(*lane))
         }
         Handoff::Candidate(number, Progress::Preparing) => node.world.preparing.contains(&number),
         // Its workers have timers of their own.

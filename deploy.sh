@@ -43,6 +43,7 @@ usage() {
     cat <<TEXT
 Usage: deploy.sh [OPTIONS] BINARY
        deploy.sh [OPTIONS] --entry PATH DIRECTORY
+       deploy.sh [OPTIONS] --image REF
        deploy.sh [OPTIONS] --rollback[=RELEASE]
        deploy.sh [OPTIONS] --list
 
@@ -54,6 +55,11 @@ fails, \`current\` points to the old one again, which has served all the while.
 What to deploy:
   --entry PATH          deploy a directory whose executable is PATH within it; the
                         command of segue is then ROOT/current/PATH
+  --image REF           deploy an image of podman: the release is a script that runs
+                        it; pulled if it is not here yet, and kept as long as the
+                        release is
+  --run-options OPTIONS further options of \`podman run\`, split at spaces
+  --engine COMMAND      how podman is called, split at spaces [default: podman]
   --sha256 HEX          refuse a BINARY with another SHA-256
   --force               deploy even if the same release serves already, or if who
                         serves does not run from ROOT
@@ -69,7 +75,7 @@ Other commands:
 
 Where:
   --name NAME           the app: its instance of segue, and the file in the release
-                        [default: the file name of BINARY]
+                        [default: the file name of BINARY, or the image's name]
   --root DIRECTORY      where its releases are [default: /srv/NAME]
   --control PATH        the control socket of segue, instead of its --name
   --segue COMMAND       how segue is called, split at spaces unless it is one file, as
@@ -163,6 +169,7 @@ when() {
 # --- the command line --------------------------------------------------------------------------------------------------
 
 action=deploy binary='' binary_given=no name='' root='' control='' entry='' expected_sha='' release_wanted=''
+image='' engine=podman run_options=''
 segue=${SEGUE:-segue} ssh=${DEPLOY_SSH:-ssh} hosts='' passed_on=''
 settle=yes reload=yes timeout=$RELOAD_TIMEOUT wait_for_lock=0 keep=$KEEP force=no dry_run=no
 preflight=no preflight_arguments=--check preflight_timeout=$PREFLIGHT_TIMEOUT supervisor_timeout=$SUPERVISOR_TIMEOUT
@@ -174,7 +181,7 @@ read_arguments() {
             --?*=*) value=${option#*=} option=${option%%=*} has_value=yes ;;
         esac
         case $option in
-            --name | --root | --control | --entry | --sha256 | --segue | --ssh | --host | --timeout | --keep | --preflight-timeout | --supervisor-timeout)
+            --name | --root | --control | --entry | --image | --run-options | --engine | --sha256 | --segue | --ssh | --host | --timeout | --keep | --preflight-timeout | --supervisor-timeout)
                 if [ $has_value = no ]; then
                     [ $# -ge 2 ] || misused "$option needs a value"
                     value=$2 word=$option=$2
@@ -192,6 +199,9 @@ read_arguments() {
             --root) root=$value ;;
             --control) control=$value ;;
             --entry) entry=$value ;;
+            --image) image=$value ;;
+            --run-options) run_options=$value ;;
+            --engine) engine=$value ;;
             --sha256) expected_sha=$value ;;
             --segue) segue=$value ;;
             --ssh) ssh=$value ;;
@@ -242,12 +252,25 @@ pass_on() { passed_on="$passed_on $(quote "$1")"; }
 
 check_arguments() {
     case $action in
-        deploy) [ $binary_given = yes ] || misused "which BINARY?" ;;
-        rollback | list) [ $binary_given = no ] || misused "--$action takes no BINARY" ;;
+        deploy) [ $binary_given = yes ] || [ -n "$image" ] || misused "which BINARY?" ;;
+        rollback | list)
+            [ $binary_given = no ] || misused "--$action takes no BINARY"
+            [ -z "$image" ] || misused "--$action takes no --image"
+            ;;
     esac
+    if [ -n "$image" ]; then
+        [ $binary_given = no ] || misused "a BINARY or an --image, not both"
+        [ -z "$entry" ] || misused "--entry is for a directory, not for an image"
+        [ -z "$expected_sha" ] || misused "--sha256 is for a BINARY; name an image by its digest: NAME@sha256:..."
+        case $image in -* | *[[:space:]]*) misused "--image: expected the name of an image, got $image" ;; esac
+    else
+        [ -z "$run_options" ] || misused "--run-options is for an --image"
+    fi
     if [ -z "$name" ]; then
-        [ $binary_given = yes ] || misused "which app? Say it with --name"
-        name=${binary%"${binary##*[!/]}"}
+        [ $binary_given = yes ] || [ -n "$image" ] || misused "which app? Say it with --name"
+        # Without the digest and the tag of an image, whose registry may have a port.
+        [ -z "$image" ] || { name=${image%%@*} name=${name##*/} name=${name%%:*}; }
+        [ -n "$image" ] || name=${binary%"${binary##*[!/]}"}
         name=${name##*/}
     fi
     # What segue allows, so that the name can be that of an instance and of a file.
@@ -278,6 +301,84 @@ check_arguments() {
         *[!0-9a-f]*) misused "--sha256: expected 64 digits in lower-case hexadecimal, got $expected_sha" ;;
         *) [ ${#expected_sha} -eq 64 ] || misused "--sha256: expected 64 digits, got ${#expected_sha}" ;;
     esac
+}
+
+# --- images ------------------------------------------------------------------------------------------------------------
+
+# with_engine ARGS...: podman, or what --engine says.
+with_engine() {
+    set -f
+    # shellcheck disable=SC2086  # A command with its first arguments.
+    set -- $engine "$@"
+    set +f
+    "$@"
+}
+
+# A release of an image is a script. It says the same for the same image, so that its SHA-256 tells whether that serves
+# already; what it runs is named by its ID, which no later build and no pull moves.
+write_starter() {
+    command -v "${engine%% *}" >/dev/null || fail "find ${engine%% *}: it is not installed; an --image needs podman (--engine says how it is called)"
+    if ! with_engine image exists "$image" 2>/dev/null && [ $dry_run = yes ]; then
+        printf '%s: would pull image %s and deploy it; dry run: nothing was changed\n' "$name" "$image" || :
+        exit 0
+    fi
+    with_engine image exists "$image" 2>/dev/null || must "pull image $image" with_engine pull --quiet "$image"
+    image_id=$(with_engine image inspect --format '{{.Id}}' "$image" 2>/dev/null) && [ ${#image_id} -ge 64 ] ||
+        fail "look at image $image: $engine does not know its ID"
+    image_id=${image_id#sha256:}
+    work=$(mktemp -d) || fail "make a temporary directory: mktemp failed"
+    catch_signals
+    binary=$work/$name
+    {
+        printf '#!/bin/sh\n# Made by deploy.sh. Segue starts it and hands it the listeners, and podman hands them on.\n'
+        printf '# image: %s\n' "$(keeper_of "$image_id")"
+        printf 'exec'
+        set -f
+        for word in $engine run --rm --sdnotify=container "--label=segue=$name" --env SEGUE_NAME --env SEGUE_GENERATION --env SEGUE_WORKER $run_options; do
+            printf ' %s' "$(quote "$word")"
+        done
+        set +f
+        printf ' %s "$@"\n' "sha256:$image_id"
+    } >"$binary" && chmod 0755 "$binary" || fail "write $binary: cannot write to the temporary directory"
+    say "image $image is $(printf %.12s "$image_id")"
+}
+
+# keeper_of ID: the tag that keeps an image as long as a release of this app starts it, whatever becomes of its other tags.
+keeper_of() { printf 'localhost/segue-%s:%.12s' "$(printf %s "$name" | LC_ALL=C tr '[:upper:]' '[:lower:]' | LC_ALL=C tr -c 'a-z0-9' -)" "$1"; }
+
+# keeper_in RELEASE: the tag that its script names, in $keeper; empty if it is no release of an image.
+keeper_in() {
+    keeper=''
+    ! is_plain "$root/releases/$1/$name" || keeper=$(head -c 4096 "$root/releases/$1/$name" | tr -d '\0' | sed -n '3s/^# image: \(localhost\/segue-[a-z0-9:-]*\)$/\1/p')
+}
+
+keep_image() {
+    clear_dead
+    must "keep image $image" with_engine tag "$image_id" "$(keeper_of "$image_id")"
+}
+
+# Of a container that had to be killed podman believes that it runs. (One that is just being created has no pid yet.)
+clear_dead() {
+    with_engine ps --filter "label=segue=$name" --format '{{.ID}} {{.Pid}}' 2>/dev/null | while read -r container pid; do
+        ! is_number "$pid" || [ "$pid" -eq 0 ] || [ -e "/proc/$pid" ] || with_engine rm --force "$container" >/dev/null 2>&1 || :
+    done
+}
+
+# let_go KEEPER: of an image that no release starts any more. Podman itself keeps one that a container runs or that has
+# another tag.
+let_go() {
+    [ -n "$1" ] || return 0
+    for other in $(releases); do
+        keeper_in "$other"
+        [ "$keeper" != "$1" ] || return 0
+    done
+    clear_dead
+    attempt "remove image $1" with_engine rmi "$1" || say "$cause"
+}
+
+check_image_of() {
+    keeper_in "$1"
+    [ -z "$keeper" ] || with_engine image exists "$keeper" 2>/dev/null || fail "roll back: image $keeper of release $1 is gone"
 }
 
 # --- what is deployed --------------------------------------------------------------------------------------------------
@@ -634,8 +735,10 @@ is_busy() {
 
 # remove_release NAME: out of sight first, so that no half release is ever seen.
 remove_release() {
+    keeper_in "$1"
+    kept_image=$keeper
     attempt "remove release $1" mv -T -- "$root/releases/$1" "$root/releases/.gone" &&
-        attempt "remove release $1" rm -rf -- "$root/releases/.gone" && return
+        attempt "remove release $1" rm -rf -- "$root/releases/.gone" && let_go "$kept_image" && return
     say "$cause"
 }
 
@@ -707,7 +810,7 @@ take_lock() {
         waited=$((waited + 1))
     done
     [ $dry_run = yes ] || printf 'pid %s, %s, since %s: %s\n' $$ "$(id -un 2>/dev/null || id -u)" "$(date -u '+%Y-%m-%d %H:%M:%S UTC')" \
-        "$action $binary$release_wanted" >"$lock" 2>/dev/null || :
+        "$action ${image:-$binary}$release_wanted" >"$lock" 2>/dev/null || :
 }
 
 # What a deploy that was killed has left: half-made things go away, an unsettled flip is settled.
@@ -1431,6 +1534,7 @@ finish_without_reload() {
 }
 
 deploy() {
+    [ -z "$image" ] || write_starter
     check_source
     size=$(size_of "$binary")
     sha=$(sha_of "$binary")
@@ -1447,6 +1551,7 @@ deploy() {
     build_release
     run_preflight "$build/${entry:-$name}"
     publish_release
+    [ -z "$image" ] || keep_image
     go
 }
 
@@ -1461,6 +1566,7 @@ rollback() {
     [ -d "$root/releases/$release_wanted" ] && [ ! -L "$root/releases/$release_wanted" ] ||
         fail "roll back: there is no release $release_wanted in $root"
     release=$release_wanted
+    check_image_of "$release"
     [ ! -e "$root/releases/$release/${entry:-$name}" ] || check_inside "$root/releases/$release" "${entry:-$name}"
     say "going back from ${current:-nothing} to $release"
     if [ $dry_run = yes ]; then
@@ -1500,6 +1606,8 @@ list() {
             read_mark "$release"
             [ "$release" = "$serving_release" ] || notes="$notes, ${why:-never served}"
         fi
+        keeper_in "$release"
+        [ -z "$keeper" ] || notes="$notes, image ${keeper##*:}"
         if is_plain "$root/releases/$release/$name"; then size=$(size_of "$root/releases/$release/$name"); else size=$(size_of "$root/releases/$release"); fi
         day=${release%%-*} hour=${release#*-}
         hour=${hour%%[.-]*}
@@ -1513,7 +1621,7 @@ list() {
 
 remotely() {
     if [ $action = deploy ]; then
-        [ -e "$binary" ] || fail "check $binary: no such file"
+        [ -e "$binary" ] || [ -n "$image" ] || fail "check $binary: no such file"
         [ -n "$entry" ] || [ ! -d "$binary" ] || fail "check $binary: it is a directory; say which executable in it with --entry PATH"
     fi
     case ${root:-/} in /*) ;; *) misused "--root: with --host it must start with /, got $root" ;; esac
@@ -1539,7 +1647,8 @@ pack() {
     must "make $work/payload" mkdir -p -- "$work/payload"
     must "copy this script" cp -- "$0" "$work/deploy.sh"
     payload=''
-    if [ $action = deploy ]; then
+    # An image comes to the host by podman.
+    if [ $action = deploy ] && [ -z "$image" ]; then
         payload=$name
         if [ -n "$entry" ]; then
             must "copy $binary" cp -R -- "$binary/." "$work/payload/$payload"

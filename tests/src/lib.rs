@@ -30,6 +30,7 @@ pub mod manager;
 pub mod mdoc;
 pub mod memory_limit;
 pub mod needs;
+pub mod podman;
 pub mod pool;
 pub mod proc;
 pub mod process;

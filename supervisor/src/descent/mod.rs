@@ -120,6 +120,19 @@ fn search<K: Copy>(workers: &[Origin<K>], scope: Scope, depth: Depth) -> Look<K>
     search.found
 }
 
+/// A process and all that descend from it.
+pub(crate) fn below(top: Pid) -> Vec<Pid> {
+    let mut everybody = Everybody::AsNeeded;
+    let mut found = vec![top];
+    let mut next = 0;
+    while let Some(pid) = found.get(next).copied() {
+        let fresh = everybody.children(pid, |child| !found.contains(&child));
+        found.extend(fresh.iter().map(|row| row.pid));
+        next += 1;
+    }
+    found
+}
+
 /// Whose descendant a process is, by parentage, group or session alone: by what it cannot have chosen itself. The leader counts as its own
 /// descendant. The pid must not have come to mean another process since it was asked about.
 pub(crate) fn descendant_of<K: Copy>(pid: Pid, workers: &[Origin<K>]) -> Option<K> {

@@ -1,4 +1,6 @@
-//! Tests in a container engine: each starts a dockerd of its own, for which it needs root. And of the static programs.
+//! Tests in a container engine: each starts a dockerd of its own, for which it needs root.
+//! Of podman below a supervisor, and of the static programs.
 
 mod container;
+mod images;
 mod tarball;

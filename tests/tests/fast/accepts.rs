@@ -188,6 +188,27 @@ fn a_word_from_another_process_is_well_where_that_waits() {
     segue.stop();
 }
 
+/// As below `podman run`: the monitor of a container is nobody's child and hides what it was born with, and the app is its
+/// child.
+#[test]
+fn an_app_below_a_monitor_that_has_left_its_worker_is_seen() {
+    let monitor = "env -u NOTIFY_SOCKET setsid --fork sh -c '\"$@\" & trap \"kill $!\" TERM; wait; wait' sh \"$@\"; \
+                   exec sleep infinity 3<&-";
+    let fixture = Program::fixture("good");
+    let program = Program::new("/bin/sh")
+        .args(["-c", monitor, "sh"])
+        .args(fixture.words().iter().cloned());
+    for ready in ["exec:500ms", "accepting"] {
+        let setup = Setup::new(program.clone());
+        let segue = setup.flags(["--ready", ready, "--no-listen-pid"]).start();
+        segue.reload_ok(&["--drained"]);
+        assert_eq!(trouble(&segue.status()), None, "{}", segue.process().stderr());
+        let said = segue.process().stderr();
+        assert!(!said.contains("no process has it open"), "{said}");
+        segue.stop();
+    }
+}
+
 /// A server that takes its clients one after the other waits for none while it works for one. Neither the old one nor the
 /// new one is said to accept nobody for that.
 #[test]

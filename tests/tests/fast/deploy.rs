@@ -340,7 +340,7 @@ fn a_file_that_cannot_run_is_refused_in_one_line_before_anything_is_done() {
 #[test]
 fn wrong_arguments_exit_2_with_the_reason() {
     let deployed = Deployed::start(TRUSTING);
-    let cases: [(&[&str], &str); 12] = [
+    let cases: [(&[&str], &str); 16] = [
         (&[], "which BINARY?"),
         (&["app", "app"], "one BINARY at a time"),
         (&["--untill", "app"], "there is no option --untill"),
@@ -353,6 +353,16 @@ fn wrong_arguments_exit_2_with_the_reason() {
         (&["--timeout", "30", "app"], "a duration needs a unit"),
         (&["--force=yes", "app"], "--force takes no value"),
         (&["--rollback", "app"], "--rollback takes no BINARY"),
+        (&["--rollback", "--image", "app:1"], "--rollback takes no --image"),
+        (&["--image", "app:1", "app"], "a BINARY or an --image, not both"),
+        (
+            &["--image", "app:1 app:2"],
+            "--image: expected the name of an image",
+        ),
+        (
+            &["--run-options", "--tty", "app"],
+            "--run-options is for an --image",
+        ),
         (&["--rollback=../x"], "expected the name of a release"),
         (&["--entry", "../x", "app"], "a path within the directory"),
         (&["--name", "my app", "app"], "cannot be the name of an app"),

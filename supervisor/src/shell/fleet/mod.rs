@@ -84,10 +84,22 @@ impl Fleet {
 
     /// Every living process of a generation.
     pub(crate) fn party_of(&self, number: Number, ground: &Ground<'_>) -> Vec<Pid> {
+        self.party(|worker| worker.generation == number, ground)
+    }
+
+    /// Every living process of these workers, and of the containers that they have started.
+    pub(crate) fn party(&self, is_meant: impl Fn(Worker) -> bool, ground: &Ground<'_>) -> Vec<Pid> {
         let look = descent::look(&self.origins(ground), self.scope());
         let members = look.members.iter();
-        let ours = members.filter(|member| member.key.generation == number);
-        ours.map(|member| member.pid).collect()
+        let ours = members.filter(|member| is_meant(member.key));
+        let known = self.strays.monitors();
+        let is_known = |pid: Pid| known.iter().any(|(monitor, _)| *monitor == pid);
+        let unknown = look.strangers.iter().filter(|row| !is_known(row.pid));
+        let unknown = unknown.filter_map(|row| Some((row.pid, self.whose_by_listener(row, ground)?)));
+        let monitors = known.iter().copied().chain(unknown);
+        let monitors = monitors.filter(|(_, worker)| is_meant(*worker));
+        let monitored = monitors.flat_map(|(pid, _)| descent::below(pid));
+        ours.map(|member| member.pid).chain(monitored).collect()
     }
 }
 

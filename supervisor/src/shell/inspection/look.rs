@@ -54,14 +54,30 @@ pub(crate) struct Look {
     pub(crate) verdict: Verdict,
     /// What is found about its listeners by that; none if the verdict waits.
     pub(crate) findings: Option<Findings>,
+    /// Whom it took to see that.
+    pub(crate) seen: Seen,
+}
+
+/// Which processes of a candidate were looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Seen {
+    /// Its main processes were enough.
+    Leaders,
+    /// All that descend from them.
+    Party,
 }
 
 impl Look {
-    fn serves(findings: Findings) -> Self {
+    fn of(verdict: Verdict, findings: Option<Findings>, seen: Seen) -> Self {
         Self {
-            verdict: Verdict::Serves,
-            findings: Some(findings),
+            verdict,
+            findings,
+            seen,
         }
+    }
+
+    fn serves(findings: Findings, seen: Seen) -> Self {
+        Self::of(Verdict::Serves, Some(findings), seen)
     }
 }
 
@@ -70,23 +86,20 @@ impl View<'_> {
     pub(crate) fn look_at_listeners(&self, number: Number, patience: Patience) -> Look {
         let lent = self.records.lent_to(number, self.core);
         if lent.is_empty() {
-            return Look {
-                verdict: Verdict::Serves,
-                findings: None,
-            };
+            return Look::of(Verdict::Serves, None, Seen::Leaders);
         }
         let mut sight = Sight::of(lent.iter().map(|listener| listener.inode()));
         let serves = |sight: &Sight| lent.iter().all(|listener| is_served(listener, sight));
         for pid in &self.leaders_of(number) {
             sight.look_at(*pid);
             if serves(&sight) {
-                return Look::serves(Findings::default());
+                return Look::serves(Findings::default(), Seen::Leaders);
             }
         }
         let party = self.party_of(number);
         party.iter().for_each(|pid| sight.look_at(*pid));
         if serves(&sight) {
-            return Look::serves(Findings::default());
+            return Look::serves(Findings::default(), Seen::Party);
         }
         if sight.blind().is_none()
             && let Some(unheld) = self.unheld(number, &lent, &sight, &party)
@@ -95,21 +108,15 @@ impl View<'_> {
                 unheld: Some(unheld),
                 ..Findings::default()
             };
-            return Look {
-                verdict: Verdict::Unheld,
-                findings: Some(findings),
-            };
+            return Look::of(Verdict::Unheld, Some(findings), Seen::Party);
         }
         if unserved(&lent, &sight).all(|listener| is_at_work(listener, &sight)) {
-            return Look::serves(Findings::default());
+            return Look::serves(Findings::default(), Seen::Party);
         }
         let worth_waiting = sight.blind().is_none() && self.is_worth_waiting(number, &lent, &sight);
         match patience {
             Patience::Left if worth_waiting => {
-                return Look {
-                    verdict: Verdict::Unawaited,
-                    findings: None,
-                };
+                return Look::of(Verdict::Unawaited, None, Seen::Party);
             }
             Patience::Left | Patience::Over => {}
         }
@@ -120,10 +127,11 @@ impl View<'_> {
             self.log
                 .warning(&format!("generation {number}, listener {name}: {note}"));
         }
-        Look::serves(Findings {
+        let findings = Findings {
             notes,
             ..Findings::default()
-        })
+        };
+        Look::serves(findings, Seen::Party)
     }
 
     /// Those of the notes about the incumbent's listeners that are not true any more: somebody waits on these by now.

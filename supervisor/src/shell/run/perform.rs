@@ -8,7 +8,7 @@ use crate::shell::fleet::orders::Extension;
 use crate::shell::fleet::worker::WorkerInfo;
 use crate::shell::fleet::{Ground, ground};
 use crate::shell::inspection::flags;
-use crate::shell::inspection::look::{LAST_LOOK, Patience, Verdict};
+use crate::shell::inspection::look::{LAST_LOOK, Patience, Seen, Verdict};
 use crate::shell::journal::store;
 use crate::shell::narrator::view::{View, view};
 use crate::shell::{Alarm, Child, Shell, waits};
@@ -90,6 +90,11 @@ impl Shell {
             self.sweep();
         }
         let look = self.view().look_at_listeners(number, patience);
+        match look.seen {
+            Seen::Leaders => {}
+            // Those below a monitor are written down, so that the next supervisor knows them after a kill -9.
+            Seen::Party => self.fleet.look_for_strays(&ground!(self)),
+        }
         if let Some(findings) = look.findings {
             self.records.note_findings(number, findings);
         }

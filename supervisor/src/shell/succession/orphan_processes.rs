@@ -9,6 +9,7 @@ use segue_lifecycle::Worker;
 use crate::listeners::{self, SocketIdentity};
 use crate::place::Place;
 use crate::shell::Child;
+use crate::shell::fleet::strays::Strays;
 use crate::shell::journal::log::Forked;
 use crate::shell::save::SavedChild;
 use crate::shell::save::pidfd_name;
@@ -24,6 +25,13 @@ pub(crate) struct OrphanProcess {
     pub(crate) proved: Proved,
 }
 
+impl OrphanProcess {
+    /// Whether it is left of the group of this worker's main process.
+    pub(crate) fn is_survivor_of(&self, worker: Worker) -> bool {
+        self.role == Role::Survivor && self.worker == worker
+    }
+}
+
 /// What it was to its worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
@@ -31,6 +39,8 @@ pub(crate) enum Role {
     Main,
     /// Another one of its process group, whose main process has ended.
     Survivor,
+    /// One that has left the group, and that the supervisor had seen: the monitor of a container, say.
+    Stray,
 }
 
 /// All that live of the workers that the rows tell of, and of those that were forked since the rows were written; main processes
@@ -38,6 +48,14 @@ pub(crate) enum Role {
 pub(crate) fn of_app(rows: &[Row<'_>], forked: &[Forked], place: &Place) -> Result<Vec<OrphanProcess>, Flaw> {
     let mut remains = Vec::new();
     let mut dead = Vec::new();
+    let strays = Strays::in_rows(rows)?.into_iter();
+    let strays = strays.filter_map(|(worker, pid, began)| {
+        Some(OrphanProcess {
+            worker,
+            role: Role::Stray,
+            proved: recover::prove(pid, began)?,
+        })
+    });
     let saved = SavedChild::all(rows)?.into_iter();
     let known = saved
         .map(|child| (child.key, child.pid, child.began))
@@ -69,6 +87,7 @@ pub(crate) fn of_app(rows: &[Row<'_>], forked: &[Forked], place: &Place) -> Resu
             }));
         }
     }
+    remains.extend(strays);
     Ok(remains)
 }
 
@@ -140,13 +159,13 @@ pub(crate) fn have_let_go(remains: &[OrphanProcess], rows: &[Row<'_>]) -> Result
     let role_of = |row: &ProcessRow| {
         let found = remains.iter().find(|orphan| match orphan.role {
             Role::Main => orphan.proved.pid == row.group,
-            Role::Survivor => orphan.proved.pid == row.pid,
+            Role::Survivor | Role::Stray => orphan.proved.pid == row.pid,
         });
         found.map(|orphan| orphan.role)
     };
     let has_none = |(row, role): (&ProcessRow, Role)| match has_any(row.pid, &listeners) {
         Ok(any) => !any,
-        Err(_) => role == Role::Survivor,
+        Err(_) => matches!(role, Role::Survivor | Role::Stray),
     };
     let all = sys::process_rows().unwrap_or_default();
     let of_app = |row| Some((row, role_of(row)?));

@@ -166,7 +166,7 @@ impl PredecessorState {
         Ok(if orphan_processes::have_let_go(&remains, &rows)? {
             let what = match first.role {
                 Role::Main => "its app has closed its listeners",
-                Role::Survivor => "the main process of its app has ended",
+                Role::Survivor | Role::Stray => "the main process of its app has ended",
             };
             let text = format!(
                 "the previous supervisor (pid {pid}) was killed, and {what}; pid {} still drains, and is killed if that takes too long",
@@ -203,9 +203,19 @@ impl PredecessorState {
             listeners.extend(take_listeners(stored, &closed, &remains, (log, custody))?);
         }
         let foreseen = Foreseen::of(&rows, &logged)?;
+        let untold: Vec<bool> = remains
+            .iter()
+            .map(|orphan| foreseen.is_untold(orphan, &remains))
+            .collect();
         let mut draining_orphans = Vec::new();
-        for orphan in remains {
-            draining_orphans.extend(foreseen.orphan(orphan, &rows)?);
+        for (orphan, is_untold) in remains.into_iter().zip(untold) {
+            let signal = if is_untold {
+                Some(settings_of(orphan.worker, &rows)?.stop_signal)
+            } else {
+                None
+            };
+            let deadline = foreseen.deadline(orphan.worker, &rows)?;
+            draining_orphans.extend(DrainingOrphan::of(orphan, signal, deadline));
         }
         draining_orphans.extend(DrainingOrphan::restore(&rows, stored)?);
         draining_orphans.iter_mut().for_each(DrainingOrphan::tell_to_stop);
@@ -299,17 +309,20 @@ impl Foreseen {
         })
     }
 
-    /// A process that is not adopted, with the deadline that it has and the signal that it still has to get.
-    fn orphan(&self, orphan: OrphanProcess, rows: &[Row<'_>]) -> Result<Option<DrainingOrphan>, Flaw> {
-        let worker = orphan.worker;
-        let to_be_told = orphan.role == Role::Survivor || self.untold.contains(&worker);
-        let signal = if to_be_told {
-            Some(settings_of(worker, rows)?.stop_signal)
-        } else {
-            None
-        };
-        let deadline = self.deadline(worker, rows)?;
-        Ok(DrainingOrphan::of(orphan, signal, deadline))
+    /// Whether a process that is not adopted still has to get its stop signal. A stray has had it, or gets it, from its worker's main
+    /// process or from its parent, if one of these lives.
+    fn is_untold(&self, orphan: &OrphanProcess, remains: &[OrphanProcess]) -> bool {
+        match orphan.role {
+            Role::Main => self.untold.contains(&orphan.worker),
+            Role::Survivor => true,
+            Role::Stray => {
+                let parent = sys::process_row(orphan.proved.pid.as_raw()).map(|row| row.parent);
+                !remains.iter().any(|other| {
+                    let is_main = other.role == Role::Main && other.worker == orphan.worker;
+                    is_main || Some(other.proved.pid) == parent
+                })
+            }
+        }
     }
 
     /// Until when the worker may drain.

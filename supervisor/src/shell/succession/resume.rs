@@ -207,7 +207,7 @@ impl Shell {
                 if child.leader == Leader::Alive {
                     self.events.push_back(Event::Exited(worker));
                 }
-                let survivors = remains.extract_if(.., |orphan| orphan.worker == worker);
+                let survivors = remains.extract_if(.., |orphan| orphan.is_survivor_of(worker));
                 let survivors: Vec<OrphanProcess> = survivors.collect();
                 if survivors.is_empty() {
                     self.worker_gone(worker);

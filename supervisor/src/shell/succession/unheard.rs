@@ -10,7 +10,6 @@ use std::time::Duration;
 use segue_lifecycle::{Event, Life, Readiness, Timer, Worker};
 
 use crate::clock;
-use crate::descent::{self, Origin, Scope};
 use crate::listeners::{Listener, shares};
 use crate::readiness::NotifySocket;
 use crate::shell::narrator::view::View;
@@ -130,15 +129,8 @@ impl View<'_> {
         if serves(&sight) {
             return true;
         }
-        let place = &self.given.place;
-        let origin = Origin {
-            key: worker,
-            leader: pid,
-            notify: place.notify_socket(worker.generation, worker.slot, worker.start),
-        };
-        for member in descent::look(&[origin], Scope::Everywhere).members {
-            sight.look_at(member.pid);
-        }
+        let party = self.fleet.party(|one| one == worker, &self.ground());
+        party.into_iter().for_each(|pid| sight.look_at(pid));
         serves(&sight)
     }
 

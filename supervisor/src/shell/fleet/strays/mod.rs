@@ -36,9 +36,11 @@ struct Stray {
     tie: Tie,
     /// Whether it had the stop signal from us.
     told: bool,
+    /// Whether only a listener that it has ties it to the worker, and what is below it has no other tie: the monitor of a container.
+    is_monitor: bool,
 }
 
-fields!(Stray { "began" began; "told" told; });
+fields!(Stray { "began" began; "told" told; "monitor" is_monitor or false; });
 
 impl Stray {
     fn lives(&self) -> bool {
@@ -84,6 +86,21 @@ impl Strays {
         self.held.insert(worker);
     }
 
+    fn mark_monitor(&mut self, pid: Pid) {
+        if let Some(stray) = self.known.get_mut(&pid) {
+            stray.is_monitor = true;
+        }
+    }
+
+    /// The living monitors, and whose they are.
+    pub(in crate::shell::fleet) fn monitors(&self) -> Vec<(Pid, Worker)> {
+        let monitors = self
+            .known
+            .iter()
+            .filter(|(_, stray)| stray.is_monitor && stray.lives());
+        monitors.map(|(pid, stray)| (*pid, stray.worker)).collect()
+    }
+
     fn living_of(&self, worker: Worker) -> Vec<Pid> {
         let of_worker = self.known.iter().filter(|(_, stray)| stray.worker == worker);
         let living = of_worker.filter(|(_, stray)| stray.lives());
@@ -106,6 +123,19 @@ impl Strays {
         }
     }
 
+    /// Whose the processes of the rows are, their pids, and when they were started.
+    pub(crate) fn in_rows(rows: &[Row<'_>]) -> Result<Vec<(Worker, Pid, u64)>, Flaw> {
+        let rows = rows.iter().filter(|row| row.kind() == ROW);
+        let of_row = |row: &Row<'_>| {
+            Ok((
+                Worker::of_row(*row)?,
+                Pid::read("pid", *row)?,
+                row.number("began")?,
+            ))
+        };
+        rows.map(of_row).collect()
+    }
+
     /// Those of the rows that live.
     pub(crate) fn restore(rows: &[Row<'_>]) -> Result<Self, Flaw> {
         let mut strays = Self::default();
@@ -118,6 +148,7 @@ impl Strays {
                     pidfd,
                     tie: Tie::Birth,
                     told: false,
+                    is_monitor: false,
                 };
                 stray.restore_fields(*row)?;
                 strays.known.insert(pid, stray);

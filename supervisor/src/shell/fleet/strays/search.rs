@@ -72,9 +72,31 @@ impl Fleet {
             }
         }
         for row in look.strangers {
-            if let Some(key) = self.whose_by_listener(&row, ground) {
+            let is_known = self.strays.known.contains_key(&row.pid);
+            if let Some(key) = self.whose_by_listener(&row, ground).filter(|_| !is_known) {
                 let (pid, began, tie) = (row.pid, row.began, Tie::Birth);
                 self.note_stray(Member { key, pid, began, tie });
+                self.strays.mark_monitor(pid);
+            }
+        }
+        self.note_monitored();
+    }
+
+    /// Monitors, and all that is below them. As long as the main process of their worker lives, that has somebody who can tell
+    /// them to stop, as `podman run` does, and nobody has the signal twice.
+    fn note_monitored(&mut self) {
+        for (monitor, key) in self.strays.monitors() {
+            let main = self.workers.get(&key).and_then(|info| info.pid);
+            if main.is_some_and(|main| self.children.lives(main))
+                && let Some(stray) = self.strays.known.get_mut(&monitor)
+            {
+                stray.tie = Tie::Parent;
+            }
+            for pid in descent::below(monitor).into_iter().skip(1) {
+                if let Some(began) = sys::start_time(pid) {
+                    let tie = Tie::Parent;
+                    self.note_stray(Member { key, pid, began, tie });
+                }
             }
         }
     }
@@ -102,6 +124,7 @@ impl Fleet {
                     pidfd,
                     tie,
                     told: false,
+                    is_monitor: false,
                 };
                 self.strays.known.insert(pid, stray);
             }
@@ -114,9 +137,13 @@ impl Fleet {
     }
 
     /// Whose a child of ours is that hides what it was born with, but has one of our listeners: those are lent to workers alone. It is of the
-    /// newest generation that was there when it was started.
-    fn whose_by_listener(&self, row: &ProcessRow, ground: &Ground<'_>) -> Option<Worker> {
-        if self.strays.known.contains_key(&row.pid) || self.children.lives(row.pid) {
+    /// newest generation that was there when it was started. The monitor of a container is one.
+    pub(in crate::shell::fleet) fn whose_by_listener(
+        &self,
+        row: &ProcessRow,
+        ground: &Ground<'_>,
+    ) -> Option<Worker> {
+        if self.children.lives(row.pid) {
             return None;
         }
         let lent = ground.records.lent();

@@ -106,7 +106,7 @@ pub(crate) fn open(
         Ok(_) => StalePolicy::Adopted(&custody),
         Err(_) => StalePolicy::Removed,
     };
-    let control =
+    let mut control =
         Control::open(&place, config.control_group.as_deref(), stale).map_err(|error| text(&error))?;
     // That of an earlier start.
     let _ = std::fs::remove_file(place.stop_mark());
@@ -122,6 +122,17 @@ pub(crate) fn open(
             left: Unadopted::default(),
         },
     };
+    match &predecessor {
+        Some(predecessor) => predecessor
+            .pass_on_series(&mut control)
+            .map_err(|flaw| text(&flaw))?,
+        None => {
+            for error in control.begin_anew(left.remains) {
+                log.warning(&error.to_string());
+            }
+        }
+    }
+    let place = control.place().clone();
     if let Some(error) = &given.instead_of {
         if predecessor.is_none() {
             return Err(Given::refused(error));
@@ -215,7 +226,6 @@ fn assess(
         }
     };
     told.iter().for_each(|line| log.warning(line));
-    place.empty_notify_directory();
     Ok(Found {
         predecessor: None,
         stored: predecessor.into_stored(),

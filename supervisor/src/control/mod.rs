@@ -36,7 +36,7 @@ use std::time::{Duration, Instant};
 use session::{Seat, Session};
 use socket::{Allowed, SocketFile};
 
-use crate::place::{Claim, Place, PlaceError, StalePolicy};
+use crate::place::{Claim, Place, PlaceError, Remains, StalePolicy};
 use crate::protocol::{Reply, Request};
 use crate::state::{Custody, Fds, Field, Fields as _, Flaw, Passed, Row, Rows, written_as};
 use crate::sys::errno_text;
@@ -259,6 +259,19 @@ impl Control {
     /// The listening socket.
     pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
         self.listener.as_fd()
+    }
+
+    /// Start an app and adopt none, as [`Claim::begin_anew`] does.
+    pub(crate) fn begin_anew(&mut self, remains: Remains) -> Vec<PlaceError> {
+        self.claim.begin_anew(remains)
+    }
+
+    /// Go on with the directories and notify sockets of the app that is adopted.
+    ///
+    /// # Errors
+    /// The row of the place is not whole.
+    pub(crate) fn go_on_in_series_of(&mut self, rows: &[Row<'_>]) -> Result<(), Flaw> {
+        self.claim.go_on_in_series_of(rows)
     }
 
     /// Where it lies.

@@ -10,8 +10,8 @@ use nix::errno::Errno;
 use nix::unistd::Gid;
 
 use super::lock_holder::{self, LockHolder};
-use super::{Place, PlaceError, directory, runtime};
-use crate::state::{Custody, Fds, Flaw, Guard, Passed};
+use super::{Place, PlaceError, Series, directory, runtime};
+use crate::state::{Custody, Fds, Flaw, Guard, Passed, Row};
 use crate::sys::{Locked, errno_text};
 
 /// How often the lock file is opened anew because its last owner removed it meanwhile. Each round needs
@@ -43,11 +43,21 @@ pub(crate) struct Claim {
 /// What a predecessor has left in the notify directory.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum StalePolicy<'a> {
-    /// Sockets of processes that are gone, or that nobody hears any more: they are removed.
+    /// Sockets of processes that are gone, or that nobody hears any more: [`Claim::begin_anew`] removes them.
     Removed,
     /// Its state may be adopted, and its workers go on talking to these sockets: they stay, and nothing is removed until the
     /// custody is over.
     Adopted(&'a Custody),
+}
+
+/// Who lives of an app that is not adopted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Remains {
+    /// Nobody.
+    #[default]
+    Nobody,
+    /// Somebody of this series, who keeps the directory of its generation.
+    Somebody(Series),
 }
 
 impl StalePolicy<'_> {
@@ -61,8 +71,7 @@ impl StalePolicy<'_> {
 }
 
 impl Place {
-    /// Takes the place: locks it, writes our pid into the lock file, and makes the notify directory (0711), empty unless what
-    /// a predecessor has left in it is adopted.
+    /// Takes the place: locks it, writes our pid into the lock file, and makes the notify directory (0711).
     ///
     /// # Errors
     /// `instance app is already running (pid N)` if another supervisor holds the lock; that a process which a dead one has started
@@ -79,19 +88,13 @@ impl Place {
             guard: stale.guard(),
         };
         self.keep_notify_directory()?;
-        match stale {
-            StalePolicy::Removed => empty(&self.notify),
-            StalePolicy::Adopted(_) => {}
-        }
         Ok(claim)
     }
-}
 
-impl Place {
-    /// Removes what a predecessor whose app is not adopted has left in the notify directory. To be called by whoever has claimed the
-    /// place.
-    pub(crate) fn empty_notify_directory(&self) {
-        empty(&self.notify);
+    /// Removes the directories of generations that are not this app's: nobody lives who uses them. To be called by whoever has
+    /// claimed the place. Returns what could not be removed, in one line each.
+    pub(crate) fn remove_stale_directories(&self) -> Vec<PlaceError> {
+        empty(&self.notify, Sockets::Stay, |series| series != self.series)
     }
 }
 
@@ -122,6 +125,27 @@ impl Claim {
             kept,
             guard: custody.guard(),
         })
+    }
+
+    /// Start an app and adopt none: what a predecessor has left in the notify directory is removed, and this app's generations have
+    /// directories of a series of their own. Returns what could not be removed, in one line each.
+    pub(crate) fn begin_anew(&mut self, remains: Remains) -> Vec<PlaceError> {
+        let notify = &self.place.notify;
+        let living = match remains {
+            Remains::Nobody => None,
+            Remains::Somebody(series) => Some(series),
+        };
+        let complaints = empty(notify, Sockets::Go, |_| living.is_none());
+        self.place.series = Series::unused(notify, living);
+        complaints
+    }
+
+    /// Go on with the directories and notify sockets of the app that is adopted.
+    ///
+    /// # Errors
+    /// The row of the place is not whole.
+    pub(crate) fn go_on_in_series_of(&mut self, rows: &[Row<'_>]) -> Result<(), Flaw> {
+        self.place.go_on_in_series_of(rows)
     }
 
     /// The place that was claimed.
@@ -159,7 +183,11 @@ impl Drop for Claim {
             std::mem::forget((self.lock.take(), self.kept.take()));
             return;
         }
-        empty(&self.place.notify);
+        // Those of another series are somebody's whom this supervisor leaves alone, or could not be removed: the next new start
+        // tries again, and tells.
+        let _ = empty(&self.place.notify, Sockets::Go, |series| {
+            series == self.place.series
+        });
         let _ = fs::remove_dir(&self.place.notify);
         // Removed while it is locked: whoever opened it meanwhile sees that the path leads elsewhere and
         // opens it anew.
@@ -270,14 +298,31 @@ fn keep(directory: &Path) -> Option<Locked> {
     Locked::shared(File::open(directory).ok()?).ok()
 }
 
-/// Removes what a supervisor that was killed has left: sockets, and directories of generations. What else lies there is not ours.
-fn empty(directory: &Path) {
+/// What becomes of the sockets in a notify directory.
+#[derive(Clone, Copy, Debug)]
+enum Sockets {
+    Go,
+    Stay,
+}
+
+/// Removes sockets, and the directories of generations of some series. What else lies there is not ours. Returns what could not be
+/// removed.
+fn empty(directory: &Path, sockets: Sockets, is_over: impl Fn(Series) -> bool) -> Vec<PlaceError> {
+    let mut complaints = Vec::new();
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
         let Ok(kind) = entry.file_type() else { continue };
-        if kind.is_socket() {
-            let _ = fs::remove_file(entry.path());
-        } else if kind.is_dir() && runtime::is_one(&entry.file_name()) {
-            let _ = runtime::remove(&entry.path());
-        }
+        let path = entry.path();
+        let removed = match sockets {
+            Sockets::Go if kind.is_socket() => fs::remove_file(&path)
+                .map_err(|error| PlaceError::io(format!("remove {}", path.display()), &error)),
+            Sockets::Go | Sockets::Stay
+                if kind.is_dir() && Series::of(&entry.file_name()).is_some_and(&is_over) =>
+            {
+                runtime::remove(&path)
+            }
+            Sockets::Go | Sockets::Stay => Ok(()),
+        };
+        complaints.extend(removed.err());
     }
+    complaints
 }

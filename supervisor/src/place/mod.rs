@@ -27,9 +27,10 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
-pub(crate) use claim::{Claim, StalePolicy};
+pub(crate) use claim::{Claim, Remains, StalePolicy};
 pub(crate) use discover::{Candidate, candidates, searched};
 pub(crate) use lock_holder::{LockHolder, is_gone};
+pub(crate) use runtime::Series;
 
 use crate::state::{self, Field, Fields as _, Flaw, Row, Rows, Whole as _, whole};
 use crate::sys::errno_text;
@@ -41,8 +42,9 @@ const SUN_PATH_MAX: usize = 107;
 /// The mode of a notify directory: everybody may walk to a socket whose name is known, nobody may look around.
 const NOTIFY_MODE: u32 = 0o711;
 
-/// Room kept for the file name of a notify socket below its directory, in bytes: `/GENERATION.SLOT.START` at
-/// any number that can occur in a lifetime (ten digits of reloads, five of workers, six of restarts).
+/// Room kept for the file name of a notify socket below its directory, in bytes: `/GENERATION.SLOT.START` or
+/// `/GENERATION.SLOT.START.SERIES` at any number that can occur in a lifetime (eight digits of reloads, three years of one a second;
+/// five of workers, six of restarts, one of series).
 const NOTIFY_NAME_MAX: usize = 24;
 
 /// The longest instance name, in bytes: with it `/run/segue/NAME.notify/...` still fits in a socket address.
@@ -166,6 +168,8 @@ pub(crate) struct Place {
     own: Option<PathBuf>,
     /// The directory above `own`.
     base: Option<PathBuf>,
+    /// Which directories of generations and notify sockets are those of this app.
+    series: Series,
 }
 
 whole!(Place {
@@ -176,6 +180,7 @@ whole!(Place {
     "state" state;
     "own" own;
     "base" base;
+    "series" series or Series::default();
 });
 
 /// Two fields, each under the name of its file.
@@ -257,7 +262,8 @@ impl Place {
     /// The notify socket of one start of one worker: never the same path twice, so that a late word of a dead
     /// worker reaches nobody.
     pub(crate) fn notify_socket(&self, generation: u64, slot: u16, start: u32) -> PathBuf {
-        self.notify.join(format!("{generation}.{slot}.{start}"))
+        let name = format!("{generation}.{slot}.{start}");
+        self.notify.join(self.series.after(name))
     }
 
     /// The private listener of a generation, which its probe asks.
@@ -267,7 +273,21 @@ impl Place {
 
     /// The directory of a generation, which `{runtime}` names.
     pub(crate) fn runtime_directory(&self, generation: u64) -> PathBuf {
-        self.notify.join(format!("{}{generation}", runtime::PREFIX))
+        self.notify.join(self.series.directory(generation))
+    }
+
+    /// Go on with the directories and notify sockets of the app that these rows tell of.
+    ///
+    /// # Errors
+    /// The row is not whole.
+    pub(crate) fn go_on_in_series_of(&mut self, rows: &[Row<'_>]) -> Result<(), Flaw> {
+        self.series = Self::restore(rows)?.series;
+        Ok(())
+    }
+
+    /// The series.
+    pub(crate) fn series(&self) -> Series {
+        self.series
     }
 
     /// Make the directory of a generation, if it is not there: 0700, ours until it is given to the app's user.
@@ -277,12 +297,16 @@ impl Place {
     pub(crate) fn make_runtime_directory(&self, generation: u64) -> Result<PathBuf, PlaceError> {
         self.keep_notify_directory()?;
         let path = self.runtime_directory(generation);
-        match std::fs::DirBuilder::new().mode(0o700).create(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
-                Err(PlaceError::io(format!("make {}", path.display()), &error))
-            }
-            Ok(()) | Err(_) => Ok(path),
-        }
+        let made = match std::fs::DirBuilder::new().mode(0o700).create(&path) {
+            // Another worker of the generation has had it made.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => match path.symlink_metadata() {
+                Ok(found) if found.is_dir() => Ok(()),
+                Ok(_) | Err(_) => Err(error),
+            },
+            made => made,
+        };
+        made.map_err(|error| PlaceError::io(format!("make {}", path.display()), &error))?;
+        Ok(path)
     }
 
     /// Remove the directory of a generation with what its app has left there, if it is there.
@@ -315,6 +339,7 @@ impl Place {
             state: state::FILES.map(beside),
             own: None,
             base: None,
+            series: Series::default(),
         }
     }
 
@@ -328,6 +353,7 @@ impl Place {
             state: state::FILES.map(|file| own.join(file)),
             own: Some(own),
             base: Some(base.to_owned()),
+            series: Series::default(),
         }
     }
 

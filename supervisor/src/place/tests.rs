@@ -250,8 +250,66 @@ fn a_name_is_unique_and_a_lock_of_the_dead_is_none() {
     fs::create_dir_all(place.notify_directory()).expect("directory");
     let left = UnixListener::bind(place.notify_socket(1, 0, 0)).expect("left behind");
     drop(left);
-    let _second = place.claim(StalePolicy::Removed).expect("ours again");
+    let mut second = place.claim(StalePolicy::Removed).expect("ours again");
+    assert!(second.begin_anew(Remains::Nobody).is_empty());
     assert!(!place.notify_socket(1, 0, 0).exists());
+}
+
+#[test]
+fn a_generation_never_gets_the_directory_of_another_app() {
+    let root = root();
+    let place = choose("app", None, &around(root.path())).expect("a place");
+    let begin = |remains| {
+        let mut claim = place.claim(StalePolicy::Removed).expect("ours");
+        let complaints = claim.begin_anew(remains);
+        (claim, complaints)
+    };
+    let (first, _) = begin(Remains::Nobody);
+    let old = first.place().make_runtime_directory(1).expect("made");
+    assert_eq!(first.place().make_runtime_directory(1), Ok(old.clone()));
+    drop(first);
+    // As one that was killed leaves it.
+    fs::create_dir_all(&old).expect("directory");
+    fs::write(old.join("pid"), "1").expect("file");
+
+    let (second, complaints) = begin(Remains::Somebody(Series::default()));
+    assert!(complaints.is_empty());
+    let new = second.place().make_runtime_directory(1).expect("made");
+    assert!(new != old && old.join("pid").exists());
+    assert_ne!(
+        second.place().notify_socket(1, 0, 0),
+        place.notify_socket(1, 0, 0)
+    );
+    // What is no directory is none to give to an app.
+    let other = second.place().runtime_directory(2);
+    symlink(&old, &other).expect("symlink");
+    let error = second
+        .place()
+        .make_runtime_directory(2)
+        .expect_err("a link")
+        .to_string();
+    assert!(error.contains("runtime.2.1: file exists"), "{error}");
+    fs::remove_file(other).expect("removed");
+    drop(second);
+    assert!(
+        !new.exists() && old.join("pid").exists(),
+        "whoever has it was left alone"
+    );
+
+    for number in 0..10_001 {
+        fs::write(old.join(number.to_string()), "").expect("file");
+    }
+    let (third, complaints) = begin(Remains::Nobody);
+    assert!(
+        complaints[0].to_string().contains("more than 10000 entries"),
+        "{complaints:?}"
+    );
+    assert_ne!(third.place().make_runtime_directory(1), Ok(old.clone()));
+    fs::remove_dir_all(&old).expect("removed");
+    drop(third);
+    let (fourth, complaints) = begin(Remains::Nobody);
+    assert!(complaints.is_empty());
+    assert_eq!(fourth.place().make_runtime_directory(1), Ok(old));
 }
 
 #[test]

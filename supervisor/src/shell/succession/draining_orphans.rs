@@ -189,6 +189,8 @@ impl Shell {
                 "pid {pid}, which an earlier supervisor left draining, has ended"
             ));
             self.arm_draining_orphans();
+            self.succession
+                .clear_up_after_orphans(&self.given.place, &self.log);
         }
     }
 
@@ -252,6 +254,9 @@ impl Shell {
     }
 
     fn end_all(&mut self, draining_orphans: Vec<DrainingOrphan>) {
+        if draining_orphans.is_empty() {
+            return;
+        }
         for orphan in draining_orphans {
             self.let_go(&orphan);
             if orphan.end() {
@@ -261,5 +266,7 @@ impl Shell {
                 ));
             }
         }
+        self.succession
+            .clear_up_after_orphans(&self.given.place, &self.log);
     }
 }

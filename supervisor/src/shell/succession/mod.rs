@@ -11,6 +11,8 @@ pub(crate) mod resume;
 pub(crate) mod unheard;
 pub(crate) mod upgrading;
 
+use crate::log::Log;
+use crate::place::Place;
 use crate::upgrade::Origin;
 
 use draining_orphans::DrainingOrphan;
@@ -33,6 +35,15 @@ impl Succession {
             upgrading: Upgrading::new(origin),
             before: None,
             draining_orphans,
+        }
+    }
+
+    /// The directories of their generations go with the last of the draining orphans.
+    fn clear_up_after_orphans(&self, place: &Place, log: &Log) {
+        if self.draining_orphans.is_empty() {
+            for error in place.remove_stale_directories() {
+                log.warning(&error.to_string());
+            }
         }
     }
 }

@@ -9,10 +9,11 @@ use segue_lifecycle::{Effect, Event, Life, Lifecycle, Signal, State, Timer, Work
 
 use crate::clock;
 use crate::config::{Config, Invocation};
+use crate::control::Control;
 use crate::keeper::{self, Kept};
 use crate::listeners::{self, Listener};
 use crate::log::Log;
-use crate::place::{self, Place, Surroundings};
+use crate::place::{self, Place, Remains, Surroundings};
 use crate::shell::Child;
 use crate::shell::journal::log::Logged;
 use crate::shell::restore::{config_of, configs, machine};
@@ -50,6 +51,8 @@ pub(crate) enum AdoptionDecision {
 /// What of a predecessor's state that is not adopted goes on beside the new app.
 #[derive(Debug, Default)]
 pub(crate) struct Unadopted {
+    /// Whether there is anybody, among them those whom nobody watches.
+    pub(crate) remains: Remains,
     /// Those who drain.
     pub(crate) draining_orphans: Vec<DrainingOrphan>,
     /// The listeners that they, or systemd, still have: the new app is given those that it wants, and whoever waits in their queues
@@ -75,6 +78,14 @@ impl PredecessorState {
         if let Some(kept) = keeper::read(&self.files).or_else(|| keeper::read_at(place.state_files())) {
             self.kept = kept;
         }
+    }
+
+    /// Name directories and notify sockets as it has.
+    ///
+    /// # Errors
+    /// The row of its place is not whole.
+    pub(crate) fn pass_on_series(&self, control: &mut Control) -> Result<(), Flaw> {
+        control.go_on_in_series_of(&Row::all(&self.kept.rows)?)
     }
 
     /// What systemd has kept of it.
@@ -132,7 +143,7 @@ impl PredecessorState {
                 place,
             )));
         }
-        let remains = self.remains(&rows, &logged, place)?;
+        let remains = self.remains(&rows, &logged, &place_of(place, &rows)?)?;
         if Foreseen::of(&rows, &logged)?.core.state() == State::Stopping {
             let drain = !remains.is_empty();
             return Ok(AdoptionDecision::Leave(drain.then(|| {
@@ -195,7 +206,8 @@ impl PredecessorState {
             return Ok(Unadopted::default());
         }
         let logged = Logged::read(&self.kept.log)?;
-        let remains = self.remains(&rows, &logged, place)?;
+        let place = place_of(place, &rows)?;
+        let remains = self.remains(&rows, &logged, &place)?;
         let stored = &mut self.stored;
         let mut listeners = take_listeners(stored, &rows, &remains, (log, custody))?;
         for closed in save::closed(&rows)? {
@@ -219,11 +231,24 @@ impl PredecessorState {
         }
         draining_orphans.extend(DrainingOrphan::restore(&rows, stored)?);
         draining_orphans.iter_mut().for_each(DrainingOrphan::tell_to_stop);
+        let remains = if draining_orphans.is_empty() && recover::orphans(&place).is_empty() {
+            Remains::Nobody
+        } else {
+            Remains::Somebody(place.series())
+        };
         Ok(Unadopted {
+            remains,
             draining_orphans,
             listeners,
         })
     }
+}
+
+/// The place, as the dead supervisor had it.
+fn place_of(place: &Place, rows: &[Row<'_>]) -> Result<Place, Flaw> {
+    let mut place = place.clone();
+    place.go_on_in_series_of(rows)?;
+    Ok(place)
 }
 
 /// The listeners of these rows that somebody still has. Those that were given to the dead supervisor are given to this one as

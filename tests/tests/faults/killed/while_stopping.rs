@@ -1,6 +1,9 @@
 //! `kill -9` while the supervisor stops: the next `segue run` is a new start. It takes the listeners from what still drains, so that the
 //! new app serves at once, and keeps the deadline that the stop has given.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
@@ -70,6 +73,46 @@ fn the_listener_is_taken_back_from_what_still_drains() {
         assert_served(&segue);
         segue.stop();
     }
+}
+
+/// The directory that `{runtime}` names to a process.
+fn runtime_of(pid: i32) -> PathBuf {
+    let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap();
+    let mut variables = environment.split(|byte| *byte == 0);
+    let path = variables.find_map(|variable| variable.strip_prefix(b"RUNTIME="));
+    PathBuf::from(OsStr::from_bytes(path.unwrap()))
+}
+
+/// Generations are numbered from 1 again, and the new app still has nothing of the old one.
+#[test]
+fn it_keeps_its_directory_until_it_has_ended() {
+    let setup = Setup::new(Program::new("./app"))
+        .listen(format!("127.0.0.1:{}", free_port()))
+        .flags(["--drain-timeout", "10m", "--env", "RUNTIME={runtime}"]);
+    setup.deploy("app", &Program::fixture("ignores-term"));
+    let mut segue = setup.start();
+    let (old, _) = killed_while_it_stops(&segue);
+    let kept = runtime_of(old);
+    let file = kept.join("pid");
+    std::fs::write(&file, "1").unwrap();
+    segue.deploy("app", &Program::fixture("good"));
+    segue.resume();
+    // The next one adopts the new app, and what drains beside it.
+    for _ in 0..2 {
+        let new = runtime_of(segue.status().pids(1)[0]);
+        assert!(new != kept && new.exists() && file.exists(), "{}", new.display());
+        assert_eq!(std::fs::read_dir(&new).unwrap().count(), 0);
+        segue.kill();
+        segue.resume();
+    }
+    let before = runtime_of(segue.status().pids(1)[0]);
+    segue.reload_ok(&["--drained"]);
+    segue_tests::wait_until("that of the first generation goes with it", || !before.exists());
+    assert!(runtime_of(segue.status().pids(2)[0]).exists() && file.exists());
+    kill_process(old, Signal::SIGKILL);
+    segue_tests::wait_until("its directory goes with it", || !kept.exists());
+    assert_served(&segue);
+    segue.stop();
 }
 
 /// However often the supervisor is killed, the time runs from the first stop on.

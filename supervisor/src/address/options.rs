@@ -74,7 +74,8 @@ pub(crate) enum Key {
     PassPacketInfo,
     /// `Timestamping=`: `off`, `us` (SO_TIMESTAMP) or `ns` (SO_TIMESTAMPNS).
     Timestamping,
-    /// `NonBlocking=`: O_NONBLOCK, which all generations share; default clear, as systemd hands sockets over.
+    /// `NonBlocking=`: O_NONBLOCK, which all generations share; default clear, as systemd hands sockets over. The only one that
+    /// counts for inherited sockets as well.
     NonBlocking,
 }
 
@@ -359,6 +360,17 @@ impl SocketOptions {
             )));
         }
         Ok(())
+    }
+
+    /// What is said of one option, and nothing else.
+    pub(crate) fn only(&self, key: Key) -> Self {
+        let value = self.0.get(&key).cloned();
+        Self(value.into_iter().map(|value| (key, value)).collect())
+    }
+
+    /// O_NONBLOCK is asked for, and nothing else.
+    pub(crate) fn non_blocking() -> Self {
+        Self(BTreeMap::from([(Key::NonBlocking, Value::Flag(true))]))
     }
 
     /// The names of all options, for help texts and for the keys of a `[[listen]]` table.

@@ -195,6 +195,35 @@ impl Listener {
         self.socket.chosen_flags().map_err(|cause| self.alarm(&cause))
     }
 
+    /// Whether the option `non-blocking` asks for O_NONBLOCK. That is the choice of each generation with this listener, whatever its
+    /// app does, and like any other it counts from when the generation serves. An option that is no longer given clears nothing.
+    pub(crate) fn asks_for_non_blocking(&self) -> bool {
+        self.options.flag(Key::NonBlocking) == Some(true)
+    }
+
+    /// This listener for an app that believes what it inherits to be non-blocking: so it is, unless the option says no.
+    pub(crate) fn as_believed(self: Rc<Self>) -> Rc<Self> {
+        if self.is_inherited() && self.options.flag(Key::NonBlocking).is_none() {
+            let name = self.name.clone();
+            return self.with(name, SocketOptions::non_blocking());
+        }
+        self
+    }
+
+    /// The same socket under another name and with other options, or the same listener if they are the same.
+    fn with(self: Rc<Self>, name: String, options: SocketOptions) -> Rc<Self> {
+        if self.name == name && self.options == options {
+            return self;
+        }
+        Rc::new(Self {
+            name,
+            options,
+            owner: self.owner,
+            socket: Rc::clone(&self.socket),
+            slot: self.slot.clone(),
+        })
+    }
+
     /// Set O_NONBLOCK, or clear it: this is the choice of the generation that serves from now on.
     ///
     /// # Errors

@@ -29,7 +29,7 @@ pub(crate) struct Opened {
 
 /// Where the socket of a spec comes from.
 enum Origin<'a> {
-    /// Inherited sockets stand in; the spec's options are not applied to them.
+    /// Inherited sockets stand in; of the spec's options only `non-blocking` counts for them.
     StandsAside(Vec<Rc<Listener>>),
     /// A socket of ours is there already.
     Kept(Rc<Listener>, Owner),
@@ -355,26 +355,20 @@ fn under(old: Rc<Listener>, name: String, spec: &ListenSpec, owner: Owner) -> Rc
     })
 }
 
-/// A socket that came without a name gets the one that the spec gives to its address; one that has a name keeps it.
+/// A socket that came without a name gets the one that the spec gives to its address; one that has a name keeps it. What the spec
+/// says of O_NONBLOCK counts for it as well.
 fn under_name_of(spec: &ListenSpec, held: Rc<Listener>) -> Rc<Listener> {
     let nameless = *held.socket.source() == Source::Inherited { named: false };
-    match &spec.name {
-        Some(name) if nameless && *name != held.name => Rc::new(Listener {
-            name: name.clone(),
-            options: held.options.clone(),
-            owner: held.owner,
-            socket: Rc::clone(&held.socket),
-            slot: held.slot.clone(),
-        }),
-        Some(_) | None => held,
-    }
+    let name = spec.name.as_ref().filter(|_| nameless).unwrap_or(&held.name);
+    let (name, options) = (name.clone(), spec.options.only(Key::NonBlocking));
+    held.with(name, options)
 }
 
 fn ignored_options(spec: &ListenSpec, held: &[Rc<Listener>]) -> Option<String> {
     // Steering is none of the socket's options, and is tried.
-    let given = spec.options.given();
-    let applied = given.filter(|key| *key != Key::Steer && *key != Key::Slots);
-    let words: Vec<&str> = applied.map(Key::name).collect();
+    let counts = |key: &Key| [Key::Steer, Key::Slots, Key::NonBlocking].contains(key);
+    let ignored = spec.options.given().filter(|key| !counts(key));
+    let words: Vec<&str> = ignored.map(Key::name).collect();
     let first = held.first()?;
     if words.is_empty() {
         return None;
@@ -461,5 +455,7 @@ fn fd_order(held: &[Rc<Listener>], sets: Vec<Vec<Rc<Listener>>>) -> Vec<Rc<Liste
         }
     }
     let unasked = held.iter().filter(|one| !seen.contains(&one.socket_key()));
-    unasked.chain(&chosen).cloned().collect()
+    // An earlier configuration may have said something of them.
+    let plain = |one: &Rc<Listener>| Rc::clone(one).with(one.name.clone(), SocketOptions::default());
+    unasked.map(plain).chain(chosen.iter().cloned()).collect()
 }

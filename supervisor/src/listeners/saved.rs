@@ -57,6 +57,7 @@ struct SavedSocket {
     inherited: Option<String>,
     backlog: Option<u32>,
     non_blocking: bool,
+    born_non_blocking: bool,
     options: String,
 }
 
@@ -67,6 +68,7 @@ whole!(SavedSocket {
     "inherited" inherited;
     "backlog" backlog;
     "non-blocking" non_blocking;
+    "born-non-blocking" born_non_blocking;
     "options" options;
 });
 
@@ -202,6 +204,7 @@ impl Socket {
             inherited,
             backlog: self.backlog(),
             non_blocking: self.wanted_io_mode() == IoMode::NonBlocking,
+            born_non_blocking: self.born_io_mode() == IoMode::NonBlocking,
             options: options.to_string(),
         };
         saved.save_fields(rows.begin(SOCKET));
@@ -223,13 +226,20 @@ impl Socket {
 
 /// Options that were written for this address.
 fn restore_options(text: &str, address: Option<&str>) -> Result<SocketOptions, Flaw> {
-    match address {
-        Some(address) if !text.is_empty() => {
-            let spec: ListenSpec = format!("{address}{text}").parse().map_err(Flaw::new)?;
-            Ok(spec.options)
-        }
-        // Nothing is asked of a socket that we were given, or of a probe's.
-        Some(_) | None => Ok(SocketOptions::default()),
+    if text.is_empty() {
+        return Ok(SocketOptions::default());
+    }
+    // All that is asked of a socket that we were given is what any address takes.
+    let address = address.unwrap_or("0");
+    let spec: ListenSpec = format!("{address}{text}").parse().map_err(Flaw::new)?;
+    Ok(spec.options)
+}
+
+fn io_mode(non_blocking: bool) -> IoMode {
+    if non_blocking {
+        IoMode::NonBlocking
+    } else {
+        IoMode::Blocking
     }
 }
 
@@ -349,10 +359,9 @@ pub(crate) fn restore(
     }
     for (place, row) in places.values() {
         if let Some(socket) = &sockets[*place] {
-            socket.want_io_mode(match SavedSocket::of_row(*row)?.non_blocking {
-                true => IoMode::NonBlocking,
-                false => IoMode::Blocking,
-            });
+            let saved = SavedSocket::of_row(*row)?;
+            socket.want_io_mode(io_mode(saved.non_blocking));
+            socket.was_born(io_mode(saved.born_non_blocking));
         }
     }
     let mut listeners = Vec::new();

@@ -100,7 +100,8 @@ impl Listener {
         self.slot.as_ref()?.index()
     }
 
-    /// A slot is lent to another generation: O_NONBLOCK is as it was when it was made, whatever the one before has chosen.
+    /// A slot is lent to another generation: O_NONBLOCK is as the option says, or else as it came to us, whatever the one before has
+    /// chosen.
     ///
     /// # Errors
     /// One line if the kernel refuses.
@@ -108,7 +109,11 @@ impl Listener {
         if self.slot.is_none() {
             return Ok(());
         }
-        self.socket.want_io_mode(IoMode::wanted_by(&self.options));
+        let as_it_came = self.is_inherited() && self.options.flag(Key::NonBlocking).is_none();
+        self.socket.want_io_mode(match as_it_came {
+            true => self.socket.born_io_mode(),
+            false => IoMode::wanted_by(&self.options),
+        });
         let cleared = self.socket.clear_flag();
         let set = cleared.and_then(|()| self.socket.restore_io_mode());
         set.map_err(|cause| self.alarm(&cause))

@@ -90,8 +90,8 @@ pub(super) struct Socket {
     backlog: Cell<Option<u32>>,
     /// As it shall be.
     io_mode: Cell<IoMode>,
-    /// As it was before the option `non-blocking`, as long as a reload that fails may take that back.
-    mode_before_option: Cell<Option<IoMode>>,
+    /// As it was when it came to us.
+    born_io_mode: Cell<IoMode>,
     applied: RefCell<(SocketOptions, Owner)>,
     originals: RefCell<Originals>,
     /// The lasting damage that has been told already: this socket cannot be mended, so once is enough.
@@ -129,7 +129,7 @@ impl Socket {
             source: birth.source,
             backlog: Cell::new(backlog),
             io_mode: Cell::new(io_mode),
-            mode_before_option: Cell::default(),
+            born_io_mode: Cell::new(io_mode),
             applied: RefCell::new((birth.options, birth.owner)),
             originals: RefCell::new(birth.originals),
             told: Cell::default(),
@@ -172,6 +172,16 @@ impl Socket {
         self.io_mode.set(wanted);
     }
 
+    /// As it was when it came to us, whatever was made of it since.
+    pub(super) fn born_io_mode(&self) -> IoMode {
+        self.born_io_mode.get()
+    }
+
+    /// So it was when it came to a predecessor.
+    pub(super) fn was_born(&self, io_mode: IoMode) {
+        self.born_io_mode.set(io_mode);
+    }
+
     /// What options were before anybody changed them.
     pub(super) fn originals(&self) -> Ref<'_, Originals> {
         self.originals.borrow()
@@ -208,7 +218,6 @@ impl Socket {
     /// See [`super::Listener::keep_flags`].
     pub(super) fn keep_flags(&self, chosen: IoMode) -> Result<(), String> {
         self.io_mode.set(chosen);
-        self.mode_before_option.set(None);
         set_io_mode(self.as_fd(), chosen).map_err(cannot_restore)
     }
 
@@ -384,9 +393,9 @@ impl Socket {
         for key in changed(from, to) {
             match settings::what(key) {
                 What::Backlog => self.put_backlog(to)?,
-                What::Flag => self.put_io_mode(to)?,
                 What::Access => access = true,
-                What::Directory => {}
+                // O_NONBLOCK is the choice of a generation, whose turn may be yet to come: see `asked_flags` of the listener.
+                What::Flag | What::Directory => {}
                 What::Birth | What::Option => {
                     settings::put(self.as_fd(), key, to, self.local.family(), &mut originals)?;
                 }
@@ -403,22 +412,6 @@ impl Socket {
         let wanted = backlog(options);
         sock::listen(self.as_fd(), wanted).map_err(|errno| format!("backlog: {}", errno_text(errno)))?;
         self.backlog.set(effective_backlog(self.as_fd(), Some(wanted)));
-        Ok(())
-    }
-
-    /// An option that is no longer given clears nothing, for the app that serves may rely on it, unless it is taken back together
-    /// with a reload that has failed.
-    fn put_io_mode(&self, options: &SocketOptions) -> Result<(), String> {
-        let (wanted, before) = match IoMode::wanted_by(options) {
-            IoMode::NonBlocking => (IoMode::NonBlocking, Some(self.io_mode.get())),
-            IoMode::Blocking => match self.mode_before_option.get() {
-                Some(before) => (before, None),
-                None => return Ok(()),
-            },
-        };
-        set_io_mode(self.as_fd(), wanted).map_err(|errno| format!("non-blocking: {}", errno_text(errno)))?;
-        self.io_mode.set(wanted);
-        self.mode_before_option.set(before);
         Ok(())
     }
 

@@ -7,6 +7,7 @@
 
 use nix::sys::signal::Signal;
 use segue_tests::http::{self, Target};
+use segue_tests::needs;
 use segue_tests::proc;
 use segue_tests::program::Program;
 use segue_tests::segue::{Segue, Setup};
@@ -129,4 +130,111 @@ fn the_choice_of_a_candidate_counts_once_it_serves() {
     assert!(is_nonblocking(segue.status().pids(2)[0]));
     asks_twenty(&segue.target());
     segue.stop();
+}
+
+/// An instance that runs `./app`, waits 50 ms for its readiness, and serves as `segue.toml` says.
+fn by_settings(setup: Setup, first: &Program, settings: &str) -> (Segue, std::path::PathBuf) {
+    let file = setup.path("settings.toml");
+    std::fs::write(&file, settings).unwrap();
+    setup.deploy("app", first);
+    let setup = setup.flags([
+        std::ffi::OsString::from("--config"),
+        file.clone().into_os_string(),
+    ]);
+    (setup.flags(["--", "./app"]).start(), file)
+}
+
+/// What is asked for at a reload is the choice of its candidate, as if that had set the flag.
+#[test]
+fn an_option_that_a_reload_brings_counts_from_the_takeover_on() {
+    let shared = "listen = [\"web=127.0.0.1:0\"]\nready = \"exec:50ms\"\n";
+    let (segue, file) = by_settings(Setup::from_config(), &Program::fixture("blocking-server"), shared);
+    let first = segue.status().pids(1)[0];
+    let non_blocking = shared.replace(":0", ":0,non-blocking");
+    std::fs::write(&file, format!("{non_blocking}soak = \"1h\"\n")).unwrap();
+    segue.deploy("app", &Program::fixture("event-loop after=3600s"));
+    let reload = segue.begin("reload", &[]);
+    let status = segue.wait_until("there is a candidate", |status| !status.pids(2).is_empty());
+    assert!(!is_nonblocking(first), "an incumbent that blocks in accept");
+    let candidate = nix::unistd::Pid::from_raw(status.pids(2)[0]);
+    nix::sys::signal::kill(candidate, Signal::SIGKILL).unwrap();
+    assert_ne!(reload.finish().code, Some(0));
+    assert!(!is_nonblocking(first), "the reload has failed");
+    assert_eq!(segue.status().pids(1), [first]);
+    std::fs::write(&file, &non_blocking).unwrap();
+    segue.deploy("app", &Program::fixture("event-loop"));
+    segue.reload_ok(&[]);
+    let generation = segue.status().generation();
+    assert!(is_nonblocking(segue.status().pids(generation)[0]));
+    segue.stop();
+}
+
+/// Opens one socket and hands it over.
+const OPENER: &str = r#"
+import os, socket, sys
+s = socket.socket()
+s.bind(("127.0.0.1", 0))
+s.listen(1000)
+os.dup2(s.fileno(), 103)
+s.close()
+os.dup2(103, 3)
+os.close(103)
+os.environ.update(LISTEN_FDS="1", LISTEN_PID=str(os.getpid()), LISTEN_FDNAMES="web")
+os.execvp(sys.argv[1], sys.argv[1:])
+"#;
+
+fn inherits() -> Option<Setup> {
+    needs::or_skip("an opener of sockets", needs::program("python3"))?;
+    Some(Setup::from_config().opened_by(["python3", "-c", OPENER]))
+}
+
+/// The preset of a server that believes its listeners to be non-blocking is that of the candidate alone.
+#[test]
+fn a_preset_that_a_refused_reload_brings_changes_no_inherited_listener() {
+    let Some(setup) = inherits() else { return };
+    let (segue, file) = by_settings(
+        setup,
+        &Program::fixture("blocking-server"),
+        "ready = \"exec:50ms\"\n",
+    );
+    let first = segue.status().pids(1)[0];
+    assert!(!is_nonblocking(first));
+    std::fs::write(
+        &file,
+        "ready = \"exec:50ms\"\napp = \"nginx\"\nuser = \"nobody-of-that-name\"\n",
+    )
+    .unwrap();
+    assert_ne!(segue.reload(&[]).code, Some(0), "there is no such user");
+    assert!(!is_nonblocking(first), "the reload was refused");
+    std::fs::write(
+        &file,
+        "ready = \"exec:50ms\"\napp = \"nginx\"\nprotocol = \"systemd\"\n",
+    )
+    .unwrap();
+    segue.deploy("app", &Program::fixture("event-loop after=3600s"));
+    segue.reload_ok(&[]);
+    let generation = segue.status().generation();
+    assert!(
+        is_nonblocking(segue.status().pids(generation)[0]),
+        "as it believes"
+    );
+    segue.signal(Signal::SIGTERM);
+    segue.ended();
+}
+
+#[test]
+fn a_preset_sets_the_flag_of_inherited_listeners_at_the_start_unless_they_say_no() {
+    for (listen, expected) in [
+        ("", true),
+        ("listen = [\"web=127.0.0.1:1\"]\n", true),
+        ("listen = [\"web=127.0.0.1:1,non-blocking=no\"]\n", false),
+    ] {
+        let Some(setup) = inherits() else { return };
+        let settings = format!("{listen}ready = \"exec:50ms\"\napp = \"nginx\"\nprotocol = \"systemd\"\n");
+        let (segue, _) = by_settings(setup, &Program::fixture("event-loop after=3600s"), &settings);
+        assert_eq!(is_nonblocking(segue.status().pids(1)[0]), expected, "{listen}");
+        assert!(!segue.process().stderr().contains("without non-blocking"));
+        segue.signal(Signal::SIGTERM);
+        segue.ended();
+    }
 }

@@ -51,3 +51,31 @@ fn a_relief_worker_does_not_clear_the_flag_of_a_version_that_still_has_the_slot(
     signal(old, Signal::SIGKILL);
     segue.stop();
 }
+
+/// The option is for the slot of the version that a reload brings.
+#[test]
+fn an_option_that_a_reload_brings_leaves_the_other_slots_alone() {
+    let setup = Setup::from_config();
+    let file = setup.path("settings.toml");
+    let write = |options: &str| {
+        let text = format!("listen = [\"127.0.0.1:0,steer{options}\"]\nready = \"exec:50ms\"\n");
+        std::fs::write(&file, text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    };
+    write("");
+    setup.deploy("app", &Program::fixture("event-loop after=3600s"));
+    let segue = setup
+        .flags(["--config".into(), file.clone().into_os_string()])
+        .flags(["--drain-timeout", "1h", "--stop-timeout", "100ms", "--", "./app"])
+        .start();
+    let first = segue.status().pids(1)[0];
+    assert!(!is_nonblocking(first, 3));
+    // So that the first stays for a while.
+    signal(first, Signal::SIGSTOP);
+    write(",non-blocking");
+    segue.reload_ok(&[]);
+    assert!(is_nonblocking(segue.status().pids(2)[0], 3), "its own slot");
+    assert!(!is_nonblocking(first, 3), "the slot of the first");
+    signal(first, Signal::SIGKILL);
+    segue.signal(Signal::SIGTERM);
+    segue.ended();
+}

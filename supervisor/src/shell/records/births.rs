@@ -10,7 +10,7 @@ use crate::activation::Known;
 use crate::clock::Timers;
 use crate::config::{self, Config, Ready};
 use crate::launch::{BirthRecord, Lent, OwnPid, Wanted};
-use crate::listeners::{self, IoMode, Listener, Lookup};
+use crate::listeners::{self, Listener, Lookup};
 use crate::log::Log;
 use crate::place::Place;
 use crate::shell::records::Records;
@@ -138,10 +138,11 @@ impl Records {
         if number == FIRST && opened.listeners.is_empty() {
             shop.log.warning(NO_LISTENER);
         }
+        let mut listeners = opened.listeners;
         if config.needs_non_blocking() {
-            make_non_blocking(&opened.listeners, shop.log);
+            listeners = listeners.into_iter().map(Listener::as_believed).collect();
         }
-        let known: Vec<Known> = opened.listeners.iter().map(|one| known_as(one)).collect();
+        let known: Vec<Known> = listeners.iter().map(|one| known_as(one)).collect();
         let wanted = Wanted {
             listeners: Some(&known),
             ..wanted(&config)
@@ -155,12 +156,12 @@ impl Records {
         if config.chdir.is_none() {
             self.tell_of_directory(number, shop);
         }
-        announce(&opened.listeners, &current, shop.log);
+        announce(&listeners, &current, shop.log);
         self.left_listeners.clear();
         Ok(Birth {
             config: Rc::new(config),
             record: Ok(record),
-            listeners: opened.listeners,
+            listeners,
         })
     }
 
@@ -253,15 +254,6 @@ impl Records {
             .map_or(1, |generation| generation.plan.workers);
         let info = self.generations.get_mut(&number);
         info.map_or(workers, |info| *info.began_with.get_or_insert(workers))
-    }
-}
-
-/// Those that we were given have no options of ours; for an app that believes them to be non-blocking they are made so.
-fn make_non_blocking(listeners: &[Rc<Listener>], log: &Log) {
-    for listener in listeners.iter().filter(|listener| listener.is_inherited()) {
-        if let Err(error) = listener.keep_flags(IoMode::NonBlocking) {
-            log.error(&error.to_string());
-        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use segue_lifecycle::{Lifecycle, Number};
 
-use crate::listeners::{Listener, shares};
+use crate::listeners::{IoMode, Listener, shares};
 use crate::log::Log;
 use crate::shell::records::Records;
 
@@ -38,6 +38,8 @@ impl Records {
     pub(crate) fn note_flags(&mut self, number: Number, core: &Lifecycle, log: &Log) {
         for listener in self.listeners_of(number, core) {
             match listener.chosen_flags() {
+                // Whatever the app has made of it.
+                _ if listener.asks_for_non_blocking() => {}
                 // Nobody else has its slot.
                 Ok(Some(chosen)) if listener.slot().is_some() => {
                     if let Err(error) = listener.keep_flags(chosen) {
@@ -51,19 +53,32 @@ impl Records {
                 Err(error) => log.error(&error.to_string()),
             }
         }
-        if core
-            .incumbent()
-            .is_none_or(|incumbent| incumbent.number == number)
-        {
+        if serves_alone(number, core) {
             self.keep_flags(number, core, log);
+        }
+    }
+
+    /// A generation is about to be started: if nobody else serves, the options of its listeners count from now on.
+    pub(crate) fn begin_flags(&self, number: Number, core: &Lifecycle, log: &Log) {
+        if !serves_alone(number, core) {
+            return;
+        }
+        for listener in self.listeners_of(number, core) {
+            if listener.asks_for_non_blocking()
+                && let Err(error) = listener.keep_flags(IoMode::NonBlocking)
+            {
+                log.error(&error.to_string());
+            }
         }
     }
 
     /// What this generation has chosen is in force from now on.
     fn keep_flags(&self, number: Number, core: &Lifecycle, log: &Log) {
         for listener in self.listeners_of(number, core) {
-            if let Some(chosen) = self.chosen_flags.get(&(number, listener.inode()))
-                && let Err(error) = listener.keep_flags(*chosen)
+            let asked = listener.asks_for_non_blocking().then_some(IoMode::NonBlocking);
+            let chosen = self.chosen_flags.get(&(number, listener.inode())).copied();
+            if let Some(chosen) = asked.or(chosen)
+                && let Err(error) = listener.keep_flags(chosen)
             {
                 log.error(&error.to_string());
             }
@@ -123,6 +138,12 @@ impl Records {
         listeners.retain(|listener| listener.slot().is_none_or(|slot| slot == generation.lane));
         listeners
     }
+}
+
+/// Whether no other generation serves by what it has chosen.
+fn serves_alone(number: Number, core: &Lifecycle) -> bool {
+    core.incumbent()
+        .is_none_or(|incumbent| incumbent.number == number)
 }
 
 /// Tell which listeners are new.

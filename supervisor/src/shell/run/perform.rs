@@ -155,6 +155,7 @@ impl Shell {
             if self.core.is_alone_in_lane(worker.generation) {
                 self.lend_slots_anew(worker.generation);
             }
+            self.records.begin_flags(worker.generation, &self.core, &self.log);
         }
         let ground = ground!(self);
         self.fleet

@@ -43,7 +43,7 @@ usage() {
     cat <<TEXT
 Usage: deploy.sh [OPTIONS] BINARY
        deploy.sh [OPTIONS] --entry PATH DIRECTORY
-       deploy.sh [OPTIONS] --image REF
+       deploy.sh [OPTIONS] --image REF [CODE-DIRECTORY]
        deploy.sh [OPTIONS] --rollback[=RELEASE]
        deploy.sh [OPTIONS] --list
 
@@ -57,7 +57,9 @@ What to deploy:
                         command of segue is then ROOT/current/PATH
   --image REF           deploy an image of podman: the release is a script that runs
                         it; pulled if it is not here yet, and kept as long as the
-                        release is
+                        release is. CODE-DIRECTORY becomes part of the release, and
+                        its containers have it, read-only, at --code-at
+  --code-at PATH        where that is in a container [default: /srv/NAME]
   --run-options OPTIONS further options of \`podman run\`, split at spaces
   --engine COMMAND      how podman is called, split at spaces [default: podman]
   --sha256 HEX          refuse a BINARY with another SHA-256
@@ -169,7 +171,7 @@ when() {
 # --- the command line --------------------------------------------------------------------------------------------------
 
 action=deploy binary='' binary_given=no name='' root='' control='' entry='' expected_sha='' release_wanted=''
-image='' engine=podman run_options=''
+image='' engine=podman run_options='' code_at=''
 segue=${SEGUE:-segue} ssh=${DEPLOY_SSH:-ssh} hosts='' passed_on=''
 settle=yes reload=yes timeout=$RELOAD_TIMEOUT wait_for_lock=0 keep=$KEEP force=no dry_run=no
 preflight=no preflight_arguments=--check preflight_timeout=$PREFLIGHT_TIMEOUT supervisor_timeout=$SUPERVISOR_TIMEOUT
@@ -181,7 +183,7 @@ read_arguments() {
             --?*=*) value=${option#*=} option=${option%%=*} has_value=yes ;;
         esac
         case $option in
-            --name | --root | --control | --entry | --image | --run-options | --engine | --sha256 | --segue | --ssh | --host | --timeout | --keep | --preflight-timeout | --supervisor-timeout)
+            --name | --root | --control | --entry | --image | --code-at | --run-options | --engine | --sha256 | --segue | --ssh | --host | --timeout | --keep | --preflight-timeout | --supervisor-timeout)
                 if [ $has_value = no ]; then
                     [ $# -ge 2 ] || misused "$option needs a value"
                     value=$2 word=$option=$2
@@ -200,6 +202,7 @@ read_arguments() {
             --control) control=$value ;;
             --entry) entry=$value ;;
             --image) image=$value ;;
+            --code-at) code_at=$value ;;
             --run-options) run_options=$value ;;
             --engine) engine=$value ;;
             --sha256) expected_sha=$value ;;
@@ -259,12 +262,14 @@ check_arguments() {
             ;;
     esac
     if [ -n "$image" ]; then
-        [ $binary_given = no ] || misused "a BINARY or an --image, not both"
+        [ -z "$code_at" ] || [ $binary_given = yes ] || misused "--code-at is for the CODE-DIRECTORY of an --image"
+        case $code_at in '' | /*) ;; *) misused "--code-at: expected an absolute path, got $code_at" ;; esac
+        case $root$code_at in *:*) [ $binary_given = no ] || misused "podman takes no colon in the path of a volume" ;; esac
         [ -z "$entry" ] || misused "--entry is for a directory, not for an image"
         [ -z "$expected_sha" ] || misused "--sha256 is for a BINARY; name an image by its digest: NAME@sha256:..."
         case $image in -* | *[[:space:]]*) misused "--image: expected the name of an image, got $image" ;; esac
     else
-        [ -z "$run_options" ] || misused "--run-options is for an --image"
+        [ -z "$run_options$code_at" ] || misused "--run-options and --code-at are for an --image"
     fi
     if [ -z "$name" ]; then
         [ $binary_given = yes ] || [ -n "$image" ] || misused "which app? Say it with --name"
@@ -326,21 +331,37 @@ write_starter() {
     image_id=$(with_engine image inspect --format '{{.Id}}' "$image" 2>/dev/null) && [ ${#image_id} -ge 64 ] ||
         fail "look at image $image: $engine does not know its ID"
     image_id=${image_id#sha256:}
-    work=$(mktemp -d) || fail "make a temporary directory: mktemp failed"
+    drafts=$(mktemp -d) || fail "make a temporary directory: mktemp failed"
     catch_signals
-    binary=$work/$name
+    if [ $binary_given = yes ]; then draft_code; else binary=$drafts/$name; fi
     {
         printf '#!/bin/sh\n# Made by deploy.sh. Segue starts it and hands it the listeners, and podman hands them on.\n'
         printf '# image: %s\n' "$(keeper_of "$image_id")"
+        # shellcheck disable=SC2016  # The script expands it.
+        [ -z "$entry" ] || printf 'release=$(dirname -- "$(readlink -f -- "$0")") || exit\n'
         printf 'exec'
         set -f
         for word in $engine run --rm --sdnotify=container "--label=segue=$name" --env SEGUE_NAME --env SEGUE_GENERATION --env SEGUE_WORKER $run_options; do
             printf ' %s' "$(quote "$word")"
         done
         set +f
+        # shellcheck disable=SC2016
+        [ -z "$entry" ] || printf ' --volume "$release"/%s:%s' "${code##*/}" "$(quote "${code_at:-/srv/$name}:ro")"
         printf ' %s "$@"\n' "sha256:$image_id"
-    } >"$binary" && chmod 0755 "$binary" || fail "write $binary: cannot write to the temporary directory"
+    } >"$drafts/$name" && { [ -z "$entry" ] || must "move the starter" mv -- "$drafts/$name" "$binary/"; } && chmod 0755 "$binary${entry:+/$entry}" || fail "write $binary: cannot write to the temporary directory"
     say "image $image is $(printf %.12s "$image_id")"
+}
+
+# draft_code: a tree of the code and of the script that goes beside it. The code is named after its content: if `current` is
+# flipped in the instant in which the script looks where it is, it finds nothing, and never other code.
+draft_code() {
+    [ -d "$binary" ] || fail "check $binary: not a directory; the code beside an --image is one"
+    check_hard_links
+    entry=$name
+    code=$drafts/tree/code-$(sha_of "$binary" | cut -c 1-12)
+    must "make $code" mkdir -p -- "$code"
+    must "copy $binary" cp -R -P -- "$binary/." "$code/"
+    binary=$drafts/tree
 }
 
 # keeper_of ID: the tag that keeps an image as long as a release of this app starts it, whatever becomes of its other tags.
@@ -899,10 +920,11 @@ clean_up() {
     trap '' HUP INT TERM
     [ -z "$ticker" ] || kill "$ticker" 2>/dev/null
     [ -z "$work" ] || rm -rf -- "$work" 2>/dev/null
+    [ -z "$drafts" ] || rm -rf -- "$drafts" 2>/dev/null
     [ -z "$build" ] || rm -rf -- "$build" 2>/dev/null
     [ -z "$published" ] || rm -rf -- "$published" 2>/dev/null
 }
-work='' build='' published=''
+work='' drafts='' build='' published=''
 
 catch_signals() {
     trap 'on_signal HUP' HUP
@@ -1621,8 +1643,8 @@ list() {
 
 remotely() {
     if [ $action = deploy ]; then
-        [ -e "$binary" ] || [ -n "$image" ] || fail "check $binary: no such file"
-        [ -n "$entry" ] || [ ! -d "$binary" ] || fail "check $binary: it is a directory; say which executable in it with --entry PATH"
+        [ -e "$binary" ] || [ $binary_given = no ] || fail "check $binary: no such file"
+        [ -n "$entry$image" ] || [ ! -d "$binary" ] || fail "check $binary: it is a directory; say which executable in it with --entry PATH"
     fi
     case ${root:-/} in /*) ;; *) misused "--root: with --host it must start with /, got $root" ;; esac
     work=$(mktemp -d) || fail "make a temporary directory: mktemp failed"
@@ -1648,9 +1670,9 @@ pack() {
     must "copy this script" cp -- "$0" "$work/deploy.sh"
     payload=''
     # An image comes to the host by podman.
-    if [ $action = deploy ] && [ -z "$image" ]; then
+    if [ $action = deploy ] && [ $binary_given = yes ]; then
         payload=$name
-        if [ -n "$entry" ]; then
+        if [ -n "$entry$image" ]; then
             must "copy $binary" cp -R -- "$binary/." "$work/payload/$payload"
         else
             must "copy $binary" cp -- "$binary" "$work/payload/$payload"

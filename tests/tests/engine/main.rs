@@ -3,4 +3,5 @@
 
 mod container;
 mod images;
+mod pipeline;
 mod tarball;

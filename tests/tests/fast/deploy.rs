@@ -354,14 +354,17 @@ fn wrong_arguments_exit_2_with_the_reason() {
         (&["--force=yes", "app"], "--force takes no value"),
         (&["--rollback", "app"], "--rollback takes no BINARY"),
         (&["--rollback", "--image", "app:1"], "--rollback takes no --image"),
-        (&["--image", "app:1", "app"], "a BINARY or an --image, not both"),
+        (
+            &["--image", "app:1", "--code-at", "/srv"],
+            "--code-at is for the CODE-DIRECTORY",
+        ),
         (
             &["--image", "app:1 app:2"],
             "--image: expected the name of an image",
         ),
         (
             &["--run-options", "--tty", "app"],
-            "--run-options is for an --image",
+            "--run-options and --code-at are for an --image",
         ),
         (&["--rollback=../x"], "expected the name of a release"),
         (&["--entry", "../x", "app"], "a path within the directory"),

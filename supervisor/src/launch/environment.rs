@@ -9,8 +9,9 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
 /// What whoever started the supervisor told *it*; the app must never take these for its own
-/// (sd_listen_fds(3), sd_notify(3), sd_watchdog_enabled(3), systemd.exec(5), and a Segue above this one).
-const NEVER_PASSED_ON: [&str; 15] = [
+/// (sd_listen_fds(3), sd_notify(3), sd_watchdog_enabled(3), systemd.exec(5), and a Segue above this one; nginx and php-fpm, which
+/// tell their own successors of their sockets so).
+const NEVER_PASSED_ON: [&str; 17] = [
     "LISTEN_FDS",
     "LISTEN_PID",
     "LISTEN_PIDFDID",
@@ -26,7 +27,12 @@ const NEVER_PASSED_ON: [&str; 15] = [
     "SEGUE_WORKER",
     "SEGUE_DRAIN_TIMEOUT_MS",
     "SEGUE_PROBE",
+    "NGINX",
+    "FPM_SOCKETS",
 ];
+
+/// The same of Server::Starter (start_server(1)) and of einhorn, which number some of them.
+const NEVER_PASSED_ON_FROM: [&str; 2] = ["SERVER_STARTER_", "EINHORN_"];
 
 /// The part that is the same for every worker of a generation.
 #[derive(Clone, Debug)]
@@ -134,7 +140,8 @@ impl Environment {
 }
 
 pub(crate) fn is_for_the_supervisor(key: &OsStr) -> bool {
-    NEVER_PASSED_ON.iter().any(|name| key == *name)
+    let begins = |prefix: &&str| key.as_bytes().starts_with(prefix.as_bytes());
+    NEVER_PASSED_ON.iter().any(|name| key == *name) || NEVER_PASSED_ON_FROM.iter().any(begins)
 }
 
 fn entry(key: &OsStr, value: &OsStr) -> Result<CString, LaunchError> {
@@ -178,13 +185,22 @@ mod tests {
             ("WATCHDOG_USEC", "1"),
             ("MANAGERPID", "1"),
             ("SEGUE_GENERATION", "4"),
+            ("SERVER_STARTER_PORT", "8080=3"),
+            ("EINHORN_FD_0", "3"),
+            ("NGINX", "3;"),
+            ("FPM_SOCKETS", "8080=3"),
+            ("NGINX_WORKERS", "the app's own"),
             ("LISTEN_ADDRESS", "the app's own"),
             ("SEGUE_COLOUR", "the user's own"),
         ]);
         let environment = Environment::compute(&inherited, &[], &[]);
         assert_eq!(
             lines(&environment),
-            ["LISTEN_ADDRESS=the app's own", "SEGUE_COLOUR=the user's own"]
+            [
+                "LISTEN_ADDRESS=the app's own",
+                "NGINX_WORKERS=the app's own",
+                "SEGUE_COLOUR=the user's own"
+            ]
         );
     }
 

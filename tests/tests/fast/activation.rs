@@ -7,6 +7,7 @@
 
 use std::path::{Path, PathBuf};
 
+use nix::sys::signal::Signal;
 use segue_tests::binaries::Binary;
 use segue_tests::http;
 use segue_tests::program::Program;
@@ -314,4 +315,68 @@ fn what_takes_no_second_socket_is_not_given_one() {
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "probe=\n");
     assert!(segue.process().stderr().contains("takes no second socket"));
     segue.stop();
+}
+
+/// The variables of a process.
+fn environment(pid: i32) -> Vec<String> {
+    let bytes = std::fs::read(format!("/proc/{pid}/environ")).unwrap();
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    text.split('\0').map(str::to_owned).collect()
+}
+
+/// Segue itself may stand below Server::Starter, einhorn, nginx or php-fpm.
+#[test]
+fn sockets_that_were_meant_for_segue_are_not_told_to_the_app() {
+    let meant = [
+        ("SERVER_STARTER_PORT", "8080=7"),
+        ("SERVER_STARTER_GENERATION", "9"),
+        ("EINHORN_FD_COUNT", "1"),
+        ("EINHORN_FD_0", "7"),
+        ("EINHORN_MASTER_PID", "1"),
+        ("EINHORN_SOCK_PATH", "/nowhere"),
+        ("NGINX", "7;"),
+        ("FPM_SOCKETS", "8080=7"),
+    ];
+    for protocol in ["systemd", "nginx"] {
+        let mut setup = Setup::new(Program::new("sleep").args(["1000"])).flags(["--ready", "exec:50ms"]);
+        for (key, value) in meant {
+            setup = setup.env(key, value);
+        }
+        let given = ["--protocol", protocol, "--env", "FPM_SOCKETS=as configured"];
+        let segue = setup.flags(given).start();
+        let environment = environment(segue.status().pids(1)[0]);
+        let strange = |line: &&String| {
+            meant
+                .iter()
+                .any(|(key, value)| **line == format!("{key}={value}"))
+        };
+        assert_eq!(environment.iter().find(strange), None, "{protocol}");
+        assert!(environment.iter().any(|line| line == "FPM_SOCKETS=as configured"));
+        segue.signal(Signal::SIGTERM);
+        segue.ended();
+    }
+}
+
+/// Of a steered address a worker has one slot, and of several sockets on one address its share.
+#[test]
+fn placeholders_mean_in_the_probe_what_they_mean_in_the_app() {
+    for first in ["127.0.0.1:0,steer", "127.0.0.1:0,sockets=4"] {
+        let setup = Setup::new(Program::fixture("good"));
+        let file = setup.path("asked");
+        let probe = format!("echo \"FD=$FD\" > {}", file.display());
+        let segue = setup
+            .listen(format!("first={first}"))
+            .listen("second=127.0.0.1:0")
+            .flags(["--workers", "2", "--env", "FD={fd:second}", "--probe", &probe])
+            .start();
+        let environment = environment(segue.status().pids(1)[0]);
+        let in_the_app = environment.iter().find(|line| line.starts_with("FD="));
+        let in_the_probe = std::fs::read_to_string(&file).unwrap();
+        assert_eq!(
+            in_the_app.map(String::as_str),
+            Some(in_the_probe.trim_end()),
+            "{first}"
+        );
+        segue.stop();
+    }
 }

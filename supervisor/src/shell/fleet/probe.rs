@@ -8,8 +8,10 @@ use segue_lifecycle::{Event, Number};
 
 use crate::children::ExitStatus;
 use crate::launch::{self, GoAhead, Question, WorkerIdentity};
+use crate::listeners::shares;
 use crate::shell::Child;
 use crate::shell::fleet::{Fleet, Ground};
+use crate::shell::records::births::lend;
 use crate::state::{Field as _, Fields as _, Flaw, Row, Rows, Whole as _, whole};
 
 /// The runs of the probe command.
@@ -137,7 +139,10 @@ impl Fleet {
             probe_path: path.as_deref(),
             runtime: runtime.as_deref(),
         };
-        let listeners = birth.lent();
+        // As its first worker has them: placeholders count on that.
+        let workers = generation.began_with.unwrap_or(core.plan.workers);
+        let share = shares(&birth.listeners, core.lane, 0, workers);
+        let listeners: Vec<_> = share.into_iter().map(lend).collect();
         let identity = WorkerIdentity {
             generation: number,
             slot: 0,

@@ -49,11 +49,6 @@ impl Birth {
     pub(crate) fn usable(&self) -> Result<&BirthRecord, String> {
         self.record.as_ref().map_err(|lost| lost.why.clone())
     }
-
-    /// The loan of all its listeners.
-    pub(crate) fn lent(&self) -> Vec<Lent<'_>> {
-        self.listeners.iter().map(|listener| lend(listener)).collect()
-    }
 }
 
 /// The loan of a listener to a worker.

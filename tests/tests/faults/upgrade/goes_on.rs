@@ -25,7 +25,8 @@ fn the_same_process_goes_on_with_the_same_app_and_listeners() {
     let setup = Setup::new(Program::app())
         .listen("web=127.0.0.1:0")
         .listen("side=unix:side");
-    let segue = shelf::start(setup.flags(["--pid-file", "app.pid", "--workers", "2"]));
+    // However slow the machine is, probation does not pass meanwhile, which the status would show.
+    let segue = shelf::start(setup.flags(["--pid-file", "app.pid", "--workers", "2", "--probation", "1h"]));
     segue.reload_ok(&["--drained"]);
     let target = segue.target();
     let loads = Kind::ALL.map(|kind| Load::start(kind, &target, 1));

@@ -52,7 +52,7 @@ use std::ffi::OsString;
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use cli::{Command, ReloadDetail, ReloadForm, StatusForm};
+use cli::{Command, Form, ReloadDetail, StatusForm};
 use client::Refresh;
 use config::{App, Invocation};
 use launch::{BirthRecord, InheritedEnvironment};
@@ -144,11 +144,7 @@ fn carry_out(command: Command, inherited_environment: InheritedEnvironment) -> E
         Command::Check(wanted) => check(&wanted, &inherited_environment),
         Command::Completions(completions) => print(&completions.script()),
         Command::Reload(reload) => {
-            let form = match reload.form {
-                ReloadForm::Words => client::Form::Words,
-                ReloadForm::Json => client::Form::Json,
-                ReloadForm::Flat => client::Form::Flat,
-            };
+            let form = form(reload.form);
             let detail = match reload.detail {
                 ReloadDetail::Reason => client::Detail::Reason,
                 ReloadDetail::LastLines => client::Detail::LastLines,
@@ -156,6 +152,7 @@ fn carry_out(command: Command, inherited_environment: InheritedEnvironment) -> E
             let (target, timeout) = (target(&reload.target), reload.target.timeout);
             client::reload(&target, reload.until, form, detail, timeout).into()
         }
+        Command::List(list) => client::list(form(list.form)).into(),
         Command::Stop(wanted) => client::stop(&target(&wanted), wanted.timeout).into(),
         Command::Workers(workers) => {
             client::workers(&target(&workers.target), workers.change, workers.target.timeout).into()
@@ -247,6 +244,14 @@ fn show_metrics(wanted: &cli::Target) -> ExitCode {
     let mut viewer = Viewer::new(View::Metrics, Showing::Once);
     let mut draw = |sight: client::Sight<'_>| viewer.draw(sight);
     client::metrics(&target(wanted), wanted.timeout, &mut draw).into()
+}
+
+fn form(form: Form) -> client::Form {
+    match form {
+        Form::Words => client::Form::Words,
+        Form::Json => client::Form::Json,
+        Form::Flat => client::Form::Flat,
+    }
 }
 
 fn target(target: &cli::Target) -> client::Target {

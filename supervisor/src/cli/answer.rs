@@ -60,6 +60,9 @@ pub(super) fn from_clap(error: &clap::Error, tip: Option<String>) -> Answer {
             .join(" ");
         lines.splice(..end, [whole]);
     }
+    // Neither a name nor a command begins with a dash, so that this would never help.
+    lines.retain(|line| !line.starts_with("  tip: to pass '"));
+    lines.dedup_by(|next, before| next.is_empty() && before.is_empty());
     if let Some(tip) = tip {
         lines.retain(|line| !line.starts_with("  tip: "));
         lines.splice(1..1, [String::new(), format!("  tip: {}", escaped(&tip))]);

@@ -34,7 +34,7 @@ pub(crate) struct Reload {
     /// How far the reload must have come before the command returns.
     pub(crate) until: Until,
     /// How the outcome is printed.
-    pub(crate) form: ReloadForm,
+    pub(crate) form: Form,
     /// How much is said of a failure.
     pub(crate) detail: ReloadDetail,
 }
@@ -48,10 +48,10 @@ pub(crate) enum ReloadDetail {
     LastLines,
 }
 
-/// How the outcome of a reload is printed.
+/// How the outcome of a reload, or a list, is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ReloadForm {
-    /// One sentence for people.
+pub(crate) enum Form {
+    /// Words for people.
     Words,
     /// One JSON object for programs.
     Json,
@@ -170,6 +170,66 @@ impl From<TargetArgs> for Target {
     }
 }
 
+// The same with the name as the first word. No doc comment, as above.
+#[derive(Args)]
+pub(super) struct InstanceArgs {
+    /// The name of the instance: the same as --name
+    #[arg(value_name = "NAME", value_parser = parse_instance, allow_negative_numbers = true,
+        conflicts_with_all = ["name", "control"], help_heading = INSTANCE)]
+    instance: Option<String>,
+
+    #[command(flatten)]
+    flags: TargetArgs,
+}
+
+impl From<InstanceArgs> for Target {
+    fn from(args: InstanceArgs) -> Target {
+        let target = Target::from(args.flags);
+        Target {
+            name: args.instance.or(target.name),
+            ..target
+        }
+    }
+}
+
+/// A name that cannot be taken for a number of workers.
+fn parse_instance(text: &str) -> Result<String, String> {
+    let digits = text.trim_start_matches(['+', '-']);
+    if !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err("a number is no name here; an instance that is called so is named by --name".to_owned());
+    }
+    config::parse_name(text)
+}
+
+/// `segue list`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct List {
+    /// How it is printed.
+    pub(crate) form: Form,
+}
+
+#[derive(Args)]
+pub(super) struct ListArgs {
+    /// Print one JSON object, for programs
+    #[arg(long, conflicts_with = "flat")]
+    json: bool,
+
+    /// Print the same as KEY=VALUE lines, for shell scripts
+    #[arg(long)]
+    flat: bool,
+}
+
+impl From<ListArgs> for List {
+    fn from(args: ListArgs) -> List {
+        let form = match args {
+            ListArgs { json: true, .. } => Form::Json,
+            ListArgs { flat: true, .. } => Form::Flat,
+            ListArgs { .. } => Form::Words,
+        };
+        List { form }
+    }
+}
+
 #[derive(Args)]
 pub(super) struct ReloadArgs {
     /// Wait until probation has passed and the new generation is trusted
@@ -200,15 +260,15 @@ pub(super) struct ReloadArgs {
     flat: bool,
 
     #[command(flatten)]
-    target: TargetArgs,
+    target: InstanceArgs,
 }
 
 impl From<ReloadArgs> for Reload {
     fn from(args: ReloadArgs) -> Reload {
         let form = match args {
-            ReloadArgs { json: true, .. } => ReloadForm::Json,
-            ReloadArgs { flat: true, .. } => ReloadForm::Flat,
-            ReloadArgs { .. } => ReloadForm::Words,
+            ReloadArgs { json: true, .. } => Form::Json,
+            ReloadArgs { flat: true, .. } => Form::Flat,
+            ReloadArgs { .. } => Form::Words,
         };
         let detail = match args {
             ReloadArgs { verbose: true, .. } => ReloadDetail::LastLines,
@@ -244,7 +304,7 @@ pub(super) struct StatusArgs {
     watch: bool,
 
     #[command(flatten)]
-    target: TargetArgs,
+    target: InstanceArgs,
 }
 
 impl From<StatusArgs> for Status {
@@ -263,13 +323,14 @@ impl From<StatusArgs> for Status {
 }
 
 #[derive(Args)]
+#[command(allow_missing_positional = true)]
 pub(super) struct WorkersArgs {
+    #[command(flatten)]
+    target: InstanceArgs,
+
     /// `4` for four workers, `+1` for one more, `-1` for one fewer
     #[arg(value_name = "N|+N|-N", value_parser = parse_change, allow_negative_numbers = true)]
     change: Change,
-
-    #[command(flatten)]
-    target: TargetArgs,
 }
 
 impl From<WorkersArgs> for Workers {

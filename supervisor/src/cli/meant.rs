@@ -13,8 +13,12 @@ const WORDS: &[(&[&str], &str)] = &[
         "segue reload starts the new version, and the old one ends when that serves",
     ),
     (
-        &["list", "ls", "ps", "instances", "info", "show", "top"],
-        "segue status shows who serves; if several instances run, it lists them",
+        &["ls", "ps", "instances"],
+        "segue list lists the instances that run",
+    ),
+    (
+        &["info", "show", "top"],
+        "segue status shows who serves; segue list lists the instances that run",
     ),
     (
         &["rollback", "roll-back", "revert", "undo", "back"],
@@ -46,9 +50,6 @@ const WORDS: &[(&[&str], &str)] = &[
     ),
 ];
 
-/// The commands that ask an instance, which is named by a flag.
-const CLIENTS: &[&str] = &["reload", "status", "stop", "upgrade", "metrics"];
-
 /// A tip that is better than clap's own, which goes by the letters. `first` is the word behind `segue`.
 pub(super) fn tip(error: &clap::Error, first: &str) -> Option<String> {
     let said = |kind| match error.get(kind) {
@@ -66,10 +67,7 @@ pub(super) fn tip(error: &clap::Error, first: &str) -> Option<String> {
     if error.kind() != ErrorKind::UnknownArgument {
         return None;
     }
-    let word = said(ContextKind::InvalidArg)?;
-    if first.starts_with('-') {
-        return Some("the command comes first: segue run [OPTIONS] -- COMMAND".to_owned());
-    }
-    let names_an_instance = CLIENTS.contains(&first) && !word.starts_with('-');
-    names_an_instance.then(|| format!("an instance is named by a flag: segue {first} --name {word}"))
+    first
+        .starts_with('-')
+        .then(|| "the command comes first: segue run [OPTIONS] -- COMMAND".to_owned())
 }

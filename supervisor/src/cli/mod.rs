@@ -18,7 +18,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 
 pub(crate) use answer::Answer;
 pub(crate) use clients::{
-    Completions, Reload, ReloadDetail, ReloadForm, Status, StatusForm, Target, Workers,
+    Completions, Form, List, Reload, ReloadDetail, Status, StatusForm, Target, Workers,
 };
 
 pub(crate) use run::Check;
@@ -34,6 +34,8 @@ pub(crate) enum Command {
     Reload(Reload),
     /// Ask an instance how it is.
     Status(Status),
+    /// Find all instances.
+    List(List),
     /// Ask an instance to stop.
     Stop(Target),
     /// Ask an instance for more or fewer workers.
@@ -111,18 +113,20 @@ enum Word {
     Reload(clients::ReloadArgs),
     #[command(about = texts::STATUS, long_about = texts::LONG_STATUS, after_long_help = texts::STATUS_CODES)]
     Status(clients::StatusArgs),
+    #[command(about = texts::LIST, long_about = texts::LONG_LIST, after_long_help = texts::LIST_CODES)]
+    List(clients::ListArgs),
     #[command(about = texts::STOP, long_about = texts::LONG_STOP, after_long_help = texts::EXIT_CODES)]
-    Stop(clients::TargetArgs),
+    Stop(clients::InstanceArgs),
     #[command(about = texts::WORKERS, long_about = texts::LONG_WORKERS, after_long_help = texts::EXIT_CODES)]
     Workers(clients::WorkersArgs),
     #[command(about = texts::UPGRADE, long_about = texts::LONG_UPGRADE, after_long_help = texts::EXIT_CODES)]
-    Upgrade(clients::TargetArgs),
+    Upgrade(clients::InstanceArgs),
     #[command(about = texts::CLEANUP, long_about = texts::LONG_CLEANUP)]
     Cleanup(clients::TargetArgs),
     #[command(about = texts::CHECK, override_usage = texts::CHECK_USAGE, long_about = texts::LONG_CHECK, after_long_help = texts::CHECK_CODES)]
     Check(Box<run::CheckArgs>),
     #[command(about = texts::METRICS, long_about = texts::LONG_METRICS, after_long_help = texts::EXIT_CODES)]
-    Metrics(clients::TargetArgs),
+    Metrics(clients::InstanceArgs),
     #[command(about = texts::EXEC, override_usage = texts::EXEC_USAGE, long_about = texts::LONG_EXEC, after_long_help = texts::AFTER_EXEC)]
     Exec(run::ExecArgs),
     #[command(about = texts::COMPLETIONS, long_about = texts::LONG_COMPLETIONS)]
@@ -135,6 +139,7 @@ impl Word {
             Word::Run(args) => Command::Run(args.into_invocation()),
             Word::Reload(args) => Command::Reload(args.into()),
             Word::Status(args) => Command::Status(args.into()),
+            Word::List(args) => Command::List(args.into()),
             Word::Stop(args) => Command::Stop(args.into()),
             Word::Workers(args) => Command::Workers(args.into()),
             Word::Upgrade(args) => Command::Upgrade(args.into()),

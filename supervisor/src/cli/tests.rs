@@ -190,7 +190,19 @@ fn usage_errors_say_what_is_wrong_in_one_line() {
         ),
         (&["upgrad", "1"], "unrecognized subcommand 'upgrad'"),
         (&["check-state", "7"], "unrecognized subcommand 'check-state'"),
-        (&["reload", "now"], "unexpected argument 'now' found"),
+        (&["reload", "shop", "now"], "unexpected argument 'now' found"),
+        (
+            &["reload", "7"],
+            "invalid value '7' for '[NAME]': a number is no name here; an instance that is called so is named by --name",
+        ),
+        (
+            &["workers", "4", "shop"],
+            "invalid value '4' for '[NAME]': a number is no name here",
+        ),
+        (
+            &["stop", "shop", "--name", "shop"],
+            "the argument '[NAME]' cannot be used with '--name <NAME>'",
+        ),
         (
             &["status", "--json", "--watch"],
             "the argument '--json' cannot be used with '--watch'",
@@ -231,14 +243,7 @@ fn words_of_other_tools_get_the_word_of_ours() {
             &["restart", "--name", "shop"],
             "segue reload starts the new version, and the old one ends when that serves",
         ),
-        (
-            &["list"],
-            "segue status shows who serves; if several instances run, it lists them",
-        ),
-        (
-            &["ps"],
-            "segue status shows who serves; if several instances run, it lists them",
-        ),
+        (&["ps"], "segue list lists the instances that run"),
         (
             &["rollback"],
             "a version that fails is rolled back without a command; deploy.sh --rollback goes back to an earlier release",
@@ -247,10 +252,6 @@ fn words_of_other_tools_get_the_word_of_ours() {
         (
             &["--listen", "80", "./app"],
             "the command comes first: segue run [OPTIONS] -- COMMAND",
-        ),
-        (
-            &["reload", "shop"],
-            "an instance is named by a flag: segue reload --name shop",
         ),
         (&["relod"], "a similar subcommand exists: 'reload'"),
     ] {
@@ -291,9 +292,9 @@ fn alone_it_shows_the_help_as_a_usage_error() {
 #[test]
 fn a_reload_prints_its_outcome_as_asked() {
     for (words, form) in [
-        (&["reload"][..], ReloadForm::Words),
-        (&["reload", "--json"], ReloadForm::Json),
-        (&["reload", "--settled", "--flat"], ReloadForm::Flat),
+        (&["reload"][..], Form::Words),
+        (&["reload", "--json"], Form::Json),
+        (&["reload", "--settled", "--flat"], Form::Flat),
     ] {
         let Ok(Command::Reload(reload)) = line(words) else {
             panic!("{words:?}")
@@ -321,7 +322,7 @@ fn a_reload_waits_as_asked() {
             Ok(Command::Reload(Reload {
                 target: Target::default(),
                 until,
-                form: ReloadForm::Words,
+                form: Form::Words,
                 detail: ReloadDetail::Reason,
             }))
         );
@@ -393,7 +394,19 @@ fn workers_are_set_added_and_removed() {
         let expected = Ok(Command::Workers(Workers { target, change }));
         assert_eq!(line(&["workers", word, "--name", "web"]), expected);
         assert_eq!(line(&["workers", "--name", "web", word]), expected);
+        assert_eq!(line(&["workers", "web", word]), expected);
     }
+}
+
+#[test]
+fn an_instance_is_named_by_the_first_word_or_by_the_flag() {
+    for word in ["reload", "status", "stop", "upgrade", "metrics"] {
+        let by_word = line(&[word, "web-2", "--timeout", "3s"]);
+        assert!(by_word.is_ok(), "{by_word:?}");
+        assert_eq!(by_word, line(&[word, "--name", "web-2", "--timeout", "3s"]));
+    }
+    let form = Form::Json;
+    assert_eq!(line(&["list", "--json"]), Ok(Command::List(List { form })));
 }
 
 #[test]

@@ -19,6 +19,7 @@ Example:
   segue run --listen http=*:8080 --workers 2 -- ./app --verbose
   segue reload        # returns when the new generation serves, or has failed
   segue status        # who serves, who drains, since when
+  segue list          # every instance; segue reload NAME asks one of several
 
 Exit codes:
   0  done
@@ -70,6 +71,19 @@ pub(super) const STATUS: &str = "Show who serves, who drains, and how the last r
 pub(super) const LONG_STATUS: &str = "\
 Show who serves, who drains, since when and with how many open connections,
 and how the last reload went.";
+
+pub(super) const LIST: &str = "List the instances that run";
+
+pub(super) const LONG_LIST: &str = "\
+List the instances that run, with who owns them, how they are and where their
+control socket is: your own and root's; as root, those of every user. One that
+was killed, hangs, or may not be asked is listed, too.";
+
+pub(super) const LIST_CODES: &str = "\
+Exit codes:
+  0  listed, also if there is none
+  1  it could not be written
+  2  the command line is wrong";
 
 pub(super) const STOP: &str = "Stop the app with drain, then the supervisor";
 
@@ -155,7 +169,7 @@ pub(super) const EXIT_CODES: &str = "\
 Exit codes:
   0  done
   1  it failed; stderr says why, and who serves if it was tried
-  2  the command line is wrong, or --name is needed to choose
+  2  the command line is wrong, or a name is needed to choose
   3  no supervisor answers
   4  --timeout has passed; what was asked for goes on";
 
@@ -163,7 +177,7 @@ pub(super) const STATUS_CODES: &str = "\
 Exit codes:
   0  a generation serves
   1  none does
-  2  the command line is wrong, or --name is needed to choose
+  2  the command line is wrong, or a name is needed to choose
   3  no supervisor answers
   4  --timeout has passed";
 

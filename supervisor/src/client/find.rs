@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::connection::{Connection, ask_all};
+use super::stranger::{as_user, become_user};
 use super::{ANSWER_TIME, Exit, Failure, Target};
 use crate::clock;
 use crate::place::{Candidate, Surroundings, candidates, has_left_state, searched};
@@ -37,15 +38,25 @@ pub(super) fn connect(
     if let Some(path) = &target.control {
         return open(path, deadline);
     }
-    let found = candidates(around);
+    let (own, others): (Vec<_>, Vec<_>) = candidates(around)
+        .into_iter()
+        .partition(|candidate| candidate.stranger.is_none());
     match &target.name {
-        Some(name) => named(name, found, around, deadline),
-        None => only(look_at(found), around, deadline),
+        Some(name) => named(name, [own, others], around, deadline),
+        None => only([own, others], around, deadline),
     }
 }
 
-/// The only instance that runs. Nobody is asked anything as long as there is no more than one.
-fn only(mut found: Found, around: &Surroundings, deadline: Option<Instant>) -> Result<Connection, Failure> {
+/// The only instance that runs, of ours or else of all. Nobody is asked anything as long as there is no more than one.
+fn only(
+    [own, others]: [Vec<Candidate>; 2],
+    around: &Surroundings,
+    deadline: Option<Instant>,
+) -> Result<Connection, Failure> {
+    let mut found = look_at(own);
+    if found.running.is_empty() {
+        found.add(look_at(others));
+    }
     if found.running.len() > 1 {
         let names = ask_names(&mut found.running, deadline);
         return Err(several(&found.running, &names));
@@ -56,33 +67,38 @@ fn only(mut found: Found, around: &Surroundings, deadline: Option<Instant>) -> R
     }
 }
 
-/// The instance of this name. That of the directory of this name is meant if it has that name or does not say which; only if
-/// it has another may a directory of any other name be meant (`$RUNTIME_DIRECTORY` leads to any).
+/// The instance of this name, of ours or else of others. That of the directory of this name is meant if it has that name or does not
+/// say which; only if it has another may a directory of any other name be meant (`$RUNTIME_DIRECTORY` leads to any).
 fn named(
     name: &str,
-    candidates: Vec<Candidate>,
+    candidates: [Vec<Candidate>; 2],
     around: &Surroundings,
     deadline: Option<Instant>,
 ) -> Result<Connection, Failure> {
-    let (own, others) = candidates
-        .into_iter()
-        .partition(|candidate| candidate.directory == name);
-    let mut own = look_at(own);
-    let mut names = ask_names(&mut own.running, deadline);
-    if let Some(chosen) = choose(name, &own.running, &names, deadline) {
-        return chosen;
+    let mut all = Found::default();
+    let mut names = Vec::new();
+    for candidates in candidates {
+        let (of_the_name, rest): (Vec<_>, Vec<_>) = candidates
+            .into_iter()
+            .partition(|candidate| candidate.directory == name);
+        let mut found = look_at(of_the_name);
+        let told = ask_names(&mut found.running, deadline);
+        if let Some(chosen) = choose(name, &found.running, &told, deadline) {
+            return chosen;
+        }
+        names.extend(told);
+        all.add(found);
+        let mut found = look_at(rest);
+        let told = ask_names(&mut found.running, deadline);
+        if let Some(chosen) = choose(name, &found.running, &told, deadline) {
+            return chosen;
+        }
+        names.extend(told);
+        // A killed one of another name has nothing to do with it.
+        found.killed.clear();
+        all.add(found);
     }
-    let mut found = look_at(others);
-    let others = ask_names(&mut found.running, deadline);
-    if let Some(chosen) = choose(name, &found.running, &others, deadline) {
-        return chosen;
-    }
-    names.extend(others);
-    found.closed.extend(own.closed);
-    found.forbidden |= own.forbidden;
-    // A killed one of another name has nothing to do with it.
-    found.killed = own.killed;
-    Err(nobody(Some(name), &names, &found, around))
+    Err(nobody(Some(name), &names, &all, around))
 }
 
 /// The instance that has this name, if any has.
@@ -97,7 +113,7 @@ fn choose(
     match chosen[..] {
         [] => None,
         // Anew, because a connection is good for one request, and its name was the first.
-        [only] => Some(open(&only.candidate.control, deadline)),
+        [only] => Some(only.opened(deadline)),
         [..] => {
             let names = vec![name.to_owned(); chosen.len()];
             Some(Err(several(&chosen, &names)))
@@ -106,57 +122,76 @@ fn choose(
 }
 
 /// A supervisor that lives.
-struct Instance {
-    candidate: Candidate,
+pub(super) struct Instance {
+    pub(super) candidate: Candidate,
     /// `None` if it accepts nobody just now: its backlog is full.
     connection: Option<Connection>,
 }
 
 impl Instance {
     /// The connection to it, which is waited for if it accepts nobody just now.
-    fn connected(self, deadline: Option<Instant>) -> Result<Connection, Failure> {
-        match self.connection {
-            Some(connection) => Ok(connection),
-            None => open(&self.candidate.control, deadline),
+    fn connected(mut self, deadline: Option<Instant>) -> Result<Connection, Failure> {
+        match self.connection.take() {
+            Some(connection) => self.entered().map(|()| connection),
+            None => self.opened(deadline),
         }
+    }
+
+    /// A new connection to it. It is the one that is meant.
+    fn opened(&self, deadline: Option<Instant>) -> Result<Connection, Failure> {
+        self.entered()?;
+        open(&self.candidate.control, deadline)
+    }
+
+    /// From now on we are its owner.
+    fn entered(&self) -> Result<(), Failure> {
+        become_user(self.candidate.stranger).map_err(|errno| {
+            let (path, why) = (self.candidate.control.display(), errno_text(errno));
+            let text = format!("ask {path} as its owner: {why}; ask as the user of the supervisor");
+            Failure::new(Exit::Failed, text)
+        })
     }
 }
 
 /// What lies where instances lie.
-struct Found {
+#[derive(Default)]
+pub(super) struct Found {
     /// Those that live.
-    running: Vec<Instance>,
-    /// Those that may not be asked, a line about each.
-    closed: Vec<String>,
+    pub(super) running: Vec<Instance>,
+    /// Those that may not be asked, and why.
+    pub(super) closed: Vec<(Candidate, String)>,
     /// Whether it was a permission that one of those lacked.
     forbidden: bool,
-    /// The directories of those that were killed and have left their state.
-    killed: Vec<String>,
+    /// Those that were killed and have left their state.
+    pub(super) killed: Vec<Candidate>,
+}
+
+impl Found {
+    fn add(&mut self, more: Found) {
+        self.running.extend(more.running);
+        self.closed.extend(more.closed);
+        self.forbidden |= more.forbidden;
+        self.killed.extend(more.killed);
+    }
 }
 
 /// Knocks at each of them, without waiting for any.
-fn look_at(candidates: Vec<Candidate>) -> Found {
-    let mut found = Found {
-        running: Vec::new(),
-        closed: Vec::new(),
-        forbidden: false,
-        killed: Vec::new(),
-    };
+pub(super) fn look_at(candidates: Vec<Candidate>) -> Found {
+    let mut found = Found::default();
     for candidate in candidates {
-        let connection = match Connection::open_now(&candidate.control) {
+        let opened = as_user(candidate.stranger, || Connection::open_now(&candidate.control));
+        let connection = match opened {
             Ok(connection) => Some(connection),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
                 if was_killed(&error, &candidate.control) {
-                    found.killed.push(candidate.directory);
+                    found.killed.push(candidate);
                 }
                 continue;
             }
             Err(error) => {
-                let (name, path) = (&candidate.directory, candidate.control.display());
-                let why = errno_text(&error);
-                found.closed.push(format!("{name} at {path}: {why}"));
                 found.forbidden |= error.kind() == io::ErrorKind::PermissionDenied;
+                found.closed.push((candidate, errno_text(&error)));
                 continue;
             }
         };
@@ -168,19 +203,23 @@ fn look_at(candidates: Vec<Candidate>) -> Found {
     found
 }
 
-/// The names that these supervisors have, asked for side by side; the directory's name for one that does not say. At most half
-/// of the time is spent on that, so that the command itself has some left.
+/// The names that these supervisors have; the directory's name for one that does not say. At most half of the time is spent on that,
+/// so that the command itself has some left.
 fn ask_names(running: &mut [Instance], deadline: Option<Instant>) -> Vec<String> {
-    let now = clock::now();
     let patience = deadline.map_or(NAME_TIME, |deadline| {
-        NAME_TIME.min(deadline.saturating_duration_since(now) / 2)
+        NAME_TIME.min(deadline.saturating_duration_since(clock::now()) / 2)
     });
-    let connections = running.iter_mut().map(|instance| instance.connection.as_mut());
-    let statuses = ask_all(connections.collect(), now + patience);
+    let statuses = ask_statuses(running, patience);
     let name = |(instance, status): (&Instance, Option<Status>)| {
         status.map_or_else(|| instance.candidate.directory.clone(), |status| status.name)
     };
     running.iter().zip(statuses).map(name).collect()
+}
+
+/// What these supervisors tell of themselves, asked for side by side; `None` for one that does not within this time.
+pub(super) fn ask_statuses(running: &mut [Instance], patience: Duration) -> Vec<Option<Status>> {
+    let connections = running.iter_mut().map(|instance| instance.connection.as_mut());
+    ask_all(connections.collect(), clock::now() + patience)
 }
 
 /// A failure that lists them.
@@ -211,7 +250,15 @@ fn nobody(name: Option<&str>, others: &[String], found: &Found, around: &Surroun
         names.join(", ")
     };
     if !found.closed.is_empty() {
-        text = format!("{text} ({})", found.closed.join("; "));
+        let line = |(candidate, why): &(Candidate, String)| {
+            format!(
+                "{} at {}: {why}",
+                candidate.directory,
+                candidate.control.display()
+            )
+        };
+        let closed: Vec<_> = found.closed.iter().map(line).collect();
+        text = format!("{text} ({})", closed.join("; "));
     } else if others.is_empty() {
         let places: Vec<_> = searched(around)
             .iter()
@@ -226,7 +273,7 @@ fn nobody(name: Option<&str>, others: &[String], found: &Found, around: &Surroun
         text = format!("{text}; ask as the user of the supervisor or as root");
     }
     if let Some(killed) = found.killed.first() {
-        text = format!("{text}; {} {KILLED}", quoted(killed));
+        text = format!("{text}; {} {KILLED}", quoted(&killed.directory));
     } else if found.closed.is_empty() && others.is_empty() {
         text = format!("{text}; start one with segue run, or name its socket with --control");
     }

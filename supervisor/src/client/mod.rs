@@ -15,6 +15,8 @@ mod codes;
 mod connection;
 mod find;
 mod last_words;
+mod list;
+mod stranger;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -158,6 +160,15 @@ pub(crate) fn metrics(
 ) -> Exit {
     let mut client = Client::of_this_process();
     client.run(|client| client.show_once(target, timeout, show).map(|_| Exit::Done))
+}
+
+/// `segue list`: prints every instance that can be found.
+pub(crate) fn list(form: Form) -> Exit {
+    Client {
+        form,
+        ..Client::of_this_process()
+    }
+    .run(Client::list)
 }
 
 fn ask(target: &Target, request: Request, timeout: Option<Duration>) -> Exit {

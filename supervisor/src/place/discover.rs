@@ -16,32 +16,51 @@ pub(crate) struct Candidate {
     pub(crate) directory: String,
     /// The socket.
     pub(crate) control: PathBuf,
+    /// Whose it is, if that is neither us nor root. Only root is told of those.
+    pub(crate) stranger: Option<Stranger>,
 }
 
-/// The directories that are looked into: where any instance of this user may lie, and where root's lie.
+/// Another user, who may have put anything where his instances lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stranger {
+    /// His number.
+    pub(crate) uid: u32,
+    /// The group of the directory in which his instances lie.
+    pub(crate) gid: u32,
+}
+
+/// The directories that are looked into: where any instance of this user may lie, where root's lie, and for root those of everybody.
 pub(crate) fn searched(around: &Surroundings) -> Vec<PathBuf> {
     let given = around.runtime_directory.clone();
     given
         .into_iter()
         .chain(bases(around).into_iter().map(|base| base.path))
+        .chain(strangers(around).into_iter().map(|(path, _)| path))
         .collect()
 }
 
 /// Every control socket in these directories, in their order. A directory that cannot be looked into has
 /// none; one in `/tmp` that is not ours is not looked into, since a stranger may have made it to be believed.
 pub(crate) fn candidates(around: &Surroundings) -> Vec<Candidate> {
-    let given = around.runtime_directory.iter().filter_map(|dir| candidate(dir));
+    let given = around
+        .runtime_directory
+        .iter()
+        .filter_map(|dir| candidate(dir, None));
     let found = bases(around)
         .into_iter()
         .filter(|base| trusted(base, around.uid))
-        .flat_map(|base| instances(&base.path));
+        .flat_map(|base| instances(&base.path, None));
+    let others = strangers(around)
+        .into_iter()
+        .flat_map(|(path, stranger)| instances(&path, Some(stranger)));
     let mut seen = Vec::new();
-    let mut all: Vec<Candidate> = given.chain(found).collect();
+    let mut all: Vec<Candidate> = given.chain(found).chain(others).collect();
     all.retain(|candidate| {
-        // `$RUNTIME_DIRECTORY` may lie in a base.
+        // `$RUNTIME_DIRECTORY` may lie in a base. A stranger's link to somebody else's socket hides nobody.
         let real = fs::canonicalize(&candidate.control).unwrap_or_else(|_| candidate.control.clone());
-        let new = !seen.contains(&real);
-        seen.push(real);
+        let found = (real, candidate.stranger);
+        let new = !seen.contains(&found);
+        seen.push(found);
         new
     });
     all
@@ -120,18 +139,62 @@ fn trusted(base: &Base, uid: u32) -> bool {
 
 /// Whether it is a directory in which nobody but its owner can put anything.
 fn is_private(directory: &Path, owner: u32) -> bool {
-    fs::symlink_metadata(directory)
-        .is_ok_and(|found| found.is_dir() && found.uid() == owner && found.mode() & 0o022 == 0)
+    private_to(directory, owner).is_some()
 }
 
-fn instances(base: &Path) -> Vec<Candidate> {
+/// The group of a directory in which nobody but its owner can put anything.
+fn private_to(directory: &Path, owner: u32) -> Option<u32> {
+    let found = fs::symlink_metadata(directory).ok()?;
+    let private = found.is_dir() && found.uid() == owner && found.mode() & 0o022 == 0;
+    private.then(|| found.gid())
+}
+
+/// Where the instances of other users lie, by user; for root alone, who may ask them. A directory that is not that user's, or in which
+/// others can put something, is left out.
+fn strangers(around: &Surroundings) -> Vec<(PathBuf, Stranger)> {
+    if around.uid != 0 {
+        return Vec::new();
+    }
+    let of_user = [
+        ("run/user", "", Some("segue")),
+        ("tmp", "segue-", None),
+        ("dev/shm", "segue-", None),
+    ];
+    let mut found = Vec::new();
+    for (parent, prefix, below) in of_user {
+        let entries = fs::read_dir(around.root.join(parent))
+            .into_iter()
+            .flatten()
+            .flatten();
+        for entry in entries {
+            let name = entry.file_name();
+            let number = name.to_str().and_then(|name| name.strip_prefix(prefix));
+            let Some(uid) = number
+                .and_then(|number| number.parse().ok())
+                .filter(|uid| *uid != around.uid)
+            else {
+                continue;
+            };
+            let path = below.map_or_else(|| entry.path(), |below| entry.path().join(below));
+            if let Some(gid) = private_to(&path, uid) {
+                found.push((path, Stranger { uid, gid }));
+            }
+        }
+    }
+    found.sort_by_key(|(_, stranger)| stranger.uid);
+    found
+}
+
+fn instances(base: &Path, stranger: Option<Stranger>) -> Vec<Candidate> {
     let entries = fs::read_dir(base).into_iter().flatten().flatten();
-    let mut found: Vec<_> = entries.filter_map(|entry| candidate(&entry.path())).collect();
+    let mut found: Vec<_> = entries
+        .filter_map(|entry| candidate(&entry.path(), stranger))
+        .collect();
     found.sort_by(|one, other| one.directory.cmp(&other.directory));
     found
 }
 
-fn candidate(directory: &Path) -> Option<Candidate> {
+fn candidate(directory: &Path, stranger: Option<Stranger>) -> Option<Candidate> {
     let control = directory.join("control");
     match fs::metadata(&control) {
         Ok(found) if found.file_type().is_socket() => {}
@@ -142,5 +205,6 @@ fn candidate(directory: &Path) -> Option<Candidate> {
     Some(Candidate {
         directory: directory.file_name()?.to_string_lossy().into_owned(),
         control,
+        stranger,
     })
 }

@@ -11,6 +11,7 @@
 mod deploy;
 mod failures;
 mod guide;
+mod instances;
 mod journal;
 mod killed;
 mod midway;
@@ -118,6 +119,7 @@ const SCENES: &[Scene] = scenes! {
     252 deploy::takes_back_what_dies_after_its_takeover;
     252 deploy::one_at_a_time;
     252 deploy::interrupted_is_settled_by_the_next;
+    252 instances::root_asks_others_as_their_owner;
     252 journal::has_every_line;
     252 journal::has_the_last_words;
     252 journal::is_read_back_by_the_client;

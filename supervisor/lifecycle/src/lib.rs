@@ -15,7 +15,7 @@
 //! [`Event::Due`] and leaves as [`Effect::Arm`] and [`Effect::Disarm`]. Start reading at `handoff.rs`, which is
 //! the reload; `workers.rs` is what one worker goes through; `rolling.rs` is the handoff
 //! in steps; `lanes.rs` is the handoff where each generation has a socket of its own; `probation.rs` is trust and rollback;
-//! `stop.rs` is the end.
+//! `stop.rs` is the end. `upgrade.rs` is a small machine of its own.
 //!
 //! # The contract with the caller
 //!
@@ -40,6 +40,7 @@ mod save;
 mod stop;
 mod tickets;
 mod timers;
+pub mod upgrade;
 mod vocabulary;
 mod words;
 mod workers;

@@ -6,6 +6,7 @@
 //! * `scenarios.rs`: the worlds and their bounds; `SEGUE_LONG=1` raises them;
 //! * `bugs.rs`: planted bugs prove that each invariant can fail; `SEGUE_STORIES=1` prints how;
 //! * `mutations.rs`: saved texts that were changed at random;
+//! * `upgrade.rs`: the same for the upgrade in place, a machine of its own;
 //! * `table.rs`, `words.rs`, `document.rs`: what was seen, as `docs/LIFECYCLE.md` shows it; `SEGUE_BLESS=1` writes it.
 //!
 //! It is compiled into the tests of the crate, and uses nothing of it but what is public: the bugs are planted under
@@ -23,5 +24,6 @@ mod mutations;
 mod scenarios;
 mod story;
 mod table;
+mod upgrade;
 mod words;
 mod world;

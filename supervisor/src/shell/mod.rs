@@ -9,6 +9,7 @@
 
 mod desk;
 mod fleet;
+mod found;
 mod inspection;
 mod journal;
 mod narrator;
@@ -45,10 +46,10 @@ use crate::upgrade::Origin;
 
 pub(crate) use records::births::wanted;
 pub(crate) use restore::{restore, style};
-pub(crate) use run::run;
+pub(crate) use run::begin::{go_on, run};
+pub(crate) use succession::adopt::adopt;
 pub(crate) use succession::predecessor::{AdoptionDecision, PredecessorState, Unadopted, settings_left};
 pub(crate) use succession::recover::refuse_orphans;
-pub(crate) use succession::resume::{adopt, go_on};
 
 use desk::Desk;
 use fleet::Fleet;

@@ -1,18 +1,20 @@
 //! Everything that the shell knows, as rows and fds: what a successor goes on with. `restore.rs` reads them.
 
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::{Instant, SystemTime};
 
-use nix::unistd::Pid;
 use segue_lifecycle::{Event, Timer};
 
-use super::{Alarm, Child, Shell};
-use crate::children::{Kin, Leader};
+use super::Alarm;
+use crate::clock::Timers;
 use crate::config::{self, Config};
-use crate::launch::ReportPipe;
 use crate::listeners::Saving;
-use crate::readiness::NotifySocket;
-use crate::shell::succession::draining_orphans::DrainingOrphan;
+use crate::shell::desk::Desk;
+use crate::shell::journal::Journal;
+use crate::shell::narrator::history::History;
+use crate::shell::narrator::view::View;
+use crate::shell::succession::Succession;
 use crate::state::{self, Field as _, Fields as _, Flaw, Passed, Row, Rows, by_text, whole};
 
 /// The kind of the row that holds rows of listeners which were closed, and its key.
@@ -67,25 +69,6 @@ whole!(Head {
     "refusal" refusal;
 });
 
-/// A child as a row tells of it.
-#[derive(Debug)]
-pub(crate) struct SavedChild {
-    pub(crate) key: Child,
-    pub(crate) pid: Pid,
-    /// When it was started; with the pid it tells the process from every other.
-    pub(crate) began: Option<u64>,
-    pub(crate) kin: Kin,
-    pub(crate) leader: Leader,
-}
-
-whole!(SavedChild {
-    "name" key;
-    "pid" pid;
-    "kin" kin;
-    "leader" leader;
-    "began" began;
-});
-
 /// A timer of the core.
 #[derive(Debug)]
 pub(crate) struct SavedTimer {
@@ -96,39 +79,63 @@ pub(crate) struct SavedTimer {
 }
 
 whole!(SavedTimer { "is" timer; "since" since; "at" deadline; });
-by_text!(Child, Timer, Event);
+by_text!(Timer, Event);
 
-impl Shell {
+/// All rooms, to be read: what is written down.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Everything<'a> {
+    pub(crate) view: View<'a>,
+    pub(crate) events: &'a VecDeque<Event>,
+    pub(crate) timers: &'a Timers<Alarm>,
+    pub(crate) desk: &'a Desk,
+    pub(crate) history: &'a History,
+    pub(crate) journal: &'a Journal,
+    pub(crate) succession: &'a Succession,
+}
+
+/// All rooms of the shell.
+macro_rules! everything {
+    ($shell:expr) => {
+        Everything {
+            view: view!($shell),
+            events: &$shell.events,
+            timers: &$shell.timers,
+            desk: &$shell.desk,
+            history: &$shell.narrator.history,
+            journal: &$shell.journal,
+            succession: &$shell.succession,
+        }
+    };
+}
+
+pub(crate) use everything;
+
+impl<'a> Everything<'a> {
     /// The whole state, as it is between two batches of events.
     pub(crate) fn rows(&self) -> Vec<u8> {
         let mut rows = Rows::default();
         let mut configs = Configs { known: Vec::new() };
         let mut listeners = Saving::default();
         self.save_head(&mut rows, &mut configs);
-        rows.lines(&self.core.save());
+        rows.lines(&self.view.core.save());
         self.desk.control.save(&mut rows);
-        self.given.inherited_environment.save(&mut rows);
+        self.view.given.inherited_environment.save(&mut rows);
         if let Some(file) = &self.journal.pid_file {
             file.save(&mut rows);
         }
         self.desk.tickets.save(&mut rows);
-        self.narrator.history.save(&mut rows);
-        self.queues.save(&mut rows);
+        self.history.save(&mut rows);
+        self.view.queues.save(&mut rows);
         self.save_births(&mut rows, &mut configs, &mut listeners);
         self.save_generations(&mut rows, &mut configs, &mut listeners);
         listeners.save(&mut rows);
-        self.save_workers(&mut rows);
-        self.fleet.probes.save(&mut rows);
-        self.save_children(&mut rows);
-        self.fleet.strays.save(&mut rows);
+        self.view.fleet.save(&mut rows);
         self.save_timers(&mut rows);
-        for orphan in &self.succession.draining_orphans {
-            orphan.save(&mut rows);
-        }
+        self.succession.draining.save(&mut rows);
         for closed in &self.journal.closed {
             rows.begin(CLOSED).bytes(CLOSED_ROWS, closed);
         }
-        for event in &self.events {
+        for event in self.events {
             event.write("is", rows.begin("event"));
         }
         for (number, config) in (0u64..).zip(configs.known) {
@@ -141,23 +148,23 @@ impl Shell {
         rows.finish()
     }
 
-    fn save_head<'a>(&'a self, rows: &mut Rows, configs: &mut Configs<'a>) {
+    fn save_head(&self, rows: &mut Rows, configs: &mut Configs<'a>) {
         let head = Head {
             version: state::VERSION,
             by: env!("CARGO_PKG_VERSION").to_owned(),
-            name: self.given.config.name.clone(),
+            name: self.view.given.config.name.clone(),
             pid: std::process::id(),
-            config: configs.number(&self.given.config),
-            since: self.given.since,
-            boot: self.given.boot.clone(),
-            workers: self.records.workers_asked,
-            refusal: self.records.refusal.clone(),
+            config: configs.number(&self.view.given.config),
+            since: self.view.given.since,
+            boot: self.view.given.boot.clone(),
+            workers: self.view.records.workers_asked,
+            refusal: self.view.records.refusal.clone(),
         };
         head.save_fields(rows.begin(state::HEAD));
     }
 
-    fn save_births<'a>(&'a self, rows: &mut Rows, configs: &mut Configs<'a>, listeners: &mut Saving<'a>) {
-        for (record, birth) in &self.records.births {
+    fn save_births(&self, rows: &mut Rows, configs: &mut Configs<'a>, listeners: &mut Saving<'a>) {
+        for (record, birth) in &self.view.records.births {
             rows.begin("birth")
                 .number("record", record.0)
                 .number("config", configs.number(&birth.config));
@@ -173,57 +180,22 @@ impl Shell {
         }
     }
 
-    fn save_generations<'a>(
-        &'a self,
-        rows: &mut Rows,
-        configs: &mut Configs<'a>,
-        listeners: &mut Saving<'a>,
-    ) {
-        for (number, info) in &self.records.generations {
+    fn save_generations(&self, rows: &mut Rows, configs: &mut Configs<'a>, listeners: &mut Saving<'a>) {
+        for (number, info) in &self.view.records.generations {
             info.save(*number, rows);
             rows.number("config", configs.number(&info.config));
             if let Some(probe) = &info.probe {
                 rows.number("probe", listeners.number(probe));
             }
         }
-        for (number, info) in &self.records.generations {
+        for (number, info) in &self.view.records.generations {
             info.findings.save(*number, rows);
         }
-        for ((number, inode), chosen) in &self.records.chosen_flags {
+        for ((number, inode), chosen) in &self.view.records.chosen_flags {
             rows.begin("chosen")
                 .number("generation", *number)
                 .number("inode", *inode);
             chosen.write("non-blocking", rows);
-        }
-    }
-
-    fn save_workers(&self, rows: &mut Rows) {
-        for (worker, info) in &self.fleet.workers {
-            // What is only kept for the messages of this turn is of no use to anybody else.
-            if self.fleet.gone.contains(worker) {
-                continue;
-            }
-            info.save(*worker, rows);
-            let name = worker.to_string();
-            if let Some(notify) = &info.notify {
-                notify.save(&name, rows);
-            }
-            if let Some(report) = &info.report {
-                report.save(&name, rows);
-            }
-        }
-    }
-
-    fn save_children(&self, rows: &mut Rows) {
-        for child in self.fleet.children.saved() {
-            let child = SavedChild {
-                key: child.key,
-                pid: child.pid,
-                began: child.began,
-                kin: child.kin,
-                leader: child.leader,
-            };
-            child.save_fields(rows.begin("child"));
         }
     }
 
@@ -257,55 +229,30 @@ impl Shell {
     }
 
     /// The fds that the rows tell of, for this process when it executes another binary.
-    pub(crate) fn passed(&self) -> Passed<'_> {
+    pub(crate) fn passed(&self) -> Passed<'a> {
         let mut fds = Passed::new();
         self.desk.control.pass_on(&mut fds);
         if let Some(file) = &self.journal.pid_file {
             file.pass_on(&mut fds);
         }
         let mut listeners = Saving::default();
-        for (record, birth) in &self.records.births {
+        for (record, birth) in &self.view.records.births {
             let record = birth.record.as_ref().map(|kept| kept.fds(record.0));
             fds.extend(record.into_iter().flatten());
             for listener in &birth.listeners {
                 listeners.number(listener);
             }
         }
-        for probe in self
-            .records
-            .generations
-            .values()
-            .filter_map(|info| info.probe.as_ref())
-        {
+        let generations = self.view.records.generations.values();
+        for probe in generations.filter_map(|info| info.probe.as_ref()) {
             listeners.number(probe);
         }
         listeners.pass_on(&mut fds);
-        for (worker, info) in &self.fleet.workers {
-            let name = worker.to_string();
-            if let Some(notify) = &info.notify {
-                fds.push((NotifySocket::name(&name), notify.as_fd()));
-            }
-            if let Some(report) = &info.report {
-                fds.push((ReportPipe::name(&name), report.as_fd()));
-            }
-        }
-        for child in self.fleet.children.saved() {
-            fds.extend(child.pidfd.map(|pidfd| (pidfd_name(child.key), pidfd)));
-        }
-        fds.extend(
-            self.succession
-                .draining_orphans
-                .iter()
-                .map(DrainingOrphan::pass_on),
-        );
+        self.view.fleet.pass_on(&mut fds);
+        fds.extend(self.succession.draining.pass_on());
         for (name, fd) in state::FILES.iter().zip(self.journal.keeper.fds()) {
             fds.push(((*name).to_owned(), fd));
         }
         fds
     }
-}
-
-/// The name of the pidfd of a child.
-pub(crate) fn pidfd_name(child: Child) -> String {
-    format!("pidfd-{child}")
 }

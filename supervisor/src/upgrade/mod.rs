@@ -23,7 +23,7 @@ mod reply;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use check::{CHECK_TIME, Check, answer, asked_to_check};
+pub(crate) use check::{CHECK_TIME, Check, Started, answer, asked_to_check};
 pub(crate) use origin::Origin;
 #[cfg(test)]
 pub(crate) use parcel::sealed;

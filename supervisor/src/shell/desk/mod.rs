@@ -2,10 +2,9 @@
 //!
 //! This room knows no process and no listener.
 
+pub(crate) mod clients;
 pub(crate) mod requests;
 pub(crate) mod tickets;
-
-use std::time::Instant;
 
 use crate::control::{ClientId, Control};
 use crate::protocol::Reply;
@@ -28,14 +27,6 @@ impl Desk {
             control,
             tickets: Tickets::new(),
             answers: Vec::new(),
-        }
-    }
-
-    /// Clients whose time is over are closed.
-    pub(crate) fn expire(&mut self, now: Instant) {
-        let next = self.control.next_deadline();
-        if next.is_some_and(|deadline| deadline <= now) {
-            self.control.expire(now);
         }
     }
 }

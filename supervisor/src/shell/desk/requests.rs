@@ -1,231 +1,148 @@
-//! The clients of the control socket and what they ask for.
+//! What a client is told at once, and what becomes of its request for a reload.
 
-use nix::sys::epoll::EpollFlags;
 use nix::unistd::Pid;
-use segue_lifecycle::{self as lifecycle, Event, State, Worker};
+use segue_lifecycle::{self as lifecycle, Event};
 
 use crate::clock;
-use crate::config::Mode;
-use crate::control::{Change, ClientId, Interest};
-use crate::descent;
-use crate::protocol::{self, Reply, Request, Until};
-use crate::shell::Shell;
-use crate::shell::fleet::{Ground, ground};
-use crate::sources::{Ready, Source};
+use crate::control::ClientId;
+use crate::log::Log;
+use crate::protocol::{Reply, Serving, Until};
+use crate::shell::desk::Desk;
 
-impl Shell {
-    pub(crate) fn admit_clients(&mut self) {
-        self.desk.control.accept(clock::now());
-        if let Some(text) = self.desk.control.take_trouble() {
-            self.log.error(&text);
-        }
-        self.update_interests();
-    }
+/// What is to be known about who asks for a reload.
+#[derive(Debug)]
+pub(crate) struct Asking<'a> {
+    pub(crate) client: ClientId,
+    /// `pid 812, which asks, belongs to generation 1`, where a command was started by the app itself: if it waited for the end of
+    /// that generation, it would wait for itself, until it is killed.
+    pub(crate) below: Option<String>,
+    /// Whether old processes end before new ones are started, as far as the settings in force tell.
+    pub(crate) makes_room_first: bool,
+    pub(crate) serving: Option<Serving>,
+    pub(crate) log: &'a Log,
+}
 
-    pub(crate) fn serve_client(&mut self, client: ClientId, ready: Ready<Worker, ClientId>) {
-        if ready.writable {
-            self.desk.control.writable(client);
-        }
-        if ready.readable
-            && let Some(request) = self.desk.control.readable(client, clock::now())
-        {
-            self.take_request(client, request);
-        }
-    }
-
-    /// Make the poll set what the control room wants it to be.
-    pub(crate) fn update_interests(&mut self) {
-        for change in self.desk.control.changes(clock::now()) {
-            match change {
-                Change::Accepting(accepting) => {
-                    let flags = if accepting {
-                        EpollFlags::EPOLLIN
-                    } else {
-                        EpollFlags::empty()
-                    };
-                    self.sources
-                        .watch(Source::Control, self.desk.control.as_fd(), flags);
-                }
-                Change::Opened(client, interest) => self.watch_client(client, interest),
-                Change::Changed(client, interest) => {
-                    if let Some(fd) = self.desk.control.client_fd(client) {
-                        self.sources.watch(Source::Client(client), fd, flags(interest));
-                    }
-                }
-                Change::Closed(client, fd) => self.sources.remove(Source::Client(client), fd),
-            }
-        }
-    }
-
-    fn watch_client(&mut self, client: ClientId, interest: Interest) {
-        let Some(fd) = self.desk.control.client_fd(client) else {
-            return;
-        };
-        match self.sources.add(Source::Client(client), fd) {
-            Ok(()) => self.sources.watch(Source::Client(client), fd, flags(interest)),
-            // Without a place in the poll set the client is never heard and runs into its deadline.
-            Err(errno) => self
-                .log
-                .error(&format!("epoll: {}", crate::sys::errno_text(errno))),
-        }
-    }
-
-    fn take_request(&mut self, client: ClientId, request: Request) {
-        match request {
-            Request::Status {} => {
-                self.fleet.look_for_strays(&ground!(self));
-                self.review_notes();
-                let status = Reply::Status(Box::new(self.view().status(&self.narrator.history)));
-                self.desk.control.reply(client, &status, clock::now());
-            }
-            Request::Reload { until } => self.take_reload(client, until),
-            Request::Workers { change } => self.take_workers(client, change),
-            Request::Upgrade {} => {
-                self.log_request(client, "upgrade");
-                self.ask_upgrade(Some(client));
-            }
-            Request::Stop {} => {
-                self.log_request(client, "stop");
-                match self.asker_is_below(client) {
-                    Some(below) => self.reply_at_once(client, format!("stopping; {below}, and ends with it")),
-                    None => self.desk.tickets.wait_for_stop(client),
-                }
-                // Two commands mean one stop, and both wait for it; only a second signal is impatience.
-                if !self.stop_asked() {
-                    self.events.push_back(Event::Stop);
-                }
-            }
-        }
-    }
-
-    fn take_reload(&mut self, client: ClientId, until: Until) {
-        self.log_request(client, "reload");
-        let below = match until {
-            Until::Accepted => return self.accept_reload(client, ""),
-            Until::Takeover | Until::Settled | Until::Drained => self.asker_is_below(client),
-        };
-        if let Some(below) = below.as_ref().filter(|_| self.makes_room_first()) {
-            return self.accept_reload(
-                client,
-                &format!("; {below}, which must end before the next one starts"),
-            );
-        }
+impl Desk {
+    /// A reload is asked for: the event for the core. A client that does not wait is answered at once.
+    pub(crate) fn take_reload(&mut self, until: Until, asking: Asking<'_>) -> Event {
+        let Asking {
+            client,
+            below,
+            makes_room_first,
+            serving,
+            log,
+        } = asking;
+        self.log_request(client, "reload", log);
         match (until, below) {
-            (Until::Accepted | Until::Takeover, _) => {
-                self.ask_reload(Some(client), lifecycle::Until::Takeover)
+            (Until::Accepted, _) => self.accept_reload(client, "", serving),
+            (Until::Takeover | Until::Settled | Until::Drained, Some(below)) if makes_room_first => {
+                let more = format!("; {below}, which must end before the next one starts");
+                self.accept_reload(client, &more, serving)
             }
+            (Until::Takeover, _) => self.ask_reload(Some(client), lifecycle::Until::Takeover),
             (Until::Settled, _) => self.ask_reload(Some(client), lifecycle::Until::Settled),
             (Until::Drained, None) => self.ask_reload(Some(client), lifecycle::Until::Drained),
             (Until::Drained, Some(below)) => {
                 let note = format!("; that its own generation is gone is not waited for: {below}");
-                let ticket = self
-                    .desk
-                    .tickets
-                    .take_with_note(client, lifecycle::Until::Takeover, note);
                 let until = lifecycle::Until::Takeover;
-                self.events.push_back(Event::Reload(ticket, until));
+                let ticket = self.tickets.take_with_note(client, until, note);
+                Event::Reload(ticket, until)
             }
         }
     }
 
     /// The client does not wait.
-    fn accept_reload(&mut self, client: ClientId, more: &str) {
-        self.reply_at_once(client, format!("reload accepted{more}"));
-        self.ask_reload(None, lifecycle::Until::Takeover);
+    fn accept_reload(&mut self, client: ClientId, more: &str, serving: Option<Serving>) -> Event {
+        self.done(client, format!("reload accepted{more}"), serving);
+        self.ask_reload(None, lifecycle::Until::Takeover)
     }
 
-    fn reply_at_once(&mut self, client: ClientId, message: String) {
-        let reply = Reply::Done {
-            message,
-            serving: self.view().serving(),
-            duration_ms: None,
-            verdict: None,
-        };
-        self.desk.control.reply(client, &reply, clock::now());
+    /// A ticket for a reload, for a client or for nobody who waits, and the event for the core.
+    pub(crate) fn ask_reload(&mut self, client: Option<ClientId>, until: lifecycle::Until) -> Event {
+        let ticket = self.tickets.take(client, until);
+        Event::Reload(ticket, until)
     }
 
-    /// `pid 812, which asks, belongs to generation 1`, where a command was started by the app itself: if it waited for the end of that generation, it
-    /// would wait for itself, until it is killed.
-    fn asker_is_below(&self, client: ClientId) -> Option<String> {
-        let pid = self.desk.control.peer(client)?.pid;
-        let worker = descent::owner_of(Pid::from_raw(pid), &self.fleet.origins(&ground!(self)))?;
-        Some(format!(
-            "pid {pid}, which asks, belongs to generation {}",
-            worker.generation
-        ))
-    }
-
-    /// Whether old processes end before new ones are started, as far as the settings in force tell.
-    fn makes_room_first(&self) -> bool {
-        let newest = self.records.births.values().next_back();
-        newest.is_some_and(|birth| birth.config.mode == Mode::Queue || birth.config.rolling.is_some())
-    }
-
-    /// Ask the core for a reload, for a client or for nobody who waits.
-    pub(crate) fn ask_reload(&mut self, client: Option<ClientId>, until: lifecycle::Until) {
-        let ticket = self.desk.tickets.take(client, until);
-        self.events.push_back(Event::Reload(ticket, until));
-    }
-
-    fn take_workers(&mut self, client: ClientId, change: protocol::Change) {
-        let reply = match self.change_workers(change) {
-            Ok((before, after)) => {
-                self.log_request(client, &format!("workers: {before} before, {after} now,"));
-                Reply::Done {
-                    message: format!("workers: {before} before, {after} now"),
-                    serving: self.view().serving(),
-                    duration_ms: None,
-                    verdict: None,
-                }
-            }
-            Err(message) => Reply::Refused { message },
-        };
-        self.desk.control.reply(client, &reply, clock::now());
-    }
-
-    /// Whether everything stops already, or will at the end of this turn.
-    pub(crate) fn stop_asked(&self) -> bool {
-        self.core.state() == State::Stopping || self.events.contains(&Event::Stop)
-    }
-
-    /// Ask the core for another number of workers.
-    pub(crate) fn change_workers(&mut self, change: protocol::Change) -> Result<(u16, u16), String> {
-        if self.stop_asked() {
-            return Err("workers: the instance is stopping".to_owned());
+    /// A stop is asked for. A client that ends with the app does not wait for it.
+    pub(crate) fn take_stop(
+        &mut self,
+        client: ClientId,
+        below: Option<String>,
+        serving: Option<Serving>,
+        log: &Log,
+    ) {
+        self.log_request(client, "stop", log);
+        match below {
+            Some(below) => self.done(client, format!("stopping; {below}, and ends with it"), serving),
+            None => self.tickets.wait_for_stop(client),
         }
-        let (before, after) = self.records.change_workers(change, &self.core, &self.given)?;
-        self.events.push_back(Event::Workers(after));
-        Ok((before, after))
     }
 
-    /// `reload asked for by pid 812 (uid 0)`.
-    fn log_request(&self, client: ClientId, what: &str) {
-        let by = self
-            .desk
-            .control
-            .peer(client)
-            .map(|peer| format!(" by {peer}"))
-            .unwrap_or_default();
-        self.log.info(&format!("{what} asked for{by}"));
+    /// The number of workers was to be changed.
+    pub(crate) fn answer_workers(
+        &mut self,
+        client: ClientId,
+        changed: Result<(u16, u16), String>,
+        serving: Option<Serving>,
+        log: &Log,
+    ) {
+        match changed {
+            Ok((before, after)) => {
+                self.log_request(client, &format!("workers: {before} before, {after} now,"), log);
+                self.done(client, format!("workers: {before} before, {after} now"), serving);
+            }
+            Err(message) => self.reply(client, &Reply::Refused { message }),
+        }
+    }
+
+    /// The upgrade that was asked for has failed, and this process goes on.
+    pub(crate) fn upgrade_failed(
+        &mut self,
+        client: Option<ClientId>,
+        message: String,
+        serving: Option<Serving>,
+    ) {
+        if let Some(client) = client {
+            let failed = Reply::Failed {
+                message,
+                serving,
+                verdict: None,
+            };
+            self.reply(client, &failed);
+        }
     }
 
     /// The end has come: tell those who wait for it.
     pub(crate) fn answer_stops(&mut self) {
-        for client in self.desk.tickets.take_stops() {
-            let reply = Reply::Done {
-                message: "stopped".to_owned(),
-                serving: None,
-                duration_ms: None,
-                verdict: None,
-            };
-            self.desk.control.reply(client, &reply, clock::now());
+        for client in self.tickets.take_stops() {
+            self.done(client, "stopped".to_owned(), None);
         }
     }
-}
 
-fn flags(interest: Interest) -> EpollFlags {
-    let mut flags = EpollFlags::empty();
-    flags.set(EpollFlags::EPOLLIN, interest.read);
-    flags.set(EpollFlags::EPOLLOUT, interest.write);
-    flags
+    /// It is done.
+    pub(crate) fn done(&mut self, client: ClientId, message: String, serving: Option<Serving>) {
+        let reply = Reply::Done {
+            message,
+            serving,
+            duration_ms: None,
+            verdict: None,
+        };
+        self.reply(client, &reply);
+    }
+
+    pub(crate) fn reply(&mut self, client: ClientId, reply: &Reply) {
+        self.control.reply(client, reply, clock::now());
+    }
+
+    /// The process of a client, as long as it is known.
+    pub(crate) fn pid_of(&self, client: ClientId) -> Option<Pid> {
+        Some(Pid::from_raw(self.control.peer(client)?.pid))
+    }
+
+    /// `reload asked for by pid 812 (uid 0)`.
+    pub(crate) fn log_request(&self, client: ClientId, what: &str, log: &Log) {
+        let peer = self.control.peer(client);
+        let by = peer.map(|peer| format!(" by {peer}")).unwrap_or_default();
+        log.info(&format!("{what} asked for{by}"));
+    }
 }

@@ -8,6 +8,7 @@ pub(crate) mod launch;
 pub(crate) mod orders;
 mod out_of_memory;
 pub(crate) mod probe;
+pub(crate) mod saved;
 mod shared_stderr;
 pub(crate) mod strays;
 mod telling;

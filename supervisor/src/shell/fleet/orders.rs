@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::signal::Signal as Kill;
-use segue_lifecycle::{Signal, Timer, Worker};
+use segue_lifecycle::{Generation, Signal, Timer, Worker};
 
 use crate::clock::{self, Extended, Timers};
+use crate::log::Log;
 use crate::protocol::setting;
 use crate::shell::fleet::{Fleet, Ground};
 use crate::shell::{Alarm, Child};
-use crate::sys::errno_text;
+use crate::sys::{self, errno_text};
 
 /// More time that a worker was given: how much it had asked for, and what an app may ask for at most.
 #[derive(Clone, Copy, Debug)]
@@ -89,6 +90,26 @@ impl Fleet {
         if let Some(info) = self.workers.get_mut(&worker) {
             info.since = clock::wall();
             info.ready_after = Some(clock::now().saturating_duration_since(info.started));
+        }
+    }
+
+    /// Pass SIGUSR1 on to the workers of the incumbent. It kills a process that does not catch it, so only those get it that do.
+    pub(crate) fn pass_on_usr1(&self, incumbent: &Generation, by: &str, log: &Log) {
+        for worker in incumbent.processes.iter().map(|process| process.worker) {
+            let child = Child::Worker(worker);
+            let Some(pid) = self.children.pid(child) else {
+                continue;
+            };
+            let name = self.name_worker(worker);
+            let text = if !sys::catches_signal(pid, Kill::SIGUSR1).unwrap_or(false) {
+                format!("{by} not passed on: {name} does not catch it")
+            } else {
+                match self.children.signal(child, Kill::SIGUSR1) {
+                    Ok(()) => format!("{by} passed on to {name}"),
+                    Err(errno) => format!("{by} not passed on: {}", errno_text(errno)),
+                }
+            };
+            log.info(&text);
         }
     }
 }

@@ -8,6 +8,7 @@ pub(crate) mod files;
 pub(crate) mod findings;
 pub(crate) mod generation;
 pub(crate) mod memory;
+mod saved;
 pub(crate) mod sockets;
 pub(crate) mod watching;
 pub(crate) mod workers;

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use nix::sys::signal::Signal;
 use segue_lifecycle::{Lifecycle, Number, Role};
 
-use crate::config::{Config, MAX_WORKERS};
+use crate::config::{Config, MAX_WORKERS, Mode};
 use crate::listeners;
 use crate::protocol::Change;
 use crate::shell::Given;
@@ -29,6 +29,12 @@ impl Records {
     pub(crate) fn lent(&self) -> BTreeSet<u64> {
         let lent = self.generations.values().flat_map(|info| &info.lent);
         lent.copied().collect()
+    }
+
+    /// Whether old processes end before new ones are started, as far as the settings in force tell.
+    pub(crate) fn makes_room_first(&self) -> bool {
+        let newest = self.births.values().next_back();
+        newest.is_some_and(|birth| birth.config.mode == Mode::Queue || birth.config.rolling.is_some())
     }
 
     /// Another number of workers from now on, if there can be so many. Returns the number before and after.

@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use segue_lifecycle::{Event, Until, Worker};
+use segue_lifecycle::{Event, Timer, Worker, upgrade};
 
 use crate::children::{ChildEvent, ExitStatus};
 use crate::control::ClientId;
@@ -13,6 +13,8 @@ use crate::shell::fleet::hearing::{Heard, Receive};
 use crate::shell::fleet::{Ground, ground};
 use crate::shell::inspection::queues::Around;
 use crate::shell::journal::store;
+use crate::shell::run::succeed::tools;
+use crate::shell::succession::draining_orphans::Tools;
 use crate::shell::{Alarm, Child, Shell};
 use crate::sources::{Ready, Source};
 
@@ -69,13 +71,19 @@ impl Shell {
             }
             Source::Notify(worker) => self.read_words(worker, NotifySocket::receive),
             Source::Exit(_) => self.sweep(),
-            Source::DrainingOrphan(pid) => self.draining_orphan_ended(pid),
+            Source::DrainingOrphan(pid) => {
+                self.succession.draining.note_end(pid, &mut tools!(self));
+            }
             Source::Signals => self.read_signals(),
             Source::Watch => self.records.note_changes(&mut self.timers),
             Source::Queues => self.queues.note_waiting(around!(self)),
             Source::Slots => self.note_stranded(),
-            Source::Control => self.admit_clients(),
-            Source::Client(client) => self.serve_client(client, ready),
+            Source::Control => self.desk.admit(&mut self.sources, &self.log),
+            Source::Client(client) => {
+                if let Some(request) = self.desk.serve(client, ready) {
+                    self.take_request(client, request);
+                }
+            }
         }
     }
 
@@ -88,15 +96,15 @@ impl Shell {
                 Alarm::Linger => self.sweep(),
                 Alarm::Rested => {
                     self.records.tell_of_rest(&self.log);
-                    self.ask_reload(None, Until::Takeover);
+                    self.ask_reload();
                 }
                 // The end of the turn tries again.
                 Alarm::Upward => {}
                 Alarm::Beat => self.narrator.beat(&mut self.timers),
-                Alarm::Check => self.check_overdue(),
+                Alarm::Check => self.step_upgrade(upgrade::Event::Overdue),
                 Alarm::Memory => self.prepare_again(self.records.memory.candidate()),
                 Alarm::Files => self.prepare_again(self.records.resting_candidate()),
-                Alarm::DrainingOrphans => self.end_overdue_orphans(),
+                Alarm::DrainingOrphans => self.succession.draining.end_overdue(&mut tools!(self)),
                 Alarm::Fetched(worker) => self.fleet.ask_whether_fetched(worker, &ground!(self)),
                 Alarm::Queues => self.look_at_queues(now),
                 Alarm::Slots => self.look_at_slots(now),
@@ -105,6 +113,29 @@ impl Shell {
             }
         }
         self.desk.expire(now);
+    }
+
+    /// A deadline of the core has passed. A worker whose word may be lost, and that is seen to serve, is ready.
+    fn due(&mut self, timer: Timer) {
+        let event = if let Timer::Start(worker) = timer
+            && self.view().serves_unheard(worker, &self.events)
+        {
+            self.view().say_taken_as_ready(worker);
+            Event::Ready(worker)
+        } else {
+            Event::Due(timer)
+        };
+        self.events.push_back(event);
+    }
+
+    /// Look at workers whose word may be lost, and again after a while at those who are not ready by then.
+    pub(crate) fn look_at_unheard(&mut self) {
+        let seen = self.view().look_at_unheard(&self.events);
+        let ready = self.fleet.note_unheard(seen, &mut self.timers);
+        for worker in ready {
+            self.view().say_taken_as_ready(worker);
+            self.events.push_back(Event::Ready(worker));
+        }
     }
 
     fn look_at_queues(&mut self, now: Instant) {
@@ -142,8 +173,11 @@ impl Shell {
                     self.events.extend(ended);
                 }
                 ChildEvent::Gone(Child::Probe(..)) => {}
-                ChildEvent::Exited(Child::Check, status) => self.check_exited(status),
-                ChildEvent::Gone(Child::Check) => self.check_gone(),
+                ChildEvent::Exited(Child::Check, status) => {
+                    let answer = self.succession.upgrading.read_answer(status);
+                    self.step_upgrade(answer);
+                }
+                ChildEvent::Gone(Child::Check) => self.step_upgrade(upgrade::Event::Gone),
             }
         }
         if self.fleet.strays.are_waited_for() {

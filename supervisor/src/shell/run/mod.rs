@@ -1,98 +1,35 @@
 //! The loop: what happened outside becomes events (`gather.rs`), what the core answers is done (`perform.rs`).
 
 pub(crate) mod accepting;
+pub(crate) mod begin;
 pub(crate) mod gather;
 pub(crate) mod perform;
 pub(crate) mod prepare;
+pub(crate) mod requests;
 pub(crate) mod signals;
 pub(crate) mod steering;
+pub(crate) mod succeed;
 
-use std::collections::VecDeque;
 use std::time::Instant;
 
-use segue_lifecycle::{Effect, Ending, Event, Fact, Lifecycle};
+use segue_lifecycle::{Effect, Ending, Event, Fact, upgrade};
 
 use crate::clock::{self, Timers};
-use crate::shell::desk::Desk;
-use crate::shell::fleet::Fleet;
 use crate::shell::fleet::{Ground, ground};
-use crate::shell::inspection::queues::{Around, Queues};
-use crate::shell::journal::{Journal, store};
+use crate::shell::inspection::queues::Around;
+use crate::shell::journal::store;
 use crate::shell::narrator::Narrator;
 use crate::shell::narrator::report::tell_who_stays;
 use crate::shell::narrator::view::{View, view};
-use crate::shell::records::Records;
-use crate::shell::succession::Succession;
-use crate::shell::succession::draining_orphans::DrainingOrphan;
-use crate::shell::{Alarm, Begin, Child, Given, Shell, ShellError};
-use crate::sources::{Source, Sources};
-use crate::state;
+use crate::shell::save::{Everything, everything};
+use crate::shell::succession::draining_orphans::Tools;
+use crate::shell::{Alarm, Shell, ShellError};
 use crate::sys;
 
 use gather::around;
-use signals::Signals;
-use steering::Steering;
-
-/// Supervise until the app has been stopped, or until it is clear that it never served.
-///
-/// # Errors
-/// One line, if the kernel refuses what the loop needs (an epoll set, a signalfd).
-pub(crate) fn run(begin: Begin) -> Result<Ending, ShellError> {
-    let (mut shell, effects) = Shell::new(begin)?;
-    shell.log.info(&format!(
-        "segue {} starts; its control socket is {}",
-        env!("CARGO_PKG_VERSION"),
-        shell.given.place.control().display()
-    ));
-    shell.tend_draining_orphans();
-    shell.begin_keeping();
-    shell.narrator.beat(&mut shell.timers);
-    shell.perform_all(effects);
-    shell.step_all();
-    shell.tend_strays();
-    shell.notify_manager();
-    shell.go_round()
-}
+use succeed::tools;
 
 impl Shell {
-    pub(crate) fn new(begin: Begin) -> Result<(Self, Vec<Effect>), ShellError> {
-        let mut sources = Sources::new().map_err(|errno| ShellError::new("epoll", errno))?;
-        let signals = Signals::open().map_err(|errno| ShellError::new("signalfd", errno))?;
-        let watched = |errno| ShellError::new("epoll", errno);
-        sources.add(Source::Signals, signals.as_fd()).map_err(watched)?;
-        sources
-            .add(Source::Control, begin.control.as_fd())
-            .map_err(watched)?;
-        let (core, effects) = Lifecycle::new();
-        let shell = Self {
-            core,
-            events: VecDeque::new(),
-            timers: Timers::new(),
-            sources,
-            signals,
-            given: Given {
-                invocation: begin.invocation,
-                config: begin.config,
-                place: begin.place,
-                inherited_environment: begin.inherited_environment,
-                since: clock::wall(),
-                boot: sys::boot_id(),
-            },
-            records: Records::new(begin.inherited, begin.left.listeners),
-            fleet: Fleet::new(),
-            queues: Queues::default(),
-            steering: Steering::default(),
-            desk: Desk::new(begin.control),
-            log: begin.log,
-            narrator: Narrator::new(begin.manager),
-            journal: Journal::new(begin.keeper, begin.pid_file, begin.stored),
-            succession: Succession::new(begin.origin, begin.left.draining_orphans),
-            trim_heap: false,
-            ending: None,
-        };
-        Ok((shell, effects))
-    }
-
     /// Everything, to be read.
     pub(crate) const fn view(&self) -> View<'_> {
         view!(self)
@@ -140,16 +77,17 @@ impl Shell {
         let mut waits = false;
         loop {
             if let Some(ending) = self.ending {
-                if !self.waits_for_draining_orphans(ending) {
+                if !self.succession.draining.are_waited_for(ending) {
                     self.leave();
                     return Ok(ending);
                 }
                 if !std::mem::replace(&mut waits, true) {
-                    self.say_whom_it_waits_for();
+                    self.succession.draining.say_whom_it_waits_for(&self.log);
                 }
             }
             self.turn()?;
-            self.tend_upgrade();
+            let service = self.service();
+            self.step_upgrade(upgrade::Event::TurnOver(service));
         }
     }
 
@@ -205,7 +143,7 @@ impl Shell {
     /// One batch: what it tells the core to do, done.
     pub(crate) fn step(&mut self, batch: Vec<Event>) {
         if self.ending.is_some() && batch.contains(&Event::Stop) {
-            self.end_draining_orphans();
+            self.succession.draining.end_all(&mut tools!(self));
         }
         let mut effects = Vec::new();
         for event in batch {
@@ -230,9 +168,7 @@ impl Shell {
         if !self.desk.answers.is_empty() {
             self.tell_status();
         }
-        for (client, reply) in std::mem::take(&mut self.desk.answers) {
-            self.desk.control.reply(client, &reply, clock::now());
-        }
+        self.desk.send_answers();
     }
 
     /// Write down what the last batch has changed, if that has not been done since.
@@ -244,7 +180,7 @@ impl Shell {
 
     /// Write down everything, as far as it has changed.
     pub(crate) fn keep(&mut self) {
-        let rows = self.rows();
+        let rows = everything!(self).rows();
         self.journal.write(&rows, &self.log);
     }
 
@@ -257,37 +193,16 @@ impl Shell {
     /// What systemd keeps is what is needed: what an earlier supervisor had stored and nobody has taken goes, and all that there
     /// is is stored (again, which systemd notices).
     pub(crate) fn store_everything(&mut self) {
-        let manager = &mut self.narrator.manager;
         let spare_fds = std::mem::take(&mut self.journal.spare_fds);
-        for name in spare_fds.names() {
-            manager.unstore(name);
-        }
-        for (name, fd) in state::FILES.iter().zip(self.journal.keeper.fds()) {
-            manager.store(name, fd);
-        }
-        for (record, birth) in &self.records.births {
-            store::store_birth(manager, *record, birth);
-        }
-        for probe in self
-            .records
-            .generations
-            .values()
-            .filter_map(|info| info.probe.as_ref())
-        {
-            store::store_listener(manager, probe);
-        }
-        for (worker, info) in &self.fleet.workers {
-            let pidfd = self.fleet.children.pidfd(Child::Worker(*worker));
-            store::store_worker(manager, *worker, info.notify.as_ref(), pidfd);
-        }
+        let everything = store::Stored {
+            keeper: &self.journal.keeper,
+            records: &self.records,
+            fleet: &self.fleet,
+        };
+        everything.store(&spare_fds, &mut self.narrator.manager);
         // Behind the removals above: systemd keeps no fd under two names.
-        for (name, pidfd) in self
-            .succession
-            .draining_orphans
-            .iter()
-            .map(DrainingOrphan::pass_on)
-        {
-            manager.store(&name, pidfd);
+        for (name, pidfd) in self.succession.draining.pass_on() {
+            self.narrator.manager.store(&name, pidfd);
         }
     }
 
@@ -298,7 +213,7 @@ impl Shell {
         self.queues.watch(around!(self), &mut self.sources);
         self.watch_slots();
         self.watch_starts();
-        self.update_interests();
+        self.desk.update_interests(&mut self.sources, &self.log);
         self.notify_manager();
         self.keep();
         if std::mem::take(&mut self.trim_heap) {
@@ -310,12 +225,12 @@ impl Shell {
     pub(crate) fn leave(&mut self) {
         match self.ending {
             // A stop has had the time that they would have had.
-            Some(Ending::Stopped) => self.end_draining_orphans(),
-            Some(Ending::NeverServed(_)) | None => self.tell_of_draining_orphans(),
+            Some(Ending::Stopped) => self.succession.draining.end_all(&mut tools!(self)),
+            Some(Ending::NeverServed(_)) | None => self.succession.draining.say_who_stays(&self.log),
         }
         tell_who_stays(&self.log);
         self.tell_status();
-        self.answer_stops();
+        self.desk.answer_stops();
         self.journal.keeper.remove();
     }
 }

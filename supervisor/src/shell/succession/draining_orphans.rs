@@ -3,16 +3,19 @@
 //! ended by then, or when this supervisor stops, is killed.
 
 use std::os::fd::{AsFd as _, BorrowedFd};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use segue_lifecycle::Ending;
 
-use crate::clock;
+use crate::clock::{self, Timers};
+use crate::log::Log;
+use crate::manager::Manager;
+use crate::place::Place;
 use crate::shell::succession::orphan_processes::OrphanProcess;
 use crate::shell::succession::recover::{self, Proved};
-use crate::shell::{Alarm, Shell};
+use crate::shell::{Alarm, PollSet};
 use crate::sources::Source;
 use crate::state::{Fds, Field, Fields as _, Flaw, Row, Rows, fields};
 use crate::sys::{self, errno_text};
@@ -142,131 +145,156 @@ fn name_of(pid: Pid) -> String {
     format!("{ROW}-{pid}")
 }
 
-impl Shell {
+/// Those that are watched.
+#[derive(Debug)]
+pub(crate) struct DrainingOrphans {
+    all: Vec<DrainingOrphan>,
+}
+
+impl DrainingOrphans {
+    /// Those that an earlier supervisor has left.
+    pub(crate) const fn new(all: Vec<DrainingOrphan>) -> Self {
+        Self { all }
+    }
+
     /// From now on they are watched, and have the time that is left to them.
-    pub(crate) fn tend_draining_orphans(&mut self) {
-        let drain = self.given.config.drain_timeout;
+    pub(crate) fn tend(&mut self, drain: Option<Duration>, tools: &mut Tools<'_>) {
         let in_full = drain.and_then(|limit| clock::now().checked_add(limit));
-        for orphan in &mut self.succession.draining_orphans {
+        for orphan in &mut self.all {
             if orphan.deadline == Deadline::NotGiven {
                 orphan.deadline = Deadline::At(in_full);
             }
             let pid = orphan.proved.pid;
             let pidfd = orphan.proved.pidfd.as_fd();
-            if let Err(errno) = self.sources.add(Source::DrainingOrphan(pid.as_raw()), pidfd) {
+            if let Err(errno) = tools.sources.add(Source::DrainingOrphan(pid.as_raw()), pidfd) {
                 // Its deadline holds all the same.
-                self.log
-                    .error(&format!("epoll: pid {pid}: {}", errno_text(errno)));
+                let text = format!("epoll: pid {pid}: {}", errno_text(errno));
+                tools.log.error(&text);
             }
         }
-        self.arm_draining_orphans();
+        self.arm(tools.timers);
     }
 
     /// The timer of the one that has the least time.
-    fn arm_draining_orphans(&mut self) {
-        let moments = self
-            .succession
-            .draining_orphans
-            .iter()
-            .filter_map(|orphan| orphan.deadline.moment());
+    fn arm(&self, timers: &mut Timers<Alarm>) {
+        let moments = self.all.iter().filter_map(|orphan| orphan.deadline.moment());
         match moments.min() {
             Some(next) => {
                 let now = clock::now();
                 let wait = next.saturating_duration_since(now);
-                self.timers.arm(Alarm::DrainingOrphans, Some(wait), now);
+                timers.arm(Alarm::DrainingOrphans, Some(wait), now);
             }
-            None => self.timers.disarm(Alarm::DrainingOrphans),
+            None => timers.disarm(Alarm::DrainingOrphans),
         }
     }
 
     /// One of them has ended.
-    pub(crate) fn draining_orphan_ended(&mut self, pid: i32) {
+    pub(crate) fn note_end(&mut self, pid: i32, tools: &mut Tools<'_>) {
         let is_it = |orphan: &DrainingOrphan| orphan.proved.pid.as_raw() == pid;
-        if let Some(place) = self.succession.draining_orphans.iter().position(is_it) {
-            let ended = self.succession.draining_orphans.swap_remove(place);
-            self.let_go(&ended);
-            self.log.info(&format!(
+        if let Some(place) = self.all.iter().position(is_it) {
+            tools.let_go(&self.all.swap_remove(place));
+            tools.log.info(&format!(
                 "pid {pid}, which an earlier supervisor left draining, has ended"
             ));
-            self.arm_draining_orphans();
-            self.succession
-                .clear_up_after_orphans(&self.given.place, &self.log);
+            self.arm(tools.timers);
+            self.clear_up(tools);
         }
-    }
-
-    fn let_go(&mut self, orphan: &DrainingOrphan) {
-        let source = Source::DrainingOrphan(orphan.proved.pid.as_raw());
-        self.sources.remove(source, orphan.proved.pidfd.as_fd());
-        self.narrator.manager.unstore(&name_of(orphan.proved.pid));
     }
 
     /// Whether this supervisor, which has nothing else to do any more, waits for some of them: whoever keeps their deadline may not
     /// go before it. A stop has had the time that they would have had, and those without a deadline would be waited for without end.
-    pub(crate) fn waits_for_draining_orphans(&self, ending: Ending) -> bool {
+    pub(crate) fn are_waited_for(&self, ending: Ending) -> bool {
         match ending {
             Ending::Stopped => false,
-            Ending::NeverServed(_) => self
-                .succession
-                .draining_orphans
-                .iter()
-                .any(|orphan| orphan.deadline.moment().is_some()),
+            Ending::NeverServed(_) => self.all.iter().any(|orphan| orphan.deadline.moment().is_some()),
         }
     }
 
     /// For whom it waits.
-    pub(crate) fn say_whom_it_waits_for(&self) {
-        let pids: Vec<String> = self
-            .succession
-            .draining_orphans
-            .iter()
-            .map(|one| one.proved.pid.to_string())
-            .collect();
-        self.log.warning(&format!(
+    pub(crate) fn say_whom_it_waits_for(&self, log: &Log) {
+        let pids: Vec<String> = self.all.iter().map(|one| one.proved.pid.to_string()).collect();
+        log.warning(&format!(
             "segue ends when the processes that an earlier supervisor left draining (pid {}) have ended or have reached their deadline; a stop signal ends all at once",
             pids.join(" ")
         ));
     }
 
     /// Those for whom nobody keeps a deadline.
-    pub(crate) fn tell_of_draining_orphans(&self) {
-        for orphan in &self.succession.draining_orphans {
+    pub(crate) fn say_who_stays(&self, log: &Log) {
+        for orphan in &self.all {
             let pid = orphan.proved.pid;
-            self.log.warning(&format!(
+            log.warning(&format!(
                 "pid {pid}, which an earlier supervisor left draining, is left alone (kill {pid} ends it)"
             ));
         }
     }
 
     /// Those who have had their time are killed.
-    pub(crate) fn end_overdue_orphans(&mut self) {
+    pub(crate) fn end_overdue(&mut self, tools: &mut Tools<'_>) {
         let now = clock::now();
         let is_due =
             |orphan: &mut DrainingOrphan| orphan.deadline.moment().is_some_and(|moment| moment <= now);
-        let due: Vec<DrainingOrphan> = self.succession.draining_orphans.extract_if(.., is_due).collect();
-        self.end_all(due);
-        self.arm_draining_orphans();
+        let due = self.all.extract_if(.., is_due).collect();
+        self.end(due, tools);
+        self.arm(tools.timers);
     }
 
     /// All of them are killed: this supervisor stops.
-    pub(crate) fn end_draining_orphans(&mut self) {
-        let all = std::mem::take(&mut self.succession.draining_orphans);
-        self.end_all(all);
+    pub(crate) fn end_all(&mut self, tools: &mut Tools<'_>) {
+        let all = std::mem::take(&mut self.all);
+        self.end(all, tools);
     }
 
-    fn end_all(&mut self, draining_orphans: Vec<DrainingOrphan>) {
-        if draining_orphans.is_empty() {
+    fn end(&self, orphans: Vec<DrainingOrphan>, tools: &mut Tools<'_>) {
+        if orphans.is_empty() {
             return;
         }
-        for orphan in draining_orphans {
-            self.let_go(&orphan);
+        for orphan in orphans {
+            tools.let_go(&orphan);
             if orphan.end() {
-                self.log.warning(&format!(
+                tools.log.warning(&format!(
                     "pid {}, which an earlier supervisor left draining, has not ended: it is killed",
                     orphan.proved.pid
                 ));
             }
         }
-        self.succession
-            .clear_up_after_orphans(&self.given.place, &self.log);
+        self.clear_up(tools);
+    }
+
+    /// The directories of their generations go with the last of them.
+    fn clear_up(&self, tools: &Tools<'_>) {
+        if self.all.is_empty() {
+            for error in tools.place.remove_stale_directories() {
+                tools.log.warning(&error.to_string());
+            }
+        }
+    }
+
+    /// Their rows.
+    pub(crate) fn save(&self, rows: &mut Rows) {
+        self.all.iter().for_each(|orphan| orphan.save(rows));
+    }
+
+    /// Their pidfds, for the next supervisor.
+    pub(crate) fn pass_on(&self) -> impl Iterator<Item = (String, BorrowedFd<'_>)> {
+        self.all.iter().map(DrainingOrphan::pass_on)
+    }
+}
+
+/// What is used of the loop to watch and end them.
+#[derive(Debug)]
+pub(crate) struct Tools<'a> {
+    pub(crate) sources: &'a mut PollSet,
+    pub(crate) timers: &'a mut Timers<Alarm>,
+    pub(crate) manager: &'a mut Manager,
+    pub(crate) place: &'a Place,
+    pub(crate) log: &'a Log,
+}
+
+impl Tools<'_> {
+    fn let_go(&mut self, orphan: &DrainingOrphan) {
+        let source = Source::DrainingOrphan(orphan.proved.pid.as_raw());
+        self.sources.remove(source, orphan.proved.pidfd.as_fd());
+        self.manager.unstore(&name_of(orphan.proved.pid));
     }
 }

@@ -2,20 +2,20 @@
 //!
 //! An ordinary reload never comes here.
 
+pub(crate) mod adopt;
 pub(crate) mod draining_orphans;
 pub(crate) mod holders;
+mod last_batch;
 pub(crate) mod orphan_processes;
 pub(crate) mod predecessor;
+mod reconcile;
 pub(crate) mod recover;
-pub(crate) mod resume;
 pub(crate) mod unheard;
 pub(crate) mod upgrading;
 
-use crate::log::Log;
-use crate::place::Place;
 use crate::upgrade::Origin;
 
-use draining_orphans::DrainingOrphan;
+use draining_orphans::{DrainingOrphan, DrainingOrphans};
 use upgrading::{Upgrading, Waiter};
 
 /// What is between this supervisor and those before and after it.
@@ -25,25 +25,16 @@ pub(crate) struct Succession {
     /// The version that this process was before, and who waits for the upgrade, until that is told.
     pub(crate) before: Option<(String, Waiter)>,
     /// Workers of an earlier supervisor that are not adopted, and have a deadline.
-    pub(crate) draining_orphans: Vec<DrainingOrphan>,
+    pub(crate) draining: DrainingOrphans,
 }
 
 impl Succession {
     /// Nothing is under way.
-    pub(crate) const fn new(origin: Origin, draining_orphans: Vec<DrainingOrphan>) -> Self {
+    pub(crate) const fn new(origin: Origin, left: Vec<DrainingOrphan>) -> Self {
         Self {
             upgrading: Upgrading::new(origin),
             before: None,
-            draining_orphans,
-        }
-    }
-
-    /// The directories of their generations go with the last of the draining orphans.
-    fn clear_up_after_orphans(&self, place: &Place, log: &Log) {
-        if self.draining_orphans.is_empty() {
-            for error in place.remove_stale_directories() {
-                log.warning(&error.to_string());
-            }
+            draining: DrainingOrphans::new(left),
         }
     }
 }

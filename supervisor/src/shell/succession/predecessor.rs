@@ -15,8 +15,9 @@ use crate::listeners::{self, Listener};
 use crate::log::Log;
 use crate::place::{self, Place, Remains, Surroundings};
 use crate::shell::Child;
+use crate::shell::fleet::saved::pidfd_name;
+use crate::shell::found::{config_of, configs, machine};
 use crate::shell::journal::log::Logged;
-use crate::shell::restore::{config_of, configs, machine};
 use crate::shell::save;
 use crate::shell::succession::draining_orphans::{Deadline, DrainingOrphan};
 use crate::shell::succession::holders::{HadBack, Holders};
@@ -129,7 +130,7 @@ impl PredecessorState {
         // Of a process that was started in another user namespace (PrivateUsers=) /proc shows nothing; its pidfd is proof enough.
         // So is its place in our unit, where the supervisor was killed before systemd had the pidfd.
         let is_unknown = |(child, pid): &&(Child, Pid)| {
-            !self.stored.has(&save::pidfd_name(*child)) && recover::prove_by_unit(*pid).is_none()
+            !self.stored.has(&pidfd_name(*child)) && recover::prove_by_unit(*pid).is_none()
         };
         let unknown: Vec<String> = hidden
             .iter()

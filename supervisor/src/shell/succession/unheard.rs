@@ -5,15 +5,17 @@
 //! it was ready, on a notify socket that had to be made anew, is looked at from outside: one that has each of its listeners and
 //! waits on it is as ready as its word would make it. The word counts as ever, if it comes.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
-use segue_lifecycle::{Event, Life, Readiness, Timer, Worker};
+use segue_lifecycle::{Event, Life, Readiness, Worker};
 
-use crate::clock;
+use crate::clock::{self, Timers};
 use crate::listeners::{Listener, shares};
 use crate::readiness::NotifySocket;
+use crate::shell::Alarm;
+use crate::shell::fleet::Fleet;
 use crate::shell::narrator::view::View;
-use crate::shell::{Alarm, Shell};
 use crate::sight::{Hold, Sight};
 
 /// The pause between two looks. Nothing tells when a process begins to wait for clients.
@@ -22,68 +24,63 @@ const LOOK_AGAIN: Duration = Duration::from_millis(250);
 /// How many looks in a row must have seen it: one that waits on its listeners before it is ready mostly says READY=1 in between.
 const LOOKS: u8 = 2;
 
-impl Shell {
-    /// Look at all of them, and again after a while at those who are not ready by then.
-    pub(crate) fn look_at_unheard(&mut self) {
+/// Whether a worker whose word may be lost was seen to serve.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seen {
+    worker: Worker,
+    serves: bool,
+}
+
+impl Fleet {
+    /// Those who have been seen to serve often enough are ready. The others are looked at again.
+    pub(crate) fn note_unheard(&mut self, seen: Vec<Seen>, timers: &mut Timers<Alarm>) -> Vec<Worker> {
+        let mut ready = Vec::new();
         let mut left = false;
-        for worker in self.unheard() {
-            let serves = self.view().waits_on_all(worker);
-            let Some(info) = self.fleet.workers.get_mut(&worker) else {
+        for Seen { worker, serves } in seen {
+            let Some(info) = self.workers.get_mut(&worker) else {
                 continue;
             };
             info.seen_serving = if serves { info.seen_serving + 1 } else { 0 };
             if info.seen_serving >= LOOKS {
-                self.take_as_ready(worker);
+                ready.push(worker);
             } else {
                 left = true;
             }
         }
         if left {
-            self.timers.arm(Alarm::Unheard, Some(LOOK_AGAIN), clock::now());
+            timers.arm(Alarm::Unheard, Some(LOOK_AGAIN), clock::now());
         }
+        ready
+    }
+}
+
+impl View<'_> {
+    /// Look at all of them.
+    pub(crate) fn look_at_unheard(&self, events: &VecDeque<Event>) -> Vec<Seen> {
+        let workers = self.fleet.workers.keys().copied();
+        let unheard = workers.filter(|worker| self.is_unheard(*worker, events));
+        let seen = |worker| Seen {
+            worker,
+            serves: self.waits_on_all(worker),
+        };
+        unheard.map(seen).collect()
     }
 
-    /// What a deadline means that has passed: a worker that is seen to serve is ready.
-    pub(crate) fn due(&mut self, timer: Timer) {
-        match timer {
-            Timer::Start(worker) if self.is_unheard(worker) && self.view().waits_on_all(worker) => {
-                self.take_as_ready(worker);
-            }
-            Timer::Start(_)
-            | Timer::Hint(_)
-            | Timer::Alive(_)
-            | Timer::Watchdog(_)
-            | Timer::Drain(_)
-            | Timer::Kill(_)
-            | Timer::Probe(_)
-            | Timer::ProbeAgain(_)
-            | Timer::Soak(_)
-            | Timer::Probation(_)
-            | Timer::BackOff(..)
-            | Timer::Calm(..)
-            | Timer::Look(_)
-            | Timer::Await(_)
-            | Timer::Switch
-            | Timer::Relieve(_)
-            | Timer::Stop => self.events.push_back(Event::Due(timer)),
-        }
+    /// Whether its word may be lost, and it is seen to serve.
+    pub(crate) fn serves_unheard(&self, worker: Worker, events: &VecDeque<Event>) -> bool {
+        self.is_unheard(worker, events) && self.waits_on_all(worker)
     }
 
-    fn take_as_ready(&mut self, worker: Worker) {
+    /// It counts as ready.
+    pub(crate) fn say_taken_as_ready(&self, worker: Worker) {
         self.log.warning(&format!(
             "{} waits for clients on its listeners: it counts as ready, since messages sent while no supervisor ran are lost",
-            self.fleet.name_worker(worker)
+            self.name_worker(worker)
         ));
-        self.events.push_back(Event::Ready(worker));
-    }
-
-    fn unheard(&self) -> Vec<Worker> {
-        let workers = self.fleet.workers.keys().copied();
-        workers.filter(|worker| self.is_unheard(*worker)).collect()
     }
 
     /// Whether it is to say READY=1, has not as far as anybody knows, and may have said it to nobody.
-    fn is_unheard(&self, worker: Worker) -> bool {
+    fn is_unheard(&self, worker: Worker, events: &VecDeque<Event>) -> bool {
         let Some(generation) = self.core.generation(worker.generation) else {
             return false;
         };
@@ -94,11 +91,9 @@ impl Shell {
         starts
             && generation.plan.readiness == Readiness::Notify
             && notify.is_some_and(NotifySocket::is_made_anew)
-            && !self.events.contains(&Event::Ready(worker))
+            && !events.contains(&Event::Ready(worker))
     }
-}
 
-impl View<'_> {
     /// Whether its processes are seen to have each of its listeners and to wait on it. What cannot be seen is not so. A datagram
     /// socket beside listeners that accept connections need only be open: a thread that is blocked in recv(2) on it is not seen.
     pub(crate) fn waits_on_all(&self, worker: Worker) -> bool {

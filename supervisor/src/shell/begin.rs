@@ -1,0 +1,230 @@
+//! How a loop begins: for the first time, or with the state of one before it. Each step can be taken after the one before alone: that
+//! is in the types.
+
+use std::collections::VecDeque;
+use std::marker::PhantomData;
+use std::rc::Rc;
+
+use segue_lifecycle::{Effect, Ending, Event, Handoff, Lifecycle, Number, Progress};
+
+use crate::clock::{self, Timers};
+use crate::shell::desk::Desk;
+use crate::shell::fleet::Fleet;
+use crate::shell::inspection::queues::Queues;
+use crate::shell::journal::Journal;
+use crate::shell::narrator::Narrator;
+use crate::shell::records::Records;
+use crate::shell::run::signals::Signals;
+use crate::shell::run::steering::Steering;
+use crate::shell::run::succeed::tools;
+use crate::shell::succession::Succession;
+use crate::shell::succession::draining_orphans::Tools;
+use crate::shell::{Begin, Given, Shell, ShellError};
+use crate::sources::{Source, Sources};
+use crate::sys;
+
+/// A loop before its first turn, and how far it has come.
+struct Beginning<Step> {
+    shell: Shell,
+    step: PhantomData<Step>,
+}
+
+/// It has the state of another loop, and the kernel may send clients elsewhere than that loop wanted.
+struct Left;
+
+/// It has its state, and nothing else.
+struct Made;
+
+/// It hears of those who drain for a predecessor, and keeps their deadlines.
+struct Watching;
+
+/// What nobody will tell it again is among its events.
+struct Informed;
+
+/// It has stepped and done all that was there.
+struct UpToDate;
+
+/// Workers that were told to stop, and what they have started, are looked after.
+struct Minding;
+
+/// Supervise until the app has been stopped, or until it is clear that it never served.
+///
+/// # Errors
+/// One line, if the kernel refuses what the loop needs (an epoll set, a signalfd).
+pub(crate) fn run(begin: Begin) -> Result<Ending, ShellError> {
+    let (shell, effects) = Shell::new(begin)?;
+    shell.log.info(&format!(
+        "segue {} starts; its control socket is {}",
+        env!("CARGO_PKG_VERSION"),
+        shell.given.place.control().display()
+    ));
+    let beginning = Beginning::<Made>::of(shell).watch().start(effects).mind();
+    beginning.go_round()
+}
+
+/// Go on, turn after turn.
+///
+/// # Errors
+/// As for [`run`].
+pub(crate) fn go_on(shell: Shell) -> Result<Ending, ShellError> {
+    let beginning = Beginning::<Left>::of(shell).steer().watch().ask_again();
+    beginning.catch_up().mind().tell().go_round()
+}
+
+impl<Step> Beginning<Step> {
+    const fn of(shell: Shell) -> Self {
+        Self {
+            shell,
+            step: PhantomData,
+        }
+    }
+}
+
+impl Beginning<Left> {
+    fn steer(mut self) -> Beginning<Made> {
+        self.shell.steer_again();
+        Beginning::of(self.shell)
+    }
+}
+
+impl Beginning<Made> {
+    fn watch(mut self) -> Beginning<Watching> {
+        let drain = self.shell.given.config.drain_timeout;
+        let shell = &mut self.shell;
+        shell.succession.draining.tend(drain, &mut tools!(shell));
+        Beginning::of(self.shell)
+    }
+}
+
+impl Beginning<Watching> {
+    /// The first start of all.
+    fn start(mut self, effects: Vec<Effect>) -> Beginning<UpToDate> {
+        let shell = &mut self.shell;
+        shell.begin_keeping();
+        shell.narrator.beat(&mut shell.timers);
+        shell.perform_all(effects);
+        shell.step_all();
+        Beginning::of(self.shell)
+    }
+
+    /// What was asked before, and was answered to nobody.
+    fn ask_again(mut self) -> Beginning<Informed> {
+        self.prepare_unanswered();
+        self.shell.look_at_unheard();
+        Beginning::of(self.shell)
+    }
+
+    /// A start that waited, for files or for memory, when this binary was executed: no row tells of that, so it begins to wait anew.
+    fn prepare_unanswered(&mut self) {
+        if let Handoff::Candidate(number, Progress::Preparing) = self.shell.core.handoff()
+            && !self.shell.records.waits_to_prepare()
+            && !is_answered(&self.shell.events, number)
+        {
+            self.shell.prepare(number);
+        }
+    }
+}
+
+impl Beginning<Informed> {
+    fn catch_up(mut self) -> Beginning<UpToDate> {
+        let shell = &mut self.shell;
+        shell.narrator.beat(&mut shell.timers);
+        shell.step_all();
+        shell.keep_what_was_done();
+        // What has died meanwhile may have sent its signal to somebody else, or to nobody.
+        shell.sweep();
+        shell.step_all();
+        shell.fleet.hear_out_again();
+        Beginning::of(self.shell)
+    }
+}
+
+impl Beginning<UpToDate> {
+    fn mind(mut self) -> Beginning<Minding> {
+        self.shell.tend_strays();
+        Beginning::of(self.shell)
+    }
+}
+
+impl Beginning<Minding> {
+    /// Others hear that it goes on.
+    fn tell(mut self) -> Self {
+        self.rewatch();
+        self.shell.say_upgraded();
+        self.shell.end_turn();
+        self
+    }
+
+    /// Watch the path that the newest settings name.
+    fn rewatch(&mut self) {
+        let Shell {
+            records,
+            given,
+            sources,
+            log,
+            ..
+        } = &mut self.shell;
+        let newest = records.births.values().next_back();
+        let newest = newest.map(|birth| Rc::clone(&birth.config));
+        let watched = newest.map(|config| records.watch_path(&config, &given.place, sources));
+        if let Some(Err(text)) = watched {
+            log.warning(&text);
+        }
+    }
+
+    fn go_round(mut self) -> Result<Ending, ShellError> {
+        self.shell.notify_manager();
+        self.shell.go_round()
+    }
+}
+
+/// Whether what was asked of the shell about a candidate has its answer among the events.
+pub(crate) fn is_answered(events: &VecDeque<Event>, number: Number) -> bool {
+    events.iter().any(|event| {
+        *event == Event::Confirmed(number)
+            || *event == Event::Unawaited(number)
+            || *event == Event::Unheld(number)
+            || *event == Event::PrepareFailed(number)
+            || matches!(event, Event::Prepared(of, _) if *of == number)
+    })
+}
+
+impl Shell {
+    pub(crate) fn new(begin: Begin) -> Result<(Self, Vec<Effect>), ShellError> {
+        let mut sources = Sources::new().map_err(|errno| ShellError::new("epoll", errno))?;
+        let signals = Signals::open().map_err(|errno| ShellError::new("signalfd", errno))?;
+        let watched = |errno| ShellError::new("epoll", errno);
+        sources.add(Source::Signals, signals.as_fd()).map_err(watched)?;
+        sources
+            .add(Source::Control, begin.control.as_fd())
+            .map_err(watched)?;
+        let (core, effects) = Lifecycle::new();
+        let shell = Self {
+            core,
+            events: VecDeque::new(),
+            timers: Timers::new(),
+            sources,
+            signals,
+            given: Given {
+                invocation: begin.invocation,
+                config: begin.config,
+                place: begin.place,
+                inherited_environment: begin.inherited_environment,
+                since: clock::wall(),
+                boot: sys::boot_id(),
+            },
+            records: Records::new(begin.inherited, begin.left.listeners),
+            fleet: Fleet::new(),
+            queues: Queues::default(),
+            steering: Steering::default(),
+            desk: Desk::new(begin.control),
+            log: begin.log,
+            narrator: Narrator::new(begin.manager),
+            journal: Journal::new(begin.keeper, begin.pid_file, begin.stored),
+            succession: Succession::new(begin.origin, begin.left.draining_orphans),
+            trim_heap: false,
+            ending: None,
+        };
+        Ok((shell, effects))
+    }
+}

@@ -35,6 +35,7 @@ mod samples;
 mod shell;
 mod shim;
 mod sight;
+mod signals;
 mod sources;
 mod state;
 mod status;

@@ -30,6 +30,7 @@ const SHELL: &[(&str, &[&str])] = &[
     ("records", &["found"]),
     ("fleet", &["found", "records", "waits"]),
     ("inspection", &["fleet", "records", "view"]),
+    ("steering", &["fleet"]),
     ("desk", &["view"]),
     ("narrator", &["fleet", "inspection", "records", "waits"]),
     ("journal", &["fleet", "records"]),
@@ -42,7 +43,7 @@ const SHELL: &[(&str, &[&str])] = &[
             "journal",
             "records",
             "restore",
-            "run::begin",
+            "begin",
             "save",
             "view",
         ],
@@ -66,6 +67,7 @@ const SHELL: &[(&str, &[&str])] = &[
 
 /// The files outside `run/` that have the whole loop in their hands, and why: nobody else is there yet.
 const HOLD_THE_LOOP: &[(&str, &str)] = &[
+    ("begin.rs", "makes one, and takes it to its first turn"),
     ("mod.rs", "declares it"),
     ("restore.rs", "makes one of a state"),
     ("succession/adopt.rs", "makes one of another's state"),
@@ -80,7 +82,7 @@ const HOLD_THE_LOOP: &[(&str, &str)] = &[
 ];
 
 /// How many lines of `impl Shell` there are at most, in `run/`.
-const LOOP_LINES: usize = 1139;
+const LOOP_LINES: usize = 844;
 
 /// Files of the shell and the core with more than [`LONGEST`] lines before their tests, and how many they have at most.
 const LONG_FILES: &[(&str, usize)] = &[("lifecycle/src/workers.rs", 414)];

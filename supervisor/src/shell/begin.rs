@@ -9,17 +9,19 @@ use segue_lifecycle::{Effect, Ending, Event, Handoff, Lifecycle, Number, Progres
 
 use crate::clock::{self, Timers};
 use crate::shell::desk::Desk;
-use crate::shell::fleet::Fleet;
+use crate::shell::fleet::{Fleet, Ground, ground};
 use crate::shell::inspection::queues::Queues;
 use crate::shell::journal::Journal;
 use crate::shell::narrator::Narrator;
+use crate::shell::narrator::view::{View, view};
 use crate::shell::records::Records;
-use crate::shell::run::signals::Signals;
-use crate::shell::run::steering::Steering;
 use crate::shell::run::succeed::tools;
+use crate::shell::steering::Steering;
 use crate::shell::succession::Succession;
 use crate::shell::succession::draining_orphans::Tools;
+use crate::shell::succession::upgrading::VERSION;
 use crate::shell::{Begin, Given, Shell, ShellError};
+use crate::signals::Signals;
 use crate::sources::{Source, Sources};
 use crate::sys;
 
@@ -52,7 +54,7 @@ struct Minding;
 /// # Errors
 /// One line, if the kernel refuses what the loop needs (an epoll set, a signalfd).
 pub(crate) fn run(begin: Begin) -> Result<Ending, ShellError> {
-    let (shell, effects) = Shell::new(begin)?;
+    let (shell, effects) = assemble(begin)?;
     shell.log.info(&format!(
         "segue {} starts; its control socket is {}",
         env!("CARGO_PKG_VERSION"),
@@ -82,7 +84,11 @@ impl<Step> Beginning<Step> {
 
 impl Beginning<Left> {
     fn steer(mut self) -> Beginning<Made> {
-        self.shell.steer_again();
+        let shell = &mut self.shell;
+        let ground = ground!(shell);
+        shell
+            .steering
+            .steer_again(&shell.events, &ground, &mut shell.timers);
         Beginning::of(self.shell)
     }
 }
@@ -100,7 +106,13 @@ impl Beginning<Watching> {
     /// The first start of all.
     fn start(mut self, effects: Vec<Effect>) -> Beginning<UpToDate> {
         let shell = &mut self.shell;
-        shell.begin_keeping();
+        // From now on everything is written down. What an earlier supervisor has left in the files is over with this.
+        shell.keep();
+        let passed_on = shell.succession.draining.pass_on();
+        let manager = &mut shell.narrator.manager;
+        shell
+            .journal
+            .store_everything(&shell.records, &shell.fleet, passed_on, manager);
         shell.narrator.beat(&mut shell.timers);
         shell.perform_all(effects);
         shell.step_all();
@@ -150,9 +162,29 @@ impl Beginning<Minding> {
     /// Others hear that it goes on.
     fn tell(mut self) -> Self {
         self.rewatch();
-        self.shell.say_upgraded();
+        self.say_upgraded();
         self.shell.end_turn();
         self
+    }
+
+    /// This process was another version until just now: tell everybody, and the client that waits for it. What only the start needed is
+    /// given back, as after the first.
+    fn say_upgraded(&mut self) {
+        let Some((from, waiter)) = self.shell.succession.before.take() else {
+            return;
+        };
+        self.shell.trim_heap = true;
+        let serving = self.shell.view().serving();
+        let who = serving.as_ref().map_or_else(
+            || "nobody serves".to_owned(),
+            |serving| format!("generation {} serves", serving.generation),
+        );
+        let pid = std::process::id();
+        let message = format!("upgraded: segue {from} to {VERSION}, pid {pid}, {who}");
+        self.shell.log.info(&message);
+        if let Some(client) = waiter {
+            self.shell.desk.done(client, message, serving);
+        }
     }
 
     /// Watch the path that the newest settings name.
@@ -173,7 +205,8 @@ impl Beginning<Minding> {
     }
 
     fn go_round(mut self) -> Result<Ending, ShellError> {
-        self.shell.notify_manager();
+        let shell = &mut self.shell;
+        shell.narrator.notify_manager(&view!(shell), &mut shell.timers);
         self.shell.go_round()
     }
 }
@@ -189,42 +222,44 @@ pub(crate) fn is_answered(events: &VecDeque<Event>, number: Number) -> bool {
     })
 }
 
-impl Shell {
-    pub(crate) fn new(begin: Begin) -> Result<(Self, Vec<Effect>), ShellError> {
-        let mut sources = Sources::new().map_err(|errno| ShellError::new("epoll", errno))?;
-        let signals = Signals::open().map_err(|errno| ShellError::new("signalfd", errno))?;
-        let watched = |errno| ShellError::new("epoll", errno);
-        sources.add(Source::Signals, signals.as_fd()).map_err(watched)?;
-        sources
-            .add(Source::Control, begin.control.as_fd())
-            .map_err(watched)?;
-        let (core, effects) = Lifecycle::new();
-        let shell = Self {
-            core,
-            events: VecDeque::new(),
-            timers: Timers::new(),
-            sources,
-            signals,
-            given: Given {
-                invocation: begin.invocation,
-                config: begin.config,
-                place: begin.place,
-                inherited_environment: begin.inherited_environment,
-                since: clock::wall(),
-                boot: sys::boot_id(),
-            },
-            records: Records::new(begin.inherited, begin.left.listeners),
-            fleet: Fleet::new(),
-            queues: Queues::default(),
-            steering: Steering::default(),
-            desk: Desk::new(begin.control),
-            log: begin.log,
-            narrator: Narrator::new(begin.manager),
-            journal: Journal::new(begin.keeper, begin.pid_file, begin.stored),
-            succession: Succession::new(begin.origin, begin.left.draining_orphans),
-            trim_heap: false,
-            ending: None,
-        };
-        Ok((shell, effects))
-    }
+/// A loop that has nothing to do yet, and the first effects of its core.
+///
+/// # Errors
+/// One line, if the kernel refuses what the loop needs (an epoll set, a signalfd).
+pub(crate) fn assemble(begin: Begin) -> Result<(Shell, Vec<Effect>), ShellError> {
+    let mut sources = Sources::new().map_err(|errno| ShellError::new("epoll", errno))?;
+    let signals = Signals::open().map_err(|errno| ShellError::new("signalfd", errno))?;
+    let watched = |errno| ShellError::new("epoll", errno);
+    sources.add(Source::Signals, signals.as_fd()).map_err(watched)?;
+    sources
+        .add(Source::Control, begin.control.as_fd())
+        .map_err(watched)?;
+    let (core, effects) = Lifecycle::new();
+    let shell = Shell {
+        core,
+        events: VecDeque::new(),
+        timers: Timers::new(),
+        sources,
+        signals,
+        given: Given {
+            invocation: begin.invocation,
+            config: begin.config,
+            place: begin.place,
+            inherited_environment: begin.inherited_environment,
+            since: clock::wall(),
+            boot: sys::boot_id(),
+        },
+        records: Records::new(begin.inherited, begin.left.listeners),
+        fleet: Fleet::new(),
+        queues: Queues::default(),
+        steering: Steering::default(),
+        desk: Desk::new(begin.control),
+        log: begin.log,
+        narrator: Narrator::new(begin.manager),
+        journal: Journal::new(begin.keeper, begin.pid_file, begin.stored),
+        succession: Succession::new(begin.origin, begin.left.draining_orphans),
+        trim_heap: false,
+        ending: None,
+    };
+    Ok((shell, effects))
 }

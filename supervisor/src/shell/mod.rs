@@ -7,6 +7,7 @@
 //!
 //! To read a reload, begin with `run/mod.rs` (a turn), then `run/perform.rs` and `run/prepare.rs`.
 
+mod begin;
 mod desk;
 mod fleet;
 mod found;
@@ -17,6 +18,7 @@ mod records;
 mod restore;
 mod run;
 mod save;
+mod steering;
 mod succession;
 mod waits;
 
@@ -39,14 +41,15 @@ use crate::log::Log;
 use crate::manager::Manager;
 use crate::pid_file::PidFile;
 use crate::place::Place;
+use crate::signals::Signals;
 use crate::sources::Sources;
 use crate::state::Fds;
 use crate::sys::errno_text;
 use crate::upgrade::Origin;
 
+pub(crate) use begin::{go_on, run};
 pub(crate) use records::births::wanted;
 pub(crate) use restore::{restore, style};
-pub(crate) use run::begin::{go_on, run};
 pub(crate) use succession::adopt::adopt;
 pub(crate) use succession::predecessor::{AdoptionDecision, PredecessorState, Unadopted, settings_left};
 pub(crate) use succession::recover::refuse_orphans;
@@ -57,8 +60,7 @@ use inspection::queues::Queues;
 use journal::Journal;
 use narrator::Narrator;
 use records::Records;
-use run::signals::Signals;
-use run::steering::Steering;
+use steering::Steering;
 use succession::Succession;
 
 /// What the loop may wake up for besides its sources.

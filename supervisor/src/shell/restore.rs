@@ -11,6 +11,7 @@ use crate::listeners::{self, Absent, Inherited};
 use crate::log::{Log, Style};
 use crate::manager::Manager;
 use crate::pid_file::PidFile;
+use crate::shell::begin::assemble;
 use crate::shell::desk::tickets::Tickets;
 use crate::shell::fleet::saved::SavedChild;
 use crate::shell::found::{Found, config_of, configs, machine};
@@ -61,7 +62,7 @@ pub(crate) fn restore(
         control,
         inherited_environment,
     };
-    let (mut shell, _) = Shell::new(begin).map_err(Flaw::new)?;
+    let (mut shell, _) = assemble(begin).map_err(Flaw::new)?;
     shell.journal.spare_fds = fds;
     let spare_fds = &mut shell.journal.spare_fds;
     let listeners = listeners::restore(&rows, spare_fds, Absent::IsAFlaw, &custody)?;

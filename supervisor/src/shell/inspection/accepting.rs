@@ -6,44 +6,39 @@ use std::time::Duration;
 
 use segue_lifecycle::{Event, Life, Worker};
 
-use crate::clock;
+use crate::clock::{self, Timers};
 use crate::config::Ready;
+use crate::listeners::{Listener, shares};
+use crate::shell::Alarm;
 use crate::shell::narrator::view::View;
-use crate::shell::succession::unheard::is_any_accepting;
-use crate::shell::{Alarm, Shell};
+use crate::sight::{Hold, Sight};
 
 /// The pause between two looks grows with the time that a start takes already: a start is noticed an eighth late at most.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 
-impl Shell {
+impl View<'_> {
     /// Be woken as long as a worker starts that is to be seen accepting.
-    pub(crate) fn watch_starts(&mut self) {
-        if self.timers.deadline(Alarm::Accepting).is_some() {
+    pub(crate) fn watch_starts(&self, timers: &mut Timers<Alarm>) {
+        if timers.deadline(Alarm::Accepting).is_some() {
             return;
         }
-        let started = self.view().unseen().into_iter();
-        let youngest = started
-            .filter_map(|worker| self.fleet.workers.get(&worker).map(|info| info.started))
-            .max();
-        let Some(youngest) = youngest else { return };
+        let unseen = self.unseen().into_iter();
+        let started = unseen.filter_map(|worker| Some(self.fleet.workers.get(&worker)?.started));
+        let Some(youngest) = started.max() else { return };
         let now = clock::now();
         let pause = now.saturating_duration_since(youngest) / 8;
         let pause = pause.clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
-        self.timers.arm(Alarm::Accepting, Some(pause), now);
+        timers.arm(Alarm::Accepting, Some(pause), now);
     }
 
-    /// Look at all of them.
-    pub(crate) fn look_at_starts(&mut self) {
-        for worker in self.view().unseen() {
-            if self.view().waits_on_all(worker) {
-                self.events.push_back(Event::Ready(worker));
-            }
-        }
+    /// Look at all of them: those that are ready.
+    pub(crate) fn look_at_starts(&self) -> Vec<Event> {
+        let unseen = self.unseen().into_iter();
+        let accepting = unseen.filter(|worker| self.waits_on_all(*worker));
+        accepting.map(Event::Ready).collect()
     }
-}
 
-impl View<'_> {
     /// Workers that start and are to be seen accepting.
     fn unseen(&self) -> Vec<Worker> {
         let generations = self
@@ -66,4 +61,54 @@ impl View<'_> {
                 .share_of(worker)
                 .is_some_and(|share| is_any_accepting(&share))
     }
+
+    /// Whether its processes are seen to have each of its listeners and to wait on it. What cannot be seen is not so. A datagram
+    /// socket beside listeners that accept connections need only be open: a thread that is blocked in recv(2) on it is not seen.
+    pub(crate) fn waits_on_all(&self, worker: Worker) -> bool {
+        let Some(share) = self.share_of(worker).filter(|share| !share.is_empty()) else {
+            return false;
+        };
+        let Some(pid) = self.fleet.workers.get(&worker).and_then(|info| info.pid) else {
+            return false;
+        };
+        let mut sight = Sight::of(share.iter().map(|listener| listener.inode()));
+        let of_datagrams = if is_any_accepting(&share) {
+            Hold::Held
+        } else {
+            Hold::Awaited
+        };
+        let wanted = |listener: &Listener| {
+            if listener.kind().accepts_connections() {
+                Hold::Awaited
+            } else {
+                of_datagrams
+            }
+        };
+        let serves = |sight: &Sight| {
+            let mut share = share.iter();
+            share.all(|listener| sight.hold(listener.inode()) >= wanted(listener))
+        };
+        sight.look_at(pid);
+        if serves(&sight) {
+            return true;
+        }
+        let party = self.fleet.party(|one| one == worker, &self.ground());
+        party.into_iter().for_each(|pid| sight.look_at(pid));
+        serves(&sight)
+    }
+
+    /// The listeners that it was given.
+    pub(crate) fn share_of(&self, worker: Worker) -> Option<Vec<&Listener>> {
+        let record = self.core.generation(worker.generation)?.record;
+        let birth = self.records.births.get(&record)?;
+        let workers = self.records.generations.get(&worker.generation)?.began_with?;
+        let lane = self.core.lane_of(worker.generation);
+        Some(shares(&birth.listeners, lane, worker.slot, workers))
+    }
+}
+
+/// Whether clients connect to one of them at least.
+fn is_any_accepting(share: &[&Listener]) -> bool {
+    let mut share = share.iter();
+    share.any(|listener| listener.kind().accepts_connections())
 }

@@ -1,5 +1,6 @@
 //! Looks from outside at those who serve or are about to: do they have their listeners, do they accept?
 
+pub(crate) mod accepting;
 pub(crate) mod flags;
 pub(crate) mod look;
 pub(crate) mod queues;

@@ -6,7 +6,6 @@ use std::rc::Rc;
 
 use segue_lifecycle::{Record, Worker};
 
-use crate::keeper::Keeper;
 use crate::launch::BirthRecord;
 use crate::listeners::Listener;
 use crate::manager::Manager;
@@ -14,9 +13,10 @@ use crate::readiness::NotifySocket;
 use crate::shell::Child;
 use crate::shell::fleet::Fleet;
 use crate::shell::fleet::saved::pidfd_name;
+use crate::shell::journal::Journal;
 use crate::shell::records::Records;
 use crate::shell::records::births::Birth;
-use crate::state::{self, Fds};
+use crate::state;
 
 /// A listener of our own. (Inherited ones are kept by who gave them to us.)
 pub(crate) fn store_listener(manager: &mut Manager, listener: &Listener) {
@@ -77,33 +77,36 @@ pub(crate) fn unstore_worker(manager: &mut Manager, worker: Worker) {
     manager.unstore(&pidfd_name(Child::Worker(worker)));
 }
 
-/// All that is stored of the rooms that it lies in.
-#[derive(Debug)]
-pub(crate) struct Stored<'a> {
-    pub(crate) keeper: &'a Keeper,
-    pub(crate) records: &'a Records,
-    pub(crate) fleet: &'a Fleet,
-}
-
-impl Stored<'_> {
-    /// What nobody has taken of an earlier supervisor's goes, and all that there is is stored.
-    pub(crate) fn store(&self, spare_fds: &Fds, manager: &mut Manager) {
-        for name in spare_fds.names() {
+impl Journal {
+    /// What systemd keeps is what is needed: what an earlier supervisor had stored and nobody has taken goes, and all that there
+    /// is is stored (again, which systemd notices). What is passed on lies in neither room.
+    pub(crate) fn store_everything<'a>(
+        &mut self,
+        records: &Records,
+        fleet: &Fleet,
+        passed_on: impl Iterator<Item = (String, BorrowedFd<'a>)>,
+        manager: &mut Manager,
+    ) {
+        for name in std::mem::take(&mut self.spare_fds).names() {
             manager.unstore(name);
         }
         for (name, fd) in state::FILES.iter().zip(self.keeper.fds()) {
             manager.store(name, fd);
         }
-        for (record, birth) in &self.records.births {
+        for (record, birth) in &records.births {
             store_birth(manager, *record, birth);
         }
-        let generations = self.records.generations.values();
+        let generations = records.generations.values();
         for probe in generations.filter_map(|info| info.probe.as_ref()) {
             store_listener(manager, probe);
         }
-        for (worker, info) in &self.fleet.workers {
-            let pidfd = self.fleet.children.pidfd(Child::Worker(*worker));
+        for (worker, info) in &fleet.workers {
+            let pidfd = fleet.children.pidfd(Child::Worker(*worker));
             store_worker(manager, *worker, info.notify.as_ref(), pidfd);
+        }
+        // Behind the removals above: systemd keeps no fd under two names.
+        for (name, fd) in passed_on {
+            manager.store(&name, fd);
         }
     }
 }

@@ -128,6 +128,19 @@ impl Records {
             .collect()
     }
 
+    /// As long as nobody has the slots of this generation, their O_NONBLOCK is as the options say. Where an older generation has
+    /// them they stay as they are: its event loop would hang in accept.
+    pub(crate) fn lend_slots_anew(&self, number: Number, core: &Lifecycle, log: &Log) {
+        if !core.is_alone_in_lane(number) {
+            return;
+        }
+        for listener in self.listeners_of(number, core) {
+            if let Err(error) = listener.lend_anew() {
+                log.error(&error.to_string());
+            }
+        }
+    }
+
     /// The listeners of a generation's record; of those that are steered, its own slots.
     pub(crate) fn listeners_of(&self, number: Number, core: &Lifecycle) -> Vec<Rc<Listener>> {
         let Some(generation) = core.generation(number) else {

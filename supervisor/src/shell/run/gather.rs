@@ -13,6 +13,7 @@ use crate::shell::fleet::hearing::{Heard, Receive};
 use crate::shell::fleet::{Ground, ground};
 use crate::shell::inspection::queues::Around;
 use crate::shell::journal::store;
+use crate::shell::narrator::view::{View, view};
 use crate::shell::run::succeed::tools;
 use crate::shell::succession::draining_orphans::Tools;
 use crate::shell::{Alarm, Child, Shell};
@@ -77,7 +78,10 @@ impl Shell {
             Source::Signals => self.read_signals(),
             Source::Watch => self.records.note_changes(&mut self.timers),
             Source::Queues => self.queues.note_waiting(around!(self)),
-            Source::Slots => self.note_stranded(),
+            Source::Slots => {
+                let stranded = self.steering.note_stranded(&ground!(self), &mut self.timers);
+                self.events.extend(stranded);
+            }
             Source::Control => self.desk.admit(&mut self.sources, &self.log),
             Source::Client(client) => {
                 if let Some(request) = self.desk.serve(client, ready) {
@@ -109,7 +113,7 @@ impl Shell {
                 Alarm::Queues => self.look_at_queues(now),
                 Alarm::Slots => self.look_at_slots(now),
                 Alarm::Unheard => self.look_at_unheard(),
-                Alarm::Accepting => self.look_at_starts(),
+                Alarm::Accepting => self.events.extend(view!(self).look_at_starts()),
             }
         }
         self.desk.expire(now);
@@ -138,6 +142,12 @@ impl Shell {
         }
     }
 
+    fn look_at_slots(&mut self, now: Instant) {
+        self.answer_switch(now);
+        let relieved = self.steering.look(now, &ground!(self), &mut self.timers);
+        self.events.extend(relieved);
+    }
+
     fn look_at_queues(&mut self, now: Instant) {
         for deaf in self.queues.look(around!(self), now) {
             self.records.note_deaf(deaf.number, deaf.words);
@@ -155,8 +165,9 @@ impl Shell {
                 Heard::Event(event) => self.events.push_back(event),
                 Heard::MoreTime(worker, time) => {
                     self.events.push_back(Event::MoreTime(worker));
-                    let (narrator, view, timers) = self.narration();
-                    narrator.pass_on_at_the_end(worker, time, &view, timers);
+                    let view = view!(self);
+                    self.narrator
+                        .pass_on_at_the_end(worker, time, &view, &self.timers);
                 }
             }
         }

@@ -1,29 +1,23 @@
 //! The loop: what happened outside becomes events (`gather.rs`), what the core answers is done (`perform.rs`).
 
-pub(crate) mod accepting;
-pub(crate) mod begin;
 pub(crate) mod gather;
 pub(crate) mod perform;
 pub(crate) mod prepare;
 pub(crate) mod requests;
-pub(crate) mod signals;
-pub(crate) mod steering;
 pub(crate) mod succeed;
 
 use std::time::Instant;
 
 use segue_lifecycle::{Effect, Ending, Event, Fact, upgrade};
 
-use crate::clock::{self, Timers};
+use crate::clock;
 use crate::shell::fleet::{Ground, ground};
 use crate::shell::inspection::queues::Around;
-use crate::shell::journal::store;
-use crate::shell::narrator::Narrator;
 use crate::shell::narrator::report::tell_who_stays;
 use crate::shell::narrator::view::{View, view};
 use crate::shell::save::{Everything, everything};
 use crate::shell::succession::draining_orphans::Tools;
-use crate::shell::{Alarm, Shell, ShellError};
+use crate::shell::{Shell, ShellError};
 use crate::sys;
 
 use gather::around;
@@ -42,33 +36,10 @@ impl Shell {
         {
             self.log.error(&text);
         }
-        let (narrator, view, timers) = self.narration();
-        narrator.tell(fact, &view, timers);
+        self.narrator.tell(fact, &view!(self), &self.timers);
         if let Some(text) = self.narrator.progress.take() {
             self.desk.tell_progress(&text);
         }
-    }
-
-    /// The narrator, with what it reads and the timers.
-    const fn narration(&mut self) -> (&mut Narrator, View<'_>, &mut Timers<Alarm>) {
-        let view = view!(self);
-        (&mut self.narrator, view, &mut self.timers)
-    }
-
-    /// The first start, or a reload, is over.
-    pub(crate) fn tell_ready(&mut self) {
-        let (narrator, view, _) = self.narration();
-        narrator.tell_ready(&view);
-    }
-
-    fn tell_status(&mut self) {
-        let (narrator, view, _) = self.narration();
-        narrator.tell_status(&view);
-    }
-
-    pub(crate) fn notify_manager(&mut self) {
-        let (narrator, view, timers) = self.narration();
-        narrator.notify_manager(&view, timers);
     }
 
     /// Turn after turn until the end. It may have come before the first wait: where no birth record could be made, nothing is
@@ -166,7 +137,7 @@ impl Shell {
     /// What was put down goes out, once systemd knows as much.
     pub(crate) fn send_answers(&mut self) {
         if !self.desk.answers.is_empty() {
-            self.tell_status();
+            self.narrator.tell_status(&view!(self));
         }
         self.desk.send_answers();
     }
@@ -184,37 +155,16 @@ impl Shell {
         self.journal.write(&rows, &self.log);
     }
 
-    /// From now on everything is written down. What an earlier supervisor has left in the files is over with this.
-    fn begin_keeping(&mut self) {
-        self.keep();
-        self.store_everything();
-    }
-
-    /// What systemd keeps is what is needed: what an earlier supervisor had stored and nobody has taken goes, and all that there
-    /// is is stored (again, which systemd notices).
-    pub(crate) fn store_everything(&mut self) {
-        let spare_fds = std::mem::take(&mut self.journal.spare_fds);
-        let everything = store::Stored {
-            keeper: &self.journal.keeper,
-            records: &self.records,
-            fleet: &self.fleet,
-        };
-        everything.store(&spare_fds, &mut self.narrator.manager);
-        // Behind the removals above: systemd keeps no fd under two names.
-        for (name, pidfd) in self.succession.draining.pass_on() {
-            self.narrator.manager.store(&name, pidfd);
-        }
-    }
-
     /// What is to be done after each turn, whatever happened in it.
     pub(crate) fn end_turn(&mut self) {
         self.fleet.end_turn();
         self.fleet.watch_lingering(&mut self.timers);
         self.queues.watch(around!(self), &mut self.sources);
-        self.watch_slots();
-        self.watch_starts();
+        let relieved = self.steering.watch(&ground!(self), &mut self.sources);
+        self.events.extend(relieved);
+        view!(self).watch_starts(&mut self.timers);
         self.desk.update_interests(&mut self.sources, &self.log);
-        self.notify_manager();
+        self.narrator.notify_manager(&view!(self), &mut self.timers);
         self.keep();
         if std::mem::take(&mut self.trim_heap) {
             sys::trim_heap();
@@ -229,7 +179,7 @@ impl Shell {
             Some(Ending::NeverServed(_)) | None => self.succession.draining.say_who_stays(&self.log),
         }
         tell_who_stays(&self.log);
-        self.tell_status();
+        self.narrator.tell_status(&view!(self));
         self.desk.answer_stops();
         self.journal.keeper.remove();
     }

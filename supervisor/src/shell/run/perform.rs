@@ -1,5 +1,7 @@
 //! From effects to what they do outside.
 
+use std::time::{Duration, Instant};
+
 use segue_lifecycle::{Effect, Event, FIRST, Number, Outcome, Record, Ticket, Timer, Wait, Worker};
 
 use crate::clock;
@@ -112,6 +114,29 @@ impl Shell {
         self.events.push_back(event);
     }
 
+    /// New clients go to this generation.
+    fn switch(&mut self, number: Number) {
+        match self.steering.switch(number, &ground!(self)) {
+            Ok(()) => self.answer_switch(clock::now()),
+            Err(text) => {
+                self.log.error(&text);
+                self.records.not_switched = Some(text);
+                self.events.push_back(Event::NotSwitched(number));
+            }
+        }
+    }
+
+    /// A candidate that has died meanwhile is reported before the switch to it is answered.
+    pub(crate) fn answer_switch(&mut self, now: Instant) {
+        let ground = ground!(self);
+        if let Some(number) = self.steering.switched(now, &ground, &mut self.timers) {
+            if self.fleet.any_dies_within(number, Duration::ZERO) {
+                self.sweep();
+            }
+            self.events.push_back(Event::Switched(number));
+        }
+    }
+
     fn begin_rollback(&mut self, number: Number, record: Record) {
         self.queues.begin_anew();
         if let Err(text) = self.ensure_generation(number, record) {
@@ -152,9 +177,8 @@ impl Shell {
         // the others choose as well.
         if !self.fleet.has_any_of(worker.generation) {
             self.restore_flags();
-            if self.core.is_alone_in_lane(worker.generation) {
-                self.lend_slots_anew(worker.generation);
-            }
+            self.records
+                .lend_slots_anew(worker.generation, &self.core, &self.log);
             self.records.begin_flags(worker.generation, &self.core, &self.log);
         }
         let ground = ground!(self);

@@ -8,7 +8,7 @@ use crate::protocol::{self, Change, Reply, Request};
 use crate::shell::Shell;
 use crate::shell::desk::requests::Asking;
 use crate::shell::fleet::{Ground, ground};
-use crate::shell::run::signals::Wish;
+use crate::signals::Wish;
 
 impl Shell {
     /// A client asks for something.

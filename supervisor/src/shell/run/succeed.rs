@@ -92,24 +92,4 @@ impl Shell {
             self.desk.upgrade_failed(waiter, message, serving);
         }
     }
-
-    /// This process was another version until just now: tell everybody, and the client that waits for it. What only the start needed is
-    /// given back, as after the first.
-    pub(crate) fn say_upgraded(&mut self) {
-        let Some((from, waiter)) = self.succession.before.take() else {
-            return;
-        };
-        self.trim_heap = true;
-        let serving = self.view().serving();
-        let who = serving.as_ref().map_or_else(
-            || "nobody serves".to_owned(),
-            |serving| format!("generation {} serves", serving.generation),
-        );
-        let pid = std::process::id();
-        let message = format!("upgraded: segue {from} to {VERSION}, pid {pid}, {who}");
-        self.log.info(&message);
-        if let Some(client) = waiter {
-            self.desk.done(client, message, serving);
-        }
-    }
 }

@@ -12,6 +12,7 @@ use crate::children::{Kin, Leader};
 use crate::config;
 use crate::listeners::{self, Absent, Inherited, SocketIdentity};
 use crate::log::Log;
+use crate::shell::begin::assemble;
 use crate::shell::fleet::saved::{SavedChild, pidfd_name};
 use crate::shell::found::{Found, configs};
 use crate::shell::journal::log::{Forked, Logged};
@@ -62,7 +63,7 @@ fn restore(
 ) -> Result<Restored<Adopted<TakenOver>>, String> {
     let text = |flaw: Flaw| flaw.to_string();
     let (begin, custody) = begin.into_parts();
-    let (mut shell, _) = Shell::new(begin).map_err(|error| error.to_string())?;
+    let (mut shell, _) = assemble(begin).map_err(|error| error.to_string())?;
     let (kept, stored) = predecessor.into_parts();
     let logged = Logged::read(&kept.log).map_err(text)?;
     shell.journal.spare_fds = stored;

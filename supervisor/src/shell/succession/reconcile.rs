@@ -2,8 +2,9 @@
 
 use segue_lifecycle::{Event, Handoff, Life, Progress, Timer, Worker};
 
+use crate::shell::begin::is_answered;
 use crate::shell::inspection::look::Patience;
-use crate::shell::run::begin::is_answered;
+use crate::shell::narrator::view::{View, view};
 use crate::shell::succession::adopt::Adopted;
 use crate::shell::succession::last_batch::Finished;
 use crate::shell::{Alarm, Child, Shell, waits};
@@ -54,9 +55,14 @@ impl Adopted<Finished> {
         }
         self.arm_what_is_not();
         self.miss_the_missing();
-        self.shell.store_everything();
+        let shell = &mut self.shell;
+        let passed_on = shell.succession.draining.pass_on();
+        let manager = &mut shell.narrator.manager;
+        shell
+            .journal
+            .store_everything(&shell.records, &shell.fleet, passed_on, manager);
         if self.shell.core.somebody_serves() {
-            self.shell.tell_ready();
+            self.shell.narrator.tell_ready(&view!(self.shell));
         }
         Adopted {
             shell: self.shell,

@@ -11,12 +11,10 @@ use std::time::Duration;
 use segue_lifecycle::{Event, Life, Readiness, Worker};
 
 use crate::clock::{self, Timers};
-use crate::listeners::{Listener, shares};
 use crate::readiness::NotifySocket;
 use crate::shell::Alarm;
 use crate::shell::fleet::Fleet;
 use crate::shell::narrator::view::View;
-use crate::sight::{Hold, Sight};
 
 /// The pause between two looks. Nothing tells when a process begins to wait for clients.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
@@ -93,54 +91,4 @@ impl View<'_> {
             && notify.is_some_and(NotifySocket::is_made_anew)
             && !events.contains(&Event::Ready(worker))
     }
-
-    /// Whether its processes are seen to have each of its listeners and to wait on it. What cannot be seen is not so. A datagram
-    /// socket beside listeners that accept connections need only be open: a thread that is blocked in recv(2) on it is not seen.
-    pub(crate) fn waits_on_all(&self, worker: Worker) -> bool {
-        let Some(share) = self.share_of(worker).filter(|share| !share.is_empty()) else {
-            return false;
-        };
-        let Some(pid) = self.fleet.workers.get(&worker).and_then(|info| info.pid) else {
-            return false;
-        };
-        let mut sight = Sight::of(share.iter().map(|listener| listener.inode()));
-        let of_datagrams = if is_any_accepting(&share) {
-            Hold::Held
-        } else {
-            Hold::Awaited
-        };
-        let wanted = |listener: &Listener| {
-            if listener.kind().accepts_connections() {
-                Hold::Awaited
-            } else {
-                of_datagrams
-            }
-        };
-        let serves = |sight: &Sight| {
-            let mut share = share.iter();
-            share.all(|listener| sight.hold(listener.inode()) >= wanted(listener))
-        };
-        sight.look_at(pid);
-        if serves(&sight) {
-            return true;
-        }
-        let party = self.fleet.party(|one| one == worker, &self.ground());
-        party.into_iter().for_each(|pid| sight.look_at(pid));
-        serves(&sight)
-    }
-
-    /// The listeners that it was given.
-    pub(crate) fn share_of(&self, worker: Worker) -> Option<Vec<&Listener>> {
-        let record = self.core.generation(worker.generation)?.record;
-        let birth = self.records.births.get(&record)?;
-        let workers = self.records.generations.get(&worker.generation)?.began_with?;
-        let lane = self.core.lane_of(worker.generation);
-        Some(shares(&birth.listeners, lane, worker.slot, workers))
-    }
-}
-
-/// Whether clients connect to one of them at least.
-pub(crate) fn is_any_accepting(share: &[&Listener]) -> bool {
-    let mut share = share.iter();
-    share.any(|listener| listener.kind().accepts_connections())
 }

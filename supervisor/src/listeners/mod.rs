@@ -9,7 +9,7 @@
 //! of Unix sockets; `settings` turns options into socket options; `inherited` and `claim` read `LISTEN_FDS`;
 //! `shares` says which worker gets which of several sockets on one address; `slots` makes the sockets of a steered one;
 //! `resolve` is the only place that looks names up; `holder` finds who has a port that is busy; `saved` writes
-//! them down for a successor; `anew` makes again what was lost with a predecessor.
+//! them down for a successor; `anew` makes again what was lost with a predecessor, and `regroup` finds the kernel's order of slots.
 
 mod anew;
 mod bind;
@@ -18,6 +18,7 @@ mod holder;
 mod inherited;
 mod local;
 mod open;
+mod regroup;
 mod resolve;
 mod saved;
 mod settings;

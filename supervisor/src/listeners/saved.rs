@@ -13,9 +13,9 @@ use nix::sys::socket::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::regroup::in_groups;
 use super::resolve::Owner;
 use super::settings::Originals;
-use super::slots::{self, Group, Slot};
 use super::socket::{Birth, IoMode, Socket, Source};
 use super::unix_file::{PathLock, SocketFile};
 use super::{Inherited, ListenError, Listener, SocketKind, anew, bind};
@@ -25,7 +25,7 @@ use crate::sys::sock::SocketOption;
 
 /// The kinds of rows.
 const LISTENER: &str = "listener";
-const SOCKET: &str = "socket";
+pub(super) const SOCKET: &str = "socket";
 const ORIGINAL: &str = "original";
 
 /// The word for an inherited socket that came with a name.
@@ -52,6 +52,8 @@ whole!(SavedListener {
 struct SavedSocket {
     inode: u64,
     cookie: Option<u64>,
+    /// The number of its fd: the kernel closes those of a process that was killed in their order.
+    fd: Option<i32>,
     /// Where it was made. Without this it was inherited, or else belongs to a probe.
     address: Option<String>,
     inherited: Option<String>,
@@ -64,6 +66,7 @@ struct SavedSocket {
 whole!(SavedSocket {
     "inode" inode;
     "cookie" cookie;
+    "fd" fd;
     "address" address;
     "inherited" inherited;
     "backlog" backlog;
@@ -115,6 +118,10 @@ pub(crate) struct SocketIdentity {
 }
 
 impl SocketIdentity {
+    fn of_inode(inode: u64) -> Self {
+        Self { inode, cookie: None }
+    }
+
     /// The name under which its fd is passed on.
     pub(crate) fn fd_name(self) -> String {
         fd_name(self.inode)
@@ -200,6 +207,7 @@ impl Socket {
         let saved = SavedSocket {
             inode: self.inode(),
             cookie: self.cookie(),
+            fd: Some(self.as_fd().as_raw_fd()),
             address,
             inherited,
             backlog: self.backlog(),
@@ -351,7 +359,9 @@ pub(crate) fn restore(
             None => None,
         });
     }
-    for (inode, (place, row)) in &places {
+    let mut in_order: Vec<_> = places.iter().collect();
+    in_order.sort_by_key(|(_, (place, _))| *place);
+    for (inode, (place, row)) in in_order {
         if sockets[*place].is_none() {
             let socket = absent.deal_with(*row, *inode, &sockets, custody)?;
             sockets[*place] = Some(Rc::new(socket));
@@ -379,7 +389,7 @@ pub(crate) fn restore(
         let restored = restore_listener(saved, owner, address.as_deref(), socket)?;
         listeners.push((restored, *row));
     }
-    in_groups(listeners)
+    in_groups(listeners, &[], rows)
 }
 
 /// Those listeners of ours that the rows tell of and whose sockets are among the fds; what a generation was given for its probe is
@@ -407,80 +417,33 @@ pub(crate) fn restore_found(
             found.insert(inode, Rc::new(socket));
         }
     }
-    let mut listeners = Vec::new();
+    let mut listeners: Vec<(Listener, Row<'_>)> = Vec::new();
+    let mut absent = Vec::new();
     for row in rows.iter().filter(|row| row.kind() == LISTENER) {
         let saved = SavedListener::of_row(*row)?;
-        if let Some(socket) = found.get(&saved.socket) {
-            let address = match socket.source() {
-                Source::Spec(address) => address.to_string(),
-                Source::Inherited { .. } | Source::Probe => continue,
-            };
-            let owner = Owner::of_row(*row)?;
-            listeners.push((restore_listener(saved, owner, Some(&address), socket)?, *row));
-        }
-    }
-    in_groups(listeners)
-}
-
-/// The listeners, each steered one in its slot of its group again.
-fn in_groups(restored: Vec<(Listener, Row<'_>)>) -> Result<Vec<Rc<Listener>>, Flaw> {
-    let mut groups: Vec<Restored> = Vec::new();
-    let mut listeners = Vec::new();
-    for (listener, row) in &restored {
-        let Some(slot) = row.number_if_any("slot")? else {
+        let Some(socket) = found.get(&saved.socket) else {
+            absent.push((saved, *row));
             continue;
         };
-        let slot = u8::try_from(slot).map_err(|_| Flaw::new("there is no such slot"))?;
-        let address = listener.address_text();
-        let place = groups.iter().position(|group| group.address == address);
-        let place = place.unwrap_or_else(|| {
-            groups.push(Restored::at(address));
-            groups.len() - 1
+        let address = match socket.source() {
+            Source::Spec(address) => address.to_string(),
+            Source::Inherited { .. } | Source::Probe => continue,
+        };
+        let owner = Owner::of_row(*row)?;
+        listeners.push((restore_listener(saved, owner, Some(&address), socket)?, *row));
+    }
+    let mut closed = Vec::new();
+    for (saved, row) in absent {
+        // Its address is that of the others that were made for the same words.
+        let spec = label_of(rows, SocketIdentity::of_inode(saved.socket));
+        let beside = listeners.iter().find(|(one, _)| {
+            let made_for =
+                matches!(one.socket.source(), Source::Spec(address) if address.to_string() == spec);
+            one.name == saved.name && made_for
         });
-        groups[place].slots.insert(row.number("index")?, slot);
-        let inode = row.number("socket")?;
-        if inode != listener.inode() {
-            groups[place].lost.insert(inode, slot);
-        }
+        closed.extend(beside.map(|(one, _)| (one.address_text(), row)));
     }
-    let groups: Vec<(String, Rc<Group>)> = groups.into_iter().map(Restored::finish).collect();
-    for (mut listener, row) in restored {
-        if let Some(slot) = row.number_if_any("slot")? {
-            let address = listener.address_text();
-            let group = groups.iter().find(|(known, _)| *known == address);
-            listener.slot = group.map(|(_, group)| Slot {
-                group: Rc::clone(group),
-                number: u8::try_from(slot).unwrap_or(u8::MAX),
-            });
-        }
-        listeners.push(Rc::new(listener));
-    }
-    Ok(listeners)
-}
-
-/// The slots of one address, as the rows tell of them.
-struct Restored {
-    address: String,
-    /// By their indices, as they were.
-    slots: BTreeMap<u64, u8>,
-    /// Those whose sockets were made anew, in the order in which they were: by the inodes that they had.
-    lost: BTreeMap<u64, u8>,
-}
-
-impl Restored {
-    fn at(address: String) -> Self {
-        Self {
-            address,
-            slots: BTreeMap::new(),
-            lost: BTreeMap::new(),
-        }
-    }
-
-    fn finish(self) -> (String, Rc<Group>) {
-        let lost: Vec<u8> = self.lost.into_values().collect();
-        let order = slots::order_after(self.slots.into_values().collect(), &lost);
-        (self.address, Group::in_order(order))
-    }
+    in_groups(listeners, &closed, rows)
 }
 
 fn restore_listener(

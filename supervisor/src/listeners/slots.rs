@@ -177,19 +177,37 @@ pub(super) fn complete(
     let Some(first) = there.first().cloned() else {
         return there;
     };
-    match fill(there, wanted) {
+    match fill(&there, wanted) {
         Ok(slots) => slots,
         Err(cause) => {
-            let text = format!("cannot be steered, so all generations share one socket: {cause}");
+            let text = match first.slots() {
+                0 => format!("cannot be steered, so all generations share one socket: {cause}"),
+                slots => format!("has {slots} slots, and can get no more: {cause}"),
+            };
             warnings.push(first.alarm(&text).to_string());
-            vec![first]
+            without_gaps(there)
         }
     }
 }
 
-fn fill(there: Vec<Rc<Listener>>, wanted: &Wanted<'_>) -> Result<Vec<Rc<Listener>>, String> {
-    let Some(first) = there.first().cloned() else {
-        return Ok(there);
+/// Slots that a predecessor has left are numbered from 0 on: whoever has one of them ends, and no generation of ours knows it.
+fn without_gaps(there: Vec<Rc<Listener>>) -> Vec<Rc<Listener>> {
+    let group = there.first().and_then(|first| first.slot.as_ref());
+    let Some(order) = group.map(|slot| slot.group.order.borrow().clone()) else {
+        return there;
+    };
+    let number_of = |slot: u8| there.iter().zip(0u8..).find(|(one, _)| one.slot() == Some(slot));
+    let order = order.into_iter().filter_map(|slot| Some(number_of(slot)?.1));
+    let group = Group::in_order(order.collect());
+    (0u8..)
+        .zip(there)
+        .map(|(number, one)| one.in_slot(&group, number))
+        .collect()
+}
+
+fn fill(there: &[Rc<Listener>], wanted: &Wanted<'_>) -> Result<Vec<Rc<Listener>>, String> {
+    let Some(first) = there.first() else {
+        return Ok(Vec::new());
     };
     let group = match &first.slot {
         Some(slot) => Rc::clone(&slot.group),
@@ -199,18 +217,21 @@ fn fill(there: Vec<Rc<Listener>>, wanted: &Wanted<'_>) -> Result<Vec<Rc<Listener
         }
     };
     let mut slots: Vec<Rc<Listener>> = there
-        .into_iter()
+        .iter()
+        .cloned()
         .map(|one| match one.slot() {
             Some(_) => one,
             None => one.in_slot(&group, 0),
         })
         .collect();
+    // Their order counts once all of them are there: if one cannot be made, those before it are closed again.
+    let mut made = Vec::new();
     for number in 0..asked(&wanted.spec.options) {
         if slots.iter().any(|known| known.slot() == Some(number)) {
             continue;
         }
         let bound = bind::beside(wanted, &first.socket).map_err(|error| error.to_string())?;
-        group.order.borrow_mut().push(number);
+        made.push(number);
         let new = Rc::new(Listener {
             name: first.name.clone(),
             options: wanted.spec.options.clone(),
@@ -223,6 +244,7 @@ fn fill(there: Vec<Rc<Listener>>, wanted: &Wanted<'_>) -> Result<Vec<Rc<Listener
         });
         slots.push(new);
     }
+    group.order.borrow_mut().extend(made);
     slots.sort_by_key(|one| one.slot());
     Ok(slots)
 }
@@ -279,17 +301,16 @@ fn join(held: &[Rc<Listener>]) -> Result<Rc<Group>, String> {
     Ok(Group::in_order((0..count).collect()))
 }
 
-/// The order of a group whose supervisor was killed, as the kernel has it now: those that nobody else had were closed, in the order of
-/// their numbers, and each time the last took the index of the one that left (`reuseport_detach_sock` of the kernel). Those made anew
-/// came last.
-pub(super) fn order_after(saved: Vec<u8>, lost: &[u8]) -> Vec<u8> {
+/// The order of a group whose supervisor was killed, as the kernel has it now: those that nobody else had were closed, in this order,
+/// and each time the last took the index of the one that left (`reuseport_detach_sock` of the kernel). Those made anew came last.
+pub(super) fn order_after(saved: Vec<u8>, closed: &[u8], anew: &[u8]) -> Vec<u8> {
     let mut order = saved;
-    for slot in lost {
+    for slot in closed {
         if let Some(place) = order.iter().position(|known| known == slot) {
             order.swap_remove(place);
         }
     }
-    order.extend(lost);
+    order.extend(anew);
     order
 }
 
@@ -348,8 +369,9 @@ mod tests {
 
     #[test]
     fn what_a_killed_supervisor_leaves_stands_as_the_kernel_has_it() {
-        assert_eq!(order_after(vec![0, 1, 2, 3], &[]), [0, 1, 2, 3]);
-        assert_eq!(order_after(vec![0, 1, 2, 3], &[1, 3]), [0, 2, 1, 3]);
-        assert_eq!(order_after(vec![0, 1, 2, 3], &[0, 2]), [3, 1, 0, 2]);
+        assert_eq!(order_after(vec![0, 1, 2, 3], &[], &[]), [0, 1, 2, 3]);
+        assert_eq!(order_after(vec![0, 1, 2, 3], &[1, 3], &[1, 3]), [0, 2, 1, 3]);
+        assert_eq!(order_after(vec![0, 1, 2, 3], &[0, 2], &[0, 2]), [3, 1, 0, 2]);
+        assert_eq!(order_after(vec![0, 1, 2, 3], &[1, 0], &[0]), [2, 3, 0]);
     }
 }

@@ -5,6 +5,7 @@ mod opening;
 mod paths;
 mod reload;
 mod shared;
+mod steered;
 
 use super::open::Opened;
 use super::*;

@@ -1,0 +1,117 @@
+//! The steered listeners that a predecessor has left: each in its slot of its group again, and the group in the kernel's order.
+//!
+//! Sockets that nobody else had were closed when the predecessor was killed: the kernel closes the fds of a process in the order of
+//! their numbers, and each time the last of the group takes the index of the one that leaves. Those made anew come last, in the order
+//! in which they were made.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use super::Listener;
+use super::slots::{self, Group, Slot};
+use crate::state::{Flaw, Row};
+
+/// What became of the socket of a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Kept,
+    MadeAnew,
+    Closed,
+}
+
+/// A slot, as the rows tell of it.
+#[derive(Debug)]
+struct Member {
+    slot: u8,
+    /// Where it stood in the kernel's order.
+    index: u64,
+    /// Where its fd stood among those of the predecessor, and its row among those of the sockets.
+    fd: i32,
+    row: usize,
+    fate: Fate,
+}
+
+/// The listeners, each steered one in its slot. `rows` are those of the sockets, `closed` the listeners whose sockets nobody has, with
+/// the addresses that they had.
+///
+/// # Errors
+/// A row is not whole.
+pub(super) fn in_groups(
+    restored: Vec<(Listener, Row<'_>)>,
+    closed: &[(String, Row<'_>)],
+    rows: &[Row<'_>],
+) -> Result<Vec<Rc<Listener>>, Flaw> {
+    let mut members: BTreeMap<String, BTreeMap<u64, Member>> = BTreeMap::new();
+    let mut add = |address: String, row: Row<'_>, fate: Fate| -> Result<(), Flaw> {
+        if let Some(slot) = slot_of(row)? {
+            let inode = row.number("socket")?;
+            let member = Member::of_rows(slot, inode, row, rows, fate)?;
+            members.entry(address).or_default().insert(inode, member);
+        }
+        Ok(())
+    };
+    for (listener, row) in &restored {
+        let fate = match row.number("socket")? == listener.inode() {
+            true => Fate::Kept,
+            false => Fate::MadeAnew,
+        };
+        add(listener.address_text(), *row, fate)?;
+    }
+    for (address, row) in closed {
+        add(address.clone(), *row, Fate::Closed)?;
+    }
+    let order = |(address, members): (String, BTreeMap<u64, Member>)| {
+        (address, Group::in_order(order(members.into_values().collect())))
+    };
+    let groups: BTreeMap<String, Rc<Group>> = members.into_iter().map(order).collect();
+    let mut listeners = Vec::new();
+    for (mut listener, row) in restored {
+        if let Some(number) = slot_of(row)? {
+            let group = groups.get(&listener.address_text());
+            listener.slot = group.map(|group| Slot {
+                group: Rc::clone(group),
+                number,
+            });
+        }
+        listeners.push(Rc::new(listener));
+    }
+    Ok(listeners)
+}
+
+fn slot_of(row: Row<'_>) -> Result<Option<u8>, Flaw> {
+    let slot = row.number_if_any("slot")?;
+    let slot = slot.map(u8::try_from).transpose();
+    slot.map_err(|_| Flaw::new("there is no such slot"))
+}
+
+impl Member {
+    fn of_rows(slot: u8, inode: u64, row: Row<'_>, rows: &[Row<'_>], fate: Fate) -> Result<Self, Flaw> {
+        let sockets = rows.iter().filter(|row| row.kind() == super::saved::SOCKET);
+        let mut sockets = sockets.enumerate();
+        let place = sockets.find(|(_, socket)| socket.number("inode") == Ok(inode));
+        let (row_of_socket, socket) = place.ok_or_else(|| Flaw::new(format_args!("no socket {inode}")))?;
+        Ok(Self {
+            slot,
+            index: row.number("index")?,
+            fd: match socket.text_if_any("fd")? {
+                Some(_) => socket.parsed("fd")?,
+                None => i32::MAX,
+            },
+            row: row_of_socket,
+            fate,
+        })
+    }
+}
+
+/// The slots of one group in the kernel's order.
+fn order(mut members: Vec<Member>) -> Vec<u8> {
+    members.sort_by_key(|member| member.index);
+    let saved = members.iter().map(|member| member.slot).collect();
+    members.sort_by_key(|member| member.fd);
+    let gone = members.iter().filter(|member| member.fate != Fate::Kept);
+    let gone: Vec<u8> = gone.map(|member| member.slot).collect();
+    members.sort_by_key(|member| member.row);
+    let anew = members.iter().filter(|member| member.fate == Fate::MadeAnew);
+    let anew: Vec<u8> = anew.map(|member| member.slot).collect();
+    slots::order_after(saved, &gone, &anew)
+}

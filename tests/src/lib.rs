@@ -65,6 +65,31 @@ pub fn long_run() -> bool {
 /// waited for.
 pub const LOOK: Duration = Duration::from_millis(1);
 
+/// A port of 127.0.0.1 that nobody has, and that the kernel gives to nobody who asks for any: not to a `:0` of another test, nor to
+/// one end of somebody's connection. No other call in this process returns it.
+///
+/// # Panics
+/// When all that may be tried are taken.
+#[must_use]
+#[track_caller]
+pub fn free_port() -> u16 {
+    // Below what ip_local_port_range begins with where nobody has changed it.
+    const FIRST: u32 = 20_000;
+    const COUNT: u32 = 12_000;
+    static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+    // Two test programs at the same time begin in different places.
+    let begin = std::process::id() * 97;
+    for _ in 0..COUNT {
+        let next = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let port = FIRST + begin.wrapping_add(next) % COUNT;
+        let port = u16::try_from(port).unwrap_or(u16::MAX);
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("no port is free");
+}
+
 /// Waits for what nothing tells: how a process is doing that is nobody's child here. It is looked at until it is so.
 ///
 /// # Panics

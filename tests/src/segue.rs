@@ -129,6 +129,21 @@ impl Setup {
         deployed.unwrap_or_else(|error| panic!("deploy {name}: {error}"));
     }
 
+    /// The program, from a copy in this instance's directory: for a user who may not be able to go where cargo has built it.
+    ///
+    /// # Panics
+    /// When it cannot be copied.
+    #[must_use]
+    #[track_caller]
+    pub fn own_copy(&self, program: &Program) -> Program {
+        let (from, rest) = program.words().split_first().expect("a program has a name");
+        let from = Path::new(from);
+        let own = self.path(&from.file_name().unwrap_or_default().to_string_lossy());
+        let copied = executable::copy(from, &own);
+        copied.unwrap_or_else(|error| panic!("copy {}: {error}", from.display()));
+        Program::new(own).args(rest.iter().cloned())
+    }
+
     /// Adds `--listen`; without any, `127.0.0.1:0` is used (unless everything comes from a file).
     #[must_use]
     pub fn listen(mut self, spec: impl Into<String>) -> Self {
@@ -382,6 +397,20 @@ impl Segue {
             load.wait_for_generation(generation);
         }
         load.stop().assert_nothing_lost();
+    }
+
+    /// What the supervisor has open when nobody talks to it. A client that has had its answer may be gone before the supervisor has
+    /// closed its connection; when it handles a signal that came later it has. (The app must not catch SIGUSR1.)
+    ///
+    /// # Panics
+    /// When the signal is not handled in time.
+    #[must_use]
+    #[track_caller]
+    pub fn descriptors(&self) -> std::collections::BTreeMap<i32, String> {
+        let mark = self.process.mark();
+        self.signal(Signal::SIGUSR1);
+        self.process.wait_for_line_after(mark, "SIGUSR1 from ");
+        proc::descriptors(self.process.pid())
     }
 
     /// `segue status --json`.

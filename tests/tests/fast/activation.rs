@@ -311,8 +311,10 @@ fn what_takes_no_second_socket_is_not_given_one() {
     let says = |wanted: &str| environment.split('\0').any(|line| line == wanted);
     assert!(says("LISTEN_FDS=1"), "{environment}");
     assert!(!environment.contains("SEGUE_PROBE="), "{environment}");
-    wait_until("the probe has run", || file.exists());
-    assert_eq!(std::fs::read_to_string(&file).unwrap(), "probe=\n");
+    // It is empty until the command has written into it.
+    let said = || std::fs::read_to_string(&file).unwrap_or_default();
+    wait_until("the probe has run", || !said().is_empty());
+    assert_eq!(said(), "probe=\n");
     assert!(segue.process().stderr().contains("takes no second socket"));
     segue.stop();
 }

@@ -118,6 +118,7 @@ fn the_file_is_opened_as_the_user_of_the_app() {
         return;
     }
     let setup = good().flags(["--user", "nobody", "--stderr", "logs/app.err"]);
+    setup.deploy("app", &setup.own_copy(&Program::fixture("good")));
     let logs = setup.path("logs");
     std::fs::create_dir(&logs).unwrap();
     let nobody = nix::unistd::User::from_name("nobody").unwrap().unwrap();
@@ -154,11 +155,11 @@ fn the_file_that_is_segues_own_stderr_is_read_back() {
             &done,
             &format!("stderr (also of generation 1) {REASON}; generation 1 serves"),
         );
-        let text = std::fs::read_to_string(&log).unwrap();
-        assert!(
-            text.lines().last().unwrap().contains("generation 2 is gone"),
-            "{text}"
-        );
+        // The last line comes a moment after the answer.
+        segue_tests::wait_until("generation 2 is gone", || {
+            let text = std::fs::read_to_string(&log).unwrap();
+            text.lines().last().unwrap().contains("generation 2 is gone")
+        });
         // It may have been moved away: segue and the app still write there.
         std::fs::rename(&log, directory.path().join("elsewhere")).unwrap();
         let done = refused(&segue, &shell("echo no database >&2; exit 4"));
@@ -198,7 +199,7 @@ fn the_last_status_is_labelled_and_does_not_hide_the_reason() {
 #[test]
 fn a_version_that_is_late_or_fails_its_probe_is_quoted_too() {
     let segue = good()
-        .flags(["--stderr", "app.err", "--start-timeout", "4s"])
+        .flags(["--stderr", "app.err", "--start-timeout", "10s"])
         .flags(["--probe", "[ ! -e broken ]", "--probe-timeout", "3s"])
         .start();
     let late = shell("echo waiting for the lock >&2; exec sleep 3600");

@@ -56,7 +56,7 @@ fn many_workers_start_reload_crash_shrink_and_stop() {
         .flags(["--workers", "1", "--probation", "none"])
         .opened_by(["/bin/sh", "-c", "ulimit -Sn 1024 && exec \"$0\" \"$@\""])
         .start();
-    let one = proc::descriptors(segue.process().pid()).len();
+    let one = segue.descriptors().len();
     assert_eq!(segue.run("workers", &["256"]).code, Some(0));
     let grown = wait_for(&segue, 1, MANY);
     assert_eq!(grown.pids(1).len(), MANY);

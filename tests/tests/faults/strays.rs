@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use segue_tests::http::{self, get_and_close};
 use segue_tests::program::Program;
-use segue_tests::segue::{Segue, Setup};
+use segue_tests::segue::{Segue, Setup, Status};
 use segue_tests::{needs, patience, proc};
 
 /// How many answers are looked at: of two processes that accept from one socket, each gives some of them.
@@ -59,17 +59,22 @@ fn start(first: &str, flags: &[&str]) -> Segue {
     setup.start()
 }
 
-fn strays(segue: &Segue, generation: u64) -> u64 {
-    let status = segue.status();
+fn strays(status: &Status, generation: u64) -> u64 {
     let all = status.0["generations"].as_array().unwrap();
     let of_it = all.iter().find(|one| one["generation"] == generation).unwrap();
     of_it["strays"].as_u64().unwrap()
 }
 
+/// The daemon of generation 1 counts once it has left the group of the app.
+#[track_caller]
+fn wait_for_daemon(segue: &Segue) {
+    segue.wait_until("its daemon counts", |status| strays(status, 1) == 1);
+}
+
 #[test]
 fn a_daemon_of_the_old_version_is_told_to_stop_and_the_drain_is_over_when_it_is_gone() {
     let segue = start("leaves-server", &["--drain-timeout", "10m"]);
-    assert_eq!(strays(&segue, 1), 1);
+    wait_for_daemon(&segue);
     segue.deploy("app", &Program::fixture("good"));
     segue.reload_ok(&["--drained"]);
     assert!(living(&segue, 1).is_empty(), "every older generation is gone");
@@ -134,6 +139,7 @@ fn fixture(vice: &str) -> String {
 #[test]
 fn a_process_of_somebody_else_is_left_alone() {
     let segue = start("leaves-server", &[]);
+    wait_for_daemon(&segue);
     let app = segue.status().pids(1)[0];
     let environment = std::fs::read(format!("/proc/{app}/environ")).unwrap();
     let notify = environment
@@ -145,7 +151,7 @@ fn a_process_of_somebody_else_is_left_alone() {
         .env("NOTIFY_SOCKET", notify)
         .spawn()
         .unwrap();
-    assert_eq!(strays(&segue, 1), 1);
+    assert_eq!(strays(&segue.status(), 1), 1);
     segue.stop();
     assert_eq!(stranger.try_wait().unwrap(), None, "it lives");
     stranger.kill().unwrap();
@@ -159,7 +165,7 @@ fn a_daemon_is_found_again_after_the_supervisor_was_killed() {
         let mut segue = start(&format!("leaves-server{kind}"), &["--drain-timeout", "2s"]);
         segue.kill();
         segue.resume();
-        assert_eq!(strays(&segue, 1), 1);
+        wait_for_daemon(&segue);
         segue.deploy("app", &Program::fixture("good"));
         segue.reload_ok(&["--drained"]);
         assert!(living(&segue, 1).is_empty());

@@ -40,8 +40,8 @@ while True:
         except OSError: pass
 "#;
 
-fn works(app: Program) {
-    let segue = Setup::new(app).start();
+fn works(setup: Setup) {
+    let segue = setup.start();
     segue.reload_ok(&["--drained"]);
     let log = segue.process().stderr();
     assert!(!log.contains("forged"), "{log}");
@@ -53,11 +53,10 @@ fn an_app_that_becomes_another_user_before_exec_is_heard() {
     if needs::or_skip("setpriv", needs::root().and_then(|()| needs::program("setpriv"))).is_none() {
         return;
     }
-    let mut words = ["--reuid", "65534", "--regid", "65534", "--clear-groups"]
-        .map(std::ffi::OsString::from)
-        .to_vec();
-    words.extend(Program::fixture("good").words().iter().cloned());
-    works(Program::new("setpriv").args(words));
+    let setup = Setup::new(Program::new("setpriv"));
+    let app = setup.own_copy(&Program::fixture("good"));
+    let other = ["--reuid", "65534", "--regid", "65534", "--clear-groups"];
+    works(setup.arguments(other).arguments(app.words().iter().cloned()));
 }
 
 #[test]
@@ -65,7 +64,7 @@ fn an_app_that_becomes_another_user_as_it_runs_is_heard() {
     if needs::or_skip("setuid", needs::root().and_then(|()| needs::program("python3"))).is_none() {
         return;
     }
-    works(Program::new("python3").args(["-c", DROPS]));
+    works(Setup::new(Program::new("python3").args(["-c", DROPS])));
 }
 
 fn notify_socket(segue: &Segue) -> String {

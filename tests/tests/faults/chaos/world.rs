@@ -42,8 +42,9 @@ impl Chaos {
         let setup = Setup::new(Program::new("./app")).flags([
             "--probation",
             "300ms",
+            // As long as a candidate may take on a machine that is busy with the loads.
             "--start-timeout",
-            "5s",
+            "15s",
             "--drain-timeout",
             "60s",
         ]);

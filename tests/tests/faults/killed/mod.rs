@@ -23,7 +23,7 @@ use segue_tests::load::{Kind, Load};
 use segue_tests::proc;
 use segue_tests::program::Program;
 use segue_tests::segue::{Segue, Setup, Status};
-use segue_tests::wait_until;
+use segue_tests::{free_port, wait_until};
 
 /// These loads run while `disturb` runs, and until their answers come from `generation` at last: nothing is lost.
 #[track_caller]
@@ -46,12 +46,6 @@ fn wait_for_death(pid: i32) {
     wait_until("it is dead", || {
         proc::look(pid).is_none_or(|seen| seen.state == 'Z')
     });
-}
-
-/// A port that was free a moment ago.
-fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
 }
 
 /// A request whose second half comes when the test wants it ([`send_the_rest`]); generation 1 has the first when this returns.
@@ -584,11 +578,17 @@ fn a_candidate_is_adopted_in_every_stage() {
 
 #[test]
 fn a_rollback_goes_on() {
-    let setup = Setup::new(Program::new("./app")).trusted_at_once();
-    setup.deploy("app", &Program::fixture("slow-start after=1s"));
+    let setup = Setup::new(Program::new("./app"))
+        .trusted_at_once()
+        .flags(["--start-timeout", "5m"]);
+    // What the rollback starts is silent until the successor is there: an app that cannot say READY=1 would end.
+    setup.deploy("app", &Program::fixture("slow-start file=go"));
+    let go = setup.path("go");
+    std::fs::write(&go, "").unwrap();
     let mut segue = setup.start();
     segue.reload_ok(&["--settled"]);
     segue.distrust();
+    std::fs::remove_file(&go).unwrap();
     segue.deploy(
         "app",
         &Program::fixture("ready-then-dies once=serving after=10ms"),
@@ -598,6 +598,8 @@ fn a_rollback_goes_on() {
     let before = segue.wait_until("the last good starts", |status| !status.pids(4).is_empty());
     segue.kill();
     segue.start_again();
+    segue.wait_until("a successor answers", |status| !status.pids(4).is_empty());
+    std::fs::write(&go, "").unwrap();
     let after = segue.wait_until("the last good serves", |status| status.state() == "serving");
     assert_eq!((after.generation(), after.count("rollbacks")), (4, 1));
     assert_eq!(after.pids(4), before.pids(4));

@@ -5,9 +5,7 @@ use segue_tests::http;
 use segue_tests::load::{Kind, Load};
 use segue_tests::program::Program;
 use segue_tests::segue::{Segue, Setup};
-use segue_tests::wait_until;
-
-use super::free_port;
+use segue_tests::{free_port, wait_until};
 
 /// An app that is ready, and says so, once the file `go` is there.
 fn setup(port: u16) -> Setup {
@@ -76,7 +74,7 @@ fn a_candidate_that_is_seen_to_serve_takes_over() {
 /// Whoever only has the listeners is not believed: it is late, and its reload fails.
 #[test]
 fn one_that_has_its_listeners_and_does_not_wait_on_them_is_not_ready() {
-    let setup = Setup::new(Program::new("./app")).flags(["--start-timeout", "4s"]);
+    let setup = Setup::new(Program::new("./app")).flags(["--start-timeout", "15s"]);
     setup.deploy("app", &Program::fixture("good"));
     let mut segue = setup.start();
     segue.deploy("app", &Program::fixture("waits-in-vain"));

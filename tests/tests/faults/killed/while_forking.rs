@@ -7,9 +7,7 @@ use nix::sys::signal::Signal;
 use segue_tests::load::{Kind, Load};
 use segue_tests::program::Program;
 use segue_tests::segue::{Segue, Setup, Status};
-use segue_tests::{figures::scale, proc};
-
-use super::free_port;
+use segue_tests::{figures::scale, free_port, proc};
 
 const WORKERS: usize = 12;
 
@@ -32,7 +30,7 @@ fn settings(ports: &[u16], program: &Program) -> String {
     let addresses: Vec<_> = ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
     format!(
         "command = {}\nlisten = {addresses:?}\nworkers = {WORKERS}\nprobe = \"exit 0\"\n\
-         start-timeout = \"60s\"\nprobation = \"10m\"\n",
+         start-timeout = \"5m\"\nprobation = \"10m\"\n",
         program.as_toml()
     )
 }
@@ -142,7 +140,10 @@ fn killed_while_it_forks_a_rollback_the_private_listener_is_had_back() {
     let mut segue = setup.start();
     segue.process().wait_for_line("passed probation");
     std::fs::remove_file(&go).unwrap();
-    let bad = settings(&ports, &Program::fixture("ready-then-dies after=2s"));
+    let bad = settings(
+        &ports,
+        &Program::fixture("ready-then-dies once=serving after=100ms"),
+    );
     std::fs::write(&file, bad).unwrap();
     segue.signal(Signal::SIGHUP);
     wait_without_pause(&segue.path("control.notify/3.5.0"));

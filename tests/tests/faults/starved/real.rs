@@ -1,8 +1,10 @@
 //! What a supervisor needs is taken away for real.
 
+use std::ffi::OsString;
 use std::process::Command;
 
 use nix::sys::signal::Signal;
+use segue_tests::binaries::Binary;
 use segue_tests::load::{Kind, Load};
 use segue_tests::needs;
 use segue_tests::process::Process;
@@ -48,7 +50,7 @@ fn out_of_file_descriptors() {
     });
     let pid = segue.process().pid();
     // Room for two clients and nothing else: of the numbers below the limit two are free.
-    let open = segue_tests::proc::descriptors(pid);
+    let open = segue.descriptors();
     let third_free = (0..)
         .filter(|number| !open.contains_key(number))
         .nth(2)
@@ -90,7 +92,17 @@ fn out_of_processes() {
     // A user without any other process; root has no such limit.
     let user = ["setpriv", "--reuid=65321", "--regid=65321", "--clear-groups"];
     let limited = ["prlimit", "--nproc=16:16"];
-    let setup = setup().opened_by(limited.into_iter().chain(user));
+    let setup = setup();
+    let segue = setup.own_copy(&Program::new(Binary::Segue.path()));
+    setup.deploy("app", &setup.own_copy(&Program::fixture("good")));
+    let copy = [
+        OsString::from("sh"),
+        "-c".into(),
+        "shift; exec \"$0\" \"$@\"".into(),
+        segue.words()[0].clone(),
+    ];
+    let opener = limited.into_iter().chain(user).map(OsString::from).chain(copy);
+    let setup = setup.opened_by(opener);
     nix::unistd::chown(&setup.path(""), Some(65_321.into()), Some(65_321.into())).expect("chown");
     let segue = setup.start();
     let pids = segue.status().pids(1);

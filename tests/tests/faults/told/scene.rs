@@ -159,7 +159,7 @@ impl Scene {
     fn at_rest(&self) -> usize {
         self.segue.reload_ok(&["--drained"]);
         self.segue.reload_ok(&["--settled"]);
-        let end = Instant::now() + std::time::Duration::from_secs(8);
+        let end = Instant::now() + segue_tests::patience();
         loop {
             let fds = proc::descriptors(self.segue.process().pid()).len();
             if fds <= self.fds

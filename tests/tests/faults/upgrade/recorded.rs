@@ -57,6 +57,10 @@ fn busy() -> (Segue, http::Client, segue_tests::process::Process) {
     let segue = setup.start();
     let mut client = segue.target().connect().unwrap();
     client.write(&http::get("/slow?ms=60000")).unwrap();
+    segue.wait_until("the app has the request", |status| {
+        let workers = status.0["generations"][0]["workers"].as_array().unwrap();
+        workers.iter().any(|one| one["connections"] == 1)
+    });
     let waits = segue.begin("reload", &["--settled"]);
     segue.process().wait_for_line("generation 2 serves");
     fs::remove_file(segue.path("app")).unwrap();

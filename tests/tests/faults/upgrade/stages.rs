@@ -182,17 +182,23 @@ fn while_the_old_one_drains_in_queue_mode() {
 
 #[test]
 fn while_a_reload_waits_for_room_and_another_for_its_turn() {
-    let segue = shelf::start(Setup::new(Program::app()).flags(["--max-generations", "2"]));
+    let segue =
+        shelf::start(Setup::new(Program::app()).flags(["--max-generations", "2", "--drain-timeout", "10m"]));
+    // It is in the app until the test sends the rest, however slow the machine is.
     let mut client = segue.target().connect().unwrap();
-    client.write(&http::get("/slow?ms=1500")).unwrap();
+    let request = http::post("/echo", b"to be continued");
+    let (first, rest) = request.split_at(request.len() - 5);
+    client.write(first).unwrap();
+    segue.wait_until("it is in the app", |status| status.connections(1) == 1);
     segue.reload_ok(&[]);
     let waiting = segue.begin("reload", &[]);
     segue.process().wait_for_line("reload waits: ");
     let next = segue.begin("reload", &["--drained"]);
     segue.process().wait_for_line("reload asked for by pid");
     upgrade(&segue);
+    client.write(rest).unwrap();
     upgrade_until(&segue, "it serves", |status| status.generation() >= 3);
-    client.response().unwrap().ok().unwrap();
+    assert_eq!(client.response().unwrap().status, 200);
     for reload in [waiting, next] {
         let done = reload.finish();
         assert_eq!(done.code, Some(0), "{done:?}");

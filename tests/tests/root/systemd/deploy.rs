@@ -6,8 +6,8 @@ use segue_tests::process::Finished;
 use super::reload::{assert_nothing_lost, start_loads};
 use super::site::Site;
 
-/// So short that nobody has to wait for its end.
-const PROBATION: &str = "probation = \"10ms\"\n";
+/// A probation so short that nobody has to wait for its end, and a start that may wait for the test on any machine.
+const SETTINGS: &str = "probation = \"10ms\"\nstart-timeout = \"5m\"\n";
 
 struct Deploys<'a> {
     machine: &'a Machine,
@@ -17,7 +17,7 @@ struct Deploys<'a> {
 impl<'a> Deploys<'a> {
     fn start(machine: &'a Machine, name: &str) -> Self {
         let site = Site::new(machine, name, "app --message first");
-        site.settings(PROBATION);
+        site.settings(SETTINGS);
         site.systemctl_ok("start");
         Self { machine, site }
     }

@@ -87,6 +87,5 @@ pub(crate) fn a_file_size_limit_ends_nobody(machine: &Machine) {
     // As logrotate does it.
     machine.truncate(LOG);
     site.systemctl_ok("reload");
-    let log = std::fs::read_to_string(machine.path(LOG)).unwrap();
-    assert!(log.contains(" not written: stderr: "), "{log}");
+    machine.wait_for_output(&["cat", LOG], |log| log.contains(" not written: stderr: "));
 }

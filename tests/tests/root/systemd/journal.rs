@@ -136,6 +136,8 @@ pub(crate) fn knows_priorities(machine: &Machine) {
         let found = found.unwrap_or_else(|| panic!("{text:?} is not in the journal:\n{lines}"));
         found["PRIORITY"].as_str().unwrap().to_owned()
     };
+    site.wait_for_line("reload failed");
+    site.wait_for_line("app: serving http");
     assert_eq!(priority_of("generation 1 serves"), "6");
     // (What `segue reload` itself prints is there, too, as an ordinary line.)
     assert_eq!(priority_of("segue[graded]: reload failed"), "3");

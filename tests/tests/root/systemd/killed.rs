@@ -136,10 +136,15 @@ pub(crate) fn in_every_stage_of_a_reload(machine: &Machine) {
             "fixture slow-start file=/srv/starting/go message=new",
         ),
         ("soaking", "soak = \"2s\"\n", "app --message new"),
-        ("probing", "probe = \"sleep 2\"\n", "app --message new"),
+        (
+            "probing",
+            "probe = \"sleep 2\"\nprobe-timeout = \"5m\"\n",
+            "app --message new",
+        ),
     ] {
         let site = Site::new(machine, stage, "app --message old");
-        site.settings(settings);
+        // However slow the machine is, the candidate may wait for the test.
+        site.settings(&format!("start-timeout = \"5m\"\n{settings}"));
         site.systemctl_ok("start");
         let loads = start_loads(&site);
         let first = site.status().pids(1);
@@ -183,11 +188,13 @@ fn is_heard_by_the_successor(machine: &Machine, name: &str) -> bool {
     site.wait_until("the reload has ended", |status| {
         status.generation() == 2 || status.0["last_reload"].is_object()
     });
-    let journal = site.journal();
     if site.status().generation() == 2 {
+        let journal = site.journal();
         assert!(!journal.contains("not ready"), "{journal}");
         return true;
     }
+    // By identifier: a busy journald asks too late of which unit one was that has ended.
+    let journal = machine.journal(&["-t", &format!("{name}.2")]);
     assert!(journal.contains("notify/2.0.0: Connection refused"), "{journal}");
     false
 }
@@ -218,6 +225,8 @@ pub(crate) fn while_draining(machine: &Machine) {
 pub(crate) fn with_non_blocking_sockets(machine: &Machine) {
     let site = Site::new(machine, "nonblock", "fixture good message=old");
     site.drop_in(&site.unit, "[Service]\nNonBlocking=yes\n");
+    // However slow the machine is, the last candidate may wait for the test.
+    site.settings("start-timeout = \"5m\"\n");
     site.systemctl_ok("start");
     let born = || {
         let answer = site.target().connect().unwrap().ask(&get_and_close("/birth"));
@@ -271,24 +280,32 @@ pub(crate) fn temporary_files_stay(machine: &Machine) {
     assert_eq!(seen, "after\n");
     // And they go with the service, those of its helper units with these; systemd removes them when a unit has ended already.
     let find = ["find", "/tmp", "/var/tmp", "-path", "*segue@files*"];
-    assert_ne!(machine.ok(&find), "");
+    machine.wait_for_output(&find, |found| !found.is_empty());
     site.systemctl_ok("stop");
     machine.wait_for_output(&find, str::is_empty);
 }
 
 pub(crate) fn during_a_rollback(machine: &Machine) {
-    let site = Site::new(machine, "back", "fixture slow-start after=1s message=old");
-    site.settings("probation = \"0s\"\n");
+    // What the rollback starts is silent until the successor is there: an app that cannot say READY=1 would end.
+    let site = Site::new(
+        machine,
+        "back",
+        "fixture slow-start file=/srv/back/go message=old",
+    );
+    site.settings("probation = \"0s\"\nstart-timeout = \"5m\"\n");
+    machine.write("/srv/back/go", "");
     site.systemctl_ok("start");
     assert_eq!(site.segue("reload", &["--settled"]).code, Some(0));
+    machine.ok(&["rm", "/srv/back/go"]);
     // However slow the machine is, the next one dies on probation.
-    site.settings("probation = \"1h\"\n");
+    site.settings("probation = \"1h\"\nstart-timeout = \"5m\"\n");
     site.release("fixture ready-then-dies once=serving control=/run/segue/back/control after=200ms");
     let _ = site.segue("reload", &["--no-wait"]);
     site.wait_until("it is rolled back", |status| {
         status.last_outcome() == "rolled-back"
     });
     kill(machine, &site);
+    machine.write("/srv/back/go", "");
     site.wait_until("the last good serves", |status| status.state() == "serving");
     assert_eq!(
         (site.status().generation(), site.status().count("rollbacks")),

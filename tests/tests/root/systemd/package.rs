@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use segue_tests::binaries::Binary;
-use segue_tests::http::get_and_close;
+use segue_tests::http::post;
 use segue_tests::machine::{Below, Machine};
 use segue_tests::needs::{self, or_skip};
 use segue_tests::process::Process;
@@ -174,16 +174,24 @@ const ENABLED: &str = "/etc/systemd/system/multi-user.target.wants/segue@package
 fn remove(machine: &Machine, site: &Site<'_>) {
     machine.ok(&["systemctl", "enable", &site.unit]);
     let mut client = site.target().connect().unwrap();
-    client.write(&get_and_close("/slow?ms=1000")).unwrap();
-    site.wait_until("the app has the request", |status| {
+    // It is in the app until the test sends the rest, however slow the machine is.
+    let request = post("/echo", b"to be continued");
+    let (first, rest) = request.split_at(request.len() - 5);
+    client.write(first).unwrap();
+    site.wait_until("the app has the connection", |status| {
         let generations = status.0["generations"].as_array().unwrap();
         generations
             .iter()
             .any(|one| one["workers"][0]["connections"].as_u64() == Some(1))
     });
-    let said = dpkg(machine, "--remove", "segue");
-    assert!(said.contains("stopping") && said.contains(&site.unit), "{said}");
+    let removal = machine.begin(&["dpkg", "--no-triggers", "--remove", "segue"]);
+    machine.wait_for_property(&site.unit, "ActiveState", |state| state == "deactivating");
+    client.write(rest).unwrap();
     assert_eq!(client.response().unwrap().status, 200);
+    let done = removal.finish();
+    assert_eq!(done.code, Some(0), "{done:?}");
+    let said = done.stdout + &done.stderr;
+    assert!(said.contains("stopping") && said.contains(&site.unit), "{said}");
     assert!(site.target().connect().is_err());
     for path in [
         "/usr/bin/segue",

@@ -27,10 +27,11 @@ pub(crate) fn refuses_nobody(machine: &Machine) {
     assert_nothing_lost(machine, &format!("{RESTARTS} systemctl restarts"), loads);
 }
 
+/// The control. Nobody listens for long enough that a load on a slow machine notices.
 pub(crate) fn without_a_socket_unit_loses(machine: &Machine) {
     machine.write(
         "/etc/systemd/system/bare.service",
-        "[Unit]\nStartLimitIntervalSec=0\n[Service]\nType=notify\nExecStart=/usr/bin/app --bind 127.0.0.1:1999\n",
+        "[Unit]\nStartLimitIntervalSec=0\n[Service]\nType=notify\nExecStartPre=/bin/sleep 0.3\nExecStart=/usr/bin/app --bind 127.0.0.1:1999\n",
     );
     machine.ok(&["systemctl", "daemon-reload"]);
     machine.ok(&["systemctl", "start", "bare"]);

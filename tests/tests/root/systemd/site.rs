@@ -210,14 +210,20 @@ impl<'a> Site<'a> {
 
     #[track_caller]
     pub(crate) fn status(&self) -> Status {
+        // A supervisor that has just been killed may have had this client in its queue, or have answered a part of it.
         let end = std::time::Instant::now() + segue_tests::patience();
-        let mut done = self.segue("status", &["--json"]);
-        // A supervisor that has just been killed may have had this client in its queue.
-        while done.code == Some(3) && std::time::Instant::now() < end {
+        loop {
+            let done = self.segue("status", &["--json"]);
+            match serde_json::from_str(&done.stdout) {
+                Ok(status) => return Status(status),
+                Err(error) => assert!(
+                    std::time::Instant::now() < end,
+                    "status: {error}: {done:?}\n{}",
+                    self.journal()
+                ),
+            }
             std::thread::sleep(PAUSE);
-            done = self.segue("status", &["--json"]);
         }
-        Status(serde_json::from_str(&done.stdout).unwrap_or_else(|error| panic!("status: {error}: {done:?}")))
     }
 
     /// Waits until the status satisfies a condition.

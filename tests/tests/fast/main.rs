@@ -9,6 +9,7 @@ mod activation;
 mod attack_control;
 mod birth;
 mod book;
+mod coming_from;
 mod commands;
 mod dead_listeners;
 mod demo;

@@ -13,7 +13,7 @@
 //!
 //! This crate holds no pid, file descriptor, path, clock, error or log line, and cannot do I/O. Time enters as
 //! [`Event::Due`] and leaves as [`Effect::Arm`] and [`Effect::Disarm`]. Start reading at `handoff.rs`, which is
-//! the reload; `workers.rs` is what one worker goes through; `rolling.rs` is the handoff
+//! the reload; `workers.rs` is what one worker goes through, `readiness.rs` by what it is known to be ready; `rolling.rs` is the handoff
 //! in steps; `lanes.rs` is the handoff where each generation has a socket of its own; `probation.rs` is trust and rollback;
 //! `stop.rs` is the end. `upgrade.rs` is a small machine of its own.
 //!
@@ -35,6 +35,7 @@ mod handoff;
 mod lanes;
 mod planted;
 mod probation;
+mod readiness;
 mod rolling;
 mod save;
 mod stop;
@@ -100,6 +101,8 @@ pub struct Lifecycle {
     tickets: Tickets,
     timers: BTreeSet<Timer>,
     records: BTreeSet<Record>,
+    /// Those of them from which a worker was started that has notified: see [`Lifecycle::readiness_of`].
+    notifiers: BTreeSet<Record>,
     /// The number of workers that was asked for at run time; it outranks the plan.
     workers_wanted: Option<u16>,
     next_number: Number,
@@ -125,6 +128,7 @@ impl Lifecycle {
             tickets: Tickets::new(),
             timers: BTreeSet::new(),
             records: BTreeSet::new(),
+            notifiers: BTreeSet::new(),
             workers_wanted: None,
             next_number: FIRST + 1,
             phase: Phase::Running,
@@ -171,6 +175,7 @@ impl Lifecycle {
             Event::SpawnFailed(worker) => self.on_spawn_failed(worker),
             Event::Executed(worker) => self.on_executed(worker),
             Event::Ready(worker) => self.on_ready(worker),
+            Event::Accepts(worker) => self.on_accepts(worker),
             Event::MoreTime(worker) => self.on_more_time(worker),
             Event::Alive(worker) => self.on_alive(worker),
             Event::Stuck(worker) => self.on_stuck(worker),
@@ -201,6 +206,7 @@ impl Lifecycle {
             Timer::Start(worker) => self.not_ready(worker),
             Timer::Hint(worker) => self.tell(Fact::StillWaiting(worker)),
             Timer::Alive(worker) => self.became_ready(worker),
+            Timer::Silent(worker) => self.stayed_silent(worker),
             Timer::Watchdog(worker) => self.on_stuck(worker),
             Timer::Drain(worker) => self.overran(worker),
             Timer::Kill(worker) => self.unkillable(worker),
@@ -272,6 +278,7 @@ impl Lifecycle {
             .collect();
         for record in unused {
             self.records.remove(&record);
+            self.notifiers.remove(&record);
             self.effects.push(Effect::Forget(record));
         }
     }

@@ -77,6 +77,8 @@ pub enum Bug {
     SavesNoProbation,
     /// A candidate that has no listener takes over by its word alone.
     BelievesTheWord,
+    /// A worker that accepts without a word counts as ready though those before it have notified.
+    BelievesTheSilent,
     /// A generation that accepts nobody on probation stays.
     BearsWithTheDeaf,
     /// A takeover is told of, and the candidate's flags are not put in force.
@@ -102,7 +104,7 @@ pub enum Bug {
 #[cfg(test)]
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 44] = [
+    pub const ALL: [Self; 45] = [
         Self::DrainsBeforeReady,
         Self::AnswersTwice,
         Self::LosesTickets,
@@ -137,6 +139,7 @@ impl Bug {
         Self::LeavesPlacesEmpty,
         Self::SavesNoProbation,
         Self::BelievesTheWord,
+        Self::BelievesTheSilent,
         Self::BearsWithTheDeaf,
         Self::TakesOverInWords,
         Self::BuriesNobody,
@@ -207,6 +210,7 @@ questions! {
     leaves_places_empty => LeavesPlacesEmpty,
     is_saving_no_probation => SavesNoProbation,
     believes_the_word => BelievesTheWord,
+    believes_the_silent => BelievesTheSilent,
     bears_with_the_deaf => BearsWithTheDeaf,
     takes_over_in_words => TakesOverInWords,
     buries_nobody => BuriesNobody,

@@ -137,6 +137,7 @@ impl Lifecycle {
             .field_if_any("fallback", self.fallback.as_ref())
             .field_if_any("workers", self.workers_wanted.as_ref())
             .numbers("records", self.records.iter().map(|record| record.0))
+            .numbers("notifiers", self.notifiers.iter().map(|record| record.0))
             .end();
         self.lanes.save(&mut text);
         for generation in self.generations.values() {
@@ -161,6 +162,7 @@ impl Lifecycle {
         let machine = lines().find(|line| line.kind() == "core-machine");
         let machine = machine.ok_or_else(|| flaw("core-machine", "there is no such line"))?;
         let records = machine.numbers_if_any("records")?.unwrap_or_default();
+        let notifiers = machine.numbers_if_any("notifiers")?.unwrap_or_default();
         let mut loaded = Self {
             generations: BTreeMap::new(),
             incumbent: machine.get_if_any("incumbent")?,
@@ -170,6 +172,7 @@ impl Lifecycle {
             tickets: Tickets::new(),
             timers: BTreeSet::new(),
             records: records.into_iter().map(Record).collect(),
+            notifiers: notifiers.into_iter().map(Record).collect(),
             workers_wanted: machine.get_if_any("workers")?,
             next_number: machine.get("next")?,
             phase: machine.get("phase")?,
@@ -244,6 +247,8 @@ impl Lifecycle {
             Some("a generation has no record, or a role that is another's")
         } else if kept.into_iter().any(|(record, _)| !has_record(*record)) {
             Some("a record to fall back on is not kept")
+        } else if !self.notifiers.is_subset(&self.records) {
+            Some("a record from which somebody has notified is not kept")
         } else if !self.generations.values().all(Generation::is_consistent) {
             Some("a slot has no process, or a process no start")
         } else if !self.timers.iter().all(|timer| self.is_about_somebody(*timer)) {
@@ -258,6 +263,7 @@ impl Lifecycle {
             Timer::Start(worker)
             | Timer::Hint(worker)
             | Timer::Alive(worker)
+            | Timer::Silent(worker)
             | Timer::Watchdog(worker)
             | Timer::Drain(worker)
             | Timer::Kill(worker) => self.process(worker).is_some(),

@@ -11,6 +11,8 @@ pub enum Timer {
     Hint(Worker),
     /// Until a worker counts as ready because it is still alive ([`Readiness::Alive`]).
     Alive(Worker),
+    /// Until a worker that accepts counts as ready without having said `READY=1` ([`Readiness::Auto`]).
+    Silent(Worker),
     /// Until a serving worker must have said `WATCHDOG=1` again.
     Watchdog(Worker),
     /// Until a worker that was told to stop is killed.
@@ -50,6 +52,8 @@ pub enum Wait {
     Hint,
     /// The duration of `--ready exec:DURATION`.
     Alive,
+    /// `--ready-after`.
+    Silent,
     /// `--watchdog`.
     Watchdog,
     /// `--drain-timeout`.

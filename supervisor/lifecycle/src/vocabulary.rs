@@ -71,6 +71,11 @@ pub enum Readiness {
     Notify,
     /// By being alive some time after exec, for an app that cannot notify.
     Alive,
+    /// By being seen to wait for clients, whatever it says.
+    Accepting,
+    /// By its own `READY=1`, or by being seen to wait for clients for a while without it. The second counts only where nobody
+    /// that it follows has notified.
+    Auto,
 }
 
 /// What the core needs to know of a generation's settings. Durations stay outside: the core only names waits.
@@ -114,6 +119,8 @@ pub enum Event {
     Executed(Worker),
     /// The worker said `READY=1`.
     Ready(Worker),
+    /// The worker was seen to wait for clients on each of its listeners.
+    Accepts(Worker),
     /// The worker asked for more time.
     MoreTime(Worker),
     /// The worker said `WATCHDOG=1`.

@@ -198,7 +198,7 @@ words! {
     Until { "takeover" Takeover; "settled" Settled; "drained" Drained; }
     Mode { "overlap" Overlap; "queue" Queue; }
     Stage { "kept" Kept; "skipped" Skipped; }
-    Readiness { "notify" Notify; "alive" Alive; }
+    Readiness { "notify" Notify; "alive" Alive; "accepting" Accepting; "auto" Auto; }
     Role { "candidate" Candidate; "incumbent" Incumbent; "retired" Retired; "relief" Relief; }
     Standing { "untried" Untried; "proven" Proven; }
     Life { "starting" Starting; "serving" Serving; "draining" Draining; "killed" Killed; }
@@ -230,6 +230,7 @@ words! {
         "start" Start(worker);
         "hint" Hint(worker);
         "alive" Alive(worker);
+        "silent" Silent(worker);
         "watchdog" Watchdog(worker);
         "drain" Drain(worker);
         "kill" Kill(worker);
@@ -252,6 +253,7 @@ words! {
         "spawn-failed" SpawnFailed(worker);
         "executed" Executed(worker);
         "ready" Ready(worker);
+        "accepts" Accepts(worker);
         "more-time" MoreTime(worker);
         "alive" Alive(worker);
         "stuck" Stuck(worker);
@@ -276,6 +278,7 @@ words! {
         "start" Start;
         "hint" Hint;
         "alive" Alive;
+        "silent" Silent;
         "watchdog" Watchdog;
         "drain" Drain;
         "abort" Abort;

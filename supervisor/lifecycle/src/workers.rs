@@ -57,7 +57,9 @@ impl Lifecycle {
         self.effects.push(Effect::Spawn(worker, record));
         self.arm(Timer::Start(worker), Wait::Start);
         match readiness {
-            Readiness::Notify => self.arm(Timer::Hint(worker), Wait::Hint),
+            Readiness::Notify | Readiness::Accepting | Readiness::Auto => {
+                self.arm(Timer::Hint(worker), Wait::Hint)
+            }
             Readiness::Alive => {}
         }
         if replaces {
@@ -80,52 +82,7 @@ impl Lifecycle {
         self.remove(worker);
     }
 
-    pub(crate) fn on_executed(&mut self, worker: Worker) {
-        let readiness = self.plan_of(worker.generation).map(|plan| plan.readiness);
-        match (self.process(worker).map(|process| process.life), readiness) {
-            (Some(Life::Starting), Some(Readiness::Alive)) => self.arm(Timer::Alive(worker), Wait::Alive),
-            (Some(Life::Starting), Some(Readiness::Notify) | None)
-            | (Some(Life::Serving | Life::Draining | Life::Killed) | None, _) => {}
-        }
-    }
-
-    /// `READY=1` is the app's own word; with [`Readiness::Alive`] nobody asked for it.
-    pub(crate) fn on_ready(&mut self, worker: Worker) {
-        match self.plan_of(worker.generation).map(|plan| plan.readiness) {
-            Some(Readiness::Notify) => self.became_ready(worker),
-            Some(Readiness::Alive) | None => {}
-        }
-    }
-
-    /// A worker that is already ready, draining or gone says nothing new.
-    pub(crate) fn became_ready(&mut self, worker: Worker) {
-        match self.process(worker).map(|process| process.life) {
-            Some(Life::Starting) => {}
-            Some(Life::Serving | Life::Draining | Life::Killed) | None => return,
-        }
-        self.set_life(worker, Life::Serving);
-        self.effects.push(Effect::NoteReady(worker));
-        self.tell(Fact::WorkerReady(worker));
-        self.watch(worker);
-        let Some(generation) = self.generations.get(&worker.generation) else {
-            return;
-        };
-        let number = generation.number;
-        let crashed_before = generation
-            .slots
-            .get(usize::from(worker.slot))
-            .is_some_and(|slot| slot.failures > 0);
-        if crashed_before {
-            self.arm(Timer::Calm(number, worker.slot), Wait::Calm);
-        }
-        match self.generations.get(&number).map(|generation| generation.role) {
-            Some(Role::Candidate) => self.candidate_gained(number),
-            Some(Role::Incumbent) => self.begin_probation(number),
-            Some(Role::Retired | Role::Relief) | None => {}
-        }
-    }
-
-    fn watch(&mut self, worker: Worker) {
+    pub(crate) fn watch(&mut self, worker: Worker) {
         match self.plan_of(worker.generation).map(|plan| plan.watchdog) {
             Some(Stage::Kept) => self.arm(Timer::Watchdog(worker), Wait::Watchdog),
             Some(Stage::Skipped) | None => {}
@@ -146,7 +103,11 @@ impl Lifecycle {
     /// would decide for how long a stop takes.
     pub(crate) fn on_more_time(&mut self, worker: Worker) {
         let timer = match self.process(worker).map(|process| process.life) {
-            Some(Life::Starting) => Timer::Start(worker),
+            Some(Life::Starting) => {
+                self.note_notifier(worker);
+                self.disarm(Timer::Silent(worker));
+                Timer::Start(worker)
+            }
             Some(Life::Draining) if self.planted.extends_the_stop() => Timer::Stop,
             Some(Life::Draining) => Timer::Drain(worker),
             Some(Life::Serving | Life::Killed) | None => return,
@@ -374,7 +335,7 @@ impl Lifecycle {
     }
 
     /// The timers of a life end with it.
-    fn set_life(&mut self, worker: Worker, life: Life) {
+    pub(crate) fn set_life(&mut self, worker: Worker, life: Life) {
         if let Some(process) = self.process_mut(worker) {
             process.life = life;
         }
@@ -383,6 +344,7 @@ impl Lifecycle {
         }
         self.disarm(Timer::Hint(worker));
         self.disarm(Timer::Alive(worker));
+        self.disarm(Timer::Silent(worker));
         self.disarm(Timer::Watchdog(worker));
     }
 

@@ -356,6 +356,7 @@ pub(crate) fn list() -> String {
     for preset in PRESETS {
         let protocol = super::settings::Word::word(preset.protocol);
         let ready = match preset.ready {
+            Ready::Auto => "auto",
             Ready::Notify => "notify",
             Ready::Accepting => "accepting",
             Ready::Exec(_) => "exec",

@@ -14,6 +14,10 @@ pub(crate) const MAX_WORKERS: u16 = 1024;
 /// How long a candidate may take until it is ready: systemd allows 90 s, but a deployer waits for this one.
 pub(crate) const START_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How long an app that never says READY=1 must have accepted until it is ready. Apps that notify do so within milliseconds of
+/// their first accept; a loaded machine stretches that to some hundred. Only those that say nothing pay for it, once a start.
+pub(crate) const READY_AFTER: Duration = Duration::from_secs(1);
+
 /// How long a retired worker may drain before it is killed; long enough for any ordinary request, and also
 /// what containers and load balancers commonly grant.
 pub(crate) const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);

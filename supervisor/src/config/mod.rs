@@ -86,6 +86,8 @@ pub(crate) struct Config {
     pub(crate) mode: Mode,
     /// How a worker is known to be ready.
     pub(crate) ready: Ready,
+    /// With [`Ready::Auto`]: how long it waits for clients without a word until it is.
+    pub(crate) ready_after: Duration,
     /// How long a candidate's worker may take until it is ready.
     pub(crate) start_timeout: Option<Duration>,
     /// How long a retired worker may drain before it is killed; zero kills at once.

@@ -116,6 +116,7 @@ impl Sources<'_> {
                 .pick(|s| &s.ready)
                 .or(preset.map(|preset| preset.ready))
                 .unwrap_or_default(),
+            ready_after: self.pick(|s| &s.ready_after).unwrap_or(defaults::READY_AFTER),
             start_timeout: self.limit(|s| &s.start_timeout, Some(defaults::START_TIMEOUT)),
             drain_timeout,
             stop_timeout: self.limit(|s| &s.stop_timeout, drain_timeout),
@@ -294,7 +295,17 @@ impl Sources<'_> {
                 );
                 Some(self.blame("ready", self.given(|s| s.ready.is_some()), &why))
             }
-            (Ready::Exec(_) | Ready::Notify | Ready::Accepting, _) => None,
+            // Only if it was asked for: with a shorter start timeout than the default leaves, the word alone counts.
+            (Ready::Auto, Some(limit)) if config.ready_after >= limit => {
+                let given = self.given(|s| s.ready_after.is_some());
+                let why = format!(
+                    "{} does not fit into the start timeout of {}",
+                    text(config.ready_after),
+                    text(limit)
+                );
+                (given != Given::Nowhere).then(|| self.blame("ready-after", given, &why))
+            }
+            (Ready::Exec(_) | Ready::Auto | Ready::Notify | Ready::Accepting, _) => None,
         }
     }
 
@@ -304,7 +315,7 @@ impl Sources<'_> {
                 let why = "an app that cannot notify (ready = exec) cannot say WATCHDOG=1 either";
                 Some(self.blame("watchdog", self.given(|s| s.watchdog.is_some()), why))
             }
-            Ready::Exec(_) | Ready::Notify | Ready::Accepting => None,
+            Ready::Exec(_) | Ready::Auto | Ready::Notify | Ready::Accepting => None,
         }
     }
 
@@ -345,7 +356,7 @@ impl Sources<'_> {
 }
 
 /// Where a value was given.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Given {
     ByFlag,
     InFile,

@@ -40,6 +40,7 @@ pub(crate) struct Settings {
     pub(crate) workers: Option<u16>,
     pub(crate) mode: Option<Mode>,
     pub(crate) ready: Option<Ready>,
+    pub(crate) ready_after: Option<Duration>,
     pub(crate) start_timeout: Option<Limit>,
     pub(crate) drain_timeout: Option<Limit>,
     pub(crate) stop_timeout: Option<Limit>,
@@ -108,8 +109,10 @@ pub(crate) enum StopSignalTo {
 /// How a worker is known to be ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Ready {
-    /// By its own `READY=1` (sd_notify(3)).
+    /// By its own `READY=1`, or by waiting for clients for a while without it; the word alone where those before it have said it.
     #[default]
+    Auto,
+    /// By its own `READY=1` (sd_notify(3)).
     Notify,
     /// By being alive that long after exec, for apps that cannot notify.
     Exec(Duration),
@@ -197,10 +200,11 @@ impl FromStr for Ready {
     fn from_str(text: &str) -> Result<Ready, String> {
         match text.strip_prefix("exec:") {
             Some(rest) => duration::parse(rest).map(Ready::Exec),
+            None if text == "auto" => Ok(Ready::Auto),
             None if text == "notify" => Ok(Ready::Notify),
             None if text == "accepting" => Ok(Ready::Accepting),
             None => Err(format!(
-                "expected `notify`, `accepting` or `exec:DURATION`, such as `exec:2s`, got {}",
+                "expected `auto`, `notify`, `accepting` or `exec:DURATION`, such as `exec:2s`, got {}",
                 quoted(text)
             )),
         }

@@ -82,6 +82,7 @@ pub(crate) fn of_timer(timer: Timer, newest: Option<Number>) -> Option<Number> {
         Timer::Start(worker)
         | Timer::Hint(worker)
         | Timer::Alive(worker)
+        | Timer::Silent(worker)
         | Timer::Watchdog(worker)
         | Timer::Drain(worker)
         | Timer::Kill(worker) => Some(worker.generation),
@@ -104,6 +105,7 @@ pub(crate) const fn of(timer: Timer) -> Wait {
         Timer::Start(_) => Wait::Start,
         Timer::Hint(_) => Wait::Hint,
         Timer::Alive(_) => Wait::Alive,
+        Timer::Silent(_) => Wait::Silent,
         Timer::Watchdog(_) => Wait::Watchdog,
         Timer::Drain(_) => Wait::Drain,
         Timer::Kill(_) => Wait::Kill,
@@ -128,8 +130,9 @@ pub(crate) fn length(wait: Wait, config: &Config) -> Option<Duration> {
         Wait::Hint => Some(HINT),
         Wait::Alive => match config.ready {
             Ready::Exec(duration) => Some(duration),
-            Ready::Notify | Ready::Accepting => Some(Duration::ZERO),
+            Ready::Notify | Ready::Accepting | Ready::Auto => Some(Duration::ZERO),
         },
+        Wait::Silent => Some(config.ready_after),
         Wait::Watchdog => config.watchdog,
         Wait::Drain => config.drain_timeout,
         Wait::Abort => Some(ABORT_GRACE),

@@ -30,6 +30,7 @@ mod manual;
 mod many_workers;
 mod neighbours;
 mod package;
+mod ready_auto;
 mod reloads;
 mod rolling;
 mod scale;

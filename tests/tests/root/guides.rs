@@ -29,7 +29,7 @@ fn example(program: &str, file: &str) -> Program {
 /// Whether a client that asks on and on, on one kept connection, is told at a reload that an answer is the last one. If not,
 /// the connection has been closed without a word, and a request that was on its way is lost.
 fn tells_the_end(program: Program) -> bool {
-    let segue = Setup::new(program).flags(["--ready", "exec:1s"]).start();
+    let segue = Setup::new(program).start();
     let mut kept = segue.target().connect().unwrap();
     assert!(!kept.ask(&get("/")).unwrap().close);
     let reload = segue.begin("reload", &[]);

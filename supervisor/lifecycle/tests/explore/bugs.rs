@@ -39,6 +39,7 @@ const fn expected(bug: Bug) -> (&'static str, &'static str) {
         Bug::CrowdsTheMachine => ("rolling", "steps_wait_for_room"),
         Bug::LeavesPlacesEmpty => ("rolling", "places_are_yielded_to_a_candidate"),
         Bug::HopesForEver => ("tickets", "each_ticket_gets_one_answer"),
+        Bug::BelievesTheSilent => ("ready when it accepts", "who_notifies_is_waited_for"),
         Bug::BelievesTheWord => ("listeners", "nobody_takes_over_without_a_listener"),
         Bug::BearsWithTheDeaf => ("deaf on probation", "deaf_on_probation_rolls_back"),
         Bug::TakesOverInWords | Bug::BuriesNobody => ("overlap", "deeds_match_the_words"),

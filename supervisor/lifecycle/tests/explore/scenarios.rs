@@ -23,6 +23,10 @@ const ON_PROBATION: Plan = Plan {
     probation: Stage::Kept,
     ..PLAIN
 };
+const AUTO: Plan = Plan {
+    readiness: Readiness::Auto,
+    ..PLAIN
+};
 const QUEUE: Plan = Plan {
     mode: Mode::Queue,
     ..ON_PROBATION
@@ -81,7 +85,7 @@ const fn scenario(name: &'static str, long: Budget, rules: Rules) -> Scenario {
 }
 
 /// All of them. The order of a budget is reloads, failures, stops, changes of the number of workers.
-pub(super) static SCENARIOS: [Scenario; 28] = [
+pub(super) static SCENARIOS: [Scenario; 31] = [
     scenario(
         "overlap",
         budget(2, 2, 1, 0),
@@ -178,6 +182,37 @@ pub(super) static SCENARIOS: [Scenario; 28] = [
                 ..PLAIN
             }],
             budget: budget(2, 1, 1, 0),
+            ..RULES
+        },
+    ),
+    scenario(
+        "ready when it accepts",
+        budget(2, 1, 1, 0),
+        Rules {
+            plans: &[AUTO],
+            chatter: true,
+            budget: budget(1, 1, 0, 0),
+            ..RULES
+        },
+    ),
+    scenario(
+        "two workers that may accept in silence",
+        budget(1, 1, 0, 0),
+        Rules {
+            plans: &[Plan { workers: 2, ..AUTO }],
+            budget: budget(1, 0, 0, 0),
+            ..RULES
+        },
+    ),
+    scenario(
+        "ready by what is seen alone",
+        budget(2, 1, 1, 0),
+        Rules {
+            plans: &[Plan {
+                readiness: Readiness::Accepting,
+                ..PLAIN
+            }],
+            budget: budget(1, 1, 0, 0),
             ..RULES
         },
     ),
@@ -447,6 +482,9 @@ tests! {
     queue: "queue",
     limit_of_two_generations: "limit of two generations",
     ready_when_alive: "ready when alive",
+    ready_when_it_accepts: "ready when it accepts",
+    two_workers_that_may_accept_in_silence: "two workers that may accept in silence",
+    ready_by_what_is_seen_alone: "ready by what is seen alone",
     watchdog: "watchdog",
     workers_change: "workers change",
     workers_change_and_crash: "workers change and crash",

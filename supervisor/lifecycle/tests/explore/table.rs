@@ -228,6 +228,7 @@ fn situation(step: &Step) -> Situation {
         Event::SpawnFailed(worker)
         | Event::Executed(worker)
         | Event::Ready(worker)
+        | Event::Accepts(worker)
         | Event::MoreTime(worker)
         | Event::Alive(worker)
         | Event::Stuck(worker)
@@ -237,6 +238,7 @@ fn situation(step: &Step) -> Situation {
             Timer::Start(worker)
             | Timer::Hint(worker)
             | Timer::Alive(worker)
+            | Timer::Silent(worker)
             | Timer::Watchdog(worker)
             | Timer::Drain(worker)
             | Timer::Kill(worker),

@@ -36,6 +36,9 @@ pub(super) struct Process {
     pub(super) executed: bool,
     /// Whether the core was told that it is ready, in time.
     pub(super) ready: bool,
+    /// Whether it has said READY=1, or was seen to accept. Only followed where it matters ([`Readiness::Auto`]).
+    pub(super) spoke: bool,
+    pub(super) accepts: bool,
 }
 
 /// A request that has no answer yet.
@@ -97,6 +100,8 @@ pub(super) struct World {
     pub(super) preparing: BTreeSet<Number>,
     /// Records that were prepared and not forgotten.
     pub(super) records: BTreeSet<Record>,
+    /// Those of them from which a worker was started that has said something about its start.
+    pub(super) notifiers: BTreeSet<Record>,
     /// The generation that a probe command asks at this moment.
     pub(super) probe: Option<Number>,
     pub(super) confirming: Option<(Number, LookFor)>,
@@ -126,6 +131,7 @@ impl World {
             processes: BTreeMap::new(),
             preparing: BTreeSet::new(),
             records: BTreeSet::new(),
+            notifiers: BTreeSet::new(),
             probe: None,
             confirming: None,
             switched: None,
@@ -223,6 +229,14 @@ impl World {
         match plan.readiness {
             Readiness::Notify if !process.ready => events.push(Event::Ready(worker)),
             Readiness::Alive if !process.executed => events.push(Event::Executed(worker)),
+            Readiness::Auto | Readiness::Accepting => {
+                if !process.spoke {
+                    events.push(Event::Ready(worker));
+                }
+                if !process.accepts {
+                    events.push(Event::Accepts(worker));
+                }
+            }
             Readiness::Notify | Readiness::Alive => {}
         }
         if rules.chatter {
@@ -259,6 +273,7 @@ impl World {
                         .any(|process| process.told != Told::Killed)
             }
             Timer::Alive(_)
+            | Timer::Silent(_)
             | Timer::Drain(_)
             | Timer::Probe(_)
             | Timer::ProbeAgain(_)
@@ -365,7 +380,11 @@ impl World {
                     process.executed = true;
                 }
             }
-            Event::Ready(worker) | Event::Due(Timer::Alive(worker)) => self.became_ready(worker, event, core),
+            Event::Ready(worker)
+            | Event::Accepts(worker)
+            | Event::Due(Timer::Alive(worker) | Timer::Silent(worker)) => {
+                self.became_ready(worker, event, core);
+            }
             Event::Stuck(worker) | Event::Due(Timer::Start(worker) | Timer::Watchdog(worker)) => {
                 self.pay(worker, core);
             }
@@ -413,7 +432,12 @@ impl World {
             Event::Due(Timer::Soak(number)) => self.soaked = Some(number),
             Event::Workers(_) => self.budget.scalings = self.budget.scalings.saturating_sub(1),
             Event::Stop => self.budget.stops = self.budget.stops.saturating_sub(1),
-            Event::MoreTime(_) | Event::Alive(_) => {}
+            Event::MoreTime(worker) => {
+                if self.processes.get(&worker).is_some_and(|process| !process.ready) {
+                    self.note_notifier(worker, core);
+                }
+            }
+            Event::Alive(_) => {}
             Event::Due(
                 Timer::Hint(_)
                 | Timer::Drain(_)
@@ -436,7 +460,25 @@ impl World {
         let readiness = core
             .generation(worker.generation)
             .map(|generation| generation.plan.readiness);
-        let counts = !matches!(event, Event::Ready(_)) || readiness == Some(Readiness::Notify);
+        let spoke = matches!(event, Event::Ready(_));
+        let counts = match readiness {
+            Some(Readiness::Notify) => spoke,
+            Some(Readiness::Alive) => event == Event::Due(Timer::Alive(worker)),
+            Some(Readiness::Accepting) => event == Event::Accepts(worker),
+            // Those that it follows may have notified: then its silence is not believed.
+            Some(Readiness::Auto) => {
+                spoke || event == Event::Due(Timer::Silent(worker)) && !self.is_to_speak(worker, core)
+            }
+            None => false,
+        };
+        let shown = matches!(readiness, Some(Readiness::Auto | Readiness::Accepting));
+        if let Some(process) = self.processes.get_mut(&worker).filter(|_| shown) {
+            process.spoke |= spoke;
+            process.accepts |= event == Event::Accepts(worker);
+        }
+        if spoke {
+            self.note_notifier(worker, core);
+        }
         if let Some(process) = self.processes.get_mut(&worker)
             && counts
             && process.told == Told::Nothing
@@ -444,6 +486,31 @@ impl World {
         {
             process.ready = true;
         }
+    }
+
+    fn note_notifier(&mut self, worker: Worker, core: &Lifecycle) {
+        let process = self.processes.get(&worker);
+        if process.is_none_or(|process| process.told != Told::Nothing || process.leader == Leader::Reported) {
+            return;
+        }
+        let record = core
+            .generation(worker.generation)
+            .map(|generation| generation.record);
+        self.notifiers
+            .extend(record.filter(|record| self.records.contains(record)));
+    }
+
+    /// Whether a worker follows one that has notified: of its own record, the last good, or the one that serves.
+    pub(super) fn is_to_speak(&self, worker: Worker, core: &Lifecycle) -> bool {
+        let own = core
+            .generation(worker.generation)
+            .map(|generation| generation.record);
+        let serving = core.incumbent().map(|incumbent| incumbent.record);
+        let followed = [own, serving, core.last_good()];
+        followed
+            .into_iter()
+            .flatten()
+            .any(|record| self.notifiers.contains(&record))
     }
 
     fn pay(&mut self, worker: Worker, core: &Lifecycle) {
@@ -471,6 +538,8 @@ impl World {
                     told: Told::Nothing,
                     executed: false,
                     ready: false,
+                    spoke: false,
+                    accepts: false,
                 };
                 self.processes.insert(worker, process);
                 self.starts.insert((worker.generation, worker.slot), worker.start);
@@ -498,6 +567,7 @@ impl World {
             Effect::Tell(fact) => self.hear(fact),
             Effect::Forget(record) => {
                 self.records.remove(&record);
+                self.notifiers.remove(&record);
             }
             Effect::Finish(_) => self.finished = true,
             Effect::Arm(..)

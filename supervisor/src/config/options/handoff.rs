@@ -15,23 +15,35 @@ pub(super) static ALL: &[Setting] = &[
             value_type: &READY,
             given: |settings| &mut settings.ready,
             whole: |config| Some(config.ready),
-            default: Some(Ready::Notify),
+            default: Some(Ready::Auto),
         },
-        summary: "How the app is ready: notify, accepting or exec:TIME",
-        help: "  notify     it says READY=1 (sd_notify)
+        summary: "How it is ready: auto, notify, accepting or exec:TIME",
+        help: "  auto       it says READY=1 (sd_notify), or has been seen waiting for
+             clients for --ready-after; READY=1 alone counts once a
+             generation that served has said it
+  notify     it says READY=1
   accepting  it is seen waiting for clients on each of its listeners
   exec:2s    it is alive 2 s after exec",
         manual: "How the app is ready:
+.Ql auto
+if it says READY=1, or waits for clients on each of its listeners for
+.Fl Fl ready-after
+without that word,
 .Ql notify
 if it says READY=1,
 .Ql accepting
 if it is seen waiting for clients on each of its listeners, whatever it says, and
 .Ql exec:2s
 if it is alive 2 seconds after its start.
-Only the app knows when it can answer, so its word is best.
-An app that says nothing has loaded what it needs when it begins to accept, so that
-.Ql accepting
-needs no guess: its listener is in an epoll set, or one of its threads is blocked in
+Only the app knows when it can answer, so its word is best: with
+.Ql auto
+it alone counts as soon as the last good generation, or the one that serves, has said READY=1, even late, or has asked for more
+time to start.
+So an app that accepts before it can answer takes over nothing too early, and costs a reload no look.
+It alone counts, too, where no listener accepts connections, or with
+.Fl Fl watchdog .
+An app that says nothing has loaded what it needs when it begins to accept, so that nobody has to guess: its listener is in an
+epoll set, or one of its threads is blocked in
 .Xr accept 2 , poll 2
 or
 .Xr select 2
@@ -40,10 +52,36 @@ That is looked at while a worker starts, every 10 ms at first and every 250 ms a
 its processes
 .Pq Xr ptrace 2 .
 A datagram socket beside such listeners need only be open in the app.
+An app that says READY=1 and does not wait for clients yet is given 2 seconds more before it takes over, if the generation
+before it is seen to wait for them.
 With
 .Ql accepting
 and no listener that accepts connections, READY=1 counts.",
-        example: r#""notify""#,
+        example: r#""auto""#,
+        ..HANDOFF
+    },
+    Setting {
+        name: "ready-after",
+        value: "DURATION",
+        storage: &Field {
+            value_type: &DURATION,
+            given: |settings| &mut settings.ready_after,
+            whole: |config| Some(config.ready_after),
+            default: Some(defaults::READY_AFTER),
+        },
+        summary: "How long it accepts without READY=1 until it is ready",
+        help: "With --ready auto. An app that says READY=1 does so soon after it
+begins to accept; one that never says it is ready after this time.",
+        manual: "With
+.Fl Fl ready Cm auto :
+how long an app that has not said READY=1 waits for clients on each of its listeners until it is ready.
+An app that notifies does so within milliseconds of its first accept, or some hundred on a loaded machine; the first generation of
+one that takes longer needs more here, or
+.Fl Fl ready Cm notify .
+Less makes the reloads of an app that never notifies faster.
+Shorter than the start timeout.",
+        key: "With ready = \\(dqauto\\(dq: how long it accepts without READY=1 until it is ready.",
+        example: r#""1s""#,
         ..HANDOFF
     },
     Setting {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
+use std::time::Duration;
 
 use super::super::settings::{Mode, Ready, Settings};
 use super::{Given, Setting, Takes, all, flags, keys};
@@ -19,6 +20,9 @@ pub(crate) fn any_settings(dice: &mut fastrand::Rng) -> Settings {
     if let Some(Ready::Exec(_)) = settings.ready {
         settings.watchdog = None;
     }
+    settings.ready_after = settings
+        .ready_after
+        .map(|time| time.min(Duration::from_millis(900)));
     let most = settings.workers.unwrap_or(1);
     settings.rolling = settings.rolling.map(|step| step.min(most));
     if settings.mode == Some(Mode::Queue) {

@@ -117,8 +117,9 @@ pub(super) static LIMIT: ValueType<Limit> = ValueType {
 pub(super) static READY: ValueType<Ready> = ValueType {
     takes: || Takes::Text,
     parse: |given| text(given)?.parse(),
-    read: |item| item.parsed("\"notify\", \"accepting\" or \"exec:2s\"", str::parse),
+    read: |item| item.parsed("\"auto\", \"notify\", \"accepting\" or \"exec:2s\"", str::parse),
     write: |ready| match ready {
+        Ready::Auto => "auto".into(),
         Ready::Notify => "notify".into(),
         Ready::Exec(time) => format!("exec:{}", duration::text(*time)).into(),
         Ready::Accepting => "accepting".into(),
@@ -128,8 +129,9 @@ pub(super) static READY: ValueType<Ready> = ValueType {
     #[cfg(test)]
     any: |dice| {
         let time = Duration::from_millis(dice.u64(..900));
-        match dice.u8(..3) {
+        match dice.u8(..4) {
             0 => Ready::Notify,
+            2 => Ready::Auto,
             1 => Ready::Accepting,
             _ => Ready::Exec(time),
         }

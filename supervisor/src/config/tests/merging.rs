@@ -47,7 +47,8 @@ fn the_defaults_are_those_of_the_design() {
         (config.workers, config.max_generations, config.rolling),
         (1, 8, None)
     );
-    assert_eq!((config.mode, config.ready), (Mode::Overlap, Ready::Notify));
+    assert_eq!((config.mode, config.ready), (Mode::Overlap, Ready::Auto));
+    assert_eq!(config.ready_after, SECOND);
     let half_a_minute = Some(30 * SECOND);
     assert_eq!(config.start_timeout, half_a_minute);
     assert_eq!(
@@ -246,6 +247,13 @@ fn contradictions_are_refused() {
                 ..Settings::default()
             },
             "--ready: exec:30s does not fit into the start timeout of 30s",
+        ),
+        (
+            Settings {
+                ready_after: Some(30 * SECOND),
+                ..Settings::default()
+            },
+            "--ready-after: 30s does not fit into the start timeout of 30s",
         ),
         (
             Settings {

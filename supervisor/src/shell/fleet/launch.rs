@@ -137,7 +137,7 @@ fn spawn(
         name: &ground.given.config.name,
         notify_path: notify.path(),
         voice: match config.ready {
-            Ready::Notify => Voice::Needed,
+            Ready::Auto | Ready::Notify => Voice::Needed,
             Ready::Exec(_) | Ready::Accepting => Voice::Spare,
         },
         drain_ms: config

@@ -1,13 +1,14 @@
-//! `--ready accepting`: a worker is ready when it is seen waiting for clients on each of its listeners that accept connections.
+//! `--ready auto` and `accepting`: whether a worker that starts is seen waiting for clients on each of its listeners that accept
+//! connections.
 //!
-//! Nothing tells when a process begins to wait, so it is looked at again and again while it starts, and only then.
+//! Nothing tells when a process begins to wait, so it is looked at again and again while it starts, and only then. What follows
+//! from it the core decides; one whose word alone counts is not looked at.
 
 use std::time::Duration;
 
-use segue_lifecycle::{Event, Life, Worker};
+use segue_lifecycle::{Event, Worker};
 
 use crate::clock::{self, Timers};
-use crate::config::Ready;
 use crate::listeners::{Listener, shares};
 use crate::shell::Alarm;
 use crate::shell::narrator::view::View;
@@ -32,34 +33,23 @@ impl View<'_> {
         timers.arm(Alarm::Accepting, Some(pause), now);
     }
 
-    /// Look at all of them: those that are ready.
+    /// Look at all of them: those that accept.
     pub(crate) fn look_at_starts(&self) -> Vec<Event> {
         let unseen = self.unseen().into_iter();
         let accepting = unseen.filter(|worker| self.waits_on_all(*worker));
-        accepting.map(Event::Ready).collect()
+        accepting.map(Event::Accepts).collect()
     }
 
     /// Workers that start and are to be seen accepting.
     fn unseen(&self) -> Vec<Worker> {
-        let generations = self
+        let processes = self
             .core
             .generations()
-            .filter(|generation| self.config_of(generation.number).ready == Ready::Accepting);
-        let processes = generations.flat_map(|generation| &generation.processes);
-        let starting = processes.filter(|process| process.life == Life::Starting);
-        starting
+            .flat_map(|generation| &generation.processes);
+        processes
             .map(|process| process.worker)
-            .filter(|worker| self.is_to_be_seen(*worker))
+            .filter(|worker| self.core.is_to_be_seen(*worker))
             .collect()
-    }
-
-    /// Whether a worker is ready by what is seen of it alone. Without a listener that accepts connections there is nothing to see,
-    /// and its word counts.
-    pub(crate) fn is_to_be_seen(&self, worker: Worker) -> bool {
-        self.config_of(worker.generation).ready == Ready::Accepting
-            && self
-                .share_of(worker)
-                .is_some_and(|share| is_any_accepting(&share))
     }
 
     /// Whether its processes are seen to have each of its listeners and to wait on it. What cannot be seen is not so. A datagram

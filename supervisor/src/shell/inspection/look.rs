@@ -321,28 +321,29 @@ impl View<'_> {
 
     /// By what it is known to be ready.
     fn word_of(&self, number: Number) -> String {
-        match self
-            .records
-            .generations
-            .get(&number)
-            .map(|info| info.config.ready)
-        {
-            Some(Ready::Exec(after)) => format!("alive after {}", setting(after)),
-            Some(Ready::Accepting) => "seen accepting".to_owned(),
-            Some(Ready::Notify) | None => "READY=1".to_owned(),
+        match self.config_of(number).ready {
+            Ready::Exec(after) => format!("alive after {}", setting(after)),
+            Ready::Accepting => "seen accepting".to_owned(),
+            Ready::Auto if !self.has_spoken(number) => "seen accepting".to_owned(),
+            Ready::Notify | Ready::Auto => "READY=1".to_owned(),
         }
+    }
+
+    /// Whether a worker of it has said READY=1.
+    fn has_spoken(&self, number: Number) -> bool {
+        let mut workers = self.fleet.workers.iter();
+        workers.any(|(worker, info)| {
+            let notify = info.notify.as_ref();
+            worker.generation == number && notify.is_some_and(|notify| notify.ready_from().is_some())
+        })
     }
 
     /// Who has said READY=1 for it.
     fn speaker_of(&self, number: Number) -> Speaker {
-        match self
-            .records
-            .generations
-            .get(&number)
-            .map(|info| info.config.ready)
-        {
-            Some(Ready::Exec(_) | Ready::Accepting) => return Speaker::Nobody,
-            Some(Ready::Notify) | None => {}
+        match self.config_of(number).ready {
+            Ready::Exec(_) | Ready::Accepting => return Speaker::Nobody,
+            Ready::Auto if !self.has_spoken(number) => return Speaker::Nobody,
+            Ready::Notify | Ready::Auto => {}
         }
         let mut workers = self
             .fleet

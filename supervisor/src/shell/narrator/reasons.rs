@@ -3,13 +3,23 @@
 use std::os::fd::{AsFd as _, BorrowedFd};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use segue_lifecycle::{Cause, Number, Worker};
+use segue_lifecycle::{Cause, Number, Readiness, Worker};
 
 use crate::clock;
+use crate::config::Ready;
 use crate::protocol::{elapsed, setting};
 use crate::shell::fleet::worker::WorkerInfo;
 use crate::shell::narrator::view::View;
 use crate::shell::waits::HINT;
+
+/// Whether people are told which setting would help a worker that is not ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Help {
+    /// They are.
+    Due,
+    /// Its start timeout is so short that it may have lacked time and nothing else.
+    Untimely,
+}
 
 impl View<'_> {
     /// `generation 2, worker 0 (pid 812)`.
@@ -101,18 +111,55 @@ impl View<'_> {
             None => limit.map(setting),
         };
         let late = late.map(|time| format!("not ready after {time}"));
-        let hint = match limit {
-            Some(_) | None if self.is_to_be_seen(worker) => {
-                " (it does not wait for clients on each of its listeners)"
-            }
-            Some(limit) if limit < HINT => "",
-            Some(_) | None => " (an app that cannot notify needs --ready exec:2s)",
-        };
+        let short = limit.is_some_and(|limit| limit < HINT);
+        let lacks = self.lacks_to_be_ready(worker, if short { Help::Untimely } else { Help::Due });
+        let lacks = lacks.map(|lacks| format!(" ({lacks})")).unwrap_or_default();
         format!(
-            "{}{hint}{}",
+            "{}{lacks}{}",
             late.unwrap_or_else(|| "not ready".to_owned()),
             self.last_words(worker)
         )
+    }
+
+    /// What a worker lacks that is not ready, or which setting helps it, as a clause.
+    pub(crate) fn lacks_to_be_ready(&self, worker: Worker, help: Help) -> Option<String> {
+        let config = self.config_of(worker.generation);
+        match (self.core.readiness_of(worker), help) {
+            (Some(Readiness::Accepting), _) => {
+                Some("it does not wait for clients on each of its listeners".to_owned())
+            }
+            (Some(Readiness::Auto), _) => Some(format!(
+                "it has neither said READY=1 nor waited for clients on each of its listeners for {}",
+                setting(config.ready_after)
+            )),
+            (Some(Readiness::Notify | Readiness::Alive) | None, Help::Untimely) => None,
+            (Some(Readiness::Notify | Readiness::Alive) | None, Help::Due) => {
+                Some(self.how_to_be_ready(worker))
+            }
+        }
+    }
+
+    /// Which setting helps a worker that has not said READY=1.
+    pub(crate) fn how_to_be_ready(&self, worker: Worker) -> String {
+        let plan = self
+            .core
+            .generation(worker.generation)
+            .map(|generation| generation.plan);
+        let config = self.config_of(worker.generation);
+        let share = self.share_of(worker).unwrap_or_default();
+        match config.ready {
+            Ready::Auto if plan.is_some_and(|plan| plan.readiness == Readiness::Auto) => {
+                "this app has notified, so only READY=1 counts; one that says it no more needs --ready accepting"
+            }
+            _ if config.watchdog.is_some() => "an app with a --watchdog says READY=1 before it says WATCHDOG=1",
+            Ready::Notify if share.iter().any(|listener| listener.kind().accepts_connections()) => {
+                "an app that cannot notify needs --ready auto"
+            }
+            Ready::Auto | Ready::Notify | Ready::Accepting | Ready::Exec(_) => {
+                "an app that cannot notify needs --ready exec:2s"
+            }
+        }
+        .to_owned()
     }
 
     /// Why the probe did not pass, in words: how its last run ended, and whether anybody serves its listener.

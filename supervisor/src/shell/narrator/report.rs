@@ -1,7 +1,7 @@
 //! What people are told: one line an event, in the words of the core, with the details that the core does not know.
 
 use nix::unistd::Pid;
-use segue_lifecycle::{Cause, FIRST, Fact, Number, Timer, Worker};
+use segue_lifecycle::{Cause, FIRST, Fact, Number, Readiness, Timer, Worker};
 
 use crate::clock::{self, Timers};
 use crate::log::Log;
@@ -96,13 +96,17 @@ impl Narrator {
             .unwrap_or_default();
         let pid = view.fleet.workers.get(&worker).and_then(|info| info.pid);
         let pid = pid.map_or_else(|| "the app".to_owned(), |pid| format!("pid {pid}"));
-        view.log.warning(&if view.is_to_be_seen(worker) {
-            format!("still waiting until {pid} accepts on each of its listeners{left}")
-        } else {
-            format!(
-                "still waiting for READY=1 from {pid}{left}; an app that cannot notify needs --ready exec:2s"
-            )
-        });
+        let awaited = match view.core.readiness_of(worker) {
+            Some(Readiness::Accepting) => format!("until {pid} accepts on each of its listeners{left}"),
+            Some(Readiness::Auto) => {
+                format!("until {pid} says READY=1 or accepts on each of its listeners{left}")
+            }
+            Some(Readiness::Notify | Readiness::Alive) | None => {
+                let help = view.how_to_be_ready(worker);
+                format!("for READY=1 from {pid}{left}; {help}")
+            }
+        };
+        view.log.warning(&format!("still waiting {awaited}"));
     }
 
     fn worker_ready(&self, worker: Worker, view: &View<'_>) {

@@ -303,10 +303,7 @@ fn plan(birth: &Birth) -> Plan {
             config::Mode::Overlap => Mode::Overlap,
             config::Mode::Queue => Mode::Queue,
         },
-        readiness: match config.ready {
-            Ready::Notify | Ready::Accepting => Readiness::Notify,
-            Ready::Exec(_) => Readiness::Alive,
-        },
+        readiness: readiness(birth),
         probe: kept(config.probe.is_some()),
         soak: kept(!config.soak.is_zero()),
         probation: kept(config.probation.is_some_and(|probation| !probation.is_zero())),
@@ -314,5 +311,19 @@ fn plan(birth: &Birth) -> Plan {
         max_generations: config.max_generations,
         rolling: config.rolling.unwrap_or(0),
         lanes: steered.filter(|slots| *slots > 0).min().unwrap_or(0),
+    }
+}
+
+/// Without a listener that accepts connections there is nothing to see, and an app that is to say `WATCHDOG=1` says `READY=1` as
+/// well: then only the word counts.
+fn readiness(birth: &Birth) -> Readiness {
+    let config = &birth.config;
+    let mut listeners = birth.listeners.iter();
+    let accepts = listeners.any(|listener| listener.kind().accepts_connections());
+    match config.ready {
+        Ready::Exec(_) => Readiness::Alive,
+        Ready::Accepting if accepts => Readiness::Accepting,
+        Ready::Auto if accepts && config.watchdog.is_none() => Readiness::Auto,
+        Ready::Accepting | Ready::Auto | Ready::Notify => Readiness::Notify,
     }
 }

@@ -160,8 +160,6 @@ impl Shell {
         let heard = self.fleet.read_words(worker, receive, &ground, &mut self.sources);
         for heard in heard {
             match heard {
-                // What is seen of it counts, not what it says.
-                Heard::Event(Event::Ready(worker)) if self.view().is_to_be_seen(worker) => {}
                 Heard::Event(event) => self.events.push_back(event),
                 Heard::MoreTime(worker, time) => {
                     self.events.push_back(Event::MoreTime(worker));

@@ -87,7 +87,7 @@ impl View<'_> {
         let info = self.fleet.workers.get(&worker);
         let notify = info.and_then(|info| info.notify.as_ref());
         starts
-            && generation.plan.readiness == Readiness::Notify
+            && self.core.readiness_of(worker) == Some(Readiness::Notify)
             && notify.is_some_and(NotifySocket::is_made_anew)
             && !events.contains(&Event::Ready(worker))
     }

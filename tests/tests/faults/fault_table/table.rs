@@ -214,7 +214,7 @@ faults! {
     ]
     "The new version is never ready": [
         never_ready = REFUSED {
-            wrong: "It serves but never says READY=1",
+            wrong: "It serves but never says READY=1, as the old version did",
             does: "After --start-timeout the candidate has failed; it is retired like any other generation, since \
                    it may have accepted connections: stop signal, drain, and only then KILL.",
             flags: &["--start-timeout", "2s"],
@@ -222,15 +222,22 @@ faults! {
             says: "segue: reload failed: generation 2: not ready after 2s; generation 1 serves (pid …)",
             logs: &["generation 2 is gone"],
         }
+        never_says_ready = PLAIN {
+            wrong: "Neither the old nor the new version ever says READY=1",
+            does: "The new one takes over when it has waited for clients on each of its listeners for --ready-after.",
+            incumbent: "never-ready",
+            new: New::App("never-ready"),
+        }
         hint_after_five_seconds = REFUSED {
-            wrong: "It is an app that cannot notify, and nobody said so",
-            does: "After five seconds the log says what is waited for and which flag such an app needs; the \
-                   failure says it again.",
+            wrong: "It neither accepts nor says READY=1, as the old version did",
+            does: "After five seconds the log says what is waited for, and which flag an app needs that no longer says it; \
+                   the failure says it again.",
             flags: &["--start-timeout", "6s"],
             new: New::App("waits-in-vain"),
-            says: "segue: reload failed: generation 2: not ready after 6s (an app that cannot notify needs --ready exec:2s); \
-                   generation 1 serves (pid …)",
-            logs: &["still waiting for READY=1 from pid … (1 s left); an app that cannot notify needs --ready exec:2s"],
+            says: "segue: reload failed: generation 2: not ready after 6s (this app has notified, so only READY=1 counts; \
+                   one that says it no more needs --ready accepting); generation 1 serves (pid …)",
+            logs: &["still waiting for READY=1 from pid … (1 s left); this app has notified, so only READY=1 counts; one that \
+                   says it no more needs --ready accepting"],
         }
         stubborn = REFUSED {
             wrong: "It is never ready and ignores the stop signal",
@@ -389,7 +396,7 @@ faults! {
             lost: Lost::AcceptedBy(&[2]),
         }
         dies_before_alive_long_enough = REFUSED {
-            wrong: "An app that cannot notify dies within the time of --ready exec:",
+            wrong: "An app that is ready by --ready exec: dies within that time",
             does: "Such an app counts as ready when it is still alive that long after its start; this one is not.",
             config: Some(TOML),
             new: New::Config("listen = [\"127.0.0.1:0\"]\ncommand = [\"./app\"]\nready = \"exec:28s\"\n"),
@@ -774,7 +781,8 @@ faults! {
             wrong: "The very first version is never ready",
             does: "`segue run` ends when the start timeout is over.",
             new: New::App("waits-in-vain"),
-            says: "segue[app]: the first start failed: not ready after 1s",
+            says: "segue[app]: the first start failed: not ready after 1s (it has neither said READY=1 nor waited for clients \
+                   on each of its listeners for 1s)",
         }
         first_start_missing_file = FIRST_START {
             wrong: "The very first version is not there",

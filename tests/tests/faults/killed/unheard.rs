@@ -29,7 +29,7 @@ const SAID: &str = "it counts as ready, since messages sent while no supervisor 
 #[test]
 fn at_a_first_start_whoever_is_seen_to_serve_counts_as_ready() {
     let port = free_port();
-    let mut segue = setup(port).spawn();
+    let mut segue = setup(port).flags(["--ready", "notify"]).spawn();
     let app = wait_until_executed(&segue, 1);
     segue.kill();
     std::fs::write(segue.path("go"), "").unwrap();

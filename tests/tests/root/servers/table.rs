@@ -111,16 +111,13 @@ impl Lost {
 
 pub(super) struct Table;
 
-/// For servers that do not say READY=1.
-const QUIET: &[&str] = &["--ready", "exec:500ms"];
-
 /// The common values.
 const PLAIN: Server = Server {
     name: "",
     version: Version::Command(&[]),
     command: &[],
     listen: "",
-    flags: QUIET,
+    flags: &[],
     files: &[],
     is_static: false,
     backend: Backend::None,
@@ -198,14 +195,7 @@ impl Table {
     pub(super) const ROWS: &[Server] = &[
         Server {
             name: "nginx, QUIT",
-            flags: &[
-                "--stop-signal",
-                "QUIT",
-                "--env",
-                "NGINX=3;",
-                "--ready",
-                "exec:500ms",
-            ],
+            flags: &["--stop-signal", "QUIT", "--env", "NGINX=3;"],
             helps: "`keepalive_timeout 0`, or clients that try again",
             ..NGINX
         },
@@ -274,7 +264,7 @@ impl Table {
         },
         Server {
             name: "nginx, TERM",
-            flags: &["--env", "NGINX=3;", "--ready", "exec:500ms"],
+            flags: &["--env", "NGINX=3;"],
             in_flight: InFlight::Cut,
             helps: "`--stop-signal QUIT`",
             ..NGINX
@@ -289,7 +279,7 @@ impl Table {
         },
         Server {
             name: "lighttpd, INT",
-            flags: &["--stop-signal", "INT", "--ready", "exec:500ms"],
+            flags: &["--stop-signal", "INT"],
             helps: "clients that try again",
             ..LIGHTTPD
         },
@@ -303,7 +293,7 @@ impl Table {
             name: "unicorn, QUIT",
             version: Version::Command(&["unicorn", "--version"]),
             command: &["unicorn", "-l", "{address}", "{here}/config.ru"],
-            flags: &["--stop-signal", "QUIT", "--ready", "exec:1s"],
+            flags: &["--stop-signal", "QUIT"],
             setup: "servers-all",
             takes: "`-l` is the socket's own address",
             idle: Idle::None,
@@ -319,8 +309,6 @@ impl Table {
             flags: &[
                 "--stop-signal",
                 "QUIT",
-                "--ready",
-                "exec:1s",
                 "--env",
                 "SERVER_STARTER_PORT={address}=3",
             ],
@@ -415,7 +403,7 @@ impl Table {
                 "0",
                 "asgi:app",
             ],
-            flags: &["--ready", "exec:1s", "--env", "PYTHONPATH={here}"],
+            flags: &["--env", "PYTHONPATH={here}"],
             takes: "`--fd 3`",
             in_flight: InFlight::Cut,
             helps: "another server",
@@ -454,7 +442,7 @@ impl Table {
             listen: ",non-blocking",
             version: Version::Python("twisted"),
             command: &["{tools}/servers/bin/python", "{here}/in_code.py", "twisted"],
-            flags: &["--ready", "exec:1s"],
+            flags: &[],
             takes: "`adoptStreamPort`, in code",
             in_flight: InFlight::Cut,
             helps: "clients that try again",
@@ -483,7 +471,7 @@ impl Table {
             name: "Sanic",
             version: Version::Python("sanic"),
             command: &["{tools}/servers/bin/python", "{here}/in_code.py", "sanic"],
-            flags: &["--ready", "exec:1s"],
+            flags: &[],
             takes: "`run(sock=...)`, in code",
             helps: "clients that try again",
             ..PYTHON

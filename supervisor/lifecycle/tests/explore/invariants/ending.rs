@@ -50,12 +50,17 @@ fn stale(core: &Lifecycle) -> Vec<Event> {
         for process in &generation.processes {
             let worker = process.worker;
             timers.extend([Timer::Start(worker), Timer::Hint(worker), Timer::Alive(worker)]);
-            timers.extend([Timer::Watchdog(worker), Timer::Drain(worker), Timer::Kill(worker)]);
+            timers.extend([
+                Timer::Silent(worker),
+                Timer::Watchdog(worker),
+                Timer::Drain(worker),
+                Timer::Kill(worker),
+            ]);
             if process.life != Life::Starting {
-                events.extend([Event::Ready(worker), Event::Executed(worker)]);
+                events.extend([Event::Accepts(worker), Event::Executed(worker)]);
             }
             if matches!(process.life, Life::Draining | Life::Killed) {
-                events.extend([Event::Alive(worker), Event::Stuck(worker)]);
+                events.extend([Event::Ready(worker), Event::Alive(worker), Event::Stuck(worker)]);
             }
         }
         for (index, _) in (0u16..).zip(&generation.slots) {
@@ -93,11 +98,12 @@ fn stale(core: &Lifecycle) -> Vec<Event> {
     events
 }
 
-fn everything_about(worker: Worker) -> [Event; 8] {
+fn everything_about(worker: Worker) -> [Event; 9] {
     [
         Event::SpawnFailed(worker),
         Event::Executed(worker),
         Event::Ready(worker),
+        Event::Accepts(worker),
         Event::MoreTime(worker),
         Event::Alive(worker),
         Event::Stuck(worker),

@@ -60,6 +60,7 @@ list! {
     signals::whoever_served_still_serves,
     handoff::takeover_only_by_the_ready,
     handoff::nobody_takes_over_without_a_listener,
+    trust::who_notifies_is_waited_for,
     trust::records_are_used_while_kept,
     handoff::workers_are_never_named_twice,
     handoff::one_probe_at_a_time,

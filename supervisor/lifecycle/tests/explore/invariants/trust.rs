@@ -6,7 +6,8 @@ use super::{Step, Verdict};
 use crate::explore::explorer::Node;
 use crate::explore::world::is_stopping;
 use crate::{
-    Effect, Event, FIRST, Fact, Life, Lifecycle, Mode, Record, Role, SlotState, Stage, Standing, Timer, Wait,
+    Effect, Event, FIRST, Fact, Life, Lifecycle, Mode, Readiness, Record, Role, SlotState, Stage, Standing,
+    Timer, Wait,
 };
 
 /// A worker is started only from a birth record that was made and is still kept, and a record is forgotten once.
@@ -20,6 +21,26 @@ pub(super) fn records_are_used_while_kept(step: &Step) -> Verdict {
             _ => Ok(()),
         },
     )
+}
+
+/// Where an app decides itself how it is known to be ready, and one that a worker follows has said something about its start, the
+/// worker is ready by its own word alone.
+pub(super) fn who_notifies_is_waited_for(step: &Step) -> Verdict {
+    for effect in step.effects {
+        let Effect::NoteReady(worker) = effect else {
+            continue;
+        };
+        let plan = step
+            .before
+            .generation(worker.generation)
+            .map(|generation| generation.plan);
+        let decides = plan.is_some_and(|plan| plan.readiness == Readiness::Auto);
+        let speaks = step.event == Event::Ready(*worker);
+        if decides && !speaks && step.world.is_to_speak(*worker, step.before) {
+            broken!("{worker:?} counts as ready without a word, by {:?}", step.event);
+        }
+    }
+    Ok(())
 }
 
 /// A birth record is kept as long as something may be started from it, and no longer.

@@ -216,7 +216,7 @@ pub(super) fn every_timer_has_its_wait(node: &Node) -> Verdict {
     let handoff = node.core.handoff();
     for timer in node.core.timers() {
         let has = match timer {
-            Timer::Start(worker) | Timer::Hint(worker) | Timer::Alive(worker) => {
+            Timer::Start(worker) | Timer::Hint(worker) | Timer::Alive(worker) | Timer::Silent(worker) => {
                 life(worker) == Some(Life::Starting)
             }
             Timer::Watchdog(worker) => life(worker) == Some(Life::Serving),

@@ -73,6 +73,14 @@ impl Lifecycle {
         self.lanes.waiting.iter().copied()
     }
 
+    /// The generation to which new clients shall go: a candidate that is switched to, else the incumbent.
+    pub fn switched_to(&self) -> Option<Number> {
+        match self.handoff {
+            Handoff::Candidate(number, Progress::Switching) => Some(number),
+            Handoff::Idle | Handoff::Waiting | Handoff::Candidate(..) => self.incumbent,
+        }
+    }
+
     /// Whether clients wait in this lane and no relief worker could be had for them.
     pub fn has_given_up(&self, lane: Lane) -> bool {
         self.lanes.given_up.contains(&lane)

@@ -86,9 +86,12 @@ impl Beginning<Left> {
     fn steer(mut self) -> Beginning<Made> {
         let shell = &mut self.shell;
         let ground = ground!(shell);
-        shell
+        let steered = shell
             .steering
             .steer_again(&shell.events, &ground, &mut shell.timers);
+        if let (Err(text), Some(number)) = (steered, shell.core.switched_to()) {
+            shell.not_switched(number, text);
+        }
         Beginning::of(self.shell)
     }
 }

@@ -29,6 +29,9 @@ const SWITCH_PAUSE: Duration = Duration::from_millis(1);
 /// The pause between two looks at a slot in which clients wait.
 const SLOT_PAUSE: Duration = Duration::from_millis(20);
 
+/// The pause before it is tried again to watch the slots, after the kernel has refused (for lack of fds, say).
+const WATCH_AGAIN: Duration = Duration::from_secs(1);
+
 /// How many slots can tell at once in one turn; the others tell in the next.
 const AT_ONCE: usize = 16;
 
@@ -46,6 +49,8 @@ pub(crate) struct Steering {
     /// The sockets in the set, by inode, and their slots.
     watched: Vec<(u64, Lane)>,
     set: Option<Epoll>,
+    /// Whether it has been told that they cannot be watched.
+    told: bool,
     /// The slots in which clients wait, as the core was told.
     stranded: BTreeSet<Lane>,
 }
@@ -87,7 +92,12 @@ impl Steering {
     }
 
     /// Watch the slots to which new clients do not go. To be called after each turn.
-    pub(crate) fn watch(&mut self, ground: &Ground<'_>, sources: &mut PollSet) -> Vec<Event> {
+    pub(crate) fn watch(
+        &mut self,
+        ground: &Ground<'_>,
+        sources: &mut PollSet,
+        timers: &mut Timers<Alarm>,
+    ) -> Vec<Event> {
         if ground.core.pointed().is_none() {
             return Vec::new();
         }
@@ -103,12 +113,26 @@ impl Steering {
             sources.remove(Source::Slots, &set.0);
         }
         let relieved = self.forget_unwatched(&wanted);
-        self.watched = wanted;
-        if let Err(errno) = self.open_set(&slots, sources) {
+        self.watched.clear();
+        match self.open_set(&slots, sources) {
+            Ok(()) => {
+                self.watched = wanted;
+                self.told = false;
+            }
+            Err(errno) => self.watch_later(errno, ground, timers),
+        }
+        relieved
+    }
+
+    /// Nobody tells of clients in the slots until then. It is said once.
+    fn watch_later(&mut self, errno: Errno, ground: &Ground<'_>, timers: &mut Timers<Alarm>) {
+        if !std::mem::replace(&mut self.told, true) {
             let text = format!("watch the slots of the listeners: {}", errno_text(errno));
             ground.log.warning(&text);
         }
-        relieved
+        if !timers.runs(Alarm::Slots) {
+            timers.arm(Alarm::Slots, Some(WATCH_AGAIN), clock::now());
+        }
     }
 
     fn forget_unwatched(&mut self, wanted: &[(u64, Lane)]) -> Vec<Event> {
@@ -191,18 +215,22 @@ impl Steering {
 
     /// After a succession: the kernel is told again where clients go, for the order of the slots may have changed, and a switch that
     /// was under way is answered.
+    ///
+    /// # Errors
+    /// Why the kernel has refused, in one line: the core is to hear of it, as of every other switch.
     pub(crate) fn steer_again(
         &mut self,
         events: &VecDeque<Event>,
         ground: &Ground<'_>,
         timers: &mut Timers<Alarm>,
-    ) {
-        let Some(lane) = ground.core.pointed() else { return };
-        if let Err(text) = send_clients_to(lane, ground) {
-            ground.log.error(&text);
-        }
+    ) -> Result<(), String> {
+        let Some(lane) = ground.core.pointed() else {
+            return Ok(());
+        };
         // Those of which the core was told are looked at, and told to be empty if they are.
         self.stranded = ground.core.stranded().collect();
+        timers.arm(Alarm::Slots, Some(SWITCH_PAUSE), clock::now());
+        send_clients_to(lane, ground)?;
         if let Handoff::Candidate(number, Progress::Switching) = ground.core.handoff()
             && !events.contains(&Event::Switched(number))
             && !events.contains(&Event::NotSwitched(number))
@@ -210,7 +238,7 @@ impl Steering {
             let until = clock::now() + SWITCH_PATIENCE;
             self.pending = Some(Pending { to: number, until });
         }
-        timers.arm(Alarm::Slots, Some(SWITCH_PAUSE), clock::now());
+        Ok(())
     }
 }
 

@@ -13,6 +13,7 @@ mod killed;
 mod orphans;
 mod replaced_files;
 mod starved;
+mod steered;
 mod stop_signal;
 mod strays;
 mod told;

@@ -1,6 +1,6 @@
 //! What `status` shows: the core's state, with the names, times and numbers that the core does not know.
 
-use segue_lifecycle::{Generation, Life, Lifecycle, Number, Role, Standing, State};
+use segue_lifecycle::{Generation, Life, Lifecycle, Number, Role, Standing, State, Timer};
 
 use crate::config::Config;
 use crate::listeners::Listener;
@@ -130,7 +130,19 @@ impl View<'_> {
     fn trouble_of(&self, listener: &Listener) -> Option<String> {
         let broken = listener.trouble().map(str::to_owned);
         let queue = || self.queues.note_on(listener.inode()).map(str::to_owned);
-        broken.or_else(queue).or_else(|| self.note_on(listener))
+        let refused = || self.refused_switch(listener);
+        broken
+            .or_else(refused)
+            .or_else(queue)
+            .or_else(|| self.note_on(listener))
+    }
+
+    /// The kernel has refused to send new clients to the slot of whoever serves, and is going to be asked again.
+    fn refused_switch(&self, listener: &Listener) -> Option<String> {
+        let is_refused = self.core.timers().any(|timer| timer == Timer::Switch);
+        let serving = self.core.incumbent().map(|incumbent| incumbent.lane);
+        let is_meant = listener.slot().is_some() && listener.slot() == serving;
+        (is_refused && is_meant).then(|| format!("new clients do not reach it: {}", self.why_not_switched()))
     }
 
     fn generation_shown(&self, generation: &Generation) -> protocol::Generation {

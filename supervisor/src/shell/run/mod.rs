@@ -160,7 +160,9 @@ impl Shell {
         self.fleet.end_turn();
         self.fleet.watch_lingering(&mut self.timers);
         self.queues.watch(around!(self), &mut self.sources);
-        let relieved = self.steering.watch(&ground!(self), &mut self.sources);
+        let relieved = self
+            .steering
+            .watch(&ground!(self), &mut self.sources, &mut self.timers);
         self.events.extend(relieved);
         view!(self).watch_starts(&mut self.timers);
         self.desk.update_interests(&mut self.sources, &self.log);

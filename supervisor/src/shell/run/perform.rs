@@ -118,12 +118,15 @@ impl Shell {
     fn switch(&mut self, number: Number) {
         match self.steering.switch(number, &ground!(self)) {
             Ok(()) => self.answer_switch(clock::now()),
-            Err(text) => {
-                self.log.error(&text);
-                self.records.not_switched = Some(text);
-                self.events.push_back(Event::NotSwitched(number));
-            }
+            Err(text) => self.not_switched(number, text),
         }
+    }
+
+    /// The kernel has refused to send new clients to this generation.
+    pub(crate) fn not_switched(&mut self, number: Number, text: String) {
+        self.log.error(&text);
+        self.records.not_switched = Some(text);
+        self.events.push_back(Event::NotSwitched(number));
     }
 
     /// A candidate that has died meanwhile is reported before the switch to it is answered.

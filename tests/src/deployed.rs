@@ -191,11 +191,19 @@ impl Deployed {
     pub fn assert_consistent(&self) {
         self.assert_current_is_complete();
         let program = std::fs::read_to_string(self.root("current/app")).unwrap_or_default();
-        let message = self.message();
-        assert!(
-            program.contains(&format!("message={message}\n")),
-            "{message} serves, current leads to {program}"
-        );
+        // The version before may answer once more.
+        let end = std::time::Instant::now() + crate::patience();
+        loop {
+            let message = self.message();
+            if program.contains(&format!("message={message}\n")) {
+                return;
+            }
+            assert!(
+                std::time::Instant::now() < end,
+                "{message} serves, current leads to {program}"
+            );
+            std::thread::sleep(crate::LOOK);
+        }
     }
 
     /// `current` leads to a release whose program has the digest that its name promises.

@@ -110,7 +110,7 @@ fn a_version_that_does_not_start_changes_nothing_and_the_reason_is_told() {
         "--probation",
         "10ms",
         "--start-timeout",
-        "3s",
+        "10s",
         "--drain-timeout",
         "1s",
     ]);
@@ -567,6 +567,9 @@ fn old_releases_go_but_those_in_use_stay() {
     let mut slow = deployed.segue.target().connect().unwrap();
     slow.write(b"POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\n\r\nha")
         .unwrap();
+    deployed
+        .segue
+        .wait_until("it is in the app", |status| status.connections(1) == 1);
     let mut made = Vec::new();
     for number in 0..4 {
         deployed.write(&format!("good message=keep-{number}"));

@@ -128,7 +128,7 @@ fn answers_of_candidates(listener: &str, enough: impl Fn(u64) -> bool) -> u64 {
     let setup = Setup::new(Program::fixture("good")).listen(listener);
     let bad = setup.path("bad");
     let probe = format!("[ ! -e {} ]", bad.display());
-    let segue = setup.flags(["--probe", &probe, "--probe-timeout", "1s"]).start();
+    let segue = setup.flags(["--probe", &probe, "--probe-timeout", "3s"]).start();
     put(&bad);
     let load = Load::start(Kind::Fresh, &segue.target(), 3);
     let of_candidates = |load: &Load| {

@@ -156,7 +156,8 @@ fn assert_clean(deployed: &Deployed, hosts: &[&Host]) {
             .is_none()
     );
     for host in hosts {
-        assert!(host.is_clean(), "{} has temporary files left", host.name);
+        let what = format!("{} has no temporary files left", host.name);
+        segue_tests::wait_until(&what, || host.is_clean());
     }
 }
 

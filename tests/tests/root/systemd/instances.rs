@@ -1,8 +1,13 @@
 //! Instances of several users, as root sees them.
 
+use std::path::Path;
+
 use segue_tests::machine::Machine;
 
 use super::site::Site;
+
+/// What writes metrics for node_exporter, beside this package.
+const TEXTFILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/monitoring/segue-textfile");
 
 /// Root asks somebody else's instance with that user's rights: a link in the place of a socket leads root nowhere.
 pub(crate) fn root_asks_others_as_their_owner(machine: &Machine) {
@@ -60,6 +65,23 @@ pub(crate) fn root_asks_others_as_their_owner(machine: &Machine) {
         "{status}"
     );
     assert_eq!(site.status().generation(), 1);
+
+    // So do the metrics of all of them.
+    machine.install(Path::new(TEXTFILE), "/usr/bin/segue-textfile");
+    machine.write("/run/textfile/segue-gone.prom", "old\n");
+    machine.ok(&["segue-textfile", "/run/textfile"]);
+    let up = machine.ok(&["cat", "/run/textfile/segue-up.prom"]);
+    for line in [
+        "segue_up{name=\"theirs\",user=\"games\"} 1\n",
+        "segue_up{name=\"trap\",user=\"games\"} 0\n",
+    ] {
+        assert!(up.contains(line), "{up}");
+    }
+    let metrics = machine.ok(&["cat", "/run/textfile/segue-theirs.prom"]);
+    assert!(metrics.contains("\nsegue_serving{name=\"theirs\"} 1\n"), "{metrics}");
+    let others = machine.ok(&["find", "/run/textfile", "-name", "*gone*", "-o", "-name", ".*"]);
+    assert_eq!(others, "");
+
     machine.ok(&["segue", "stop", "theirs"]);
     assert_eq!(theirs.finish().code, Some(0));
 }

@@ -29,7 +29,7 @@ fn every_option_of_a_listener_is_in_the_page() {
 
 /// The signals that the supervisor takes, from its source; two of them are its own business.
 fn signals(page: &Page) -> Vec<String> {
-    let taken = read("supervisor/src/shell/run/signals.rs");
+    let taken = read("supervisor/src/signals.rs");
     let taken = taken.split_once("const TAKEN").map_or("", |(_, rest)| rest);
     let taken = taken.split_once("];").map_or("", |(list, _)| list);
     let mut taken = names(

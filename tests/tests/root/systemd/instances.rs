@@ -7,7 +7,10 @@ use segue_tests::machine::Machine;
 use super::site::Site;
 
 /// What writes metrics for node_exporter, beside this package.
-const TEXTFILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/monitoring/segue-textfile");
+const TEXTFILE: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../examples/monitoring/segue-textfile"
+);
 
 /// Root asks somebody else's instance with that user's rights: a link in the place of a socket leads root nowhere.
 pub(crate) fn root_asks_others_as_their_owner(machine: &Machine) {
@@ -78,7 +81,10 @@ pub(crate) fn root_asks_others_as_their_owner(machine: &Machine) {
         assert!(up.contains(line), "{up}");
     }
     let metrics = machine.ok(&["cat", "/run/textfile/segue-theirs.prom"]);
-    assert!(metrics.contains("\nsegue_serving{name=\"theirs\"} 1\n"), "{metrics}");
+    assert!(
+        metrics.contains("\nsegue_serving{name=\"theirs\"} 1\n"),
+        "{metrics}"
+    );
     let others = machine.ok(&["find", "/run/textfile", "-name", "*gone*", "-o", "-name", ".*"]);
     assert_eq!(others, "");
 

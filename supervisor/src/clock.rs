@@ -156,6 +156,12 @@ impl<K: Copy + Ord> Timers<K> {
         self.running.get(&key).and_then(|running| running.deadline)
     }
 
+    /// How long a timer was to run when it was started, and what was added to it since.
+    pub(crate) fn length(&self, key: K) -> Option<Duration> {
+        let running = self.running.get(&key)?;
+        Some(running.deadline?.saturating_duration_since(running.since))
+    }
+
     /// Every timer that runs.
     pub(crate) fn all(&self) -> impl Iterator<Item = (K, Running)> {
         self.running.iter().map(|(key, running)| (*key, *running))

@@ -81,6 +81,31 @@ const HOLD_THE_LOOP: &[(&str, &str)] = &[
     ),
 ];
 
+/// Files that import each other in a circle, and why they lie in more than one all the same. A `mod.rs` may name what is in its room.
+const CIRCLES: &[(&[&str], &str)] = &[
+    (
+        &["config/apps.rs", "config/settings.rs"],
+        "a preset is a setting, and sets others",
+    ),
+    (
+        &["listeners/bind.rs", "listeners/slots.rs"],
+        "a steered listener is bound slot by slot",
+    ),
+    (
+        &["listeners/regroup.rs", "listeners/saved.rs"],
+        "a group is put together from the rows of its slots",
+    ),
+    (
+        &[
+            "launch/child.rs",
+            "launch/program.rs",
+            "launch/saved.rs",
+            "launch/spawn.rs",
+        ],
+        "parent and child of one fork, and what both read",
+    ),
+];
+
 /// How many lines of `impl Shell` there are at most, in `run/`.
 const LOOP_LINES: usize = 844;
 
@@ -151,6 +176,66 @@ impl File {
             })
         })
     }
+}
+
+/// The names behind `use ` statements and in paths, each from the root of the crate.
+fn imports(file: &File) -> BTreeSet<String> {
+    let own = module(&file.path);
+    let code: Vec<&str> = file
+        .text
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"))
+        .collect();
+    let code = code.join(" ");
+    let mut names = Vec::new();
+    for (at, _) in code.match_indices("use ") {
+        let statement = code[at + 4..].split(';').next().unwrap_or_default();
+        spread("", statement.trim(), &mut names);
+    }
+    for root in ["crate::", "super::"] {
+        names.extend(file.named(root).map(|rest| format!("{root}{rest}")));
+    }
+    let absolute = |name: String| {
+        let (mut above, mut rest) = (own.clone(), name.as_str());
+        if let Some(name) = rest.strip_prefix("crate::") {
+            return Some(name.to_owned());
+        }
+        while let Some(name) = rest.strip_prefix("super::") {
+            above = above
+                .rsplit_once("::")
+                .map_or_else(String::new, |(above, _)| above.to_owned());
+            rest = name;
+        }
+        (rest != name).then(|| format!("{above}::{rest}"))
+    };
+    names.into_iter().filter_map(absolute).collect()
+}
+
+/// `a::{b, c::{d, e}}` is `a::b`, `a::c::d` and `a::c::e`.
+fn spread(before: &str, tree: &str, names: &mut Vec<String>) {
+    let Some((path, inner)) = tree.split_once('{') else {
+        names.push(format!("{before}{tree}"));
+        return;
+    };
+    let before = format!("{before}{path}");
+    let (mut depth, mut begin) = (0_usize, 0);
+    for (at, sign) in inner.char_indices() {
+        match sign {
+            '{' => depth += 1,
+            ',' | '}' if depth == 0 => {
+                spread(&before, inner[begin..at].trim(), names);
+                begin = at + 1;
+            }
+            '}' => depth -= 1,
+            _ => {}
+        }
+    }
+}
+
+/// `shell/run/mod.rs` is `shell::run`.
+fn module(path: &str) -> String {
+    let path = path.strip_suffix(".rs").unwrap_or(path);
+    path.strip_suffix("/mod").unwrap_or(path).replace('/', "::")
 }
 
 fn document() -> String {
@@ -259,6 +344,64 @@ fn rooms_of_the_shell_know_whom_they_may() {
             assert!(allowed, "{}: imports {named}", file.path);
         }
     }
+}
+
+/// A circle is found by the files that a file comes to by imports, and that come back to it.
+#[test]
+fn files_import_each_other_in_named_circles_only() {
+    let files = File::all("supervisor/src");
+    let by_module: BTreeMap<String, &str> = files
+        .iter()
+        .map(|file| (module(&file.path), file.path.as_str()))
+        .collect();
+    let file_of = |name: &str| {
+        let mut name = name;
+        loop {
+            if let Some(path) = by_module.get(name) {
+                return Some(*path);
+            }
+            name = name.rsplit_once("::")?.0;
+        }
+    };
+    let mut edges: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for file in &files {
+        let own = file.path.as_str();
+        let named = imports(file);
+        let others = named
+            .iter()
+            .filter_map(|name| file_of(name))
+            .filter(|other| *other != own);
+        edges.insert(own, others.collect());
+    }
+    assert!(
+        edges["shell/run/mod.rs"].contains("shell/narrator/view.rs"),
+        "imports are seen"
+    );
+    let reach = |from: &str| {
+        let mut seen: BTreeSet<&str> = BTreeSet::new();
+        let mut next: Vec<&str> = edges[from].iter().copied().collect();
+        while let Some(path) = next.pop() {
+            if seen.insert(path) {
+                next.extend(&edges[path]);
+            }
+        }
+        seen
+    };
+    let reached: BTreeMap<&str, BTreeSet<&str>> = edges.keys().map(|path| (*path, reach(path))).collect();
+    let circle = |path: &str| -> Vec<&str> {
+        let back = reached[path]
+            .iter()
+            .copied()
+            .filter(|other| reached[other].contains(path));
+        back.collect()
+    };
+    let found: BTreeSet<Vec<&str>> = edges
+        .keys()
+        .map(|path| circle(path))
+        .filter(|circle| !circle.is_empty())
+        .collect();
+    let known: BTreeSet<Vec<&str>> = CIRCLES.iter().map(|(files, _)| files.to_vec()).collect();
+    assert_eq!(found, known, "circles between files");
 }
 
 #[test]

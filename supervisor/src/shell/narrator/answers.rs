@@ -2,27 +2,12 @@
 
 use std::time::Duration;
 
-use segue_lifecycle::{Cause, Number, Outcome};
+use segue_lifecycle::{Number, Outcome};
 
 use crate::protocol::{self, CauseCode, Probation, Reply, Serving, Verdict};
+use crate::shell::narrator::reasons::no_way_back;
 use crate::shell::narrator::report::cause_code;
 use crate::shell::narrator::view::{View, probation};
-
-/// Why a generation that failed on probation is not rolled back.
-pub(crate) const fn no_way_back(cause: Cause) -> &'static str {
-    match cause {
-        Cause::Deaf(_) => "no version has passed probation yet, so it is left alone",
-        Cause::NotPrepared
-        | Cause::NotSpawned(_)
-        | Cause::Exited(_)
-        | Cause::NotReady(_)
-        | Cause::Stuck(_)
-        | Cause::Probe
-        | Cause::Unheld(_)
-        | Cause::NotSwitched(_)
-        | Cause::NoLane(_) => "no version has passed probation yet, so it is started again",
-    }
-}
 
 impl View<'_> {
     pub(crate) fn outcome_reply(&self, outcome: Outcome, took: Duration) -> Reply {

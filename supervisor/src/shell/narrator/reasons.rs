@@ -191,3 +191,19 @@ fn somebody_waits(listener: BorrowedFd<'_>) -> bool {
     let mut poll_set = [PollFd::new(listener, PollFlags::POLLIN)];
     poll(&mut poll_set, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
 }
+
+/// Why a generation that failed on probation is not rolled back.
+pub(crate) const fn no_way_back(cause: Cause) -> &'static str {
+    match cause {
+        Cause::Deaf(_) => "no version has passed probation yet, so it is left alone",
+        Cause::NotPrepared
+        | Cause::NotSpawned(_)
+        | Cause::Exited(_)
+        | Cause::NotReady(_)
+        | Cause::Stuck(_)
+        | Cause::Probe
+        | Cause::Unheld(_)
+        | Cause::NotSwitched(_)
+        | Cause::NoLane(_) => "no version has passed probation yet, so it is started again",
+    }
+}

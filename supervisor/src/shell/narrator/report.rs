@@ -8,7 +8,7 @@ use crate::log::Log;
 use crate::protocol::{CauseCode, LastCrash, LastReload, Outcome, elapsed, rfc3339};
 use crate::shell::Alarm;
 use crate::shell::narrator::Narrator;
-use crate::shell::narrator::answers::no_way_back;
+use crate::shell::narrator::reasons::no_way_back;
 use crate::shell::narrator::view::View;
 use crate::sys;
 
@@ -198,11 +198,9 @@ impl Narrator {
 
     fn crashed(&mut self, worker: Worker, cause: Cause, view: &View<'_>, timers: &Timers<Alarm>) {
         let back_off = Timer::BackOff(worker.generation, worker.slot);
-        let then = match timers.deadline(Alarm::Core(back_off)) {
-            Some(deadline) => format!(
-                "in {}",
-                elapsed(round_up(deadline.saturating_duration_since(clock::now())))
-            ),
+        // However much of it has passed already.
+        let then = match timers.length(Alarm::Core(back_off)) {
+            Some(length) => format!("in {}", elapsed(length)),
             None => "at once".to_owned(),
         };
         let (name, reason) = (view.name_worker(worker), view.reason(cause));
@@ -285,9 +283,4 @@ pub(crate) const fn cause_code(cause: Cause) -> CauseCode {
         Cause::Deaf(_) => CauseCode::Deaf,
         Cause::NotSwitched(_) | Cause::NoLane(_) => CauseCode::NotSwitched,
     }
-}
-
-/// To the next millisecond, so that 250 ms are not 249 because some of it has passed already.
-fn round_up(duration: std::time::Duration) -> std::time::Duration {
-    duration + std::time::Duration::from_micros(999)
 }

@@ -7,17 +7,15 @@ use std::time::Instant;
 use segue_lifecycle::{FIRST, Lifecycle, Mode, Number, Plan, Readiness, Record, Role, Stage};
 
 use crate::activation::Known;
-use crate::clock::Timers;
 use crate::config::{self, Config, Ready};
 use crate::launch::{BirthRecord, Lent, OwnPid, Wanted};
 use crate::listeners::{self, Listener, Lookup};
 use crate::log::Log;
 use crate::place::Place;
-use crate::shell::records::Records;
 use crate::shell::records::generation::GenerationInfo;
 use crate::shell::records::memory::Start;
 use crate::shell::records::sockets::announce;
-use crate::shell::{Alarm, Given, PollSet};
+use crate::shell::records::{Records, Workshop};
 
 /// What a generation is started with. Its listeners live as long as a record that names them.
 #[derive(Debug)]
@@ -59,16 +57,6 @@ pub(crate) fn lend(listener: &Listener) -> Lent<'_> {
         address: listener.plain_address(),
         port: listener.port(),
     }
-}
-
-/// What the loop lends for the making of a record.
-#[derive(Debug)]
-pub(crate) struct Workshop<'a> {
-    pub(crate) core: &'a Lifecycle,
-    pub(crate) given: &'a Given,
-    pub(crate) log: &'a Log,
-    pub(crate) timers: &'a mut Timers<Alarm>,
-    pub(crate) sources: &'a mut PollSet,
 }
 
 /// What came of a preparation.
@@ -188,7 +176,7 @@ impl Records {
             Some(_) if config.takes_second_socket() => Some(open_probe(number, place)?),
             Some(_) | None => None,
         };
-        self.know_generation(number, record, probe.clone(), asked, core)?;
+        self.insert_generation(number, record, probe.clone(), asked, core)?;
         Ok(probe)
     }
 
@@ -197,7 +185,7 @@ impl Records {
     }
 
     /// A generation is started from this record, with its private probe listener.
-    pub(crate) fn know_generation(
+    pub(crate) fn insert_generation(
         &mut self,
         number: Number,
         record: Record,

@@ -7,8 +7,7 @@ use segue_lifecycle::Number;
 use crate::clock;
 use crate::config::{self, Config, PATIENCE, Rest};
 use crate::shell::Alarm;
-use crate::shell::records::Records;
-use crate::shell::records::births::Workshop;
+use crate::shell::records::{Records, Workshop};
 
 /// A candidate that waits for files to come to rest.
 #[derive(Debug)]

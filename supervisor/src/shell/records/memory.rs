@@ -8,8 +8,7 @@ use crate::clock;
 use crate::config::{Config, Mode};
 use crate::memory::{Room, Roots, compare};
 use crate::shell::Alarm;
-use crate::shell::records::Records;
-use crate::shell::records::births::Workshop;
+use crate::shell::records::{Records, Workshop};
 
 /// How often free memory is looked at while a start waits for it: the kernel tells nobody when there is some.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);

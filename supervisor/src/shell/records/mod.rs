@@ -21,11 +21,22 @@ use segue_lifecycle::{Lifecycle, Number, Record};
 
 use crate::clock::{self, Timers};
 use crate::listeners::{Inherited, IoMode, Listener};
-use crate::shell::Alarm;
+use crate::log::Log;
+use crate::shell::{Alarm, Given, PollSet};
 use crate::watch::Watch;
 
 use births::Birth;
 use generation::GenerationInfo;
+
+/// What the loop lends for the making of a record.
+#[derive(Debug)]
+pub(crate) struct Workshop<'a> {
+    pub(crate) core: &'a Lifecycle,
+    pub(crate) given: &'a Given,
+    pub(crate) log: &'a Log,
+    pub(crate) timers: &'a mut Timers<Alarm>,
+    pub(crate) sources: &'a mut PollSet,
+}
 
 /// What something may be started from, and what was.
 #[derive(Debug)]

@@ -4,7 +4,8 @@ use segue_lifecycle::{Event, FIRST, Number, Progress, Record, State};
 
 use crate::shell::Shell;
 use crate::shell::journal::store;
-use crate::shell::records::births::{Preparation, Workshop};
+use crate::shell::records::Workshop;
+use crate::shell::records::births::Preparation;
 
 impl Shell {
     /// A handoff begins: those who have asked so far share it.

@@ -22,7 +22,7 @@ use crate::shell::restore::fill;
 use crate::shell::succession::holders::{HadBack, Holders};
 use crate::shell::succession::orphan_processes::{self, OrphanProcess, Role};
 use crate::shell::succession::predecessor::PredecessorState;
-use crate::shell::succession::recover;
+use crate::shell::succession::{recover, refusals};
 use crate::shell::{Begin, Child, Shell};
 use crate::state::{self, Custody, Fds, Flaw, Restored, Row};
 use crate::sys;
@@ -103,7 +103,7 @@ fn take_over(
     let mut anew = Vec::new();
     let absent = Absent::IsMadeAnew(&mut anew);
     let listeners = listeners::restore(rows, &mut shell.journal.spare_fds, absent, custody)
-        .map_err(|flaw| recover::not_adopted(&flaw, &remains))?;
+        .map_err(|flaw| refusals::not_adopted(&flaw, &remains))?;
     let pids: Vec<(Worker, Pid)> = remains
         .iter()
         .map(|orphan| (orphan.worker, orphan.proved.pid))
@@ -173,7 +173,7 @@ fn find_listener(
     let withheld = match holders.take_back(wanted) {
         Ok(HadBack { fd, stranger }) => {
             if let Some(pid) = stranger {
-                log.info(&recover::had_back_from(pid, wanted, rows));
+                log.info(&refusals::had_back_from(pid, wanted, rows));
             }
             spare_fds.put(name, fd);
             return Ok(());
@@ -183,7 +183,7 @@ fn find_listener(
     if withheld.is_none() && !listeners::is_inherited(rows, wanted) {
         return Ok(());
     }
-    Err(recover::not_had_back(wanted, remains, withheld, rows))
+    Err(refusals::not_had_back(wanted, remains, withheld, rows))
 }
 
 /// Takes charge of a process that a predecessor had started. One that cannot be found has ended meanwhile.

@@ -127,7 +127,7 @@ impl Adopted<Finished> {
                 let asked = self.shell.narrator.history.asked;
                 self.shell
                     .records
-                    .know_generation(number, record, Some(probe), asked, &self.shell.core)
+                    .insert_generation(number, record, Some(probe), asked, &self.shell.core)
             }
             Some(Err(error)) => Err(error.to_string()),
             None => Ok(()),

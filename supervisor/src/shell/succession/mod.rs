@@ -10,6 +10,7 @@ pub(crate) mod orphan_processes;
 pub(crate) mod predecessor;
 mod reconcile;
 pub(crate) mod recover;
+pub(crate) mod refusals;
 pub(crate) mod unheard;
 pub(crate) mod upgrading;
 

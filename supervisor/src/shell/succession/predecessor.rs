@@ -22,7 +22,7 @@ use crate::shell::save;
 use crate::shell::succession::draining_orphans::{Deadline, DrainingOrphan};
 use crate::shell::succession::holders::{HadBack, Holders};
 use crate::shell::succession::orphan_processes::{self, OrphanProcess, Role};
-use crate::shell::succession::recover;
+use crate::shell::succession::{recover, refusals};
 use crate::state::{self, Custody, Fds, Field as _, Flaw, Row};
 use crate::sys;
 
@@ -268,7 +268,7 @@ fn take_listeners(
         match holders.take_back(wanted) {
             Ok(HadBack { fd, stranger }) => {
                 if let Some(pid) = stranger {
-                    log.info(&recover::had_back_from(pid, wanted, rows));
+                    log.info(&refusals::had_back_from(pid, wanted, rows));
                 }
                 stored.put(wanted.fd_name(), fd);
             }
@@ -277,7 +277,7 @@ fn take_listeners(
             Err(Some(withheld)) => log.warning(&format!(
                 "the listener {} cannot be taken back: {}",
                 listeners::label_of(rows, wanted),
-                recover::why_withheld(withheld)
+                refusals::why_withheld(withheld)
             )),
         }
     }

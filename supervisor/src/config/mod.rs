@@ -55,7 +55,7 @@ pub(crate) use options::any_settings;
 pub(crate) use resolve::resolve;
 pub(crate) use rest::{PATIENCE, Rest};
 pub(crate) use settings::{
-    Invocation, ListenPid, LogFormat, Mode, Orphaned, Ready, Settings, StopSignalTo, parse_name,
+    Invocation, ListenPid, LogFormat, Mode, Orphaned, Ready, Settings, Steer, StopSignalTo, parse_name,
     parse_workers,
 };
 
@@ -143,6 +143,8 @@ pub(crate) struct Config {
     pub(crate) listen_pid: ListenPid,
     /// What becomes of a worker whose supervisor dies.
     pub(crate) orphaned: Orphaned,
+    /// Whether listeners that do not say are steered; `listen` has it already.
+    pub(crate) steer: Steer,
     /// The path whose changes cause reloads.
     pub(crate) watch: Option<PathBuf>,
 }

@@ -10,7 +10,7 @@ use super::duration::{Limit, text};
 use super::error::{ConfigError, SettingPlace};
 use super::file::{self, File};
 use super::rest::{Rest, patiently};
-use super::settings::{Invocation, Mode, Ready, Settings, Variable, parse_name};
+use super::settings::{Invocation, Mode, Ready, Settings, Steer, Variable, parse_name};
 use super::{Config, NameOrigin, defaults, env_file, environment};
 use crate::address::{Key, ListenSpec};
 
@@ -152,6 +152,7 @@ impl Sources<'_> {
             group: self.pick(|s| &s.group),
             listen_pid: self.pick(|s| &s.listen_pid).unwrap_or_default(),
             orphaned: self.pick(|s| &s.orphaned).unwrap_or_default(),
+            steer: self.pick(|s| &s.steer).unwrap_or_default(),
             watch: self.pick(|s| &s.watch),
             command,
         })
@@ -175,7 +176,10 @@ impl Sources<'_> {
 
     /// As the preset needs them.
     fn listeners(&self, preset: Option<&Preset>) -> Vec<ListenSpec> {
-        let listen = self.pick_list(|s| &s.listen);
+        let mut listen = self.pick_list(|s| &s.listen);
+        if self.pick(|s| &s.steer) == Some(Steer::Everywhere) {
+            listen.iter_mut().for_each(steer);
+        }
         match preset {
             Some(preset) => listen.iter().map(|spec| preset.adapt(spec)).collect(),
             None => listen,
@@ -282,7 +286,10 @@ impl Sources<'_> {
             return None;
         };
         let why = format!("{}: steer {why}", steered.address);
-        Some(self.blame("listen", self.given(|s| !s.listen.is_empty()), &why))
+        Some(match config.steer {
+            Steer::Everywhere => self.blame("steer", self.given(|s| s.steer.is_some()), &why),
+            Steer::WhereAsked => self.blame("listen", self.given(|s| !s.listen.is_empty()), &why),
+        })
     }
 
     fn alive_too_late(&self, config: &Config) -> Option<ConfigError> {
@@ -383,5 +390,14 @@ impl TimeLimit {
             TimeLimit::Start => settings.start_timeout,
             TimeLimit::Probe => settings.probe_timeout,
         }
+    }
+}
+
+/// Asks for steering unless the listener says something itself, or cannot be steered.
+fn steer(spec: &mut ListenSpec) {
+    let mut options = spec.options.clone();
+    let is_said = options.flag(Key::Steer).is_some();
+    if !is_said && options.set(Key::Steer.name(), "true").is_ok() && options.check(&spec.address).is_ok() {
+        spec.options = options;
     }
 }

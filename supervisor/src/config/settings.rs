@@ -37,6 +37,7 @@ pub(crate) struct Settings {
     pub(crate) log_format: Option<LogFormat>,
     pub(crate) listen: Vec<ListenSpec>,
     pub(crate) command: Vec<OsString>,
+    pub(crate) steer: Option<Steer>,
     pub(crate) workers: Option<u16>,
     pub(crate) mode: Option<Mode>,
     pub(crate) ready: Option<Ready>,
@@ -128,6 +129,16 @@ pub(crate) enum ListenPid {
     Set,
     /// It is left out, for wrappers that fork: the pid of the real app is not known in advance.
     LeftOut,
+}
+
+/// Whether each generation has a socket of its own where a listener does not say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Steer {
+    /// Only where it is asked for.
+    #[default]
+    WhereAsked,
+    /// On every TCP listener that does not say no.
+    Everywhere,
 }
 
 /// What becomes of a worker whose supervisor dies, as by `kill -9`.

@@ -374,6 +374,11 @@ fn what_does_not_go_with_steering_is_refused_by_name() {
             "steer goes without `rolling`",
         ),
         ("127.0.0.1:0,steer,sockets=2", &[], "steer goes without `sockets`"),
+        (
+            "127.0.0.1:0,sockets=2",
+            &["--steer"],
+            "steer goes without `sockets`",
+        ),
         ("unix:socket,steer", &[], "listen option steer is for"),
     ] {
         let refused = Setup::new(Program::fixture("good"))
@@ -383,4 +388,31 @@ fn what_does_not_go_with_steering_is_refused_by_name() {
         assert_eq!(refused.code, Some(2), "{refused:?}");
         assert!(refused.stderr.contains(why), "{why}: {refused:?}");
     }
+}
+
+/// `--steer` is for each listener that can be steered; status says who waits in each slot.
+#[test]
+fn steering_for_all_and_who_waits_in_each_slot() {
+    let setup = Setup::new(Program::fixture("good")).listen(SHARED);
+    let segue = setup.listen("unix:side").flags(["--steer"]).start();
+    assert_eq!(slots_of(&segue), [(0, Some(1)), (1, None), (2, None), (3, None)]);
+    let pid = segue.status().pids(1)[0];
+    signal(pid, Signal::SIGSTOP);
+    let ledger = Ledger::default();
+    let queued = Parked::queued(&segue.target(), &ledger, 3);
+    let waits = |status: &Status| -> Vec<Option<u64>> {
+        let listeners = status.0["listeners"].as_array().cloned().unwrap_or_default();
+        listeners
+            .iter()
+            .take(4)
+            .map(|one| one["queued"].as_u64())
+            .collect()
+    };
+    segue.wait_until("three wait in the first slot", |status| {
+        waits(status) == [Some(3), Some(0), Some(0), Some(0)]
+    });
+    signal(pid, Signal::SIGCONT);
+    queued.finish();
+    ledger.tally().assert_nothing_lost();
+    segue.stop();
 }

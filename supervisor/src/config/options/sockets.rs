@@ -1,7 +1,8 @@
 //! What is listened on, and the file that settings are read from.
 
+use super::super::settings::Steer;
 use super::lists::LISTENERS;
-use super::storage::Nothing;
+use super::storage::{Nothing, Switch};
 use super::{BLANK, Completes, Given, Setting};
 
 pub(super) static ALL: &[Setting] = &[
@@ -44,6 +45,28 @@ Without any, it gets what the supervisor has inherited.",
 takes it, or a table, which is best written as
 .Ic [[listen]] ;
 the app gets the listeners in this order.",
+        ..SOCKETS
+    },
+    Setting {
+        name: "steer",
+        storage: &Switch {
+            given: |settings| &mut settings.steer,
+            whole: |config| config.steer,
+            on: Steer::Everywhere,
+            off: Steer::WhereAsked,
+        },
+        summary: "Give each generation sockets of its own; the kernel switches",
+        help: "The option steer of --listen, for every TCP address that does not say
+steer=no. Goes without --mode queue, --soak, --rolling and sockets=N.",
+        manual: "The option
+.Cm steer
+of each TCP address of
+.Fl Fl listen
+that does not say
+.Ql steer=no ;
+see
+.Sx LISTEN ADDRESSES .",
+        example: "false",
         ..SOCKETS
     },
     Setting {

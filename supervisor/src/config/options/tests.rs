@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::super::settings::{Mode, Ready, Settings};
 use super::{Given, Setting, Takes, all, flags, keys};
-use crate::address::ListenSpec;
+use crate::address::{Key, ListenSpec};
 
 /// Settings of every kind, none of which contradicts another.
 pub(crate) fn any_settings(dice: &mut fastrand::Rng) -> Settings {
@@ -27,6 +27,15 @@ pub(crate) fn any_settings(dice: &mut fastrand::Rng) -> Settings {
     settings.rolling = settings.rolling.map(|step| step.min(most));
     if settings.mode == Some(Mode::Queue) {
         settings.rolling = None;
+    }
+    let several = |spec: &ListenSpec| spec.options.number(Key::Sockets).is_some();
+    let soaks = settings.soak.is_some_and(|soak| !soak.is_zero());
+    if settings.mode == Some(Mode::Queue)
+        || soaks
+        || settings.rolling.is_some()
+        || settings.listen.iter().any(several)
+    {
+        settings.steer = None;
     }
     settings
 }

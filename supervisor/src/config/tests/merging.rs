@@ -8,11 +8,11 @@ use super::super::duration::Limit;
 use super::super::fixed::changes_refused;
 use super::super::rest::Rest;
 use super::super::settings::{
-    Invocation, ListenPid, LogFormat, Mode, Orphaned, Ready, Settings, StopSignalTo,
+    Invocation, ListenPid, LogFormat, Mode, Orphaned, Ready, Settings, Steer, StopSignalTo,
 };
 use super::super::{Config, ConfigError, NameOrigin, resolve, resolve_again};
 use super::{directory, invocation, line, refused, resolved, write};
-use crate::address::ListenSpec;
+use crate::address::{Key, ListenSpec};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -73,6 +73,7 @@ fn the_defaults_are_those_of_the_design() {
         (config.listen_pid, config.orphaned),
         (ListenPid::Set, Orphaned::ServesOn)
     );
+    assert_eq!(config.steer, Steer::WhereAsked);
     assert_eq!(
         (config.log_format, config.listen.len(), config.env.len()),
         (LogFormat::Text, 0, 0)
@@ -380,4 +381,33 @@ fn a_name_from_the_command_outlives_the_command() {
         (new.name.as_str(), new.command[0].to_str()),
         ("app-1", Some("./app-2"))
     );
+}
+
+#[test]
+fn steering_for_all_is_for_each_listener_that_can_be_steered_and_does_not_say_no() {
+    let steered = |config: &Config| -> Vec<Option<bool>> {
+        let listen = config.listen.iter();
+        listen.map(|spec| spec.options.flag(Key::Steer)).collect()
+    };
+    let listen = listeners(&["8080", "8081,steer=no", "unix:/run/x", "udp:53", "8082,slots=3"]);
+    let settings = Settings {
+        listen,
+        steer: Some(Steer::Everywhere),
+        ..Settings::default()
+    };
+    let config = resolved(settings.clone());
+    assert_eq!(
+        steered(&config),
+        [Some(true), Some(false), None, None, Some(true)]
+    );
+    let directory = directory();
+    let by_file = with_file(
+        directory.path(),
+        "steer = true\nlisten = [\"8080\"]\n",
+        Settings {
+            command: vec!["./app".into()],
+            ..Settings::default()
+        },
+    );
+    assert_eq!(steered(&by_file.unwrap()), [Some(true)]);
 }

@@ -28,11 +28,18 @@ class Server(ThreadingHTTPServer):
     daemon_threads = False  # server_close() waits for the answers that are under way.
 
 
+def stop_at_sigterm():
+    signal.sigwait([signal.SIGTERM])
+    server.shutdown()
+
+
 server = Server(None, Handler, bind_and_activate=False)
 server.socket.close()
 server.socket = socket.socket(fileno=3)
 server.socket.setblocking(False)  # Another generation may have been quicker to accept.
-signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
+# By no handler: one that starts a thread hangs for ever if it interrupts the start of another.
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+threading.Thread(target=stop_at_sigterm, daemon=True).start()
 with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
     manager.sendto(b"READY=1", os.environ["NOTIFY_SOCKET"])
 server.serve_forever()

@@ -107,7 +107,7 @@ const CIRCLES: &[(&[&str], &str)] = &[
 ];
 
 /// How many lines of `impl Shell` there are at most, in `run/`.
-const LOOP_LINES: usize = 844;
+const LOOP_LINES: usize = 870;
 
 /// Files of the shell and the core with more than [`LONGEST`] lines before their tests, and how many they have at most.
 const LONG_FILES: &[(&str, usize)] = &[];

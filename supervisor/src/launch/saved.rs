@@ -26,7 +26,7 @@ use std::path::PathBuf;
 /// The kind of the row of a birth record.
 pub(crate) const RECORD: &str = "record";
 
-/// The kind of the row of what we were born with.
+/// The kind of the row of the environment that a supervisor was born with.
 pub(crate) const HERITAGE: &str = "heritage";
 
 /// The kind of the row of a launch of which more is to be heard.
@@ -65,7 +65,7 @@ impl BirthRecord {
         [binary_name(number), cwd_name(number)]
     }
 
-    /// Reads a row. Files that are not in the bag are looked for: `processes` may run this record. Which of our streams are the
+    /// Reads a row. Files that are not among the fds are looked for: `processes` may run this record. Which of our streams are the
     /// journal is a matter of this process, and so of what it inherited.
     ///
     /// # Errors
@@ -348,7 +348,7 @@ impl ReportPipe {
         format!("report-{worker}")
     }
 
-    /// Reads the row. `None` if the fd is not in the bag: nothing more will be heard, for whoever writes to it finds nobody.
+    /// Reads the row. `None` if the fd is not among them: nothing more will be heard, for whoever writes to it finds nobody.
     ///
     /// # Errors
     /// A field is missing or cannot be read.

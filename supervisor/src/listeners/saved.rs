@@ -290,7 +290,7 @@ pub(crate) fn label_of(rows: &[Row<'_>], wanted: SocketIdentity) -> String {
     address.or_else(name).unwrap_or_default()
 }
 
-/// What is done about a socket whose fd is not in the bag.
+/// What is done about a socket whose fd is not among those that are left.
 #[derive(Debug)]
 pub(crate) enum Absent<'a> {
     /// It is missing, and with it the whole state.

@@ -45,7 +45,7 @@ impl NotifySocket {
         format!("notify-{worker}")
     }
 
-    /// The socket of a row. If its fd is not in the bag another is bound, for the app with this uid if that is known.
+    /// The socket of a row. If its fd is not among those that are left, another is bound, for the app with this uid if that is known.
     ///
     /// # Errors
     /// The row is not whole, or no socket can be bound.

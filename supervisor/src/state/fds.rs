@@ -5,7 +5,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 /// Fds that go to the next supervisor, each under its name, lent by those who own them.
 pub(crate) type Passed<'a> = Vec<(String, BorrowedFd<'a>)>;
 
-/// A bag of fds, each under the name by which its room knows it, such as `listener-4711`. What nobody takes is closed with the bag.
+/// Fds, each under the name by which its room knows it, such as `listener-4711`. Those that nobody takes are closed with the rest.
 #[derive(Debug, Default)]
 pub(crate) struct Fds {
     /// In the order of their names, for there may be thousands; those of one name in the order in which they came.
@@ -13,13 +13,13 @@ pub(crate) struct Fds {
 }
 
 impl Fds {
-    /// Puts an fd into the bag.
+    /// Add an fd.
     pub(crate) fn put(&mut self, name: String, fd: OwnedFd) {
         let behind = self.named.partition_point(|(known, _)| *known <= name);
         self.named.insert(behind, (name, fd));
     }
 
-    /// Takes the fd of that name out of the bag; the first of several.
+    /// Take out the fd of that name; the first of several.
     pub(crate) fn take(&mut self, name: &str) -> Option<OwnedFd> {
         self.has(name).then(|| self.named.remove(self.place(name)).1)
     }

@@ -1,5 +1,5 @@
 //! What a supervisor leaves to the next one, be that the same process after an upgrade or another after `kill -9`: rows of text,
-//! and a bag of open fds with names.
+//! and open fds with names.
 //!
 //! A row is a line: its kind, then `key=value` for each field, as in
 //! `listener name=web inode=4711 address=127.0.0.1:8080`. It can be read by people and by other versions: a reader

@@ -5,6 +5,7 @@
     reason = "a test that cannot look at its subject has failed"
 )]
 
+use std::ffi::OsString;
 use std::time::{Duration, Instant};
 
 use segue_tests::http::{GENERATION, get_and_close};
@@ -37,21 +38,25 @@ fn wait_for_answer_of(segue: &Segue, generation: &str) {
     }
 }
 
-fn good_app(flags: &[&str]) -> Segue {
-    let setup = Setup::new(Program::new("./app")).flags(flags);
+/// An app that says READY=1, started with all the time that a slow machine may need.
+fn good_app() -> Segue {
+    let setup = Setup::new(Program::new("./app"));
+    let settings = setup.path("segue.toml");
+    std::fs::write(&settings, "").unwrap();
     setup.deploy("app", &Program::fixture("good"));
-    setup.start()
+    setup
+        .flags([OsString::from("--config"), settings.into_os_string()])
+        .start()
 }
 
 /// Reloads to an app that serves and never says READY=1, where the one before it has said so.
 fn a_silent_successor_is_refused(segue: &Segue) {
     segue.deploy("app", &Program::fixture("never-ready"));
+    std::fs::write(segue.path("segue.toml"), "start-timeout = \"5s\"\n").unwrap();
     let done = segue.reload(&[]);
     assert_eq!(done.code, Some(1), "{done:?}");
     assert!(done.stderr.contains(WAITED_FOR), "{}", done.stderr);
     assert_eq!(segue.status().generation(), 1);
-    segue.deploy("app", &Program::fixture("good"));
-    segue.reload_ok(&[]);
 }
 
 #[test]
@@ -103,7 +108,7 @@ fn an_app_whose_word_has_never_come_takes_over_without_it() {
 
 #[test]
 fn a_successor_of_a_killed_supervisor_knows_who_has_notified() {
-    let mut segue = good_app(&["--start-timeout", "5s"]);
+    let mut segue = good_app();
     segue.kill();
     segue.resume();
     a_silent_successor_is_refused(&segue);
@@ -112,7 +117,7 @@ fn a_successor_of_a_killed_supervisor_knows_who_has_notified() {
 
 #[test]
 fn an_upgraded_supervisor_knows_who_has_notified() {
-    let segue = good_app(&["--start-timeout", "5s"]);
+    let segue = good_app();
     let done = segue.run("upgrade", &[]);
     assert_eq!(done.code, Some(0), "{}", done.stderr);
     a_silent_successor_is_refused(&segue);

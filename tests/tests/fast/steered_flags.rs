@@ -24,13 +24,6 @@ fn wait_in_line(target: &Target, count: usize) -> Vec<Client> {
     (0..count).map(client).collect()
 }
 
-fn assert_answered(clients: Vec<Client>) {
-    for mut client in clients {
-        let answer = client.response().unwrap_or_else(|loss| panic!("{loss:?}"));
-        assert_eq!(answer.status, 200);
-    }
-}
-
 /// Version 1 hangs, and would hang for good in accept if it found its flag cleared when it goes on.
 #[test]
 fn a_relief_worker_does_not_clear_the_flag_of_a_version_that_still_has_the_slot() {
@@ -40,13 +33,15 @@ fn a_relief_worker_does_not_clear_the_flag_of_a_version_that_still_has_the_slot(
     let old = segue.status().pids(1)[0];
     assert!(is_nonblocking(old, 3), "as it has chosen");
     signal(old, Signal::SIGSTOP);
-    let clients = wait_in_line(&segue.target(), 3);
+    let _clients = wait_in_line(&segue.target(), 3);
     segue.deploy("app", &Program::fixture("one-at-a-time after=1ms"));
     segue.reload_ok(&[]);
-    segue
-        .process()
-        .wait_for_line("a relief worker, is started to answer them");
-    assert_answered(clients);
+    let line = segue.process().wait_for_line(", a relief worker, is started");
+    let words = line.text.split(", a relief worker").next().unwrap_or_default();
+    let relief = words.rsplit(' ').next().unwrap_or_default();
+    // It has the slot by then. Whom it answers is up to this app, which does not drain.
+    let ready = format!("generation {relief}, worker 0 (pid ");
+    segue.process().wait_for_line(&ready);
     assert!(is_nonblocking(old, 3), "its slot was lent to a relief worker");
     signal(old, Signal::SIGKILL);
     segue.stop();

@@ -144,7 +144,8 @@ fn its_deadline_is_kept_also_by_the_next_but_one() {
 /// Nobody else would keep its deadline: a supervisor whose own app does not start goes last.
 #[test]
 fn a_start_that_fails_waits_for_it() {
-    let mut segue = hangs(&format!("127.0.0.1:{}", free_port()), "3s");
+    // So long that a slow machine has the next start behind it by then.
+    let mut segue = hangs(&format!("127.0.0.1:{}", free_port()), "20s");
     let (old, _) = killed_while_it_stops(&segue);
     segue.deploy("app", &Program::fixture("crash-at-start"));
     segue.start_again();

@@ -208,7 +208,11 @@ pub(crate) fn at_a_first_start_nobody_hears(machine: &Machine) {
         let go = format!("/srv/{name}/go-{store:?}");
         let command = format!("fixture ready-unheard file={go}");
         let (site, own) = store.site(machine, name, &command);
-        site.settings(&format!("workers = 2\nstart-timeout = \"5m\"\n{}", own.setting()));
+        // By default what is seen of it would count, whatever it says.
+        site.settings(&format!(
+            "ready = \"notify\"\nworkers = 2\nstart-timeout = \"5m\"\n{}",
+            own.setting()
+        ));
         site.drop_in(&site.unit, "[Service]\nRestartSec=5s\n");
         machine.ok(&["rm", "-f", &go]);
         begin_to_start(machine, &site);

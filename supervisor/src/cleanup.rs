@@ -61,19 +61,23 @@ impl Moment {
 ///
 /// # Errors
 /// One line: it was not started by systemd, or the processes of the unit cannot be found or ended.
-pub(crate) fn run(place: &Place) -> Result<Option<String>, String> {
+pub(crate) fn run(place: impl FnOnce() -> Result<Place, String>) -> Result<Option<String>, String> {
     let variable = |name| std::env::var_os(name);
     let (result, main_pid) = (variable("SERVICE_RESULT"), variable("MAINPID"));
     let moment = Moment::of(result.as_deref(), main_pid.as_deref());
+    let moment =
+        moment.ok_or("cleanup: not started by systemd: it is for ExecStop= and ExecStopPost= of a unit")?;
+    // Not before: choosing a place makes its directories.
+    let place = place()?;
     let mark = place.stop_mark();
-    match moment.ok_or("cleanup: not started by systemd: it is for ExecStop= and ExecStopPost= of a unit")? {
+    match moment {
         Moment::Stop => match fs::write(&mark, "") {
             Ok(()) => Ok(None),
             Err(error) => Err(format!("cleanup: {}: {}", mark.display(), errno_text(&error))),
         },
         // Also in the middle of `segue stop`: what drains has its time, and the next one keeps the deadline.
         Moment::Killed if !mark.exists() => Ok(Some(left_to_the_next())),
-        Moment::EndBadly if !mark.exists() && !was_stopping(place) => Ok(Some(left_to_the_next())),
+        Moment::EndBadly if !mark.exists() && !was_stopping(&place) => Ok(Some(left_to_the_next())),
         Moment::EndWell | Moment::Killed | Moment::EndBadly => {
             let outcome = end_all();
             let _ = fs::remove_file(&mark);

@@ -216,11 +216,12 @@ fn check(wanted: &cli::Check, inherited_environment: &InheritedEnvironment) -> E
 
 /// End the processes that a stop has left, for systemd.
 fn clean_up(wanted: &cli::Target) -> ExitCode {
-    let name = wanted.name.as_deref().unwrap_or("segue");
-    let around = Surroundings::of_this_process();
-    let place = place::choose(name, wanted.control.as_deref(), &around);
-    let done = place.map_err(|error| error.to_string());
-    match done.and_then(|place| cleanup::run(&place)) {
+    let place = || {
+        let name = wanted.name.as_deref().unwrap_or("segue");
+        let around = Surroundings::of_this_process();
+        place::choose(name, wanted.control.as_deref(), &around).map_err(|error| error.to_string())
+    };
+    match cleanup::run(place) {
         Ok(told) => {
             told.iter().for_each(|text| say(text));
             ExitCode::SUCCESS

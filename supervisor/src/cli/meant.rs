@@ -40,6 +40,7 @@ const WORDS: &[(&[&str], &str)] = &[
         &["log", "logs", "journal", "tail"],
         "segue run logs to its stderr: journalctl -u UNIT under systemd, docker logs in a container",
     ),
+    (&["version"], "segue --version prints it"),
     (
         &["stats"],
         "segue metrics prints metrics, segue status shows who serves",

@@ -94,8 +94,10 @@ fn named(
             return chosen;
         }
         names.extend(told);
-        // A killed one of another name has nothing to do with it.
+        // One of another name that was killed, or may not be asked, has nothing to do with it.
         found.killed.clear();
+        found.closed.clear();
+        found.forbidden = false;
         all.add(found);
     }
     Err(nobody(Some(name), &names, &all, around))
@@ -235,7 +237,7 @@ fn several<I: Borrow<Instance>>(instances: &[I], names: &[String]) -> Failure {
         format!("  {name:<20} pid {pid:<8} {}", candidate.control.display())
     };
     let rows: Vec<_> = instances.iter().zip(names).map(row).collect();
-    let head = "several instances run; say which with --name or --control:";
+    let head = "several instances run; say which by its name, as in segue status NAME, or with --control:";
     Failure::new(Exit::Usage, format!("{head}\n{}", rows.join("\n")))
 }
 

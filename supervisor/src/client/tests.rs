@@ -456,7 +456,7 @@ fn several_instances_are_listed_and_one_can_be_named() {
     let (exit, out, err) = reload_of(&around, &Target::default(), Until::Takeover, None);
     assert_eq!((exit, out.as_str()), (Exit::Usage, ""));
     assert!(
-        err.starts_with("segue: several instances run; say which with --name or --control:\n"),
+        err.starts_with("segue: several instances run; say which by its name, as in segue status NAME, or with --control:\n"),
         "{err}"
     );
     for (name, place) in [("one", &one), ("zwei", &two)] {

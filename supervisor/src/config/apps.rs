@@ -93,7 +93,7 @@ static PRESETS: &[Preset] = &[
     },
     Preset {
         name: "go",
-        note: "in code: net.FileListener; Shutdown at TERM",
+        note: "in code: net.FileListener; the drain of the guide",
         ..COMMON
     },
     Preset {
@@ -147,7 +147,7 @@ static PRESETS: &[Preset] = &[
     Preset {
         name: "node",
         programs: &["node", "nodejs"],
-        note: "in code: listen({ fd: 3 }); close at TERM",
+        note: "in code: listen({ fd: 3 }); the drain of the guide",
         ..COMMON
     },
     Preset {

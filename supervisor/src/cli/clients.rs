@@ -141,8 +141,8 @@ pub(super) struct TargetArgs {
     /// The name of the instance, as of `segue run --name`
     ///
     /// By default the only instance that runs is taken; if there are several,
-    /// they are listed.
-    #[arg(long, value_name = "NAME", value_parser = config::parse_name, conflicts_with = "control",
+    /// they are listed. Root asks another user's as USER/NAME.
+    #[arg(long, value_name = "NAME", value_parser = parse_owned_name, conflicts_with = "control",
         help_heading = INSTANCE, verbatim_doc_comment)]
     name: Option<String>,
 
@@ -198,7 +198,19 @@ fn parse_instance(text: &str) -> Result<String, String> {
     if !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err("a number is no name here; an instance that is called so is named by --name".to_owned());
     }
-    config::parse_name(text)
+    parse_owned_name(text)
+}
+
+/// `NAME`, or `USER/NAME`.
+fn parse_owned_name(text: &str) -> Result<String, String> {
+    match text.split_once('/') {
+        // Users are called as instances are (useradd(8)).
+        Some((user, name)) => {
+            let (user, name) = (config::parse_name(user)?, config::parse_name(name)?);
+            Ok(format!("{user}/{name}"))
+        }
+        None => config::parse_name(text),
+    }
 }
 
 /// `segue list`.

@@ -404,6 +404,8 @@ fn an_instance_is_named_by_the_first_word_or_by_the_flag() {
         let by_word = line(&[word, "web-2", "--timeout", "3s"]);
         assert!(by_word.is_ok(), "{by_word:?}");
         assert_eq!(by_word, line(&[word, "--name", "web-2", "--timeout", "3s"]));
+        assert!(line(&[word, "ann/web-2"]).is_ok());
+        assert!(line(&[word, "/web-2"]).is_err());
     }
     let form = Form::Json;
     assert_eq!(line(&["list", "--json"]), Ok(Command::List(List { form })));

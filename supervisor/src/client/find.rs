@@ -5,11 +5,13 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use nix::unistd::{User, geteuid};
+
 use super::connection::{Connection, ask_all};
-use super::stranger::{as_user, become_user};
+use super::stranger::{as_user, become_user, user_name};
 use super::{ANSWER_TIME, Exit, Failure, Target};
 use crate::clock;
-use crate::place::{Candidate, Surroundings, candidates, has_left_state, searched};
+use crate::place::{Candidate, Surroundings, candidates, has_left_state, of_user, others_with, searched};
 use crate::protocol::{Status, one_line};
 use crate::sys::errno_text;
 
@@ -38,25 +40,43 @@ pub(super) fn connect(
     if let Some(path) = &target.control {
         return open(path, deadline);
     }
-    let (own, others): (Vec<_>, Vec<_>) = candidates(around)
-        .into_iter()
-        .partition(|candidate| candidate.stranger.is_none());
-    match &target.name {
-        Some(name) => named(name, [own, others], around, deadline),
-        None => only([own, others], around, deadline),
+    match target.name.as_deref().map(|name| (name, name.split_once('/'))) {
+        None => only(look_at(candidates(around)), around, deadline),
+        Some((_, Some((user, name)))) => named(name, of_owner(user, around)?, around, deadline),
+        Some((name, None)) => named(name, candidates(around), around, deadline)
+            .map_err(|failure| with_others_in_sight(failure, name, around)),
     }
 }
 
-/// The only instance that runs, of ours or else of all. Nobody is asked anything as long as there is no more than one.
-fn only(
-    [own, others]: [Vec<Candidate>; 2],
-    around: &Surroundings,
-    deadline: Option<Instant>,
-) -> Result<Connection, Failure> {
-    let mut found = look_at(own);
-    if found.running.is_empty() {
-        found.add(look_at(others));
+/// Root is told who has an instance of the name that it asked for, if nobody of its own has.
+fn with_others_in_sight(mut failure: Failure, name: &str, around: &Surroundings) -> Failure {
+    if failure.exit == Exit::NoSupervisor
+        && let Some(uid) = others_with(name, around).first()
+    {
+        let user = user_name(*uid);
+        failure.text += &format!("; {user} has one: ask for {user}/{name}");
     }
+    failure
+}
+
+/// The instances of a user who is named: our own, or as root another's.
+fn of_owner(user: &str, around: &Surroundings) -> Result<Vec<Candidate>, Failure> {
+    let failed = |why: String| Failure::new(Exit::Failed, format!("user {}: {why}", quoted(user)));
+    let known = User::from_name(user).map_err(|errno| failed(errno_text(errno)))?;
+    let uid = known.map_or_else(|| user.parse().ok(), |known| Some(known.uid.as_raw()));
+    let uid = uid.ok_or_else(|| failed("there is none of this name".to_owned()))?;
+    let own = geteuid();
+    if uid == own.as_raw() {
+        Ok(candidates(around))
+    } else if own.is_root() {
+        Ok(of_user(uid, around))
+    } else {
+        Err(failed("only root asks the instances of other users".to_owned()))
+    }
+}
+
+/// The only instance that runs. Nobody is asked anything as long as there is no more than one.
+fn only(mut found: Found, around: &Surroundings, deadline: Option<Instant>) -> Result<Connection, Failure> {
     if found.running.len() > 1 {
         let names = ask_names(&mut found.running, deadline);
         return Err(several(&found.running, &names));
@@ -67,40 +87,33 @@ fn only(
     }
 }
 
-/// The instance of this name, of ours or else of others. That of the directory of this name is meant if it has that name or does not
-/// say which; only if it has another may a directory of any other name be meant (`$RUNTIME_DIRECTORY` leads to any).
+/// The instance of this name. That of the directory of this name is meant if it has that name or does not say which; only if
+/// it has another may a directory of any other name be meant (`$RUNTIME_DIRECTORY` leads to any).
 fn named(
     name: &str,
-    candidates: [Vec<Candidate>; 2],
+    candidates: Vec<Candidate>,
     around: &Surroundings,
     deadline: Option<Instant>,
 ) -> Result<Connection, Failure> {
-    let mut all = Found::default();
-    let mut names = Vec::new();
-    for candidates in candidates {
-        let (of_the_name, rest): (Vec<_>, Vec<_>) = candidates
-            .into_iter()
-            .partition(|candidate| candidate.directory == name);
-        let mut found = look_at(of_the_name);
-        let told = ask_names(&mut found.running, deadline);
-        if let Some(chosen) = choose(name, &found.running, &told, deadline) {
-            return chosen;
-        }
-        names.extend(told);
-        all.add(found);
-        let mut found = look_at(rest);
-        let told = ask_names(&mut found.running, deadline);
-        if let Some(chosen) = choose(name, &found.running, &told, deadline) {
-            return chosen;
-        }
-        names.extend(told);
-        // One of another name that was killed, or may not be asked, has nothing to do with it.
-        found.killed.clear();
-        found.closed.clear();
-        found.forbidden = false;
-        all.add(found);
+    let (own, others) = candidates
+        .into_iter()
+        .partition(|candidate| candidate.directory == name);
+    let mut own = look_at(own);
+    let mut names = ask_names(&mut own.running, deadline);
+    if let Some(chosen) = choose(name, &own.running, &names, deadline) {
+        return chosen;
     }
-    Err(nobody(Some(name), &names, &all, around))
+    let mut found = look_at(others);
+    let others = ask_names(&mut found.running, deadline);
+    if let Some(chosen) = choose(name, &found.running, &others, deadline) {
+        return chosen;
+    }
+    names.extend(others);
+    // One of another name that was killed, or may not be asked, has nothing to do with it.
+    found.closed = own.closed;
+    found.forbidden = own.forbidden;
+    found.killed = own.killed;
+    Err(nobody(Some(name), &names, &found, around))
 }
 
 /// The instance that has this name, if any has.
@@ -166,15 +179,6 @@ pub(super) struct Found {
     forbidden: bool,
     /// Those that were killed and have left their state.
     pub(super) killed: Vec<Candidate>,
-}
-
-impl Found {
-    fn add(&mut self, more: Found) {
-        self.running.extend(more.running);
-        self.closed.extend(more.closed);
-        self.forbidden |= more.forbidden;
-        self.killed.extend(more.killed);
-    }
 }
 
 /// Knocks at each of them, without waiting for any.

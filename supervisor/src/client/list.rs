@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use nix::unistd::{Uid, User};
 use serde::Serialize;
 
 use super::find::{ask_statuses, look_at};
+use super::stranger::user_name;
 use super::{Client, Exit, Failure, Form, written};
-use crate::place::{Candidate, candidates, searched};
+use crate::place::{Candidate, candidates, of_others, searched};
 use crate::protocol::{State, Status, flat, one_line};
 
 /// How long the instances may take to answer, all together; one that hangs is listed as `no-answer`.
@@ -32,7 +32,7 @@ struct List {
 /// One instance.
 #[derive(Debug, Serialize)]
 struct Row {
-    /// As it says itself; that of its directory if it does not.
+    /// As it says itself; that of its directory if it does not. Behind `USER/` if it is another user's.
     name: String,
     /// The user who owns its control socket, by name if there is one.
     user: Option<String>,
@@ -71,7 +71,10 @@ enum Silence {
 impl Client<'_> {
     /// Writes the list to stdout. That there is none is said on stderr, and is no failure.
     pub(super) fn list(&mut self) -> Result<Exit, Failure> {
-        let mut found = look_at(candidates(&self.around));
+        let all = candidates(&self.around)
+            .into_iter()
+            .chain(of_others(&self.around));
+        let mut found = look_at(all.collect());
         let statuses = ask_statuses(&mut found.running, ANSWER_TIME);
         let answered = found.running.iter().zip(statuses);
         let mut instances: Vec<Row> = answered
@@ -115,7 +118,7 @@ impl Client<'_> {
 impl Row {
     fn told(candidate: &Candidate, status: Status) -> Self {
         Self {
-            name: one_line(&status.name, NAME_SHOWN),
+            name: full_name(candidate, &status.name),
             pid: Some(status.pid),
             state: Condition::Answers(status.state),
             generation: status.generation,
@@ -127,7 +130,7 @@ impl Row {
 
     fn silent(candidate: &Candidate, silence: Silence, reason: Option<&str>) -> Self {
         Self {
-            name: one_line(&candidate.directory, NAME_SHOWN),
+            name: full_name(candidate, &candidate.directory),
             user: owner(candidate),
             pid: None,
             state: Condition::Silent(silence),
@@ -163,8 +166,16 @@ fn owner(candidate: &Candidate) -> Option<String> {
         Some(stranger) => stranger.uid,
         None => std::fs::symlink_metadata(&candidate.control).ok()?.uid(),
     };
-    let user = User::from_uid(Uid::from_raw(uid)).ok().flatten();
-    Some(user.map_or_else(|| uid.to_string(), |user| user.name))
+    Some(user_name(uid))
+}
+
+/// The name by which a command asks it.
+fn full_name(candidate: &Candidate, name: &str) -> String {
+    let name = one_line(name, NAME_SHOWN);
+    match candidate.stranger {
+        Some(stranger) => format!("{}/{name}", user_name(stranger.uid)),
+        None => name,
+    }
 }
 
 /// The word of the JSON.

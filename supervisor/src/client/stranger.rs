@@ -4,7 +4,9 @@
 use std::io;
 
 use nix::errno::Errno;
-use nix::unistd::{Gid, Uid, getegid, geteuid, getgroups, setegid, seteuid, setgroups, setresgid, setresuid};
+use nix::unistd::{
+    Gid, Uid, User, getegid, geteuid, getgroups, setegid, seteuid, setgroups, setresgid, setresuid,
+};
 
 use crate::place::Stranger;
 
@@ -39,4 +41,10 @@ pub(super) fn become_user(stranger: Option<Stranger>) -> Result<(), Errno> {
     setgroups(&[])?;
     setresgid(gid, gid, gid)?;
     setresuid(uid, uid, uid)
+}
+
+/// A user by name, or by number if he has none.
+pub(super) fn user_name(uid: u32) -> String {
+    let user = User::from_uid(Uid::from_raw(uid)).ok().flatten();
+    user.map_or_else(|| uid.to_string(), |user| user.name)
 }

@@ -8,6 +8,9 @@ use super::claim::read_pid;
 use super::{Base, LOCK, Owner, Surroundings, is_gone};
 use crate::state;
 
+/// So many directories of another user are looked into at most: he can make as many as he likes.
+const MOST_OF_A_STRANGER: usize = 256;
+
 /// A control socket that was found. Whether anybody answers there, only connecting tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Candidate {
@@ -29,13 +32,12 @@ pub(crate) struct Stranger {
     pub(crate) gid: u32,
 }
 
-/// The directories that are looked into: where any instance of this user may lie, where root's lie, and for root those of everybody.
+/// The directories that are looked into: where any instance of this user may lie, and where root's lie.
 pub(crate) fn searched(around: &Surroundings) -> Vec<PathBuf> {
     let given = around.runtime_directory.clone();
     given
         .into_iter()
         .chain(bases(around).into_iter().map(|base| base.path))
-        .chain(strangers(around).into_iter().map(|(path, _)| path))
         .collect()
 }
 
@@ -50,20 +52,44 @@ pub(crate) fn candidates(around: &Surroundings) -> Vec<Candidate> {
         .into_iter()
         .filter(|base| trusted(base, around.uid))
         .flat_map(|base| instances(&base.path, None));
-    let others = strangers(around)
-        .into_iter()
-        .flat_map(|(path, stranger)| instances(&path, Some(stranger)));
     let mut seen = Vec::new();
-    let mut all: Vec<Candidate> = given.chain(found).chain(others).collect();
+    let mut all: Vec<Candidate> = given.chain(found).collect();
     all.retain(|candidate| {
-        // `$RUNTIME_DIRECTORY` may lie in a base. A stranger's link to somebody else's socket hides nobody.
+        // `$RUNTIME_DIRECTORY` may lie in a base.
         let real = fs::canonicalize(&candidate.control).unwrap_or_else(|_| candidate.control.clone());
-        let found = (real, candidate.stranger);
-        let new = !seen.contains(&found);
-        seen.push(found);
+        let new = !seen.contains(&real);
+        seen.push(real);
         new
     });
     all
+}
+
+/// The control sockets of other users, by user; none unless we are root.
+pub(crate) fn of_others(around: &Surroundings) -> Vec<Candidate> {
+    strangers(around)
+        .into_iter()
+        .flat_map(|(path, stranger)| instances(&path, Some(stranger)))
+        .collect()
+}
+
+/// Those of one other user.
+pub(crate) fn of_user(uid: u32, around: &Surroundings) -> Vec<Candidate> {
+    strangers(around)
+        .into_iter()
+        .filter(|(_, stranger)| stranger.uid == uid)
+        .flat_map(|(path, stranger)| instances(&path, Some(stranger)))
+        .collect()
+}
+
+/// Which other users have a directory of this name where their instances lie. Nothing in it is looked at.
+pub(crate) fn others_with(name: &str, around: &Surroundings) -> Vec<u32> {
+    let mut found: Vec<u32> = strangers(around)
+        .into_iter()
+        .filter(|(path, _)| fs::symlink_metadata(path.join(name)).is_ok_and(|found| found.is_dir()))
+        .map(|(_, stranger)| stranger.uid)
+        .collect();
+    found.dedup();
+    found
 }
 
 /// The bases in which a supervisor of this name has its lock, or has left its state: it may have been started in other
@@ -187,7 +213,9 @@ fn strangers(around: &Surroundings) -> Vec<(PathBuf, Stranger)> {
 
 fn instances(base: &Path, stranger: Option<Stranger>) -> Vec<Candidate> {
     let entries = fs::read_dir(base).into_iter().flatten().flatten();
+    let most = stranger.map_or(usize::MAX, |_| MOST_OF_A_STRANGER);
     let mut found: Vec<_> = entries
+        .take(most)
         .filter_map(|entry| candidate(&entry.path(), stranger))
         .collect();
     found.sort_by(|one, other| one.directory.cmp(&other.directory));

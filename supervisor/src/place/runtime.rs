@@ -91,12 +91,13 @@ fn ignore_missing(error: io::Error) -> io::Result<()> {
 
 /// All that is in it, or nothing.
 fn remove_all(path: &Path) -> io::Result<()> {
-    let opened = || open_directory(AT_FDCWD, path.as_os_str(), ResolveFlag::RESOLVE_NO_SYMLINKS);
+    // The way to it may lead through links: systemd makes the directory of a dynamic user one.
+    let opened = || open_directory(AT_FDCWD, path.as_os_str(), ResolveFlag::empty());
     Count { left: MOST_ENTRIES }.count(&mut opened()?, DEEPEST)?;
     clear(&mut opened()?)
 }
 
-/// A directory, by a name that leads through no symbolic link. `ENOTDIR` or `ELOOP` if it is none, `EXDEV` if a flag forbids to leave
+/// A directory, by a name that is itself no symbolic link. `ENOTDIR` or `ELOOP` if it is none, `EXDEV` if a flag forbids to leave
 /// a file system and it is another one's: openat2(2), Linux 5.6.
 fn open_directory(at: impl AsFd, name: &OsStr, how: ResolveFlag) -> Result<Dir, Errno> {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
@@ -191,7 +192,7 @@ mod tests {
     /// A directory of a generation with this in it.
     fn directory() -> (tempfile::TempDir, std::path::PathBuf) {
         let parent = tempfile::tempdir().unwrap();
-        let path = parent.path().canonicalize().unwrap().join("runtime.7");
+        let path = parent.path().join("runtime.7");
         fs::create_dir_all(path.join("below/deeper")).unwrap();
         fs::write(path.join("below/deeper/pid"), "1").unwrap();
         (parent, path)
@@ -201,9 +202,11 @@ mod tests {
     fn it_goes_with_all_that_is_in_it_and_what_a_link_leads_to_stays() {
         let outside = tempfile::tempdir().unwrap();
         fs::write(outside.path().join("kept"), "").unwrap();
-        let (_parent, path) = directory();
+        let (parent, path) = directory();
         std::os::unix::fs::symlink(outside.path(), path.join("link")).unwrap();
-        remove(&path).unwrap();
+        // As `RuntimeDirectory=` of a dynamic user is one.
+        std::os::unix::fs::symlink(parent.path(), outside.path().join("way")).unwrap();
+        remove(&outside.path().join("way/runtime.7")).unwrap();
         assert!(!path.exists() && outside.path().join("kept").exists());
         remove(&path).unwrap();
         // Nor is one of its own name.

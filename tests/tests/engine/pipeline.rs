@@ -22,7 +22,7 @@ use segue_tests::{proc, version};
 
 /// The image of the example, and one with the interpreter of this machine, since no registry is asked: its files come by a
 /// volume.
-const RECIPE: &str = "FROM docker.io/library/python:3.13-slim\n";
+const RECIPE: &str = "FROM python:3.13-slim\n";
 const INSTALL: &str = "RUN pip install --no-cache-dir --requirement /requirements.lock\n";
 const OWN_RECIPE: &str = "FROM scratch\nADD links.tar /\n";
 const OWN_FILES: &str = "--volume /usr:/usr:ro";

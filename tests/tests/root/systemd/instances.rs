@@ -38,30 +38,49 @@ pub(crate) fn root_asks_others_as_their_owner(machine: &Machine) {
         format!("mkdir {home}/trap && ln -s /run/segue/rooted/control {link} && chown -Rh games {home}/trap");
     machine.ok(&["sh", "-c", &script]);
 
-    let flat = machine.ok(&["segue", "list", "--flat"]);
     let assert_listed = |control: &str, facts: &[&str]| {
-        let number = flat
-            .lines()
-            .find_map(|line| line.strip_suffix(&format!(".control={control}")))
-            .unwrap_or_else(|| panic!("{control}: {flat}"));
-        for fact in facts {
-            let wanted = format!("{number}.{fact}");
-            assert!(flat.lines().any(|line| line == wanted), "{wanted}: {flat}");
-        }
+        let is_told = |flat: &str| {
+            let number = flat
+                .lines()
+                .find_map(|line| line.strip_suffix(&format!(".control={control}")));
+            number.is_some_and(|number| {
+                let told = |fact: &&str| flat.lines().any(|line| line == format!("{number}.{fact}"));
+                facts.iter().all(told)
+            })
+        };
+        machine.wait_for_output(&["segue", "list", "--flat"], is_told);
     };
-    assert_listed(
-        own.trim_end(),
-        &["name=theirs", "user=games", "state=serving", "generation=1"],
-    );
-    assert_listed(&link, &["name=trap", "user=games", "state=not-reached"]);
+    let facts = ["name=games/theirs", "user=games", "state=serving", "generation=1"];
+    assert_listed(own.trim_end(), &facts);
+    assert_listed(&link, &["name=games/trap", "user=games", "state=not-reached"]);
     // The control: with root's own rights the link leads there.
     machine.ok(&["segue", "status", "--control", &link]);
 
-    let done = machine.ok(&["segue", "reload", "theirs"]);
+    let done = machine.ok(&["segue", "reload", "games/theirs"]);
     assert!(done.starts_with("reload ok: generation 2 serves"), "{done}");
-    let refused = machine.run(&["segue", "reload", "trap"]);
+    let refused = machine.run(&["segue", "reload", "games/trap"]);
     assert_eq!(refused.code, Some(3), "{refused:?}");
-    // Where a name is everybody's, root's own is meant.
+    // By a name alone nobody else's is meant, whoever runs; that there is one is said.
+    let refused = machine.run(&["segue", "stop", "theirs"]);
+    assert_eq!(refused.code, Some(3), "{refused:?}");
+    assert!(
+        refused.stderr.contains("; games has one: ask for games/theirs"),
+        "{refused:?}"
+    );
+    let refused = machine.run(&[
+        "setpriv",
+        "--reuid=nobody",
+        "--clear-groups",
+        "segue",
+        "status",
+        "games/theirs",
+    ]);
+    assert!(
+        refused
+            .stderr
+            .contains("only root asks the instances of other users"),
+        "{refused:?}"
+    );
     let status = machine.ok(&["segue", "status", "--flat", "rooted"]);
     assert!(
         status.contains(&format!("\npid={}\n", site.main_pid())),
@@ -69,25 +88,24 @@ pub(crate) fn root_asks_others_as_their_owner(machine: &Machine) {
     );
     assert_eq!(site.status().generation(), 1);
 
-    // So do the metrics of all of them.
+    // The metrics are those of root's own: a name that others can choose proves nothing.
     machine.install(Path::new(TEXTFILE), "/usr/bin/segue-textfile");
     machine.write("/run/textfile/segue-gone.prom", "old\n");
-    machine.ok(&["segue-textfile", "/run/textfile"]);
-    let up = machine.ok(&["cat", "/run/textfile/segue-up.prom"]);
-    for line in [
-        "segue_up{name=\"theirs\",user=\"games\"} 1\n",
-        "segue_up{name=\"trap\",user=\"games\"} 0\n",
-    ] {
-        assert!(up.contains(line), "{up}");
-    }
-    let metrics = machine.ok(&["cat", "/run/textfile/segue-theirs.prom"]);
+    let up = [
+        "sh",
+        "-c",
+        "segue-textfile /run/textfile && cat /run/textfile/segue-up.prom",
+    ];
+    let up = machine.wait_for_output(&up, |up| up.contains("segue_up{name=\"rooted\"} 1\n"));
+    assert!(!up.contains("theirs") && !up.contains("trap"), "{up}");
+    let metrics = machine.ok(&["cat", "/run/textfile/segue-rooted.prom"]);
     assert!(
-        metrics.contains("\nsegue_serving{name=\"theirs\"} 1\n"),
+        metrics.contains("\nsegue_serving{name=\"rooted\"} 1\n"),
         "{metrics}"
     );
     let others = machine.ok(&["find", "/run/textfile", "-name", "*gone*", "-o", "-name", ".*"]);
     assert_eq!(others, "");
 
-    machine.ok(&["segue", "stop", "theirs"]);
+    machine.ok(&["segue", "stop", "games/theirs"]);
     assert_eq!(theirs.finish().code, Some(0));
 }

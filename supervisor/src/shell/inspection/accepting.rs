@@ -18,6 +18,9 @@ use crate::sight::{Hold, Sight};
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 
+/// And it is so many times what the look took: with many workers and threads that is long, and the loop has others to hear.
+const PAUSES_PER_LOOK: u32 = 10;
+
 impl View<'_> {
     /// Be woken as long as a worker starts that is to be seen accepting.
     pub(crate) fn watch_starts(&self, timers: &mut Timers<Alarm>) {
@@ -34,10 +37,17 @@ impl View<'_> {
     }
 
     /// Look at all of them: those that accept.
-    pub(crate) fn look_at_starts(&self) -> Vec<Event> {
+    pub(crate) fn look_at_starts(&self, timers: &mut Timers<Alarm>) -> Vec<Event> {
+        let began = clock::now();
         let unseen = self.unseen().into_iter();
         let accepting = unseen.filter(|worker| self.waits_on_all(*worker));
-        accepting.map(Event::Accepts).collect()
+        let accepting = accepting.map(Event::Accepts).collect();
+        let now = clock::now();
+        let pause = now.saturating_duration_since(began) * PAUSES_PER_LOOK;
+        if pause > LONGEST_PAUSE {
+            timers.arm(Alarm::Accepting, Some(pause), now);
+        }
+        accepting
     }
 
     /// Workers that start and are to be seen accepting.

@@ -113,7 +113,7 @@ impl Shell {
                 Alarm::Queues => self.look_at_queues(now),
                 Alarm::Slots => self.look_at_slots(now),
                 Alarm::Unheard => self.look_at_unheard(),
-                Alarm::Accepting => self.events.extend(view!(self).look_at_starts()),
+                Alarm::Accepting => self.events.extend(view!(self).look_at_starts(&mut self.timers)),
             }
         }
         self.desk.expire(now);

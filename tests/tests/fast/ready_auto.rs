@@ -19,7 +19,7 @@ const READY_AFTER: &str = "300ms";
 const LONG_AGO: Duration = Duration::from_millis(1200);
 
 /// The reload to an app that serves, and says nothing, comes to this.
-const WAITED_FOR: &str = "not ready after 5s (this app has notified, so only READY=1 counts; one that says it no more needs \
+const WAITED_FOR: &str = "not ready after 5s (this app has notified, so only READY=1 counts; a silent one needs \
                           --ready accepting)";
 
 fn generation_of(segue: &Segue) -> String {

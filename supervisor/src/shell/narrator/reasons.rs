@@ -149,9 +149,11 @@ impl View<'_> {
         let share = self.share_of(worker).unwrap_or_default();
         match config.ready {
             Ready::Auto if plan.is_some_and(|plan| plan.readiness == Readiness::Auto) => {
-                "this app has notified, so only READY=1 counts; one that says it no more needs --ready accepting"
+                "this app has notified, so only READY=1 counts; a silent one needs --ready accepting"
             }
-            _ if config.watchdog.is_some() => "an app with a --watchdog says READY=1 before it says WATCHDOG=1",
+            _ if config.watchdog.is_some() => {
+                "an app with a --watchdog says READY=1 before it says WATCHDOG=1"
+            }
             Ready::Notify if share.iter().any(|listener| listener.kind().accepts_connections()) => {
                 "an app that cannot notify needs --ready auto"
             }

@@ -235,9 +235,9 @@ faults! {
             flags: &["--start-timeout", "6s"],
             new: New::App("waits-in-vain"),
             says: "segue: reload failed: generation 2: not ready after 6s (this app has notified, so only READY=1 counts; \
-                   one that says it no more needs --ready accepting); generation 1 serves (pid …)",
-            logs: &["still waiting for READY=1 from pid … (1 s left); this app has notified, so only READY=1 counts; one that \
-                   says it no more needs --ready accepting"],
+                   a silent one needs --ready accepting); generation 1 serves (pid …)",
+            logs: &["still waiting for READY=1 from pid … (1 s left); this app has notified, so only READY=1 counts; a \
+                   silent one needs --ready accepting"],
         }
         stubborn = REFUSED {
             wrong: "It is never ready and ignores the stop signal",

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
+use segue_tests::binaries::Binary;
 use segue_tests::http::{Client, GENERATION, get_and_close};
 use segue_tests::load::{Kind, Load};
 use segue_tests::needs;
@@ -193,14 +194,24 @@ fn a_word_from_another_process_is_well_where_that_waits() {
 #[test]
 fn an_app_below_a_monitor_that_has_left_its_worker_is_seen() {
     let monitor = "env -u NOTIFY_SOCKET setsid --fork sh -c '\"$@\" & trap \"kill $!\" TERM; wait; wait' sh \"$@\"; \
-                   exec sleep infinity 3<&-";
+                   exec sleep infinity 3<&- 4<&-";
     let fixture = Program::fixture("good");
     let program = Program::new("/bin/sh")
         .args(["-c", monitor, "sh"])
         .args(fixture.words().iter().cloned());
-    for ready in ["exec:500ms", "accepting"] {
-        let setup = Setup::new(program.clone());
-        let segue = setup.flags(["--ready", ready, "--no-listen-pid"]).start();
+    // Time alone makes nobody accept: the probe waits until it answers.
+    let probe = format!("{} --timeout 2s --unix", Binary::SeguePoll.path().display());
+    let probed = [
+        "--ready",
+        "exec:10ms",
+        "--probe-timeout",
+        "60s",
+        "--probe",
+        &probe,
+    ];
+    for ready in [&probed[..], &["--ready", "accepting"]] {
+        let setup = Setup::new(program.clone()).flags(ready);
+        let segue = setup.flags(["--no-listen-pid"]).start();
         segue.reload_ok(&["--drained"]);
         assert_eq!(trouble(&segue.status()), None, "{}", segue.process().stderr());
         let said = segue.process().stderr();

@@ -298,17 +298,27 @@ fn who_asks_from_below_the_old_version_does_not_wait_for_itself() {
 /// tells that. A second signal may end a server in the middle of an answer.
 #[test]
 fn an_app_below_a_monitor_has_the_stop_signal_once() {
-    const APP: &str = r#"n=0; trap 'n=$((n + 1))' TERM; until [ -e end."$SEGUE_GENERATION" ]; do sleep 0.05; done
+    const APP: &str = r#"n=0; trap 'n=$((n + 1))' TERM; echo >ready."$SEGUE_GENERATION"
+        until [ -e end."$SEGUE_GENERATION" ]; do sleep 0.05; done
         echo "stop signals of generation $SEGUE_GENERATION: $n" >&2"#;
     const MONITOR: &str = r#"sh -c "$1" & app=$!; trap 'kill "$app"' TERM
         echo "$app" >app.new; mv app.new app."$SEGUE_GENERATION"; while [ -e "/proc/$app" ]; do wait "$app"; done"#;
     const MAIN: &str = r#"env -u NOTIFY_SOCKET setsid --fork sh -c "$0" sh "$1"; exec 3<&-; g=$SEGUE_GENERATION
-        trap 'sleep 0.5; kill "$(cat app.$g)"; echo >end.$g' TERM
+        trap 'sleep 0.5; kill "$(cat app.$g)"; echo >end.$g' TERM; echo >main.$g
         until [ -s app.$g ]; do sleep 0.05; done; while [ -e "/proc/$(cat app.$g)" ]; do sleep 0.05; done"#;
     let app = Program::new("/bin/sh").args(["-c", MAIN, MONITOR, APP]);
     let segue = Setup::new(app).flags(["--ready", "exec:500ms"]).start();
+    // Each of the three has its trap before the first of them is told.
+    let wait_for_traps = |generation: u64| {
+        for name in ["ready", "app", "main"] {
+            let file = segue.path(&format!("{name}.{generation}"));
+            segue_tests::wait_until("it has its trap", || file.exists());
+        }
+    };
+    wait_for_traps(1);
     segue.reload_ok(&["--drained"]);
     let said = segue.process().wait_for_line("stop signals of generation 1: ");
     assert!(said.text.ends_with(": 1"), "{}", said.text);
+    wait_for_traps(2);
     segue.stop();
 }

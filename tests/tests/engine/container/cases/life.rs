@@ -57,7 +57,10 @@ fn wait_until_it_is_in_the_app(container: &segue_tests::engine::Container<'_>) {
 }
 
 pub(super) fn drains(engine: &Engine) {
-    let container = engine.container("drains").start(DEBIAN, &[]);
+    let container = engine
+        .container("drains")
+        .options(["--stop-timeout=600"])
+        .start(DEBIAN, &[]);
     // It is in the app until the test sends the rest, however slow the machine is.
     let mut client = container.target(Way::Filter).connect().unwrap();
     let request = post("/echo", b"to be continued");

@@ -96,6 +96,19 @@ impl Podman {
         assert_eq!(done.code, Some(0), "podman build: {}", done.stderr);
     }
 
+    /// The processes of containers that podman believes to run, and that are not there.
+    ///
+    /// # Panics
+    /// When podman does not say.
+    #[must_use]
+    pub fn unseen(&self) -> Vec<String> {
+        let done = self.run(&["ps", "--format", "{{.Pid}}"]);
+        assert_eq!(done.code, Some(0), "{}", done.stderr);
+        let pids = done.stdout.lines().map(str::to_owned);
+        pids.filter(|pid| !Path::new("/proc").join(pid).exists())
+            .collect()
+    }
+
     /// The tags of a repository.
     #[must_use]
     pub fn tags(&self, repository: &str) -> Vec<String> {

@@ -17,15 +17,23 @@ use segue_tests::podman::Podman;
 use segue_tests::process::{Finished, Process};
 use segue_tests::program::Program;
 use segue_tests::segue::{Segue, Setup};
-use segue_tests::version;
+use segue_tests::{version, wait_until};
 
 /// The repository of the images, and that of the tags by which deploy.sh keeps them.
 const IMAGES: &str = "localhost/shop";
 const KEPT: &str = "localhost/segue-app";
 
 /// The first image in place, and a supervisor that runs it.
-fn start(podman: &Podman, flags: &[&str]) -> Segue {
-    let setup = Setup::new(Program::new("./srv/current/app")).flags(flags.iter().copied());
+fn start(podman: &Podman) -> Segue {
+    start_with(podman, setup())
+}
+
+fn setup() -> Setup {
+    let app = Program::new("./srv/current/app");
+    Setup::new(app).flags(["--probation", "10ms", "--start-timeout", "60s"])
+}
+
+fn start_with(podman: &Podman, setup: Setup) -> Segue {
     let setup = podman
         .env()
         .into_iter()
@@ -66,7 +74,7 @@ fn ten_images_follow_each_other_and_a_broken_one_harms_nobody() {
     let Some(podman) = needs::or_skip(test, Podman::start()) else {
         return;
     };
-    let segue = start(&podman, &["--probation", "10ms", "--start-timeout", "60s"]);
+    let segue = start(&podman);
     let target = segue.target();
     let loads = [Kind::Fresh, Kind::KeepAlive].map(|kind| Load::start(kind, &target, 2));
     for number in 2..=11 {
@@ -123,7 +131,7 @@ fn a_rollback_needs_no_tag_of_the_users() {
     let Some(podman) = needs::or_skip(test, Podman::start()) else {
         return;
     };
-    let segue = start(&podman, &["--probation", "10ms", "--start-timeout", "60s"]);
+    let segue = start(&podman);
     let again = deploy(&podman, &segue, &["--image", "localhost/shop:1"]);
     assert_eq!(again.code, Some(0), "{again:?}");
     assert!(again.stdout.contains("already serves"), "{again:?}");
@@ -149,7 +157,7 @@ fn a_container_survives_its_supervisor() {
     let Some(podman) = needs::or_skip(test, Podman::start()) else {
         return;
     };
-    let mut segue = start(&podman, &["--probation", "10ms", "--start-timeout", "60s"]);
+    let mut segue = start(&podman);
     let target = segue.target();
     let load = Load::start(Kind::KeepAlive, &target, 2);
     segue.signal(Signal::SIGKILL);
@@ -176,31 +184,31 @@ fn a_container_that_does_not_drain_in_time_is_ended() {
     let Some(podman) = needs::or_skip(test, Podman::start()) else {
         return;
     };
-    let mut segue = start(
-        &podman,
-        &[
-            "--probation",
-            "10ms",
-            "--start-timeout",
-            "60s",
-            "--drain-timeout",
-            "1s",
-        ],
-    );
+    let setup = setup().flags(["--config", "segue.toml"]);
+    let settings = setup.path("segue.toml");
+    std::fs::write(&settings, "drain-timeout = \"1s\"\n").unwrap();
+    let mut segue = start_with(&podman, setup);
     let target = segue.target();
     segue.signal(Signal::SIGKILL);
     let _ = segue.process().wait_for_exit();
     segue.resume();
     let mut slow = target.connect().unwrap();
     slow.write(&get("/slow?ms=600000")).unwrap();
+    segue.wait_until("the app has the request", |status| status.listener("queued") == 0);
+    // From here on each ends by itself, however long that takes.
+    std::fs::write(&settings, "drain-timeout = \"60s\"\n").unwrap();
     deploy_image(&podman, &segue, 2);
     segue.process().wait_for_line("did not end in time: it is killed");
     version::assert_only(&segue, "image 2");
     slow.response().unwrap_err();
     assert_eq!(podman.containers().len(), 2);
+    // deploy.sh takes a process for dead once nobody has still to reap it.
+    wait_until("the dead one is reaped", || podman.unseen().len() == 1);
     deploy_image(&podman, &segue, 3);
     version::assert_only(&segue, "image 3");
-    assert_eq!(podman.containers().len(), 1);
+    wait_until("the dead one and the last one are removed", || {
+        podman.containers().len() == 1
+    });
     segue.stop();
     assert_eq!(podman.containers(), Vec::<String>::new());
 }

@@ -378,10 +378,13 @@ keep_image() {
     must "keep image $image" with_engine tag "$image_id" "$(keeper_of "$image_id")"
 }
 
-# Of a container that had to be killed podman believes that it runs. (One that is just being created has no pid yet.)
+# Of a container that had to be killed podman believes that it runs. (One that is just being created has no pid yet.) A
+# living one is never taken for dead: not where /proc hides the processes of others, nor where the engine sees other ones.
 clear_dead() {
+    [ -e /proc/1 ] || return 0
     with_engine ps --filter "label=segue=$name" --format '{{.ID}} {{.Pid}}' 2>/dev/null | while read -r container pid; do
-        ! is_number "$pid" || [ "$pid" -eq 0 ] || [ -e "/proc/$pid" ] || with_engine rm --force "$container" >/dev/null 2>&1 || :
+        ! is_number "$pid" || [ "$pid" -eq 0 ] || [ -e "/proc/$pid" ] || with_engine top "$container" pid </dev/null >/dev/null 2>&1 ||
+            with_engine rm --force "$container" >/dev/null 2>&1 || :
     done
 }
 

@@ -416,27 +416,6 @@ pub(crate) fn a_stop_ends_everything(machine: &Machine) {
     assert_eq!(site.status().generation(), 1);
 }
 
-/// The same while the cleanup after the crash has left everything to the next supervisor, and has not ended yet. (Before 254 systemd
-/// begins no cleanup after a crash that is followed by a restart.)
-pub(crate) fn a_stop_beside_a_cleanup_ends_everything(machine: &Machine) {
-    let site = Site::new(machine, "beside", "fixture ignores-term");
-    site.settings("stop-timeout = \"1s\"\n");
-    site.drop_in(
-        &format!("segue-cleanup@segue@{}.service", site.name),
-        "[Service]\nExecStartPost=/bin/sh -c 'until [ -e /run/go ]; do sleep 0.05; done'\n",
-    );
-    site.systemctl_ok("start");
-    let app = site.status().pids(1)[0];
-    signal(machine, "KILL", &site.main_pid());
-    let crash = format!("segue-cleanup@segue@{}.service", site.name);
-    machine.wait_for_property(&crash, "SubState", |state| state == "start-post");
-    assert!(lives(machine, app));
-    // The socket as well, or a connection would start it again.
-    machine.ok(&["systemctl", "stop", &site.socket, &site.unit]);
-    machine.write("/run/go", "");
-    wait_for_end(machine, &site, app);
-}
-
 /// A stop while systemd waits before it starts the next supervisor: none of the unit's own commands is run.
 pub(crate) fn a_stop_between_two_supervisors_ends_everything(machine: &Machine) {
     let site = Site::new(machine, "between", "fixture ignores-term");

@@ -11,7 +11,7 @@ use super::connection::{Connection, ask_all};
 use super::stranger::{as_user, become_user, user_name};
 use super::{ANSWER_TIME, Exit, Failure, Target};
 use crate::clock;
-use crate::place::{Candidate, Surroundings, candidates, has_left_state, of_user, others_with, searched};
+use crate::place::{Candidate, Surroundings, candidates, has_left_state, of_others, others_with, searched};
 use crate::protocol::{Status, one_line};
 use crate::sys::errno_text;
 
@@ -69,7 +69,7 @@ fn of_owner(user: &str, around: &Surroundings) -> Result<Vec<Candidate>, Failure
     if uid == own.as_raw() {
         Ok(candidates(around))
     } else if own.is_root() {
-        Ok(of_user(uid, around))
+        Ok(of_others(|other| other == uid, around))
     } else {
         Err(failed("only root asks the instances of other users".to_owned()))
     }
@@ -266,11 +266,7 @@ fn nobody(name: Option<&str>, others: &[String], found: &Found, around: &Surroun
         let closed: Vec<_> = found.closed.iter().map(line).collect();
         text = format!("{text} ({})", closed.join("; "));
     } else if others.is_empty() {
-        let places: Vec<_> = searched(around)
-            .iter()
-            .map(|path| path.display().to_string())
-            .collect();
-        text = format!("{text} (looked in {})", places.join(", "));
+        text = format!("{text} (looked in {})", places(around));
     }
     if !others.is_empty() {
         text = format!("{text} (running: {})", listed(others));
@@ -284,6 +280,15 @@ fn nobody(name: Option<&str>, others: &[String], found: &Found, around: &Surroun
         text = format!("{text}; start one with segue run, or name its socket with --control");
     }
     Failure::new(Exit::NoSupervisor, text)
+}
+
+/// Where it was looked, for people.
+pub(super) fn places(around: &Surroundings) -> String {
+    let places: Vec<_> = searched(around)
+        .iter()
+        .map(|path| path.display().to_string())
+        .collect();
+    places.join(", ")
 }
 
 fn quoted(name: &str) -> String {

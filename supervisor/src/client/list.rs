@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::find::{ask_statuses, look_at};
+use super::find::{ask_statuses, look_at, places};
 use super::stranger::user_name;
 use super::{Client, Exit, Failure, Form, written};
-use crate::place::{Candidate, candidates, of_others, searched};
-use crate::protocol::{State, Status, flat, one_line};
+use crate::place::{Candidate, candidates, of_others};
+use crate::protocol::{Side, Status, align, flat, one_line};
 
 /// How long the instances may take to answer, all together; one that hangs is listed as `no-answer`.
 const ANSWER_TIME: Duration = Duration::from_secs(2);
@@ -38,7 +38,8 @@ struct Row {
     user: Option<String>,
     /// The supervisor's, as it says itself.
     pid: Option<i32>,
-    state: Condition,
+    /// That of its status, or one of the words below.
+    state: &'static str,
     /// That of the incumbent.
     generation: Option<u64>,
     since: Option<String>,
@@ -48,57 +49,43 @@ struct Row {
     reason: Option<String>,
 }
 
-/// How an instance is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(untagged)]
-enum Condition {
-    Answers(State),
-    Silent(Silence),
-}
+/// Words for an instance that says nothing of itself: it lives, and is stopped or hangs.
+const NO_ANSWER: &str = "no-answer";
 
-/// Why an instance says nothing of itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-enum Silence {
-    /// It lives, and is stopped or hangs.
-    NoAnswer,
-    /// It may not be asked, or cannot be.
-    NotReached,
-    /// It was killed; its app may serve on.
-    Killed,
-}
+/// It may not be asked, or cannot be.
+const NOT_REACHED: &str = "not-reached";
+
+/// It was killed; its app may serve on.
+const KILLED: &str = "killed";
 
 impl Client<'_> {
     /// Writes the list to stdout. That there is none is said on stderr, and is no failure.
     pub(super) fn list(&mut self) -> Result<Exit, Failure> {
         let all = candidates(&self.around)
             .into_iter()
-            .chain(of_others(&self.around));
+            .chain(of_others(|_| true, &self.around));
         let mut found = look_at(all.collect());
         let statuses = ask_statuses(&mut found.running, ANSWER_TIME);
         let answered = found.running.iter().zip(statuses);
         let mut instances: Vec<Row> = answered
             .map(|(instance, status)| match status {
                 Some(status) => Row::told(&instance.candidate, status),
-                None => Row::silent(&instance.candidate, Silence::NoAnswer, None),
+                None => Row::silent(&instance.candidate, NO_ANSWER, None),
             })
             .collect();
         instances.extend(found.killed.iter().map(|candidate| {
             let next = "start segue run again as before to adopt its app";
-            Row::silent(candidate, Silence::Killed, Some(next))
+            Row::silent(candidate, KILLED, Some(next))
         }));
         instances.extend(
             found
                 .closed
                 .iter()
-                .map(|(candidate, why)| Row::silent(candidate, Silence::NotReached, Some(why))),
+                .map(|(candidate, why)| Row::silent(candidate, NOT_REACHED, Some(why))),
         );
         if instances.is_empty() {
-            let places: Vec<_> = searched(&self.around)
-                .iter()
-                .map(|path| path.display().to_string())
-                .collect();
-            self.complain(&format!("nothing runs (looked in {})", places.join(", ")));
+            let places = places(&self.around);
+            self.complain(&format!("nothing runs (looked in {places})"));
         }
         let text = match self.form {
             Form::Words => table(&instances),
@@ -118,41 +105,47 @@ impl Client<'_> {
 impl Row {
     fn told(candidate: &Candidate, status: Status) -> Self {
         Self {
-            name: full_name(candidate, &status.name),
             pid: Some(status.pid),
-            state: Condition::Answers(status.state),
             generation: status.generation,
             since: Some(status.since),
             version: Some(status.version),
-            ..Self::silent(candidate, Silence::NoAnswer, None)
+            ..Self::bare(candidate, &status.name, status.state.word())
         }
     }
 
-    fn silent(candidate: &Candidate, silence: Silence, reason: Option<&str>) -> Self {
+    fn silent(candidate: &Candidate, state: &'static str, reason: Option<&str>) -> Self {
         Self {
-            name: full_name(candidate, &candidate.directory),
-            user: owner(candidate),
+            reason: reason.map(str::to_owned),
+            ..Self::bare(candidate, &candidate.directory, state)
+        }
+    }
+
+    /// What is known of any. A command asks it by this name.
+    fn bare(candidate: &Candidate, name: &str, state: &'static str) -> Self {
+        let (name, user) = (one_line(name, NAME_SHOWN), owner(candidate));
+        Self {
+            name: match (candidate.stranger, &user) {
+                (Some(_), Some(user)) => format!("{user}/{name}"),
+                (Some(_) | None, _) => name,
+            },
+            user,
             pid: None,
-            state: Condition::Silent(silence),
+            state,
             generation: None,
             since: None,
             version: None,
             control: candidate.control.display().to_string(),
-            reason: reason.map(str::to_owned),
+            reason: None,
         }
     }
 
     fn cells(&self) -> [String; 6] {
         let or_nothing = |cell: Option<String>| cell.unwrap_or_else(|| NOTHING.to_owned());
-        let state = match self.state {
-            Condition::Answers(state) => word(&state),
-            Condition::Silent(silence) => word(&silence),
-        };
         [
             self.name.clone(),
             or_nothing(self.user.clone()),
             or_nothing(self.pid.map(|pid| pid.to_string())),
-            state,
+            self.state.to_owned(),
             or_nothing(self.generation.map(|number| number.to_string())),
             one_line(&self.control, usize::MAX),
         ]
@@ -169,23 +162,6 @@ fn owner(candidate: &Candidate) -> Option<String> {
     Some(user_name(uid))
 }
 
-/// The name by which a command asks it.
-fn full_name(candidate: &Candidate, name: &str) -> String {
-    let name = one_line(name, NAME_SHOWN);
-    match candidate.stranger {
-        Some(stranger) => format!("{}/{name}", user_name(stranger.uid)),
-        None => name,
-    }
-}
-
-/// The word of the JSON.
-fn word(state: &impl Serialize) -> String {
-    match serde_json::to_value(state) {
-        Ok(serde_json::Value::String(word)) => word,
-        Ok(_) | Err(_) => NOTHING.to_owned(),
-    }
-}
-
 fn codes(list: List, form: Form) -> String {
     match form {
         Form::Flat => flat(&list),
@@ -194,27 +170,12 @@ fn codes(list: List, form: Form) -> String {
     }
 }
 
-/// Columns as wide as their widest cell.
 fn table(instances: &[Row]) -> String {
     if instances.is_empty() {
         return String::new();
     }
     let head = ["NAME", "USER", "PID", "STATE", "GENERATION", "CONTROL"].map(str::to_owned);
-    let rows: Vec<[String; 6]> = std::iter::once(head)
-        .chain(instances.iter().map(Row::cells))
-        .collect();
-    let widths: [usize; 6] = std::array::from_fn(|column| {
-        rows.iter()
-            .map(|row| row[column].chars().count())
-            .max()
-            .unwrap_or(0)
-    });
-    let line = |row: &[String; 6]| {
-        let cells = row
-            .iter()
-            .zip(widths)
-            .map(|(cell, width)| format!("{cell:<width$}"));
-        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned() + "\n"
-    };
-    rows.iter().map(line).collect()
+    let rows = std::iter::once(head).chain(instances.iter().map(Row::cells));
+    let lines = align([Side::Left; 6], rows.collect()).into_iter();
+    lines.map(|line| line.trim_end().to_owned() + "\n").collect()
 }

@@ -64,19 +64,11 @@ pub(crate) fn candidates(around: &Surroundings) -> Vec<Candidate> {
     all
 }
 
-/// The control sockets of other users, by user; none unless we are root.
-pub(crate) fn of_others(around: &Surroundings) -> Vec<Candidate> {
+/// The control sockets of the other users who are meant, by user; none unless we are root.
+pub(crate) fn of_others(is_meant: impl Fn(u32) -> bool, around: &Surroundings) -> Vec<Candidate> {
     strangers(around)
         .into_iter()
-        .flat_map(|(path, stranger)| instances(&path, Some(stranger)))
-        .collect()
-}
-
-/// Those of one other user.
-pub(crate) fn of_user(uid: u32, around: &Surroundings) -> Vec<Candidate> {
-    strangers(around)
-        .into_iter()
-        .filter(|(_, stranger)| stranger.uid == uid)
+        .filter(|(_, stranger)| is_meant(stranger.uid))
         .flat_map(|(path, stranger)| instances(&path, Some(stranger)))
         .collect()
 }

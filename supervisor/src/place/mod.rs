@@ -28,7 +28,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 pub(crate) use claim::{Claim, Remains, StalePolicy};
-pub(crate) use discover::{Candidate, Stranger, candidates, of_others, of_user, others_with, searched};
+pub(crate) use discover::{Candidate, Stranger, candidates, of_others, others_with, searched};
 pub(crate) use lock_holder::{LockHolder, is_gone};
 pub(crate) use runtime::Series;
 

@@ -33,7 +33,7 @@ pub(crate) use status::{
     Binary, Generation, LastCrash, LastReload, Listener, Outcome, Probation, Role, SCHEMA, Seen, State,
     Status, Worker, WorkerState,
 };
-pub(crate) use text::{DURATION_UNITS, elapsed, is_unsafe, one_line, push_tame, setting};
+pub(crate) use text::{DURATION_UNITS, GAP, Side, align, elapsed, is_unsafe, one_line, push_tame, setting};
 pub(crate) use time::{parse_rfc3339, rfc3339};
 pub(crate) use verdict::{CauseCode, Verdict};
 

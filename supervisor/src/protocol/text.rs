@@ -65,3 +65,35 @@ pub(crate) fn setting(duration: Duration) -> String {
     }
     if text.is_empty() { "0s".to_owned() } else { text }
 }
+/// On which side of its column a cell stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Side {
+    Left,
+    Right,
+}
+
+/// Between two columns.
+pub(crate) const GAP: &str = "  ";
+
+/// Columns as wide as their widest cell.
+pub(crate) fn align<const N: usize>(sides: [Side; N], rows: Vec<[String; N]>) -> Vec<String> {
+    let width = |column: usize| {
+        rows.iter()
+            .map(|row| row[column].chars().count())
+            .max()
+            .unwrap_or(0)
+    };
+    let widths: [usize; N] = std::array::from_fn(width);
+    let line = |row: [String; N]| {
+        let cells = row
+            .into_iter()
+            .zip(sides)
+            .zip(widths)
+            .map(|((cell, side), width)| match side {
+                Side::Left => format!("{cell:<width$}"),
+                Side::Right => format!("{cell:>width$}"),
+            });
+        cells.collect::<Vec<_>>().join(GAP)
+    };
+    rows.into_iter().map(line).collect()
+}

@@ -23,7 +23,8 @@
 use std::time::{Duration, SystemTime};
 
 use crate::protocol::{
-    Generation, LastReload, LastWords, Listener, Outcome, Status, elapsed, one_line, parse_rfc3339,
+    GAP, Generation, LastReload, LastWords, Listener, Outcome, Side, Status, align, elapsed, one_line,
+    parse_rfc3339,
 };
 
 /// What stands where there is nothing to say.
@@ -270,32 +271,6 @@ fn reload(last: &LastReload, now: SystemTime) -> String {
             )
         }
     }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Side {
-    Left,
-    Right,
-}
-
-const GAP: &str = "  ";
-
-/// Columns as wide as their widest cell.
-fn align<const N: usize>(sides: [Side; N], rows: Vec<[String; N]>) -> Vec<String> {
-    let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
-    let widths: [usize; N] = std::array::from_fn(width);
-    let line = |row: [String; N]| {
-        let cells = row
-            .into_iter()
-            .zip(sides)
-            .zip(widths)
-            .map(|((cell, side), width)| match side {
-                Side::Left => format!("{cell:<width$}"),
-                Side::Right => format!("{cell:>width$}"),
-            });
-        cells.collect::<Vec<_>>().join(GAP)
-    };
-    rows.into_iter().map(line).collect()
 }
 
 /// How long ago a time was, in its two largest units: `12s`, `2m 10s`, `3h 12m`, `5d 1h`. A clock that was

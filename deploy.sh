@@ -5,7 +5,7 @@
 #
 # What holds at every instant, whatever kills this script:
 # * `current` leads to a complete release whose bytes are on the disk, or to where it led before;
-# * between the flip and its outcome the file .deploy says which flip is under way, so that the next run can settle it;
+# * between the flip and its outcome the file .deploy says which flip is under way, so that the next run can resolve it;
 # * whatever is half made lies in .deploy.work and releases/.new, which the next run removes under the lock.
 #
 # Wherever the script says who serves, it has asked segue. POSIX sh; beside the tools of a bare Debian (or busybox) it
@@ -27,7 +27,7 @@ RELOAD_TIMEOUT=10m
 # Releases that are kept.
 KEEP=5
 # Seconds that are given to a handoff that an interrupted deploy has left under way.
-SETTLE_WAIT=120
+RESOLVE_WAIT=120
 # Seconds that a last good generation is given to serve after a rollback, before it is said that nobody serves.
 RETURN_WAIT=10
 # Seconds that a supervisor that went away is given to come back: a unit with RestartSec=30s, and its start.
@@ -110,9 +110,9 @@ Exit codes:
   2    the command line is wrong
   3    no supervisor answers; nothing was changed
   4    the outcome is still to come: --timeout has passed, or the supervisor went
-       away and did not come back; the next run settles it
+       away and did not come back; the next run resolves it
   129, 130, 143   interrupted by SIGHUP, SIGINT, SIGTERM; the last line says how far
-       it came. The next run settles what was left open.
+       it came. The next run resolves what was left open.
 TEXT
 }
 
@@ -426,7 +426,7 @@ check_source() {
     fi
 }
 
-# check_inside DIRECTORY PATH: no link on PATH leads out of DIRECTORY. Whoever wrote the tree may be trusted less than us.
+# check_inside DIRECTORY PATH: no link on PATH leads out of DIRECTORY. The author of the tree may be trusted less than us.
 check_inside() {
     inside=$(cd -- "$1" && pwd -P) || fail "check $1: cannot enter it"
     leads_to=$(readlink -f -- "$1/$2") || fail "check $1: $2 is a symlink that leads nowhere"
@@ -733,7 +733,7 @@ find_previous() {
     previous=$(
         passed=no
         releases | while IFS= read -r folder; do
-            # Read to the end all the same: whoever writes into a pipe that nobody reads says so.
+            # Read to the end all the same: a program that writes into a pipe without a reader says so.
             if [ $passed = yes ] && ! is_unproven "$folder"; then
                 printf '%s\n' "$folder"
                 passed=told
@@ -837,16 +837,16 @@ take_lock() {
         "$action ${image:-$binary}$release_wanted" >"$lock" 2>/dev/null || :
 }
 
-# What a deploy that was killed has left: half-made things go away, an unsettled flip is settled.
+# What a deploy that was killed has left: half-made things go away, an open flip is resolved.
 recover() {
     ask
     read_current
     if [ $dry_run = yes ]; then
-        [ ! -e "$root/.deploy" ] || say "an earlier deploy was interrupted; a run without --dry-run settles it first"
+        [ ! -e "$root/.deploy" ] || say "an earlier deploy was interrupted; a run without --dry-run resolves it first"
         return
     fi
     must "remove what an interrupted deploy has left" rm -rf -- "$root/.deploy.work" "$root/releases/.new" "$root/releases/.gone"
-    [ ! -e "$root/.deploy" ] || settle_flip
+    [ ! -e "$root/.deploy" ] || resolve_flip
     [ -z "$serving_release" ] || [ $answered -ne 0 ] || prove "$serving_release"
     remove_unproven_releases
 }
@@ -854,11 +854,11 @@ recover() {
 # journal KEY: from the file .deploy.
 journal() { sed -n "s/^$1=//p" "$root/.deploy" 2>/dev/null; }
 
-settle_flip() {
+resolve_flip() {
     flip_from=$(journal from) flip_to=$(journal to)
     say "a deploy (pid $(journal pid), $(journal at)) was interrupted or returned before probation had passed"
     waited=0
-    while fact state; [ $answered -le 1 ] && [ "$fact" = handing-off ] && [ $waited -lt $SETTLE_WAIT ]; do
+    while fact state; [ $answered -le 1 ] && [ "$fact" = handing-off ] && [ $waited -lt $RESOLVE_WAIT ]; do
         [ $waited -gt 0 ] || say "its reload is still under way; waiting for that"
         sleep 1
         waited=$((waited + 1))
@@ -1343,10 +1343,10 @@ give_up_waiting() {
     return_to_old "nobody has served for $supervisor_timeout s"
 }
 
-# leave_without_supervisor: whoever comes back goes on with what still runs; nobody does with what has ended.
+# leave_without_supervisor: the next supervisor goes on with what still runs; nobody does with what has ended.
 leave_without_supervisor() {
     published=''
-    open="no supervisor has come back within $supervisor_timeout s, so that the outcome of the reload is not known; run deploy.sh again to settle it"
+    open="no supervisor has come back within $supervisor_timeout s, so that the outcome of the reload is not known; run deploy.sh again to resolve it"
     facts=''
     look_for_busy
     if any_lives; then fail "reload: $open: processes of the app still run, and current leads to $release" 4; fi
@@ -1405,7 +1405,7 @@ succeed() {
             prove "$release"
             remove_journal
             ;;
-        # The next run settles it.
+        # The next run resolves it.
         *) end_of_wait='probation not waited for' ;;
     esac
     read_current
@@ -1425,7 +1425,7 @@ withdraw() {
         attempt "withdraw release $old_release" write_mark "$old_release" "$ROLLED_BACK" || say "$cause"
 }
 
-# take_back REASON: current leads to whoever serves.
+# take_back REASON: current leads to the release that serves.
 take_back() {
     reason=$1
     show_last_lines
@@ -1505,7 +1505,7 @@ leave_early() {
     if [ "$serving_release" = "$release" ]; then
         say "interrupted by SIG$caught: $who; probation has not been waited for"
     else
-        say "interrupted by SIG$caught: $who; the reload goes on, and current leads to $release, which does not serve yet; run deploy.sh again to settle it"
+        say "interrupted by SIG$caught: $who; the reload goes on, and current leads to $release, which does not serve yet; run deploy.sh again to resolve it"
     fi
     exit "$(code_of_signal)"
 }
@@ -1516,7 +1516,7 @@ leave_unknown() {
     if [ "$serving_release" = "$release" ]; then
         fail "reload: ${last_words#segue: }: $who; probation has not passed yet" 4
     fi
-    fail "reload: ${last_words#segue: }: $who; current leads to $release, which does not serve yet; run deploy.sh again to settle it" 4
+    fail "reload: ${last_words#segue: }: $who; current leads to $release, which does not serve yet; run deploy.sh again to resolve it" 4
 }
 
 # --- the commands ------------------------------------------------------------------------------------------------------

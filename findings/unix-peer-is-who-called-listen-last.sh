@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# SO_PEERCRED of a Unix client names whoever called listen() last, alive or not, not who accepts.
+# SO_PEERCRED of a Unix client names the process that called listen() last, alive or not, not the one that accepts.
 #
 # Software: the Linux kernel (seen with 6.18).
 # Guess:    A client of a handed-over Unix listener sees the process that created it: the

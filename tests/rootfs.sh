@@ -1,6 +1,6 @@
 #!/bin/sh
 # Prints the path of a minimal Debian 13 tree with systemd 257, and makes it first if it is not there (half a minute, 270 MB).
-# It is kept between runs, outside the repository; whoever uses it puts a layer of its own above and never writes into it.
+# It is kept between runs, outside the repository; a user of it puts a layer of its own above and never writes into it.
 #
 # usage: tests/rootfs.sh [--find] [PACKAGE,...]        (as root; needs debootstrap)
 # With further packages it is a tree of its own, which has them, too. With --find nothing is made: the tests only look.
@@ -33,7 +33,7 @@ fi
 command -v debootstrap >/dev/null || fail "make $tree: debootstrap is missing (apt-get install debootstrap)"
 mkdir -p "$cache"
 
-# One at a time: whoever waited here finds the tree of the one before.
+# One at a time: a run that waited here finds the tree of the one before.
 exec 9>"$tree.lock"
 flock 9
 if [ ! -d "$tree" ]; then

@@ -144,7 +144,7 @@ impl Watched {
             Watched::Tcp(listener) => SockRef::from(listener),
             Watched::Unix(listener) => SockRef::from(listener),
         };
-        // Whoever shares the listener may have cleared the flag, and accept() would then wait.
+        // A process that shares the listener may have cleared the flag, and accept() would then wait.
         listener.set_nonblocking(true)?;
         let (stream, from) = listener.accept()?;
         stream.set_nonblocking(true)?;

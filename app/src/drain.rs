@@ -1,4 +1,4 @@
-//! What the whole server is doing, told to every connection and to whoever asks.
+//! What the whole server is doing, told to every connection and to everybody who asks.
 
 use std::time::Duration;
 

@@ -59,14 +59,14 @@ fn size() -> Row {
 fn leak(extent: Extent) -> Row {
     let segue = Setup::new(Program::app()).flags(["--probation", "0s"]).start();
     let pid = segue.process().pid();
-    let settled = |count: usize| {
+    let after_reloads = |count: usize| {
         for _ in 0..count {
             segue.reload_ok(&["--drained"]);
         }
         Footprint::of(pid)
     };
-    let early = settled(10);
-    let late = settled(extent.leak);
+    let early = after_reloads(10);
+    let late = after_reloads(extent.leak);
     segue.stop();
     let shown = |f: &Footprint| format!("{} KiB, {}, {}, {}", f.pss_kib, f.fds, f.children, f.zombies);
     Row {

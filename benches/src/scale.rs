@@ -132,7 +132,7 @@ fn times(measure: impl FnMut() -> Duration) -> Vec<Duration> {
 /// The next one begins when the generation that this one retires is gone.
 fn reload(segue: &Segue, kept: usize) -> Duration {
     let took = timed(segue, "reload");
-    segue.wait_until("whoever may go has gone", |status| {
+    segue.wait_until("every process that may go has gone", |status| {
         status.in_role("retired").len() == kept
     });
     took

@@ -155,7 +155,7 @@ class Keys:
 
     @property
     def user(self):
-        """The private key of whoever logs in."""
+        """The private key of the user who logs in."""
         return self.place / "user-key"
 
     def give_to(self, place, seen_as, more=""):

@@ -51,7 +51,7 @@ def all_answer(version):
     return dict.fromkeys(NAMES, version)
 
 
-def settle(fleet, version, **more):
+def bring_all_to(fleet, version, **more):
     """A rollout that must succeed; nothing is left half done."""
     done = fleet.roll(fleet.version(version), **more)
     assert done.code == 0, done.output
@@ -76,20 +76,20 @@ def test_the_clients_count_what_is_lost(fleet):
 def test_five_good_versions_in_a_row(fleet):
     with nothing_lost(fleet):
         for version in ("v1", "v2", "v3", "v4", "v5"):
-            done = settle(fleet, version)
+            done = bring_all_to(fleet, version)
             assert done.table() == dict.fromkeys(NAMES, "deployed"), done.output
-    again = settle(fleet, "v5")
+    again = bring_all_to(fleet, "v5")
     assert again.table() == dict.fromkeys(NAMES, "was there"), again.output
 
 
 def test_the_picture_of_a_rolling_deploy(fleet):
     """Each host a line, each version a colour. SEGUE_BLESS=1 puts it where docs/fleet.md shows it."""
-    settle(fleet, "old")
+    bring_all_to(fleet, "old")
     picture = fleet.work / "fleet.svg"
     draw = ["--quiet", "--timeout", "20s", "--interval", "100ms", "--connections", "8", "--server-header", "X-Server",
             "--title", "A rolling deploy over eight hosts", "--picture", picture]
     clients = Clients(fleet.controller, others=[draw])
-    settle(fleet, "new")
+    bring_all_to(fleet, "new")
     codes, outputs = clients.stop()
     assert codes == [0, 0, 0], outputs
     drawn = picture.read_text()
@@ -109,7 +109,7 @@ def test_check_mode_changes_nothing(fleet):
 
 
 def test_a_version_that_is_bad_everywhere_stops_at_the_canary(fleet):
-    settle(fleet, "good")
+    bring_all_to(fleet, "good")
     with nothing_lost(fleet):
         done = fleet.roll(fleet.version("bad", bad_on="all"))
     assert done.code != 0
@@ -118,7 +118,7 @@ def test_a_version_that_is_bad_everywhere_stops_at_the_canary(fleet):
 
 
 def test_a_version_that_is_bad_on_the_fifth_host_goes_back_on_the_four_before(fleet):
-    settle(fleet, "good")
+    bring_all_to(fleet, "good")
     with nothing_lost(fleet):
         done = fleet.roll(fleet.version("half", bad_on="web5"), segue_serial=[1, "25%", 1])
     assert done.code != 0
@@ -128,7 +128,7 @@ def test_a_version_that_is_bad_on_the_fifth_host_goes_back_on_the_four_before(fl
 
 
 def test_the_four_keep_it_if_that_is_wanted(fleet):
-    settle(fleet, "good")
+    bring_all_to(fleet, "good")
     with nothing_lost(fleet):
         done = fleet.roll(fleet.version("kept", bad_on="web5"), segue_serial=[1, "25%", 1], segue_on_failure="leave")
     assert done.code != 0
@@ -138,7 +138,7 @@ def test_the_four_keep_it_if_that_is_wanted(fleet):
 
 def test_one_bad_host_takes_nothing_from_a_version_that_served_before(fleet):
     """A run with the version that serves already, while one host is down: no other host goes back."""
-    settle(fleet, "steady")
+    bring_all_to(fleet, "steady")
     with nothing_lost(fleet), host_down(fleet, "web6"):
         done = fleet.roll(fleet.version("steady"))
         assert done.code != 0
@@ -160,18 +160,18 @@ def host_down(fleet, name):
 
 
 def test_a_host_that_is_down_stops_the_rollout(fleet):
-    settle(fleet, "good")
+    bring_all_to(fleet, "good")
     with nothing_lost(fleet), host_down(fleet, "web3"):
         done = fleet.roll(fleet.version("onward"))
         assert done.code != 0
         expected = dict.fromkeys(NAMES, "not begun") | {"web1": "reverted", "web2": "reverted", "web3": "not reached"}
         assert done.table() == expected, done.output
     assert fleet.answers() == all_answer("good")
-    settle(fleet, "onward")
+    bring_all_to(fleet, "onward")
 
 
 def test_a_host_whose_disk_is_full(fleet):
-    settle(fleet, "good")
+    bring_all_to(fleet, "good")
     machine = fleet.machine("web2")
     filler = machine.path("/srv/filler")
     # Reserved, not written: the file system counts it all the same.
@@ -184,7 +184,7 @@ def test_a_host_whose_disk_is_full(fleet):
     finally:
         filler.unlink()
     assert fleet.answers() == all_answer("good")
-    settle(fleet, "large")
+    bring_all_to(fleet, "large")
 
 
 def begun_until(fleet, name, version):
@@ -202,7 +202,7 @@ def begun_until(fleet, name, version):
 
 
 def test_ssh_is_cut_in_the_middle_of_a_deploy(fleet):
-    settle(fleet, "good")
+    bring_all_to(fleet, "good")
     machine = fleet.machine("web4")
     with nothing_lost(fleet):
         version, process = begun_until(fleet, "web4", "cut")
@@ -214,7 +214,7 @@ def test_ssh_is_cut_in_the_middle_of_a_deploy(fleet):
         assert process.returncode != 0, output
     seen = fleet.answers()
     assert all(seen[name] == "good" for name in NAMES if name != "web4"), (seen, output)
-    settle(fleet, version)
+    bring_all_to(fleet, version)
 
 
 def test_the_controller_is_killed_at_each_task(fleet):
@@ -245,12 +245,12 @@ def test_the_controller_is_killed_while_a_host_reloads(fleet, name):
         version, process = begun_until(fleet, name, "midway-" + name)
         kill_all(process)
         process.communicate()
-        settle(fleet, version)
+        bring_all_to(fleet, version)
 
 
 def test_two_runs_at_once(fleet):
     """Of the same version the second waits; of another version it is refused."""
-    settle(fleet, "good")
+    bring_all_to(fleet, "good")
     with nothing_lost(fleet):
         # The soak of its canary gives the others time to come.
         first = fleet.ansible.begin("segue.fleet.rolling", **fleet.variables(fleet.version("first")) | dict(segue_soak=30))

@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn extensions_end_at_the_ceiling_whoever_counts_them() {
+    fn extensions_end_at_the_same_ceiling_for_all_who_count_them() {
         let start = now();
         let most = Some(60 * SECOND);
         let mut timers = Timers::new();

@@ -1,4 +1,4 @@
-//! The supervisor's own lines on stderr: one line an event, never waiting for whoever reads them.
+//! The supervisor's own lines on stderr: one line an event, never waiting for their reader.
 //!
 //! A log pipe whose reader sleeps must not stop the supervisor, so a line is written only if it fits without
 //! waiting; lines that did not fit are counted, and the count is told with the next line that does.
@@ -181,7 +181,7 @@ fn one_line(text: &str) -> String {
 /// Why a line was not written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Unwritten {
-    /// Whoever reads has to read first.
+    /// The reader has to read first.
     WouldWait,
     /// Only a part of it was: the disk is full, or the file as large as it may be (`ulimit -f`).
     InPart,

@@ -61,7 +61,7 @@ pub fn long_run() -> bool {
     std::env::var_os("SEGUE_LONG").is_some_and(|value| value == "1")
 }
 
-/// How often a condition is looked at that nothing tells of. Whoever looks without a pause takes the time of those who are
+/// How often a condition is looked at that nothing tells of. A test that looks without a pause takes the time of those who are
 /// waited for.
 pub const LOOK: Duration = Duration::from_millis(1);
 

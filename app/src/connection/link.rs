@@ -26,7 +26,7 @@ pub(super) enum Protocol {
 #[derive(Debug)]
 pub(super) struct Link {
     parts: Mutex<Parts>,
-    /// hyper, or whoever it gave an upgraded connection to, has dropped its end.
+    /// hyper, or the handler that it gave an upgraded connection to, has dropped its end.
     pub(super) released: Notify,
 }
 
@@ -36,7 +36,7 @@ pub(super) struct Parts {
     pub(super) ledger: Ledger,
     /// Bytes that were read to find out the protocol and are read again by hyper.
     sniffed: Sniffed,
-    /// The deadline has passed: whoever still uses the connection sees it reset.
+    /// The deadline has passed: a task that still uses the connection sees it reset.
     cut: bool,
     /// FIN has been sent.
     finished: bool,
@@ -112,7 +112,7 @@ impl Link {
         Poll::Ready(Ok(buffer.filled().len()))
     }
 
-    /// Lets whoever still has the connection see it as reset.
+    /// Lets the task that still has the connection see it as reset.
     pub(super) fn cut(&self) {
         let mut parts = self.lock();
         parts.cut = true;

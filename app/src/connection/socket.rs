@@ -62,7 +62,7 @@ impl Socket {
         self.stream().reset_on_close();
     }
 
-    /// Wakes whoever reads this connection. On TCP nothing of it is seen on the wire.
+    /// Wakes the task that reads this connection. On TCP nothing of it is seen on the wire.
     pub(super) fn finish_reading(&self) {
         self.stream().finish_reading();
     }

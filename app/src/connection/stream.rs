@@ -49,7 +49,7 @@ impl Stream {
         let _ = self.raw().set_linger(Some(Duration::ZERO));
     }
 
-    /// Wakes whoever reads this connection. On TCP nothing of it is seen on the wire.
+    /// Wakes the task that reads this connection. On TCP nothing of it is seen on the wire.
     pub(super) fn finish_reading(&self) {
         let _ = self.raw().shutdown(std::net::Shutdown::Read);
     }

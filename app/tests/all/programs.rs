@@ -181,7 +181,7 @@ fn polling_sees_up_changed_and_down() {
     old.drain();
     until("UP AND CHANGED: response was {\"message\": \"two\"} [");
     drop((old, new, listener));
-    // A request that the server or its queue had when they went away is cut, and counts first; whoever comes later is
+    // A request that the server or its queue had when they went away is cut, and counts first; a request that comes later is
     // refused.
     let refused = |line: &String| line.starts_with("DOWN [") && line.ends_with("] connection refused");
     assert!(lines.any(|line| refused(&line)));

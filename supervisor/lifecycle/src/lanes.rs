@@ -101,7 +101,7 @@ impl Lifecycle {
             .map(|generation| generation.number)
     }
 
-    /// Whether no other generation has the lane of this one. A relief worker has it beside whoever hangs there, and so has a
+    /// Whether no other generation has the lane of this one. A relief worker has it beside the worker that hangs there, and so has a
     /// generation that is started in the place of one that failed, if no other lane is free.
     pub fn is_alone_in_lane(&self, number: Number) -> bool {
         let lane = self.lane_of(number);
@@ -111,7 +111,7 @@ impl Lifecycle {
 
     /// The lane for a candidate with this plan: one that nobody has and in which nobody waits. They are used by turns, so that
     /// one is left alone as long as possible before it comes round. If there is none, one that was given up: nobody but the
-    /// candidate can answer those who wait there. Whoever is not steered has the first, and shares it.
+    /// candidate can answer those who wait there. A generation that is not steered has the first, and shares it.
     pub(crate) fn free_lane(&self, plan: Plan) -> Option<Lane> {
         if plan.lanes == 0 {
             return Some(0);
@@ -138,7 +138,7 @@ impl Lifecycle {
         generations.any(|generation| generation.lane == lane)
     }
 
-    /// The lane for whoever is started in the place of a generation that failed: a free one, else that one's.
+    /// The lane for the successor of a generation that failed: a free one, else that one's.
     pub(crate) fn lane_after(&self, failed: Number, plan: Plan) -> Lane {
         self.free_lane(plan).unwrap_or_else(|| self.lane_of(failed))
     }
@@ -159,7 +159,7 @@ impl Lifecycle {
         generation.plan.lanes > 0 || self.lanes.pointed.is_some()
     }
 
-    /// Keep new clients going to whoever shall have them: a candidate that is switched to, else the incumbent.
+    /// Keep new clients going to the generation that shall have them: a candidate that is switched to, else the incumbent.
     pub(crate) fn point(&mut self) {
         match self.phase {
             Phase::Running => {}
@@ -196,7 +196,7 @@ impl Lifecycle {
         }
     }
 
-    /// The kernel has left everything as it was: a candidate cannot take over. For an incumbent it is asked again; whoever goes
+    /// The kernel has left everything as it was: a candidate cannot take over. For an incumbent it is asked again; a generation that goes
     /// elsewhere meanwhile is relieved.
     pub(crate) fn on_not_switched(&mut self, number: Number) {
         if self.handoff.is_at(number, Progress::Switching) {
@@ -207,7 +207,7 @@ impl Lifecycle {
         }
     }
 
-    /// Whoever has that lane may still accept them: they are relieved if they have waited for a while.
+    /// The generation that has that lane may still accept them: they are relieved if they have waited for a while.
     pub(crate) fn on_stranded(&mut self, lane: Lane) {
         match self.phase {
             Phase::Running => {}

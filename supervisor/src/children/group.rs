@@ -29,7 +29,7 @@ pub(super) fn members(leader: Pid, rows: &[ProcessRow]) -> Members {
 
 /// What this kernel can do; asked of our own process group.
 pub(super) fn named_by() -> Groups {
-    // Whoever leads our group need not be we; then the answer is ESRCH, which an older kernel would not give either.
+    // The leader of our group may be another process; then the answer is ESRCH, which an older kernel would not give either.
     match sys::open_pidfd(Pid::this()).and_then(|own| sys::signal_group_by_pidfd(own.as_fd(), None)) {
         Ok(()) | Err(Errno::ESRCH) => Groups::ByPidfd,
         Err(_) => Groups::ByNumber,

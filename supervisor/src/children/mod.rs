@@ -41,7 +41,7 @@ use std::time::{Duration, Instant};
 const LOOK_AGAIN: Duration = Duration::from_micros(50);
 
 /// How long an adopted process that has ended may wait for its parent to reap it, after which the kernel tells how it ended.
-/// A parent that does its duty needs a millisecond; whoever waits for the end of the process waits for this, too.
+/// A parent that does its duty needs a millisecond; a caller that waits for the end of the process waits for this, too.
 const UNTIL_REAPED: Duration = Duration::from_millis(100);
 
 /// What a sweep found out about the child that the caller calls `K`.

@@ -151,8 +151,8 @@ pub(crate) fn status(
     })
 }
 
-/// `segue metrics`: fetches the status once and gives it to `show`. Ends well if there was one, whoever
-/// serves.
+/// `segue metrics`: fetches the status once and gives it to `show`. Ends well if there was one, even if
+/// nobody serves.
 pub(crate) fn metrics(
     target: &Target,
     timeout: Option<Duration>,

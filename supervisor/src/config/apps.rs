@@ -54,7 +54,7 @@ pub(crate) struct Preset {
     second_socket: SecondSocket,
     /// How its command line takes the socket, and what else to know.
     note: &'static str,
-    /// Why it needs its preset, for whoever starts it without; empty if it does not.
+    /// Why it needs its preset, for people who start it without; empty if it does not.
     advice: &'static str,
 }
 

@@ -24,7 +24,7 @@ pub(crate) const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How far an app can put off the end of its start or of its drain by asking for more time, counted from when that began.
 /// Twenty times what is granted unasked: a large migration or a long upload ends within it, and one that asks for ever is
-/// noticed by whoever deployed it. systemd has no such ceiling, but somebody waits for a reload.
+/// noticed by the person who deployed it. systemd has no such ceiling, but somebody waits for a reload.
 pub(crate) const EXTEND_LIMIT: Duration = Duration::from_mins(10);
 /// How long clients may wait in a queue that never goes down before the generation counts as deaf: far longer than a
 /// pause of a garbage collector, far shorter than clients and proxies wait (nginx: 60 s).

@@ -178,7 +178,7 @@ impl Reader<'_> {
         Ok(value)
     }
 
-    /// Behind a backslash: whoever writes one at the end of a line means to join it with the next, and with CR LF it would not.
+    /// Behind a backslash: an author who writes one at the end of a line means to join it with the next, and with CR LF it would not.
     fn refuse_joined_crlf(&self) -> Result<(), Wrong> {
         if self.content[self.at..].starts_with(b"\r\n") {
             let message = "a backslash before CR LF joins no lines; write the file with LF (`dos2unix`)";

@@ -14,11 +14,11 @@ use std::time::{Duration, Instant, SystemTime};
 use super::error::ConfigError;
 use crate::clock;
 
-/// How long a file must not have been written to. Whoever writes a file in pieces leaves milliseconds between them (a shell
+/// How long a file must not have been written to. A program that writes a file in pieces leaves milliseconds between them (a shell
 /// script, say, that runs a command for each line); ten times that is still nothing that anybody notices at a reload.
 const REST: Duration = Duration::from_millis(200);
 
-/// How long a file is waited for. One that has been written to for longer is a log, or whoever writes it hangs.
+/// How long a file is waited for. One that has been written to for longer is a log, or its writer hangs.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What is known of the files of one reload, over all its attempts to read them.

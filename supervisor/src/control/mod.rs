@@ -12,7 +12,7 @@
 //!    [`Control::readable`]; on `EPOLLOUT` call [`Control::writable`].
 //! 4. At [`Control::next_deadline`], call [`Control::expire`].
 //!
-//! A client has one request. A client that goes away cancels nothing: its ticket stays with whoever took the
+//! A client has one request. A client that goes away cancels nothing: its ticket stays with the room that took the
 //! request, and [`Control::reply`] to it does nothing.
 //!
 //! # Room for clients

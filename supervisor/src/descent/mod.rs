@@ -264,7 +264,7 @@ impl<K: Copy> Search<'_, K> {
         }
     }
 
-    /// Whoever has a tie of its own, wherever it is, and below.
+    /// Each process with a tie of its own, wherever it is, and those below it.
     fn walk_all(&mut self) {
         let Everybody::Listed(by_parent) = &self.everybody else {
             return;

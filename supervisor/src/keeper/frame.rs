@@ -78,7 +78,7 @@ fn take(piece: Piece, bytes: &[u8]) -> Option<(u64, &[u8], &[u8])> {
 }
 
 /// FNV-1a of 64 bits (draft-eastlake-fnv), taken eight bytes at a time: it tells a write that was cut short from a whole one. It
-/// need not withstand anybody: whoever may write the file may supervise as well.
+/// need not withstand anybody: a user who may write the file may supervise as well.
 pub(super) fn checksum(bytes: &[u8]) -> u64 {
     let mut sum: u64 = 0xcbf2_9ce4_8422_2325;
     let mut add = |value: u64| {

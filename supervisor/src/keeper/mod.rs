@@ -2,7 +2,7 @@
 //!
 //! Two files (in the instance's directory; in memory where nothing can be written there) hold it by turns. Each is a
 //! *snapshot* of everything and, behind it, a *log* of what was about to be done and has been done since. A snapshot
-//! is written over the older file, so that the newer one is whole at every moment; whoever reads takes the newest file that
+//! is written over the older file, so that the newer one is whole at every moment; a reader takes the newest file that
 //! is whole, and its log up to the first line that is not.
 //!
 //! Every piece is written with one pwrite(2) and carries the number of its snapshot, its length and a checksum: SIGKILL may

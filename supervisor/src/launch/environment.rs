@@ -8,7 +8,7 @@ use std::ffi::{CString, OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
-/// What whoever started the supervisor told *it*; the app must never take these for its own
+/// What the parent of the supervisor told *it*; the app must never take these for its own
 /// (sd_listen_fds(3), sd_notify(3), sd_watchdog_enabled(3), systemd.exec(5), and a Segue above this one; nginx and php-fpm, which
 /// tell their own successors of their sockets so).
 const NEVER_PASSED_ON: [&str; 17] = [

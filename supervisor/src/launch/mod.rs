@@ -35,5 +35,5 @@ use identity::Login;
 pub(crate) use program::{InheritedEnvironment, Wanted};
 pub(crate) use record::BirthRecord;
 pub(crate) use report::{Report, ReportPipe};
-pub(crate) use saved::HERITAGE;
+pub(crate) use saved::INHERITED_ENVIRONMENT;
 pub(crate) use spawn::{Extra, Lent, OwnPid, Question, Spawned, Voice, WorkerIdentity, fork_failed};

@@ -27,7 +27,7 @@ use std::path::PathBuf;
 pub(crate) const RECORD: &str = "record";
 
 /// The kind of the row of the environment that a supervisor was born with.
-pub(crate) const HERITAGE: &str = "heritage";
+pub(crate) const INHERITED_ENVIRONMENT: &str = "inherited-environment";
 
 /// The kind of the row of a launch of which more is to be heard.
 pub(crate) const REPORT: &str = "report";
@@ -312,7 +312,7 @@ impl InheritedEnvironment {
     /// Writes what we were born with, for the same process after an upgrade in place: by then our limits are those that we
     /// have raised for ourselves.
     pub(crate) fn save(&self, rows: &mut Rows) {
-        self.save_fields(rows.begin(HERITAGE));
+        self.save_fields(rows.begin(INHERITED_ENVIRONMENT));
     }
 
     /// Reads the row.
@@ -348,7 +348,7 @@ impl ReportPipe {
         format!("report-{worker}")
     }
 
-    /// Reads the row. `None` if the fd is not among them: nothing more will be heard, for whoever writes to it finds nobody.
+    /// Reads the row. `None` if the fd is not among them: nothing more will be heard, for its writer finds nobody.
     ///
     /// # Errors
     /// A field is missing or cannot be read.

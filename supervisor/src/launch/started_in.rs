@@ -1,6 +1,6 @@
 //! Where segue was started, and whether the path that led there leads elsewhere now.
 //!
-//! After `cd current && segue run` and a flip of `current`, whoever looks at `current` sees the new release, and each reload starts
+//! After `cd current && segue run` and a flip of `current`, everybody who looks at `current` sees the new release, and each reload starts
 //! the app in the old one: a process stays in a directory, whatever its path was.
 
 use std::path::{Path, PathBuf};

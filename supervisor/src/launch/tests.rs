@@ -566,7 +566,7 @@ fn root_starts_an_app_as_another_user_who_owns_the_notify_socket() {
             bench.user = Some("nobody");
             let nobody = nix::unistd::User::from_name("nobody").unwrap().unwrap();
             if !Uid::current().is_root() {
-                // Whoever runs the tests is neither root nor, in all likelihood, this one.
+                // The user who runs the tests is neither root nor, in all likelihood, this one.
                 (bench.user, bench.group) = (Some("4242424"), Some("4242"));
                 let expected =
                     "run as uid 4242424: operation not permitted (segue must run as root for that)";
@@ -940,7 +940,7 @@ fn a_replaced_binary_is_found_by_its_fd_or_in_a_process_that_executes_it_and_nev
 }
 
 #[test]
-fn a_launch_under_way_and_our_own_heritage_go_on_where_they_were() {
+fn a_launch_under_way_and_our_inherited_environment_go_on_where_they_were() {
     let (mut pipe, end) = ReportPipe::open().unwrap();
     Reporter(end.as_fd()).uid(1000);
     assert_eq!(pipe.read(), Report::Pending);

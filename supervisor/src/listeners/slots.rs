@@ -3,7 +3,7 @@
 //!
 //! The sockets of one address are a group, in the kernel's order; the place that a generation has among them is its slot. All of
 //! them are made at once and none is closed while the address is listened on: closing one changes the order of the others, and
-//! whoever waits in it is lost.
+//! clients that wait in it are lost.
 
 use std::cell::{Cell, RefCell};
 use std::os::fd::BorrowedFd;
@@ -17,7 +17,7 @@ use super::{ListenError, Listener};
 use crate::address::{Key, SocketOptions};
 use crate::sys::{errno_text, steering};
 
-/// Sockets of a steered listener unless `slots` says otherwise: one for whoever serves, one for a candidate, and two for older
+/// Sockets of a steered listener unless `slots` says otherwise: one for the incumbent, one for a candidate, and two for older
 /// generations that still drain.
 pub(super) const DEFAULT_SLOTS: u32 = 4;
 
@@ -154,8 +154,8 @@ fn asked(options: &SocketOptions) -> u8 {
     u8::try_from(asked).unwrap_or(u8::MAX)
 }
 
-/// Begin a group with a socket that is bound and does not listen yet: whoever joins later, clients come to this one. Where the kernel
-/// cannot do that the socket stays as it was, which [`complete`] tells.
+/// Begin a group with a socket that is bound and does not listen yet: clients come to this one, also when others join
+/// later. Where the kernel cannot do that the socket stays as it was, which [`complete`] tells.
 pub(super) fn found(fd: BorrowedFd<'_>) {
     if steering::shares_address(fd) {
         return;
@@ -190,7 +190,7 @@ pub(super) fn complete(
     }
 }
 
-/// Slots that a predecessor has left are numbered from 0 on: whoever has one of them ends, and no generation of ours knows it.
+/// Slots that a predecessor has left are numbered from 0 on: the worker that has one of them ends, and no generation of ours knows it.
 fn without_gaps(there: Vec<Rc<Listener>>) -> Vec<Rc<Listener>> {
     let group = there.first().and_then(|first| first.slot.as_ref());
     let Some(order) = group.map(|slot| slot.group.order.borrow().clone()) else {
@@ -249,7 +249,7 @@ fn fill(there: &[Rc<Listener>], wanted: &Wanted<'_>) -> Result<Vec<Rc<Listener>>
     Ok(slots)
 }
 
-/// Slots that whoever is above us has made: the same address several times (`ListenStream=` on several lines with `ReusePort=yes`,
+/// Slots that the process above us has made: the same address several times (`ListenStream=` on several lines with `ReusePort=yes`,
 /// systemd.socket(5)). They stand in the order in which they were given.
 pub(super) fn of_inherited(
     held: Vec<Rc<Listener>>,
@@ -261,7 +261,7 @@ pub(super) fn of_inherited(
     }
     let joined = match lookup {
         Lookup::AtStart => join(&held),
-        // Whoever serves has all of them.
+        // The incumbent has all of them.
         Lookup::Refused => Err("it was not asked for when segue was started".to_owned()),
     };
     match joined {

@@ -38,7 +38,7 @@ pub(super) enum Source {
 const SHUT_DOWN: &str = "an app shut it down, and clients are refused until the next reload";
 /// Nobody can bind an abstract address as long as anybody has its old socket.
 const SHUT_DOWN_ABSTRACT: &str = "an app shut it down, and clients are refused until segue is started again";
-/// Whoever made it has the dead one, too.
+/// The process that made it has the dead one, too.
 const SHUT_DOWN_INHERITED: &str = "an app shut it down, and clients are refused until segue is given another";
 const PATH_REMOVED: &str = "an app removed its path, and no client finds it until the next reload";
 

@@ -101,7 +101,7 @@ impl Drop for PathLock {
             // Nor may it be unlocked: the lock is that of the one in charge.
             std::mem::forget(self.file.take());
         } else if self.maker == getpid() && self.locks_something() {
-            // Removed while it is still locked: whoever opens it now sees that it is gone and makes another.
+            // Removed while it is still locked: a process that opens it now sees that it is gone and makes another.
             // A failure leaves an unlocked file behind, which does no harm.
             let _ = fs::remove_file(&self.path);
         }
@@ -264,7 +264,7 @@ pub(super) fn clear(path: &Path, socket_type: SockType) -> Result<(), String> {
     Ok(())
 }
 
-/// Removes a socket, so that the path is free, whoever serves it.
+/// Removes a socket, so that the path is free, also one that somebody serves.
 ///
 /// # Errors
 /// One clause: what is there is no socket.

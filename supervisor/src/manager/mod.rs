@@ -1,4 +1,4 @@
-//! The service manager above us: systemd, or whoever listens at the `NOTIFY_SOCKET` that we were given (sd_notify(3)).
+//! The service manager above us: systemd, or another process that listens at the `NOTIFY_SOCKET` that we were given (sd_notify(3)).
 //!
 //! Nothing here waits: what does not fit into the manager's queue is owed, and sent when there is room. What is owed
 //! stays small, for a newer word takes the place of the older ones that it makes superfluous; the last state that was

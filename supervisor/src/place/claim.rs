@@ -91,7 +91,7 @@ impl Place {
         Ok(claim)
     }
 
-    /// Removes the directories of generations that are not this app's: nobody lives who uses them. To be called by whoever has
+    /// Removes the directories of generations that are not this app's: nobody lives who uses them. To be called by the process that has
     /// claimed the place. Returns what could not be removed, in one line each.
     pub(crate) fn remove_stale_directories(&self) -> Vec<PlaceError> {
         empty(&self.notify, Sockets::Stay, |series| series != self.series)
@@ -189,7 +189,7 @@ impl Drop for Claim {
             series == self.place.series
         });
         let _ = fs::remove_dir(&self.place.notify);
-        // Removed while it is locked: whoever opened it meanwhile sees that the path leads elsewhere and
+        // Removed while it is locked: a process that opened it meanwhile sees that the path leads elsewhere and
         // opens it anew.
         let _ = fs::remove_file(&self.place.lock);
         drop(self.lock.take());

@@ -66,7 +66,7 @@ pub(super) fn own(path: &Path, mode: Mode) -> Result<File, PlaceError> {
 }
 
 /// Takes a directory that somebody named: it may be a symlink (systemd makes one with `DynamicUser=`) and
-/// another user's, since whoever named it trusts it; but not one in which everybody can replace our files.
+/// another user's, since the person who named it trusts it; but not one in which everybody can replace our files.
 /// Made, with its parents, if it is missing.
 pub(super) fn given(path: &Path, mode: u32) -> Result<(), PlaceError> {
     let failed = |error: io::Error| PlaceError::io(format!("directory {}", path.display()), &error);

@@ -248,7 +248,7 @@ impl Place {
     }
 
     /// Close the instance's own directory to everybody else: the supervisor before this one may have opened it to a group. To
-    /// be called by whoever has claimed the place.
+    /// be called by the process that has claimed the place.
     ///
     /// # Errors
     /// One line, if what is there now is not ours.

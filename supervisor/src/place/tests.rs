@@ -293,7 +293,7 @@ fn a_generation_never_gets_the_directory_of_another_app() {
     drop(second);
     assert!(
         !new.exists() && old.join("pid").exists(),
-        "whoever has it was left alone"
+        "its owner was left alone"
     );
 
     for number in 0..10_001 {

@@ -226,7 +226,7 @@ pub(crate) struct LastCrash {
 pub(crate) enum Outcome {
     /// The candidate took over.
     Ok,
-    /// It did not; whoever served serves on.
+    /// It did not; the generation that served serves on.
     Failed,
     /// It took over, crashed in probation, and the last good was started.
     RolledBack,

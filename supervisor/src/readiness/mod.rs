@@ -384,7 +384,7 @@ impl Drop for NotifySocket {
     }
 }
 
-/// Whoever writes is judged by who it is.
+/// The sender of a message is judged by who it is.
 const FOR_EVERYBODY: Mode = Mode::from_bits_truncate(0o666);
 
 fn open_bound(path: &Path) -> Result<OwnedFd, Errno> {

@@ -6,7 +6,7 @@ use crate::clock::{self, Running};
 use crate::config::{Invocation, LogFormat};
 use crate::control::Control;
 use crate::keeper::Keeper;
-use crate::launch::{HERITAGE, InheritedEnvironment};
+use crate::launch::{INHERITED_ENVIRONMENT, InheritedEnvironment};
 use crate::listeners::{self, Absent, Inherited};
 use crate::log::{Log, Style};
 use crate::manager::Manager;
@@ -40,7 +40,8 @@ pub(crate) fn restore(
     let configs = configs(&rows)?;
     let config = config_of(Row::of_kind(&rows, state::HEAD)?, &configs)?;
     // The limits are those of our birth and not those that we have raised since; the environment is that of our birth already.
-    inherited_environment.limits = InheritedEnvironment::restore(&Row::of_kind(&rows, HERITAGE)?)?.limits;
+    inherited_environment.limits =
+        InheritedEnvironment::restore(&Row::of_kind(&rows, INHERITED_ENVIRONMENT)?)?.limits;
     let files = state::FILES.map(|name| {
         fds.take(name)
             .ok_or_else(|| Flaw::new(format_args!("the fd {name} is missing")))

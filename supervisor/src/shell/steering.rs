@@ -19,7 +19,7 @@ use crate::shell::{Alarm, PollSet};
 use crate::sources::Source;
 use crate::sys::{errno_text, sock};
 
-/// How long the incumbent has after the switch to accept those who wait in its slot, before it is told to stop. Whoever is left then
+/// How long the incumbent has after the switch to accept those who wait in its slot, before it is told to stop. A client that is left then
 /// is answered by a relief worker, which takes the start of an app.
 const SWITCH_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -262,7 +262,7 @@ fn slots_of(lane: Lane, ground: &Ground<'_>) -> impl Iterator<Item = Rc<Listener
     slots.filter(move |slot| slot.slot() == Some(lane))
 }
 
-/// Those of the incumbent, and of whoever is about to be, are watched in other ways.
+/// Those of the incumbent, and of the next one, are watched in other ways.
 fn slots_to_watch(ground: &Ground<'_>) -> Vec<Rc<Listener>> {
     let incumbent = ground.core.incumbent().map(|incumbent| incumbent.lane);
     let mut slots = slots(ground);

@@ -27,11 +27,11 @@ const LOOK_PAUSE: Duration = Duration::from_millis(10);
 /// before its workers are up (Gunicorn does) has it for their start. After that it takes over, with a note.
 const AWAIT: Duration = Duration::from_secs(2);
 
-/// How long a client waits in a slot to which new clients do not go before a relief worker is started: whoever has it may be about
+/// How long a client waits in a slot to which new clients do not go before a relief worker is started: the owner of the slot may be about
 /// to accept.
 const RELIEVE: Duration = Duration::from_millis(250);
 
-/// The pause before the kernel is asked again to send clients to whoever serves, after it has refused (for lack of memory, say).
+/// The pause before the kernel is asked again to send clients to the incumbent, after it has refused (for lack of memory, say).
 const SWITCH_AGAIN: Duration = Duration::from_secs(1);
 
 /// The pause before another one is started, after one that failed or while nobody serves.

@@ -16,7 +16,7 @@ use crate::sys::diag::{self, Reach, States};
 const LISTENS: &str = "0A";
 const BOUND: &str = "07";
 
-/// States in which a connection is not over for whoever has accepted it: ESTABLISHED, FIN_WAIT1, FIN_WAIT2, CLOSE_WAIT.
+/// States in which a connection is not over for the process that accepted it: ESTABLISHED, FIN_WAIT1, FIN_WAIT2, CLOSE_WAIT.
 const OPEN: [&str; 4] = ["01", "04", "05", "08"];
 
 /// unix_seq_show: `__SO_ACCEPTCON`, the socket listens.

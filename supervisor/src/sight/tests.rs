@@ -66,7 +66,7 @@ fn a_listener_is_absent_held_and_awaited_in_an_epoll_set() {
 }
 
 #[test]
-fn whoever_is_blocked_in_accept_waits() {
+fn a_thread_blocked_in_accept_waits() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let (number, address) = (inode(&listener), listener.local_addr().unwrap());
     let thread = waits(move || listener.accept());
@@ -77,7 +77,7 @@ fn whoever_is_blocked_in_accept_waits() {
 }
 
 #[test]
-fn whoever_is_blocked_in_poll_or_select_waits_on_what_it_asked_for_alone() {
+fn a_thread_blocked_in_poll_or_select_waits_on_what_it_asked_for_alone() {
     let poll_in = |fd: &TcpListener| {
         poll(
             &mut [PollFd::new(fd.as_fd(), PollFlags::POLLIN)],
@@ -94,7 +94,8 @@ fn whoever_is_blocked_in_poll_or_select_waits_on_what_it_asked_for_alone() {
         let (number, address) = (inode(&waited_on), waited_on.local_addr().unwrap());
         let thread = waits(move || wait(&waited_on));
         comes_to(Pid::this(), number, Hold::Awaited);
-        assert_eq!(see(Pid::this(), inode(&idle)).hold(inode(&idle)), Hold::Held);
+        // Threads of other tests come and go while they are looked at, so that one look may see a call that is over.
+        comes_to(Pid::this(), inode(&idle), Hold::Held);
         TcpStream::connect(address).unwrap();
         thread.join().unwrap();
     }
@@ -231,8 +232,12 @@ fn a_connection_that_was_reset_is_in_no_table_and_every_other_socket_is() {
     };
     nix::sys::socket::setsockopt(&client, nix::sys::socket::sockopt::Linger, &at_once).unwrap();
     drop(client);
-    // Nothing has to be waited for: on the loopback a reset is there when close(2) returns.
-    assert!(is_any_unlisted(&[inode(&accepted)]));
+    // A child that another test forks at this moment has the client until its exec.
+    let until = Instant::now() + Duration::from_secs(20);
+    while !is_any_unlisted(&[inode(&accepted)]) {
+        assert!(Instant::now() < until, "it is in a table still");
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The SHA-256 of what a generation runs, computed by whoever asks for it: a large binary would hold up the
+//! The SHA-256 of what a generation runs, computed by the client that asks for it: a large binary would hold up the
 //! supervisor's loop.
 
 use std::fs::File;
@@ -16,7 +16,7 @@ use crate::protocol::{Generation, Status};
 const PIECE: usize = 64 * 1024;
 
 /// How long all binaries of a status are read. It takes a second for some hundred MiB; a slow disk or a busy machine may need far longer, and
-/// whoever has asked waits for the rest of the status.
+/// the client waits for the rest of the status.
 const LONGEST: Duration = Duration::from_secs(5);
 
 /// Fills in what can be found and read in [`LONGEST`]. A digest stays null where the file is gone and no process runs it as such. Generations that

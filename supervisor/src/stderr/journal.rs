@@ -1,4 +1,4 @@
-//! The last lines of a worker from the journal, by `journalctl`, in the process and with the rights of whoever asks: the supervisor
+//! The last lines of a worker from the journal, by `journalctl`, in the process and with the rights of the user who asks: the supervisor
 //! neither may read the journal nor could it wait for that.
 
 use std::io::Read as _;

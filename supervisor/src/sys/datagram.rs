@@ -51,7 +51,7 @@ pub(crate) struct Datagram {
     pub(crate) fds: Vec<OwnedFd>,
 }
 
-/// Reads the next datagram of `socket` without waiting and leaves it in the queue. The fds are duplicates: whoever waits for
+/// Reads the next datagram of `socket` without waiting and leaves it in the queue. The fds are duplicates: a peer that waits for
 /// the last copy of one to be closed waits until the datagram has been dropped as well.
 ///
 /// `nix::sys::socket::recvmsg` is not used because it refuses to list the fds of a message with truncated

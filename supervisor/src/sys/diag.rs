@@ -1,7 +1,7 @@
 //! The kernel's own search for TCP sockets, sock_diag(7): by state and by local port.
 //!
 //! /proc/net/tcp lists everything, also the tens of thousands of connections of a busy machine that are over
-//! (TIME_WAIT), at some 2 µs each, and whoever reads it waits for that. Here the kernel passes over them. A sandbox may
+//! (TIME_WAIT), at some 2 µs each, and the reader waits for that. Here the kernel passes over them. A sandbox may
 //! forbid the socket (`RestrictAddressFamilies=`): then there is no answer.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -17,7 +17,7 @@ pub(crate) struct States(u32);
 
 impl States {
     pub(crate) const LISTEN: Self = Self(1 << 10);
-    /// Not over for whoever has accepted it: ESTABLISHED, FIN_WAIT1, FIN_WAIT2, CLOSE_WAIT.
+    /// Not over for the process that accepted it: ESTABLISHED, FIN_WAIT1, FIN_WAIT2, CLOSE_WAIT.
     pub(crate) const OPEN: Self = Self(1 << 1 | 1 << 4 | 1 << 5 | 1 << 8);
     /// All but SYN_RECV and TIME_WAIT, which no process has open.
     pub(crate) const HELD: Self = Self(0xffe & !(1 << 3 | 1 << 6));
@@ -38,7 +38,7 @@ pub(crate) struct Found {
 pub(crate) enum Reach {
     /// Through everything.
     All,
-    /// Until whoever asked had seen enough.
+    /// Until the caller had seen enough.
     Enough,
     /// Until it had looked at so many that it gave up.
     Cut,

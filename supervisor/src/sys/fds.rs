@@ -32,7 +32,7 @@ pub(crate) fn place_at(_: &InChild, fd: BorrowedFd<'_>, number: RawFd) -> Result
     Errno::result(result).map(drop)
 }
 
-/// Closes this process's copy of an fd, whoever owns it.
+/// Closes this process's copy of an fd, no matter which value owns it.
 ///
 /// Only in the child: in the parent the owner would close the number a second time.
 pub(crate) fn close_in_child(_: &InChild, fd: BorrowedFd<'_>) {
@@ -49,7 +49,7 @@ pub(crate) fn keep_over_exec(fd: BorrowedFd<'_>) -> Result<(), Errno> {
     fcntl(fd, FcntlArg::F_SETFD(FdFlag::empty())).map(drop)
 }
 
-/// Marks every fd from `first` up as close-on-exec, whoever opened it (a library, or whoever started us).
+/// Marks every fd from `first` up as close-on-exec, also one that a library or our parent opened.
 ///
 /// close_range(2) does it in one call since Linux 5.11; before, /proc/self/fd is walked.
 ///
@@ -72,7 +72,7 @@ pub(crate) fn close_on_exec_from(_: &InChild, first: RawFd) -> Result<(), Errno>
     }
 }
 
-/// Closes every fd from `first` up but for these, whoever opened it. Before Linux 5.9 there is no close_range(2), and they stay open
+/// Closes every fd from `first` up but for these, also those that we did not open. Before Linux 5.9 there is no close_range(2), and they stay open
 /// until exec.
 pub(crate) fn close_all_but(_: &InChild, first: RawFd, kept: &[BorrowedFd<'_>]) {
     let mut kept: Vec<RawFd> = kept.iter().map(AsRawFd::as_raw_fd).collect();

@@ -1,5 +1,5 @@
 //! Which socket of an SO_REUSEPORT group a new connection goes to: a classic BPF program says so (SO_ATTACH_REUSEPORT_CBPF,
-//! socket(7), Linux 4.6). Whoever has a socket of the group may attach one, without any privilege.
+//! socket(7), Linux 4.6). A process that has a socket of the group may attach one, without any privilege.
 
 use nix::errno::Errno;
 use std::os::fd::{AsRawFd, BorrowedFd};

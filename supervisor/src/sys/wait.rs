@@ -125,7 +125,7 @@ fn wait(who: Who, options: libc::c_int) -> Result<Option<Dead>, Errno> {
     };
     // SAFETY: siginfo_t is plain data, for which all zero is a valid value (and means: nobody).
     let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
-    // waitid(2) lists EINTR; whoever took it for an answer would think a living child dead, or never reap a dead one.
+    // waitid(2) lists EINTR; a caller that took it for an answer would think a living child dead, or never reap a dead one.
     let mut tries = 0;
     loop {
         tries += 1;

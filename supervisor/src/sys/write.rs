@@ -9,7 +9,7 @@ use std::io::IsTerminal as _;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 /// A terminal opened once more, so that O_NONBLOCK can be set without any other holder seeing it: one that polls writable
-/// takes a part of a line and then waits for whoever reads it (a frozen ssh session, say), and RWF_NOWAIT is unknown to
+/// takes a part of a line and then waits for its reader (a frozen ssh session, say), and RWF_NOWAIT is unknown to
 /// terminals. `None` for anything else, and where it may not be opened (after su(1), say).
 pub(crate) fn open_terminal_anew(fd: BorrowedFd<'_>) -> Option<OwnedFd> {
     if !fd.is_terminal() {

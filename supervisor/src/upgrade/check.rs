@@ -220,7 +220,7 @@ pub(crate) fn asked_to_check(arguments: &[OsString]) -> Option<OsString> {
     }
 }
 
-/// Answers whether a state is understood, to whoever asks. Gives the exit status. Nothing outside is touched: to be called
+/// Answers whether a state is understood. Gives the exit status. Nothing outside is touched: to be called
 /// by a process that only stands by.
 pub(crate) fn answer(number: &OsString, understand: impl FnOnce(Saved) -> Result<(), Flaw>) -> u8 {
     let outcome = parcel::receive(number, getppid()).and_then(understand);

@@ -1,7 +1,7 @@
 //! Whether a binary is a segue at all, asked before it is given anything.
 //!
 //! What is none may do anything when it is executed: begin to run as a daemon, for one, which would have the listeners and the
-//! supervisor's lock open for as long as it lives. So the first question is `--version`, which every segue answers, and whoever is
+//! supervisor's lock open for as long as it lives. So the first question is `--version`, which every segue answers, and a program that is
 //! asked has no fd but the first three and no variable by which it could speak to systemd in our name.
 
 use std::convert::Infallible;

@@ -85,7 +85,7 @@ fn argv(arguments: &[OsString]) -> Vec<CString> {
         .collect()
 }
 
-/// The path that the first argument means, if it leads to what runs here: whoever executes a program can call it anything.
+/// The path that the first argument means, if it leads to what runs here: the caller of exec can name a program anything.
 fn started_by(arguments: &[OsString]) -> Option<PathBuf> {
     let search_path = std::env::var_os("PATH");
     let found = Binary::find(arguments.first()?, AT_FDCWD, search_path.as_deref()).ok()?;

@@ -47,7 +47,7 @@ pub(crate) struct Saved {
     pub(crate) left: Left,
 }
 
-/// The numbers under which the fds of a state were left open. They stay open over an exec until the state was taken over: whoever
+/// The numbers under which the fds of a state were left open. They stay open over an exec until the state was taken over: a process that
 /// fails in that, because the kernel is short of something, can begin anew.
 #[derive(Debug, Default)]
 pub(crate) struct Left {
@@ -123,7 +123,7 @@ pub(crate) fn begin_anew(number: &OsStr) {
     std::thread::sleep(PAUSE);
     let mut environment = sys::environment();
     environment.push(variable(&again));
-    // Whoever called this ends if it fails, and has told why he does.
+    // The caller ends if it fails, and has told why.
     let _ = execve(c"/proc/self/exe", &origin::own_argv(), &environment);
 }
 

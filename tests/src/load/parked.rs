@@ -160,7 +160,7 @@ impl Parked {
         }
     }
 
-    /// Sends the rests, all of them, then reads the answers and settles every request.
+    /// Sends the rests, all of them, then reads the answers and judges every request.
     pub fn finish(mut self) {
         for held in &mut self.held {
             let _ = held.client.write(&held.rest);

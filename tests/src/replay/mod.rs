@@ -114,7 +114,7 @@ pub struct Replay {
 }
 
 impl Replay {
-    /// Begins with the state files beside this control socket, whoever writes them.
+    /// Begins with the state files beside this control socket, no matter which process writes them.
     #[must_use]
     pub fn of(control: &Path) -> Self {
         let files = ["state-a", "state-b"].map(|name| {

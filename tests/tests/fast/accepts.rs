@@ -281,7 +281,7 @@ fn a_generation_that_accepts_nothing_on_probation_is_rolled_back_and_its_clients
 }
 
 #[test]
-fn whoever_waits_for_the_end_of_probation_is_told_of_the_rollback() {
+fn one_who_waits_for_the_end_of_probation_is_told_of_the_rollback() {
     let segue = trusted(&SOON);
     segue.deploy("app", &Program::fixture("polls-in-vain"));
     let reload = segue.begin("reload", &["--settled"]);

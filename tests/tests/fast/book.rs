@@ -365,7 +365,7 @@ fn messages() -> Vec<String> {
         .collect()
 }
 
-/// Whoever looks for a message must find it: a part of each is in the sources, word for word.
+/// A reader who looks for a message must find it: a part of each is in the sources, word for word.
 #[test]
 fn the_messages_of_troubleshooting_are_those_of_the_programs() {
     let sources = sources();

@@ -344,7 +344,7 @@ fn a_claim_on_sockets_by_a_process_that_has_ended_is_left_out_of_account() {
     let segue = claim(ended.id(), "1").start();
     segue.process().wait_for_line("LISTEN_FDS is ignored");
     segue.stop();
-    // No socket at all is a claim on nothing, whoever is meant.
+    // No socket at all is a claim on nothing.
     claim(std::process::id(), "0").start().stop();
     let refused = claim(std::process::id(), "1").start_in_vain();
     assert_eq!(refused.code, Some(1), "{refused:?}");

@@ -231,7 +231,7 @@ fn without_settling_a_later_crash_is_noticed_by_the_next_run() {
         status.count("rollbacks") == 1 && status.state() == "serving"
     });
     assert_ne!(deployed.current(), before);
-    // Any run settles it, even one that has nothing to do in the end.
+    // Any run resolves it, even one that has nothing to do in the end.
     write_program(&deployed.path("app"), "good message=old");
     let next = deployed.run(&["app"]);
     assert_eq!(next.code, Some(0), "{next:?}");
@@ -643,7 +643,7 @@ fn without_a_supervisor_it_exits_3_and_makes_nothing() {
 }
 
 #[test]
-fn a_timeout_exits_4_and_the_next_run_settles_it() {
+fn a_timeout_exits_4_and_the_next_run_resolves_it() {
     let deployed = Deployed::start(TRUSTING);
     deployed.write_held("good message=slow");
     let done = deployed.run(&["--timeout", "100ms", "app"]);

@@ -1,4 +1,4 @@
-//! No step of `deploy.sh` follows a link out of a release: whoever wrote the tree may be trusted less than whoever deploys.
+//! No step of `deploy.sh` follows a link out of a release: the author of the tree may be trusted less than the user who deploys.
 //! And nothing is reloaded that does not run from the root.
 
 #![allow(

@@ -60,7 +60,7 @@ fn gate(path: &Path, program: &Program) {
     fs::rename(&beside, path).unwrap();
 }
 
-/// Whoever serves now has accepted this one, and drains until it is dropped.
+/// The generation that serves now has accepted this one, and drains until it is dropped.
 fn request_that_lasts(segue: &Segue) -> Client {
     let mut client = segue.target().connect().unwrap();
     client.ask(&get("/ping")).unwrap();

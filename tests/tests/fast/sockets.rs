@@ -131,7 +131,7 @@ fn another_number_of_workers_leaves_no_socket_to_nobody() {
 
 /// What a refusal says helps, does.
 #[test]
-fn whoever_asks_for_too_few_workers_is_told_what_helps() {
+fn one_who_asks_for_too_few_workers_is_told_what_helps() {
     let refused = |segue: &Segue, change: &str, why: &str| {
         let refused = segue.run("workers", &[change]);
         assert_eq!(refused.code, Some(1), "{refused:?}");

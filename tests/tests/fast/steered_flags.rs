@@ -1,4 +1,4 @@
-//! O_NONBLOCK of a slot is the choice of whoever has it: it is set anew for the next generation only when nobody else has the slot.
+//! O_NONBLOCK of a slot is the choice of the generation that has it: it is set anew for the next generation only when nobody else has the slot.
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;

@@ -114,7 +114,7 @@ fn answers_of_the_old(listener: &str) -> u64 {
 }
 
 #[test]
-fn whoever_connects_after_the_takeover_meets_the_new_version() {
+fn a_client_that_connects_after_the_takeover_meets_the_new_version() {
     assert_eq!(answers_of_the_old(STEERED), 0);
 }
 
@@ -320,7 +320,7 @@ os.execvp(sys.argv[1], sys.argv[1:])
 "#;
 
 #[test]
-fn whoever_came_before_the_service_ran_is_answered() {
+fn a_client_from_before_the_service_ran_is_answered() {
     if needs::or_skip("an opener of sockets", needs::program("python3")).is_none() {
         return;
     }

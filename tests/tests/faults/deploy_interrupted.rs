@@ -219,7 +219,7 @@ fn a_second_signal_leaves_at_once_and_says_what_is_open() {
     assert_eq!(done.code, Some(130), "{done:?}");
     let last = done.stderr.lines().last().unwrap();
     assert!(
-        last.contains("which does not serve yet; run deploy.sh again to settle it"),
+        last.contains("which does not serve yet; run deploy.sh again to resolve it"),
         "{done:?}"
     );
     deployed.let_go();

@@ -222,7 +222,7 @@ fn killed_and_not_back_in_time_while_its_app_serves_on() {
             )),
         "{done:?}"
     );
-    assert!(deployed.root(".deploy").exists(), "the next run settles it");
+    assert!(deployed.root(".deploy").exists(), "the next run resolves it");
     // Nobody can deploy meanwhile, and nothing is forgotten by that.
     assert_eq!(deployed.run(&["app"]).code, Some(3));
     assert!(deployed.root(".deploy").exists());

@@ -101,7 +101,7 @@ fn everybody_is_told_at_once_who_asks_for_that() {
     );
 }
 
-/// An entrypoint passes the signal on and ends; whoever it has told finishes its answer.
+/// An entrypoint passes the signal on and ends; the server that it has told finishes its answer.
 #[test]
 fn who_was_told_by_the_main_process_is_not_told_again() {
     if needs::or_skip("a one-shot handler", needs::program("python3")).is_none() {
@@ -114,7 +114,7 @@ fn who_was_told_by_the_main_process_is_not_told_again() {
     for _ in 0..3 {
         let mut client = segue.target().connect().unwrap();
         client.write(&get("/slow")).unwrap();
-        // It is accepted by whoever serves now: another answer of the same has come since.
+        // It is accepted by the generation that serves now: another answer of the same has come since.
         let mut other = segue.target().connect().unwrap();
         let generation = other.ask(&get_and_close("/ping")).unwrap().text();
         segue.reload_ok(&["--drained"]);

@@ -17,7 +17,7 @@ use segue_tests::executable;
 use segue_tests::needs;
 use segue_tests::process::Process;
 
-/// One at a time: whoever makes the directory for sshd's privileges removes it again.
+/// One at a time: the scene that makes the directory for sshd's privileges removes it again.
 static ALONE: Mutex<()> = Mutex::new(());
 
 /// An sshd, and the directory that it gives its sessions for temporary files.

@@ -161,7 +161,7 @@ fn memory_is_not_asked_for_while_nobody_serves() {
     kill(Pid::from_raw(only_pid(&segue, 1)), Signal::SIGKILL).unwrap();
     segue.process().wait_for_line("exited with status 3");
     segue.wait_until("it backs off", |status| status.state() == "backing-off");
-    // Whoever reloads then mends it, and need not wait for the pause to pass.
+    // A reload then mends it, and need not wait for the pause to pass.
     segue.reload_ok(&[]);
     segue.stop();
 }

@@ -20,10 +20,10 @@ import time
 SERVES, SERVES_NOT, NOBODY = 0, 1, 3
 
 # Exit codes of the deploy script.
-DONE, FAILED, MISUSED, NO_SUPERVISOR, UNSETTLED = 0, 1, 2, 3, 4
+DONE, FAILED, MISUSED, NO_SUPERVISOR, PENDING = 0, 1, 2, 3, 4
 
 # Ends of a deploy that are told by its exit code alone.
-OUTCOMES = {NO_SUPERVISOR: "no-supervisor", UNSETTLED: "unsettled"}
+OUTCOMES = {NO_SUPERVISOR: "no-supervisor", PENDING: "pending"}
 
 # Seconds that `segue status` may take. It reads the binary for its digest, for 5 s at most, and counts connections.
 STATUS_WAIT = 30

@@ -110,7 +110,7 @@ outcome:
     - V(ok), the new version serves; V(unchanged), it served already; V(would-deploy), in check mode; V(placed), with
       O(reload=false).
     - V(failed), it did not take over, or crashed before any version was trusted; V(rolled-back), it crashed in its probation.
-    - V(refused), it was not tried; V(no-supervisor), nobody is there to reload; V(unsettled), the outcome is still to come.
+    - V(refused), it was not tried; V(no-supervisor), nobody is there to reload; V(pending), the outcome is still to come.
   returned: always
   type: str
   sample: ok

@@ -57,7 +57,7 @@ RETURN = r"""
 outcome:
   description:
     - V(ok), an earlier release serves again; V(unchanged), there was nothing to do; V(would-roll-back), in check mode.
-    - V(failed), V(rolled-back), V(refused), V(no-supervisor) and V(unsettled) are failures, as of M(segue.fleet.deploy).
+    - V(failed), V(rolled-back), V(refused), V(no-supervisor) and V(pending) are failures, as of M(segue.fleet.deploy).
   returned: always
   type: str
   sample: ok

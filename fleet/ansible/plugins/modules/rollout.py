@@ -63,7 +63,7 @@ outcome:
   description:
     - V(unchanged), the rollout had changed nothing here; V(kept), its version stays; V(reverted), what served before serves again;
       V(would-revert), in check mode; V(nothing-before), its version stays, for it is the first one here.
-    - V(failed), V(rolled-back), V(refused), V(no-supervisor) and V(unsettled) are failures, as of M(segue.fleet.deploy). The mark
+    - V(failed), V(rolled-back), V(refused), V(no-supervisor) and V(pending) are failures, as of M(segue.fleet.deploy). The mark
       stays then.
   returned: always
   type: str

@@ -8,7 +8,7 @@ use crate::Bug;
 /// In which scenario a bug shows, and which invariant catches it.
 const fn expected(bug: Bug) -> (&'static str, &'static str) {
     match bug {
-        Bug::DrainsBeforeReady => ("overlap", "whoever_served_still_serves"),
+        Bug::DrainsBeforeReady => ("overlap", "the_incumbent_still_serves"),
         Bug::AnswersTwice | Bug::LosesTickets => ("overlap", "each_ticket_gets_one_answer"),
         Bug::JoinsRunningHandoff => ("overlap", "answers_come_from_a_later_start"),
         Bug::ForgetsDrainTimer => ("overlap", "every_wait_has_a_timer"),
@@ -35,7 +35,7 @@ const fn expected(bug: Bug) -> (&'static str, &'static str) {
         Bug::NeverGivesUp => ("overlap", STOP_ALWAYS_ENDS),
         Bug::ExtendsTheStop => ("everything may go wrong", "timers_start_and_stop_once"),
         Bug::LeavesTheReloadOpen => ("overlap", "reloads_are_told_as_they_are"),
-        Bug::YieldsToTheUnseen => ("rolling", "whoever_served_still_serves"),
+        Bug::YieldsToTheUnseen => ("rolling", "the_incumbent_still_serves"),
         Bug::CrowdsTheMachine => ("rolling", "steps_wait_for_room"),
         Bug::LeavesPlacesEmpty => ("rolling", "places_are_yielded_to_a_candidate"),
         Bug::HopesForEver => ("tickets", "each_ticket_gets_one_answer"),

@@ -297,7 +297,7 @@ pub(super) fn step(node: &Node, event: Event, table: &mut Table) -> Stepped {
     for effect in &effects {
         then.account(*effect);
     }
-    // Whoever waits in a lane to which new clients go has not been left behind.
+    // A client that waits in a lane to which new clients go has not been left behind.
     then.stranded.retain(|lane| core.pointed() != Some(*lane));
     let seen = Step {
         before: &node.core,

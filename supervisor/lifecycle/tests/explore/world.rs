@@ -178,7 +178,7 @@ impl World {
         events
     }
 
-    /// Clients come to wait in any lane but the one to which new ones go, and are accepted by whoever has it.
+    /// Clients come to wait in any lane but the one to which new ones go, and are accepted by the generation that has it.
     fn of_lanes(&self, core: &Lifecycle, rules: &Rules, events: &mut Vec<Event>) {
         if let Some((number, _)) = self
             .switching

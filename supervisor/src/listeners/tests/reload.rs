@@ -101,7 +101,7 @@ fn an_option_changes_and_changes_back_when_the_reload_fails() {
         "an option that is not said any more has the kernel's value again"
     );
     assert!(after[0].asks_for_non_blocking());
-    assert!(!is_nonblocking(&after[0]), "whoever serves may wait in accept");
+    assert!(!is_nonblocking(&after[0]), "the incumbent may wait in accept");
 
     before[0].restore_flags().unwrap();
     assert_eq!(before[0].backlog(), Some(64));

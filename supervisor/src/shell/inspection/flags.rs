@@ -15,23 +15,23 @@ pub(crate) fn restore(ground: &Ground<'_>, fleet: &Fleet) {
     ground.records.restore_flags(ground.log);
     let raised = ground.records.current_listeners();
     for listener in raised.iter().filter(|listener| listener.is_raised_by_an_app()) {
-        settle(listener, ground, fleet);
+        clear_or_keep(listener, ground, fleet);
     }
 }
 
-fn settle(listener: &Listener, ground: &Ground<'_>, fleet: &Fleet) {
+fn clear_or_keep(listener: &Listener, ground: &Ground<'_>, fleet: &Fleet) {
     let inode = listener.inode();
-    let settled = match whom_it_may_harm(ground, fleet) {
+    let done = match whom_it_may_harm(ground, fleet) {
         // What it chooses counts once it takes over.
         Some(incumbent) if !has_event_loop(incumbent, inode, ground, fleet) => listener.clear_flag(),
         Some(_) | None => listener.keep_flags(IoMode::NonBlocking),
     };
-    if let Err(error) = settled {
+    if let Err(error) = done {
         ground.log.error(&error.to_string());
     }
 }
 
-/// The incumbent, if a younger generation may have set the flag. Whoever serves alone has set it himself.
+/// The incumbent, if a younger generation may have set the flag. One that serves alone has set it itself.
 fn whom_it_may_harm(ground: &Ground<'_>, fleet: &Fleet) -> Option<Number> {
     let incumbent = ground.core.incumbent()?.number;
     let mut workers = fleet.workers.keys();

@@ -224,7 +224,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_complaint_about_a_busy_address_is_understood_whoever_makes_it() {
+    fn a_complaint_about_a_busy_address_is_understood_in_every_language() {
         let lent = ["127.0.0.1:8000", "*:443", "unix:/run/app.sock"].map(str::to_owned);
         for (line, place) in [
             (

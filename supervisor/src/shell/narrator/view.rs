@@ -137,7 +137,7 @@ impl View<'_> {
             .or_else(|| self.note_on(listener))
     }
 
-    /// The kernel has refused to send new clients to the slot of whoever serves, and is going to be asked again.
+    /// The kernel has refused to send new clients to the slot of the incumbent, and is going to be asked again.
     fn refused_switch(&self, listener: &Listener) -> Option<String> {
         let is_refused = self.core.timers().any(|timer| timer == Timer::Switch);
         let serving = self.core.incumbent().map(|incumbent| incumbent.lane);

@@ -123,7 +123,7 @@ impl Shell {
         self.perform_all(effects);
     }
 
-    /// Perform effects in their order. What tickets are answered is put down in that order too, but goes out last: whoever
+    /// Perform effects in their order. What tickets are answered is put down in that order too, but goes out last: a client that
     /// has an answer finds everything done that it tells of, and systemd told of it.
     pub(crate) fn perform_all(&mut self, effects: Vec<Effect>) {
         self.records.note_roles(&self.core);

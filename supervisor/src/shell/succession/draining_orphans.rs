@@ -1,5 +1,5 @@
 //! Processes of a predecessor's app that are not adopted: it was killed while it stopped, or they have closed their listeners, and a new
-//! app is started beside them. They have the deadline that the predecessor gave them, or else the drain timeout; whoever has not
+//! app is started beside them. They have the deadline that the predecessor gave them, or else the drain timeout; one that has not
 //! ended by then, or when this supervisor stops, is killed.
 
 use std::os::fd::{AsFd as _, BorrowedFd};
@@ -21,7 +21,7 @@ use crate::state::{Fds, Field, Fields as _, Flaw, Row, Rows, fields};
 use crate::sys::{self, errno_text};
 
 /// The kind of its row.
-const ROW: &str = "leftover";
+const ROW: &str = "draining-orphan";
 
 /// One that drains.
 #[derive(Debug)]
@@ -201,7 +201,7 @@ impl DrainingOrphans {
         }
     }
 
-    /// Whether this supervisor, which has nothing else to do any more, waits for some of them: whoever keeps their deadline may not
+    /// Whether this supervisor, which has nothing else to do any more, waits for some of them: the process that keeps their deadline may not
     /// go before it. A stop has had the time that they would have had, and those without a deadline would be waited for without end.
     pub(crate) fn are_waited_for(&self, ending: Ending) -> bool {
         match ending {

@@ -151,7 +151,7 @@ fn has_any(pid: Pid, listeners: &[SocketIdentity]) -> io::Result<bool> {
 }
 
 /// Whether none that live of these (nor of the groups of main processes) have any of the listeners open: they drain, and nobody
-/// serves. A main process, or one of its group, that does not show its fds may have them, and so may whoever has given us an
+/// serves. A main process, or one of its group, that does not show its fds may have them, and so may the process that has given us an
 /// inherited one. Survivors that do not show them count as having none: if they have, their names come with `address already in use`.
 pub(crate) fn have_let_go(remains: &[OrphanProcess], rows: &[Row<'_>]) -> Result<bool, Flaw> {
     let listeners = listeners::identities(rows)?;

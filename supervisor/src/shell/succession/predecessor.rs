@@ -56,8 +56,8 @@ pub(crate) struct Unadopted {
     pub(crate) remains: Remains,
     /// Those who drain.
     pub(crate) draining_orphans: Vec<DrainingOrphan>,
-    /// The listeners that they, or systemd, still have: the new app is given those that it wants, and whoever waits in their queues
-    /// is served.
+    /// The listeners that they, or systemd, still have: the new app is given those that it wants, and clients that wait in their queues
+    /// are served.
     pub(crate) listeners: Vec<Rc<Listener>>,
 }
 

@@ -1,4 +1,4 @@
-//! What is done to a supervisor and its candidates. Whoever serves is left alone, and loses nothing.
+//! What is done to a supervisor and its candidates. The incumbent is left alone, and loses nothing.
 
 use std::io::Write as _;
 use std::os::unix::net::UnixStream;

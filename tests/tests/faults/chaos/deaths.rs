@@ -1,4 +1,4 @@
-//! What is done to whoever serves. What it had accepted is lost by right; nobody is refused, and others serve.
+//! What is done to the incumbent. What it had accepted is lost by right; nobody is refused, and others serve.
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;

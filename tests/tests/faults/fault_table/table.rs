@@ -612,7 +612,7 @@ faults! {
             lost: Lost::AcceptedBy(&[2]),
         }
         incumbent_killed = REFUSED {
-            wrong: "Whoever serves is killed, and no reload is under way",
+            wrong: "The incumbent is killed, and no reload is under way",
             does: "It is started again at once, within the same generation; the reload after that, of a broken \
                    version, still fails.",
             new: New::App("crash-at-start"),
@@ -626,7 +626,7 @@ faults! {
         }
         superseded_on_probation = PLAIN {
             wrong: "The next reload comes before the probation of the last one is over",
-            does: "It is done; whoever waits with --settled is told that the generation was replaced.",
+            does: "It is done; a client that waits with --settled is told that the generation was replaced.",
             flags: &["--probation", "60s"],
             story: stories::superseded,
             says: "reload ok: generation 2 took over (replaced by generation 3 before its probation ended)",
@@ -835,7 +835,7 @@ faults! {
             logs: &["generation 2 serves (pid …), generation 1 drains; the reload took …"],
         }
         incumbent_crashes_during_handoff = PLAIN {
-            wrong: "Whoever serves crashes while the new version is starting",
+            wrong: "The old version crashes while the new version is starting",
             does: "The handoff goes on, and the incumbent is started again beside it.",
             new: New::App("stopped"),
             story: stories::incumbent_killed_during_handoff,
@@ -843,7 +843,7 @@ faults! {
             lost: Lost::AcceptedBy(&[1]),
         }
         incumbent_crashes_during_soak = PLAIN {
-            wrong: "Whoever serves crashes while the new version soaks",
+            wrong: "The old version crashes while the new version soaks",
             does: "The new version is ready, so it takes over at once.",
             flags: &["--soak", "50s"],
             story: stories::incumbent_killed_when_candidate_ready,

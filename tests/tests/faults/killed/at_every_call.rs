@@ -96,7 +96,7 @@ fn reload_until(segue: &Segue, last: &Last) -> End {
     let tracer = Tracer::attach(pid, words);
     let told = segue.run("reload", RELOAD);
     tracer.detach();
-    // Whoever answers now has not been killed: the signal comes before the call, and nobody traces any more.
+    // A process that answers now has not been killed: the signal comes before the call, and nobody traces any more.
     if told.code == Some(0) && segue.run("status", &[]).code == Some(0) {
         return End::Survived;
     }

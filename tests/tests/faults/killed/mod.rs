@@ -154,10 +154,10 @@ fn a_listener_that_nobody_has_any_more_keeps_nobody_from_being_adopted() {
     }
 }
 
-/// Whoever has the port of a lost listener by now is named, and so is the app that waits to be adopted; when one of them is gone
+/// The process that has the port of a lost listener by now is named, and so is the app that waits to be adopted; when one of them is gone
 /// the next start succeeds.
 #[test]
-fn whoever_has_a_lost_port_by_now_is_named_and_so_is_the_app() {
+fn the_owner_of_a_lost_port_is_named_and_so_is_the_app() {
     let (kept, lost) = (free_port(), free_port());
     let setup = Setup::from_config().flags(["--config", "segue.toml"]);
     let settings = |ports: &[u16], more: &str| {
@@ -255,7 +255,7 @@ fn what_outlives_a_main_process_gives_the_listener_back_and_is_ended() {
         for _ in 0..deploys {
             segue.deploy("app", &Program::fixture("good"));
         }
-        // Whoever comes now waits in the queue of the listener.
+        // A client that comes now waits in the queue of the listener.
         let mut early = Target::Tcp(([127, 0, 0, 1], port).into()).connect().unwrap();
         early.write(&http::get_and_close("/ping")).unwrap();
         segue.resume();
@@ -635,7 +635,7 @@ fn assert_nobody_is_a_stranger(segue: &Segue, status: &Status, when: &str) {
     }
 }
 
-/// Whoever was being started, and by whom, at any microsecond of a reload.
+/// Any worker, started by any supervisor, at any microsecond of a reload.
 #[test]
 fn killed_at_any_moment_of_a_reload_nothing_is_lost_and_nobody_is_left() {
     let trials: u64 = scale(12, 1_000);

@@ -27,7 +27,7 @@ fn wait_until_executed(segue: &Segue, generation: u64) -> Vec<i32> {
 const SAID: &str = "it counts as ready, since messages sent while no supervisor ran are lost";
 
 #[test]
-fn at_a_first_start_whoever_is_seen_to_serve_counts_as_ready() {
+fn at_a_first_start_a_worker_that_is_seen_to_serve_counts_as_ready() {
     let port = free_port();
     let mut segue = setup(port).flags(["--ready", "notify"]).spawn();
     let app = wait_until_executed(&segue, 1);
@@ -71,7 +71,7 @@ fn a_candidate_that_is_seen_to_serve_takes_over() {
     segue.stop();
 }
 
-/// Whoever only has the listeners is not believed: it is late, and its reload fails.
+/// A worker that only has the listeners is not believed: it is late, and its reload fails.
 #[test]
 fn one_that_has_its_listeners_and_does_not_wait_on_them_is_not_ready() {
     let setup = Setup::new(Program::new("./app")).flags(["--start-timeout", "15s"]);

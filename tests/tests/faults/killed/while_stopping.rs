@@ -175,7 +175,7 @@ fn a_stop_signal_ends_that_wait() {
 
 /// The stop is written down, and nobody has been told: the next one tells them.
 #[test]
-fn whoever_has_not_been_told_is_told() {
+fn a_process_that_has_not_been_told_is_told() {
     let Some(()) = needs::or_skip("killed before the stop signal", strace::available()) else {
         return;
     };

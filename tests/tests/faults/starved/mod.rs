@@ -1,5 +1,5 @@
 //! Every system call that the supervisor makes fails at least once, at its start, while it supervises and at its end; and what
-//! it needs is taken away for real. Whoever serves serves on.
+//! it needs is taken away for real. The incumbent serves on.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

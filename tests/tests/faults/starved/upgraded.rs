@@ -291,7 +291,7 @@ impl Scene {
             .collect()
     }
 
-    /// Whoever asked for the upgrade knows what came of it.
+    /// The client that asked for the upgrade knows what came of it.
     fn is_told(&self, task: &Task, done: &Finished, mark: usize) {
         let lost = LOSE_THE_CLIENT.contains(&task.fault.call);
         let refused = done.stderr.starts_with("segue: upgrade failed: ");

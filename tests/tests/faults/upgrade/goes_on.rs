@@ -246,7 +246,7 @@ fn a_watched_status_goes_on() {
     segue.reload_ok(&[]);
     watch.wait_for_output("generation 2 serves");
     assert!(watch.is_running());
-    // Not SIGINT, which whoever runs the tests in the background may have told us to ignore.
+    // Not SIGINT, which a shell that runs the tests in the background may have told us to ignore.
     watch.signal(Signal::SIGTERM);
     let _ = watch.wait_for_exit();
     segue.stop();
@@ -338,7 +338,7 @@ fn reload_goes_on_that_waits_for_a_file() -> bool {
         });
         let reload = segue.begin("reload", &[]);
         segue.process().wait_for_line("generation 2 waits: ");
-        // Whoever writes may have been held up for longer than the reload waits.
+        // The writer may have been held up for longer than the reload waits.
         let waits_still = upgrade(&segue).generation() == 1;
         written.store(true, Ordering::Relaxed);
         (reload, waits_still)

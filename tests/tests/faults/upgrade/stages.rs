@@ -169,7 +169,7 @@ fn while_the_old_one_drains_in_queue_mode() {
     client.write(&http::get("/slow?ms=1500")).unwrap();
     let reload = segue.begin("reload", &[]);
     segue.process().wait_for_line("generation 2: handoff began");
-    // It waits in the queue for whoever is the next to accept.
+    // It waits in the queue for the next process that accepts.
     let mut queued = segue.target().connect().unwrap();
     queued.write(&http::get("/ping")).unwrap();
     upgrade(&segue);

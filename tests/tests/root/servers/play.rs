@@ -69,13 +69,13 @@ pub(super) struct Account {
 }
 
 /// Files and programs of one server, and an address that no other test uses.
-pub(super) struct Place {
+pub(super) struct Premises {
     tools: PathBuf,
     directory: PathBuf,
     host: String,
 }
 
-impl Place {
+impl Premises {
     const PORT: &str = "8643";
 
     fn new(directory: PathBuf, server: &Server) -> Self {
@@ -107,7 +107,7 @@ impl Place {
 }
 
 /// Whether the program that a server's command begins with is here.
-fn present(server: &Server, place: &Place) -> Result<(), String> {
+fn present(server: &Server, place: &Premises) -> Result<(), String> {
     for word in server.command.iter().filter(|word| word.starts_with("{tools}")) {
         let path = place.fill(word);
         if !Path::new(&path).exists() {
@@ -124,7 +124,7 @@ fn present(server: &Server, place: &Place) -> Result<(), String> {
 }
 
 pub(super) fn play(test: &str, server: &Server) {
-    let place = Place::new(segue_tests::segue::directory().path().to_owned(), server);
+    let place = Premises::new(segue_tests::segue::directory().path().to_owned(), server);
     if needs::or_skip(test, present(server, &place)).is_none() {
         return;
     }
@@ -173,7 +173,7 @@ fn measure(server: &Server, listeners: Listeners) -> Counted {
 
 fn start(server: &Server, listeners: Listeners, backend: Option<&Segue>) -> Segue {
     let setup = Setup::from_config();
-    let place = Place::new(setup.path("."), server);
+    let place = Premises::new(setup.path("."), server);
     let backend = backend.map(|backend| backend.path(BACKEND).display().to_string());
     for file in server.files {
         let text = std::fs::read_to_string(place.fill(&format!("{{here}}/{file}"))).unwrap();
@@ -295,7 +295,7 @@ fn wait(server: &Server, what: &str, mut condition: impl FnMut() -> bool) {
 }
 
 /// The version that runs here.
-fn version(server: &Server, place: &Place) -> String {
+fn version(server: &Server, place: &Premises) -> String {
     let text = match server.version {
         Version::Command(words) => {
             let done = Command::new(place.fill(words[0]))

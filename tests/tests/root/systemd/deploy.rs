@@ -136,7 +136,7 @@ pub(crate) fn one_at_a_time(machine: &Machine) {
     assert_nothing_lost(machine, "deploys at the same time", loads);
 }
 
-pub(crate) fn interrupted_is_settled_by_the_next(machine: &Machine) {
+pub(crate) fn interrupted_is_resolved_by_the_next(machine: &Machine) {
     let deploys = Deploys::start(machine, "cut");
     let loads = start_loads(&deploys.site);
     let words = deploys.words(&[&deploys.version("fixture slow-start file=/srv/cut/go message=slow")]);

@@ -60,7 +60,7 @@ pub(crate) fn root_asks_others_as_their_owner(machine: &Machine) {
     assert!(done.starts_with("reload ok: generation 2 serves"), "{done}");
     let refused = machine.run(&["segue", "reload", "games/trap"]);
     assert_eq!(refused.code, Some(3), "{refused:?}");
-    // By a name alone nobody else's is meant, whoever runs; that there is one is said.
+    // A name alone means none of another user's; that there is one is said.
     let refused = machine.run(&["segue", "stop", "theirs"]);
     assert_eq!(refused.code, Some(3), "{refused:?}");
     assert!(

@@ -77,7 +77,7 @@ pub(crate) fn has_the_last_words(machine: &Machine) {
     assert!(of_unit > TRIES / 2, "{of_unit} of {TRIES}");
 }
 
-/// What the journal has of a version that failed is in the answer of whoever may read the journal, and in the status; others are told where
+/// What the journal has of a version that failed is in the answer to a user who may read the journal, and in the status; others are told where
 /// to look.
 pub(crate) fn is_read_back_by_the_client(machine: &Machine) {
     let site = Site::new(machine, "telling", "app --message x");

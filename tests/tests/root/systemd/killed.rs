@@ -239,7 +239,7 @@ pub(crate) fn with_non_blocking_sockets(machine: &Machine) {
             .unwrap()["flags"]
             .clone()
     };
-    // 04000 is O_NONBLOCK; whoever comes first finds it set.
+    // 04000 is O_NONBLOCK; the first one finds it set.
     let first = born();
     assert!(
         first.as_str().is_some_and(|flags| flags.contains("4002")),
@@ -362,7 +362,7 @@ pub(crate) fn as_it_writes_its_state(machine: &Machine) {
         let tracer = Tracer::attach(machine.pid_outside(&pid), words);
         let told = site.segue("reload", &[]);
         tracer.detach();
-        // Whoever answers now has not been killed: the signal comes before the call.
+        // A process that answers now has not been killed: the signal comes before the call.
         let answers = site.segue("status", &["--json"]).stdout;
         let who =
             serde_json::from_str(&answers).map_or(None, |status: serde_json::Value| status["pid"].as_u64());

@@ -117,7 +117,7 @@ const SCENES: &[Scene] = scenes! {
     252 deploy::ends_with_the_new_version_or_changes_nothing;
     252 deploy::takes_back_what_dies_after_its_takeover;
     252 deploy::one_at_a_time;
-    252 deploy::interrupted_is_settled_by_the_next;
+    252 deploy::interrupted_is_resolved_by_the_next;
     252 instances::root_asks_others_as_their_owner;
     252 journal::has_every_line;
     252 journal::has_the_last_words;

@@ -89,7 +89,7 @@ pub(crate) fn asked_for_twice_at_once(machine: &Machine) {
         let done = asked.finish();
         assert_eq!(done.code, Some(0), "{done:?}\n{}", site.journal());
     }
-    // Whoever asked after the newest release was in place got it.
+    // Each client that asked after the newest release was in place got it.
     site.wait_for_message("newest");
     site.wait_for_property("ActiveState", "active");
     assert_nothing_lost(machine, "reloads asked for at once", loads);

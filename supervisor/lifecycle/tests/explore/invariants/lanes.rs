@@ -97,7 +97,7 @@ pub(super) fn lanes_are_given_up_in_need(step: &Step) -> Verdict {
     Ok(())
 }
 
-/// Whoever waits in a lane to which new clients do not go gets a relief worker in time, and then another if that one fails them.
+/// Clients that wait in a lane to which new ones do not go get a relief worker in time, and then another if that one fails them.
 pub(super) fn who_waits_elsewhere_is_relieved(node: &Node) -> Verdict {
     if is_stopping(&node.core) || node.world.finished {
         return Ok(());

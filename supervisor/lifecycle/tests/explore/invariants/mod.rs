@@ -57,7 +57,7 @@ list! {
     waits::timers_start_and_stop_once,
     handoff::generations_stay_within_the_limit,
     handoff::queue_mode_runs_one_generation,
-    signals::whoever_served_still_serves,
+    signals::the_incumbent_still_serves,
     handoff::takeover_only_by_the_ready,
     handoff::nobody_takes_over_without_a_listener,
     trust::who_notifies_is_waited_for,

@@ -33,7 +33,7 @@ pub(super) fn no_signal_to_the_gone(step: &Step) -> Verdict {
 /// in the same slot), the
 /// generation has failed, fewer workers were asked for, it is stuck, or a stop was asked for. Nobody is killed who
 /// was not asked first.
-pub(super) fn whoever_served_still_serves(step: &Step) -> Verdict {
+pub(super) fn the_incumbent_still_serves(step: &Step) -> Verdict {
     for (worker, signal) in step.signals() {
         let Some(process) = step.world.processes.get(&worker) else {
             continue;

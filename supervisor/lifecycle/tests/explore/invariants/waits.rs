@@ -151,7 +151,7 @@ fn its_slots_can_go_on(node: &Node, generation: &Generation, timers: &BTreeSet<T
             SlotState::BackingOff => timers.contains(&Timer::BackOff(number, index)),
             // It is filled when the candidate has failed, and that one has timers.
             SlotState::Yielded => node.core.handoff().candidate().is_some(),
-            // So does one that finds no room; the candidate itself never waits for whoever serves, but for those that drain.
+            // So does one that finds no room; the candidate itself never waits for the incumbent, but for those that drain.
             SlotState::Wanted
                 if rolling::limit(&node.core).is_some_and(|limit| node.world.processes.len() >= limit) =>
             {

@@ -52,7 +52,7 @@ def test_the_same_bytes_are_left_alone(shop):
 
 
 def test_the_same_bytes_on_probation_are_waited_for(shop):
-    """The deploy script settles what an interrupted deploy has left."""
+    """The deploy script resolves what an interrupted deploy has left."""
     shop.new.write_text("old")
     shop.status(shop.old, probation="running")
     shop.serves_then(shop.old, generation=1)
@@ -104,14 +104,14 @@ def test_an_old_failure_is_not_taken_for_this_one(shop):
     assert (result["outcome"], result["cause"], result["reason"]) == ("refused", None, "deploy: words for people")
 
 
-@pytest.mark.parametrize("code, outcome", [(2, "refused"), (3, "no-supervisor"), (4, "unsettled"), (143, "refused")])
+@pytest.mark.parametrize("code, outcome", [(2, "refused"), (3, "no-supervisor"), (4, "pending"), (143, "refused")])
 def test_every_exit_code_has_its_outcome(shop, code, outcome):
     shop.serves_then(shop.old, generation=1, code=code)
     result = shop.play(deploy, src=str(shop.new))
     assert result["failed"] and result["outcome"] == outcome
 
 
-def test_an_unsettled_host_keeps_the_mark(shop):
+def test_a_pending_host_keeps_the_mark(shop):
     shop.serves_then(shop.old, generation=1, code=4)
     shop.play(deploy, src=str(shop.new), rollout=True)
     assert json.loads((shop.root / ".rollout").read_text())["previous"] == OLD
@@ -160,7 +160,7 @@ def mark_of(shop):
 def test_an_interrupted_rollout_that_is_played_again_goes_back_to_what_served_before(shop):
     bad, before = interrupted(shop)
     shop.serves_then(bad, probation="running", code=4)
-    assert shop.play(deploy, src=str(bad), rollout=True)["outcome"] == "unsettled"
+    assert shop.play(deploy, src=str(bad), rollout=True)["outcome"] == "pending"
     assert mark_of(shop) == dict(before, superseded=None)
     shop.serves_then(bad)
     result = shop.play(deploy, src=str(bad), rollout=True)

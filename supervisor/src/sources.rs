@@ -26,6 +26,8 @@ pub(crate) enum Source<W, C> {
     Signals,
     /// The changes of the watched path.
     Watch,
+    /// The links of a Unix listener have changed: its path may be gone.
+    Paths,
     /// A set of listeners: clients wait in a queue.
     Queues,
     /// A set of slots of steered listeners: clients wait where new ones do not go.
@@ -78,6 +80,7 @@ impl<W: Copy + Ord, C: Copy + Ord> Sources<W, C> {
             | Source::DrainingOrphan(_)
             | Source::Signals
             | Source::Watch
+            | Source::Paths
             | Source::Queues
             | Source::Slots
             | Source::Control

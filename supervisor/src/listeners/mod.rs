@@ -6,7 +6,7 @@
 //! for all others; [`Listener::restore_flags`] puts it right again.
 //!
 //! Code map: `open` decides which sockets stay, stand in or are made; `bind` makes them; `unix_file` owns the paths
-//! of Unix sockets; `settings` turns options into socket options; `inherited` and `claim` read `LISTEN_FDS`;
+//! of Unix sockets; `path_watch` sees that an app has taken one away, and `mended_path` has it put back; `settings` turns options into socket options; `inherited` and `claim` read `LISTEN_FDS`;
 //! `shares` says which worker gets which of several sockets on one address; `slots` makes the sockets of a steered one;
 //! `resolve` is the only place that looks names up; `holder` finds who has a port that is busy; `saved` writes
 //! them down for a successor; `anew` makes again what was lost with a predecessor, and `regroup` finds the kernel's order of slots.
@@ -17,7 +17,9 @@ mod claim;
 mod holder;
 mod inherited;
 mod local;
+mod mended_path;
 mod open;
+mod path_watch;
 mod regroup;
 mod resolve;
 mod saved;
@@ -43,6 +45,7 @@ use crate::address::{Key, PROBE_NAME, SocketOptions};
 pub(crate) use inherited::{Inherited, stale};
 pub(crate) use local::SocketKind;
 pub(crate) use open::open;
+pub(crate) use path_watch::PathWatch;
 pub(crate) use resolve::Lookup;
 pub(crate) use saved::{
     Absent, Saving, SocketIdentity, any_inherited, identities, is_inherited, label_of, restore, restore_found,
@@ -55,6 +58,7 @@ use resolve::Owner;
 use slots::Slot;
 pub(crate) use socket::IoMode;
 use socket::Socket;
+use unix_file::SocketFile;
 
 /// Connections that may wait in a listener unless `backlog` says otherwise: the kernel's own cap
 /// (net.core.somaxconn) since Linux 5.4, so that a slow start or a restart refuses nobody.
@@ -148,6 +152,11 @@ impl Listener {
     /// Whether Segue was given this socket by `LISTEN_FDS` and has not made it.
     pub(crate) fn is_inherited(&self) -> bool {
         self.socket.is_inherited()
+    }
+
+    /// Whether its path is one that we have made, and put back.
+    pub(crate) fn keeps_path(&self) -> bool {
+        self.socket.file().is_some_and(SocketFile::is_kept)
     }
 
     /// How many connections may wait, after the kernel's cap. `None` for datagram sockets, and where it cannot be

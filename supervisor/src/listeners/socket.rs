@@ -3,7 +3,7 @@
 use std::cell::{Cell, Ref, RefCell};
 use std::fs;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -12,6 +12,7 @@ use nix::sys::socket::{SockaddrStorage, bind, getpeername};
 use nix::unistd::Uid;
 
 use super::local::{BoundTo, Local, SocketKind};
+use super::mended_path::PutBacks;
 use super::resolve::Owner;
 use super::settings::{self, ACCEPTS_CONNECTIONS, Originals, What};
 use super::unix_file::SocketFile;
@@ -41,6 +42,10 @@ const SHUT_DOWN_ABSTRACT: &str = "an app shut it down, and clients are refused u
 /// The process that made it has the dead one, too.
 const SHUT_DOWN_INHERITED: &str = "an app shut it down, and clients are refused until segue is given another";
 const PATH_REMOVED: &str = "an app removed its path, and no client finds it until the next reload";
+const PATH_TAKEN: &str = "something else lies at its path, and no client finds it until the next reload";
+/// It lies in a directory of somebody else, who alone makes it.
+const PATH_REMOVED_INHERITED: &str =
+    "its path was removed, and no client finds it until segue is given another";
 
 /// Whether calls on a socket wait (O_NONBLOCK, open(2)): one flag for all who share it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,6 +101,9 @@ pub(super) struct Socket {
     originals: RefCell<Originals>,
     /// The lasting damage that has been told already: this socket cannot be mended, so once is enough.
     told: Cell<Option<&'static str>>,
+    put_backs: PutBacks,
+    /// Where an inherited one was found: a path in another mount namespace is not.
+    found_at: Option<PathBuf>,
 }
 
 /// What is known of a socket when it has been made or taken over.
@@ -121,6 +129,10 @@ impl Socket {
         let inode = nix::sys::stat::fstat(fd).map_err(errno_text)?.st_ino;
         let io_mode = io_mode(fd).map_err(errno_text)?;
         let backlog = effective_backlog(fd, birth.backlog);
+        let found_at = match (&birth.source, &local.bound_to) {
+            (Source::Inherited { .. }, BoundTo::Path(path)) if path.exists() => Some(path.clone()),
+            (Source::Inherited { .. } | Source::Spec(_) | Source::Probe, _) => None,
+        };
         Ok(Self {
             file: birth.file,
             local,
@@ -133,6 +145,8 @@ impl Socket {
             applied: RefCell::new((birth.options, birth.owner)),
             originals: RefCell::new(birth.originals),
             told: Cell::default(),
+            put_backs: PutBacks::default(),
+            found_at,
             fd: birth.fd,
         })
     }
@@ -143,6 +157,10 @@ impl Socket {
 
     pub(super) fn file(&self) -> Option<&SocketFile> {
         self.file.as_ref()
+    }
+
+    pub(super) fn put_backs(&self) -> &PutBacks {
+        &self.put_backs
     }
 
     pub(super) fn local(&self) -> &Local {
@@ -347,8 +365,15 @@ impl Socket {
                 (Source::Spec(_) | Source::Probe, None) => SHUT_DOWN_ABSTRACT,
             });
         }
-        let gone = self.file.as_ref().is_some_and(|file| !file.is_in_place());
-        gone.then_some(PATH_REMOVED)
+        if self.found_at.as_ref().is_some_and(|path| !is_there(path)) {
+            return Some(PATH_REMOVED_INHERITED);
+        }
+        let file = self.file.as_ref().filter(|file| !file.is_in_place())?;
+        Some(if is_there(file.path()) {
+            PATH_TAKEN
+        } else {
+            PATH_REMOVED
+        })
     }
 
     /// The damage, if it has not been told yet.
@@ -483,6 +508,11 @@ pub(super) fn set_io_mode(fd: BorrowedFd<'_>, wanted: IoMode) -> Result<(), Errn
         fcntl(fd, FcntlArg::F_SETFL(after))?;
     }
     Ok(())
+}
+
+/// Whether anything is there, a link that leads nowhere included.
+fn is_there(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok()
 }
 
 /// Nothing but a hang-up is asked for, so every answer is one; `nix` does not know POLLRDHUP and cannot name it.

@@ -2,7 +2,10 @@
 //!
 //! The socket is bound at the path itself (a name given later would break getsockname(2) and those who compare it),
 //! under a lock file beside it. What is there already is removed only if it is a socket that refuses connections. The new
-//! path is born with mode 0000 and gets its owner and then its mode before anybody can connect.
+//! path is born with mode 0000 and gets its owner and then its mode before anybody can connect. An app that removes it finds it put
+//! back (`second_link`).
+
+mod second_link;
 
 use std::fmt;
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
@@ -22,6 +25,8 @@ use super::holder;
 use super::resolve::Owner;
 use crate::state::{Custody, Field as _, Fields as _, Flaw, Guard, Row, Rows, fields};
 use crate::sys::{Locked, errno_text, pid_namespace};
+
+pub(super) use second_link::Mended;
 
 /// What is put behind a path to name its lock file.
 const LOCK_SUFFIX: &str = ".lock";
@@ -325,7 +330,7 @@ fn is_served(path: &Path, socket_type: SockType) -> Result<bool, String> {
     }
 }
 
-/// A path that leads to a socket of ours. Removed when dropped, if it still leads there, and before its lock.
+/// A path that leads to a socket of ours. Removed when dropped, if it still leads there, with its second link and before its lock.
 #[derive(Debug)]
 pub(super) struct SocketFile {
     path: PathBuf,
@@ -357,6 +362,7 @@ impl SocketFile {
         bind(fd.as_raw_fd(), &address).map_err(|errno| explain_bind(path, errno))?;
         let mut found = Self::find(path, guard)?;
         found.lock = lock;
+        found.keep();
         Ok(found)
     }
 
@@ -444,8 +450,8 @@ impl SocketFile {
             .map_err(|error| format!("cannot change the mode: {}", errno_text(&error)))
     }
 
-    /// Makes room for the socket that is bound in the place of this one, which is dead: removes the path if it still leads
-    /// here, and shares its lock, if that still locks something.
+    /// Makes room for the socket that is bound in the place of this one, which is dead: removes both links that lead here, and
+    /// shares the lock, if that still locks something.
     ///
     /// # Errors
     /// One clause: the path cannot be removed.
@@ -454,24 +460,32 @@ impl SocketFile {
             fs::remove_file(&self.path)
                 .map_err(|error| format!("cannot remove the old socket: {}", errno_text(&error)))?;
         }
+        self.remove_second();
         let held = self.lock.as_ref().filter(|lock| lock.locks_something());
         Ok(held.cloned())
     }
 
     /// Whether the path still leads to this socket.
     pub(super) fn is_in_place(&self) -> bool {
-        fs::symlink_metadata(&self.path)
-            .is_ok_and(|there| there.dev() == self.device && there.ino() == self.inode)
+        self.leads_here(&self.path)
+    }
+
+    fn leads_here(&self, path: &Path) -> bool {
+        fs::symlink_metadata(path).is_ok_and(|there| there.dev() == self.device && there.ino() == self.inode)
     }
 }
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
         // A forked child that gives up before exec must not take the path with it.
-        if self.guard.is_armed() && self.maker == getpid() && self.is_in_place() {
-            // Nobody is left to tell, and the next start removes what stays behind.
+        if !self.guard.is_armed() || self.maker != getpid() {
+            return;
+        }
+        // Nobody is left to tell, and the next start removes what stays behind.
+        if self.is_in_place() {
             let _ = fs::remove_file(&self.path);
         }
+        self.remove_second();
     }
 }
 

@@ -10,6 +10,7 @@ use segue_lifecycle::{Effect, Ending, Event, Handoff, Lifecycle, Number, Progres
 use crate::clock::{self, Timers};
 use crate::shell::desk::Desk;
 use crate::shell::fleet::{Fleet, Ground, ground};
+use crate::shell::inspection::paths::Paths;
 use crate::shell::inspection::queues::Queues;
 use crate::shell::journal::Journal;
 use crate::shell::narrator::Narrator;
@@ -255,6 +256,7 @@ pub(crate) fn assemble(begin: Begin) -> Result<(Shell, Vec<Effect>), ShellError>
         records: Records::new(begin.inherited, begin.left.listeners),
         fleet: Fleet::new(),
         queues: Queues::default(),
+        paths: Paths::default(),
         steering: Steering::default(),
         desk: Desk::new(begin.control),
         log: begin.log,

@@ -56,6 +56,7 @@ pub(crate) use succession::recover::refuse_orphans;
 
 use desk::Desk;
 use fleet::Fleet;
+use inspection::paths::Paths;
 use inspection::queues::Queues;
 use journal::Journal;
 use narrator::Narrator;
@@ -183,6 +184,7 @@ pub(crate) struct Shell {
     records: Records,
     fleet: Fleet,
     queues: Queues,
+    paths: Paths,
     steering: Steering,
     desk: Desk,
     log: Log,

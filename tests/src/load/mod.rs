@@ -1,10 +1,11 @@
 //! Generators of load. Each accounts for every request in a [`Ledger`]; none retries behind the account's back.
 //!
 //! [`Load`] runs a [`Kind`] in threads until it is stopped, finishing what it has begun. [`parked`] holds requests half
-//! sent across a takeover; [`race`] aims single requests at the instant of the drain.
+//! sent across a takeover; [`race`] aims single requests at the instant of the drain; [`knocks`] finds out whether a path is there.
 
 mod http1;
 mod http2;
+pub mod knocks;
 pub mod parked;
 pub mod race;
 

@@ -1,5 +1,5 @@
-//! A Unix listener that an app has killed for everybody, by shutdown() or by removing its path: it is told while it lasts,
-//! and the next reload binds it afresh.
+//! A Unix listener that an app has killed for everybody, by shutdown() or by removing its path where there is no second link to
+//! put it back by (`taken_paths.rs`): it is told while it lasts, and the next reload binds it afresh.
 
 #![allow(
     clippy::unwrap_used,
@@ -15,6 +15,7 @@ use tempfile::TempDir;
 
 const SHUT: &str = "an app shut it down, and clients are refused until the next reload";
 const UNLINKED: &str = "an app removed its path, and no client finds it until the next reload";
+const TAKEN: &str = "something else lies at its path, and no client finds it until the next reload";
 
 /// An instance that serves at the path `s`, as the listener `web`. Every reload runs what was deployed last.
 fn at_path(app: &str) -> (Segue, TempDir, PathBuf) {
@@ -26,6 +27,8 @@ fn at_path_of(setup: Setup, app: &str) -> (Segue, TempDir, PathBuf) {
     // One of its own, so that it can be looked at when the instance is gone.
     let directory = segue_tests::segue::directory();
     let path = directory.path().join("s");
+    // Somebody else's directory has the name of the second link.
+    std::fs::create_dir(directory.path().join("s.kept")).unwrap();
     let segue = setup.listen(format!("web=unix:{}", path.display())).start();
     (segue, directory, path)
 }
@@ -81,14 +84,14 @@ fn mend(segue: &Segue) {
     assert!(!done.stdout.contains("listener web"), "{done:?}");
 }
 
-/// Neither the path nor its lock file may stay.
+/// Neither the path nor its lock file may stay, but what is somebody else's.
 #[track_caller]
 fn stop(segue: Segue, path: &Path) {
     let directory = path.parent().unwrap();
     let files = || std::fs::read_dir(directory).unwrap().count();
-    assert_eq!(files(), 2, "the path is locked as long as it is ours");
+    assert_eq!(files(), 3, "the path is locked as long as it is ours");
     segue.stop();
-    assert_eq!(files(), 0);
+    assert_eq!(files(), 1);
 }
 
 #[test]
@@ -181,7 +184,7 @@ fn what_lies_at_the_path_by_then_is_left_alone_and_the_reload_says_so() {
     let done = segue.reload(&["--drained"]);
     assert_eq!(done.code, Some(0), "{done:?}");
     assert!(
-        done.stdout.ends_with(&format!("; listener web: {UNLINKED}\n")),
+        done.stdout.ends_with(&format!("; listener web: {TAKEN}\n")),
         "{done:?}"
     );
     segue.process().wait_for_line(

@@ -39,4 +39,5 @@ mod sockets;
 mod steered_flags;
 mod steered_stuck;
 mod steering;
+mod taken_paths;
 mod turns;

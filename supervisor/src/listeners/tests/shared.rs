@@ -88,17 +88,3 @@ fn a_unix_listener_that_was_shut_down_is_told_once() {
     );
     listener.restore_flags().unwrap();
 }
-
-#[test]
-fn a_path_that_an_app_removed_is_told_once() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("s");
-    let listener = open_one(&format!("web=unix:{}", path.display()));
-    std::fs::remove_file(&path).unwrap();
-    let alarm = line(listener.restore_flags());
-    assert!(
-        alarm.ends_with("an app removed its path, and no client finds it until the next reload"),
-        "{alarm}"
-    );
-    listener.restore_flags().unwrap();
-}

@@ -3,4 +3,5 @@
 pub(crate) mod accepting;
 pub(crate) mod flags;
 pub(crate) mod look;
+pub(crate) mod paths;
 pub(crate) mod queues;

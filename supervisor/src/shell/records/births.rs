@@ -111,6 +111,8 @@ impl Records {
         } else {
             Lookup::Refused
         };
+        // One whose path can be put back is not bound afresh.
+        self.put_back_paths(shop.log);
         let current = self.current_listeners();
         let there: Vec<Rc<Listener>> = current.iter().chain(&self.left_listeners).cloned().collect();
         let opened = listeners::open(&config.listen, &there, &mut self.inherited, lookup)

@@ -23,8 +23,18 @@ impl Records {
         current
     }
 
+    /// Make the paths again that apps have taken away.
+    pub(crate) fn put_back_paths(&self, log: &Log) {
+        for listener in self.current_listeners() {
+            if let Some(said) = listener.put_back_path() {
+                log.warning(&said.to_string());
+            }
+        }
+    }
+
     /// Undo what processes did to the flags that all holders of a listener share.
     pub(crate) fn restore_flags(&self, log: &Log) {
+        self.put_back_paths(log);
         // Each socket once: two records may want different options of it, and the newest is in force.
         for listener in self.current_listeners() {
             if let Err(error) = listener.restore_flags() {

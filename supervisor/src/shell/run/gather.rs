@@ -50,6 +50,7 @@ impl Shell {
                     | Source::DrainingOrphan(_)
                     | Source::Signals
                     | Source::Watch
+                    | Source::Paths
                     | Source::Queues
                     | Source::Slots => false,
                 });
@@ -77,6 +78,7 @@ impl Shell {
             }
             Source::Signals => self.read_signals(),
             Source::Watch => self.records.note_changes(&mut self.timers),
+            Source::Paths => self.paths.put_back(&ground!(self)),
             Source::Queues => self.queues.note_waiting(around!(self)),
             Source::Slots => {
                 let stranded = self.steering.note_stranded(&ground!(self), &mut self.timers);

@@ -160,6 +160,7 @@ impl Shell {
         self.fleet.end_turn();
         self.fleet.watch_lingering(&mut self.timers);
         self.queues.watch(around!(self), &mut self.sources);
+        self.paths.watch(&ground!(self), &mut self.sources);
         let relieved = self
             .steering
             .watch(&ground!(self), &mut self.sources, &mut self.timers);

@@ -194,6 +194,7 @@ fn row(fault: &Fault) -> String {
                 names.join(" or ")
             )
         }
+        Lost::Unconnected => "; a client that connects in that instant finds no path".to_owned(),
         Lost::Queued => "; what waited in the queue may be lost".to_owned(),
     };
     let does = prose(fault.does);

@@ -74,6 +74,8 @@ enum Lost {
     AcceptedBy(&'static [u64]),
     /// Whatever waits in the kernel's queue at the moment: the listener itself was broken, which no supervisor can undo.
     Queued,
+    /// Clients that connect in the instant in which the path is gone.
+    Unconnected,
 }
 
 /// The common values: a good incumbent, a good new version, a plain reload that works and loses nothing.

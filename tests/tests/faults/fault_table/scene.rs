@@ -228,6 +228,14 @@ impl Scene {
                 // A process that is killed can have accepted one connection that it had no time to note.
                 assert!(others.count() <= usize::from(self.kills()), "{tally}\n{log}");
             }
+            Lost::Unconnected => {
+                let finds_none = format!("os error {}", nix::errno::Errno::ENOENT as i32);
+                let others = tally
+                    .lost
+                    .iter()
+                    .filter(|(_, _, loss)| !loss.detail.contains(&finds_none));
+                assert_eq!(others.count(), 0, "{tally}\n{log}");
+            }
             Lost::Queued => {
                 let longest = tally
                     .lost

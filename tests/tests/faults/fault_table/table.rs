@@ -970,6 +970,15 @@ faults! {
             does: "The path is the supervisor's: neither generation makes or removes it.",
             config: Some(UNIX),
         }
+        path_taken_away = PLAIN {
+            wrong: "The old version removes the path of its Unix socket when it is told to stop",
+            does: "The path is put back at once by a second link to the same socket: nothing is bound anew, and whoever \
+                   waits in its queue stays there.",
+            incumbent: "unlinks-path then=at-term",
+            config: Some(UNIX),
+            logs: &["listener listen1 (unix:…): an app removed its path; it is there again"],
+            lost: Lost::Unconnected,
+        }
         host_name_at_reload = REFUSED {
             wrong: "segue.toml names a new host name to listen on",
             does: "Names are looked up at the start only: a look-up could hold the supervisor up; the reload is \

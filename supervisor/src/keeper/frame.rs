@@ -1,11 +1,13 @@
-//! One piece of a state file: `segue-snapshot NUMBER LENGTH CHECKSUM`, a newline, and that many bytes; or `segue-log` so.
+//! One piece of a state file: `segue-snapshot NUMBER LENGTH CHECKSUM`, a newline, and that many bytes; or `segue-change` so, or
+//! `segue-log`.
 
-use super::Kept;
+use super::{Kept, change};
 
 /// What a piece is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Piece {
     Snapshot,
+    Change,
     Log,
 }
 
@@ -13,6 +15,7 @@ impl Piece {
     const fn word(self) -> &'static str {
         match self {
             Piece::Snapshot => "segue-snapshot",
+            Piece::Change => "segue-change",
             Piece::Log => "segue-log",
         }
     }
@@ -34,32 +37,68 @@ pub(super) fn number(bytes: &[u8]) -> Option<u64> {
     take(Piece::Snapshot, bytes).map(|(number, _, _)| number)
 }
 
-/// That number, and where the log behind it ends.
+/// That number, and where all that was written behind it ends.
 pub(super) fn extent(bytes: &[u8]) -> Option<(u64, u64)> {
-    let (number, _, mut rest) = take(Piece::Snapshot, bytes)?;
-    while let Some((of, _, after)) = take(Piece::Log, rest)
-        && of == number
-    {
-        rest = after;
-    }
-    Some((number, (bytes.len() - rest.len()) as u64))
+    let mut states = States::of(bytes)?;
+    states.by_ref().for_each(drop);
+    Some((states.number, (bytes.len() - states.rest.len()) as u64))
 }
 
-/// The snapshot, and what was logged after it up to the first piece that is broken or older.
+/// The last state, and what was logged after it.
 pub(super) fn read(bytes: &[u8]) -> Option<Kept> {
-    let (number, rows, mut rest) = take(Piece::Snapshot, bytes)?;
-    let mut log = Vec::new();
-    while let Some((of, line, after)) = take(Piece::Log, rest)
-        && of == number
-        && let Ok(line) = std::str::from_utf8(line)
-    {
-        log.push(line.to_owned());
-        rest = after;
+    States::of(bytes)?.last()
+}
+
+/// The states that a file tells of, oldest first: its snapshot, and what each change behind it has made of that; each with what was
+/// logged after it. They end before the first piece that is broken or older.
+pub(super) struct States<'a> {
+    number: u64,
+    /// The next one; none after the last.
+    rows: Option<Vec<u8>>,
+    rest: &'a [u8],
+}
+
+impl<'a> States<'a> {
+    /// None if the file does not begin with a whole snapshot.
+    pub(super) fn of(bytes: &'a [u8]) -> Option<Self> {
+        let (number, rows, rest) = take(Piece::Snapshot, bytes)?;
+        Some(Self {
+            number,
+            rows: Some(rows.to_vec()),
+            rest,
+        })
     }
-    Some(Kept {
-        rows: rows.to_vec(),
-        log,
-    })
+
+    /// The next piece, if it is of this kind and of this snapshot.
+    fn piece(&self, piece: Piece) -> Option<(&'a [u8], &'a [u8])> {
+        let (of, body, after) = take(piece, self.rest)?;
+        (of == self.number).then_some((body, after))
+    }
+
+    fn take_line(&mut self) -> Option<String> {
+        let (line, after) = self.piece(Piece::Log)?;
+        let line = std::str::from_utf8(line).ok()?.to_owned();
+        self.rest = after;
+        Some(line)
+    }
+
+    fn take_change(&mut self, rows: &[u8]) -> Option<Vec<u8>> {
+        let (body, after) = self.piece(Piece::Change)?;
+        let rows = change::apply(rows, body)?;
+        self.rest = after;
+        Some(rows)
+    }
+}
+
+impl Iterator for States<'_> {
+    type Item = Kept;
+
+    fn next(&mut self) -> Option<Kept> {
+        let rows = self.rows.take()?;
+        let log = std::iter::from_fn(|| self.take_line()).collect();
+        self.rows = self.take_change(&rows);
+        Some(Kept { rows, log })
+    }
 }
 
 /// The piece at the beginning: its number, its body, and what comes after it.

@@ -1,14 +1,15 @@
 //! Where the state of this supervisor lies while it lives, so that another can go on if it is killed.
 //!
 //! Two files (in the instance's directory; in memory where nothing can be written there) hold it by turns. Each is a
-//! *snapshot* of everything and, behind it, a *log* of what was about to be done and has been done since. A snapshot
-//! is written over the older file, so that the newer one is whole at every moment; a reader takes the newest file that
-//! is whole, and its log up to the first line that is not.
+//! *snapshot* of everything and, behind it, *changes* of that and a *log* of what was about to be done and has been done since.
+//! Once the changes have become long, a snapshot is written over the older file, so that the newer one is whole at every moment.
+//! A reader takes the newest file that is whole, and what stands behind its snapshot up to the first piece that is not.
 //!
-//! Every piece is written with one pwrite(2) and carries the number of its snapshot, its length and a checksum: SIGKILL may
-//! cut a write short. Nothing is synced, for what runs is gone after a power cut anyway. There is no shared mapping,
-//! because a full disk must be an error here and not a SIGBUS.
+//! Every piece carries the number of its snapshot, its length and a checksum, and pieces that belong together are written with
+//! one pwrite(2): SIGKILL may cut a write short. Nothing is synced, for what runs is gone after a power cut anyway. There is no
+//! shared mapping, because a full disk must be an error here and not a SIGBUS.
 
+mod change;
 mod frame;
 mod place;
 
@@ -26,10 +27,14 @@ use frame::Piece;
 /// How many files there are.
 pub(crate) const FILES: usize = 2;
 
-/// What a supervisor left: its last snapshot, and what it logged since, a line each.
+/// Changes are written behind a snapshot until there are so many bytes of them, or as many as the snapshot has. A reload of one
+/// worker makes some four kilobytes, so that it takes a snapshot of ten once in fifteen times.
+const MOST_CHANGES: u64 = 64 * 1024;
+
+/// What a supervisor left: its last state, and what it logged since, a line each.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Kept {
-    /// The rows of the snapshot.
+    /// The rows of that state.
     pub(crate) rows: Vec<u8>,
     /// The lines of the log.
     pub(crate) log: Vec<String>,
@@ -42,10 +47,14 @@ pub(crate) struct Keeper {
     paths: [PathBuf; FILES],
     /// The number of the last snapshot; it lies in the file of that number modulo two.
     number: u64,
-    /// Where the next piece of the log goes.
+    /// Where the next piece behind it goes.
     end: u64,
-    /// What the last snapshot said, if nothing has been logged since: the same is not written again.
-    last: Option<u64>,
+    /// Where the next piece is to be a snapshot.
+    full: u64,
+    /// The state that was written last. None until there was a snapshot.
+    written: Option<Vec<u8>>,
+    /// Whether something was logged or has changed since.
+    behind: bool,
     /// A failure that is to be told.
     trouble: Option<String>,
     /// Whether one was told since writing succeeded last.
@@ -73,7 +82,9 @@ impl Keeper {
             paths,
             number,
             end,
-            last: None,
+            full: end,
+            written: None,
+            behind: true,
             trouble: None,
             told: false,
         }
@@ -90,38 +101,29 @@ impl Keeper {
         self.files.each_ref().map(|file| file.as_fd())
     }
 
-    /// Writes down everything. What was logged so far does not count any more.
-    pub(crate) fn snapshot(&mut self, rows: &[u8]) {
-        let sum = frame::checksum(rows);
-        if self.last == Some(sum) {
-            return;
-        }
-        let number = self.number + 1;
-        let piece = frame::write(Piece::Snapshot, number, rows);
-        if self.put(number, &piece, 0) {
-            self.number = number;
-            self.end = length(&piece);
-            self.last = Some(sum);
-        }
+    /// Writes down everything, unless it is written already. What was logged so far does not count any more.
+    pub(crate) fn keep(&mut self, rows: Vec<u8>) {
+        self.write(Some(rows), None);
     }
 
     /// Adds a line to the log. It has no newline in it.
     pub(crate) fn log(&mut self, line: &str) {
-        self.last = None;
-        let piece = frame::write(Piece::Log, self.number, line.as_bytes());
-        if self.put(self.number, &piece, self.end) {
-            self.end += length(&piece);
-        }
+        self.write(None, Some(line));
     }
 
-    /// Something has changed that no line of the log tells: the next batch must not be logged before there is a snapshot.
+    /// Writes down everything and then logs a line, in one write.
+    pub(crate) fn keep_and_log(&mut self, rows: Vec<u8>, line: &str) {
+        self.write(Some(rows), Some(line));
+    }
+
+    /// Something has changed that no line of the log tells: the next batch must not be logged before everything is written down.
     pub(crate) fn note_change(&mut self) {
-        self.last = None;
+        self.behind = true;
     }
 
-    /// Whether something was logged or has changed since the last snapshot, or that could not be written.
-    pub(crate) fn has_logged(&self) -> bool {
-        self.last.is_none()
+    /// Whether something was logged or has changed since everything was written down, or that could not be done.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.behind
     }
 
     /// A failure, in one line; the same is told again only after writing has succeeded in between.
@@ -134,6 +136,46 @@ impl Keeper {
         for (file, path) in self.files.iter().zip(&self.paths) {
             place::remove(path, file);
         }
+    }
+
+    fn write(&mut self, rows: Option<Vec<u8>>, line: Option<&str>) {
+        let rows = rows.filter(|rows| self.behind || self.written.as_ref() != Some(rows));
+        let change = rows.as_deref().and_then(|rows| self.change_to(rows));
+        let (number, at, mut pieces) = match (&rows, change) {
+            (None, _) => (self.number, self.end, Vec::new()),
+            (Some(_), Some(change)) => {
+                let piece = frame::write(Piece::Change, self.number, &change);
+                (self.number, self.end, piece)
+            }
+            (Some(rows), None) => {
+                let number = self.number + 1;
+                (number, 0, frame::write(Piece::Snapshot, number, rows))
+            }
+        };
+        let snapshot = length(&pieces);
+        if let Some(line) = line {
+            pieces.extend(frame::write(Piece::Log, number, line.as_bytes()));
+        }
+        self.behind |= line.is_some();
+        if pieces.is_empty() || !self.put(number, &pieces, at) {
+            return;
+        }
+        if number != self.number {
+            self.number = number;
+            self.full = snapshot + snapshot.max(MOST_CHANGES);
+        }
+        self.end = at + length(&pieces);
+        if let Some(rows) = rows {
+            self.written = Some(rows);
+            self.behind = line.is_some();
+        }
+    }
+
+    /// The change that makes this state of the last one, unless a snapshot is due, or shorter.
+    fn change_to(&self, rows: &[u8]) -> Option<Vec<u8>> {
+        let before = self.written.as_ref().filter(|_| self.end < self.full)?;
+        let change = change::between(before, rows);
+        (change.len() < rows.len()).then_some(change)
     }
 
     fn put(&mut self, number: u64, piece: &[u8], at: u64) -> bool {

@@ -1,7 +1,7 @@
 //! What a supervisor has written down, replayed through the pure core.
 //!
-//! Its two state files hold, by turns, a snapshot of everything and the batch of events that led to the next one, with a mark for each
-//! signal and each fork. Read while it runs, they show whether the core of that run gives the same machine when it is stepped by itself,
+//! Its two state files hold, by turns, a snapshot of everything and the changes of it, each behind the batch of events that led to it
+//! and a mark for each signal and each fork. Read while it runs, they show whether the core of that run gives the same machine when it is stepped by itself,
 //! and whether the supervisor did what that core says.
 
 mod effects;
@@ -22,45 +22,58 @@ use segue_lifecycle::{Effect, Lifecycle};
 #[expect(dead_code, reason = "what writes such a file is not needed here")]
 mod frame;
 
-/// A step stands there until the next but one, which is some hundred microseconds later in the thick of a reload.
-const BETWEEN_LOOKS: Duration = Duration::from_micros(100);
+/// As it reads a change of a state.
+#[path = "../../../supervisor/src/keeper/change.rs"]
+#[expect(dead_code, reason = "what writes such a file is not needed here")]
+mod change;
 
-/// One state file: a snapshot, and what was logged behind it.
+/// A file stands there for some ten reloads at least.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(2);
+
+/// A state, and what was logged behind it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Kept {
     rows: Vec<u8>,
     log: Vec<String>,
 }
 
-/// One state file and the number of its snapshot.
+/// Which state of a supervisor it is: the number of the snapshot before it, and so many changes later.
+type Place = (u64, usize);
+
+/// A state as it was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Written {
-    number: u64,
+    place: Place,
     rows: String,
     log: Vec<String>,
 }
 
-/// What is in a file, if it is whole.
-fn read(path: &Path) -> Option<Written> {
+/// The states that a file tells of, if it is whole.
+fn read(path: &Path) -> Option<Vec<Written>> {
     let bytes = fs::read(path).ok()?;
     let number = frame::number(&bytes)?;
-    let Kept { rows, log } = frame::read(&bytes)?;
-    let rows = String::from_utf8(rows).ok()?;
-    Some(Written { number, rows, log })
+    let states = frame::States::of(&bytes)?.enumerate();
+    let written = states.map(|(nth, Kept { rows, log })| {
+        let rows = String::from_utf8(rows).ok()?;
+        let place = (number, nth);
+        Some(Written { place, rows, log })
+    });
+    written.collect()
 }
 
-/// Two snapshots in a row. `None` if the files do not hold such at this moment.
-fn in_a_row(files: &[PathBuf; 2]) -> Option<(Written, Written)> {
+/// The states in a row that the files tell of at this moment.
+fn in_a_row(files: &[PathBuf; 2]) -> Vec<Written> {
+    let number = |states: &Option<Vec<Written>>| Some(states.as_ref()?.first()?.place.0);
     let [one, other] = files.each_ref().map(|path| read(path));
-    let (one, other) = (one?, other?);
-    let (older, newer, older_file) = if one.number < other.number {
+    let (older, newer, older_file) = if number(&one) < number(&other) {
         (one, other, &files[0])
     } else {
         (other, one, &files[1])
     };
-    // Something may have been logged between the two looks.
-    let steady = older.number + 1 == newer.number && read(older_file).as_ref() == Some(&older);
-    steady.then_some((older, newer))
+    // Something may have been written between the two looks.
+    let follow = number(&older).is_some_and(|older| number(&newer) == Some(older + 1));
+    let before = older.filter(|older| follow && read(older_file).as_ref() == Some(older));
+    before.into_iter().chain(newer).flatten().collect()
 }
 
 /// Steps the older machine through the batch behind it. Returns the number of events.
@@ -82,8 +95,8 @@ fn replay(older: &Written, newer: &Written) -> Result<usize, String> {
     };
     outcome().map_err(|text| {
         format!(
-            "{text}\nsnapshot {}\n{}\n{:?}\nthe next one\n{}",
-            older.number, older.rows, older.log, newer.rows
+            "{text}\nstate {:?}\n{}\n{:?}\nthe next one\n{}",
+            older.place, older.rows, older.log, newer.rows
         )
     })
 }
@@ -93,17 +106,14 @@ fn replay(older: &Written, newer: &Written) -> Result<usize, String> {
 pub struct Replayed {
     events: usize,
     steps: u64,
-    /// Of so many that the supervisor has made.
-    of: u64,
+    /// The newest state of the last step.
+    newest: Place,
 }
 
 impl fmt::Display for Replayed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { events, steps, of } = self;
-        write!(
-            f,
-            "{events} events in {steps} of {of} steps replayed through the core"
-        )
+        let Self { events, steps, .. } = self;
+        write!(f, "{events} events in {steps} steps replayed through the core")
     }
 }
 
@@ -127,12 +137,15 @@ impl Replay {
         let thread = std::thread::spawn(move || {
             let mut replayed = Replayed::default();
             while !stopped.load(Ordering::Relaxed) {
-                let found = in_a_row(&files);
-                // Each step counts once, however long it stands there.
-                if let Some((older, newer)) = found.filter(|(_, newer)| newer.number > replayed.of) {
-                    replayed.events += replay(&older, &newer)?;
-                    replayed.steps += 1;
-                    replayed.of = newer.number;
+                for step in in_a_row(&files).windows(2) {
+                    // Each counts once, however long it stands there.
+                    if let [older, newer] = step
+                        && newer.place > replayed.newest
+                    {
+                        replayed.events += replay(older, newer)?;
+                        replayed.steps += 1;
+                        replayed.newest = newer.place;
+                    }
                 }
                 std::thread::sleep(BETWEEN_LOOKS);
             }

@@ -1,7 +1,7 @@
 //! What is written down while the loop goes round, so that another supervisor can go on at any moment.
 //!
 //! Before the events of a batch are stepped they are logged; after each signal that was sent, and after each fork (before
-//! the child is told to go), a mark is logged; after the batch there is a snapshot of everything. So the next supervisor
+//! the child is told to go), a mark is logged; after the batch everything is written down. So the next supervisor
 //! knows what was about to be done, and what of it must not be done twice.
 
 use std::fmt::Write as _;

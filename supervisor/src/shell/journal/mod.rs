@@ -1,4 +1,4 @@
-//! What is written down, so that another supervisor can go on at any moment: the snapshot, the log of batches, the marks behind it, the
+//! What is written down, so that another supervisor can go on at any moment: the state, the log of batches, the marks behind it, the
 //! fds in systemd's store, the pid file.
 //!
 //! It knows what is written, and not why.
@@ -41,9 +41,13 @@ impl Journal {
         }
     }
 
-    /// These events are about to be stepped.
-    pub(crate) fn log_batch(&mut self, events: &[Event]) {
-        self.keeper.log(&log::batch_in_words(events));
+    /// These events are about to be stepped. If that is behind, the state before them is written down with them.
+    pub(crate) fn log_batch(&mut self, rows: Option<Vec<u8>>, events: &[Event]) {
+        let line = log::batch_in_words(events);
+        match rows {
+            Some(rows) => self.keeper.keep_and_log(rows, &line),
+            None => self.keeper.log(&line),
+        }
     }
 
     /// This effect of the batch was performed. What must not happen twice is marked.
@@ -60,15 +64,15 @@ impl Journal {
         self.keeper.log(&format!("forked {child} {pid} {began}"));
     }
 
-    /// Whether something was done since the last snapshot. A log is of one batch alone, and nobody waits with a log behind the
-    /// snapshot; but a turn mostly has one batch, and is written down once, at its end.
+    /// Whether something was done since everything was written down. A log is of one batch alone, and nobody waits with a log behind
+    /// the state; but a turn mostly has one batch, and is written down once, at its end.
     pub(crate) fn is_behind(&self) -> bool {
-        self.keeper.has_logged()
+        self.keeper.is_behind()
     }
 
     /// Write down everything, as far as it has changed.
-    pub(crate) fn write(&mut self, rows: &[u8], log: &Log) {
-        self.keeper.snapshot(rows);
+    pub(crate) fn write(&mut self, rows: Vec<u8>, log: &Log) {
+        self.keeper.keep(rows);
         if let Some(trouble) = self.keeper.take_trouble() {
             log.warning(&trouble);
         }

@@ -144,10 +144,16 @@ impl Records {
         announce(&listeners, &current, shop.log);
         self.left_listeners.clear();
         Ok(Birth {
-            config: Rc::new(config),
+            config: self.shared(config),
             record: Ok(record),
             listeners,
         })
+    }
+
+    /// The same settings as those of another record are kept, and written down, once.
+    fn shared(&self, config: Config) -> Rc<Config> {
+        let same = self.births.values().find(|birth| *birth.config == config);
+        same.map_or_else(|| Rc::new(config), |birth| Rc::clone(&birth.config))
     }
 
     /// A reload after a flip means the new release: say once that the app is started in the old one.

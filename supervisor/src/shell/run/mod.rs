@@ -103,9 +103,10 @@ impl Shell {
     /// Step the core through every event before any of their effects is performed; performing may add events.
     pub(crate) fn step_all(&mut self) {
         while !self.events.is_empty() {
-            self.keep_what_was_done();
+            // What is behind has these events in it, as those that come next.
+            let rows = self.journal.is_behind().then(|| everything!(self).rows());
             let batch: Vec<Event> = std::mem::take(&mut self.events).into();
-            self.journal.log_batch(&batch);
+            self.journal.log_batch(rows, &batch);
             self.fleet.consume_recorded();
             self.step(batch);
         }
@@ -152,7 +153,7 @@ impl Shell {
     /// Write down everything, as far as it has changed.
     pub(crate) fn keep(&mut self) {
         let rows = everything!(self).rows();
-        self.journal.write(&rows, &self.log);
+        self.journal.write(rows, &self.log);
     }
 
     /// What is to be done after each turn, whatever happened in it.

@@ -1,0 +1,179 @@
+//! The difference between two states, as text: `=N` keeps the next N lines of the older one, `-N` leaves them out, and `+N` adds the
+//! N bytes that follow. `~K H T N` adds a line that begins with H bytes of line K of the older one and ends with T of them, with the N
+//! bytes that follow in between.
+//!
+//! Rows come in a fixed order and few of them change in a turn, so that one walk through both finds nearly all that stays. Of those
+//! that change, most change in a number or two.
+
+/// So many lines are searched ahead for one that both states have, and so many around for one that is nearly the same. Where more
+/// have come or gone in one place, lines that stayed are written once more.
+const AHEAD: usize = 64;
+
+/// A line of which not so many bytes are found elsewhere is written as it is.
+const WORTH_IT: usize = 32;
+
+/// The change that makes `new` out of `old`. Both end with a newline, unless they are empty.
+pub(super) fn between(old: &[u8], new: &[u8]) -> Vec<u8> {
+    let (old, new) = (lines(old), lines(new));
+    let (mut from, mut to) = (0, 0);
+    let mut change = Change::default();
+    while from < old.len() || to < new.len() {
+        let (gone, come) = distance(&old[from..], &new[to..]);
+        change.leave_out(gone);
+        for line in &new[to..to + come] {
+            change.add(line, &old, from);
+        }
+        (from, to) = (from + gone, to + come);
+        let same = old[from..].iter().zip(&new[to..]);
+        let same = same.take_while(|(one, other)| one == other).count();
+        change.keep(same);
+        (from, to) = (from + same, to + same);
+    }
+    change.finish()
+}
+
+/// What comes of `old` by a change. None if it is no change of this state.
+pub(super) fn apply(old: &[u8], change: &[u8]) -> Option<Vec<u8>> {
+    let (old, mut left) = (lines(old), change);
+    let mut new = Vec::new();
+    let mut from: usize = 0;
+    while !left.is_empty() {
+        let end = left.iter().position(|byte| *byte == b'\n')?;
+        let (head, rest) = (left.get(..end)?, left.get(end + 1..)?);
+        let (sign, words) = head.split_first()?;
+        let words = std::str::from_utf8(words).ok()?.split(' ');
+        let numbers: Vec<usize> = words.map(|word| word.parse().ok()).collect::<Option<_>>()?;
+        left = rest;
+        match (sign, numbers.as_slice()) {
+            (b'=', [count]) => {
+                let to = from.checked_add(*count)?;
+                old.get(from..to)?
+                    .iter()
+                    .for_each(|line| new.extend_from_slice(line));
+                from = to;
+            }
+            (b'-', [count]) => from = from.checked_add(*count)?,
+            (b'+', [length]) => {
+                let (added, rest) = left.split_at_checked(*length)?;
+                new.extend_from_slice(added);
+                left = rest;
+            }
+            (b'~', [nth, head, tail, length]) => {
+                let like = old.get(*nth)?;
+                let (between, rest) = left.split_at_checked(*length)?;
+                new.extend_from_slice(like.get(..*head)?);
+                new.extend_from_slice(between);
+                new.extend_from_slice(like.get(like.len().checked_sub(*tail)?..)?);
+                left = rest;
+            }
+            _ => return None,
+        }
+    }
+    (from == old.len()).then_some(new)
+}
+
+fn lines(text: &[u8]) -> Vec<&[u8]> {
+    text.split_inclusive(|byte| *byte == b'\n').collect()
+}
+
+/// How many lines have gone and come before the next line that both have.
+fn distance(old: &[&[u8]], new: &[&[u8]]) -> (usize, usize) {
+    let (Some(first_old), Some(first_new)) = (old.first(), new.first()) else {
+        return (old.len(), new.len());
+    };
+    for ahead in 0..AHEAD {
+        if old.get(ahead) == Some(first_new) {
+            return (ahead, 0);
+        }
+        if new.get(ahead) == Some(first_old) {
+            return (0, ahead);
+        }
+    }
+    (1, 1)
+}
+
+/// A line of the older state that is nearly a new one: its number, and how many bytes they share at both ends.
+#[derive(Clone, Copy)]
+struct Model {
+    nth: usize,
+    head: usize,
+    tail: usize,
+}
+
+impl Model {
+    fn of(line: &[u8], nth: usize, old: &[u8]) -> Self {
+        let same = |(one, other): &(&u8, &u8)| one == other;
+        let head = line.iter().zip(old).take_while(same).count();
+        let (line, old) = (&line[head..], &old[head..]);
+        let tail = line.iter().rev().zip(old.iter().rev()).take_while(same).count();
+        Self { nth, head, tail }
+    }
+
+    /// The best one near a place, of the same kind (the first word).
+    fn find(line: &[u8], old: &[&[u8]], place: usize) -> Option<Self> {
+        let kind = line.iter().position(|byte| *byte == b' ').unwrap_or(line.len());
+        let first = place.saturating_sub(AHEAD);
+        let near = (first..).zip(old.get(first..)?).take(2 * AHEAD);
+        let models = near.map(|(nth, old)| Self::of(line, nth, old));
+        let models = models.filter(|model| model.head > kind && model.shared() >= WORTH_IT);
+        models.max_by_key(Self::shared)
+    }
+
+    fn shared(&self) -> usize {
+        self.head + self.tail
+    }
+}
+
+#[derive(Default)]
+struct Change {
+    text: Vec<u8>,
+    /// New lines that are written as they are.
+    added: Vec<u8>,
+}
+
+impl Change {
+    fn keep(&mut self, lines: usize) {
+        self.step('=', lines);
+    }
+
+    fn leave_out(&mut self, lines: usize) {
+        self.step('-', lines);
+    }
+
+    fn add(&mut self, line: &[u8], old: &[&[u8]], place: usize) {
+        match Model::find(line, old, place) {
+            Some(Model { nth, head, tail }) => {
+                self.flush();
+                let between = &line[head..line.len() - tail];
+                self.head(format_args!("~{nth} {head} {tail} {}", between.len()));
+                self.text.extend_from_slice(between);
+            }
+            None => self.added.extend_from_slice(line),
+        }
+    }
+
+    fn step(&mut self, sign: char, count: usize) {
+        if count > 0 {
+            self.flush();
+            self.head(format_args!("{sign}{count}"));
+        }
+    }
+
+    fn flush(&mut self) {
+        let added = std::mem::take(&mut self.added);
+        if !added.is_empty() {
+            self.head(format_args!("+{}", added.len()));
+            self.text.extend_from_slice(&added);
+        }
+    }
+
+    fn head(&mut self, words: std::fmt::Arguments<'_>) {
+        self.text.extend_from_slice(words.to_string().as_bytes());
+        self.text.push(b'\n');
+    }
+
+    fn finish(mut self) -> Vec<u8> {
+        self.flush();
+        self.text
+    }
+}

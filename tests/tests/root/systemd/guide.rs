@@ -185,6 +185,7 @@ fn prepare(machine: &Machine) {
         "segue@.service",
         "segue@.socket",
         "segue-cleanup@.service",
+        "segue-recheck@.service",
         "segue-tmp@.service",
         "drop-ins/notify-reload.conf",
     ] {

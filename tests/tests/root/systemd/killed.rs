@@ -438,3 +438,69 @@ pub(crate) fn a_stop_between_two_supervisors_ends_everything(machine: &Machine) 
         site.systemctl_ok("stop");
     }
 }
+
+/// Makes each cleanup of a unit take until [`end_cleanups`] after its look, which otherwise takes milliseconds. Returns the instance
+/// that the first failure of the unit starts.
+fn slow_cleanups(machine: &Machine, site: &Site<'_>) -> String {
+    let instances = [
+        "segue-cleanup@segue@NAME.service",
+        "segue-cleanup@segue@NAME.service.service",
+    ]
+    .map(|instance| instance.replace("NAME", &site.name));
+    let wait = format!("until [ -e /run/end-{} ]; do sleep 0.05; done", site.name);
+    for instance in &instances {
+        site.drop_in(
+            instance,
+            &format!("[Service]\nExecStartPost=/bin/sh -c '{wait}'\n"),
+        );
+    }
+    // Before 254 systemd starts none for a failure that a restart follows, and the other one at the restart.
+    let [failure, success] = instances;
+    if machine.version() < 254 { success } else { failure }
+}
+
+/// Lets the cleanups end, and each one after them.
+fn end_cleanups(machine: &Machine, site: &Site<'_>) {
+    machine.write(&format!("/run/end-{}", site.name), "");
+}
+
+/// A stop after the pause, while the start of the next supervisor is asked for and waits for the cleanup, which has looked already:
+/// systemd has nothing to stop, and drops the start.
+pub(crate) fn a_stop_before_a_start_that_waits_ends_everything(machine: &Machine) {
+    let site = Site::new(machine, "waits", "fixture ignores-term");
+    let cleanup = slow_cleanups(machine, &site);
+    site.systemctl_ok("start");
+    let app = site.status().pids(1)[0];
+    signal(machine, "KILL", &site.main_pid());
+    machine.wait_for_property(&cleanup, "SubState", |state| state == "start-post");
+    let shown = ["systemctl", "show", "--property=ActiveState,Job", &site.unit];
+    let has_job = |shown: &str| ('1'..='9').any(|digit| shown.contains(&format!("Job={digit}")));
+    // The pause is over. (Since 254 the unit is `activating` meanwhile, and the stop is one.)
+    machine.wait_for_output(&shown, |shown| {
+        has_job(shown) && (machine.version() >= 254 || shown.contains("ActiveState=inactive"))
+    });
+    assert!(lives(machine, app), "{}", site.journal());
+    // The socket as well, or a connection would start it again.
+    machine.ok(&["systemctl", "stop", &site.socket, &site.unit]);
+    end_cleanups(machine, &site);
+    wait_for_end(machine, &site, app);
+    assert_eq!(site.property("ActiveState"), "inactive");
+}
+
+/// A stop during the pause, while the cleanup that the crash has begun is still at work: whatever it has seen, somebody looks after the
+/// stop. (Before 254 systemd begins none after a crash that is followed by a restart.)
+pub(crate) fn a_stop_beside_a_cleanup_ends_everything(machine: &Machine) {
+    let site = Site::new(machine, "beside", "fixture ignores-term");
+    site.drop_in(&site.unit, "[Service]\nRestartSec=1h\n");
+    let cleanup = slow_cleanups(machine, &site);
+    site.systemctl_ok("start");
+    let app = site.status().pids(1)[0];
+    signal(machine, "KILL", &site.main_pid());
+    machine.wait_for_property(&cleanup, "SubState", |state| state == "start-post");
+    machine.wait_for_property(&site.unit, "SubState", |state| state.contains("auto-restart"));
+    assert!(lives(machine, app));
+    machine.ok(&["systemctl", "stop", &site.socket, &site.unit]);
+    assert_eq!(site.property("ActiveState"), "inactive");
+    end_cleanups(machine, &site);
+    wait_for_end(machine, &site, app);
+}

@@ -9,18 +9,20 @@ use segue_tests::machine::Machine;
 use super::site::{Site, copy};
 
 /// The highest exposure that `systemd-analyze security` may find in each service, out of 10.
-const MOST_EXPOSURE: [(&str, f64); 4] = [
+const MOST_EXPOSURE: [(&str, f64); 5] = [
     ("segue@verified.service", 1.3),
     ("app.service", 1.3),
     ("segue-cleanup@segue@verified.service", 0.8),
+    ("segue-recheck@segue@verified.service", 0.8),
     ("segue-tmp@segue@verified.service", 0.8),
 ];
 
 /// Every unit of `systemd/`, as an instance if it is a template.
-const UNITS: [(&str, &str); 6] = [
+const UNITS: [(&str, &str); 7] = [
     ("segue@.service", "segue@verified.service"),
     ("segue@.socket", "segue@verified.socket"),
     ("segue-cleanup@.service", "segue-cleanup@segue@verified.service"),
+    ("segue-recheck@.service", "segue-recheck@segue@verified.service"),
     ("segue-tmp@.service", "segue-tmp@segue@verified.service"),
     ("example/app.service", "app.service"),
     ("example/app.socket", "app.socket"),

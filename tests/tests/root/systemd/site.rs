@@ -27,6 +27,7 @@ pub(crate) fn install(machine: &Machine) {
         "segue@.service",
         "segue@.socket",
         "segue-cleanup@.service",
+        "segue-recheck@.service",
         "segue-tmp@.service",
     ] {
         copy(machine, unit, &format!("/etc/systemd/system/{unit}"));

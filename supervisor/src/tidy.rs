@@ -32,6 +32,10 @@ const SHELL: &[(&str, &[&str])] = &[
     ("inspection", &["fleet", "records", "view"]),
     ("steering", &["fleet"]),
     ("desk", &["view"]),
+    (
+        "wishes",
+        &["desk", "fleet", "inspection", "narrator", "records", "view"],
+    ),
     ("narrator", &["fleet", "inspection", "records", "waits"]),
     ("journal", &["fleet", "records"]),
     (
@@ -61,6 +65,7 @@ const SHELL: &[(&str, &[&str])] = &[
             "succession",
             "view",
             "waits",
+            "wishes",
         ],
     ),
 ];

@@ -21,6 +21,7 @@ mod save;
 mod steering;
 mod succession;
 mod waits;
+mod wishes;
 
 use std::collections::VecDeque;
 use std::fmt;

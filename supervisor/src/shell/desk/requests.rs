@@ -54,11 +54,15 @@ impl Desk {
     /// The client does not wait.
     fn accept_reload(&mut self, client: ClientId, more: &str, serving: Option<Serving>) -> Event {
         self.done(client, format!("reload accepted{more}"), serving);
+        self.reload_for_nobody()
+    }
+
+    /// A reload that no client waits for, as an event for the core.
+    pub(crate) fn reload_for_nobody(&mut self) -> Event {
         self.ask_reload(None, lifecycle::Until::Takeover)
     }
 
-    /// A ticket for a reload, for a client or for nobody who waits, and the event for the core.
-    pub(crate) fn ask_reload(&mut self, client: Option<ClientId>, until: lifecycle::Until) -> Event {
+    fn ask_reload(&mut self, client: Option<ClientId>, until: lifecycle::Until) -> Event {
         let ticket = self.tickets.take(client, until);
         Event::Reload(ticket, until)
     }
@@ -96,20 +100,13 @@ impl Desk {
     }
 
     /// The upgrade that was asked for has failed, and this process goes on.
-    pub(crate) fn upgrade_failed(
-        &mut self,
-        client: Option<ClientId>,
-        message: String,
-        serving: Option<Serving>,
-    ) {
-        if let Some(client) = client {
-            let failed = Reply::Failed {
-                message,
-                serving,
-                verdict: None,
-            };
-            self.reply(client, &failed);
-        }
+    pub(crate) fn upgrade_failed(&mut self, client: ClientId, message: String, serving: Option<Serving>) {
+        let failed = Reply::Failed {
+            message,
+            serving,
+            verdict: None,
+        };
+        self.reply(client, &failed);
     }
 
     /// The end has come: tell those who wait for it.

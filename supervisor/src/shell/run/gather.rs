@@ -11,29 +11,17 @@ use crate::memory::Verdict;
 use crate::readiness::NotifySocket;
 use crate::shell::fleet::hearing::{Heard, Receive};
 use crate::shell::fleet::{Ground, ground};
-use crate::shell::inspection::queues::Around;
+use crate::shell::inspection::queues::{Around, around};
 use crate::shell::journal::store;
 use crate::shell::narrator::view::{View, view};
-use crate::shell::run::succeed::tools;
-use crate::shell::succession::draining_orphans::Tools;
+use crate::shell::succession::draining_orphans::{Tools, tools};
+use crate::shell::wishes::{Asked, Wishes, wishes};
 use crate::shell::{Alarm, Child, Shell};
+use crate::signals::Wish;
 use crate::sources::{Ready, Source};
 
 /// How often to look for strays in one turn, if there is another orphan each time. Whatever comes later is found by the next turn.
 const LOOKS_A_TURN: usize = 4;
-
-/// What the queues read of the others, where the whole shell is at hand.
-macro_rules! around {
-    ($shell:expr) => {
-        Around {
-            ground: ground!($shell),
-            fleet: &$shell.fleet,
-            timers: &mut $shell.timers,
-        }
-    };
-}
-
-pub(crate) use around;
 
 impl Shell {
     /// Read every source that is ready. The sources come sorted.
@@ -87,9 +75,31 @@ impl Shell {
             Source::Control => self.desk.admit(&mut self.sources, &self.log),
             Source::Client(client) => {
                 if let Some(request) = self.desk.serve(client, ready) {
-                    self.take_request(client, request);
+                    let asked = wishes!(self).take_request(client, request);
+                    self.grant(asked);
                 }
             }
+        }
+    }
+
+    /// Take every signal that is pending. Deaths are looked at once, however many signals told of them.
+    fn read_signals(&mut self) {
+        let mut deaths = false;
+        while let Some(wish) = self.signals.next() {
+            deaths |= matches!(wish, Wish::Sweep);
+            let asked = wishes!(self).take_signal(wish);
+            self.grant(asked);
+        }
+        if deaths {
+            self.sweep();
+        }
+    }
+
+    fn grant(&mut self, asked: Asked) {
+        match asked {
+            Asked::Nothing => {}
+            Asked::Event(event) => self.events.push_back(event),
+            Asked::Upgrade(waiter) => self.ask_upgrade(waiter),
         }
     }
 
@@ -102,7 +112,8 @@ impl Shell {
                 Alarm::Linger => self.sweep(),
                 Alarm::Rested => {
                     self.records.tell_of_rest(&self.log);
-                    self.ask_reload();
+                    let reload = self.desk.reload_for_nobody();
+                    self.events.push_back(reload);
                 }
                 // The end of the turn tries again.
                 Alarm::Upward => {}

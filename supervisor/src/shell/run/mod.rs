@@ -3,7 +3,6 @@
 pub(crate) mod gather;
 pub(crate) mod perform;
 pub(crate) mod prepare;
-pub(crate) mod requests;
 pub(crate) mod succeed;
 
 use std::time::Instant;
@@ -12,16 +11,13 @@ use segue_lifecycle::{Effect, Ending, Event, Fact, upgrade};
 
 use crate::clock;
 use crate::shell::fleet::{Ground, ground};
-use crate::shell::inspection::queues::Around;
+use crate::shell::inspection::queues::{Around, around};
 use crate::shell::narrator::report::tell_who_stays;
 use crate::shell::narrator::view::{View, view};
 use crate::shell::save::{Everything, everything};
-use crate::shell::succession::draining_orphans::Tools;
+use crate::shell::succession::draining_orphans::{Tools, tools};
 use crate::shell::{Shell, ShellError};
 use crate::sys;
-
-use gather::around;
-use succeed::tools;
 
 impl Shell {
     /// Everything, to be read.

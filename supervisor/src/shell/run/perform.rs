@@ -58,15 +58,10 @@ impl Shell {
 
     fn answer(&mut self, ticket: Ticket, outcome: Outcome) {
         if self.desk.tickets.has_asker(ticket) {
-            self.review_notes();
+            let awaited = self.view().awaited_by_now();
+            self.records.withdraw_notes(&awaited, &self.core);
         }
         self.desk.answer(ticket, outcome, &view!(self));
-    }
-
-    /// What was noted of the incumbent's listeners and is not so any more is withdrawn.
-    pub(crate) fn review_notes(&mut self) {
-        let awaited = self.view().awaited_by_now();
-        self.records.withdraw_notes(&awaited, &self.core);
     }
 
     pub(crate) fn arm(&mut self, timer: Timer, wait: Wait) {

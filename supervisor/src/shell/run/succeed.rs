@@ -6,24 +6,10 @@ use segue_lifecycle::upgrade::{Effect, Event, Service};
 use crate::clock;
 use crate::shell::narrator::view::{View, view};
 use crate::shell::save::{Everything, everything};
-use crate::shell::succession::upgrading::{VERSION, Waiter};
+use crate::shell::succession::upgrading::Waiter;
+use crate::shell::wishes::is_stop_asked;
 use crate::shell::{Alarm, Child, Shell};
 use crate::upgrade::CHECK_TIME;
-
-/// What watching the draining orphans takes of the loop, where the whole shell is at hand.
-macro_rules! tools {
-    ($shell:expr) => {
-        Tools {
-            sources: &mut $shell.sources,
-            timers: &mut $shell.timers,
-            manager: &mut $shell.narrator.manager,
-            place: &$shell.given.place,
-            log: &$shell.log,
-        }
-    };
-}
-
-pub(crate) use tools;
 
 impl Shell {
     /// Somebody asks for an upgrade.
@@ -35,7 +21,7 @@ impl Shell {
 
     /// Whether the instance is to serve on.
     pub(crate) fn service(&self) -> Service {
-        if self.stop_asked() || self.ending.is_some() {
+        if is_stop_asked(&self.core, &self.events) || self.ending.is_some() {
             Service::Stops
         } else {
             Service::GoesOn
@@ -46,50 +32,30 @@ impl Shell {
     pub(crate) fn step_upgrade(&mut self, event: Event) {
         for effect in self.succession.upgrading.step(event) {
             match effect {
-                Effect::Begin => self.begin_check(),
+                Effect::Begin => {
+                    let begun = self.succession.upgrading.begin(&everything!(self));
+                    let children = &mut self.fleet.children;
+                    let event = self.succession.upgrading.note_begun(begun, children);
+                    self.step_upgrade(event);
+                }
                 Effect::Arm => self.timers.arm(Alarm::Check, Some(CHECK_TIME), clock::now()),
                 Effect::Disarm => self.timers.disarm(Alarm::Check),
                 Effect::End => {
                     let _ = self.fleet.children.signal_group(Child::Check, Signal::SIGKILL);
                 }
-                Effect::Execute => self.become_next(),
-                Effect::Refuse(_) | Effect::Fail(_) => self.tell_upgrade_failed(effect),
+                Effect::Execute => {
+                    let text = self.succession.upgrading.execute(&everything!(self));
+                    let event = self.succession.upgrading.note_not_executed(text);
+                    self.step_upgrade(event);
+                }
+                Effect::Refuse(_) | Effect::Fail(_) => {
+                    let told = self.succession.upgrading.tell_failure(effect, &self.log);
+                    if let Some((client, message)) = told {
+                        let serving = self.view().serving();
+                        self.desk.upgrade_failed(client, message, serving);
+                    }
+                }
             }
-        }
-    }
-
-    fn begin_check(&mut self) {
-        let event = match self.succession.upgrading.begin(&everything!(self)) {
-            Ok(started) => {
-                self.fleet.children.add(Child::Check, started.pid, started.pidfd);
-                self.succession.upgrading.note_check(started.check);
-                Event::Began
-            }
-            Err(text) => {
-                self.succession.upgrading.note_failure(text);
-                Event::NotBegun
-            }
-        };
-        self.step_upgrade(event);
-    }
-
-    fn become_next(&mut self) {
-        let upgrading = &self.succession.upgrading;
-        self.log.info(&format!(
-            "upgrade: segue {} understands the state and takes over",
-            upgrading.version()
-        ));
-        let text = upgrading.execute(&everything!(self));
-        self.succession.upgrading.note_failure(text);
-        self.step_upgrade(Event::NotExecuted);
-    }
-
-    fn tell_upgrade_failed(&mut self, effect: Effect) {
-        if let Some((waiter, reason)) = self.succession.upgrading.failure(effect) {
-            let message = format!("upgrade failed: {reason}");
-            self.log.error(&format!("{message}; segue {VERSION} goes on"));
-            let serving = self.view().serving();
-            self.desk.upgrade_failed(waiter, message, serving);
         }
     }
 }

@@ -291,6 +291,21 @@ pub(crate) struct Tools<'a> {
     pub(crate) log: &'a Log,
 }
 
+/// What watching the draining orphans takes of the loop, where the whole shell is at hand.
+macro_rules! tools {
+    ($shell:expr) => {
+        Tools {
+            sources: &mut $shell.sources,
+            timers: &mut $shell.timers,
+            manager: &mut $shell.narrator.manager,
+            place: &$shell.given.place,
+            log: &$shell.log,
+        }
+    };
+}
+
+pub(crate) use tools;
+
 impl Tools<'_> {
     fn let_go(&mut self, orphan: &DrainingOrphan) {
         let source = Source::DrainingOrphan(orphan.proved.pid.as_raw());

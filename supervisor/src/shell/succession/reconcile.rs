@@ -117,7 +117,8 @@ impl Adopted<Reconciled> {
         if is_lost && !lives && self.shell.core.handoff() == Handoff::Idle {
             self.shell.log
                 .warning("reload: nobody serves, and the version that served cannot be started again; the version on disk is started instead");
-            self.shell.ask_reload();
+            let reload = self.shell.desk.reload_for_nobody();
+            self.shell.events.push_back(reload);
         }
         self.shell
     }

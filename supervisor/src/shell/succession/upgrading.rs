@@ -3,8 +3,10 @@
 
 use segue_lifecycle::upgrade::{Effect, Event, Stage, Upgrade, Why};
 
-use crate::children::ExitStatus;
+use crate::children::{Children, ExitStatus};
 use crate::control::ClientId;
+use crate::log::Log;
+use crate::shell::Child;
 use crate::shell::save::Everything;
 use crate::state::{Field as _, Flaw, Row, Rows};
 use crate::upgrade::{Check, Origin, Started};
@@ -94,19 +96,29 @@ impl Upgrading {
         Check::start(&self.origin, &everything.passed(), &self.state(everything))
     }
 
-    /// It runs.
-    pub(crate) fn note_check(&mut self, check: Check) {
-        self.check = Some(check);
+    /// The check runs, and is a child from now on; or it could not be begun.
+    pub(crate) fn note_begun(
+        &mut self,
+        begun: Result<Started, String>,
+        children: &mut Children<Child>,
+    ) -> Event {
+        match begun {
+            Ok(started) => {
+                children.add(Child::Check, started.pid, started.pidfd);
+                self.check = Some(started.check);
+                Event::Began
+            }
+            Err(text) => {
+                self.reason = text;
+                Event::NotBegun
+            }
+        }
     }
 
-    /// It could not be begun, or its binary could not be executed.
-    pub(crate) fn note_failure(&mut self, reason: String) {
+    /// The binary that has agreed could not be executed.
+    pub(crate) fn note_not_executed(&mut self, reason: String) -> Event {
         self.reason = reason;
-    }
-
-    /// The version that takes over.
-    pub(crate) fn version(&self) -> &str {
-        &self.version
+        Event::NotExecuted
     }
 
     /// Execute the binary that has agreed. It returns on failure alone, and says why.
@@ -114,6 +126,9 @@ impl Upgrading {
         let Some(check) = &self.check else {
             return "nothing was checked".to_owned();
         };
+        let version = &self.version;
+        let text = format!("upgrade: segue {version} understands the state and takes over");
+        everything.view.log.info(&text);
         let Err(text) = check.execute(&self.origin, &everything.passed(), &self.state(everything));
         text
     }
@@ -124,8 +139,15 @@ impl Upgrading {
         [everything.rows(), rows.finish()].concat()
     }
 
-    /// Whom a failure is told, and why it failed.
-    pub(crate) fn failure(&self, effect: Effect) -> Option<(Waiter, &str)> {
+    /// Tell a failure. The client that waits for the upgrade, and its answer.
+    pub(crate) fn tell_failure(&self, effect: Effect, log: &Log) -> Option<(ClientId, String)> {
+        let (waiter, reason) = self.failure(effect)?;
+        let message = format!("upgrade failed: {reason}");
+        log.error(&format!("{message}; segue {VERSION} goes on"));
+        Some((waiter?, message))
+    }
+
+    fn failure(&self, effect: Effect) -> Option<(Waiter, &str)> {
         let (who, why) = match effect {
             Effect::Refuse(why) => (self.asker, why),
             Effect::Fail(why) => (self.waiter, why),

@@ -91,6 +91,19 @@ pub(crate) struct Around<'a> {
     pub(crate) timers: &'a mut Timers<Alarm>,
 }
 
+/// What the queues read of the others, where the whole shell is at hand.
+macro_rules! around {
+    ($shell:expr) => {
+        Around {
+            ground: ground!($shell),
+            fleet: &$shell.fleet,
+            timers: &mut $shell.timers,
+        }
+    };
+}
+
+pub(crate) use around;
+
 impl Around<'_> {
     fn accept_timeout(&self, number: Number) -> Option<Duration> {
         let info = self.ground.records.generations.get(&number)?;

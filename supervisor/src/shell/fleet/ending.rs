@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use segue_lifecycle::{Number, Worker};
 
-use crate::children::ExitStatus;
+use crate::children::{ChildEvent, ExitStatus};
 use crate::clock::{self, Timers};
 use crate::memory::Verdict;
-use crate::shell::fleet::Fleet;
+use crate::readiness::NotifySocket;
+use crate::shell::fleet::{Fleet, Ground, News};
 use crate::shell::waits::Pauses;
 use crate::shell::{Alarm, Child, PollSet};
 use crate::sources::Source;
@@ -21,15 +22,58 @@ impl Fleet {
         self.children.any_dies_within(&keys, time)
     }
 
+    /// Look at everything that has died. What a dead worker had said is read before its exit is noted.
+    pub(crate) fn sweep(&mut self, ground: &Ground<'_>, sources: &mut PollSet) -> Vec<News> {
+        let mut news = Vec::new();
+        for event in self.children.sweep() {
+            match event {
+                ChildEvent::Exited(Child::Worker(worker), status) => {
+                    news.extend(self.worker_exited(worker, status, ground, sources));
+                }
+                ChildEvent::Gone(Child::Worker(worker)) => {
+                    self.group_ended(worker, sources);
+                    news.push(News::GroupEnded(worker));
+                }
+                ChildEvent::Exited(Child::Probe(number, run), status) => {
+                    news.extend(self.probe_exited(number, run, status).map(News::Event));
+                }
+                ChildEvent::Gone(Child::Probe(..)) => {}
+                ChildEvent::Exited(Child::Check, status) => news.push(News::Checked(status)),
+                ChildEvent::Gone(Child::Check) => news.push(News::CheckGone),
+            }
+        }
+        if self.strays.are_waited_for() {
+            news.extend(self.mind_strays(ground).into_iter().map(News::Event));
+        }
+        news
+    }
+
+    fn worker_exited(
+        &mut self,
+        worker: Worker,
+        status: ExitStatus,
+        ground: &Ground<'_>,
+        sources: &mut PollSet,
+    ) -> Vec<News> {
+        self.unwatch_exit(worker, sources);
+        let mut news = self.read_words(worker, NotifySocket::receive_last, ground, sources);
+        match self.note_exit(worker, status) {
+            Verdict::Innocent => {}
+            Verdict::Certain | Verdict::Probable => news.push(News::OutOfMemory),
+        }
+        news.push(News::Exited(worker));
+        news
+    }
+
     /// Its main process has ended: nothing more is heard of that end.
-    pub(crate) fn unwatch_exit(&self, worker: Worker, sources: &mut PollSet) {
+    fn unwatch_exit(&self, worker: Worker, sources: &mut PollSet) {
         if let Some(pidfd) = self.children.pidfd(Child::Worker(worker)) {
             sources.remove(Source::Exit(worker), pidfd);
         }
     }
 
     /// How its main process has ended, and whether the kernel has killed it for memory.
-    pub(crate) fn note_exit(&mut self, worker: Worker, status: ExitStatus) -> Verdict {
+    fn note_exit(&mut self, worker: Worker, status: ExitStatus) -> Verdict {
         let verdict = self.note_killer(worker, status);
         if let Some(info) = self.workers.get_mut(&worker) {
             info.exit = Some((status, clock::now().saturating_duration_since(info.started)));

@@ -1,27 +1,16 @@
 //! What workers say: their launch reports, and the words on their notify sockets.
 
-use std::time::Duration;
-
 use segue_lifecycle::{Event, Worker};
 
 use crate::descent::{self, Origin};
 use crate::readiness::{Believed, NotifySocket, Word};
 use crate::shell::PollSet;
 use crate::shell::fleet::worker::Launched;
-use crate::shell::fleet::{Fleet, Ground};
+use crate::shell::fleet::{Fleet, Ground, News};
 use crate::sources::Source;
 
 /// Which messages of a notify socket are taken.
 pub(crate) type Receive = fn(&mut NotifySocket, &Believed<'_>) -> Vec<Word>;
-
-/// What a worker has said that concerns others.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Heard {
-    /// For the core.
-    Event(Event),
-    /// It asks for so much time: for the core, and for the manager above us.
-    MoreTime(Worker, Duration),
-}
 
 impl Fleet {
     /// What workers said is put down: messages that were left in their queues for that may go.
@@ -53,15 +42,15 @@ impl Fleet {
         receive: Receive,
         ground: &Ground<'_>,
         sources: &mut PollSet,
-    ) -> Vec<Heard> {
-        let executed = self.read_report(worker, sources).map(Heard::Event);
+    ) -> Vec<News> {
+        let executed = self.read_report(worker, sources).map(News::Event);
         let name = self.name_worker(worker);
-        let mut heard: Vec<Heard> = executed.into_iter().collect();
+        let mut news: Vec<News> = executed.into_iter().collect();
         let Some(info) = self.workers.get_mut(&worker) else {
-            return heard;
+            return news;
         };
         let Some(socket) = &mut info.notify else {
-            return heard;
+            return news;
         };
         let origin = info.pid.map(|leader| Origin {
             key: (),
@@ -79,11 +68,11 @@ impl Fleet {
             info.ignored_told = ignored.total();
             ground.log.warning(&format!("{name}: ignored {ignored}"));
         }
-        heard.extend(words.into_iter().filter_map(|word| self.take_word(worker, word)));
-        heard
+        news.extend(words.into_iter().filter_map(|word| self.take_word(worker, word)));
+        news
     }
 
-    fn take_word(&mut self, worker: Worker, word: Word) -> Option<Heard> {
+    fn take_word(&mut self, worker: Worker, word: Word) -> Option<News> {
         let info = self.workers.get_mut(&worker)?;
         let event = match word {
             Word::Ready => Event::Ready(worker),
@@ -94,7 +83,7 @@ impl Fleet {
             }
             Word::ExtendTimeout(time) => {
                 info.more_time = Some(time);
-                return Some(Heard::MoreTime(worker, time));
+                return Some(News::MoreTime(worker, time));
             }
             Word::Status(text) => {
                 info.status = (!text.is_empty()).then_some(text);
@@ -108,6 +97,6 @@ impl Fleet {
             // app that reloads itself goes on serving.
             Word::Stopping | Word::Reloading => return None,
         };
-        Some(Heard::Event(event))
+        Some(News::Event(event))
     }
 }

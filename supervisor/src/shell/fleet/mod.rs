@@ -15,11 +15,12 @@ mod telling;
 pub(crate) mod worker;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use nix::unistd::Pid;
-use segue_lifecycle::{Life, Lifecycle, Number, Worker};
+use segue_lifecycle::{Event, Life, Lifecycle, Number, Worker};
 
-use crate::children::Children;
+use crate::children::{Children, ExitStatus};
 use crate::config::Config;
 use crate::descent;
 use crate::log::Log;
@@ -102,6 +103,25 @@ impl Fleet {
         let monitored = monitors.flat_map(|(pid, _)| descent::below(pid));
         ours.map(|member| member.pid).chain(monitored).collect()
     }
+}
+
+/// What has become known of a child, and concerns others.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum News {
+    /// For the core.
+    Event(Event),
+    /// The worker asks for so much time: for the core, and for the manager above us.
+    MoreTime(Worker, Duration),
+    /// The main process of a worker has ended. It may have changed what all holders of a listener share.
+    Exited(Worker),
+    /// The kernel has killed a worker for memory.
+    OutOfMemory,
+    /// The process group of the worker is empty, so that nobody speaks for it any more.
+    GroupEnded(Worker),
+    /// The check of an upgrade has ended with this status.
+    Checked(ExitStatus),
+    /// Nothing is left of that check.
+    CheckGone,
 }
 
 /// What the fleet reads of the others.

@@ -5,18 +5,15 @@ use std::time::Instant;
 
 use segue_lifecycle::{Event, Timer, Worker, upgrade};
 
-use crate::children::{ChildEvent, ExitStatus};
 use crate::control::ClientId;
-use crate::memory::Verdict;
 use crate::readiness::NotifySocket;
-use crate::shell::fleet::hearing::{Heard, Receive};
-use crate::shell::fleet::{Ground, ground};
+use crate::shell::fleet::{Ground, News, ground};
 use crate::shell::inspection::queues::{Around, around};
 use crate::shell::journal::store;
 use crate::shell::narrator::view::{View, view};
 use crate::shell::succession::draining_orphans::{Tools, tools};
 use crate::shell::wishes::{Asked, Wishes, wishes};
-use crate::shell::{Alarm, Child, Shell};
+use crate::shell::{Alarm, Shell};
 use crate::signals::Wish;
 use crate::sources::{Ready, Source};
 
@@ -59,7 +56,12 @@ impl Shell {
                 let executed = self.fleet.read_report(worker, &mut self.sources);
                 self.events.extend(executed);
             }
-            Source::Notify(worker) => self.read_words(worker, NotifySocket::receive),
+            Source::Notify(worker) => {
+                let receive = NotifySocket::receive;
+                let sources = &mut self.sources;
+                let news = self.fleet.read_words(worker, receive, &ground!(self), sources);
+                self.note(news);
+            }
             Source::Exit(_) => self.sweep(),
             Source::DrainingOrphan(pid) => {
                 self.succession.draining.note_end(pid, &mut tools!(self));
@@ -168,42 +170,33 @@ impl Shell {
         }
     }
 
-    fn read_words(&mut self, worker: Worker, receive: Receive) {
-        let ground = ground!(self);
-        let heard = self.fleet.read_words(worker, receive, &ground, &mut self.sources);
-        for heard in heard {
-            match heard {
-                Heard::Event(event) => self.events.push_back(event),
-                Heard::MoreTime(worker, time) => {
-                    self.events.push_back(Event::MoreTime(worker));
-                    let view = view!(self);
-                    self.narrator
-                        .pass_on_at_the_end(worker, time, &view, &self.timers);
-                }
-            }
-        }
+    /// Look at everything that has died.
+    pub(crate) fn sweep(&mut self) {
+        let news = self.fleet.sweep(&ground!(self), &mut self.sources);
+        self.note(news);
     }
 
-    /// Look at everything that has died. What a dead worker had said is read before its exit is noted.
-    pub(crate) fn sweep(&mut self) {
-        for event in self.fleet.children.sweep() {
-            match event {
-                ChildEvent::Exited(Child::Worker(worker), status) => self.worker_exited(worker, status),
-                ChildEvent::Gone(Child::Worker(worker)) => self.worker_gone(worker),
-                ChildEvent::Exited(Child::Probe(number, run), status) => {
-                    let ended = self.fleet.probe_exited(number, run, status);
-                    self.events.extend(ended);
+    fn note(&mut self, news: Vec<News>) {
+        for news in news {
+            match news {
+                News::Event(event) => self.events.push_back(event),
+                News::MoreTime(worker, time) => {
+                    self.events.push_back(Event::MoreTime(worker));
+                    self.narrator
+                        .pass_on_at_the_end(worker, time, &view!(self), &self.timers);
                 }
-                ChildEvent::Gone(Child::Probe(..)) => {}
-                ChildEvent::Exited(Child::Check, status) => {
+                News::Exited(worker) => {
+                    self.restore_flags();
+                    self.events.push_back(Event::Exited(worker));
+                }
+                News::OutOfMemory => self.narrator.history.oom_kills += 1,
+                News::GroupEnded(worker) => store::unstore_worker(&mut self.narrator.manager, worker),
+                News::Checked(status) => {
                     let answer = self.succession.upgrading.read_answer(status);
                     self.step_upgrade(answer);
                 }
-                ChildEvent::Gone(Child::Check) => self.step_upgrade(upgrade::Event::Gone),
+                News::CheckGone => self.step_upgrade(upgrade::Event::Gone),
             }
-        }
-        if self.fleet.strays.are_waited_for() {
-            self.mind_strays();
         }
     }
 
@@ -223,23 +216,5 @@ impl Shell {
             self.mind_strays();
             self.step_all();
         }
-    }
-
-    fn worker_exited(&mut self, worker: Worker, status: ExitStatus) {
-        self.fleet.unwatch_exit(worker, &mut self.sources);
-        self.read_words(worker, NotifySocket::receive_last);
-        match self.fleet.note_exit(worker, status) {
-            Verdict::Innocent => {}
-            Verdict::Certain | Verdict::Probable => self.narrator.history.oom_kills += 1,
-        }
-        // Whatever the process did to the flags that all holders of a listener share is undone.
-        self.restore_flags();
-        self.events.push_back(Event::Exited(worker));
-    }
-
-    /// Its process group is empty.
-    pub(crate) fn worker_gone(&mut self, worker: Worker) {
-        self.fleet.group_ended(worker, &mut self.sources);
-        store::unstore_worker(&mut self.narrator.manager, worker);
     }
 }

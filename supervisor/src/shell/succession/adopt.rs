@@ -16,6 +16,7 @@ use crate::shell::begin::assemble;
 use crate::shell::fleet::saved::{SavedChild, pidfd_name};
 use crate::shell::found::{Found, configs};
 use crate::shell::journal::log::{Forked, Logged};
+use crate::shell::journal::store;
 use crate::shell::records::Records;
 use crate::shell::records::sockets::announce;
 use crate::shell::restore::fill;
@@ -218,7 +219,7 @@ fn adopt_child(shell: &mut Shell, child: SavedChild, remains: &mut Vec<OrphanPro
             let survivors = remains.extract_if(.., |orphan| orphan.is_survivor_of(worker));
             let survivors: Vec<OrphanProcess> = survivors.collect();
             if survivors.is_empty() {
-                shell.worker_gone(worker);
+                note_group_ended(shell, worker);
             } else {
                 shell
                     .fleet
@@ -233,6 +234,12 @@ fn adopt_child(shell: &mut Shell, child: SavedChild, remains: &mut Vec<OrphanPro
             }
         }
     }
+}
+
+/// Nothing is left of the process group of a worker.
+pub(super) fn note_group_ended(shell: &mut Shell, worker: Worker) {
+    shell.fleet.group_ended(worker, &mut shell.sources);
+    store::unstore_worker(&mut shell.narrator.manager, worker);
 }
 
 /// As whom a worker runs. Where /proc does not show it, it is ourselves unless its settings say otherwise.

@@ -5,7 +5,7 @@ use segue_lifecycle::{Event, Handoff, Life, Progress, Timer, Worker};
 use crate::shell::begin::is_answered;
 use crate::shell::inspection::look::Patience;
 use crate::shell::narrator::view::{View, view};
-use crate::shell::succession::adopt::Adopted;
+use crate::shell::succession::adopt::{Adopted, note_group_ended};
 use crate::shell::succession::last_batch::Finished;
 use crate::shell::{Alarm, Child, Shell, waits};
 
@@ -96,7 +96,7 @@ impl Adopted<Finished> {
             .collect();
         for worker in missing {
             self.shell.events.push_back(Event::Exited(worker));
-            self.shell.worker_gone(worker);
+            note_group_ended(&mut self.shell, worker);
         }
     }
 }

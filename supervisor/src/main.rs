@@ -189,13 +189,15 @@ fn check(wanted: &cli::Check, inherited_environment: &InheritedEnvironment) -> E
     let mut needs = None;
     let mut findings = config::check(&wanted.invocation, |config| {
         needs = Some(unit::Needs {
+            name: config.name.clone(),
+            has_own_control: config.control.is_some(),
             reload: config.longest_reload(),
             stop: config.stop_timeout,
         });
         let found = BirthRecord::resolve(&shell::wanted(config), inherited_environment);
         found.map(drop).map_err(|error| error.to_string())
     });
-    if let (Some(unit), Some(needs)) = (&wanted.unit, needs) {
+    if let (Some(unit), Some(needs)) = (&wanted.unit, &needs) {
         match unit::check(unit, needs) {
             Ok(notes) => findings.notes.extend(notes),
             Err(problem) => findings.problems.push(problem),

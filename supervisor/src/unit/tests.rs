@@ -1,27 +1,51 @@
+use super::values::{DEFAULT_TIMEOUT, Times};
 use super::*;
+use span::Span;
 
 const SECOND: Duration = Duration::from_secs(1);
 
+/// A unit that is right for an instance `app`.
+const FITTING: &str = "\
+[Unit]
+StartLimitIntervalSec=0
+[Service]
+Type=notify
+NotifyAccess=main
+ExecStart=/usr/bin/segue run --name app --config /etc/segue/app.toml
+ExecReload=/usr/bin/segue reload --name app
+ExecStop=/usr/bin/segue cleanup --name app
+ExecStopPost=/usr/bin/segue cleanup --name app
+KillMode=process
+Restart=always
+FileDescriptorStoreMax=4096
+RuntimeDirectory=segue/app app
+RuntimeDirectoryPreserve=restart
+OOMPolicy=continue
+TimeoutStartSec=61
+TimeoutStopSec=infinity
+";
+
 fn values(text: &str) -> Result<Values, String> {
-    let mut values = Values::unset();
-    file::apply(text, &mut values).map(|()| values)
+    let mut unit = UnitText::default();
+    unit.append(text)?;
+    Values::of_text(&unit)
 }
 
 fn fitting() -> Values {
-    Values {
-        kind: "notify".to_owned(),
-        access: "main".to_owned(),
-        start: Span::Of(61 * SECOND),
-        stop: Span::Endless,
-        start_limit: Span::Of(Duration::ZERO),
-    }
+    values(FITTING).unwrap()
 }
 
 fn needs() -> Needs {
     Needs {
+        name: "other".to_owned(),
+        has_own_control: false,
         reload: Some(60 * SECOND),
         stop: Some(30 * SECOND),
     }
+}
+
+fn notes(values: &Values, needs: Needs) -> Vec<String> {
+    notes::notes(values, &needs)
 }
 
 #[test]
@@ -36,27 +60,76 @@ fn a_unit_that_fits_is_not_worth_a_word() {
 
 #[test]
 fn each_value_that_does_not_fit_is_named() {
-    let note = |change: fn(&mut Values)| {
-        let mut values = fitting();
-        change(&mut values);
+    // Each line takes the place of all that was said before of the same thing, and is worth one note that begins so.
+    let cases = [
+        ("[Service]\nType=simple", "Type=simple: "),
+        ("[Service]\nNotifyAccess=none", "NotifyAccess=none: "),
+        // Equal is not above.
+        (
+            "[Service]\nTimeoutStartSec=60",
+            "TimeoutStartSec=60s ends reloads that may take 60s (drain in queue mode, start, probe and soak together)",
+        ),
+        (
+            "[Service]\nTimeoutStopSec=30",
+            "TimeoutStopSec=30s kills an app that may drain for 30s (the stop timeout)",
+        ),
+        ("[Unit]\nStartLimitIntervalSec=10", "StartLimitIntervalSec=10s: "),
+        (
+            "[Service]\nExecStart=\nExecStart=/usr/bin/shop --segue run --name app",
+            "ExecStart= does not run ",
+        ),
+        (
+            "[Service]\nExecReload=\nExecReload=kill -HUP $MAINPID",
+            "ExecReload= does not run ",
+        ),
+        ("[Service]\nExecStop=", "ExecStop= does not run "),
+        ("[Service]\nExecStopPost=", "ExecStopPost= does not run "),
+        ("[Service]\nKillMode=control-group", "KillMode=control-group: "),
+        ("[Service]\nKillMode=none", "KillMode=none: "),
+        ("[Service]\nKillSignal=SIGQUIT", "KillSignal=SIGQUIT: "),
+        ("[Service]\nSendSIGHUP=yes", "SendSIGHUP=yes: "),
+        ("[Service]\nOOMPolicy=stop", "OOMPolicy=stop: "),
+        ("[Service]\nRestart=no", "Restart=no: "),
+        (
+            "[Service]\nFileDescriptorStoreMax=0",
+            "FileDescriptorStoreMax=0: ",
+        ),
+        (
+            "[Service]\nRuntimeDirectoryPreserve=no",
+            "RuntimeDirectoryPreserve=no: ",
+        ),
+        ("[Service]\nRuntimeDirectory=", "RuntimeDirectory= is not set: "),
+        (
+            "[Service]\nRuntimeDirectory=\nRuntimeDirectory=app segue/app",
+            "RuntimeDirectory=app: ",
+        ),
+        ("[Service]\nPIDFile=/run/app.pid", "PIDFile=/run/app.pid: "),
+        ("[Service]\nRemainAfterExit=yes", "RemainAfterExit=yes: "),
+    ];
+    for (change, start) in cases {
+        let values = values(&format!("{FITTING}{change}\n")).unwrap();
         let notes = notes(&values, needs());
-        assert_eq!(notes.len(), 1, "{notes:?}");
-        notes[0].clone()
+        assert_eq!(notes.len(), 1, "{change}: {notes:?}");
+        assert!(notes[0].starts_with(start), "{change}: {notes:?}");
+    }
+}
+
+#[test]
+fn where_the_app_ends_with_its_supervisor_nothing_is_adopted() {
+    let mixed = format!(
+        "{FITTING}[Service]\nKillMode=mixed\nFileDescriptorStoreMax=0\nRuntimeDirectoryPreserve=no\nExecStop=\nExecStopPost=\n"
+    );
+    assert_eq!(notes(&values(&mixed).unwrap(), needs()), [""; 0]);
+}
+
+#[test]
+fn a_control_socket_of_its_own_needs_no_runtime_directory() {
+    let elsewhere = values(&format!("{FITTING}[Service]\nRuntimeDirectory=\n")).unwrap();
+    let needs = Needs {
+        has_own_control: true,
+        ..needs()
     };
-    assert!(note(|values| values.kind = "simple".to_owned()).starts_with("Type=simple: "));
-    assert!(note(|values| values.access = "none".to_owned()).starts_with("NotifyAccess=none: "));
-    // Equal is not above.
-    assert_eq!(
-        note(|values| values.start = Span::Of(60 * SECOND)),
-        "TimeoutStartSec=60s ends reloads that may take 60s (drain in queue mode, start, probe and soak together)"
-    );
-    assert_eq!(
-        note(|values| values.stop = Span::Of(30 * SECOND)),
-        "TimeoutStopSec=30s kills an app that may drain for 30s (the stop timeout)"
-    );
-    assert!(
-        note(|values| values.start_limit = Span::Of(10 * SECOND)).starts_with("StartLimitIntervalSec=10s: ")
-    );
+    assert_eq!(notes(&elsewhere, needs), [""; 0]);
 }
 
 #[test]
@@ -64,6 +137,7 @@ fn a_wait_without_end_needs_a_unit_without_end() {
     let endless = Needs {
         reload: None,
         stop: None,
+        ..needs()
     };
     let notes = notes(&fitting(), endless);
     assert!(notes[0].contains("may take infinity"), "{notes:?}");
@@ -88,16 +162,25 @@ TimeoutStopSec=1min 30s
 [X-Ours]
 Type=dbus
 ";
-    let expected = Values {
-        kind: "notify".to_owned(),
-        access: String::new(),
-        start: Span::Endless,
-        stop: Span::Of(90 * SECOND),
-        start_limit: Span::Of(Duration::ZERO),
-    };
-    assert_eq!(values(text), Ok(expected));
+    let read = values(text).unwrap();
+    assert_eq!((read.kind.as_str(), read.access.as_str()), ("notify", ""));
+    assert_eq!(
+        read.commands.start,
+        "/usr/bin/segue run      --config /etc/segue/app.toml\n"
+    );
+    assert_eq!(
+        read.times,
+        Times {
+            start: Span::Endless,
+            stop: Span::Of(90 * SECOND),
+            start_limit: Span::Of(Duration::ZERO),
+        }
+    );
     let both = values("[Service]\nTimeoutSec=5\nTimeoutStopSec=\n").unwrap();
-    assert_eq!((both.start, both.stop), (Span::Of(5 * SECOND), DEFAULT_TIMEOUT));
+    assert_eq!(
+        (both.times.start, both.times.stop),
+        (Span::Of(5 * SECOND), DEFAULT_TIMEOUT)
+    );
     assert_eq!(
         values("[Service]\nTimeoutStopSec=soon").unwrap_err(),
         "TimeoutStopSec: not a time span: \"soon\""
@@ -118,12 +201,12 @@ fn drop_ins_win_in_the_order_of_their_names() {
     )
     .unwrap();
     std::fs::write(drop_ins.join("30-c.conf.off"), "[Service]\nTimeoutStopSec=30\n").unwrap();
-    let values = file::read(&unit).unwrap();
+    let values = of_file(unit.to_str().unwrap()).unwrap();
     assert_eq!(
-        (values.kind.as_str(), values.start, values.stop),
+        (values.kind.as_str(), values.times.start, values.times.stop),
         ("notify", Span::Of(SECOND), Span::Of(20 * SECOND))
     );
-    let missing = check(&format!("{}/none", directory.path().display()), needs()).unwrap_err();
+    let missing = check(&format!("{}/none", directory.path().display()), &needs()).unwrap_err();
     assert!(missing.ends_with("none: no such file or directory"), "{missing}");
 }
 
@@ -132,7 +215,7 @@ fn what_systemctl_shows_is_read() {
     let answer = "Type=notify\nTimeoutStartUSec=1min 30s\nTimeoutStopUSec=infinity\nNotifyAccess=main\nLoadState=loaded\nStartLimitIntervalUSec=10s\n";
     let values = show::read(answer).unwrap();
     assert_eq!(
-        (values.start, values.stop, values.start_limit),
+        (values.times.start, values.times.stop, values.times.start_limit),
         (Span::Of(90 * SECOND), Span::Endless, Span::Of(10 * SECOND))
     );
     assert_eq!(show::read("LoadState=not-found\n").unwrap_err(), "not-found");

@@ -599,10 +599,16 @@ fn check_notes_where_the_values_of_a_unit_do_not_fit() {
     let notes: Vec<&str> = done.stderr.lines().collect();
     let starts = [
         "Type=exec: ",
+        "ExecStart= does not run ",
+        "ExecReload= does not run ",
         // The drain comes first in queue mode.
         "TimeoutStartSec=45s ends reloads that may take 60s ",
         "TimeoutStopSec=30s kills ",
         "StartLimitIntervalSec=10s: ",
+        "RuntimeDirectory= is not set: ",
+        "KillMode=control-group: ",
+        "OOMPolicy=stop: ",
+        "Restart=no: ",
     ];
     assert_eq!(notes.len(), starts.len(), "{notes:#?}");
     for (note, start) in notes.iter().zip(starts) {
@@ -612,8 +618,21 @@ fn check_notes_where_the_values_of_a_unit_do_not_fit() {
         );
     }
 
-    let fitting =
-        "[Unit]\nStartLimitIntervalSec=0\n[Service]\nType=notify\nTimeoutStopSec=40\nTimeoutStartSec=2min\n";
+    let fitting = "\
+[Unit]
+StartLimitIntervalSec=0
+[Service]
+Type=notify
+TimeoutStopSec=40
+TimeoutStartSec=2min
+ExecStart=
+ExecStart=/usr/bin/segue run --name app --config /etc/segue/app.toml
+ExecReload=/usr/bin/segue reload --name app
+KillMode=mixed
+OOMPolicy=continue
+Restart=always
+RuntimeDirectory=segue/app
+";
     fs::create_dir(directory.path().join("app.service.d")).unwrap();
     fs::write(directory.path().join("app.service.d/fit.conf"), fitting).unwrap();
     let done = check(&path, directory.path());
@@ -621,7 +640,25 @@ fn check_notes_where_the_values_of_a_unit_do_not_fit() {
 
     // A name is asked for from systemctl, here one that stands in for it and hangs after its answer.
     let systemctl = directory.path().join("systemctl");
-    let shown = "LoadState=loaded\nType=notify\nNotifyAccess=main\nTimeoutStartUSec=infinity\nTimeoutStopUSec=10s\nStartLimitIntervalUSec=0\n";
+    let shown = "\
+LoadState=loaded
+Type=notify
+NotifyAccess=main
+TimeoutStartUSec=infinity
+TimeoutStopUSec=10s
+StartLimitIntervalUSec=0
+KillMode=process
+KillSignal=15
+FileDescriptorStoreMax=4096
+Restart=always
+OOMPolicy=continue
+RuntimeDirectory=segue/app
+RuntimeDirectoryPreserve=restart
+ExecStart={ path=/usr/bin/segue ; argv[]=/usr/bin/segue run --name app ; ignore_errors=no }
+ExecReload={ path=/usr/bin/segue ; argv[]=/usr/bin/segue reload --name app ; ignore_errors=no }
+ExecStop={ path=/usr/bin/segue ; argv[]=/usr/bin/segue cleanup --name app ; ignore_errors=no }
+ExecStopPost={ path=/usr/bin/segue ; argv[]=/usr/bin/segue cleanup --name app ; ignore_errors=no }
+";
     let script = format!("#!/bin/sh\necho '{shown}'\nexec >&-\nexec /bin/sleep 10000\n");
     executable::write(&systemctl, script.as_bytes());
     let done = check("app", directory.path());

@@ -19,6 +19,7 @@ mod clock;
 mod config;
 mod control;
 mod descent;
+mod init;
 mod keeper;
 mod launch;
 mod listeners;
@@ -143,6 +144,7 @@ fn carry_out(command: Command, inherited_environment: InheritedEnvironment) -> E
         }
         Command::Run(invocation) => run(invocation, inherited_environment),
         Command::Check(wanted) => check(&wanted, &inherited_environment),
+        Command::Init(wanted) => begin(&wanted),
         Command::Completions(completions) => print(&completions.script()),
         Command::Reload(reload) => {
             let form = form(reload.form);
@@ -213,6 +215,32 @@ fn check(wanted: &cli::Check, inherited_environment: &InheritedEnvironment) -> E
         print(b"ok\n")
     } else {
         ExitCode::from(FAILED)
+    }
+}
+
+/// Begin a segue.toml, or take a unit below segue.
+fn begin(wanted: &cli::Init) -> ExitCode {
+    let act = match wanted.writes {
+        Some(cli::Writes::Yes) => init::Act::Write,
+        Some(cli::Writes::No) => init::Act::Show,
+        None if wanted.unit.is_some() => init::Act::Show,
+        None => init::Act::Write,
+    };
+    let told = match &wanted.unit {
+        Some(unit) => std::env::current_exe()
+            .map_err(|error| vec![format!("the path of segue: {}", sys::errno_text(error))])
+            .and_then(|segue| init::unit(unit, &wanted.root, &segue, act)),
+        None => init::starter(act).map_err(|why| vec![why]),
+    };
+    match told {
+        Ok(told) => {
+            told.notes.iter().for_each(|note| say(&format!("note: {note}")));
+            print(told.output.as_bytes())
+        }
+        Err(refused) => {
+            refused.iter().for_each(|why| say(why));
+            ExitCode::from(FAILED)
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use std::path::Path;
 
 use nix::unistd::Pid;
 
-pub(crate) use placeholders::{Known, fill, has_runtime, problems};
+pub(crate) use placeholders::{Known, fill, has_any, has_runtime, problems};
 
 /// The variables by which an app is told of its listeners.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

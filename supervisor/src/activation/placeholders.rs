@@ -92,6 +92,11 @@ pub(crate) fn has_runtime(text: &OsStr) -> bool {
     found.any(|(_, placeholder)| placeholder == Placeholder::Runtime)
 }
 
+/// Whether the text has any placeholder.
+pub(crate) fn has_any(text: &OsStr) -> bool {
+    !placeholders(text.as_bytes()).is_empty()
+}
+
 /// Whether every listener that the text names is there and has what is asked of it.
 ///
 /// # Errors

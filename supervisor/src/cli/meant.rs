@@ -40,6 +40,10 @@ const WORDS: &[(&[&str], &str)] = &[
         &["log", "logs", "journal", "tail"],
         "segue run logs to its stderr: journalctl -u UNIT under systemd, docker logs in a container",
     ),
+    (
+        &["new", "setup", "import", "convert", "adapt"],
+        "segue init begins a segue.toml; segue init --unit NAME takes a systemd unit below segue",
+    ),
     (&["version"], "segue --version prints it"),
     (
         &["stats"],

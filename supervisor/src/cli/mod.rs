@@ -5,6 +5,7 @@
 
 mod answer;
 mod clients;
+mod init;
 mod meant;
 mod run;
 mod texts;
@@ -21,6 +22,7 @@ pub(crate) use clients::{
     Completions, Form, List, Reload, ReloadDetail, Status, StatusForm, Target, Workers,
 };
 
+pub(crate) use init::{Init, Writes};
 pub(crate) use run::Check;
 
 use crate::config::{self, Config, Invocation};
@@ -46,6 +48,8 @@ pub(crate) enum Command {
     Cleanup(Target),
     /// Find mistakes in flags and file, and bind and start nothing.
     Check(Check),
+    /// Write a first segue.toml, or what takes a unit of systemd below segue.
+    Init(Init),
     /// Ask an instance for its metrics.
     Metrics(Target),
     /// Become a command that takes the sockets of LISTEN_FDS, below a wrapper that forked.
@@ -125,6 +129,8 @@ enum Word {
     Cleanup(clients::TargetArgs),
     #[command(about = texts::CHECK, override_usage = texts::CHECK_USAGE, long_about = texts::LONG_CHECK, after_long_help = texts::CHECK_CODES)]
     Check(Box<run::CheckArgs>),
+    #[command(about = texts::INIT, long_about = texts::LONG_INIT, after_long_help = texts::INIT_CODES)]
+    Init(init::InitArgs),
     #[command(about = texts::METRICS, long_about = texts::LONG_METRICS, after_long_help = texts::EXIT_CODES)]
     Metrics(clients::InstanceArgs),
     #[command(about = texts::EXEC, override_usage = texts::EXEC_USAGE, long_about = texts::LONG_EXEC, after_long_help = texts::AFTER_EXEC)]
@@ -145,6 +151,7 @@ impl Word {
             Word::Upgrade(args) => Command::Upgrade(args.into()),
             Word::Cleanup(args) => Command::Cleanup(args.into()),
             Word::Check(args) => Command::Check(args.into_check()),
+            Word::Init(args) => Command::Init(args.into()),
             Word::Metrics(args) => Command::Metrics(args.into()),
             Word::Exec(args) => Command::Exec(args.into_command()),
             Word::Completions(args) => Command::Completions(args.into()),

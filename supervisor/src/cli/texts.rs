@@ -126,6 +126,24 @@ with them. Nothing is bound and nothing is started. With --unit, the values of a
 systemd unit that do not fit are noted: its time limits must be above those of
 the settings, and it must hear what segue tells it.";
 
+pub(super) const INIT: &str = "Begin a segue.toml, or take a systemd unit below segue";
+
+pub(super) const LONG_INIT: &str = "\
+Without --unit, write a segue.toml for this directory, with every key and what
+it does; `segue run` reads it. An existing one is left alone.
+
+With --unit, read a service of systemd with its drop-ins and its socket unit,
+and print what takes it below segue: a drop-in for each unit, and a segue.toml,
+with the reason for each line. What cannot be carried over whole (a program
+that puts itself into the background, several commands, ...) is refused by
+name. Nothing is started or stopped.";
+
+pub(super) const INIT_CODES: &str = "\
+Exit codes:
+  0  printed or written
+  1  it cannot be carried over or written; stderr says why
+  2  the command line is wrong";
+
 pub(super) const METRICS: &str = "Print metrics as Prometheus text";
 
 pub(super) const LONG_METRICS: &str = "\

@@ -58,6 +58,7 @@ pub(crate) use settings::{
     Invocation, ListenPid, LogFormat, Mode, Orphaned, Ready, Settings, Steer, StopSignalTo, parse_name,
     parse_workers,
 };
+pub(crate) use signal::parse_stop_signal;
 
 /// The settings of an instance, complete: flags, file, env files and defaults made one.
 ///

@@ -4,6 +4,7 @@
 //! (`TimeoutStopSec=`). Where they are shorter than what the settings allow, systemd kills in the midst of a drain.
 //! Who has a unit written for segue is no concern of this room.
 
+mod exec;
 mod name;
 mod notes;
 mod show;
@@ -18,8 +19,13 @@ mod values;
 use std::path::Path;
 use std::time::Duration;
 
-use sources::Sources;
-use text::UnitText;
+pub(crate) use exec::Exec;
+pub(crate) use name::UnitName;
+pub(crate) use sources::Sources;
+pub(crate) use span::Span;
+pub(crate) use text::{UnitText, boolean};
+pub(crate) use values::Times;
+
 use values::Values;
 
 /// What the settings of an instance ask of its unit. `None` is a time without end.

@@ -117,6 +117,14 @@ impl UnitName {
         }
     }
 
+    /// The socket unit whose clients get an instance each.
+    pub(crate) fn prefix_socket(&self) -> Self {
+        Self {
+            instance: None,
+            ..self.socket()
+        }
+    }
+
     /// The names in whose `NAME.d` drop-ins lie, the most specific first: its own, its template's, those that end behind a dash of
     /// its own, and its kind.
     pub(super) fn drop_in_names(&self) -> Vec<String> {

@@ -111,6 +111,22 @@ impl Sources {
         }
     }
 
+    /// Whether a unit is installed here, whatever the path by which this one was named.
+    ///
+    /// # Errors
+    /// One line: systemd does not answer.
+    pub(crate) fn has(&self, name: &str) -> Result<bool, String> {
+        let Place::Directories { root, search } = &self.place else {
+            return Ok(self.neighbour(&UnitName::parse(name)?)?.is_some());
+        };
+        let installed = SEARCH_PATH.iter().map(|directory| root.join(directory));
+        let everywhere = Place::Directories {
+            root: root.clone(),
+            search: search.iter().cloned().chain(installed).collect(),
+        };
+        Ok(everywhere.file_of(&UnitName::parse(name)?)?.is_some())
+    }
+
     /// The names of the socket units here that may belong to another service than that of their name.
     ///
     /// # Errors
@@ -128,7 +144,7 @@ impl Sources {
         let mut sockets: Vec<UnitName> = Vec::new();
         for name in names.iter().filter(|name| name.ends_with(".socket")) {
             let Ok(name) = UnitName::parse(name) else { continue };
-            if !sockets.contains(&name) {
+            if !name.is_template() && !sockets.contains(&name) {
                 sockets.push(name);
             }
         }

@@ -19,7 +19,7 @@ const UNITS: [(&[&str], u64); 9] = [
 
 /// A time, or no end.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Span {
+pub(crate) enum Span {
     Of(Duration),
     Endless,
 }
@@ -29,7 +29,7 @@ impl Span {
     ///
     /// # Errors
     /// One line.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let mut rest = text.trim();
         if rest == "infinity" {
             return Ok(Self::Endless);

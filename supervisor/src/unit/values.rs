@@ -6,7 +6,7 @@ use super::span::Span;
 use super::text::{UnitText, boolean};
 
 /// `DefaultTimeoutStartSec=` and `DefaultTimeoutStopSec=`, unless the administrator has changed them.
-pub(crate) const DEFAULT_TIMEOUT: Span = Span::Of(Duration::from_secs(90));
+pub(super) const DEFAULT_TIMEOUT: Span = Span::Of(Duration::from_secs(90));
 
 /// `DefaultStartLimitIntervalSec=`, likewise.
 const DEFAULT_START_LIMIT: Span = Span::Of(Duration::from_secs(10));
@@ -28,10 +28,11 @@ pub(super) struct Values {
     pub(super) remain: bool,
 }
 
+/// The time limits of a unit.
 #[derive(Debug, PartialEq)]
-pub(super) struct Times {
-    pub(super) start: Span,
-    pub(super) stop: Span,
+pub(crate) struct Times {
+    pub(crate) start: Span,
+    pub(crate) stop: Span,
     pub(super) start_limit: Span,
 }
 
@@ -157,7 +158,7 @@ const COMMANDS: [&str; 4] = ["ExecStart", "ExecReload", "ExecStop", "ExecStopPos
 impl Times {
     /// # Errors
     /// One line: the setting, and that its value is no time.
-    pub(super) fn of_text(text: &UnitText) -> Result<Self, String> {
+    pub(crate) fn of_text(text: &UnitText) -> Result<Self, String> {
         let start = text.last_of(&[("Service", "TimeoutStartSec"), ("Service", "TimeoutSec")]);
         let stop = text.last_of(&[("Service", "TimeoutStopSec"), ("Service", "TimeoutSec")]);
         let limit = text.last_of(&[

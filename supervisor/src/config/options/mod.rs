@@ -28,10 +28,10 @@ mod tests;
 #[cfg(test)]
 pub(crate) use tests::any_settings;
 
-/// One setting. The last four fields are for the test that writes the pages.
+/// One setting. Of the last four fields three are for the test that writes the pages.
 #[cfg_attr(
     not(test),
-    expect(dead_code, reason = "nothing but that test reads the last four fields")
+    expect(dead_code, reason = "nothing but that test reads those three fields")
 )]
 pub(crate) struct Setting {
     /// The long flag without its dashes; also the key.
@@ -60,8 +60,9 @@ pub(crate) struct Setting {
     manual_head: &'static str,
     /// What segue.toml(5) says, in mdoc(7); the summary if empty.
     key: &'static str,
-    /// A value for the example of segue.toml(5) that has every key; empty for a table, which the page shows by itself.
-    example: &'static str,
+    /// A value for the examples that have every key: that of segue.toml(5), and that of `segue init`. Empty for a table, which they
+    /// show by themselves.
+    pub(crate) example: &'static str,
 }
 
 /// How a setting can be given.

@@ -1,0 +1,73 @@
+//! The runtime directory, and the working directory of the app.
+
+use super::command::quoted;
+use super::{Carried, Service};
+
+pub(super) fn carry(service: &Service<'_>, carried: &mut Carried) -> Result<(), String> {
+    runtime(service, carried)?;
+    let Some(directory) = service.text.last("Service", "WorkingDirectory") else {
+        return Ok(());
+    };
+    if directory.starts_with('/') && !directory.contains('%') {
+        carried.toml.say(
+            "WorkingDirectory= of the unit. Each generation enters it anew, so that it may be a symlink to a release.",
+            format!("chdir = {}", quoted(directory)),
+        );
+    }
+    Ok(())
+}
+
+fn runtime(service: &Service<'_>, carried: &mut Carried) -> Result<(), String> {
+    let lists = service.text.list("Service", "RuntimeDirectory");
+    let words: Vec<&str> = lists.iter().flat_map(|list| list.split_whitespace()).collect();
+    if let Some(word) = words.iter().find(|word| word.contains(['"', '\'', '\\'])) {
+        return Err(format!(
+            "RuntimeDirectory={word}: quotes and escapes are not carried"
+        ));
+    }
+    let own = format!("segue/{}", service.name);
+    carried.service.say(
+        "The control socket is in the first one, where `segue reload` looks for it.",
+        "RuntimeDirectory=",
+    );
+    let all: Vec<&str> = [own.as_str()].into_iter().chain(words.iter().copied()).collect();
+    carried.service.and(format!("RuntimeDirectory={}", all.join(" ")));
+    carried.service.say(
+        "What the next supervisor reads to adopt the app stays when this one is killed.",
+        "RuntimeDirectoryPreserve=restart",
+    );
+    if words.is_empty() {
+        return Ok(());
+    }
+    let paths: Result<Vec<String>, String> = words.iter().map(|word| path(service, word)).collect();
+    carried
+        .tables
+        .say("The app finds its own directories only, as before.", "[env]");
+    carried
+        .tables
+        .and(format!("RUNTIME_DIRECTORY = {}", quoted(&paths?.join(":"))));
+    Ok(())
+}
+
+/// The path of a runtime directory. systemd gives the app the same one.
+fn path(service: &Service<'_>, word: &str) -> Result<String, String> {
+    let directory = word.split(':').next().unwrap_or_default();
+    let mut path = String::from("/run/");
+    let mut signs = directory.chars();
+    let name = &service.sources.name;
+    while let Some(sign) = signs.next() {
+        if sign != '%' {
+            path.push(sign);
+            continue;
+        }
+        match signs.next() {
+            Some('%') => path.push('%'),
+            Some('n') => path.push_str(&name.full()),
+            Some('N') => path.push_str(&name.stem()),
+            Some('p') => path.push_str(&name.prefix),
+            Some('i') => path.push_str(name.instance().unwrap_or_default()),
+            _ => return Err(format!("RuntimeDirectory={word}: this specifier is not carried")),
+        }
+    }
+    Ok(path)
+}

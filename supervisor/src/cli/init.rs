@@ -25,10 +25,10 @@ pub(crate) enum Writes {
 // No doc comment: clap would make it the description of the command.
 #[derive(Args)]
 pub(super) struct InitArgs {
-    /// Read a systemd unit, and print what takes it below segue
+    /// Print what takes a systemd unit below segue
     ///
-    /// A drop-in for it, one for its socket unit, and its segue.toml, with the
-    /// reason for each line. NAME is looked up as systemd does, drop-ins
+    /// A drop-in for it, one for its socket unit, and its segue.toml, with
+    /// the reason for each line. NAME is looked up as systemd does, drop-ins
     /// included; what has a slash in it is a unit file.
     #[arg(long, value_name = "NAME|FILE", value_hint = ValueHint::FilePath, verbatim_doc_comment)]
     unit: Option<String>,
@@ -44,9 +44,10 @@ pub(super) struct InitArgs {
     #[arg(long)]
     dry_run: bool,
 
-    /// Find the unit in this file system, and write there [default: /]
+    /// The file system that the unit is in [default: /]
     ///
-    /// For an image or a container that is being made; no systemd is asked.
+    /// For an image that is being made: no systemd is asked, and files are
+    /// written there.
     #[arg(long, value_name = "DIR", requires = "unit", value_hint = ValueHint::DirPath, verbatim_doc_comment)]
     root: Option<PathBuf>,
 }

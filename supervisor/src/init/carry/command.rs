@@ -32,7 +32,7 @@ pub(super) fn carry(service: &Service<'_>, carried: &mut Carried) -> Result<(), 
         service.segue, service.name, service.config
     );
     // systemd would still take a failure of segue for a success.
-    let mark = exec.prefixes.contains('-').then_some("-").unwrap_or_default();
+    let mark = if exec.prefixes.contains('-') { "-" } else { "" };
     carried
         .service
         .say("Segue supervises the program of the unit.", "ExecStart=");
@@ -45,7 +45,7 @@ pub(super) fn carry(service: &Service<'_>, carried: &mut Carried) -> Result<(), 
         );
         return Ok(());
     }
-    let as_it_is = exec.prefixes.contains(':').then_some(":").unwrap_or_default();
+    let as_it_is = if exec.prefixes.contains(':') { ":" } else { "" };
     carried
         .service
         .and("# systemd goes on to expand what is behind the two dashes: variables, specifiers and escapes.");

@@ -50,7 +50,7 @@ fn own_options(page: &Page) -> Vec<String> {
         let shared = match command.as_str() {
             // It takes all that segue-run(8) tells of.
             "check" => &run,
-            "completions" | "exec" | "list" => &BTreeSet::new(),
+            "completions" | "exec" | "init" | "list" => &BTreeSet::new(),
             _ => &instance,
         };
         let title = |title: &str| title.split(' ').nth(1) == Some(&command);

@@ -23,8 +23,8 @@ struct CommandArgs {
     ///
     /// A COMMAND without a slash is looked up in PATH; a relative one is
     /// relative to --chdir. It is looked up afresh at each reload, symlinks
-    /// included.
-    #[arg(value_name = "COMMAND", required_unless_present_any = ["config", "app"], trailing_var_arg = true,
+    /// included. Without COMMAND and --config, ./segue.toml is read.
+    #[arg(value_name = "COMMAND", trailing_var_arg = true,
         value_hint = ValueHint::CommandWithArguments, verbatim_doc_comment)]
     command: Vec<OsString>,
 }

@@ -218,12 +218,7 @@ fn usage_errors_say_what_is_wrong_in_one_line() {
             "{words:?}: {first}"
         );
     }
-    for words in [
-        &["run"][..],
-        &["run", "--workers", "2"],
-        &["workers"],
-        &["completions"],
-    ] {
+    for words in [&["workers"], &["completions"]] {
         let missing = usage_error(words);
         let (_, what) = missing
             .split_once("required arguments were not provided: ")

@@ -31,7 +31,7 @@ Exit codes:
 pub(super) const RUN: &str = "Supervise an app in the foreground";
 
 pub(super) const RUN_USAGE: &str =
-    "segue run [OPTIONS] [--] COMMAND [ARG]...\n       segue run [OPTIONS] --config FILE";
+    "segue run [OPTIONS] [--] COMMAND [ARG]...\n       segue run [OPTIONS] [--config FILE]";
 
 pub(super) const LONG_RUN: &str = "\
 Supervise an app in the foreground.
@@ -39,6 +39,9 @@ Supervise an app in the foreground.
 COMMAND is started with the listeners at fd 3 and up (LISTEN_FDS), and started
 again by each reload. Everything after COMMAND is the app's, flags included; put
 `--` before COMMAND if it could itself be taken for a flag.
+
+Without COMMAND and --config, segue.toml in this directory is read, if it is
+yours or root's and nobody else can write to it.
 
 Durations have units: 250ms, 30s, 5m, 1h, 1m30s. Where it is allowed, `none`
 takes the limit away. Every option is also a key of segue.toml (see --config).";
@@ -118,7 +121,7 @@ started it.";
 pub(super) const CHECK: &str = "Find mistakes in flags and file, and start nothing";
 
 pub(super) const CHECK_USAGE: &str =
-    "segue check [OPTIONS] [--] COMMAND [ARG]...\n       segue check [OPTIONS] --config FILE";
+    "segue check [OPTIONS] [--] COMMAND [ARG]...\n       segue check [OPTIONS] [--config FILE]";
 
 pub(super) const LONG_CHECK: &str = "\
 Read flags and segue.toml as `segue run` would and say everything that is wrong

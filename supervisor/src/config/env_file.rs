@@ -20,7 +20,7 @@ use std::path::Path;
 use super::environment::check_variable;
 use super::read::{self, Unread};
 use super::rest::Rest;
-use super::settings::Variable;
+use super::settings::{Reason, Variable};
 
 /// Reads an env file, without ever blocking (see [`read::regular_file`]).
 ///
@@ -34,7 +34,7 @@ pub(crate) fn load(path: &Path, rest: &mut Rest) -> Result<Vec<Variable>, String
         Some(rest) if !rest.is_empty() => (Path::new(rest), true),
         Some(_) | None => (path, false),
     };
-    let content = match read::regular_file(path, rest) {
+    let content = match read::regular_file(path, Reason::Named, rest) {
         Ok(content) => content,
         Err(Unread::Missing) if may_be_missing => return Ok(Vec::new()),
         Err(unread) => return Err(unread.text(path)),

@@ -24,8 +24,9 @@ use toml::de::DeTable;
 
 use super::error::{ConfigError, SettingPlace};
 use super::item::{Item, Wrong, unknown};
+use super::read::Unread;
 use super::rest::Rest;
-use super::settings::Settings;
+use super::settings::{Reason, Settings};
 use super::text::one_line;
 use super::{options, read};
 
@@ -50,10 +51,13 @@ impl File {
 ///
 /// # Errors
 ///
-/// Everything that is wrong with it, in the order of the lines; at least one error.
-pub(super) fn load(path: &Path, rest: &mut Rest) -> Result<File, Vec<ConfigError>> {
-    let content =
-        read::regular_file(path, rest).map_err(|unread| vec![ConfigError::plain(unread.text(path))])?;
+/// Everything that is wrong with it, in the order of the lines; at least one error. One that is only looked for may be missing.
+pub(super) fn load(path: &Path, reason: Reason, rest: &mut Rest) -> Result<File, Vec<ConfigError>> {
+    let content = match read::regular_file(path, reason, rest) {
+        Ok(content) => content,
+        Err(Unread::Missing) if reason == Reason::Found => return Ok(File::default()),
+        Err(unread) => return Err(vec![ConfigError::plain(unread.text(path))]),
+    };
     let text = String::from_utf8(content).map_err(|error| {
         let line = 1 + count_newlines(&error.as_bytes()[..error.utf8_error().valid_up_to()]);
         vec![in_line(path, line, "the file is not UTF-8")]

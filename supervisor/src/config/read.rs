@@ -1,12 +1,15 @@
 //! Reading a file without ever waiting for somebody.
 
-use std::fs::{FileType, OpenOptions};
+use std::fs::{self, FileType, Metadata, OpenOptions};
 use std::io::Read as _;
-use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
+
+use nix::unistd::{getegid, geteuid};
 
 use super::defaults::LARGEST_FILE;
 use super::rest::{Rest, Stamp};
+use super::settings::Reason;
 use crate::sys::errno_text;
 
 /// Why a file could not be read.
@@ -38,7 +41,7 @@ impl Unread {
 /// # Errors
 ///
 /// [`Unread`].
-pub(crate) fn regular_file(path: &Path, rest: &mut Rest) -> Result<Vec<u8>, Unread> {
+pub(crate) fn regular_file(path: &Path, reason: Reason, rest: &mut Rest) -> Result<Vec<u8>, Unread> {
     let refused = |error: std::io::Error| {
         if error.kind() == std::io::ErrorKind::NotFound {
             Unread::Missing
@@ -60,6 +63,17 @@ pub(crate) fn regular_file(path: &Path, rest: &mut Rest) -> Result<Vec<u8>, Unre
             kind_text(kind)
         )));
     }
+    if reason == Reason::Found {
+        let link = fs::symlink_metadata(path).map_err(refused)?;
+        for place in [&link, &before] {
+            if let Some(why) = distrust(place) {
+                return Err(Unread::Refused(format!(
+                    "{why}; --config {} means it",
+                    path.display()
+                )));
+            }
+        }
+    }
     let mut content = Vec::new();
     let limit = LARGEST_FILE as u64 + 1;
     (&file).take(limit).read_to_end(&mut content).map_err(refused)?;
@@ -69,6 +83,19 @@ pub(crate) fn regular_file(path: &Path, rest: &mut Rest) -> Result<Vec<u8>, Unre
         return Err(Unread::Refused("is larger than 1 MiB".to_owned()));
     }
     Ok(content)
+}
+
+/// Why a file that nobody named may be a trap: in a directory such as /tmp anybody can put one. Our own group may write to it, as it
+/// may to all that is made with umask 002.
+fn distrust(file: &Metadata) -> Option<String> {
+    let (owner, user) = (file.uid(), geteuid().as_raw());
+    if owner != 0 && owner != user {
+        return Some(format!("it belongs to uid {owner}, not to {user} or root"));
+    }
+    // The mode of a symlink says nothing.
+    let mode = if file.is_symlink() { 0 } else { file.mode() };
+    let by_group = mode & 0o020 != 0 && file.gid() != getegid().as_raw();
+    (by_group || mode & 0o002 != 0).then(|| format!("others can write to it (mode {:04o})", mode & 0o7777))
 }
 
 fn kind_text(kind: FileType) -> &'static str {

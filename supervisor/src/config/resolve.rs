@@ -38,8 +38,8 @@ pub(super) fn resolve_now(invocation: &Invocation, rest: &mut Rest) -> Result<Co
 /// As [`resolve_now`], but with every error that can be found in one go, at least one, for `segue check`.
 pub(super) fn resolve_all(invocation: &Invocation, rest: &mut Rest) -> Result<Config, Vec<ConfigError>> {
     rest.begin();
-    let file = match &invocation.config {
-        Some(path) => file::load(path, rest)?,
+    let file = match invocation.file() {
+        Some((path, reason)) => file::load(path, reason, rest)?,
         None => File::default(),
     };
     let sources = Sources {
@@ -94,7 +94,7 @@ impl Sources<'_> {
             return Err(self.blame(
                 "command",
                 Given::Nowhere,
-                "no command is given: `segue run -- COMMAND [ARG]...`",
+                "no command is given: `segue run -- COMMAND [ARG]...`, or a segue.toml (`segue init` begins one)",
             ));
         };
         let (name, name_origin) = self.name(program)?;

@@ -2,7 +2,7 @@
 //! function here, whichever source it comes from, so that a flag and its key cannot drift apart.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -24,6 +24,29 @@ pub(crate) struct Invocation {
     pub(crate) config: Option<PathBuf>,
     /// The flags, and COMMAND with its ARGs.
     pub(crate) settings: Settings,
+}
+
+/// The file that is read where neither `--config` nor COMMAND is given.
+pub(crate) const FOUND_FILE: &str = "segue.toml";
+
+/// Why a segue.toml or an env file is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reason {
+    /// Somebody named it.
+    Named,
+    /// It lies in the directory in which segue was started, where somebody else may have put it.
+    Found,
+}
+
+impl Invocation {
+    /// The segue.toml to read, if there is one to read.
+    pub(crate) fn file(&self) -> Option<(&Path, Reason)> {
+        match &self.config {
+            Some(path) => Some((path, Reason::Named)),
+            None if self.settings.command.is_empty() => Some((Path::new(FOUND_FILE), Reason::Found)),
+            None => None,
+        }
+    }
 }
 
 /// The settings that one source gave; what it did not mention is `None` or empty. The meaning of each is that of the

@@ -11,13 +11,11 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
+use crate::config::FOUND_FILE;
 use crate::place;
 use crate::unit::{Sources, UnitText};
 use carry::{Carried, Service};
 use files::{File, Outcome};
-
-/// The file that `segue run` reads where it is given nothing else.
-pub(crate) const STARTER: &str = "segue.toml";
 
 /// Whether files are written or shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +36,7 @@ pub(crate) struct Told {
 /// # Errors
 /// One line: there is another one, or it cannot be written.
 pub(crate) fn starter(act: Act) -> Result<Told, String> {
-    let file = File::new(PathBuf::from(STARTER), starter::text());
+    let file = File::new(PathBuf::from(FOUND_FILE), starter::text());
     let mut told = Told::default();
     match act {
         Act::Show => told.output.push_str(&file.text),

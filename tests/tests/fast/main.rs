@@ -20,6 +20,7 @@ mod docs;
 mod fixtures;
 mod half_written;
 mod handoff;
+mod init;
 mod install;
 mod last_words;
 mod loss_load;

@@ -6,7 +6,7 @@ use nix::sys::signal::Signal;
 use super::super::duration::Limit;
 use super::super::file::{File, load, parse};
 use super::super::rest::Rest;
-use super::super::settings::{ListenPid, LogFormat, Mode, Orphaned, Ready, StopSignalTo};
+use super::super::settings::{ListenPid, LogFormat, Mode, Orphaned, Ready, Reason, StopSignalTo};
 use super::{directory, line, write};
 
 fn read(text: &str) -> File {
@@ -287,13 +287,13 @@ fn all_errors_are_found_in_the_order_of_their_lines() {
 fn a_file_that_cannot_be_read_is_named() {
     let directory = directory();
     let missing = directory.path().join("segue.toml");
-    let found = load(&missing, &mut Rest::default()).expect_err("a refusal");
+    let found = load(&missing, Reason::Named, &mut Rest::default()).expect_err("a refusal");
     assert_eq!(
         line(&found[0]),
         format!("read {}: no such file or directory", missing.display())
     );
     let latin = write(directory.path(), "latin", b"name = 'a'\nprobe = '\xe4'\n");
-    let found = load(&latin, &mut Rest::default()).expect_err("a refusal");
+    let found = load(&latin, Reason::Named, &mut Rest::default()).expect_err("a refusal");
     assert_eq!(
         line(&found[0]),
         format!("{}:2: the file is not UTF-8", latin.display())

@@ -213,7 +213,10 @@ fn the_name_comes_from_the_command() {
     assert!(text.ends_with("got \"my app\"); give it by --name"), "{text}");
     assert!(name("..").is_err());
     let text = name("").expect_err("a refusal");
-    assert_eq!(text, "no command is given: `segue run -- COMMAND [ARG]...`");
+    assert_eq!(
+        text,
+        "no command is given: `segue run -- COMMAND [ARG]...`, or a segue.toml (`segue init` begins one)"
+    );
 }
 
 #[test]

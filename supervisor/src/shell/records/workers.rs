@@ -88,7 +88,7 @@ impl Records {
         // A number that was asked for before wins over the file at every reload, and so does a flag.
         let file_counts = self.workers_asked.is_none()
             && invocation.settings.workers.is_none()
-            && invocation.config.is_some();
+            && invocation.file().is_some();
         let way = if file_counts {
             "change `workers` in segue.toml and reload"
         } else {

@@ -33,6 +33,10 @@ const SHELL: &[(&str, &[&str])] = &[
     ("steering", &["fleet"]),
     ("desk", &["view"]),
     (
+        "starting",
+        &["desk", "fleet", "inspection", "journal", "narrator", "records"],
+    ),
+    (
         "wishes",
         &["desk", "fleet", "inspection", "narrator", "records", "view"],
     ),
@@ -49,6 +53,7 @@ const SHELL: &[(&str, &[&str])] = &[
             "restore",
             "begin",
             "save",
+            "starting",
             "view",
         ],
     ),
@@ -62,6 +67,7 @@ const SHELL: &[(&str, &[&str])] = &[
             "narrator",
             "records",
             "save",
+            "starting",
             "succession",
             "view",
             "waits",
@@ -111,8 +117,8 @@ const CIRCLES: &[(&[&str], &str)] = &[
     ),
 ];
 
-/// How many lines of `impl Shell` there are at most, in `run/`.
-const LOOP_LINES: usize = 870;
+/// How many lines `run/` has at most, all its files together: what is more belongs into a room.
+const LOOP_LINES: usize = 700;
 
 /// Files of the shell and the core with more than [`LONGEST`] lines before their tests, and how many they have at most.
 const LONG_FILES: &[(&str, usize)] = &[];
@@ -414,15 +420,11 @@ fn only_the_loop_acts_on_all_rooms() {
     let mut lines = 0;
     let mut held = BTreeSet::new();
     for file in File::all("supervisor/src/shell") {
-        let blocks = file.text.split("\nimpl Shell {").skip(1);
-        let own: usize = blocks
-            .map(|block| block.split("\n}\n").next().unwrap().lines().count() + 1)
-            .sum();
         if file.room() == "run" {
-            lines += own;
+            lines += file.text.lines().count();
             continue;
         }
-        assert_eq!(own, 0, "{}: impl Shell", file.path);
+        assert!(!file.text.contains("\nimpl Shell {"), "{}: impl Shell", file.path);
         let mut lines = file
             .text
             .lines()
@@ -436,7 +438,7 @@ fn only_the_loop_acts_on_all_rooms() {
     }
     let known = HOLD_THE_LOOP.iter().map(|(path, _)| (*path).to_owned());
     assert_eq!(held, known.collect(), "who names the whole loop outside run/");
-    assert!(lines <= LOOP_LINES, "{lines} lines of impl Shell");
+    assert!(lines <= LOOP_LINES, "run/ has {lines} lines");
 }
 
 #[test]

@@ -16,6 +16,7 @@ use crate::shell::journal::Journal;
 use crate::shell::narrator::Narrator;
 use crate::shell::narrator::view::{View, view};
 use crate::shell::records::Records;
+use crate::shell::starting::{Starting, starting};
 use crate::shell::steering::Steering;
 use crate::shell::succession::Succession;
 use crate::shell::succession::draining_orphans::{Tools, tools};
@@ -135,7 +136,8 @@ impl Beginning<Watching> {
             && !self.shell.records.waits_to_prepare()
             && !is_answered(&self.shell.events, number)
         {
-            self.shell.prepare(number);
+            let shell = &mut self.shell;
+            starting!(shell).prepare(number);
         }
     }
 }

@@ -5,7 +5,7 @@
 //! record made, a spawn failed) becomes events of the same turn. *Why* an effect was chosen is the core's business: here
 //! it is only known how it is done and, for people, what to call it (`narrator/`).
 //!
-//! To read a reload, begin with `run/mod.rs` (a turn), then `run/perform.rs` and `run/prepare.rs`.
+//! To read a reload, begin with `run/mod.rs` (a turn), then `run/perform.rs` and `starting.rs`.
 
 mod begin;
 mod desk;
@@ -18,6 +18,7 @@ mod records;
 mod restore;
 mod run;
 mod save;
+mod starting;
 mod steering;
 mod succession;
 mod waits;

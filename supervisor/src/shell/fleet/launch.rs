@@ -22,7 +22,7 @@ use crate::sys::{self, errno_text};
 /// A worker that was forked and waits for our word before it becomes the app.
 #[derive(Debug)]
 pub(crate) struct ForkedWorker {
-    worker: Worker,
+    pub(crate) worker: Worker,
     pub(crate) info: WorkerInfo,
     watched: Result<(), Errno>,
     go: GoAhead,

@@ -9,10 +9,12 @@ use segue_lifecycle::{Event, Number};
 use crate::children::ExitStatus;
 use crate::launch::{self, GoAhead, Question, WorkerIdentity};
 use crate::listeners::shares;
+use crate::log::Log;
 use crate::shell::Child;
 use crate::shell::fleet::{Fleet, Ground};
 use crate::shell::records::births::lend;
 use crate::state::{Field as _, Fields as _, Flaw, Row, Rows, Whole as _, whole};
+use crate::sys::errno_text;
 
 /// The runs of the probe command.
 #[derive(Debug)]
@@ -75,7 +77,17 @@ pub(crate) struct ForkedProbe {
     pub(crate) child: Child,
     pub(crate) pid: Pid,
     pub(crate) began: Option<u64>,
-    pub(crate) go: GoAhead,
+    go: GoAhead,
+}
+
+impl ForkedProbe {
+    /// It is written down: let it begin.
+    pub(crate) fn let_go(self, log: &Log) {
+        if let Err(errno) = self.go.begin() {
+            // It exits, and what that means for the probe is seen then.
+            log.error(&format!("probe: pipe: {}", errno_text(errno)));
+        }
+    }
 }
 
 impl Fleet {

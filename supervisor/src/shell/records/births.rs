@@ -167,25 +167,18 @@ impl Records {
         }
     }
 
-    /// Make sure that a generation started from this record is known, with its private probe listener, which is returned if it is new.
-    pub(crate) fn ensure_generation(
-        &mut self,
+    /// The private probe listener of a generation that is to be started from this record, if it needs one.
+    pub(super) fn open_probe(
+        &self,
         number: Number,
         record: Record,
-        asked: Option<Instant>,
-        core: &Lifecycle,
         place: &Place,
     ) -> Result<Option<Rc<Listener>>, String> {
-        if self.generations.contains_key(&number) {
-            return Ok(None);
-        }
         let config = &self.birth(record)?.config;
-        let probe = match config.probe {
-            Some(_) if config.takes_second_socket() => Some(open_probe(number, place)?),
-            Some(_) | None => None,
-        };
-        self.insert_generation(number, record, probe.clone(), asked, core)?;
-        Ok(probe)
+        match config.probe {
+            Some(_) if config.takes_second_socket() => open_probe(number, place).map(Some),
+            Some(_) | None => Ok(None),
+        }
     }
 
     fn birth(&self, record: Record) -> Result<&Birth, &'static str> {

@@ -4,12 +4,14 @@
 //! (`memory.rs`). This room knows no pid, no client and no ticket.
 
 pub(crate) mod births;
+mod candidate;
 pub(crate) mod files;
 pub(crate) mod findings;
 pub(crate) mod generation;
 pub(crate) mod memory;
 mod saved;
 pub(crate) mod sockets;
+pub(crate) mod stored;
 pub(crate) mod watching;
 pub(crate) mod workers;
 
@@ -22,6 +24,7 @@ use segue_lifecycle::{Lifecycle, Number, Record};
 use crate::clock::{self, Timers};
 use crate::listeners::{Inherited, IoMode, Listener};
 use crate::log::Log;
+use crate::manager::Manager;
 use crate::shell::{Alarm, Given, PollSet};
 use crate::watch::Watch;
 
@@ -36,6 +39,8 @@ pub(crate) struct Workshop<'a> {
     pub(crate) log: &'a Log,
     pub(crate) timers: &'a mut Timers<Alarm>,
     pub(crate) sources: &'a mut PollSet,
+    /// systemd above us, which keeps what was made.
+    pub(crate) manager: &'a mut Manager,
 }
 
 /// What something may be started from, and what was.
@@ -83,7 +88,7 @@ impl Records {
     }
 
     /// Nothing is left of a generation. Returns its private listener, if it had one.
-    pub(crate) fn bury(&mut self, number: Number, timers: &mut Timers<Alarm>) -> Option<Rc<Listener>> {
+    fn remove_generation(&mut self, number: Number, timers: &mut Timers<Alarm>) -> Option<Rc<Listener>> {
         self.chosen_flags
             .retain(|(generation, _), _| *generation != number);
         if self.memory.waits() {

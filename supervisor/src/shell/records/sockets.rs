@@ -68,8 +68,14 @@ impl Records {
         }
     }
 
+    /// The first worker of a generation is about to be started.
+    pub(crate) fn begin_lending(&self, number: Number, core: &Lifecycle, log: &Log) {
+        self.lend_slots_anew(number, core, log);
+        self.begin_flags(number, core, log);
+    }
+
     /// A generation is about to be started: if nobody else serves, the options of its listeners count from now on.
-    pub(crate) fn begin_flags(&self, number: Number, core: &Lifecycle, log: &Log) {
+    fn begin_flags(&self, number: Number, core: &Lifecycle, log: &Log) {
         if !serves_alone(number, core) {
             return;
         }
@@ -140,7 +146,7 @@ impl Records {
 
     /// As long as nobody has the slots of this generation, their O_NONBLOCK is as the options say. Where an older generation has
     /// them they stay as they are: its event loop would hang in accept.
-    pub(crate) fn lend_slots_anew(&self, number: Number, core: &Lifecycle, log: &Log) {
+    fn lend_slots_anew(&self, number: Number, core: &Lifecycle, log: &Log) {
         if !core.is_alone_in_lane(number) {
             return;
         }

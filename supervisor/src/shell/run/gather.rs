@@ -11,6 +11,7 @@ use crate::shell::fleet::{Ground, News, ground};
 use crate::shell::inspection::queues::{Around, around};
 use crate::shell::journal::store;
 use crate::shell::narrator::view::{View, view};
+use crate::shell::starting::{Starting, starting};
 use crate::shell::succession::draining_orphans::{Tools, tools};
 use crate::shell::wishes::{Asked, Wishes, wishes};
 use crate::shell::{Alarm, Shell};
@@ -121,8 +122,14 @@ impl Shell {
                 Alarm::Upward => {}
                 Alarm::Beat => self.narrator.beat(&mut self.timers),
                 Alarm::Check => self.step_upgrade(upgrade::Event::Overdue),
-                Alarm::Memory => self.prepare_again(self.records.memory.candidate()),
-                Alarm::Files => self.prepare_again(self.records.resting_candidate()),
+                Alarm::Memory => {
+                    let candidate = self.records.memory.candidate();
+                    starting!(self).prepare_again(candidate);
+                }
+                Alarm::Files => {
+                    let candidate = self.records.resting_candidate();
+                    starting!(self).prepare_again(candidate);
+                }
                 Alarm::DrainingOrphans => self.succession.draining.end_overdue(&mut tools!(self)),
                 Alarm::Fetched(worker) => self.fleet.ask_whether_fetched(worker, &ground!(self)),
                 Alarm::Queues => self.look_at_queues(now),

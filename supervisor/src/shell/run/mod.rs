@@ -2,7 +2,6 @@
 
 pub(crate) mod gather;
 pub(crate) mod perform;
-pub(crate) mod prepare;
 pub(crate) mod succeed;
 
 use std::time::Instant;

@@ -2,31 +2,28 @@
 
 use std::time::{Duration, Instant};
 
-use segue_lifecycle::{Effect, Event, FIRST, Number, Outcome, Record, Ticket, Timer, Wait, Worker};
+use segue_lifecycle::{Effect, Event, FIRST, Number, Outcome, Ticket, Timer, Wait, Worker};
 
 use crate::clock;
-use crate::shell::fleet::launch::ForkedWorker;
 use crate::shell::fleet::orders::Extension;
-use crate::shell::fleet::worker::WorkerInfo;
 use crate::shell::fleet::{Ground, ground};
 use crate::shell::inspection::flags;
 use crate::shell::inspection::look::{LAST_LOOK, Patience, Seen, Verdict};
-use crate::shell::journal::store;
 use crate::shell::narrator::view::{View, view};
-use crate::shell::{Alarm, Child, Shell, waits};
-use crate::sys::errno_text;
+use crate::shell::starting::{Starting, starting};
+use crate::shell::{Alarm, Shell, waits};
 
 impl Shell {
     /// Perform one effect.
     pub(crate) fn perform(&mut self, effect: Effect) {
         match effect {
-            Effect::Prepare(number) => self.begin_handoff(number),
-            Effect::Spawn(worker, record) => self.spawn(worker, record),
+            Effect::Prepare(number) => starting!(self).begin_handoff(number),
+            Effect::Spawn(worker, record) => starting!(self).spawn(worker, record),
             Effect::Signal(worker, signal) => self.fleet.signal(worker, signal, &ground!(self)),
             Effect::Arm(timer, wait) => self.arm(timer, wait),
             Effect::Disarm(timer) => self.timers.disarm(Alarm::Core(timer)),
             Effect::Extend(timer, worker) => self.extend(timer, worker),
-            Effect::Probe(number) => self.start_probe(number),
+            Effect::Probe(number) => starting!(self).start_probe(number),
             Effect::EndProbe(number) => self.fleet.end_probe(number),
             Effect::Confirm(number) => self.confirm(number, Patience::Left),
             Effect::ConfirmAnyway(number) => self.confirm(number, Patience::Over),
@@ -40,13 +37,16 @@ impl Shell {
                 self.records.take_over(number, &self.core, &self.log);
                 self.restore_flags();
             }
-            Effect::RollBack(number, record) => self.begin_rollback(number, record),
+            Effect::RollBack(number, record) => {
+                self.queues.begin_anew();
+                starting!(self).roll_back(number, record);
+            }
             Effect::Abandon(worker) => self.fleet.give_up_strays(worker, &ground!(self)),
-            Effect::Bury(number) => self.bury_generation(number),
+            Effect::Bury(number) => starting!(self).bury(number),
             Effect::Switch(number) => self.switch(number),
             Effect::Answer(ticket, outcome) => self.answer(ticket, outcome),
             Effect::Tell(fact) => self.tell(fact),
-            Effect::Forget(record) => self.forget(record),
+            Effect::Forget(record) => starting!(self).forget(record),
             Effect::Finish(ending) => self.ending = Some(ending),
         }
     }
@@ -132,84 +132,6 @@ impl Shell {
                 self.sweep();
             }
             self.events.push_back(Event::Switched(number));
-        }
-    }
-
-    fn begin_rollback(&mut self, number: Number, record: Record) {
-        self.queues.begin_anew();
-        if let Err(text) = self.ensure_generation(number, record) {
-            self.log.error(&format!("generation {number}: {text}"));
-        }
-    }
-
-    /// Nothing is left of a generation: what only it needed is closed.
-    fn bury_generation(&mut self, number: Number) {
-        if let Some(probe) = self.records.bury(number, &mut self.timers) {
-            store::unstore_listener(&mut self.narrator.manager, &probe);
-        }
-        self.fleet.probes.forget(number);
-        if let Err(error) = self.given.place.remove_runtime_directory(number) {
-            self.log.warning(&error.to_string());
-        }
-    }
-
-    fn spawn(&mut self, worker: Worker, record: Record) {
-        self.fleet.kills.look();
-        if let Some(loss) = self.desk.control.take_loss() {
-            self.log.warning(&loss);
-        }
-        match self.fork(worker, record) {
-            Ok(forked) => {
-                // It waits before it becomes the app: the next supervisor knows of it by then.
-                self.write_down(worker, &forked.info);
-                self.fleet.let_go(forked);
-            }
-            Err(text) => self.spawn_failed(worker, WorkerInfo::new(None), text),
-        }
-    }
-
-    fn fork(&mut self, worker: Worker, record: Record) -> Result<ForkedWorker, String> {
-        self.ensure_generation(worker.generation, record)?;
-        let workers = self.records.share_out(worker.generation, &self.core);
-        // A sibling may have chosen its O_NONBLOCK already and not yet have said READY=1; what one worker of a generation chooses
-        // the others choose as well.
-        if !self.fleet.has_any_of(worker.generation) {
-            self.restore_flags();
-            self.records
-                .lend_slots_anew(worker.generation, &self.core, &self.log);
-            self.records.begin_flags(worker.generation, &self.core, &self.log);
-        }
-        let ground = ground!(self);
-        self.fleet
-            .fork(worker, record, workers, &ground, &mut self.sources)
-    }
-
-    fn write_down(&mut self, worker: Worker, info: &WorkerInfo) {
-        let child = Child::Worker(worker);
-        if let Some(pid) = info.pid {
-            self.journal.mark_forked(child, pid, info.began);
-        }
-        let pidfd = self.fleet.children.pidfd(child);
-        store::store_worker(&mut self.narrator.manager, worker, info.notify.as_ref(), pidfd);
-    }
-
-    /// It could not be started.
-    pub(crate) fn spawn_failed(&mut self, worker: Worker, info: WorkerInfo, text: String) {
-        let failed = self.fleet.spawn_failed(worker, info, text);
-        self.events.push_back(failed);
-    }
-
-    fn start_probe(&mut self, number: Number) {
-        match self.fleet.fork_probe(number, &ground!(self)) {
-            Ok(Some(probe)) => {
-                self.journal.mark_forked(probe.child, probe.pid, probe.began);
-                if let Err(errno) = probe.go.begin() {
-                    // It exits, and what that means for the probe is seen then.
-                    self.log.error(&format!("probe: pipe: {}", errno_text(errno)));
-                }
-            }
-            Ok(None) => {}
-            Err(failed) => self.events.push_back(failed),
         }
     }
 }

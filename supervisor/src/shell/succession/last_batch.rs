@@ -16,7 +16,8 @@ use crate::shell::Child;
 use crate::shell::fleet::saved::pidfd_name;
 use crate::shell::fleet::worker::WorkerInfo;
 use crate::shell::journal::log::{Done, Logged};
-use crate::shell::journal::store;
+use crate::shell::records::stored::store_listener;
+use crate::shell::starting::{Starting, starting};
 use crate::shell::succession::adopt::{Adopted, Announced, uid_of};
 use crate::shell::succession::recover::{self, Proved};
 use crate::sources::Source;
@@ -123,7 +124,7 @@ impl Adopted<Finished> {
         let had_back = found.map(|fd| listeners::probe_listener_had_back(fd, &path));
         let known = match had_back {
             Some(Ok(probe)) => {
-                store::store_listener(&mut self.shell.narrator.manager, &probe);
+                store_listener(&mut self.shell.narrator.manager, &probe);
                 let asked = self.shell.narrator.history.asked;
                 self.shell
                     .records
@@ -150,7 +151,8 @@ impl Adopted<Finished> {
                 if let Some(proved) = forked.and_then(|forked| recover::prove(forked.pid, forked.began)) {
                     proved.kill_group();
                 }
-                self.shell.spawn_failed(worker, info, text);
+                let failed = self.shell.fleet.spawn_failed(worker, info, text);
+                self.shell.events.push_back(failed);
             }
         }
     }
@@ -163,7 +165,8 @@ impl Adopted<Finished> {
         info: &mut WorkerInfo,
         done: &Done,
     ) -> Result<bool, String> {
-        self.shell.ensure_generation(worker.generation, record)?;
+        let shell = &mut self.shell;
+        starting!(shell).ensure_generation(worker.generation, record)?;
         self.shell.records.share_out(worker.generation, &self.shell.core);
         let path = self
             .shell

@@ -5,6 +5,7 @@ use segue_lifecycle::{Event, Handoff, Life, Progress, Timer, Worker};
 use crate::shell::begin::is_answered;
 use crate::shell::inspection::look::Patience;
 use crate::shell::narrator::view::{View, view};
+use crate::shell::starting::{Starting, starting};
 use crate::shell::succession::adopt::{Adopted, note_group_ended};
 use crate::shell::succession::last_batch::Finished;
 use crate::shell::{Alarm, Child, Shell, waits};
@@ -37,7 +38,7 @@ impl Adopted<Finished> {
         }
         match self.shell.core.handoff() {
             Handoff::Candidate(number, Progress::Preparing) if !is_answered(&self.shell.events, number) => {
-                self.shell.prepare(number)
+                starting!(self.shell).prepare(number)
             }
             Handoff::Candidate(number, Progress::Confirming) if !is_answered(&self.shell.events, number) => {
                 self.shell.confirm(number, Patience::Left)

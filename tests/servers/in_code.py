@@ -112,7 +112,7 @@ def werkzeug():
     server.serve_forever()
 
 
-def twisted():
+def twisted(family=socket.AF_INET):
     from twisted.internet import reactor
     from twisted.web import resource, server
 
@@ -124,8 +124,15 @@ def twisted():
 
     listener = take()
     listener.setblocking(False)
-    reactor.adoptStreamPort(listener.fileno(), socket.AF_INET, server.Site(Answer()))
+    port = reactor.adoptStreamPort(listener.fileno(), family, server.Site(Answer()))
+    if family == socket.AF_UNIX:
+        # Twisted does so itself for TCP alone: else it shuts the socket down for all who have it.
+        port._shouldShutdown = False
     reactor.run()
+
+
+def twisted_at_a_path():
+    twisted(socket.AF_UNIX)
 
 
 def http_server():

@@ -51,7 +51,10 @@ impl Listener {
         let file = self.socket.file()?;
         let said = match file.put_back() {
             Mended::InPlace | Mended::Not => None,
-            Mended::PutBack => self.socket.put_backs().tell(PUT_BACK),
+            Mended::PutBack => {
+                self.socket.forget_damage();
+                self.socket.put_backs().tell(PUT_BACK)
+            }
         };
         said.map(|said| self.alarm(said))
     }

@@ -376,11 +376,16 @@ impl Socket {
         })
     }
 
-    /// The damage, if it has not been told yet.
+    /// The damage, if none has been told yet: later it may look like another, as when a new socket lies at the path.
     fn lasting_damage(&self) -> Option<&'static str> {
-        let damage = self.damage().filter(|damage| self.told.get() != Some(damage))?;
+        let damage = self.damage().filter(|_| self.told.get().is_none())?;
         self.told.set(Some(damage));
         Some(damage)
+    }
+
+    /// Its path is there again: what happens to it next is told anew.
+    pub(super) fn forget_damage(&self) {
+        self.told.set(None);
     }
 
     /// Whether this is a socket of ours that only a new one can replace.

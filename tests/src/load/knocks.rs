@@ -2,6 +2,7 @@
 //!
 //! A client that finds no path was never connected, so nothing of it is in an account of requests.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -28,21 +29,34 @@ pub struct Knocked {
     pub missed: usize,
     /// How often the path was missed, however many found it missing on end.
     pub gaps: usize,
-    /// Why others were not served, the first few.
-    pub others: Vec<String>,
+    /// Why others were not served, and how many each time.
+    pub others: BTreeMap<String, usize>,
+}
+
+impl Knocked {
+    /// Clients that found the path and were not served.
+    #[must_use]
+    pub fn lost(&self) -> usize {
+        self.others.values().sum()
+    }
+
+    fn clients(&self) -> usize {
+        self.served + self.missed + self.lost()
+    }
 }
 
 impl fmt::Display for Knocked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let total = self.served + self.missed + self.others.len();
         write!(
             f,
-            "{} of {total} connections met ENOENT, in {} gaps, {} lost",
+            "{} of {} connections met ENOENT, in {} gaps, {} lost",
             self.missed,
+            self.clients(),
             self.gaps,
-            self.others.len()
+            self.lost()
         )?;
-        self.others.iter().try_for_each(|other| write!(f, "; {other}"))
+        let mut others = self.others.iter();
+        others.try_for_each(|(why, count)| write!(f, "; {count}: {why}"))
     }
 }
 
@@ -81,7 +95,7 @@ impl Knocks {
                         known.gaps += usize::from(!was_missed);
                         missed.fetch_add(1, Ordering::Relaxed);
                     }
-                    Err(error) => known.others.push(error.to_string()),
+                    Err(error) => *known.others.entry(error.to_string()).or_default() += 1,
                 }
                 drop(known);
                 was_missed = is_missed;
@@ -102,6 +116,19 @@ impl Knocks {
         crate::wait_until("a client misses the path", || {
             self.missed.load(Ordering::Relaxed) > before
         });
+    }
+
+    /// Waits until so many more clients have come.
+    pub fn wait_for_more(&self, count: usize) {
+        let before = self.came();
+        crate::wait_until("more clients come", || self.came() >= before + count);
+    }
+
+    fn came(&self) -> usize {
+        self.known
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clients()
     }
 
     /// Ends it, once the client that is at it is done.

@@ -115,6 +115,11 @@ fn the_next_reload_mends_a_listener_whose_path_was_removed() {
     assert_dead(&segue, &path, UNLINKED);
     mend(&segue);
     assert_alive(&segue, &path, "2");
+    let log = segue.process().stderr();
+    assert!(
+        !log.contains(TAKEN),
+        "the new socket of ours is no stranger to the old one: {log}"
+    );
     stop(segue, &path);
 }
 

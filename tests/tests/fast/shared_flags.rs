@@ -169,6 +169,26 @@ fn an_option_that_a_reload_brings_counts_from_the_takeover_on() {
     segue.stop();
 }
 
+/// The incumbent does not have it, so that nobody but the candidate waits in accept there.
+#[test]
+fn the_flag_of_a_listener_that_a_reload_adds_is_the_candidate_s_own() {
+    let before = "listen = [\"web=127.0.0.1:0\"]\n";
+    let (segue, file) = by_settings(Setup::from_config(), &Program::fixture("blocking-server"), before);
+    let after = before.replace("]", ", \"more=127.0.0.1:0\"]");
+    std::fs::write(&file, format!("{after}soak = \"1h\"\n")).unwrap();
+    segue.deploy("app", &Program::fixture("event-loop"));
+    let _reload = segue.begin("reload", &[]);
+    segue.process().wait_for_line("generation 2, worker 0 (pid");
+    let status = segue.status();
+    let (first, candidate) = (status.pids(1)[0], status.pids(2)[0]);
+    assert!(!is_nonblocking(first), "the incumbent blocks in accept");
+    assert!(
+        proc::is_nonblocking(candidate, 4),
+        "the new listener is fd 4 of the candidate"
+    );
+    stop_in_the_middle(segue);
+}
+
 /// Opens one socket and hands it over.
 const OPENER: &str = r#"
 import os, socket, sys

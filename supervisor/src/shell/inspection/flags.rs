@@ -21,7 +21,7 @@ pub(crate) fn restore(ground: &Ground<'_>, fleet: &Fleet) {
 
 fn clear_or_keep(listener: &Listener, ground: &Ground<'_>, fleet: &Fleet) {
     let inode = listener.inode();
-    let done = match whom_it_may_harm(ground, fleet) {
+    let done = match whom_it_may_harm(inode, ground, fleet) {
         // What it chooses counts once it takes over.
         Some(incumbent) if !has_event_loop(incumbent, inode, ground, fleet) => listener.clear_flag(),
         Some(_) | None => listener.keep_flags(IoMode::NonBlocking),
@@ -31,13 +31,14 @@ fn clear_or_keep(listener: &Listener, ground: &Ground<'_>, fleet: &Fleet) {
     }
 }
 
-/// The incumbent, if a younger generation may have set the flag. One that serves alone has set it itself.
-fn whom_it_may_harm(ground: &Ground<'_>, fleet: &Fleet) -> Option<Number> {
+/// The incumbent, if a younger generation may have set the flag. One that serves alone has set it itself, and one that does not
+/// have the socket (the reload has added it, or bound it afresh) waits in accept(2) elsewhere.
+fn whom_it_may_harm(inode: u64, ground: &Ground<'_>, fleet: &Fleet) -> Option<Number> {
     let incumbent = ground.core.incumbent()?.number;
-    let mut workers = fleet.workers.keys();
-    workers
-        .any(|worker| worker.generation > incumbent)
-        .then_some(incumbent)
+    let is_younger = fleet.workers.keys().any(|worker| worker.generation > incumbent);
+    let lent = ground.records.listeners_of(incumbent, ground.core);
+    let has_it = lent.iter().any(|listener| listener.inode() == inode);
+    (is_younger && has_it).then_some(incumbent)
 }
 
 /// Whether a process of a generation has the socket in an epoll set (or may have it in an io_uring).

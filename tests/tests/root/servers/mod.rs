@@ -12,6 +12,7 @@
 mod page;
 mod play;
 mod table;
+mod taken_paths;
 
 use table::{Table, find};
 

@@ -26,7 +26,7 @@ const DRAINING: usize = 4;
 
 /// What every run has: deadlines for a slow machine, an end for servers that wait for idle clients, and one for those whose
 /// test has failed (Starman hides the environment by which the harness knows what it has started).
-const COMMON: &[&str] = &[
+pub(super) const COMMON: &[&str] = &[
     "--probation",
     "0s",
     "--start-timeout",

@@ -156,6 +156,11 @@ impl<K: Copy + Ord> Timers<K> {
         self.running.get(&key).and_then(|running| running.deadline)
     }
 
+    /// When a timer that runs was started.
+    pub(crate) fn since(&self, key: K) -> Option<Instant> {
+        self.running.get(&key).map(|running| running.since)
+    }
+
     /// How long a timer was to run when it was started, and what was added to it since.
     pub(crate) fn length(&self, key: K) -> Option<Duration> {
         let running = self.running.get(&key)?;

@@ -10,6 +10,8 @@ pub enum Role {
     Candidate,
     /// It serves (or is being restarted to serve).
     Incumbent,
+    /// It was replaced, and keeps its clients for a while. New ones go to the incumbent.
+    Lingering,
     /// It was told to drain and is not yet gone.
     Retired,
     /// One worker of the incumbent's record, started for clients in a lane that nobody else serves.
@@ -17,11 +19,12 @@ pub enum Role {
 }
 
 impl Role {
-    /// Whether its generation serves or shall take over. One that drains is not, and neither is a relief worker, which helps out.
+    /// Whether its generation serves or shall take over. One that lingers or drains is not, and neither is a relief worker, which
+    /// helps out.
     pub const fn is_active(self) -> bool {
         match self {
             Self::Candidate | Self::Incumbent => true,
-            Self::Retired | Self::Relief => false,
+            Self::Lingering | Self::Retired | Self::Relief => false,
         }
     }
 }
@@ -77,7 +80,8 @@ pub enum SlotState {
     Running(u32),
     /// The next start waits for its back-off.
     BackingOff,
-    /// A worker of the candidate has taken its place. It is wanted again if the candidate fails.
+    /// A worker of the candidate has taken its place, or its generation lingers. It is wanted again if the one that replaces it
+    /// fails.
     Yielded,
 }
 
@@ -178,7 +182,20 @@ impl Generation {
 
     /// Whether each slot has a worker that serves.
     pub(crate) fn all_serve(&self) -> bool {
-        (0u16..).zip(&self.slots).all(|(index, slot)| match slot.state {
+        (0u16..)
+            .zip(&self.slots)
+            .all(|(index, slot)| self.is_served(index, slot))
+    }
+
+    /// The slots that have no worker that serves.
+    pub(crate) fn idle_slots(&self) -> Vec<u16> {
+        let slots = (0u16..).zip(&self.slots);
+        let idle = slots.filter(|(index, slot)| !self.is_served(*index, slot));
+        idle.map(|(index, _)| index).collect()
+    }
+
+    fn is_served(&self, index: u16, slot: &Slot) -> bool {
+        match slot.state {
             SlotState::Running(start) => {
                 let worker = Worker {
                     generation: self.number,
@@ -189,7 +206,7 @@ impl Generation {
                     .is_some_and(|process| process.life == Life::Serving)
             }
             SlotState::Wanted | SlotState::BackingOff | SlotState::Yielded => false,
-        })
+        }
     }
 
     /// Whether each place that was left to it has been yielded to the candidate.
@@ -204,6 +221,9 @@ impl Generation {
 
     /// Whether it counts against the limit on generations: it runs, or it is meant to.
     pub(crate) fn lives(&self) -> bool {
-        !self.processes.is_empty() || self.role != Role::Retired
+        match self.role {
+            Role::Candidate | Role::Incumbent | Role::Relief => true,
+            Role::Lingering | Role::Retired => !self.processes.is_empty(),
+        }
     }
 }

@@ -90,6 +90,9 @@ impl Lifecycle {
         if !self.tickets.any_queued() {
             return;
         }
+        if !self.has_room() {
+            self.make_room();
+        }
         if self.has_room() {
             let number = self.new_number();
             self.handoff = Handoff::Candidate(number, Progress::Preparing);
@@ -304,19 +307,19 @@ impl Lifecycle {
         }
     }
 
-    /// The candidate becomes the incumbent, and only now is the old one told to drain.
+    /// The candidate becomes the incumbent, and only now is the old one told to drain, or begins to linger.
     pub(crate) fn take_over(&mut self, number: Number) {
         let old = self.incumbent.replace(number);
         self.fallback = None;
         if let Some(candidate) = self.generations.get_mut(&number) {
             candidate.role = Role::Incumbent;
         }
-        // The old one is told first of all: until it hears of it, both versions answer.
+        // The old one is told first of all: on a shared socket both versions answer until it hears of it.
         if let Some(old) = old {
             if self.planted.trusts_the_superseded() {
                 self.settle(old);
             }
-            self.retire(old);
+            self.linger_or_retire(old);
         }
         if !self.planted.takes_over_in_words() {
             self.effects.push(Effect::TakeOver(number));

@@ -299,7 +299,7 @@ impl Lifecycle {
             .values()
             .filter(|generation| match generation.role {
                 Role::Relief => generation.lane == lane,
-                Role::Candidate | Role::Incumbent | Role::Retired => false,
+                Role::Candidate | Role::Incumbent | Role::Lingering | Role::Retired => false,
             });
         reliefs.next().map(|relief| relief.number)
     }

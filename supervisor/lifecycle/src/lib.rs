@@ -14,13 +14,14 @@
 //! This crate holds no pid, file descriptor, path, clock, error or log line, and cannot do I/O. Time enters as
 //! [`Event::Due`] and leaves as [`Effect::Arm`] and [`Effect::Disarm`]. Start reading at `handoff.rs`, which is
 //! the reload; `workers.rs` is what one worker goes through, `readiness.rs` by what it is known to be ready; `rolling.rs` is the handoff
-//! in steps; `lanes.rs` is the handoff where each generation has a socket of its own; `probation.rs` is trust and rollback;
+//! in steps; `lanes.rs` is the handoff where each generation has a socket of its own, and `linger.rs` what
+//! that spares the old one; `probation.rs` is trust and rollback;
 //! `stop.rs` is the end. `upgrade.rs` is a small machine of its own.
 //!
 //! # The contract with the caller
 //!
 //! * Call [`Lifecycle::step`] with each event in the order in which it happened; perform the effects in their order.
-//! * [`Effect::Prepare`], [`Effect::Confirm`], [`Effect::ConfirmAnyway`] and the last [`Effect::Switch`] are answered by an event; so is each run of
+//! * [`Effect::Prepare`], [`Effect::Confirm`], [`Effect::ConfirmAnyway`], [`Effect::Count`] and the last [`Effect::Switch`] are answered by an event; so is each run of
 //!   [`Effect::Probe`].
 //! * A worker that was spawned is reported [`Event::Exited`] once and then [`Event::Gone`] once, or only
 //!   [`Event::SpawnFailed`]. Everything else about a worker may be late or doubled: it is then ignored.
@@ -33,6 +34,7 @@ extern crate alloc;
 mod generation;
 mod handoff;
 mod lanes;
+mod linger;
 mod planted;
 mod probation;
 mod readiness;
@@ -59,8 +61,8 @@ pub use handoff::{Handoff, Progress};
 pub use planted::Bug;
 pub use save::Flaw;
 pub use vocabulary::{
-    Cause, Effect, Ending, Event, FIRST, Fact, Lane, Mode, Number, Outcome, Plan, Readiness, Record, Signal,
-    Stage, Ticket, Timer, Until, Wait, Worker,
+    Cause, Effect, Ending, Event, FIRST, Fact, Lane, LingerEnd, Mode, Number, Outcome, Plan, Readiness,
+    Record, Signal, Stage, Ticket, Timer, Until, Wait, Worker,
 };
 
 pub use words::NoSuchWord;
@@ -191,6 +193,9 @@ impl Lifecycle {
             Event::NotSwitched(number) => self.on_not_switched(number),
             Event::Stranded(lane) => self.on_stranded(lane),
             Event::Relieved(lane) => self.on_relieved(lane),
+            Event::Unused(number) => self.on_unused(number),
+            Event::InUse(number) => self.on_in_use(number),
+            Event::RoomWanted => self.make_room(),
             Event::Due(timer) => self.on_due(timer),
             Event::Workers(count) => self.on_workers(count),
             Event::Stop => self.on_stop(),
@@ -217,6 +222,8 @@ impl Lifecycle {
             Timer::Await(number) => self.awaited_in_vain(number),
             Timer::Switch => self.switch_again(),
             Timer::Relieve(lane) => self.relieve(lane),
+            Timer::Linger(number) => self.lingered(number),
+            Timer::Count(number) => self.count_again(number),
             Timer::Probation(number) => self.settle(number),
             Timer::BackOff(number, slot) => self.backed_off(number, slot),
             Timer::Calm(number, slot) => self.calmed(number, slot),

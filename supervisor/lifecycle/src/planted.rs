@@ -99,12 +99,20 @@ pub enum Bug {
     GivesUpAtOnce,
     /// A relief worker that accepts nobody stays.
     BearsWithTheRelief,
+    /// Nothing ends the linger of a generation whose clients never go.
+    LingersForEver,
+    /// A generation that lingers is told to drain though it has connections.
+    StopsAtTheFirstLook,
+    /// A reload waits for a generation that nobody has told to drain.
+    WaitsForTheLingering,
+    /// A rollback starts anew what still serves.
+    ForgetsTheWayBack,
 }
 
 #[cfg(test)]
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 45] = [
+    pub const ALL: [Self; 49] = [
         Self::DrainsBeforeReady,
         Self::AnswersTwice,
         Self::LosesTickets,
@@ -150,6 +158,10 @@ impl Bug {
         Self::WaitsForTheGivenUp,
         Self::GivesUpAtOnce,
         Self::BearsWithTheRelief,
+        Self::LingersForEver,
+        Self::StopsAtTheFirstLook,
+        Self::WaitsForTheLingering,
+        Self::ForgetsTheWayBack,
     ];
 }
 
@@ -221,6 +233,10 @@ questions! {
     waits_for_the_given_up => WaitsForTheGivenUp,
     gives_up_at_once => GivesUpAtOnce,
     bears_with_the_relief => BearsWithTheRelief,
+    lingers_for_ever => LingersForEver,
+    stops_at_the_first_look => StopsAtTheFirstLook,
+    waits_for_the_lingering => WaitsForTheLingering,
+    forgets_the_way_back => ForgetsTheWayBack,
 }
 
 impl Planted {

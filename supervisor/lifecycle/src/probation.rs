@@ -34,7 +34,8 @@ impl Lifecycle {
         self.answer_settled(number);
     }
 
-    /// A worker of the incumbent has failed. On probation, with a last good record, that means rollback;
+    /// A worker of the incumbent has failed. On probation, with a last good record, that means rollback, by a switch if the
+    /// generation that it replaced lingers;
     /// otherwise the worker is started again. On probation without one, those who wait for the end of probation are told: it
     /// may never come.
     pub(crate) fn incumbent_lost(&mut self, number: Number, slot: u16, start: u32, cause: Cause) {
@@ -42,6 +43,9 @@ impl Lifecycle {
             .generations
             .get(&number)
             .is_some_and(|generation| generation.standing == Standing::Untried);
+        if on_probation && self.goes_back(number, cause) {
+            return;
+        }
         match self.last_good {
             Some(good) if on_probation && !self.planted.restarts_on_probation() => {
                 self.roll_back(number, good, cause)
@@ -65,7 +69,14 @@ impl Lifecycle {
         let Some(incumbent) = self.incumbent().filter(|incumbent| incumbent.number == number) else {
             return;
         };
-        match (incumbent.standing, self.last_good) {
+        let standing = incumbent.standing;
+        if standing == Standing::Untried
+            && !self.planted.bears_with_the_deaf()
+            && self.goes_back(number, Cause::Deaf(number))
+        {
+            return;
+        }
+        match (standing, self.last_good) {
             (Standing::Untried, Some(good)) if !self.planted.bears_with_the_deaf() => {
                 self.roll_back(number, good, Cause::Deaf(number));
                 self.skip_remaining_checks();
@@ -114,7 +125,7 @@ impl Lifecycle {
     }
 
     /// Start a new generation from a good record. It is the incumbent from its spawn, so that clients wait in
-    /// the backlog for it; a generation that was retired is never asked back, for it has closed its listeners.
+    /// the backlog for it; a generation that was told to drain is never asked back, for it has closed its listeners.
     pub(crate) fn roll_back_to(&mut self, failed: Number, good: (Record, Plan), cause: Cause) {
         let (record, plan) = good;
         let standing = match self.last_good {

@@ -117,7 +117,7 @@ impl Lifecycle {
         match self.generations.get(&number).map(|generation| generation.role) {
             Some(Role::Candidate) => self.candidate_gained(number),
             Some(Role::Incumbent) => self.begin_probation(number),
-            Some(Role::Retired | Role::Relief) | None => {}
+            Some(Role::Lingering | Role::Retired | Role::Relief) | None => {}
         }
     }
 }

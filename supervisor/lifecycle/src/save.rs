@@ -273,6 +273,8 @@ impl Lifecycle {
             | Timer::Look(number)
             | Timer::Await(number)
             | Timer::Probation(number)
+            | Timer::Linger(number)
+            | Timer::Count(number)
             | Timer::BackOff(number, _)
             | Timer::Calm(number, _) => self.generations.contains_key(&number),
             Timer::Relieve(lane) => self.lanes.has_waiting(lane),

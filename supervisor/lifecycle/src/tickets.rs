@@ -97,7 +97,7 @@ impl Lifecycle {
         let retired: Vec<Number> = self
             .generations
             .values()
-            .filter(|g| g.role == Role::Retired)
+            .filter(|g| matches!(g.role, Role::Lingering | Role::Retired))
             .map(|g| g.number)
             .collect();
         for held in self
@@ -173,6 +173,27 @@ impl Lifecycle {
             self.tickets.held.retain(|held| held.generation != number);
         }
         self.answer_where(outcome, |held| held.generation == number);
+    }
+
+    /// A generation that was to be gone serves again.
+    pub(crate) fn answer_drained_in_vain(&mut self, old: Number, cause: Cause) {
+        let waits = |held: &Held| {
+            held.draining
+                .as_ref()
+                .is_some_and(|draining| draining.contains(&old))
+        };
+        let in_vain: Vec<Number> = self
+            .tickets
+            .held
+            .iter()
+            .filter(|held| waits(held))
+            .map(|held| held.generation)
+            .collect();
+        for generation in in_vain {
+            self.answer_where(Outcome::RolledBack(generation, old, cause), |held| {
+                held.generation == generation && waits(held)
+            });
+        }
     }
 
     /// Answer every ticket there is.

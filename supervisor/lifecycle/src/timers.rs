@@ -33,6 +33,10 @@ pub enum Timer {
     Switch,
     /// Until a relief worker is started for a lane in which clients wait, and then until it has failed them.
     Relieve(Lane),
+    /// Until a generation that lingers is told to drain, whatever connections it has.
+    Linger(Number),
+    /// Until its connections are counted again.
+    Count(Number),
     /// Until the incumbent is trusted.
     Probation(Number),
     /// Until a crashed worker is started again.
@@ -80,6 +84,10 @@ pub enum Wait {
     RelieveAgain,
     /// The time that a relief worker has from its start until nobody waits in its lane any more.
     Relief,
+    /// `--linger`.
+    Linger,
+    /// The pause between two looks at the connections of a generation that lingers.
+    Count,
     /// `--probation`.
     Probation,
     /// The n-th back-off in a row, from 1.

@@ -101,6 +101,8 @@ pub struct Plan {
     pub rolling: u16,
     /// How many lanes its steered listeners have; 0 if it has none, and shares its sockets with all others.
     pub lanes: Lane,
+    /// Whether it keeps its clients for a while after it was replaced. Of no account without lanes.
+    pub linger: Stage,
 }
 
 /// What happened. Events about workers, generations or timers that the core no longer knows are stale and
@@ -152,6 +154,12 @@ pub enum Event {
     Stranded(Lane),
     /// Nobody waits in it any more.
     Relieved(Lane),
+    /// This generation has no connection of a steered listener left, and nobody waits in its lane ([`Effect::Count`]).
+    Unused(Number),
+    /// It has one, or that cannot be seen.
+    InUse(Number),
+    /// A candidate cannot be prepared for lack of memory while an old generation lingers.
+    RoomWanted,
     /// A timer that was armed has come due.
     Due(Timer),
     /// The number of workers is to change.
@@ -190,6 +198,8 @@ pub enum Effect {
     /// This candidate is the incumbent from now on: what it has made of the shared flags is in force, and what was
     /// bound afresh for it takes the place of the dead socket in every record.
     TakeOver(Number),
+    /// This generation serves again, in the place of one that has failed: what it has made of the shared flags is in force.
+    TakeBack(Number),
     /// This generation is started from an older record, in the place of one that has failed.
     RollBack(Number, Record),
     /// Not even SIGKILL has ended this worker: nobody waits for what is left of it.
@@ -199,6 +209,8 @@ pub enum Effect {
     /// Let the kernel send every new client to the lane of this generation; answer with [`Event::Switched`] or
     /// [`Event::NotSwitched`]. The answer to an earlier one is not owed any more.
     Switch(Number),
+    /// Look whether this generation has connections left; answer with [`Event::Unused`] or [`Event::InUse`].
+    Count(Number),
     /// Answer a ticket. It is the only answer that it gets.
     Answer(Ticket, Outcome),
     /// Tell people, `status` and the service manager what happened. It changes nothing else.
@@ -222,6 +234,7 @@ impl Effect {
             | Self::Extend(..)
             | Self::NoteReady(_)
             | Self::TakeOver(_)
+            | Self::TakeBack(_)
             | Self::RollBack(..)
             | Self::Abandon(_)
             | Self::Bury(_)
@@ -230,6 +243,7 @@ impl Effect {
             | Self::Confirm(_)
             | Self::ConfirmAnyway(_)
             | Self::Switch(_)
+            | Self::Count(_)
             | Self::Answer(..)
             | Self::Tell(_)
             | Self::Forget(_)
@@ -320,6 +334,10 @@ pub enum Fact {
     CandidateFailed(Number, Cause),
     /// The first failed and the second was started from the last good record.
     RolledBack(Number, Number, Cause),
+    /// The first failed, and new clients go to the second again, which lingered.
+    SwitchedBack(Number, Number, Cause),
+    /// This generation does not linger any longer.
+    LingerOver(Number, LingerEnd),
     /// A generation that a reload brought crashed on probation, and there is no last good to go back to. Told at each crash.
     NoWayBack(Number, Cause),
     /// Clients wait, and the incumbent accepts none of them. Told again as long as that lasts.
@@ -342,6 +360,17 @@ pub enum Fact {
     Ended(Number),
     /// Stop was asked for.
     Stopping,
+}
+
+/// Why a generation that lingered is told to drain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LingerEnd {
+    /// It has no connection left.
+    Unused,
+    /// Its time is up.
+    Time,
+    /// A reload needs its room.
+    Room,
 }
 
 /// How it ended.

@@ -10,8 +10,8 @@ use crate::generation::{Leader, Life, Role, SlotState, Standing};
 use crate::handoff::{Handoff, Progress};
 use crate::stop::Phase;
 use crate::vocabulary::{
-    Cause, Effect, Ending, Event, Fact, Mode, Number, Outcome, Readiness, Record, Signal, Stage, Ticket,
-    Timer, Until, Wait, Worker,
+    Cause, Effect, Ending, Event, Fact, LingerEnd, Mode, Number, Outcome, Readiness, Record, Signal, Stage,
+    Ticket, Timer, Until, Wait, Worker,
 };
 use alloc::string::String;
 use core::fmt;
@@ -199,20 +199,17 @@ words! {
     Mode { "overlap" Overlap; "queue" Queue; }
     Stage { "kept" Kept; "skipped" Skipped; }
     Readiness { "notify" Notify; "alive" Alive; "accepting" Accepting; "auto" Auto; }
-    Role { "candidate" Candidate; "incumbent" Incumbent; "retired" Retired; "relief" Relief; }
+    Role { "candidate" Candidate; "incumbent" Incumbent; "lingering" Lingering; "retired" Retired; "relief" Relief; }
     Standing { "untried" Untried; "proven" Proven; }
     Life { "starting" Starting; "serving" Serving; "draining" Draining; "killed" Killed; }
     Leader { "running" Running; "exited" Exited; }
     SlotState { "wanted" Wanted; "running" Running(start); "backing-off" BackingOff; "yielded" Yielded; }
     Phase { "running" Running; "stopping" Stopping(ending); "killing" Killing(ending); "finished" Finished; }
     Progress {
-        "preparing" Preparing;
-        "starting" Starting;
-        "probing" Probing;
-        "soaking" Soaking;
-        "confirming" Confirming;
-        "switching" Switching;
+        "preparing" Preparing; "starting" Starting; "probing" Probing;
+        "soaking" Soaking; "confirming" Confirming; "switching" Switching;
     }
+    LingerEnd { "unused" Unused; "time" Time; "room" Room; }
     Ending { "stopped" Stopped; "never-served" NeverServed(cause); }
     Cause {
         "not-prepared" NotPrepared;
@@ -241,6 +238,8 @@ words! {
         "await" Await(number);
         "switch" Switch;
         "relieve" Relieve(lane);
+        "linger" Linger(number);
+        "count" Count(number);
         "probation" Probation(number);
         "back-off" BackOff(number, slot);
         "calm" Calm(number, slot);
@@ -269,6 +268,9 @@ words! {
         "not-switched" NotSwitched(number);
         "stranded" Stranded(lane);
         "relieved" Relieved(lane);
+        "unused" Unused(number);
+        "in-use" InUse(number);
+        "room-wanted" RoomWanted;
         "due" Due(timer);
         "workers" Workers(count);
         "stop" Stop;
@@ -289,9 +291,9 @@ words! {
         "look" Look;
         "await" Await;
         "switch" Switch;
-        "relieve" Relieve;
-        "relieve-again" RelieveAgain;
-        "relief" Relief;
+        "relieve" Relieve; "relieve-again" RelieveAgain; "relief" Relief;
+        "linger" Linger;
+        "count" Count;
         "probation" Probation;
         "back-off" BackOff(nth);
         "calm" Calm;
@@ -318,6 +320,8 @@ words! {
         "stepped" Stepped(number, count);
         "candidate-failed" CandidateFailed(number, cause);
         "rolled-back" RolledBack(failed, number, cause);
+        "switched-back" SwitchedBack(failed, number, cause);
+        "linger-over" LingerOver(number, why);
         "no-way-back" NoWayBack(number, cause);
         "deaf" Deaf(number);
         "relief" Relief(number, lane);
@@ -343,10 +347,12 @@ words! {
         "confirm-anyway" ConfirmAnyway(number);
         "note-ready" NoteReady(worker);
         "take-over" TakeOver(number);
+        "take-back" TakeBack(number);
         "roll-back" RollBack(number, record);
         "abandon" Abandon(worker);
         "bury" Bury(number);
         "switch" Switch(number);
+        "count" Count(number);
         "answer" Answer(ticket, outcome);
         "tell" Tell(fact);
         "forget" Forget(record);
@@ -413,6 +419,7 @@ mod tests {
         max_generations: 8,
         rolling: 0,
         lanes: 0,
+        linger: Stage::Skipped,
     };
 
     #[test]
@@ -430,6 +437,17 @@ mod tests {
             (
                 Event::Prepared(4, Plan { lanes: 4, ..PLAN }),
                 "prepared:4:3:queue:alive:kept:skipped:kept:skipped:8:0:4",
+            ),
+            (
+                Event::Prepared(
+                    4,
+                    Plan {
+                        lanes: 4,
+                        linger: Stage::Kept,
+                        ..PLAN
+                    },
+                ),
+                "prepared:4:3:queue:alive:kept:skipped:kept:skipped:8:0:4:kept",
             ),
             (Event::Ready(WORKER), "ready:18446744073709551615.65535.7"),
             (Event::Due(Timer::BackOff(0, 10)), "due:back-off:0:10"),

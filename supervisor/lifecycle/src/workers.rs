@@ -190,6 +190,7 @@ impl Lifecycle {
             Some(Role::Candidate) => self.fail_candidate(number, cause),
             Some(Role::Incumbent) => self.incumbent_lost(number, worker.slot, worker.start, cause),
             Some(Role::Relief) => self.relief_lost(number, cause),
+            Some(Role::Lingering) => self.lingering_lost(worker),
             Some(Role::Retired) | None => {}
         }
     }
@@ -261,7 +262,7 @@ impl Lifecycle {
         }
     }
 
-    fn resize(&mut self, number: Number, count: u16) {
+    pub(crate) fn resize(&mut self, number: Number, count: u16) {
         let grows = !self.is_rolling(number);
         let Some(generation) = self.generations.get_mut(&number) else {
             return;
@@ -284,7 +285,7 @@ impl Lifecycle {
         match role {
             Role::Candidate => self.candidate_resized(number),
             Role::Incumbent => self.begin_probation(number),
-            Role::Retired | Role::Relief => {}
+            Role::Lingering | Role::Retired | Role::Relief => {}
         }
     }
 
@@ -309,6 +310,8 @@ impl Lifecycle {
         generation.role = Role::Retired;
         let slots = core::mem::take(&mut generation.slots);
         self.disarm(Timer::Probation(number));
+        self.disarm(Timer::Linger(number));
+        self.disarm(Timer::Count(number));
         for (index, slot) in (0u16..).zip(slots) {
             self.clear_slot(number, index, slot.state);
         }
@@ -368,7 +371,7 @@ impl Lifecycle {
             .and_then(|generation| generation.process_mut(worker))
     }
 
-    fn slot_mut(&mut self, number: Number, index: u16) -> Option<&mut Slot> {
+    pub(crate) fn slot_mut(&mut self, number: Number, index: u16) -> Option<&mut Slot> {
         self.generations
             .get_mut(&number)
             .and_then(|generation| generation.slots.get_mut(usize::from(index)))

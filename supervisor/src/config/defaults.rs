@@ -40,6 +40,11 @@ pub(crate) const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long both generations keep serving before the takeover: no time, so that versions mix as briefly as can be.
 pub(crate) const SOAK: Duration = Duration::ZERO;
 
+/// How long a generation that was replaced may keep its connections: longer than servers commonly keep an idle one (nginx and aiohttp
+/// 75 s, Apache, Node and uvicorn 5 s), so that the server, not its stop signal, ends each; and longer than probation, in which it is
+/// the way back.
+pub(crate) const LINGER: Duration = Duration::from_secs(90);
+
 /// The signal that tells an app to drain and exit: what every process manager sends.
 pub(crate) const STOP_SIGNAL: Signal = Signal::SIGTERM;
 

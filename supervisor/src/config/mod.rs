@@ -18,7 +18,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use crate::activation::{Known, Protocol};
-use crate::address::{self, ListenSpec};
+use crate::address::{self, Key, ListenSpec};
 
 mod apps;
 mod arguments;
@@ -108,6 +108,8 @@ pub(crate) struct Config {
     pub(crate) probe_timeout: Option<Duration>,
     /// How long both generations serve before the takeover.
     pub(crate) soak: Duration,
+    /// How long a generation that was replaced may keep its clients, where each has a slot of its own; zero leaves it out.
+    pub(crate) linger: Duration,
     /// The interval in which the app must say `WATCHDOG=1`; `None` asks for no watchdog.
     pub(crate) watchdog: Option<Duration>,
     /// Generations that may live at once, the incumbent and the candidate included.
@@ -154,6 +156,10 @@ pub(crate) struct Config {
 const NO_SECOND_SOCKET: &str =
     "the app takes no second socket, so that its probe gets no SEGUE_PROBE: it must ask in another way";
 
+/// What is said where an old generation that lingers would go on taking new clients.
+const LINGERS_IN_VAIN: &str = "linger has no effect unless each listener is steered: an old generation takes new clients from one that \
+     is shared, and is told to stop at the takeover";
+
 impl Config {
     /// Whether the app may be given the probe's listener beside its own, as far as it is known.
     pub(crate) fn takes_second_socket(&self) -> bool {
@@ -178,7 +184,15 @@ impl Config {
         preset
             .into_iter()
             .chain(second.then(|| NO_SECOND_SOCKET.to_owned()))
+            .chain(self.lingers_in_vain().then(|| LINGERS_IN_VAIN.to_owned()))
             .collect()
+    }
+
+    /// Whether it asks for what a shared listener makes impossible.
+    fn lingers_in_vain(&self) -> bool {
+        let asked = self.linger != defaults::LINGER && !self.linger.is_zero();
+        let mut options = self.listen.iter().map(|spec| &spec.options);
+        asked && !options.all(|options| options.flag(Key::Steer) == Some(true))
     }
 
     /// The listeners that are asked for, by which placeholders can be checked before any is opened.

@@ -126,6 +126,7 @@ impl Sources<'_> {
             probe: self.pick(|s| &s.probe),
             probe_timeout: self.limit(|s| &s.probe_timeout, Some(defaults::PROBE_TIMEOUT)),
             soak: self.pick(|s| &s.soak).unwrap_or(defaults::SOAK),
+            linger: self.pick(|s| &s.linger).unwrap_or(defaults::LINGER),
             watchdog: self.limit(|s| &s.watchdog, None),
             max_generations: self
                 .pick(|s| &s.max_generations)

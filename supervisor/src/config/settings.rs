@@ -74,6 +74,7 @@ pub(crate) struct Settings {
     pub(crate) probe: Option<String>,
     pub(crate) probe_timeout: Option<Limit>,
     pub(crate) soak: Option<Duration>,
+    pub(crate) linger: Option<Duration>,
     pub(crate) watchdog: Option<Limit>,
     pub(crate) max_generations: Option<u16>,
     pub(crate) rolling: Option<u16>,

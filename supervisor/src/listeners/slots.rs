@@ -15,7 +15,7 @@ use super::resolve::Lookup;
 use super::socket::IoMode;
 use super::{ListenError, Listener};
 use crate::address::{Key, SocketOptions};
-use crate::sys::{errno_text, steering};
+use crate::sys::{errno_text, sock, steering};
 
 /// Sockets of a steered listener unless `slots` says otherwise: one for the incumbent, one for a candidate, and two for older
 /// generations that still drain.
@@ -98,6 +98,11 @@ impl Listener {
     /// Its place in the kernel's order.
     pub(super) fn slot_index(&self) -> Option<u32> {
         self.slot.as_ref()?.index()
+    }
+
+    /// Whether clients wait in the queue of this TCP socket.
+    pub(crate) fn has_clients_waiting(&self) -> bool {
+        sock::tcp_queue(self.socket.as_fd()).is_some_and(|length| length > 0)
     }
 
     /// A slot is lent to another generation: O_NONBLOCK is as the option says, or else as it came to us, whatever the one before has

@@ -123,6 +123,8 @@ pub(crate) enum Role {
     Candidate,
     /// It serves.
     Incumbent,
+    /// It was replaced, and keeps its clients for a while.
+    Lingering,
     /// It was told to drain.
     Retired,
     /// One worker that answers clients in a slot that nobody else serves.
@@ -262,6 +264,7 @@ impl Role {
         match self {
             Self::Candidate => "candidate",
             Self::Incumbent => "incumbent",
+            Self::Lingering => "lingering",
             Self::Retired => "retired",
             Self::Relief => "relief",
         }

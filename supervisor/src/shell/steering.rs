@@ -4,7 +4,6 @@
 //! that costs nothing. From then on the slot is looked at until nobody waits. What is done about it is the core's to decide.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::os::fd::AsFd as _;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -17,7 +16,7 @@ use crate::listeners::Listener;
 use crate::shell::fleet::Ground;
 use crate::shell::{Alarm, PollSet};
 use crate::sources::Source;
-use crate::sys::{errno_text, sock};
+use crate::sys::errno_text;
 
 /// How long the incumbent has after the switch to accept those who wait in its slot, before it is told to stop. A client that is left then
 /// is answered by a relief worker, which takes the start of an app.
@@ -271,11 +270,7 @@ fn slots_to_watch(ground: &Ground<'_>) -> Vec<Rc<Listener>> {
 }
 
 fn waits_in(lane: Lane, ground: &Ground<'_>) -> bool {
-    slots_of(lane, ground).any(|slot| has_clients(&slot))
-}
-
-fn has_clients(slot: &Listener) -> bool {
-    sock::tcp_queue(slot.as_fd()).is_some_and(|length| length > 0)
+    slots_of(lane, ground).any(|slot| slot.has_clients_waiting())
 }
 
 /// It tells once that a client waits, or that it was shut down.

@@ -41,6 +41,12 @@ const RELIEVE_AGAIN: Duration = Duration::from_secs(2);
 /// there, so that one at work is done much sooner; one that is not is of no help.
 const RELIEF: Duration = Duration::from_secs(30);
 
+/// The first pause before the connections of a generation that lingers are looked for, and the longest: each pause is half as long as
+/// it has lingered by then. A handshake that was half done at the switch is over within the first; the longest is what a generation
+/// without connections is kept at most, at the price of one look at its processes.
+const FIRST_COUNT: Duration = Duration::from_secs(1);
+const LONGEST_COUNT: Duration = Duration::from_secs(5);
+
 /// The first back-off; each further one is twice as long.
 const FIRST_BACK_OFF: Duration = Duration::from_millis(250);
 
@@ -91,6 +97,8 @@ pub(crate) fn of_timer(timer: Timer, newest: Option<Number>) -> Option<Number> {
         | Timer::Soak(number)
         | Timer::Look(number)
         | Timer::Await(number)
+        | Timer::Linger(number)
+        | Timer::Count(number)
         | Timer::Probation(number)
         | Timer::BackOff(number, _)
         | Timer::Calm(number, _) => Some(number),
@@ -116,6 +124,8 @@ pub(crate) const fn of(timer: Timer) -> Wait {
         Timer::Await(_) => Wait::Await,
         Timer::Switch => Wait::Switch,
         Timer::Relieve(_) => Wait::Relieve,
+        Timer::Linger(_) => Wait::Linger,
+        Timer::Count(_) => Wait::Count,
         Timer::Probation(_) => Wait::Probation,
         Timer::BackOff(..) => Wait::BackOff(1),
         Timer::Calm(..) => Wait::Calm,
@@ -146,11 +156,18 @@ pub(crate) fn length(wait: Wait, config: &Config) -> Option<Duration> {
         Wait::Relieve => Some(RELIEVE),
         Wait::RelieveAgain => Some(RELIEVE_AGAIN),
         Wait::Relief => config.start_timeout.map(|start| start.saturating_add(RELIEF)),
+        Wait::Linger => Some(config.linger),
+        Wait::Count => Some(count_pause(Duration::ZERO)),
         Wait::Probation => config.probation,
         Wait::BackOff(nth) => Some(back_off(nth)),
         Wait::Calm => Some(CALM),
         Wait::Stop => config.stop_timeout,
     }
+}
+
+/// The pause before the next look at the connections of a generation that has lingered so long.
+pub(crate) fn count_pause(lingered: Duration) -> Duration {
+    (lingered / 2).clamp(FIRST_COUNT, LONGEST_COUNT)
 }
 
 fn back_off(nth: u8) -> Duration {
@@ -170,6 +187,18 @@ mod tests {
             .map(|nth| back_off(nth).as_millis())
             .into();
         assert_eq!(millis, [250, 500, 1_000, 16_000, 30_000, 30_000, 30_000]);
+    }
+
+    #[test]
+    fn looks_at_connections_become_rare() {
+        let mut lingered = Duration::ZERO;
+        let looks: Vec<_> = (0..8)
+            .map(|_| {
+                lingered += count_pause(lingered);
+                lingered.as_millis()
+            })
+            .collect();
+        assert_eq!(looks, [1_000, 2_000, 3_000, 4_500, 6_750, 10_125, 15_125, 20_125]);
     }
 
     #[test]

@@ -15,7 +15,13 @@ const STATES: [State; 5] = [
     State::BackingOff,
     State::Stopping,
 ];
-const ROLES: [Role; 4] = [Role::Candidate, Role::Incumbent, Role::Retired, Role::Relief];
+const ROLES: [Role; 5] = [
+    Role::Candidate,
+    Role::Incumbent,
+    Role::Lingering,
+    Role::Retired,
+    Role::Relief,
+];
 const WORKER_STATES: [WorkerState; 3] = [WorkerState::Starting, WorkerState::Serving, WorkerState::Draining];
 const OUTCOMES: [Outcome; 3] = [Outcome::Ok, Outcome::Failed, Outcome::RolledBack];
 

@@ -26,6 +26,9 @@ pub(super) fn ping_body(body: &[u8]) -> Result<(), Loss> {
     }
 }
 
+/// The pause between two looks at a connection that the server is to close.
+const IDLE_LOOK: Duration = Duration::from_millis(10);
+
 /// One request on a connection of its own.
 fn single(
     worker: &Worker,
@@ -92,6 +95,37 @@ pub(super) fn keep_alive(worker: &mut Worker) {
         }
         worker.pause();
     }
+}
+
+pub(super) fn pausing(worker: &mut Worker) {
+    while worker.goes_on() {
+        let Some(mut client) = asked_twice(worker) else {
+            continue;
+        };
+        while worker.goes_on() && !client.is_closed() {
+            std::thread::sleep(IDLE_LOOK);
+        }
+    }
+}
+
+/// A connection on which two requests were answered, unless one was lost.
+fn asked_twice(worker: &Worker) -> Option<Client> {
+    let mut kept: Option<Client> = None;
+    for _ in 0..2 {
+        let entry = worker.ledger.send("GET /ping, before a long pause");
+        let client = kept.take().map_or_else(|| worker.target.connect(), Ok);
+        match client.and_then(|mut client| Ok((client.ask(&http::get("/ping"))?, client))) {
+            Ok((response, client)) => {
+                entry.judge(is_ping(&response));
+                kept = Some(client);
+            }
+            Err(loss) => {
+                entry.lost(loss);
+                return None;
+            }
+        }
+    }
+    kept
 }
 
 pub(super) fn pipelined(worker: &mut Worker) {

@@ -24,6 +24,9 @@ pub enum Kind {
     Fresh,
     /// `GET /ping` on kept connections, with short idle times in between.
     KeepAlive,
+    /// `GET /ping` twice on a kept connection, and then nothing until the server closes it: as clients do whose pauses are longer
+    /// than the server keeps an idle connection.
+    Pausing,
     /// Batches of 2 to 8 requests in one write.
     Pipelined,
     /// `POST /echo` with up to 64 KiB, cut at a random place by a pause.
@@ -37,7 +40,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Every kind.
+    /// Every kind but [`Kind::Pausing`], which wants a server that closes idle connections.
     pub const ALL: [Self; 7] = [
         Self::Fresh,
         Self::KeepAlive,
@@ -110,6 +113,7 @@ impl Load {
                     match kind {
                         Kind::Fresh => http1::fresh(&mut worker),
                         Kind::KeepAlive => http1::keep_alive(&mut worker),
+                        Kind::Pausing => http1::pausing(&mut worker),
                         Kind::Pipelined => http1::pipelined(&mut worker),
                         Kind::Post => http1::post(&mut worker),
                         Kind::Slow => http1::slow(&mut worker),

@@ -131,6 +131,11 @@ impl Asked {
                 let words = seen.map(|event| event(number).to_string());
                 self.trace("event", "is", &words, Stays::There);
             }
+            Effect::Count(number) => {
+                let seen = [Event::Unused, Event::InUse];
+                let words = seen.map(|event| event(number).to_string());
+                self.trace("event", "is", &words, Stays::There);
+            }
             Effect::Answer(ticket, _) => self.trace("ticket", "number", &[ticket.0.to_string()], Stays::Gone),
             Effect::Forget(record) => self.trace("birth", "record", &[record.0.to_string()], Stays::Gone),
             // A record may wait for memory; the rest leaves nothing behind.
@@ -138,6 +143,7 @@ impl Asked {
             | Effect::Extend(..)
             | Effect::NoteReady(_)
             | Effect::TakeOver(_)
+            | Effect::TakeBack(_)
             | Effect::RollBack(..)
             | Effect::Abandon(_)
             | Effect::Bury(_)

@@ -23,6 +23,7 @@ mod handoff;
 mod init;
 mod install;
 mod last_words;
+mod lingering;
 mod loss_load;
 mod loss_parked;
 mod loss_races;

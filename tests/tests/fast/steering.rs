@@ -58,7 +58,9 @@ fn slots_of(segue: &Segue) -> Vec<(u64, Option<u64>)> {
 /// Reloads under this load. Nothing may be lost.
 fn nothing_is_lost(kind: Kind) {
     let reloads = scale(10, 200);
-    let segue = start(Program::app(), STEERED);
+    // Where the old version lingers, clients on kept connections stay with it.
+    let setup = Setup::new(Program::app()).listen(STEERED);
+    let segue = setup.flags(["--linger", "0s"]).start();
     let load = Load::start(kind, &segue.target(), 3);
     for _ in 0..reloads {
         reload_until_heard(&segue, &load);
@@ -198,7 +200,9 @@ fn clients_of_an_incumbent_that_hangs_are_answered_after_the_reload() {
 fn clients_of_a_version_that_is_rolled_back_are_answered() {
     let setup = Setup::new(Program::new("./app"))
         .listen(STEERED)
-        .trusted_at_once();
+        .trusted_at_once()
+        // One that lingers would serve again.
+        .flags(["--linger", "0s"]);
     setup.deploy("app", &Program::fixture("good"));
     let directory = setup.path("");
     let segue = setup

@@ -1,7 +1,7 @@
 //! A plan as parts of a word.
 
 use super::{Parts, Word};
-use crate::vocabulary::Plan;
+use crate::vocabulary::{Plan, Stage};
 use alloc::string::String;
 
 /// A plan is the last in its word: parts that a later version adds are left out by an older one.
@@ -18,6 +18,7 @@ impl Word for Plan {
             max_generations,
             rolling,
             lanes,
+            linger,
         } = self;
         workers.write(word);
         mode.write(word);
@@ -32,6 +33,10 @@ impl Word for Plan {
         }
         if *lanes > 0 {
             lanes.write(word);
+            match linger {
+                Stage::Kept => linger.write(word),
+                Stage::Skipped => {}
+            }
         }
     }
 
@@ -52,6 +57,10 @@ impl Word for Plan {
             lanes: match parts.next() {
                 Some(lanes) => lanes.parse().ok()?,
                 None => 0,
+            },
+            linger: match parts.clone().next() {
+                Some(_) => Word::read(parts)?,
+                None => Stage::Skipped,
             },
         })
     }

@@ -55,6 +55,10 @@ const fn expected(bug: Bug) -> (&'static str, &'static str) {
             "steered with clients left behind",
             "who_waits_elsewhere_is_relieved",
         ),
+        Bug::LingersForEver => ("lingering", "whoever_lingers_is_looked_at_and_ends"),
+        Bug::StopsAtTheFirstLook => ("lingering", "whoever_lingers_keeps_its_clients"),
+        Bug::WaitsForTheLingering => ("lingering without room", "every_wait_has_a_timer"),
+        Bug::ForgetsTheWayBack => ("lingering on probation", "who_lingers_is_the_way_back"),
         Bug::SavesNoProbation => ("probation", "a_successor_knows_the_same"),
     }
 }

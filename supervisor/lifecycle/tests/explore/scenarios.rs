@@ -18,6 +18,7 @@ const PLAIN: Plan = Plan {
     max_generations: 8,
     rolling: 0,
     lanes: 0,
+    linger: Stage::Skipped,
 };
 const ON_PROBATION: Plan = Plan {
     probation: Stage::Kept,
@@ -38,6 +39,10 @@ const ROLLING: Plan = Plan {
     ..PLAIN
 };
 const STEERED: Plan = Plan { lanes: 3, ..PLAIN };
+const LINGERING: Plan = Plan {
+    linger: Stage::Kept,
+    ..STEERED
+};
 const CAREFUL: Plan = Plan {
     probe: Stage::Kept,
     soak: Stage::Kept,
@@ -85,7 +90,7 @@ const fn scenario(name: &'static str, long: Budget, rules: Rules) -> Scenario {
 }
 
 /// All of them. The order of a budget is reloads, failures, stops, changes of the number of workers.
-pub(super) static SCENARIOS: [Scenario; 31] = [
+pub(super) static SCENARIOS: [Scenario; 37] = [
     scenario(
         "overlap",
         budget(2, 2, 1, 0),
@@ -409,6 +414,81 @@ pub(super) static SCENARIOS: [Scenario; 31] = [
             ..RULES
         },
     ),
+    scenario(
+        "lingering",
+        budget(3, 1, 1, 0),
+        Rules {
+            plans: &[LINGERING],
+            untils: &[Until::Drained],
+            budget: budget(2, 0, 1, 0),
+            ..RULES
+        },
+    ),
+    scenario(
+        "lingering without room",
+        budget(3, 1, 1, 0),
+        Rules {
+            plans: &[Plan {
+                lanes: 2,
+                ..LINGERING
+            }],
+            budget: budget(3, 0, 0, 0),
+            ..RULES
+        },
+    ),
+    scenario(
+        "lingering on probation",
+        budget(2, 2, 1, 0),
+        Rules {
+            plans: &[Plan {
+                probation: Stage::Kept,
+                ..LINGERING
+            }],
+            untils: &[Until::Drained],
+            budget: budget(2, 1, 0, 0),
+            ..RULES
+        },
+    ),
+    scenario(
+        "lingering and deaf",
+        budget(2, 2, 1, 0),
+        Rules {
+            plans: &[Plan {
+                probation: Stage::Kept,
+                ..LINGERING
+            }],
+            untils: &[Until::Settled],
+            deaf: true,
+            budget: budget(1, 1, 1, 0),
+            ..RULES
+        },
+    ),
+    scenario(
+        "workers change while one lingers",
+        budget(1, 2, 1, 1),
+        Rules {
+            plans: &[Plan {
+                probation: Stage::Kept,
+                ..LINGERING
+            }],
+            counts: &[2],
+            budget: budget(1, 1, 0, 1),
+            ..RULES
+        },
+    ),
+    scenario(
+        "linger and watchdog",
+        budget(2, 1, 1, 0),
+        Rules {
+            plans: &[Plan {
+                watchdog: Stage::Kept,
+                ..LINGERING
+            }],
+            strands: true,
+            budget: budget(1, 1, 0, 0),
+            ..RULES
+        },
+    ),
 ];
 
 /// The world of the scenario with this name.
@@ -503,4 +583,10 @@ tests! {
     steered_with_nobody_to_relieve: "steered with nobody to relieve",
     steered_on_probation: "steered on probation",
     steering_begins_and_ends: "steering begins and ends",
+    lingering: "lingering",
+    lingering_without_room: "lingering without room",
+    lingering_on_probation: "lingering on probation",
+    lingering_and_deaf: "lingering and deaf",
+    workers_change_while_one_lingers: "workers change while one lingers",
+    linger_and_watchdog: "linger and watchdog",
 }

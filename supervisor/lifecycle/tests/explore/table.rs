@@ -30,6 +30,7 @@ enum Part {
     Incumbent,
     /// A crash means rollback.
     OnProbation,
+    Lingering,
     Retired,
     Relief,
     /// The core knows nothing of it.
@@ -212,6 +213,7 @@ fn situation(step: &Step) -> Situation {
         | Event::NotSwitched(_)
         | Event::Stranded(_)
         | Event::Relieved(_)
+        | Event::RoomWanted
         | Event::Workers(_)
         | Event::Stop
         | Event::Due(
@@ -244,9 +246,15 @@ fn situation(step: &Step) -> Situation {
             | Timer::Kill(worker),
         ) => Situation::Worker(part(core, worker.generation), life(core, worker)),
         Event::Deaf(number)
-        | Event::Due(Timer::Probation(number) | Timer::BackOff(number, _) | Timer::Calm(number, _)) => {
-            Situation::Slot(part(core, number))
-        }
+        | Event::Unused(number)
+        | Event::InUse(number)
+        | Event::Due(
+            Timer::Linger(number)
+            | Timer::Count(number)
+            | Timer::Probation(number)
+            | Timer::BackOff(number, _)
+            | Timer::Calm(number, _),
+        ) => Situation::Slot(part(core, number)),
     }
 }
 
@@ -258,6 +266,7 @@ fn part(core: &Lifecycle, number: crate::Number) -> Part {
         (Role::Candidate, _) => Part::Candidate,
         (Role::Incumbent, Standing::Untried) if core.last_good().is_some() => Part::OnProbation,
         (Role::Incumbent, Standing::Untried | Standing::Proven) => Part::Incumbent,
+        (Role::Lingering, _) => Part::Lingering,
         (Role::Retired, _) => Part::Retired,
         (Role::Relief, _) => Part::Relief,
     }
@@ -296,6 +305,7 @@ impl Part {
             Self::Candidate => "candidate",
             Self::Incumbent => "incumbent",
             Self::OnProbation => "incumbent on probation",
+            Self::Lingering => "lingering",
             Self::Retired => "retired",
             Self::Relief => "relief",
             Self::Unknown => "unknown",

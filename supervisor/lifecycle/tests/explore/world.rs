@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    Effect, Event, Fact, Lane, Lifecycle, Mode, Number, Plan, Readiness, Record, Role, Signal, Stage, State,
-    Ticket, Timer, Until, Worker,
+    Effect, Event, Fact, Handoff, Lane, Lifecycle, Mode, Number, Plan, Progress, Readiness, Record, Role,
+    Signal, Stage, State, Ticket, Timer, Until, Worker,
 };
 
 /// What is known outside of a worker's main process.
@@ -110,6 +110,8 @@ pub(super) struct World {
     pub(super) switching: Option<(Number, Option<Number>)>,
     /// The lanes in which clients wait though new ones do not go there, as the core was told.
     pub(super) stranded: BTreeSet<Lane>,
+    /// The generations whose connections are to be looked at.
+    pub(super) counting: BTreeSet<Number>,
     /// The last candidate that was seen without a listener that it needs.
     pub(super) unheld: Option<Number>,
     /// The last generation whose probe passed, and the last that soaked to the end.
@@ -137,6 +139,7 @@ impl World {
             switched: None,
             switching: None,
             stranded: BTreeSet::new(),
+            counting: BTreeSet::new(),
             unheld: None,
             passed: None,
             soaked: None,
@@ -170,6 +173,15 @@ impl World {
             events.extend(serving.map(|incumbent| Event::Deaf(incumbent.number)));
         }
         self.of_lanes(core, rules, &mut events);
+        for &number in &self.counting {
+            events.extend([Event::Unused(number), Event::InUse(number)]);
+        }
+        let lingers = core
+            .generations()
+            .any(|generation| generation.role == Role::Lingering);
+        if lingers && matches!(core.handoff(), Handoff::Candidate(_, Progress::Preparing)) {
+            events.push(Event::RoomWanted);
+        }
         events.extend(
             core.timers()
                 .filter(|timer| self.may_come_due(*timer, core, rules))
@@ -281,6 +293,8 @@ impl World {
             | Timer::Look(_)
             | Timer::Await(_)
             | Timer::Switch
+            | Timer::Linger(_)
+            | Timer::Count(_)
             | Timer::Probation(_)
             | Timer::BackOff(..)
             | Timer::Calm(..) => true,
@@ -425,6 +439,9 @@ impl World {
             Event::Relieved(lane) => {
                 self.stranded.remove(&lane);
             }
+            Event::Unused(number) | Event::InUse(number) => {
+                self.counting.remove(&number);
+            }
             Event::Due(Timer::Relieve(lane)) if has_relief(lane, core) => {
                 self.budget.failures = self.budget.failures.saturating_sub(1);
             }
@@ -437,7 +454,7 @@ impl World {
                     self.note_notifier(worker, core);
                 }
             }
-            Event::Alive(_) => {}
+            Event::Alive(_) | Event::RoomWanted => {}
             Event::Due(
                 Timer::Hint(_)
                 | Timer::Drain(_)
@@ -448,6 +465,8 @@ impl World {
                 | Timer::Await(_)
                 | Timer::Switch
                 | Timer::Relieve(_)
+                | Timer::Linger(_)
+                | Timer::Count(_)
                 | Timer::Probation(_)
                 | Timer::BackOff(..)
                 | Timer::Calm(..)
@@ -561,6 +580,9 @@ impl World {
                 let before = self.switched.replace(number);
                 self.switching = Some((number, before));
             }
+            Effect::Count(number) => {
+                self.counting.insert(number);
+            }
             Effect::Answer(ticket, _) => {
                 self.tickets.remove(&ticket);
             }
@@ -575,6 +597,7 @@ impl World {
             | Effect::Extend(..)
             | Effect::NoteReady(_)
             | Effect::TakeOver(_)
+            | Effect::TakeBack(_)
             | Effect::RollBack(..)
             | Effect::Abandon(_)
             | Effect::Bury(_) => {}
@@ -611,6 +634,8 @@ impl World {
             | Fact::Stepped(..)
             | Fact::CandidateFailed(..)
             | Fact::RolledBack(..)
+            | Fact::SwitchedBack(..)
+            | Fact::LingerOver(..)
             | Fact::NoWayBack(..)
             | Fact::Deaf(_)
             | Fact::Relief(..)
@@ -640,12 +665,14 @@ pub(super) fn acts_outside(effect: &Effect) -> bool {
         | Effect::EndProbe(_)
         | Effect::Confirm(_)
         | Effect::ConfirmAnyway(_)
-        | Effect::Switch(_) => true,
+        | Effect::Switch(_)
+        | Effect::Count(_) => true,
         Effect::Arm(..)
         | Effect::Disarm(_)
         | Effect::Extend(..)
         | Effect::NoteReady(_)
         | Effect::TakeOver(_)
+        | Effect::TakeBack(_)
         | Effect::RollBack(..)
         | Effect::Abandon(_)
         | Effect::Bury(_)

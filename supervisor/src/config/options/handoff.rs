@@ -169,6 +169,44 @@ Longer shows faults of the new one while the old one still serves; both versions
         ..HANDOFF
     },
     Setting {
+        name: "linger",
+        value: "DURATION",
+        storage: &Field {
+            value_type: &DURATION,
+            given: |settings| &mut settings.linger,
+            whole: |config| Some(config.linger),
+            default: Some(defaults::LINGER),
+        },
+        summary: "How long an old generation may keep its clients",
+        help: "With steered listeners alone: the old one is told to stop when it has
+no connection left, or after this time. If the new one crashes on
+probation before that, clients go back to it at once. 0s tells it to
+stop at the takeover.",
+        manual: "Where each listener is steered
+.Pq Cm steer :
+how long a generation that was replaced keeps its connections.
+It gets no new clients.
+It is told to stop when it has no connection of its listeners left, when this time is up, or when a reload needs its slot, its
+place among
+.Fl Fl max-generations
+or its memory
+.Pq the oldest first .
+So an app that closes connections at its stop signal loses no request of a client whose connection has ended by then.
+If the new generation crashes or accepts nobody while it is on probation, new clients go back to the old one at once, and nothing
+is started.
+The connections are looked for after 1 second, and then in pauses that grow to 5 seconds.
+Where the processes of the app may not be looked into
+.Pq Xr ptrace 2 ,
+and where they use io_uring, the generation lingers for the whole time.
+.Ql 0s
+tells it to stop at the takeover.
+It has no effect if a listener is shared by all generations, and none on
+.Ic stop .",
+        key: "With steered listeners: how long an old generation keeps its connections.",
+        example: r#""90s""#,
+        ..HANDOFF
+    },
+    Setting {
         name: "accept-timeout",
         value: "DURATION",
         storage: &Field {

@@ -2,6 +2,7 @@
 
 pub(crate) mod accepting;
 pub(crate) mod flags;
+mod lingering;
 pub(crate) mod look;
 pub(crate) mod paths;
 pub(crate) mod queues;

@@ -25,6 +25,14 @@ impl View<'_> {
             Outcome::Failed(number, _) => {
                 Reply::reload_failed(&format!("generation {number}: {reason}"), serving, verdict)
             }
+            // One that was there before: it lingered.
+            Outcome::RolledBack(failed, number, _) if number < failed => Reply::Failed {
+                message: format!(
+                    "reload rolled back: generation {failed}: {reason}; generation {number}, which lingered, serves again"
+                ),
+                serving,
+                verdict: Some(verdict),
+            },
             Outcome::RolledBack(failed, number, _) => Reply::Failed {
                 message: format!(
                     "reload rolled back: generation {failed}: {reason}; generation {number} was started from the last good{}",

@@ -1,11 +1,11 @@
 //! What people are told: one line an event, in the words of the core, with the details that the core does not know.
 
 use nix::unistd::Pid;
-use segue_lifecycle::{Cause, FIRST, Fact, Number, Readiness, Timer, Worker};
+use segue_lifecycle::{Cause, FIRST, Fact, LingerEnd, Number, Readiness, Role, Timer, Worker};
 
 use crate::clock::{self, Timers};
 use crate::log::Log;
-use crate::protocol::{CauseCode, LastCrash, LastReload, Outcome, elapsed, rfc3339};
+use crate::protocol::{CauseCode, LastCrash, LastReload, Outcome, elapsed, rfc3339, setting};
 use crate::shell::Alarm;
 use crate::shell::narrator::Narrator;
 use crate::shell::narrator::reasons::no_way_back;
@@ -46,6 +46,8 @@ impl Narrator {
             }
             Fact::CandidateFailed(number, cause) => self.candidate_failed(number, cause, view),
             Fact::RolledBack(failed, number, cause) => self.rolled_back(failed, number, cause, view),
+            Fact::SwitchedBack(failed, number, cause) => self.switched_back(failed, number, cause, view),
+            Fact::LingerOver(number, why) => linger_over(number, why, view),
             Fact::NoWayBack(number, cause) => self.no_way_back(number, cause, view),
             Fact::Deaf(number) => self.deaf(number, view),
             Fact::Relief(number, lane) => view.log.warning(&format!(
@@ -131,7 +133,7 @@ impl Narrator {
             self.history.trouble = None;
             let took = self.note_reload(Outcome::Ok, None, number, view);
             let draining = old
-                .map(|old| format!(", generation {old} drains"))
+                .map(|old| format!(", generation {old} {}", what_becomes_of(old, view)))
                 .unwrap_or_default();
             let text = format!("{who}{draining}; the reload took {took}");
             view.log.info(&text);
@@ -166,6 +168,19 @@ impl Narrator {
         view.log.error(&format!(
             "generation {failed} is rolled back: {reason}; generation {number} is started from the last good{}",
             view.files_not_brought_back(number)
+        ));
+        self.history.trouble = Some(format!("reload rolled back: generation {failed}: {reason}"));
+    }
+
+    /// As [`Self::rolled_back`], and nobody is started.
+    fn switched_back(&mut self, failed: Number, number: Number, cause: Cause, view: &View<'_>) {
+        let reason = view.reason(cause);
+        self.history.rollbacks += 1;
+        self.history.crash = None;
+        self.history.last_crash = None;
+        self.note_reload(Outcome::RolledBack, Some((cause, reason.clone())), failed, view);
+        view.log.error(&format!(
+            "generation {failed} is rolled back: {reason}; generation {number}, which lingered, serves again"
         ));
         self.history.trouble = Some(format!("reload rolled back: generation {failed}: {reason}"));
     }
@@ -251,6 +266,32 @@ impl Narrator {
             words: cause.map(|cause| view.words_after(cause)).unwrap_or_default(),
         });
         elapsed(took)
+    }
+}
+
+fn what_becomes_of(old: Number, view: &View<'_>) -> &'static str {
+    let generation = view.core.generation(old);
+    match generation.map(|generation| generation.role) {
+        Some(Role::Lingering) => "keeps its connections",
+        Some(Role::Candidate | Role::Incumbent | Role::Retired | Role::Relief) | None => "drains",
+    }
+}
+
+fn linger_over(number: Number, why: LingerEnd, view: &View<'_>) {
+    let limit = || setting(view.config_of(number).linger);
+    match why {
+        LingerEnd::Unused => {
+            let text = format!("generation {number} has no connection left: it is told to stop");
+            view.log.info(&text);
+        }
+        LingerEnd::Time => view.log.warning(&format!(
+            "generation {number} is told to stop though it may have connections: --linger {} is over",
+            limit()
+        )),
+        LingerEnd::Room => view.log.warning(&format!(
+            "generation {number} is told to stop before --linger {} is over: a reload needs its room",
+            limit()
+        )),
     }
 }
 

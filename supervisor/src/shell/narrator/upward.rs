@@ -175,6 +175,14 @@ impl Narrator {
         if draining > 0 {
             line += &format!(", {draining} draining");
         }
+        let mut lingering = view.core.generations();
+        if lingering.any(|generation| generation.role == Role::Lingering) {
+            let lingering = view.core.generations();
+            let count = lingering
+                .filter(|generation| generation.role == Role::Lingering)
+                .count();
+            line += &format!(", {count} lingering");
+        }
         match view.core.handoff() {
             Handoff::Idle => {}
             Handoff::Waiting => line += ", a reload waits until one is gone",
@@ -234,7 +242,8 @@ impl Narrator {
             .and_then(|generation| Self::said_by(view, generation))
             .cloned()
             .unwrap_or_default();
-        let retired = view.core.generations().filter(|one| one.role == Role::Retired);
+        let is_old = |one: &&Generation| matches!(one.role, Role::Lingering | Role::Retired);
+        let retired = view.core.generations().filter(is_old);
         for generation in retired {
             if let Some(said) = Self::said_by(view, generation) {
                 let pause = if words.is_empty() { "" } else { "; " };

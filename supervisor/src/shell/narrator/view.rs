@@ -43,9 +43,11 @@ pub(crate) use view;
 pub(crate) fn probation(generation: &Generation) -> Probation {
     match (generation.role, generation.standing) {
         (Role::Candidate, _) => Probation::NotReached,
-        (Role::Incumbent | Role::Retired | Role::Relief, Standing::Proven) => Probation::Passed,
+        (Role::Incumbent | Role::Lingering | Role::Retired | Role::Relief, Standing::Proven) => {
+            Probation::Passed
+        }
         (Role::Incumbent, Standing::Untried) => Probation::Running,
-        (Role::Retired | Role::Relief, Standing::Untried) => Probation::NotPassed,
+        (Role::Lingering | Role::Retired | Role::Relief, Standing::Untried) => Probation::NotPassed,
     }
 }
 
@@ -157,6 +159,7 @@ impl View<'_> {
             role: match generation.role {
                 Role::Candidate => protocol::Role::Candidate,
                 Role::Incumbent => protocol::Role::Incumbent,
+                Role::Lingering => protocol::Role::Lingering,
                 Role::Retired => protocol::Role::Retired,
                 Role::Relief => protocol::Role::Relief,
             },

@@ -300,7 +300,14 @@ fn plan(birth: &Birth) -> Plan {
         max_generations: config.max_generations,
         rolling: config.rolling.unwrap_or(0),
         lanes: steered.filter(|slots| *slots > 0).min().unwrap_or(0),
+        linger: kept(lingers(birth)),
     }
+}
+
+/// Where a listener is shared, an old generation that is not told to drain goes on taking new clients from it.
+fn lingers(birth: &Birth) -> bool {
+    let mut listeners = birth.listeners.iter();
+    !birth.config.linger.is_zero() && listeners.all(|listener| listener.slot().is_some())
 }
 
 /// Without a listener that accepts connections there is nothing to see, and an app that is to say `WATCHDOG=1` says `READY=1` as

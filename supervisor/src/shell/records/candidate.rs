@@ -4,7 +4,7 @@
 use std::rc::Rc;
 use std::time::Instant;
 
-use segue_lifecycle::{Event, Lifecycle, Number, Record};
+use segue_lifecycle::{Event, Lifecycle, Number, Record, Role};
 
 use crate::clock::Timers;
 use crate::listeners::Listener;
@@ -17,7 +17,8 @@ use crate::shell::records::stored::{store_birth, store_listener, unstore_birth, 
 use crate::shell::records::{Records, Workshop};
 
 impl Records {
-    /// Make the birth record of a candidate, and let its generation be known. There is no event as long as it waits.
+    /// Make the birth record of a candidate, and let its generation be known. As long as it waits there is no event, but that a
+    /// generation which lingers is to make room.
     pub(crate) fn begin_candidate(
         &mut self,
         number: Number,
@@ -26,7 +27,7 @@ impl Records {
     ) -> Option<Event> {
         let plan = match self.prepare(number, shop) {
             Preparation::Made(plan) => plan,
-            Preparation::Waits => return None,
+            Preparation::Waits => return self.room_wanted(shop.core),
             Preparation::Refused(text) => return Some(self.refuse_candidate(number, text, shop.log)),
         };
         let record = Record(number);
@@ -42,6 +43,13 @@ impl Records {
                 self.refuse_candidate(number, text, shop.log)
             }
         })
+    }
+
+    /// A generation that lingers makes room in memory.
+    fn room_wanted(&self, core: &Lifecycle) -> Option<Event> {
+        let mut generations = core.generations();
+        let lingers = generations.any(|generation| generation.role == Role::Lingering);
+        (lingers && self.memory.waits()).then_some(Event::RoomWanted)
     }
 
     fn refuse_candidate(&mut self, number: Number, text: String, log: &Log) -> Event {

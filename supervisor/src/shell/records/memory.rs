@@ -82,7 +82,7 @@ impl Records {
         let drains = shop
             .core
             .generations()
-            .any(|generation| generation.role == Role::Retired);
+            .any(|generation| matches!(generation.role, Role::Lingering | Role::Retired));
         if !drains || until.is_some_and(|until| until <= now) {
             return Start::Refused(lack.to_string());
         }

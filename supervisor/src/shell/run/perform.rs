@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use segue_lifecycle::{Effect, Event, FIRST, Number, Outcome, Ticket, Timer, Wait, Worker};
 
-use crate::clock;
+use crate::clock::{self, Timers};
+use crate::config::Config;
 use crate::shell::fleet::orders::Extension;
 use crate::shell::fleet::{Ground, ground};
 use crate::shell::inspection::flags;
@@ -37,6 +38,11 @@ impl Shell {
                 self.records.take_over(number, &self.core, &self.log);
                 self.restore_flags();
             }
+            Effect::TakeBack(number) => {
+                self.queues.begin_anew();
+                self.records.take_over(number, &self.core, &self.log);
+                self.restore_flags();
+            }
             Effect::RollBack(number, record) => {
                 self.queues.begin_anew();
                 starting!(self).roll_back(number, record);
@@ -44,6 +50,7 @@ impl Shell {
             Effect::Abandon(worker) => self.fleet.give_up_strays(worker, &ground!(self)),
             Effect::Bury(number) => starting!(self).bury(number),
             Effect::Switch(number) => self.switch(number),
+            Effect::Count(number) => self.events.push_back(self.view().look_for_clients(number)),
             Effect::Answer(ticket, outcome) => self.answer(ticket, outcome),
             Effect::Tell(fact) => self.tell(fact),
             Effect::Forget(record) => starting!(self).forget(record),
@@ -68,7 +75,7 @@ impl Shell {
         let newest = self.records.generations.keys().next_back().copied();
         let number = waits::of_timer(timer, newest);
         let config = number.map_or(&*self.given.config, |number| self.view().config_of(number));
-        let length = waits::length(wait, config);
+        let length = length(timer, wait, config, &self.timers);
         self.timers.arm(Alarm::Core(timer), length, clock::now());
     }
 
@@ -134,4 +141,14 @@ impl Shell {
             self.events.push_back(Event::Switched(number));
         }
     }
+}
+
+/// How long a timer is to run. The looks at a generation that lingers become rare.
+fn length(timer: Timer, wait: Wait, config: &Config, timers: &Timers<Alarm>) -> Option<Duration> {
+    let Timer::Count(number) = timer else {
+        return waits::length(wait, config);
+    };
+    let since = timers.since(Alarm::Core(Timer::Linger(number)));
+    let lingered = since.map(|since| clock::now().saturating_duration_since(since));
+    Some(waits::count_pause(lingered.unwrap_or_default()))
 }

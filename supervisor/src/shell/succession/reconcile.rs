@@ -1,6 +1,6 @@
 //! After `kill -9`: what the predecessor would have heard of, and nobody will tell again.
 
-use segue_lifecycle::{Event, Handoff, Life, Progress, Timer, Worker};
+use segue_lifecycle::{Event, Handoff, Life, Number, Progress, Role, Timer, Worker};
 
 use crate::shell::begin::is_answered;
 use crate::shell::inspection::look::Patience;
@@ -54,6 +54,7 @@ impl Adopted<Finished> {
             }
             Handoff::Idle | Handoff::Waiting | Handoff::Candidate(..) => {}
         }
+        self.look_at_the_lingering();
         self.arm_what_is_not();
         self.miss_the_missing();
         let shell = &mut self.shell;
@@ -69,6 +70,15 @@ impl Adopted<Finished> {
             shell: self.shell,
             step: Reconciled,
         }
+    }
+
+    /// What a look has found is lost: there is another.
+    fn look_at_the_lingering(&mut self) {
+        let core = &self.shell.core;
+        let lingering = core.generations().filter(|one| one.role == Role::Lingering);
+        let is_owed = |number: &Number| core.timers().all(|timer| timer != Timer::Count(*number));
+        let owed = lingering.map(|one| one.number).filter(is_owed);
+        self.shell.events.extend(owed.map(Event::InUse));
     }
 
     /// A timer of which no row told, and every watchdog: it cannot have been fed while nobody listened.

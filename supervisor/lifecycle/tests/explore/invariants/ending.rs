@@ -3,7 +3,7 @@
 use super::Verdict;
 use crate::explore::explorer::Node;
 use crate::explore::world::{Told, is_stopping};
-use crate::{Effect, Event, Handoff, Life, Lifecycle, Outcome, Progress, Ticket, Timer, Until, Worker};
+use crate::{Effect, Event, Handoff, Life, Lifecycle, Outcome, Progress, Role, Ticket, Timer, Until, Worker};
 
 /// Once a stop was asked for, every worker was told to end.
 pub(super) fn everybody_is_told_of_the_stop(node: &Node) -> Verdict {
@@ -77,7 +77,15 @@ fn stale(core: &Lifecycle) -> Vec<Event> {
             Timer::ProbeAgain(number),
             Timer::Soak(number),
         ]);
-        timers.push(Timer::Probation(number));
+        timers.extend([
+            Timer::Probation(number),
+            Timer::Linger(number),
+            Timer::Count(number),
+        ]);
+        let counted_later = core.timers().any(|timer| timer == Timer::Count(number));
+        if generation.role != Role::Lingering || counted_later {
+            events.extend([Event::Unused(number), Event::InUse(number)]);
+        }
         if core.handoff() != Handoff::Candidate(number, Progress::Probing) {
             events.extend([Event::ProbePassed(number), Event::ProbeFailed(number)]);
         }

@@ -154,6 +154,7 @@ pub(super) fn deeds_match_the_words(step: &Step) -> Verdict {
             let record = step.after.generation(number).map(|generation| generation.record);
             Some(Effect::RollBack(number, record.unwrap_or(Record(0))))
         }
+        Fact::SwitchedBack(_, number, _) => Some(Effect::TakeBack(number)),
         Fact::Ended(number) => Some(Effect::Bury(number)),
         Fact::WorkerReady(worker) => Some(Effect::NoteReady(worker)),
         Fact::Unkillable(worker) => Some(Effect::Abandon(worker)),
@@ -165,6 +166,7 @@ pub(super) fn deeds_match_the_words(step: &Step) -> Verdict {
         | Fact::Stepped(..)
         | Fact::CandidateFailed(..)
         | Fact::NoWayBack(..)
+        | Fact::LingerOver(..)
         | Fact::Deaf(_)
         | Fact::Relief(..)
         | Fact::ReliefFailed(..)
@@ -178,6 +180,7 @@ pub(super) fn deeds_match_the_words(step: &Step) -> Verdict {
         matches!(
             effect,
             Effect::TakeOver(_)
+                | Effect::TakeBack(_)
                 | Effect::RollBack(..)
                 | Effect::Bury(_)
                 | Effect::NoteReady(_)

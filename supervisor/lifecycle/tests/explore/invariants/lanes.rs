@@ -31,7 +31,9 @@ pub(super) fn new_clients_go_to_the_incumbent(node: &Node) -> Verdict {
         }
         _ => {
             let Some(incumbent) = node.core.incumbent() else {
-                if let Some(switched) = node.world.switched {
+                // A first generation that is to have more workers after the switch stays where clients go: there is nobody else.
+                let first = node.core.handoff().candidate();
+                if let Some(switched) = node.world.switched.filter(|switched| first != Some(*switched)) {
                     broken!("clients go to {switched}, and nobody has taken over");
                 }
                 return Ok(());

@@ -12,6 +12,7 @@ macro_rules! broken {
 mod ending;
 mod handoff;
 mod lanes;
+mod linger;
 mod rolling;
 mod saved;
 mod signals;
@@ -74,6 +75,8 @@ list! {
     rolling::steps_wait_for_room,
     lanes::a_lane_is_free_when_it_is_given,
     lanes::lanes_are_given_up_in_need,
+    linger::whoever_lingers_keeps_its_clients,
+    linger::who_lingers_is_the_way_back,
 }
 
 list! {
@@ -85,6 +88,7 @@ list! {
     rolling::places_are_yielded_to_a_candidate,
     lanes::new_clients_go_to_the_incumbent,
     lanes::who_waits_elsewhere_is_relieved,
+    linger::whoever_lingers_is_looked_at_and_ends,
     trust::records_are_forgotten,
     ending::everybody_is_told_of_the_stop,
     ending::no_orphan,
@@ -142,7 +146,9 @@ impl Step<'_> {
     /// The generation that has just failed after or instead of a takeover, and the one that replaces it.
     fn rollback(&self) -> Option<(Number, Number)> {
         self.facts().find_map(|fact| match fact {
-            Fact::RolledBack(failed, number, _) => Some((failed, number)),
+            Fact::RolledBack(failed, number, _) | Fact::SwitchedBack(failed, number, _) => {
+                Some((failed, number))
+            }
             _ => None,
         })
     }

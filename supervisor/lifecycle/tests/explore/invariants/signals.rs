@@ -1,6 +1,6 @@
 //! Who is told to end, and why.
 
-use super::{Step, Verdict, rolling};
+use super::{Step, Verdict, linger, rolling};
 use crate::explore::world::{Leader, Told, is_queue, is_stopping};
 use crate::{Effect, Event, Fact, Role, Signal, Timer, Worker};
 
@@ -79,11 +79,17 @@ fn may_drain(step: &Step, worker: Worker) -> bool {
             rolled_back
                 || stepped_aside
                 || stepped
+                || linger::has_ended(step, number)
                 || step.takeover().is_some_and(|(_, old)| old == Some(number))
         }
         Some(Role::Relief) => {
             let lane = step.before.lane_of(number);
             matches!(step.event, Event::Relieved(_)) || step.event == Event::Due(Timer::Relieve(lane))
+        }
+        Some(Role::Lingering) => {
+            linger::has_ended(step, number)
+                || linger::lost(step, number)
+                || linger::is_one_too_many(step, worker)
         }
         Some(Role::Retired) | None => false,
     }

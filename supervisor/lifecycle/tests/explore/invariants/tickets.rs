@@ -99,7 +99,14 @@ pub(super) fn answers_are_true(step: &Step) -> Verdict {
                 }
                 Outcome::Failed(number, cause) => step.told(Fact::CandidateFailed(number, cause)),
                 Outcome::RolledBack(failed, number, cause) => {
-                    step.told(Fact::RolledBack(failed, number, cause))
+                    let in_vain = asked.draining.contains(&number);
+                    let back = step.facts().any(|fact| match fact {
+                        Fact::SwitchedBack(of, to, why) => {
+                            (of == failed || in_vain) && (to, why) == (number, cause)
+                        }
+                        _ => false,
+                    });
+                    (back || step.told(Fact::RolledBack(failed, number, cause)))
                         && step
                             .after
                             .incumbent()

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Step, Verdict};
+use super::{Step, Verdict, linger};
 use crate::explore::explorer::Node;
 use crate::explore::world::is_stopping;
 use crate::{
@@ -64,7 +64,7 @@ pub(super) fn records_are_forgotten(node: &Node) -> Verdict {
     Ok(())
 }
 
-/// A crash of an incumbent on probation means rollback to the last good, if there is one; any other crash of an
+/// A crash of an incumbent on probation means rollback to the last good, if there is one, or else to whoever lingers; any other crash of an
 /// incumbent means that the worker is started again.
 pub(super) fn crash_on_probation_rolls_back(step: &Step) -> Verdict {
     let (Event::Exited(worker)
@@ -86,17 +86,18 @@ pub(super) fn crash_on_probation_rolls_back(step: &Step) -> Verdict {
     }
     let good = step.before.last_good();
     let replaced = step.rollback().map(|(failed, _)| failed) == Some(generation.number);
-    if replaced && step.after.incumbent().map(|incumbent| incumbent.record) != good {
+    let back = linger::way_back(step.before).is_some();
+    if replaced && good.is_some() && step.after.incumbent().map(|incumbent| incumbent.record) != good {
         broken!("{:?} was the last good", good);
     }
-    let due = generation.standing == Standing::Untried && good.is_some();
+    let due = generation.standing == Standing::Untried && (good.is_some() || back);
     if replaced != due {
         broken!(
             "{worker:?} has crashed ({:?}, last good {good:?}): rolled back {replaced}",
             generation.standing
         );
     }
-    let hopeless = generation.standing == Standing::Untried && good.is_none() && generation.number != FIRST;
+    let hopeless = generation.standing == Standing::Untried && !due && generation.number != FIRST;
     if (step.no_way_back() == Some(generation.number)) != hopeless {
         broken!(
             "{worker:?} has crashed without a last good, told: {:?}",
@@ -123,7 +124,8 @@ pub(super) fn deaf_on_probation_rolls_back(step: &Step) -> Verdict {
         return Ok(());
     };
     let untried = incumbent.standing == Standing::Untried;
-    let due = untried && step.before.last_good().is_some();
+    let good = step.before.last_good().is_some();
+    let due = untried && (good || linger::way_back(step.before).is_some());
     if (step.rollback().map(|(failed, _)| failed) == Some(number)) != due {
         broken!(
             "generation {number} is deaf: rolled back {:?}, due {due}",

@@ -77,7 +77,8 @@ fn the_handoff_can_go_on(node: &Node, timers: &BTreeSet<Timer>) -> Verdict {
         Handoff::Waiting => {
             node.core.generations().any(|g| match g.role {
                 Role::Retired | Role::Relief => node.world.running().contains(&g.number),
-                Role::Candidate | Role::Incumbent => false,
+                // One that lingers was told to drain for it, or waits until another has.
+                Role::Candidate | Role::Incumbent | Role::Lingering => false,
             }) || node
                 .world
                 .stranded
@@ -149,7 +150,8 @@ fn its_slots_can_go_on(node: &Node, generation: &Generation, timers: &BTreeSet<T
                 })
             }
             SlotState::BackingOff => timers.contains(&Timer::BackOff(number, index)),
-            // It is filled when the candidate has failed, and that one has timers.
+            // It is filled when the candidate has failed, and that one has timers; or when whoever replaced it has.
+            SlotState::Yielded if generation.role == Role::Lingering => true,
             SlotState::Yielded => node.core.handoff().candidate().is_some(),
             // So does one that finds no room; the candidate itself never waits for the incumbent, but for those that drain.
             SlotState::Wanted
@@ -239,6 +241,10 @@ pub(super) fn every_timer_has_its_wait(node: &Node) -> Verdict {
             Timer::Calm(number, index) => {
                 let crashed = slot(number, index).is_some_and(|slot| slot.failures > 0);
                 crashed && node.core.generation(number).is_some_and(|g| is_serving(g, index))
+            }
+            Timer::Linger(number) | Timer::Count(number) => {
+                let generation = node.core.generation(number);
+                generation.is_some_and(|generation| generation.role == Role::Lingering)
             }
             Timer::Switch => node.core.incumbent().is_some(),
             Timer::Relieve(lane) => node.world.stranded.contains(&lane),

@@ -19,6 +19,7 @@ mod clock;
 mod config;
 mod control;
 mod descent;
+mod dev;
 mod init;
 mod keeper;
 mod launch;
@@ -48,7 +49,6 @@ mod tidy;
 mod trials;
 mod unit;
 mod upgrade;
-mod watch;
 
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -143,9 +143,13 @@ fn carry_out(command: Command, inherited_environment: InheritedEnvironment) -> E
             print(config::list_apps().as_bytes())
         }
         Command::Run(invocation) => run(invocation, inherited_environment),
+        Command::Dev(wanted) => develop(wanted),
         Command::Check(wanted) => check(&wanted, &inherited_environment),
         Command::Init(wanted) => begin(&wanted),
         Command::Completions(completions) => print(&completions.script()),
+        Command::Reload(reload) if !reload.when_changed.is_empty() => {
+            watch(dev::Wanted::reloads(reload.target.words(), &reload.when_changed))
+        }
         Command::Reload(reload) => {
             let form = form(reload.form);
             let detail = match reload.detail {
@@ -183,6 +187,30 @@ fn run(invocation: Invocation, inherited_environment: InheritedEnvironment) -> E
     match begun {
         Ok(ending) => exit_code(ending),
         Err(refusal) => refuse(&refusal.text, refusal.code),
+    }
+}
+
+/// Supervise in a child, and reload when files change.
+fn develop(dev: cli::Dev) -> ExitCode {
+    let config = match config::resolve(&dev.invocation) {
+        Ok(config) => config,
+        Err(error) => return refuse(&error, USAGE),
+    };
+    let around = Surroundings::of_this_process();
+    let wanted = place::choose(&config.name, config.control.as_deref(), &around)
+        .map_err(|error| error.to_string())
+        .and_then(|place| {
+            let file = dev.invocation.file().map(|(path, _)| path);
+            dev::Wanted::of(dev.words, file, &config, &place)
+        });
+    watch(wanted)
+}
+
+/// Watch files until it is interrupted.
+fn watch(wanted: Result<dev::Wanted, String>) -> ExitCode {
+    match wanted.and_then(dev::run) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(text) => refuse(&text, FAILED),
     }
 }
 

@@ -24,8 +24,6 @@ pub(crate) enum Source<W, C> {
     DrainingOrphan(i32),
     /// The signalfd.
     Signals,
-    /// The changes of the watched path.
-    Watch,
     /// The links of a Unix listener have changed: its path may be gone.
     Paths,
     /// A set of listeners: clients wait in a queue.
@@ -79,7 +77,6 @@ impl<W: Copy + Ord, C: Copy + Ord> Sources<W, C> {
             | Source::Notify(_)
             | Source::DrainingOrphan(_)
             | Source::Signals
-            | Source::Watch
             | Source::Paths
             | Source::Queues
             | Source::Slots

@@ -51,6 +51,7 @@ pub struct Setup {
     env: Vec<(OsString, OsString)>,
     program: Option<Program>,
     opener: Vec<OsString>,
+    word: &'static str,
 }
 
 impl Setup {
@@ -73,6 +74,7 @@ impl Setup {
             env: Vec::new(),
             program: None,
             opener: Vec::new(),
+            word: "run",
         }
     }
 
@@ -168,6 +170,13 @@ impl Setup {
         self
     }
 
+    /// Starts `segue dev` in the place of `segue run`: the process of the [`Segue`] is that one, and a signal to it ends all.
+    #[must_use]
+    pub fn developed(mut self) -> Self {
+        self.word = "dev";
+        self
+    }
+
     /// Lets another program open the sockets: it is run with these words, and executes `segue run` in its own process.
     #[must_use]
     pub fn opened_by<I: IntoIterator>(mut self, words: I) -> Self
@@ -206,7 +215,7 @@ impl Setup {
     }
 
     fn run_command(&self) -> Command {
-        let mut command = self.command_after(&self.opener, "run");
+        let mut command = self.command_after(&self.opener, self.word);
         command.arg("--control").arg(self.path("control"));
         for spec in &self.listen {
             command.arg("--listen").arg(spec);

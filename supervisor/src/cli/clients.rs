@@ -1,5 +1,6 @@
 //! The commands that ask a running instance, and `segue completions`.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -37,6 +38,26 @@ pub(crate) struct Reload {
     pub(crate) form: Form,
     /// How much is said of a failure.
     pub(crate) detail: ReloadDetail,
+    /// Not now, but whenever one of these paths has changed.
+    pub(crate) when_changed: Vec<PathBuf>,
+}
+
+impl Target {
+    /// The flags that say the same.
+    pub(crate) fn words(&self) -> Vec<OsString> {
+        let mut words = Vec::new();
+        let mut add = |flag: &str, value: OsString| words.extend([flag.into(), value]);
+        if let Some(name) = &self.name {
+            add("--name", name.into());
+        }
+        if let Some(control) = &self.control {
+            add("--control", control.into());
+        }
+        if let Some(timeout) = self.timeout {
+            add("--timeout", config::duration::text(timeout).into());
+        }
+        words
+    }
 }
 
 /// How much is said of a reload that failed.
@@ -271,6 +292,14 @@ pub(super) struct ReloadArgs {
     #[arg(long)]
     flat: bool,
 
+    /// Not now, but each time PATH has changed; can be repeated
+    ///
+    /// It runs until it is interrupted: for settings that something else puts
+    /// there, such as a ConfigMap's volume. `segue dev` is for development.
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::AnyPath, verbatim_doc_comment,
+        conflicts_with_all = ["settled", "drained", "no_wait", "verbose", "json", "flat"])]
+    when_changed: Vec<PathBuf>,
+
     #[command(flatten)]
     target: InstanceArgs,
 }
@@ -297,6 +326,7 @@ impl From<ReloadArgs> for Reload {
             until,
             form,
             detail,
+            when_changed: args.when_changed,
         }
     }
 }

@@ -13,6 +13,10 @@ const WORDS: &[(&[&str], &str)] = &[
         "segue reload starts the new version, and the old one ends when that serves",
     ),
     (
+        &["develop", "watch", "nodemon", "live"],
+        "segue dev reloads the app when its files change",
+    ),
+    (
         &["ls", "ps", "instances"],
         "segue list lists the instances that run",
     ),
@@ -55,6 +59,9 @@ const WORDS: &[(&[&str], &str)] = &[
     ),
 ];
 
+/// What belongs to development.
+const OF_DEV: &[&str] = &["--watch", "--watch-ignore", "--build", "--rest"];
+
 /// A tip that is better than clap's own, which goes by the letters. `first` is the word behind `segue`.
 pub(super) fn tip(error: &clap::Error, first: &str) -> Option<String> {
     let said = |kind| match error.get(kind) {
@@ -71,6 +78,9 @@ pub(super) fn tip(error: &clap::Error, first: &str) -> Option<String> {
     }
     if error.kind() != ErrorKind::UnknownArgument {
         return None;
+    }
+    if first == "run" && said(ContextKind::InvalidArg).is_some_and(|flag| OF_DEV.contains(&flag)) {
+        return Some("segue dev takes it, in the place of segue run".to_owned());
     }
     first
         .starts_with('-')

@@ -23,7 +23,7 @@ pub(crate) use clients::{
 };
 
 pub(crate) use init::{Init, Writes};
-pub(crate) use run::Check;
+pub(crate) use run::{Check, Dev};
 
 use crate::config::{self, Config, Invocation};
 
@@ -32,6 +32,8 @@ use crate::config::{self, Config, Invocation};
 pub(crate) enum Command {
     /// Supervise an app, in the foreground.
     Run(Invocation),
+    /// Supervise an app and reload it when its files change.
+    Dev(Dev),
     /// Ask an instance for a new generation.
     Reload(Reload),
     /// Ask an instance how it is.
@@ -113,6 +115,8 @@ struct Line {
 enum Word {
     #[command(about = texts::RUN, override_usage = texts::RUN_USAGE, long_about = texts::LONG_RUN, after_long_help = texts::AFTER_RUN)]
     Run(Box<run::RunArgs>),
+    #[command(about = texts::DEV, override_usage = texts::DEV_USAGE, long_about = texts::LONG_DEV, after_long_help = texts::AFTER_DEV)]
+    Dev(Box<run::DevArgs>),
     #[command(about = texts::RELOAD, long_about = texts::LONG_RELOAD, after_long_help = texts::EXIT_CODES)]
     Reload(clients::ReloadArgs),
     #[command(about = texts::STATUS, long_about = texts::LONG_STATUS, after_long_help = texts::STATUS_CODES)]
@@ -143,6 +147,7 @@ impl Word {
     fn into_command(self) -> Command {
         match self {
             Word::Run(args) => Command::Run(args.into_invocation()),
+            Word::Dev(args) => Command::Dev(args.into_dev()),
             Word::Reload(args) => Command::Reload(args.into()),
             Word::Status(args) => Command::Status(args.into()),
             Word::List(args) => Command::List(args.into()),

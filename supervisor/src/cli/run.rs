@@ -1,4 +1,4 @@
-//! What `segue run`, `segue check` and `segue exec` take. The flags are those of the table in `config::options`.
+//! What `segue run`, `segue dev`, `segue check` and `segue exec` take. The flags are those of the table in `config::options`.
 
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
@@ -48,20 +48,92 @@ impl Args for RunArgs {
 
 impl FromArgMatches for RunArgs {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        let mut settings = Settings::default();
-        for setting in options::flags() {
-            take(setting, matches, &mut settings)
-                .map_err(|why| clap::Error::raw(ErrorKind::ValueValidation, why))?;
-        }
-        settings.command = CommandArgs::from_arg_matches(matches)?.command;
-        let config = matches.get_one::<OsString>("config").map(PathBuf::from);
-        Ok(RunArgs(Invocation { config, settings }))
+        invocation(options::flags(), matches).map(RunArgs)
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
         *self = Self::from_arg_matches(matches)?;
         Ok(())
     }
+}
+
+/// What was given of these flags, and COMMAND.
+fn invocation(
+    flags: impl Iterator<Item = &'static Setting>,
+    matches: &ArgMatches,
+) -> Result<Invocation, clap::Error> {
+    let mut settings = Settings::default();
+    for setting in flags {
+        take(setting, matches, &mut settings)
+            .map_err(|why| clap::Error::raw(ErrorKind::ValueValidation, why))?;
+    }
+    settings.command = CommandArgs::from_arg_matches(matches)?.command;
+    let config = matches.get_one::<OsString>("config").map(PathBuf::from);
+    Ok(Invocation { config, settings })
+}
+
+/// `segue dev`.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Dev {
+    /// What was given, its own flags among it.
+    pub(crate) invocation: Invocation,
+    /// What `segue run` is to be given of it.
+    pub(crate) words: Vec<OsString>,
+}
+
+/// `segue dev`: the flags of `segue run` and its own, and COMMAND with its ARGs.
+pub(super) struct DevArgs(Dev);
+
+impl DevArgs {
+    pub(super) fn into_dev(self) -> Dev {
+        self.0
+    }
+}
+
+impl Args for DevArgs {
+    fn augment_args(grammar: clap::Command) -> clap::Command {
+        CommandArgs::augment_args(grammar).args(options::dev_flags().map(flag))
+    }
+
+    fn augment_args_for_update(grammar: clap::Command) -> clap::Command {
+        Self::augment_args(grammar)
+    }
+}
+
+impl FromArgMatches for DevArgs {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let invocation = invocation(options::dev_flags(), matches)?;
+        let mut words: Vec<OsString> = options::flags()
+            .flat_map(|setting| given(setting, matches))
+            .collect();
+        if !invocation.settings.command.is_empty() {
+            words.push("--".into());
+            words.extend_from_slice(&invocation.settings.command);
+        }
+        Ok(DevArgs(Dev { invocation, words }))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+/// A flag as it was given, once for each time.
+fn given(setting: &Setting, matches: &ArgMatches) -> Vec<OsString> {
+    let word = format!("--{}", setting.name);
+    if setting.takes() == Takes::Nothing {
+        let given = matches.get_flag(setting.name);
+        return given.then(|| word.into()).into_iter().collect();
+    }
+    let values = matches.get_many::<OsString>(setting.name).into_iter().flatten();
+    values
+        .map(|value| {
+            let mut whole = OsString::from(format!("{word}="));
+            whole.push(value);
+            whole
+        })
+        .collect()
 }
 
 /// A setting as a flag.

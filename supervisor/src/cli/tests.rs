@@ -319,6 +319,7 @@ fn a_reload_waits_as_asked() {
                 until,
                 form: Form::Words,
                 detail: ReloadDetail::Reason,
+                when_changed: Vec::new(),
             }))
         );
     }

@@ -59,6 +59,33 @@ Exit codes:
   1  it cannot start; stderr says why, and nothing has served
   2  the command line or the settings are wrong";
 
+pub(super) const DEV: &str = "Supervise an app, and reload it when its files change";
+
+pub(super) const DEV_USAGE: &str =
+    "segue dev [OPTIONS] [--] COMMAND [ARG]...\n       segue dev [OPTIONS] [--config FILE]";
+
+pub(super) const LONG_DEV: &str = "\
+For development: run an app under a supervisor of its own, and reload it when
+its files have changed and come to rest. With --build it is built first.
+
+A build that fails and a version that does not start change nothing: the old
+one serves on, and no request meets a closed port. Files that .gitignore names
+do not count. ^C ends all of it, a build that runs included; what has not ended
+2 s later, or at a second ^C, is killed.
+
+It takes all options of segue run, and is reached by the same commands.";
+
+pub(super) const AFTER_DEV: &str = "\
+Examples:
+  segue dev --listen 8080 --app node -- node server.js
+  segue dev --listen 8080 --build 'cargo build' -- target/debug/app
+  segue dev --listen 8080 --build 'go build -o bin/app .' -- bin/app
+
+Exit codes:
+  0  ended as asked
+  1  it cannot start, or could not end everything; stderr says why
+  2  the command line or the settings are wrong";
+
 pub(super) const RELOAD: &str = "Start a new generation and hand the sockets over";
 
 pub(super) const LONG_RELOAD: &str = "\

@@ -126,15 +126,6 @@ impl Findings {
                 path.display()
             ));
         }
-        if let Some(path) = &config.watch
-            && let Err(error) = std::fs::metadata(path)
-        {
-            self.problem(format!(
-                "watch {}: {}",
-                path.display(),
-                crate::sys::errno_text(&error)
-            ));
-        }
     }
 
     fn accounts(&mut self, config: &Config) {

@@ -62,6 +62,17 @@ pub(crate) const LEAST_GENERATIONS_IN_OVERLAP: u16 = 2;
 /// The shortest watchdog interval. Below it the scheduler alone, not a stuck app, would cause overruns.
 pub(crate) const SHORTEST_WATCHDOG: Duration = Duration::from_millis(100);
 
+/// How long no watched file may change until a round of `segue dev` begins: linkers and editors write in bursts with shorter
+/// pauses, and nobody who looks from the editor to the browser notices it.
+pub(crate) const REST: Duration = Duration::from_millis(250);
+
+/// How long `segue dev` waits for rest where files change all the time, before it begins without.
+pub(crate) const REST_LIMIT: Duration = Duration::from_secs(5);
+
+/// How long a build may take: a large one from scratch ends within it, and one that waits for something that never comes is
+/// noticed.
+pub(crate) const BUILD_TIMEOUT: Duration = Duration::from_mins(10);
+
 /// Bytes of a Unix socket path without its final NUL: `sun_path` has 108 (unix(7)).
 pub(crate) const LONGEST_SOCKET_PATH: usize = 107;
 

@@ -15,7 +15,7 @@
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::environment::check_variable;
 use super::read::{self, Unread};
@@ -30,16 +30,26 @@ use super::settings::{Reason, Variable};
 ///
 /// One line: `read app.env: permission denied` or `app.env:3: expected NAME=VALUE`. Values are never shown.
 pub(crate) fn load(path: &Path, rest: &mut Rest) -> Result<Vec<Variable>, String> {
-    let (path, may_be_missing) = match path.to_str().and_then(|text| text.strip_prefix('-')) {
-        Some(rest) if !rest.is_empty() => (Path::new(rest), true),
-        Some(_) | None => (path, false),
-    };
+    let (path, may_be_missing) = split(path);
     let content = match read::regular_file(path, Reason::Named, rest) {
         Ok(content) => content,
         Err(Unread::Missing) if may_be_missing => return Ok(Vec::new()),
         Err(unread) => return Err(unread.text(path)),
     };
     parse(&content).map_err(|error| format!("{}:{}: {}", path.display(), error.line, error.message))
+}
+
+/// The path as it was given, without the `-` before it.
+pub(super) fn plain_path(given: &Path) -> PathBuf {
+    split(given).0.to_owned()
+}
+
+/// The path, and whether it may be missing.
+fn split(given: &Path) -> (&Path, bool) {
+    match given.to_str().and_then(|text| text.strip_prefix('-')) {
+        Some(rest) if !rest.is_empty() => (Path::new(rest), true),
+        Some(_) | None => (given, false),
+    }
 }
 
 /// What is wrong with an env file, and where.

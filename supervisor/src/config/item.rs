@@ -162,6 +162,18 @@ impl<'a> Item<'a> {
             .collect()
     }
 
+    /// One glob, or an array of them.
+    pub(super) fn globs(&self, parse: impl Fn(&str) -> Result<String, String>) -> Result<Vec<String>, Wrong> {
+        let what = "a glob such as \"*.log\"";
+        if self.value.is_str() {
+            return Ok(vec![self.parsed(what, parse)?]);
+        }
+        self.items("a glob or an array of globs")?
+            .iter()
+            .map(|item| item.parsed(what, &parse))
+            .collect()
+    }
+
     pub(super) fn variables(&self) -> Result<Vec<Variable>, Wrong> {
         let variable = |(name, item): (&str, Item<'_>)| {
             // The value is not repeated in an error, for it may be a secret.

@@ -46,7 +46,7 @@ mod tests;
 pub(crate) use apps::{App, list as list_apps};
 pub(crate) use arguments::{differences, to_arguments};
 pub(crate) use check::check;
-pub(crate) use defaults::MAX_WORKERS;
+pub(crate) use defaults::{MAX_WORKERS, REST, REST_LIMIT};
 pub(crate) use duration::Limit;
 pub(crate) use error::ConfigError;
 pub(crate) use fixed::resolve_again;
@@ -148,8 +148,27 @@ pub(crate) struct Config {
     pub(crate) orphaned: Orphaned,
     /// Whether listeners that do not say are steered; `listen` has it already.
     pub(crate) steer: Steer,
-    /// The path whose changes cause reloads.
-    pub(crate) watch: Option<PathBuf>,
+    /// What `segue dev` does beside it. `segue run` looks at none of it.
+    pub(crate) development: Development,
+}
+
+/// What `segue dev` watches and builds.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Development {
+    /// The paths to watch; none for the directory that it was started in.
+    pub(crate) watch: Vec<PathBuf>,
+    /// What does not count, as lines of a .gitignore.
+    pub(crate) ignore: Vec<String>,
+    /// The files that settings are read from at each reload, besides segue.toml.
+    pub(crate) env_files: Vec<PathBuf>,
+    /// The shell command that builds the app.
+    pub(crate) build: Option<String>,
+    /// How long that may take.
+    pub(crate) build_timeout: Option<Duration>,
+    /// How long nothing may change until a round begins.
+    pub(crate) rest: Duration,
+    /// How long rest is waited for.
+    pub(crate) rest_limit: Duration,
 }
 
 /// What is said where a probe cannot have a listener of its own.

@@ -11,7 +11,7 @@ use super::error::{ConfigError, SettingPlace};
 use super::file::{self, File};
 use super::rest::{Rest, patiently};
 use super::settings::{Invocation, Mode, Ready, Settings, Steer, Variable, parse_name};
-use super::{Config, NameOrigin, defaults, env_file, environment};
+use super::{Config, Development, NameOrigin, defaults, env_file, environment};
 use crate::address::{Key, ListenSpec};
 
 /// Makes the settings one: reads segue.toml and the env files afresh, and takes them whole or not at all. It waits for files
@@ -154,7 +154,7 @@ impl Sources<'_> {
             listen_pid: self.pick(|s| &s.listen_pid).unwrap_or_default(),
             orphaned: self.pick(|s| &s.orphaned).unwrap_or_default(),
             steer: self.pick(|s| &s.steer).unwrap_or_default(),
-            watch: self.pick(|s| &s.watch),
+            development: self.development(),
             command,
         })
     }
@@ -173,6 +173,21 @@ impl Sources<'_> {
             ))
         })?;
         Ok((name, NameOrigin::Command))
+    }
+
+    fn development(&self) -> Development {
+        let env_files = [&self.file.settings, self.flags]
+            .into_iter()
+            .flat_map(|settings| &settings.env_file);
+        Development {
+            watch: self.pick_list(|s| &s.watch),
+            ignore: self.pick_list(|s| &s.watch_ignore),
+            env_files: env_files.map(|path| env_file::plain_path(path)).collect(),
+            build: self.pick(|s| &s.build),
+            build_timeout: self.limit(|s| &s.build_timeout, Some(defaults::BUILD_TIMEOUT)),
+            rest: self.pick(|s| &s.rest).unwrap_or(defaults::REST),
+            rest_limit: self.pick(|s| &s.rest_limit).unwrap_or(defaults::REST_LIMIT),
+        }
     }
 
     /// As the preset needs them.

@@ -95,7 +95,12 @@ pub(crate) struct Settings {
     pub(crate) group: Option<String>,
     pub(crate) listen_pid: Option<ListenPid>,
     pub(crate) orphaned: Option<Orphaned>,
-    pub(crate) watch: Option<PathBuf>,
+    pub(crate) watch: Vec<PathBuf>,
+    pub(crate) watch_ignore: Vec<String>,
+    pub(crate) build: Option<String>,
+    pub(crate) build_timeout: Option<Limit>,
+    pub(crate) rest: Option<Duration>,
+    pub(crate) rest_limit: Option<Duration>,
 }
 
 /// One variable of the app's environment: name and value.
@@ -357,6 +362,18 @@ pub(crate) fn parse_account(text: &str) -> Result<String, String> {
         return Err(format!("expected a name or a number, got {}", quoted(text)));
     }
     Ok(text.to_owned())
+}
+
+/// A line of a .gitignore.
+pub(crate) fn parse_glob(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() {
+        return Err("expected a glob such as `*.log`, got nothing".to_owned());
+    }
+    let mut lines = ignore::gitignore::GitignoreBuilder::new("");
+    match lines.add_line(None, text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => Err(format!("no glob: {}", super::text::one_line(&error.to_string()))),
+    }
 }
 
 /// Reads a command for `/bin/sh -c`.

@@ -34,7 +34,13 @@ pub(super) fn text() -> String {
     for (key, why, value) in FIRST {
         text.push_str(&format!("\n# {why}\n{key} = {value}\n"));
     }
-    for group in [Group::Sockets, Group::App, Group::Handoff, Group::Instance] {
+    for group in [
+        Group::Sockets,
+        Group::App,
+        Group::Handoff,
+        Group::Instance,
+        Group::Development,
+    ] {
         if let Some(title) = group.title() {
             text.push_str(&format!("\n## {title}\n"));
         }

@@ -3,7 +3,6 @@
 
 use std::collections::VecDeque;
 use std::marker::PhantomData;
-use std::rc::Rc;
 
 use segue_lifecycle::{Effect, Ending, Event, Handoff, Lifecycle, Number, Progress};
 
@@ -166,7 +165,6 @@ impl Beginning<UpToDate> {
 impl Beginning<Minding> {
     /// Others hear that it goes on.
     fn tell(mut self) -> Self {
-        self.rewatch();
         self.say_upgraded();
         self.shell.end_turn();
         self
@@ -189,23 +187,6 @@ impl Beginning<Minding> {
         self.shell.log.info(&message);
         if let Some(client) = waiter {
             self.shell.desk.done(client, message, serving);
-        }
-    }
-
-    /// Watch the path that the newest settings name.
-    fn rewatch(&mut self) {
-        let Shell {
-            records,
-            given,
-            sources,
-            log,
-            ..
-        } = &mut self.shell;
-        let newest = records.births.values().next_back();
-        let newest = newest.map(|birth| Rc::clone(&birth.config));
-        let watched = newest.map(|config| records.watch_path(&config, &given.place, sources));
-        if let Some(Err(text)) = watched {
-            log.warning(&text);
         }
     }
 

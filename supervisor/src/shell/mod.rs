@@ -71,8 +71,6 @@ use succession::Succession;
 pub(crate) enum Alarm {
     /// A timer of the lifecycle.
     Core(Timer),
-    /// The watched path has come to rest.
-    Rested,
     /// A process group outlives its leader and may end without a SIGCHLD to us.
     Linger,
     /// The manager above us has no room, or is spared words of the app for a moment.

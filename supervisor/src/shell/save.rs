@@ -211,8 +211,7 @@ impl<'a> Everything<'a> {
                     saved.save_fields(rows.begin("timer"));
                 }
                 // The next supervisor arms them anew.
-                Alarm::Rested
-                | Alarm::Linger
+                Alarm::Linger
                 | Alarm::Upward
                 | Alarm::Beat
                 | Alarm::Check

@@ -73,7 +73,6 @@ impl Starting<'_> {
             given: self.given,
             log: self.log,
             timers: self.timers,
-            sources: self.sources,
             manager: &mut self.narrator.manager,
         };
         let asked = self.narrator.history.asked;

@@ -1,6 +1,10 @@
 //! Making a child.
 
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
+
 use nix::errno::Errno;
+use nix::sys::signal::Signal;
 use nix::unistd::{ForkResult, Pid};
 
 /// The exit status of a child that panicked before it could exec. Any other non-zero status would do: the
@@ -34,6 +38,21 @@ pub(crate) fn fork(child: impl FnOnce(&InChild) -> i32) -> Result<Pid, Errno> {
             exit_now(status)
         }
     }
+}
+
+/// Has a command start in a process group of its own, with no signal blocked or ignored, and get SIGTERM when we end, however we end.
+/// It fails to start if we have ended by then.
+pub(crate) fn start_on_its_own(command: &mut Command) -> &mut Command {
+    let parent = Pid::this();
+    let prepare = move || {
+        let child = InChild(());
+        super::default_dispositions(&child);
+        super::unblock_all(&child)?;
+        super::end_with(&child, parent, Signal::SIGTERM)?;
+        Ok(())
+    };
+    // SAFETY: only system calls are made, and the process that forks has a single thread.
+    unsafe { command.process_group(0).pre_exec(prepare) }
 }
 
 /// Ends the child if `child` unwinds.

@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
 use super::InChild;
@@ -102,12 +103,12 @@ pub(crate) fn memory_file(name: &CStr) -> Result<File, Errno> {
     .map(File::from)
 }
 
-/// Has the kernel kill this child when its parent ends (`PR_SET_PDEATHSIG` of prctl(2)).
+/// Has the kernel send this child a signal when its parent ends (`PR_SET_PDEATHSIG` of prctl(2)).
 ///
 /// # Errors
-/// `ESRCH` if the parent is dead already: then nobody would kill this child.
-pub(crate) fn end_with(_: &InChild, parent: Pid) -> Result<(), Errno> {
-    nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)?;
+/// `ESRCH` if the parent is dead already: then nobody would send it.
+pub(crate) fn end_with(_: &InChild, parent: Pid, signal: Signal) -> Result<(), Errno> {
+    nix::sys::prctl::set_pdeathsig(signal)?;
     if Pid::parent() == parent {
         Ok(())
     } else {

@@ -186,7 +186,7 @@ fn ask_and_check(
     let failed = |errno: Errno| format!("exec {}: {}", binary.path().display(), errno_text(errno));
     let prepared = || {
         setsid()?;
-        sys::end_with(child, supervisor)?;
+        sys::end_with(child, supervisor, Signal::SIGKILL)?;
         // Not only at exec, from which a binary that does not answer keeps us: a worker that is being started may wait for the end of
         // a pipe.
         let of_state = fds.iter().map(|(_, fd)| *fd);

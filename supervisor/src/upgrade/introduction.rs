@@ -10,6 +10,7 @@ use std::os::fd::{AsFd as _, BorrowedFd};
 use std::os::unix::ffi::OsStrExt as _;
 
 use nix::errno::Errno;
+use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
 use super::exec::execute;
@@ -75,7 +76,7 @@ fn say_version(
     environment: &[CString],
 ) -> Result<Infallible, String> {
     let prepared = || {
-        sys::end_with(child, asker)?;
+        sys::end_with(child, asker, Signal::SIGKILL)?;
         // Reasons of others than segue, such as a missing library, come to standard error.
         sys::place_at(child, end, libc::STDOUT_FILENO)?;
         sys::place_at(child, end, libc::STDERR_FILENO)

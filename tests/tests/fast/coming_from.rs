@@ -1,4 +1,4 @@
-//! docs/coming-from.md: every command of Segue that stands there is played, each `segue run` with a stand-in for its app.
+//! docs/coming-from.md: every command of Segue that stands there is played, each `segue run` and `segue dev` with a stand-in for its app.
 #![allow(
     clippy::unwrap_used,
     reason = "a test that cannot look at its subject has failed"
@@ -6,6 +6,7 @@
 
 use std::process::Command;
 
+use nix::sys::signal::Signal;
 use segue_tests::executable;
 use segue_tests::http::get_and_close;
 use segue_tests::program::Program;
@@ -26,6 +27,9 @@ const STAND_INS: [&str; 7] = [
     "src/server.js",
 ];
 
+/// What builds: nothing is built.
+const BUILDERS: [&str; 3] = ["tools/cargo", "tools/go", "tools/npm"];
+
 /// The commands of the page that begin so.
 fn commands(begin: &str) -> Vec<String> {
     let page = std::fs::read_to_string(tree::root().join("docs/coming-from.md")).unwrap();
@@ -35,11 +39,14 @@ fn commands(begin: &str) -> Vec<String> {
     all.filter(|text| text.starts_with(begin)).collect()
 }
 
+/// Bytes of `segue run`, and of `segue dev`.
+const BEGIN: usize = 9;
+
 /// The words as a shell splits them.
 fn words(line: &str) -> Vec<String> {
     let script = format!("{line}\n");
     let print = Command::new("sh")
-        .args(["-c", &script.replacen("segue run", "printf '%s\\n'", 1)])
+        .args(["-c", &script.replacen(&line[..BEGIN], "printf '%s\\n'", 1)])
         .output()
         .unwrap();
     let text = String::from_utf8(print.stdout).unwrap();
@@ -60,6 +67,9 @@ fn start(line: &str) -> Segue {
         let script = format!("#!/bin/sh\nexport LISTEN_FDS=1 LISTEN_PID=$$\nexec {fixture}\n");
         executable::write(&path, script.as_bytes());
     }
+    for name in BUILDERS {
+        executable::write(&setup.path(name), b"#!/bin/sh\nexit 0\n");
+    }
     std::fs::write(setup.path("server.js"), "").unwrap();
     let mut flags = flags.to_vec();
     let place = flags.iter().position(|word| word == "--listen").unwrap();
@@ -73,13 +83,18 @@ fn start(line: &str) -> Segue {
     );
     let program = Program::new(command[0].clone()).args(command[1..].iter().cloned());
     let setup = setup.program(program).env("PATH", search);
-    setup.listen(listen).flags(flags).start()
+    let setup = setup.listen(listen).flags(flags);
+    if line.starts_with("segue dev") {
+        setup.developed().start()
+    } else {
+        setup.start()
+    }
 }
 
 #[test]
 fn every_command_line_starts_and_reloads() {
     let lines = commands("segue run ");
-    assert!(lines.len() >= 10, "{lines:#?}");
+    assert!(lines.len() >= 7, "{lines:#?}");
     for line in lines {
         let segue = start(&line);
         let answer = segue.target().connect().unwrap().ask(&get_and_close("/ping"));
@@ -90,12 +105,26 @@ fn every_command_line_starts_and_reloads() {
 }
 
 #[test]
+fn every_command_line_for_development_starts_and_ends() {
+    let lines = commands("segue dev ");
+    assert!(lines.len() >= 4, "{lines:#?}");
+    for line in lines {
+        let segue = start(&line);
+        let answer = segue.target().connect().unwrap().ask(&get_and_close("/ping"));
+        answer.unwrap().ok().unwrap();
+        segue.signal(Signal::SIGINT);
+        segue.ended();
+    }
+}
+
+#[test]
 fn every_other_command_does_what_it_is_there_for() {
     let segue = Setup::new(Program::fixture("good")).start();
     let mut lines = commands("segue ");
     lines.sort();
     lines.dedup();
-    lines.retain(|line| !line.starts_with("segue run") && line != "segue stop");
+    let starts = ["segue run", "segue dev", "segue stop"];
+    lines.retain(|line| !starts.iter().any(|start| line.starts_with(start)));
     assert!(lines.len() >= 5, "{lines:#?}");
     for line in lines {
         let words: Vec<&str> = line.split(' ').skip(1).collect();

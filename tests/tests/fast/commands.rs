@@ -301,42 +301,6 @@ fn json_lines_are_json() {
 }
 
 #[test]
-fn a_watched_path_reloads_when_it_has_come_to_rest() {
-    let setup = Setup::new(Program::new("./app"));
-    setup.deploy("app", &Program::fixture("good message=one"));
-    let segue = setup.flags(["--watch", "app"]).start();
-    version::assert_only(&segue, "one");
-    segue.deploy("app", &Program::fixture("good message=two"));
-    segue.wait_until("the new version serves", |status| status.generation() == 2);
-    version::wait_for(&segue.target(), "two");
-    version::assert_only(&segue, "two");
-    segue.stop();
-}
-
-#[test]
-fn what_segue_itself_writes_in_a_watched_directory_asks_for_no_reload() {
-    let setup = Setup::new(Program::new("./app"))
-        .listen("web=127.0.0.1:0")
-        .listen("side=unix:side");
-    setup.deploy("app", &Program::fixture("good message=one"));
-    // The control socket lies in the same directory; trust comes later than a reload for a change would.
-    let own = ["--pid-file", "app.pid", "--stderr", "app.log"];
-    let segue = setup
-        .flags(["--watch", ".", "--probation", "1500ms"])
-        .flags(own)
-        .start();
-    segue.reload_ok(&["--settled"]);
-    segue.reload_ok(&["--settled"]);
-    assert_eq!(segue.status().generation(), 3);
-    segue.deploy("app", &Program::fixture("good message=two"));
-    segue.wait_until("the new version serves", |status| status.generation() == 4);
-    version::wait_for(&segue.target(), "two");
-    segue.reload_ok(&["--settled"]);
-    assert_eq!(segue.status().generation(), 5);
-    segue.stop();
-}
-
-#[test]
 fn a_claim_on_sockets_by_a_process_that_has_ended_is_left_out_of_account() {
     let mut ended = std::process::Command::new("true").spawn().unwrap();
     ended.wait().unwrap();

@@ -16,6 +16,7 @@ mod demo;
 mod deploy;
 mod deploy_links;
 mod detectors;
+mod dev;
 mod docs;
 mod fixtures;
 mod half_written;

@@ -208,16 +208,6 @@ fn a_broken_file_closes_the_reload_that_read_it() {
 }
 
 #[test]
-fn a_changed_path_is_a_reload_like_any_other() {
-    let (manager, segue) = deployed("good", &["--watch", "."]);
-    let (mark, asked) = (manager.mark(), monotonic_micros());
-    segue.deploy("app", &Program::fixture("good message=changed"));
-    manager.wait_for(mark, "READY=1");
-    closed(&manager, mark, asked);
-    stop(segue, &manager);
-}
-
-#[test]
 fn a_hangup_during_a_handoff_gets_a_pair_of_its_own_with_a_later_time() {
     let setup = Setup::new(Program::new("./app")).flags(["--probation", "0s"]);
     setup.deploy("app", &Program::fixture("good"));

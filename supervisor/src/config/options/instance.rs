@@ -116,25 +116,6 @@ If standard error is the journal, text lines carry their priority.",
         example: r#""text""#,
         ..INSTANCE
     },
-    Setting {
-        name: "watch",
-        value: "PATH",
-        completes: Completes::Path,
-        storage: &Field {
-            value_type: &PATH,
-            given: |settings| &mut settings.watch,
-            whole: |config| config.watch.clone(),
-            default: None,
-        },
-        summary: "Reload when this path has changed and come to rest (development)",
-        manual: "For development: reload when this file or directory, and everything below it, has changed and not changed again for
-250 ms.
-Files that segue writes itself (the control socket and what lies beside it, sockets, the pid file, the
-.Fl Fl stderr
-file) do not count; what the app writes there does.",
-        example: r#""app""#,
-        ..INSTANCE
-    },
 ];
 
 const INSTANCE: Setting = Setting {

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use super::super::item::{Item, Wrong};
-use super::super::settings::Variable;
+use super::super::settings::{self, Variable};
 use super::super::{environment, listen};
 use super::Takes;
 use super::storage::List;
@@ -105,4 +105,38 @@ pub(super) static ENV_FILES: List<PathBuf> = List {
     toml: "Ar path | array of paths",
     #[cfg(test)]
     any: PATH.any,
+};
+
+/// What `segue dev` watches.
+pub(super) static PATHS: List<PathBuf> = List {
+    given: |settings| &mut settings.watch,
+    whole: |config| &config.development.watch,
+    takes: PATH.takes,
+    parse: PATH.parse,
+    write: PATH.write,
+    read: |item, paths| {
+        *paths = item.paths().map_err(|wrong| vec![wrong])?;
+        Ok(())
+    },
+    #[cfg(test)]
+    toml: "Ar path | array of paths",
+    #[cfg(test)]
+    any: PATH.any,
+};
+
+/// What does not count there.
+pub(super) static GLOBS: List<String> = List {
+    given: |settings| &mut settings.watch_ignore,
+    whole: |config| &config.development.ignore,
+    takes: || Takes::Text,
+    parse: |given| settings::parse_glob(text(given)?),
+    write: |glob| glob.into(),
+    read: |item, globs| {
+        *globs = item.globs(settings::parse_glob).map_err(|wrong| vec![wrong])?;
+        Ok(())
+    },
+    #[cfg(test)]
+    toml: "Ar string | array of strings",
+    #[cfg(test)]
+    any: letters,
 };

@@ -13,6 +13,7 @@ use super::{Config, Settings};
 use storage::Storage;
 
 mod app;
+mod development;
 mod handoff;
 mod instance;
 mod lists;
@@ -70,6 +71,8 @@ pub(crate) struct Setting {
 pub(crate) enum Given {
     /// By a flag, and by a key of segue.toml.
     FlagOrKey,
+    /// By a flag of `segue dev` alone, and by a key of segue.toml.
+    DevFlagOrKey,
     /// By a flag alone: `--config`.
     Flag,
     /// By a key alone: `command`, which is COMMAND on the command line.
@@ -87,6 +90,8 @@ pub(crate) enum Group {
     Handoff,
     /// The supervisor itself.
     Instance,
+    /// What `segue dev` does beside it.
+    Development,
 }
 
 /// What a value is, for completion scripts.
@@ -144,14 +149,25 @@ const BLANK: Setting = Setting {
 
 /// All settings, in the order of the help and of the manual.
 pub(crate) fn all() -> impl Iterator<Item = &'static Setting> {
-    [sockets::ALL, app::ALL, handoff::ALL, instance::ALL]
-        .into_iter()
-        .flatten()
+    [
+        sockets::ALL,
+        app::ALL,
+        handoff::ALL,
+        instance::ALL,
+        development::ALL,
+    ]
+    .into_iter()
+    .flatten()
 }
 
 /// The flags of `segue run`.
 pub(crate) fn flags() -> impl Iterator<Item = &'static Setting> {
-    all().filter(|setting| setting.given != Given::Key)
+    all().filter(|setting| matches!(setting.given, Given::FlagOrKey | Given::Flag))
+}
+
+/// The flags of `segue dev`: those of `segue run`, and its own first.
+pub(crate) fn dev_flags() -> impl Iterator<Item = &'static Setting> {
+    development::ALL.iter().chain(flags())
 }
 
 /// The keys of segue.toml.
@@ -207,6 +223,7 @@ impl Group {
             Group::App => Some("The app"),
             Group::Handoff => Some("The handoff"),
             Group::Instance => Some("The instance"),
+            Group::Development => Some("Development: segue dev"),
         }
     }
 }

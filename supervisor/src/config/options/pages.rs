@@ -5,12 +5,18 @@
 use std::path::Path;
 
 use super::super::settings::Settings;
-use super::{Given, Group, Setting, Takes, Times, all, flags, keys};
+use super::{Given, Group, Setting, Takes, Times, all, dev_flags, keys};
 
 /// Set to write the pages instead of comparing them.
 const WRITE: &str = "SEGUE_WRITE_PAGES";
 
-const GROUPS: [Group; 4] = [Group::Sockets, Group::App, Group::Handoff, Group::Instance];
+const GROUPS: [Group; 5] = [
+    Group::Sockets,
+    Group::App,
+    Group::Handoff,
+    Group::Instance,
+    Group::Development,
+];
 
 /// A page, and what stands in it between the marks `begin` and `end` of the table of that name.
 struct Table {
@@ -19,11 +25,16 @@ struct Table {
     make: fn() -> String,
 }
 
-const TABLES: [Table; 4] = [
+const TABLES: [Table; 5] = [
     Table {
         page: "docs/man/segue-run.8",
         name: "options",
         make: options,
+    },
+    Table {
+        page: "docs/man/segue.1",
+        name: "development",
+        make: development,
     },
     Table {
         page: "docs/man/segue.toml.5",
@@ -75,24 +86,42 @@ fn with_default(text: &str, setting: &Setting) -> String {
 /// OPTIONS of segue-run(8).
 fn options() -> String {
     let title = |group: Group| group.title().unwrap_or("Sockets and settings");
-    lists(&GROUPS, title, |setting| {
-        let value = match setting.value {
-            "" => String::new(),
-            value => format!(" Ar {value}"),
-        };
-        let head = match setting.manual_head {
-            "" => format!("Fl Fl {}{value}", setting.name),
-            head => head.to_owned(),
-        };
-        let body = with_default(setting.manual, setting);
-        (setting.given != Given::Key).then(|| format!(".It {head}\n{body}"))
+    let groups = GROUPS.into_iter().filter(|group| *group != Group::Development);
+    lists(&groups.collect::<Vec<_>>(), title, |setting| {
+        (setting.given != Given::Key).then(|| flag_item(setting))
     })
+}
+
+/// What `segue dev` has of its own, in segue(1).
+fn development() -> String {
+    let own = all().filter(|setting| setting.group == Group::Development);
+    let items: String = own.map(flag_item).collect();
+    format!(".Bl -tag -width indent\n{items}.El\n")
+}
+
+/// An item of a list of flags.
+fn flag_item(setting: &Setting) -> String {
+    let value = match setting.value {
+        "" => String::new(),
+        value => format!(" Ar {value}"),
+    };
+    let head = match setting.manual_head {
+        "" => format!("Fl Fl {}{value}", setting.name),
+        head => head.to_owned(),
+    };
+    format!(".It {head}\n{}", with_default(setting.manual, setting))
 }
 
 /// KEYS of segue.toml(5). Tables come last in TOML, so listeners do.
 fn key_items() -> String {
     let title = |group: Group| group.title().unwrap_or("Listeners");
-    let groups = [Group::App, Group::Handoff, Group::Instance, Group::Sockets];
+    let groups = [
+        Group::App,
+        Group::Handoff,
+        Group::Instance,
+        Group::Development,
+        Group::Sockets,
+    ];
     lists(&groups, title, |setting| {
         let text = match setting.key {
             "" => format!("{}.", setting.summary),
@@ -127,10 +156,14 @@ fn rows() -> String {
     for group in GROUPS {
         text.push_str(&format!(
             "\n### {}\n\n",
-            group.title().unwrap_or("Sockets and settings")
+            match group {
+                Group::Development => "Of `segue dev` alone",
+                Group::Sockets | Group::App | Group::Handoff | Group::Instance =>
+                    group.title().unwrap_or("Sockets and settings"),
+            }
         ));
         text.push_str("| option | default | what it does |\n|---|---|---|\n");
-        for setting in flags().filter(|setting| setting.group == group) {
+        for setting in dev_flags().filter(|setting| setting.group == group) {
             let short = setting
                 .short
                 .map(|short| format!("-{short}, "))
@@ -185,7 +218,7 @@ fn the_tables_of_the_manual_are_those_of_the_settings() {
 
 #[test]
 fn a_table_that_says_something_else_is_found() {
-    let table = &TABLES[3];
+    let table = &TABLES[4];
     let right = format!("<!-- begin options: x -->\n{}<!-- end options: x -->\n", rows());
     assert_eq!(put(&right, table).as_deref(), Ok(right.as_str()));
     let wrong = right.replacen("30s", "31s", 1);

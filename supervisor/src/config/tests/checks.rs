@@ -84,13 +84,6 @@ fn what_is_missing_is_a_problem() {
         ),
         (
             Settings {
-                watch: Some("/nowhere".into()),
-                ..sound()
-            },
-            "watch /nowhere: no such file or directory".to_owned(),
-        ),
-        (
-            Settings {
                 group: Some("no-such-group".to_owned()),
                 ..sound()
             },

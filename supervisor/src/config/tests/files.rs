@@ -55,7 +55,12 @@ user = "www-data"
 group = "1000"
 no-listen-pid = true
 die-with-supervisor = true
-watch = "target"
+watch = "src"
+watch-ignore = ["*.log", "/out"]
+build = "make"
+build-timeout = "1h"
+rest = "50ms"
+rest-limit = "2s"
 
 [env]
 LOG = "info"
@@ -109,7 +114,15 @@ fn every_key_is_read() {
     assert_eq!(settings.group.as_deref(), Some("1000"));
     assert_eq!(settings.listen_pid, Some(ListenPid::LeftOut));
     assert_eq!(settings.orphaned, Some(Orphaned::Stops));
-    assert_eq!(settings.watch.as_deref(), Some(Path::new("target")));
+    assert_eq!(settings.watch, [Path::new("src")]);
+    assert_eq!(settings.watch_ignore, ["*.log", "/out"]);
+    assert_eq!(settings.build.as_deref(), Some("make"));
+    assert_eq!(
+        settings.build_timeout,
+        Some(Limit(Some(Duration::from_secs(3600))))
+    );
+    assert_eq!(settings.rest, Some(Duration::from_millis(50)));
+    assert_eq!(settings.rest_limit, Some(Duration::from_secs(2)));
     assert_eq!(settings.env.len(), 2);
     let listeners: Vec<String> = settings.listen.iter().map(ToString::to_string).collect();
     assert_eq!(

@@ -134,7 +134,6 @@ impl Records {
         };
         let record = BirthRecord::resolve(&wanted, &shop.given.inherited_environment)
             .map_err(|error| error.to_string())?;
-        self.watch_path(&config, &shop.given.place, shop.sources)?;
         if number == FIRST {
             config.advice().iter().for_each(|line| shop.log.warning(line));
         }

@@ -12,7 +12,6 @@ pub(crate) mod memory;
 mod saved;
 pub(crate) mod sockets;
 pub(crate) mod stored;
-pub(crate) mod watching;
 pub(crate) mod workers;
 
 use std::collections::BTreeMap;
@@ -25,8 +24,7 @@ use crate::clock::{self, Timers};
 use crate::listeners::{Inherited, IoMode, Listener};
 use crate::log::Log;
 use crate::manager::Manager;
-use crate::shell::{Alarm, Given, PollSet};
-use crate::watch::Watch;
+use crate::shell::{Alarm, Given};
 
 use births::Birth;
 use generation::GenerationInfo;
@@ -38,7 +36,6 @@ pub(crate) struct Workshop<'a> {
     pub(crate) given: &'a Given,
     pub(crate) log: &'a Log,
     pub(crate) timers: &'a mut Timers<Alarm>,
-    pub(crate) sources: &'a mut PollSet,
     /// systemd above us, which keeps what was made.
     pub(crate) manager: &'a mut Manager,
 }
@@ -58,7 +55,6 @@ pub(crate) struct Records {
     pub(crate) refusal: Option<String>,
     /// Why the kernel has refused to send clients elsewhere, the last time that it did.
     pub(crate) not_switched: Option<String>,
-    pub(crate) watch: Option<Watch>,
     /// A candidate that waits for files to come to rest.
     pub(crate) resting: Option<files::Resting>,
     pub(crate) memory: memory::Memory,
@@ -79,7 +75,6 @@ impl Records {
             workers_asked: None,
             refusal: None,
             not_switched: None,
-            watch: None,
             resting: None,
             memory: memory::Memory::new(),
             told_of_directory: None,

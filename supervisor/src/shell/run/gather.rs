@@ -35,7 +35,6 @@ impl Shell {
                     | Source::Exit(_)
                     | Source::DrainingOrphan(_)
                     | Source::Signals
-                    | Source::Watch
                     | Source::Paths
                     | Source::Queues
                     | Source::Slots => false,
@@ -68,7 +67,6 @@ impl Shell {
                 self.succession.draining.note_end(pid, &mut tools!(self));
             }
             Source::Signals => self.read_signals(),
-            Source::Watch => self.records.note_changes(&mut self.timers),
             Source::Paths => self.paths.put_back(&ground!(self)),
             Source::Queues => self.queues.note_waiting(around!(self)),
             Source::Slots => {
@@ -113,11 +111,6 @@ impl Shell {
             match alarm {
                 Alarm::Core(timer) => self.due(timer),
                 Alarm::Linger => self.sweep(),
-                Alarm::Rested => {
-                    self.records.tell_of_rest(&self.log);
-                    let reload = self.desk.reload_for_nobody();
-                    self.events.push_back(reload);
-                }
                 // The end of the turn tries again.
                 Alarm::Upward => {}
                 Alarm::Beat => self.narrator.beat(&mut self.timers),

@@ -49,7 +49,7 @@ fn own_options(page: &Page) -> Vec<String> {
         let real = help::options(&command);
         let shared = match command.as_str() {
             // It takes all that segue-run(8) tells of.
-            "check" => &run,
+            "check" | "dev" => &run,
             "completions" | "exec" | "init" | "list" => &BTreeSet::new(),
             _ => &instance,
         };

@@ -8,6 +8,7 @@
 mod job;
 mod look;
 mod pace;
+mod script;
 mod wanted;
 mod watches;
 

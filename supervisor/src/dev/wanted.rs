@@ -4,8 +4,9 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::script;
 use crate::address::UnixPath;
-use crate::config::{self, Config};
+use crate::config::{self, Config, NameOrigin};
 use crate::place::Place;
 use crate::sys::errno_text;
 
@@ -92,7 +93,7 @@ impl Wanted {
         }
         Ok(Self {
             segue: segue()?,
-            app: App::Own(words),
+            app: App::Own(without_runner(words, config, &here)),
             reload: vec!["--control".into(), place.control().into()],
             watch: watch.iter().map(|path| here.join(path)).collect(),
             ignore: development.ignore.clone(),
@@ -112,6 +113,30 @@ fn here() -> Result<PathBuf, String> {
 /// The binary that runs here.
 fn segue() -> Result<PathBuf, String> {
     std::env::current_exe().map_err(|error| format!("/proc/self/exe: {}", errno_text(&error)))
+}
+
+/// The words of `segue run`, with what a script runner would run in its place.
+fn without_runner(mut words: Vec<OsString>, config: &Config, here: &Path) -> Vec<OsString> {
+    let directory = here.join(config.chdir.as_deref().unwrap_or(Path::new("")));
+    let search = std::env::var_os("PATH").unwrap_or_default();
+    let Some(command) = script::behind(&config.command, &directory, &search) else {
+        return words;
+    };
+    let line = command.last().map(|script| script.display().to_string());
+    super::say(&format!(
+        "Node closes the sockets before it starts anything, so the script is run without {}: {}",
+        config.command[0].display(),
+        line.unwrap_or_default()
+    ));
+    // COMMAND, if it was given by words, stands behind the first `--`: each flag and its value are one word.
+    let end = words.iter().position(|word| word == "--");
+    words.truncate(end.unwrap_or(words.len()));
+    if config.name_origin == NameOrigin::Command {
+        words.push(format!("--name={}", config.name).into());
+    }
+    words.push("--".into());
+    words.extend(command);
+    words
 }
 
 /// COMMAND as a path, if it is none that is looked up in PATH.

@@ -366,3 +366,16 @@ fn what_segue_itself_writes_in_a_watched_directory_asks_for_no_reload() {
     assert_eq!(segue.status().generation(), 5);
     interrupt(segue);
 }
+
+/// Whether npm is there does not matter: it is left out.
+#[test]
+fn a_script_of_a_package_json_has_its_sockets() {
+    let setup = prepared();
+    let package = r#"{"scripts": {"start": "exec ./app"}}"#;
+    fs::write(setup.path("package.json"), package).unwrap();
+    let setup = setup.program(Program::new("npm").args(["start"]));
+    let segue = watching(setup, "dist");
+    put(&segue, "dist/message", "two");
+    version::wait_for(&segue.target(), "two");
+    interrupt(segue);
+}

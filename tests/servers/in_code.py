@@ -4,6 +4,7 @@ usage: in_code.py SERVER
 """
 
 import asyncio
+import os
 import signal
 import socket
 import sys
@@ -30,7 +31,7 @@ def aiohttp():
 
     site = web.Application()
     site.router.add_get("/{any:.*}", answer)
-    web.run_app(site, sock=take(), print=None)
+    web.run_app(site, sock=take(), print=None, keepalive_timeout=float(os.environ.get("KEEP_ALIVE", "75")))
 
 
 def tornado():

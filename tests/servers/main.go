@@ -1,4 +1,5 @@
-// A server of net/http that takes the socket at fd 3 and drains at SIGTERM.
+// A server of net/http that takes the socket at fd 3 and drains at SIGTERM. With the word no-handler SIGTERM ends it, as it does
+// where nobody calls Shutdown. It closes idle connections after KEEP_ALIVE seconds, if that is set.
 package main
 
 import (
@@ -8,7 +9,9 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"strconv"
 	"syscall"
+	"time"
 )
 
 func main() {
@@ -22,7 +25,11 @@ func main() {
 	if err != nil {
 		panic(err)
 	}
-	server := &http.Server{}
+	seconds, _ := strconv.Atoi(os.Getenv("KEEP_ALIVE"))
+	server := &http.Server{IdleTimeout: time.Duration(seconds) * time.Second}
+	if len(os.Args) > 1 && os.Args[1] == "no-handler" {
+		panic(server.Serve(listener))
+	}
 	ended := make(chan struct{})
 	go func() {
 		term := make(chan os.Signal, 1)

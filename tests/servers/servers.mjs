@@ -30,7 +30,10 @@ const servers = {
         drain(http.createServer(answer).listen({ fd: 3 }));
     },
     "http-no-handler"() {
-        http.createServer(answer).listen({ fd: 3 });
+        const server = http.createServer(answer).listen({ fd: 3 });
+        if (process.env.KEEP_ALIVE) {
+            server.keepAliveTimeout = 1000 * process.env.KEEP_ALIVE;
+        }
     },
     express() {
         const app = load("express")();

@@ -20,8 +20,8 @@ use std::fmt;
 
 use nix::unistd::Pid;
 
-pub(crate) use process::{has_event_loop, is_halted};
-pub(crate) use tables::{Connection, connection, is_any_unlisted, listening_addresses};
+pub(crate) use process::{Sockets, has_event_loop, is_halted};
+pub(crate) use tables::{Connection, connection, is_any_unlisted, listening_addresses, strange_connection};
 
 /// What processes have to do with one socket; the greater, the more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -27,6 +27,40 @@ pub(super) struct Seen {
     pub(super) blind: Option<Blind>,
 }
 
+/// The sockets that some processes have open.
+#[derive(Debug, Default)]
+pub(crate) struct Sockets {
+    /// Their inodes.
+    pub(crate) inodes: Vec<u64>,
+    /// Whether one of them has an io_uring: sockets that are registered with it are no files of the process.
+    pub(crate) has_ring: bool,
+}
+
+impl Sockets {
+    /// Add those of a process. One that has ended has none.
+    ///
+    /// # Errors
+    /// Its files are not shown, or too many.
+    pub(crate) fn add(&mut self, pid: Pid) -> Result<(), Blind> {
+        let found = match files(pid) {
+            Ok(found) => found,
+            Err(error) if has_not_ended(&error) || lives(pid) => return Err(Blind::NotShown),
+            Err(_) => return Ok(()),
+        };
+        if found.is_cut {
+            return Err(Blind::Crowded);
+        }
+        for (_, file) in found.files {
+            match file {
+                File::Socket(inode) => self.inodes.push(inode),
+                File::Ring => self.has_ring = true,
+                File::Epoll | File::Other => {}
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Its open files, and whether there are more.
 struct Files {
     files: Vec<(RawFd, File)>,

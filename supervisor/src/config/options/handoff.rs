@@ -197,7 +197,7 @@ is started.
 The connections are looked for after 1 second, and then in pauses that grow to 5 seconds.
 Where the processes of the app may not be looked into
 .Pq Xr ptrace 2 ,
-and where they use io_uring, the generation lingers for the whole time.
+the generation lingers for the whole time.
 .Ql 0s
 tells it to stop at the takeover.
 It has no effect if a listener is shared by all generations, and none on

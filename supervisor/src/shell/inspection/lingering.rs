@@ -3,7 +3,7 @@
 use segue_lifecycle::{Event, Number};
 
 use crate::shell::narrator::view::View;
-use crate::sight::{Connection, Sight, connection};
+use crate::sight::{Connection, Sockets, connection, strange_connection};
 
 impl View<'_> {
     /// Look for connections to the generation's listeners in its processes, and for clients in its slot. An accepted socket has no
@@ -22,10 +22,36 @@ impl View<'_> {
         if lent.is_empty() || lent.iter().any(|listener| listener.has_clients_waiting()) {
             return true;
         }
-        let mut sight = Sight::of([]);
-        let party = self.fleet.party_of(number, &self.ground());
-        party.into_iter().for_each(|pid| sight.look_at(pid));
-        let has_none = |listener: u64| connection(listener, sight.others()) == Connection::Absent;
-        sight.blind().is_some() || !lent.iter().all(|listener| has_none(listener.inode()))
+        let Some(own) = self.sockets_of([number]) else {
+            return true;
+        };
+        let is_seen = |connection| connection != Connection::Absent;
+        let mut own_connections = lent.iter().map(|one| connection(one.inode(), &own.inodes));
+        if own_connections.any(is_seen) {
+            return true;
+        }
+        if !own.has_ring {
+            return false;
+        }
+        // Many an event loop has a ring and registers no socket with it. A connection that no other generation has may be there.
+        let others = self.core.generations().map(|generation| generation.number);
+        let Some(others) = self.sockets_of(others.filter(|other| *other != number)) else {
+            return true;
+        };
+        let mut strange = lent
+            .iter()
+            .map(|one| strange_connection(one.inode(), &others.inodes));
+        strange.any(is_seen)
+    }
+
+    /// The sockets that the processes of these generations have open; `None` if one may not be looked into.
+    fn sockets_of(&self, numbers: impl IntoIterator<Item = Number>) -> Option<Sockets> {
+        let mut sockets = Sockets::default();
+        for number in numbers {
+            for pid in self.fleet.party_of(number, &self.ground()) {
+                sockets.add(pid).ok()?;
+            }
+        }
+        Some(sockets)
     }
 }

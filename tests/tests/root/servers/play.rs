@@ -38,19 +38,24 @@ pub(super) const COMMON: &[&str] = &[
     "--die-with-supervisor",
 ];
 
-/// How the generations have the listener. Steered, each has a queue of its own that lingers until it is empty; that adds a
-/// variant here and a column to the page, and nothing else.
+/// How the generations have the listener. Steered, each has a queue of its own, and an old one lingers: `linger.rs`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Listeners {
     Shared,
+    Steered,
+    /// The same for a short time, so that clients which never pause meet the stop signal.
+    Briefly,
 }
 
 impl Listeners {
+    /// Those of the page's first table.
     pub(super) const ALL: [Self; 1] = [Self::Shared];
 
     fn flags(self) -> &'static [&'static str] {
         match self {
             Self::Shared => &[],
+            Self::Steered => &["--steer"],
+            Self::Briefly => &["--steer", "--linger", "2s"],
         }
     }
 }
@@ -78,7 +83,7 @@ pub(super) struct Premises {
 impl Premises {
     const PORT: &str = "8643";
 
-    fn new(directory: PathBuf, server: &Server) -> Self {
+    pub(super) fn new(directory: PathBuf, server: &Server) -> Self {
         // nginx, Puma and others compare their own address with the socket's, so that it must be known beforehand.
         let number = 10
             + Table::ROWS
@@ -107,7 +112,7 @@ impl Premises {
 }
 
 /// Whether the program that a server's command begins with is here.
-fn present(server: &Server, place: &Premises) -> Result<(), String> {
+pub(super) fn present(server: &Server, place: &Premises) -> Result<(), String> {
     for word in server.command.iter().filter(|word| word.starts_with("{tools}")) {
         let path = place.fill(word);
         if !Path::new(&path).exists() {
@@ -171,26 +176,33 @@ fn measure(server: &Server, listeners: Listeners) -> Counted {
     counted
 }
 
-fn start(server: &Server, listeners: Listeners, backend: Option<&Segue>) -> Segue {
+pub(super) fn start(server: &Server, listeners: Listeners, backend: Option<&Segue>) -> Segue {
     let setup = Setup::from_config();
+    let seconds = server.keep_alive.unwrap_or("75");
+    let variable = server
+        .keep_alive
+        .map(|seconds| ["--env".to_owned(), format!("KEEP_ALIVE={seconds}")]);
     let place = Premises::new(setup.path("."), server);
     let backend = backend.map(|backend| backend.path(BACKEND).display().to_string());
     for file in server.files {
         let text = std::fs::read_to_string(place.fill(&format!("{{here}}/{file}"))).unwrap();
         let text = text.replace("{backend}", backend.as_deref().unwrap_or_default());
+        let text = text.replace("{keep_alive}", seconds);
         std::fs::write(setup.path(file), place.fill(&text)).unwrap();
     }
     if server.is_static {
         std::fs::write(setup.path("ping"), "{\"message\": \"static\"}").unwrap();
         std::fs::write(setup.path("big"), vec![b'x'; BIG]).unwrap();
     }
-    let mut words = server.command.iter().map(|word| place.fill(word));
+    let words = server.command.iter().map(|word| place.fill(word));
+    let mut words = words.map(|word| word.replace("{keep_alive}", seconds));
     let program = Program::new(words.next().unwrap()).args(words);
     setup
         .program(program)
         .listen(place.fill("http={address}") + server.listen)
         .flags(server.flags.iter().map(|flag| place.fill(flag)))
         .flags(listeners.flags())
+        .flags(variable.into_iter().flatten())
         .flags(COMMON)
         .start()
 }

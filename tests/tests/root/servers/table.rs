@@ -1,6 +1,7 @@
 //! The servers, and what is expected of each. One row is one server with one way of telling it to stop.
 
 /// One row.
+#[derive(Clone, Copy)]
 pub(super) struct Server {
     /// The name in the page.
     pub(super) name: &'static str,
@@ -15,6 +16,9 @@ pub(super) struct Server {
     pub(super) flags: &'static [&'static str],
     /// Files of `tests/servers` that are copied to the instance's directory, their placeholders filled in.
     pub(super) files: &'static [&'static str],
+    /// For how many seconds it keeps an idle connection, where that is not left to it: `{keep_alive}` in its files and words, and
+    /// KEEP_ALIVE in its environment.
+    pub(super) keep_alive: Option<&'static str>,
     /// Whether it serves the files `ping` and `big` of the instance's directory.
     pub(super) is_static: bool,
     /// What it stands in front of.
@@ -36,6 +40,7 @@ pub(super) struct Server {
 }
 
 /// How a server tells its version.
+#[derive(Clone, Copy)]
 pub(super) enum Version {
     Command(&'static [&'static str]),
     Python(&'static str),
@@ -44,6 +49,7 @@ pub(super) enum Version {
 }
 
 /// What a proxy stands in front of.
+#[derive(Clone, Copy)]
 pub(super) enum Backend {
     None,
     /// A fixture below a Segue of its own, on a Unix socket in the instance's directory.
@@ -112,13 +118,14 @@ impl Lost {
 pub(super) struct Table;
 
 /// The common values.
-const PLAIN: Server = Server {
+pub(super) const PLAIN: Server = Server {
     name: "",
     version: Version::Command(&[]),
     command: &[],
     listen: "",
     flags: &[],
     files: &[],
+    keep_alive: None,
     is_static: false,
     backend: Backend::None,
     setup: "",
@@ -150,7 +157,7 @@ const RUST: Server = Server {
     ..PLAIN
 };
 
-const NGINX: Server = Server {
+pub(super) const NGINX: Server = Server {
     version: Version::Command(&["nginx", "-v"]),
     command: &["nginx", "-p", "{dir}", "-e", "stderr", "-c", "{dir}/nginx.conf"],
     files: &["nginx.conf"],

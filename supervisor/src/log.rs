@@ -1,4 +1,5 @@
 //! The supervisor's own lines on stderr: one line an event, never waiting for their reader.
+//! The lines of one turn of the loop are written together.
 //!
 //! A log pipe whose reader sleeps must not stop the supervisor, so a line is written only if it fits without
 //! waiting; lines that did not fit are counted, and the count is told with the next line that does.
@@ -7,14 +8,15 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::fstat;
 use serde_json::json;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use crate::clock;
-use crate::sys;
+use crate::sys::{self, Sink};
 
-/// The longest line, in bytes. Up to PIPE_BUF (4096) a pipe that polls writable takes a write whole (pipe(7)).
+/// The longest line, in bytes, and the most that is written at once. Up to PIPE_BUF (4096) a pipe that polls writable takes a write
+/// whole (pipe(7)).
 const LONGEST_LINE: usize = 4096;
 
 /// How serious a line is, with the numbers of syslog(3).
@@ -85,6 +87,11 @@ pub(crate) struct Log {
     cause: Cell<Unwritten>,
     /// Stderr opened once more, if it is a terminal: the only way to write to one without waiting.
     terminal: Option<OwnedFd>,
+    sink: Sink,
+    /// Lines that are to be written.
+    gathered: RefCell<String>,
+    /// Whether lines are gathered, until [`Log::stop_gathering`].
+    gathers: Cell<bool>,
 }
 
 impl Log {
@@ -96,7 +103,26 @@ impl Log {
             dropped: Cell::new(0),
             cause: Cell::new(Unwritten::WouldWait),
             terminal: sys::open_terminal_anew(std::io::stderr().as_fd()),
+            sink: Sink::of(std::io::stderr().as_fd()),
+            gathered: RefCell::default(),
+            gathers: Cell::new(false),
         }
+    }
+
+    /// Gather lines from now on.
+    pub(crate) fn gather(&self) {
+        self.gathers.set(true);
+    }
+
+    /// Write the lines that were gathered so far.
+    pub(crate) fn write_gathered(&self) {
+        self.write(&mut self.gathered.borrow_mut());
+    }
+
+    /// Write the lines that were gathered, and the next ones at once.
+    pub(crate) fn stop_gathering(&self) {
+        self.gathers.set(false);
+        self.write_gathered();
     }
 
     /// What happened.
@@ -127,8 +153,24 @@ impl Log {
     }
 
     fn line(&self, level: Level, text: &str) {
-        let stderr = std::io::stderr();
-        let stderr = self.terminal.as_ref().map_or(stderr.as_fd(), AsFd::as_fd);
+        let line = self.render(level, text);
+        let mut gathered = self.gathered.borrow_mut();
+        if gathered.len() + line.len() > LONGEST_LINE {
+            self.write(&mut gathered);
+        }
+        gathered.push_str(&line);
+        if !self.gathers.get() {
+            self.write(&mut gathered);
+        }
+    }
+
+    /// Write these lines, or count those that cannot be written.
+    fn write(&self, lines: &mut String) {
+        let lines = std::mem::take(lines);
+        let count = |text: &str| text.matches('\n').count() as u64;
+        if lines.is_empty() {
+            return;
+        }
         let dropped = self.dropped.get();
         if dropped > 0 {
             let apology = match dropped {
@@ -140,16 +182,23 @@ impl Log {
                 // What is there of the last one is no line yet.
                 apology.insert(0, '\n');
             }
-            if put(stderr, &apology).is_err() {
-                self.dropped.set(dropped + 1);
+            if self.put(&apology).is_err() {
+                self.dropped.set(dropped + count(&lines));
                 return;
             }
             self.dropped.set(0);
         }
-        if let Err(cause) = put(stderr, &self.render(level, text)) {
-            self.dropped.set(self.dropped.get() + 1);
+        if let Err(Failure { cause, written }) = self.put(&lines) {
+            let whole = lines.get(..written).map_or(0, count);
+            self.dropped.set(self.dropped.get() + count(&lines) - whole);
             self.cause.set(cause);
         }
+    }
+
+    fn put(&self, lines: &str) -> Result<(), Failure> {
+        let stderr = std::io::stderr();
+        let stderr = self.terminal.as_ref().map_or(stderr.as_fd(), AsFd::as_fd);
+        put(stderr, self.sink, lines)
     }
 
     fn render(&self, level: Level, text: &str) -> String {
@@ -199,19 +248,43 @@ impl fmt::Display for Unwritten {
     }
 }
 
-/// Write a line if that takes no waiting. A reader that has gone away is no reason to keep the line.
-fn put(stderr: BorrowedFd<'_>, line: &str) -> Result<(), Unwritten> {
-    let mut poll_set = [PollFd::new(stderr, PollFlags::POLLOUT)];
-    match poll(&mut poll_set, PollTimeout::ZERO) {
-        Ok(0) => return Err(Unwritten::WouldWait),
-        Ok(_) => {}
-        Err(errno) => return Err(Unwritten::Refused(errno)),
+/// Why not all was written, and how many bytes were.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Failure {
+    cause: Unwritten,
+    written: usize,
+}
+
+impl Failure {
+    const fn of(cause: Unwritten) -> Self {
+        Self { cause, written: 0 }
     }
-    match sys::write_without_waiting(stderr, line.as_bytes()) {
-        Ok(count) if count == line.len() => Ok(()),
-        Ok(_) => Err(Unwritten::InPart),
-        Err(Errno::EAGAIN) => Err(Unwritten::WouldWait),
-        Err(errno) => Err(Unwritten::Refused(errno)),
+}
+
+/// Write lines if that takes no waiting. A reader that has gone away is no reason to keep them.
+fn put(stderr: BorrowedFd<'_>, sink: Sink, lines: &str) -> Result<(), Failure> {
+    if sink != Sink::File {
+        let mut poll_set = [PollFd::new(stderr, PollFlags::POLLOUT)];
+        match poll(&mut poll_set, PollTimeout::ZERO) {
+            Ok(0) => return Err(Failure::of(Unwritten::WouldWait)),
+            Ok(_) => {}
+            Err(errno) => return Err(Failure::of(Unwritten::Refused(errno))),
+        }
+    }
+    match sys::write_without_waiting(stderr, sink, lines.as_bytes()) {
+        Ok(count) if count == lines.len() => Ok(()),
+        Ok(written) => Err(Failure {
+            cause: Unwritten::InPart,
+            written,
+        }),
+        Err(Errno::EAGAIN) => Err(Failure::of(Unwritten::WouldWait)),
+        Err(errno) => Err(Failure::of(Unwritten::Refused(errno))),
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        self.write_gathered();
     }
 }
 
@@ -265,14 +338,14 @@ mod tests {
         let (read, write_end) = nix::unistd::pipe().unwrap();
         let line = format!("{}\n", "x".repeat(1000));
         let mut written = 0;
-        while put(write_end.as_fd(), &line).is_ok() {
+        while put(write_end.as_fd(), Sink::Pipe, &line).is_ok() {
             written += 1;
             assert!(written < 100_000, "the pipe never filled");
         }
         drop(read);
         assert_eq!(
-            put(write_end.as_fd(), &line),
-            Err(Unwritten::Refused(Errno::EPIPE)),
+            put(write_end.as_fd(), Sink::Pipe, &line),
+            Err(Failure::of(Unwritten::Refused(Errno::EPIPE))),
             "a reader that has gone away is no reason to wait"
         );
     }

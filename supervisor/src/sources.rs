@@ -73,8 +73,9 @@ impl<W: Copy + Ord, C: Copy + Ord> Sources<W, C> {
     pub(crate) fn add(&mut self, source: Source<W, C>, fd: impl AsFd) -> Result<(), Errno> {
         let flags = match source {
             Source::Exit(_) => EpollFlags::EPOLLIN | EpollFlags::EPOLLET,
-            Source::Report(_)
-            | Source::Notify(_)
+            // Its end alone, which is always told: all that was said before is read then.
+            Source::Report(_) => EpollFlags::empty(),
+            Source::Notify(_)
             | Source::DrainingOrphan(_)
             | Source::Signals
             | Source::Paths
@@ -160,15 +161,18 @@ mod tests {
     fn ready_sources_come_in_the_fixed_order_whatever_the_order_of_their_becoming_ready() {
         let mut sources: Sources<u8, u8> = Sources::new().unwrap();
         let pipes: Vec<_> = (0..4).map(|_| pipe().unwrap()).collect();
+        let mut ends = Vec::new();
         let named = [
             Source::Client(1),
             Source::Signals,
             Source::Notify(1),
             Source::Report(1),
         ];
-        for ((read, write_end), source) in pipes.iter().zip(named) {
-            sources.add(source, read).unwrap();
-            write(write_end, b"x").unwrap();
+        for ((read, write_end), source) in pipes.into_iter().zip(named) {
+            sources.add(source, &read).unwrap();
+            write(&write_end, b"x").unwrap();
+            // A report is watched for its end.
+            ends.push(read);
         }
         let ready = sources.wait(None, clock::now()).unwrap();
         let order: Vec<_> = ready.iter().map(|ready| ready.source).collect();

@@ -231,7 +231,12 @@ impl<K: Copy + Ord> Children<K> {
         let until = clock::now() + patience;
         loop {
             let left = until.saturating_duration_since(clock::now());
-            let decided = left.is_zero() || all_at_rest(&watched, until);
+            let at_rest = !left.is_zero() && all_at_rest(&watched, until);
+            if at_rest && watched.iter().all(|child| child.is_unreaped()) {
+                // Nobody else has its number, so that what was seen is that process, and alive.
+                return false;
+            }
+            let decided = left.is_zero() || at_rest;
             let wait = if decided {
                 Duration::ZERO
             } else {

@@ -112,7 +112,7 @@ fn search<K: Copy>(workers: &[Origin<K>], scope: Scope, depth: Depth) -> Look<K>
             strangers: Vec::new(),
         },
     };
-    search.walk_below(Pid::this());
+    search.walk_below(sys::own_pid());
     match scope {
         Scope::Below => {}
         Scope::Everywhere => search.walk_all(),
@@ -143,7 +143,7 @@ pub(crate) fn descendant_of<K: Copy>(pid: Pid, workers: &[Origin<K>]) -> Option<
 pub(crate) fn owner_of<K: Copy>(pid: Pid, workers: &[Origin<K>]) -> Option<K> {
     let chain: Vec<ProcessRow> = ancestors(pid).collect();
     let by_number = chain.iter().find_map(|row| by_number(row, workers));
-    let topmost = chain.last().filter(|row| row.parent == Pid::this());
+    let topmost = chain.last().filter(|row| row.parent == sys::own_pid());
     let tie = by_number.or_else(|| by_birth(topmost?, workers));
     tie.map(|(key, _)| key)
 }
@@ -153,7 +153,7 @@ fn ancestors(pid: Pid) -> impl Iterator<Item = ProcessRow> {
     let row = |pid: Pid| sys::process_row(pid.as_raw());
     let next = move |below: &ProcessRow| {
         let above = below.parent;
-        (above != Pid::this() && above.as_raw() > 1)
+        (above != sys::own_pid() && above.as_raw() > 1)
             .then(|| row(above))
             .flatten()
     };

@@ -116,6 +116,8 @@ pub(super) struct Program {
     pub(super) cwd: OwnedFd,
     /// Which directory that is: found out once, so that no failure later makes another of it in a state.
     pub(super) cwd_id: FileId,
+    /// Where it lay then, for a supervisor that has to open it again.
+    pub(super) cwd_path: PathBuf,
     pub(super) environment: Environment,
     pub(super) user: Option<String>,
     pub(super) group: Option<String>,
@@ -143,6 +145,7 @@ impl Program {
             .first()
             .ok_or_else(|| LaunchError::new("no command given".to_owned()))?;
         let (cwd, cwd_id) = open_cwd(wanted.chdir.unwrap_or(Path::new(".")))?;
+        let cwd_path = saved::path_of(cwd.as_fd());
         let mut inherited = inherited_environment.variables.clone();
         if inherited_environment.journal.is_none() {
             inherited.retain(|(key, _)| key != journal::VARIABLE);
@@ -150,7 +153,7 @@ impl Program {
         let mut environment = Environment::compute(&inherited, wanted.env, wanted.templates);
         // Without --chdir nobody is told who did not know before.
         if wanted.chdir.is_some() || environment.get("PWD").is_some() {
-            environment.set_directory(physical(cwd.as_fd(), cwd_id));
+            environment.set_directory(physical(&cwd_path, cwd_id));
         }
         environment.to_exec()?;
         if let Some(known) = wanted.listeners {
@@ -169,6 +172,7 @@ impl Program {
             binary,
             cwd,
             cwd_id,
+            cwd_path,
             environment,
             user: wanted.user.map(str::to_owned),
             group: wanted.group.map(str::to_owned),
@@ -288,11 +292,14 @@ fn open_cwd(path: &Path) -> Result<(OwnedFd, FileId), LaunchError> {
 }
 
 /// The path of an open directory, every symlink followed; `None` if it has none any more, or nobody knows.
-fn physical(cwd: BorrowedFd<'_>, id: FileId) -> Option<PathBuf> {
-    let path = saved::path_of(cwd);
-    // That of a directory that was removed reads like another.
-    let is = stat(&path).ok()?;
-    ((is.st_dev, is.st_ino) == id).then_some(path)
+fn physical(path: &Path, id: FileId) -> Option<PathBuf> {
+    let bytes = path.as_os_str().as_bytes();
+    // That of a directory that was removed, or lies outside of our root, may read like another's (d_path, fs/d_path.c).
+    if bytes.starts_with(b"/") && !bytes.ends_with(b" (deleted)") {
+        return Some(path.to_owned());
+    }
+    let is = stat(path).ok()?;
+    ((is.st_dev, is.st_ino) == id).then(|| path.to_owned())
 }
 
 /// A directory as a mere place: that needs no permission to read it.

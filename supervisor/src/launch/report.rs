@@ -6,7 +6,7 @@
 use crate::stderr::Stderr;
 use crate::sys::errno_text;
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::fcntl::OFlag;
 use nix::unistd::{pipe2, read, write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -42,8 +42,8 @@ pub(crate) struct ReportPipe {
 impl ReportPipe {
     /// A new pipe and the child's end of it. Both are close-on-exec.
     pub(super) fn open() -> Result<(ReportPipe, OwnedFd), Errno> {
-        let (fd, child_end) = pipe2(OFlag::O_CLOEXEC)?;
-        fcntl(&fd, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+        // The child does not wait either, and need not: the pipe has room for all that it says.
+        let (fd, child_end) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
         Ok((
             ReportPipe {
                 fd,
@@ -53,7 +53,7 @@ impl ReportPipe {
         ))
     }
 
-    /// To be watched for readability.
+    /// To be watched for its end.
     pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }

@@ -119,7 +119,7 @@ pub(super) fn worker(
     }
     let mut pid_variables = Vec::new();
     if !lent.is_empty() {
-        for (name, value) in program.protocol().variables(&values, Pid::this()) {
+        for (name, value) in program.protocol().variables(&values, sys::own_pid()) {
             environment.set(&name, value);
         }
     }

@@ -1,6 +1,7 @@
 //! The cgroup that accounts for our memory, and those above it, cgroups(7).
 
 use super::Roots;
+use crate::sys;
 use std::path::{Path, PathBuf};
 
 /// What the files of a hierarchy are called.
@@ -22,7 +23,7 @@ pub(super) struct Level {
 impl Level {
     /// A file of it, if it is there: the root of a hierarchy has no limits.
     pub(super) fn read(&self, file: &str) -> Option<String> {
-        std::fs::read_to_string(self.directory.join(file)).ok()
+        sys::kernel_text(self.directory.join(file)).ok()
     }
 }
 
@@ -30,7 +31,7 @@ impl Level {
 /// a namespace hides are not among them.
 pub(super) fn levels(roots: &Roots) -> Vec<Level> {
     let memberships = roots.proc("self/cgroup").unwrap_or_default();
-    let mounts = roots.proc("self/mountinfo").unwrap_or_default();
+    let mounts = std::fs::read_to_string(roots.proc.join("self/mountinfo")).unwrap_or_default();
     let mut levels = Vec::new();
     for line in memberships.lines() {
         let mut fields = line.splitn(3, ':').skip(1);

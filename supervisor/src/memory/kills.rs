@@ -60,7 +60,6 @@ impl Kills {
         );
         let verdict = match (now.cgroup, cgroup, machine) {
             (Some(_), true, _) => Verdict::Certain,
-            // It counts those who are killed because the machine is full as well, so that it knows best.
             (Some(_), false, _) | (None, _, false) => return Verdict::Innocent,
             (None, _, true) => Verdict::Probable,
         };
@@ -70,13 +69,16 @@ impl Kills {
     }
 
     fn now(&self) -> Counters {
+        let cgroup = self.ours.as_ref().and_then(count);
+        // It counts those who are killed because the machine is full as well, so that it knows best. (The kernel adds up all counters of
+        // all processors for /proc/vmstat.)
+        let machine = || {
+            let text = self.roots.proc("vmstat").ok()?;
+            number_of(&text, "oom_kill")
+        };
         Counters {
-            cgroup: self.ours.as_ref().and_then(count),
-            machine: self
-                .roots
-                .proc("vmstat")
-                .ok()
-                .and_then(|text| number_of(&text, "oom_kill")),
+            cgroup,
+            machine: if cgroup.is_some() { None } else { machine() },
         }
     }
 }

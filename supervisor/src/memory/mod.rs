@@ -13,6 +13,7 @@ mod tests;
 pub(crate) use free::{Room, compare};
 pub(crate) use kills::{Kills, Verdict};
 
+use crate::sys;
 use std::path::PathBuf;
 
 /// Where /proc is, and what the paths of mounts are relative to.
@@ -33,7 +34,7 @@ impl Roots {
 
     /// The text of a file of /proc.
     fn proc(&self, name: &str) -> std::io::Result<String> {
-        std::fs::read_to_string(self.proc.join(name))
+        sys::kernel_text(self.proc.join(name))
     }
 }
 

@@ -6,6 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsE
 use std::path::Path;
 
 use super::PlaceError;
+use crate::sys;
 
 /// Bits that let others put files into a directory.
 const WRITABLE_BY_OTHERS: u32 = 0o022;
@@ -63,6 +64,14 @@ pub(super) fn own(path: &Path, mode: Mode) -> Result<File, PlaceError> {
             .map_err(failed)?;
     }
     Ok(directory)
+}
+
+/// Whether there is nothing to do for [`own`]: one look, as each start of a worker takes one.
+pub(super) fn is_own(path: &Path, bits: u32) -> bool {
+    let is_it = |found: fs::Metadata| {
+        found.is_dir() && found.mode() & 0o7777 == bits && found.uid() == sys::own_uid().as_raw()
+    };
+    fs::symlink_metadata(path).is_ok_and(is_it)
 }
 
 /// Takes a directory that somebody named: it may be a symlink (systemd makes one with `DynamicUser=`) and

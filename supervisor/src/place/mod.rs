@@ -244,6 +244,9 @@ impl Place {
     /// # Errors
     /// One line, if it cannot be made or what is there now is not ours.
     pub(crate) fn keep_notify_directory(&self) -> Result<(), PlaceError> {
+        if directory::is_own(&self.notify, NOTIFY_MODE) {
+            return Ok(());
+        }
         directory::own(&self.notify, directory::Mode::Exactly(NOTIFY_MODE)).map(drop)
     }
 

@@ -22,7 +22,7 @@ use nix::errno::Errno;
 use nix::fcntl::AT_FDCWD;
 use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, UnixAddr, sockopt::PassCred};
 use nix::sys::stat::{FchmodatFlags, Mode, fchmod, fchmodat};
-use nix::unistd::{Pid, Uid};
+use nix::unistd::Pid;
 use std::fmt;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -394,13 +394,15 @@ fn open_bound(path: &Path) -> Result<OwnedFd, Errno> {
     // Before bind, so that no message can come without credentials.
     socket::setsockopt(&fd, PassCred, &true)?;
     sys::ask_for_pidfds(fd.as_fd());
-    // The path gets the mode of the socket's own inode less the umask: no instant with a wider mode, and the
-    // umask of the process need not be touched.
-    fchmod(&fd, Mode::S_IRUSR | Mode::S_IWUSR)?;
-    socket::bind(fd.as_raw_fd(), &address)?;
-    if Uid::effective().is_root() {
+    if sys::own_uid().is_root() {
+        socket::bind(fd.as_raw_fd(), &address)?;
         // Nobody else makes anything in that directory.
         fchmodat(AT_FDCWD, path, FOR_EVERYBODY, FchmodatFlags::FollowSymlink)?;
+    } else {
+        // The path gets the mode of the socket's own inode less the umask: no instant with a wider mode, and the
+        // umask of the process need not be touched.
+        fchmod(&fd, Mode::S_IRUSR | Mode::S_IWUSR)?;
+        socket::bind(fd.as_raw_fd(), &address)?;
     }
     Ok(fd)
 }

@@ -232,6 +232,7 @@ pub(crate) fn assemble(begin: Begin) -> Result<(Shell, Vec<Effect>), ShellError>
             config: begin.config,
             place: begin.place,
             inherited_environment: begin.inherited_environment,
+            pid: std::process::id(),
             since: clock::wall(),
             boot: sys::boot_id(),
         },

@@ -203,6 +203,7 @@ pub(crate) struct Given {
     config: Rc<Config>,
     place: Place,
     inherited_environment: InheritedEnvironment,
+    pid: u32,
     since: SystemTime,
     /// Which start of the machine this is, where the kernel tells.
     boot: Option<String>,

@@ -153,7 +153,7 @@ impl<'a> Everything<'a> {
             version: state::VERSION,
             by: env!("CARGO_PKG_VERSION").to_owned(),
             name: self.view.given.config.name.clone(),
-            pid: std::process::id(),
+            pid: self.view.given.pid,
             config: configs.number(&self.view.given.config),
             since: self.view.given.since,
             boot: self.view.given.boot.clone(),

@@ -10,7 +10,7 @@ use segue_lifecycle::{Event, FIRST, Lifecycle, Number, Progress, Record, State, 
 use crate::clock::Timers;
 use crate::log::Log;
 use crate::shell::desk::Desk;
-use crate::shell::fleet::launch::ForkedWorker;
+use crate::shell::fleet::launch::{ForkedWorker, Peers};
 use crate::shell::fleet::worker::WorkerInfo;
 use crate::shell::fleet::{Fleet, Ground, ground};
 use crate::shell::inspection::flags;
@@ -122,17 +122,15 @@ impl Starting<'_> {
             self.journal.note_closed(&listeners);
         }
         // Options that this record alone wanted are taken back.
-        flags::restore(&ground!(self), self.fleet);
+        self.records.flags_due = true;
     }
 
     /// Start a worker.
     pub(crate) fn spawn(&mut self, worker: Worker, record: Record) {
-        self.fleet.kills.look();
-        if let Some(loss) = self.desk.control.take_loss() {
-            self.log.warning(&loss);
-        }
+        let peers = self.fleet.peers_in(worker.generation);
         match self.fork(worker, record) {
             Ok(forked) => {
+                self.make_ready_for(worker, peers);
                 let manager = &mut self.narrator.manager;
                 self.journal.write_down_worker(&forked, self.fleet, manager);
                 self.fleet.let_go(forked);
@@ -148,14 +146,26 @@ impl Starting<'_> {
         let number = worker.generation;
         self.ensure_generation(number, record)?;
         let workers = self.records.share_out(number, self.core);
-        // A sibling may have chosen its O_NONBLOCK already and not yet have said READY=1; what one worker of a generation chooses
-        // the others choose as well.
-        if !self.fleet.has_any_of(number) {
-            flags::restore(&ground!(self), self.fleet);
-            self.records.begin_lending(number, self.core, self.log);
-        }
         let ground = ground!(self);
         self.fleet.fork(worker, record, workers, &ground, self.sources)
+    }
+
+    /// What is to be put right and looked at before a worker becomes the app. It prepares itself meanwhile.
+    fn make_ready_for(&mut self, worker: Worker, peers: Peers) {
+        self.fleet.kills.look();
+        if let Some(loss) = self.desk.control.take_loss() {
+            self.log.warning(&loss);
+        }
+        match peers {
+            // One may have chosen its O_NONBLOCK already and not yet have said READY=1; what one worker of a generation chooses the
+            // others choose as well.
+            Peers::Some => {}
+            Peers::None => {
+                self.records.flags_due = false;
+                flags::restore(&ground!(self), self.fleet);
+                self.records.begin_lending(worker.generation, self.core, self.log);
+            }
+        }
     }
 
     /// Make sure that a generation started from this record is known.

@@ -16,7 +16,9 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
+use std::cell::Cell;
 use std::fmt;
+use std::os::fd::RawFd;
 
 use nix::unistd::Pid;
 
@@ -56,6 +58,23 @@ impl fmt::Display for Blind {
     }
 }
 
+/// Where somebody was seen waiting who was looked at before: the next generation of an app mostly waits there as well. It is looked at
+/// first, and proves nothing by itself.
+#[derive(Debug, Default)]
+pub(crate) struct Hint {
+    /// The fd of the epoll set.
+    set: Cell<Option<RawFd>>,
+}
+
+impl Hint {
+    /// Whether a process waits for input on all of these sockets there, and has them open: what [`Sight::look_at`] finds out as well, by
+    /// a look at all of its files.
+    pub(crate) fn proves(&self, pid: Pid, sockets: &[u64]) -> bool {
+        let set = self.set.get();
+        set.is_some_and(|set| process::waits_in_set(pid, set, sockets))
+    }
+}
+
 /// What was seen of some sockets in the processes looked at so far.
 #[derive(Debug)]
 pub(crate) struct Sight {
@@ -65,6 +84,8 @@ pub(crate) struct Sight {
     others: Vec<u64>,
     blind: Option<(Pid, Blind)>,
     looked_at: Vec<Pid>,
+    /// An epoll set in which one of them was seen.
+    set: Option<RawFd>,
 }
 
 impl Sight {
@@ -75,6 +96,7 @@ impl Sight {
             others: Vec::new(),
             blind: None,
             looked_at: Vec::new(),
+            set: None,
         }
     }
 
@@ -89,9 +111,15 @@ impl Sight {
             *known = hold.max(*known);
         }
         self.others.extend(seen.others);
+        self.set = self.set.or(seen.set);
         if let Some(blind) = seen.blind {
             self.blind.get_or_insert((pid, blind));
         }
+    }
+
+    /// Remember where somebody was seen waiting.
+    pub(crate) fn remember(&self, hint: &Hint) {
+        hint.set.set(self.set);
     }
 
     /// What is known of a socket. One that was not asked for is absent.

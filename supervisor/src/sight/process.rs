@@ -25,6 +25,8 @@ pub(super) struct Seen {
     pub(super) others: Vec<u64>,
     /// Why that may not be all.
     pub(super) blind: Option<Blind>,
+    /// An epoll set in which one of those in question is.
+    pub(super) set: Option<RawFd>,
 }
 
 /// The sockets that some processes have open.
@@ -153,9 +155,10 @@ impl Seen {
                 continue;
             }
             // A set that was closed since has nothing in it.
-            let text = fs::read_to_string(format!("/proc/{pid}/fdinfo/{fd}")).unwrap_or_default();
+            let text = sys::kernel_text(format!("/proc/{pid}/fdinfo/{fd}")).unwrap_or_default();
             for inode in text.lines().filter_map(input_in_set) {
                 if let Some(at) = inodes.iter().position(|wanted| *wanted == inode) {
+                    self.set.get_or_insert(*fd);
                     self.raise_held(at);
                 }
             }
@@ -197,6 +200,33 @@ impl Seen {
     }
 }
 
+/// Whether a process has all of these sockets open and in this epoll set for input. (Of one that has closed its fd, another process may
+/// keep the set's entry alive.)
+pub(super) fn waits_in_set(pid: Pid, set: RawFd, sockets: &[u64]) -> bool {
+    let text = sys::kernel_text(format!("/proc/{pid}/fdinfo/{set}")).unwrap_or_default();
+    let entries: Vec<(RawFd, u64)> = text
+        .lines()
+        .filter_map(|line| Some((fd_in_set(line)?, input_in_set(line)?)))
+        .collect();
+    let is_open = |fd: RawFd, inode: u64| {
+        let link = fs::read_link(format!("/proc/{pid}/fd/{fd}"));
+        link.is_ok_and(|link| socket_inode(link.as_os_str().as_bytes()) == Some(inode))
+    };
+    sockets.iter().all(|wanted| {
+        let mut entries = entries.iter().filter(|(_, inode)| inode == wanted);
+        entries.any(|(fd, inode)| is_open(*fd, *inode))
+    })
+}
+
+/// The fd of a line of an epoll set.
+fn fd_in_set(line: &str) -> Option<RawFd> {
+    line.strip_prefix("tfd:")?
+        .split_ascii_whitespace()
+        .next()?
+        .parse()
+        .ok()
+}
+
 /// Whether a process has the socket in an epoll set for input, or an io_uring in which it may have it.
 pub(crate) fn has_event_loop(pid: Pid, inode: u64) -> bool {
     let Ok(Files { files, .. }) = files(pid) else {
@@ -204,7 +234,7 @@ pub(crate) fn has_event_loop(pid: Pid, inode: u64) -> bool {
     };
     files.iter().any(|(fd, file)| match file {
         File::Epoll => {
-            let text = fs::read_to_string(format!("/proc/{pid}/fdinfo/{fd}")).unwrap_or_default();
+            let text = sys::kernel_text(format!("/proc/{pid}/fdinfo/{fd}")).unwrap_or_default();
             text.lines().filter_map(input_in_set).any(|found| found == inode)
         }
         File::Ring => true,
@@ -214,7 +244,7 @@ pub(crate) fn has_event_loop(pid: Pid, inode: u64) -> bool {
 
 /// Whether a process is stopped (SIGSTOP) or traced by a debugger, proc_pid_status(5). One that has ended is not.
 pub(crate) fn is_halted(pid: Pid) -> bool {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let status = sys::kernel_text(format!("/proc/{pid}/status")).unwrap_or_default();
     halts(&status)
 }
 

@@ -9,6 +9,8 @@ use std::os::unix::fs::FileExt;
 
 use nix::unistd::Pid;
 
+use crate::sys;
+
 /// More fds in one poll(2) than this are not read: 64 KiB.
 const POLL_MOST: u64 = 8192;
 
@@ -100,7 +102,7 @@ pub(super) fn waits(pid: Pid) -> io::Result<Vec<Wait>> {
     let mut readable = false;
     for task in fs::read_dir(format!("/proc/{pid}/task"))?.flatten() {
         let thread = task.file_name();
-        match fs::read_to_string(format!("/proc/{pid}/task/{}/syscall", thread.display())) {
+        match sys::kernel_text(format!("/proc/{pid}/task/{}/syscall", thread.display())) {
             Ok(line) => {
                 readable = true;
                 waits.extend(Call::parse(&line).map(|call| fds_of(pid, call)));

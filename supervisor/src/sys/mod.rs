@@ -9,6 +9,7 @@ mod errno;
 mod fds;
 mod fork;
 mod handing_over;
+mod kernel_file;
 mod limits;
 mod lock;
 mod memory;
@@ -33,6 +34,7 @@ pub(crate) use fork::{InChild, fork, start_on_its_own};
 pub(crate) use handing_over::{
     close_left, close_on_exec, duplicate_fd, end_with, environment, memory_file, take_fd, take_variable,
 };
+pub(crate) use kernel_file::kernel_text;
 pub(crate) use limits::{Limits, open_many_files};
 pub(crate) use lock::Locked;
 pub(crate) use memory::trim_heap;
@@ -46,13 +48,13 @@ pub(crate) use pidfd::{
 pub(crate) use process::{
     Disposition, OpenFiles, ProcessRow, become_subreaper, boot_id, catches_signal, children_of, command_of,
     disposition, has_ended, has_open, ignores_signal, is_at_rest, is_pending, open_files, open_files_in,
-    open_sockets, pid_namespace, process_row, process_rows, start_time, uid_of, was_given,
+    open_sockets, own_pid, own_uid, pid_namespace, process_row, process_rows, start_time, uid_of, was_given,
 };
 pub(crate) use signals::{default_dispositions, ignore_file_size_limit, unblock_all, with_signals_blocked};
 pub(crate) use terminal::{TerminalSize, terminal_size};
 pub(crate) use unread::is_read;
 pub(crate) use wait::{Dead, ExitStatus, Who, peek, reap, wait_for};
-pub(crate) use write::{open_terminal_anew, write_without_waiting};
+pub(crate) use write::{Sink, open_terminal_anew, write_without_waiting};
 
 #[cfg(test)]
 pub(crate) mod alone;

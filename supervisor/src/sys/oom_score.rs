@@ -1,12 +1,12 @@
 //! Whom the kernel kills first when memory runs out: oom_score_adj, proc_pid_oom_score_adj(5), from -1000 (never) to 1000.
 //! (No `unsafe`: it is here because `launch` and `shell` both need it.)
 
-use super::signal_by_pidfd;
+use super::{kernel_text, signal_by_pidfd};
 use nix::unistd::Pid;
 use std::collections::VecDeque;
 use std::fs::{self, OpenOptions};
-use std::io::{Read, Seek, Write};
 use std::os::fd::BorrowedFd;
+use std::os::unix::fs::FileExt as _;
 
 /// The lowest value and the highest.
 pub(crate) const LEAST_OOM_SCORE: i16 = -1000;
@@ -20,11 +20,14 @@ const DRAINING: i16 = 300;
 /// How many processes of one worker are told, at most: more would hold the loop up at the takeover.
 const MOST_PROCESSES: usize = 256;
 
+/// As the kernel writes it: `-1000` and a newline.
+const LONGEST_VALUE: usize = 8;
+
 const OWN: &str = "/proc/self/oom_score_adj";
 
 /// The value of this process.
 pub(crate) fn own_oom_score() -> Option<i16> {
-    fs::read_to_string(OWN).ok()?.trim().parse().ok()
+    kernel_text(OWN).ok()?.trim().parse().ok()
 }
 
 /// Gives this process the value. That of a child is its own.
@@ -64,7 +67,7 @@ pub(crate) fn raise_oom_score(pid: Pid, pidfd: BorrowedFd<'_>) {
         left -= 1;
         raise(pid, &lives);
         // proc_pid_task(5); threads besides the first are passed over, for there may be hundreds.
-        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+        let children = kernel_text(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
         next.extend(
             children
                 .split_ascii_whitespace()
@@ -76,13 +79,16 @@ pub(crate) fn raise_oom_score(pid: Pid, pidfd: BorrowedFd<'_>) {
 /// The file stays that of the process which had the number when it was opened.
 fn raise(pid: i32, lives: &dyn Fn() -> bool) -> Option<()> {
     let path = format!("/proc/{pid}/oom_score_adj");
-    let mut file = OpenOptions::new().read(true).write(true).open(path).ok()?;
-    let mut text = String::new();
-    file.read_to_string(&mut text).ok()?;
-    let own: i16 = text.trim().parse().ok()?;
-    file.rewind().ok()?;
+    let file = OpenOptions::new().read(true).write(true).open(path).ok()?;
+    let mut text = [0; LONGEST_VALUE];
+    let length = file.read_at(&mut text, 0).ok()?;
+    let own: i16 = std::str::from_utf8(text.get(..length)?)
+        .ok()?
+        .trim()
+        .parse()
+        .ok()?;
     if lives() {
-        file.write_all(draining(own).to_string().as_bytes()).ok()?;
+        file.write_all_at(draining(own).to_string().as_bytes(), 0).ok()?;
     }
     Some(())
 }

@@ -3,14 +3,16 @@
 
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
-use nix::unistd::Pid;
+use nix::unistd::{Pid, Uid};
 use std::fs;
 use std::io::{self, Read};
 use std::os::fd::{AsFd as _, RawFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
+use super::kernel_file::{kernel_text, read_kernel_file};
 use super::pidfd::{is_dead_by_pidfd, open_pidfd};
 
 /// Makes this process the one that inherits orphaned descendants, `PR_SET_CHILD_SUBREAPER` of prctl(2), and that can
@@ -31,20 +33,32 @@ pub(crate) fn pid_namespace() -> Option<u64> {
 
 /// What the kernel calls this start of the machine (random(4)). `None` where /proc/sys is hidden.
 pub(crate) fn boot_id() -> Option<String> {
-    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    let id = kernel_text("/proc/sys/kernel/random/boot_id").ok()?;
     Some(id.trim_end().to_owned())
 }
 
 /// What a process calls itself, for people: /proc/PID/comm, at most 15 bytes, without control characters. `None` if it has ended.
 pub(crate) fn command_of(pid: Pid) -> Option<String> {
-    let name = fs::read(format!("/proc/{pid}/comm")).ok()?;
+    let name = read_kernel_file(format!("/proc/{pid}/comm")).ok()?;
     let name = String::from_utf8_lossy(&name);
     Some(name.trim_end().escape_debug().to_string())
 }
 
+/// Our effective uid. The supervisor never changes it.
+pub(crate) fn own_uid() -> Uid {
+    static OWN: OnceLock<Uid> = OnceLock::new();
+    *OWN.get_or_init(Uid::effective)
+}
+
+/// Our own pid, in the supervisor: a child that it forks asks the kernel.
+pub(crate) fn own_pid() -> Pid {
+    static OWN: OnceLock<Pid> = OnceLock::new();
+    *OWN.get_or_init(Pid::this)
+}
+
 /// The real uid of a process (`Uid` in /proc/PID/status), if it lives.
 pub(crate) fn uid_of(pid: Pid) -> Option<u32> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let status = kernel_text(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
     line.split_ascii_whitespace().next()?.parse().ok()
 }
@@ -83,7 +97,7 @@ pub(crate) enum Disposition {
 /// # Errors
 /// As for [`catches_signal`].
 pub(crate) fn disposition(pid: Pid, signal: Signal) -> io::Result<Disposition> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let status = kernel_text(format!("/proc/{pid}/status"))?;
     Ok(if has_signal(&status, "SigBlk:", signal)? {
         Disposition::Blocked
     } else if has_signal(&status, "SigIgn:", signal)? {
@@ -104,7 +118,7 @@ pub(crate) fn is_pending(pid: Pid, signal: Signal) -> io::Result<bool> {
 }
 
 fn signal_in(pid: Pid, set: &str, signal: Signal) -> io::Result<bool> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let status = kernel_text(format!("/proc/{pid}/status"))?;
     has_signal(&status, set, signal)
 }
 
@@ -147,8 +161,9 @@ pub(crate) struct ProcessRow {
 /// `hidepid`, and for every process of more than one thread (each would have to be looked at, one after the other).
 pub(crate) fn is_at_rest(pid: Pid) -> bool {
     // proc_pid_task(5). Looked at last, for nearly always the process is still running if it is not at rest.
-    let childless =
-        || fs::read(format!("/proc/{pid}/task/{pid}/children")).is_ok_and(|children| children.is_empty());
+    let childless = || {
+        read_kernel_file(format!("/proc/{pid}/task/{pid}/children")).is_ok_and(|children| children.is_empty())
+    };
     process_row(pid.as_raw()).is_some_and(|row| row.sleeps) && childless()
 }
 
@@ -157,23 +172,33 @@ pub(crate) fn is_at_rest(pid: Pid) -> bool {
 /// # Errors
 /// `Unsupported` on kernels without `CONFIG_PROC_CHILDREN`, and those of listing its threads.
 pub(crate) fn children_of(pid: Pid) -> io::Result<Vec<Pid>> {
-    let mut children = Vec::new();
-    let threads = match fs::read_dir(format!("/proc/{pid}/task")) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(children),
-        threads => threads?,
-    };
-    for thread in threads {
-        match fs::read_to_string(thread?.path().join("children")) {
-            Ok(text) => children.extend(
-                text.split_ascii_whitespace()
-                    .filter_map(|pid| pid.parse().ok().map(Pid::from_raw)),
-            ),
-            // The thread has ended, unless no kernel of this kind has such a file.
-            Err(_) if fs::exists("/proc/thread-self/children").unwrap_or(false) => {}
-            Err(_) => return Err(io::ErrorKind::Unsupported.into()),
+    let tasks = format!("/proc/{pid}/task");
+    match fs::metadata(&tasks) {
+        // `.`, `..` and one thread, which has the number of the process: this is asked in every reload.
+        Ok(found) if found.nlink() == 3 => children_of_thread(format!("{tasks}/{pid}/children").as_ref()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Ok(_) | Err(_) => {
+            let mut children = Vec::new();
+            for thread in fs::read_dir(&tasks)? {
+                children.extend(children_of_thread(&thread?.path().join("children"))?);
+            }
+            Ok(children)
         }
     }
-    Ok(children)
+}
+
+fn children_of_thread(path: &Path) -> io::Result<Vec<Pid>> {
+    match kernel_text(path) {
+        Ok(text) => {
+            let numbers = text.split_ascii_whitespace();
+            Ok(numbers
+                .filter_map(|pid| pid.parse().ok().map(Pid::from_raw))
+                .collect())
+        }
+        // The thread has ended, unless no kernel of this kind has such a file.
+        Err(_) if fs::exists("/proc/thread-self/children").unwrap_or(false) => Ok(Vec::new()),
+        Err(_) => Err(io::ErrorKind::Unsupported.into()),
+    }
 }
 
 /// Every process that /proc shows us. A process that ends meanwhile may be missing.
@@ -273,7 +298,7 @@ pub(crate) fn has_open(pid: Pid, path: &Path) -> bool {
 /// # Errors
 /// Those of reading /proc/PID/environ: mostly that the process has ended, or is another uid's.
 pub(crate) fn was_given(pid: Pid, is_such: impl FnMut(&[u8]) -> bool) -> io::Result<bool> {
-    let environment = fs::read(format!("/proc/{pid}/environ"))?;
+    let environment = read_kernel_file(format!("/proc/{pid}/environ"))?;
     Ok(environment.split(|byte| *byte == 0).any(is_such))
 }
 

@@ -24,31 +24,54 @@ pub(crate) fn open_terminal_anew(fd: BorrowedFd<'_>) -> Option<OwnedFd> {
     .ok()
 }
 
+/// What a descriptor that is written to is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sink {
+    Socket,
+    Pipe,
+    /// A regular file: nobody need read for it to have room.
+    File,
+    /// Anything else, or it is not told: a line that may wait is better than none.
+    Other,
+}
+
+impl Sink {
+    /// What this is.
+    pub(crate) fn of(fd: BorrowedFd<'_>) -> Self {
+        let mode = fstat(fd).map_or(0, |found| found.st_mode);
+        let kind = SFlag::from_bits_truncate(mode) & SFlag::S_IFMT;
+        if kind == SFlag::S_IFSOCK {
+            Self::Socket
+        } else if kind == SFlag::S_IFIFO {
+            Self::Pipe
+        } else if kind == SFlag::S_IFREG {
+            Self::File
+        } else {
+            Self::Other
+        }
+    }
+}
+
 /// Writes if that takes no waiting, without setting O_NONBLOCK, which every holder of the description would see. To be called
 /// when the descriptor polls writable: for a pipe or a socket another holder may fill it between the poll and the write, so
 /// these are written with RWF_NOWAIT (pwritev2(2); pipes know it since Linux 6.4) and MSG_DONTWAIT (send(2)).
 ///
 /// # Errors
 /// `EAGAIN` if it would wait; otherwise as write(2).
-pub(crate) fn write_without_waiting(fd: BorrowedFd<'_>, bytes: &[u8]) -> Result<usize, Errno> {
-    // Whose kind is not told is written to as any other: a line that may wait is better than none.
-    let mode = fstat(fd).map_or(0, |found| found.st_mode);
-    let kind = SFlag::from_bits_truncate(mode) & SFlag::S_IFMT;
-    if kind == SFlag::S_IFSOCK {
-        return send(
+pub(crate) fn write_without_waiting(fd: BorrowedFd<'_>, sink: Sink, bytes: &[u8]) -> Result<usize, Errno> {
+    match sink {
+        Sink::Socket => send(
             fd.as_raw_fd(),
             bytes,
             MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL,
-        );
-    }
-    if kind == SFlag::S_IFIFO {
-        match write_now(fd, bytes) {
+        ),
+        Sink::Pipe => match write_now(fd, bytes) {
             // An older kernel; the poll is all that there is.
-            Err(Errno::EOPNOTSUPP | Errno::ENOSYS) => {}
-            outcome => return outcome,
-        }
+            Err(Errno::EOPNOTSUPP | Errno::ENOSYS) => write(fd, bytes),
+            outcome => outcome,
+        },
+        Sink::File | Sink::Other => write(fd, bytes),
     }
-    write(fd, bytes)
 }
 
 fn write_now(fd: BorrowedFd<'_>, bytes: &[u8]) -> Result<usize, Errno> {
@@ -78,7 +101,7 @@ mod tests {
 
     fn fill(fd: BorrowedFd<'_>) {
         for _ in 0..100_000 {
-            if write_without_waiting(fd, &[b'x'; 4096]) == Err(Errno::EAGAIN) {
+            if write_without_waiting(fd, Sink::of(fd), &[b'x'; 4096]) == Err(Errno::EAGAIN) {
                 return;
             }
         }
@@ -90,7 +113,10 @@ mod tests {
         let (reader, writer) = UnixStream::pair().unwrap();
         fill(writer.as_fd());
         drop(reader);
-        assert_eq!(write_without_waiting(writer.as_fd(), b"x"), Err(Errno::EPIPE));
+        assert_eq!(
+            write_without_waiting(writer.as_fd(), Sink::Socket, b"x"),
+            Err(Errno::EPIPE)
+        );
         let (_reader, writer) = nix::unistd::pipe().unwrap();
         // Not on kernels whose pipes do not know RWF_NOWAIT: there the write would wait for ever.
         if write_now(writer.as_fd(), b"x") == Ok(1) {
@@ -146,6 +172,9 @@ mod tests {
     #[test]
     fn files_are_written() {
         let file = tempfile::tempfile().unwrap();
-        assert_eq!(write_without_waiting(file.as_fd(), b"line\n"), Ok(5));
+        assert_eq!(
+            write_without_waiting(file.as_fd(), Sink::of(file.as_fd()), b"line\n"),
+            Ok(5)
+        );
     }
 }

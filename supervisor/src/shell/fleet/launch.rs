@@ -17,7 +17,7 @@ use crate::shell::records::births::lend;
 use crate::shell::{Child, PollSet};
 use crate::sources::Source;
 use crate::state::Guard;
-use crate::sys::{self, errno_text};
+use crate::sys::errno_text;
 
 /// A worker that was forked and waits for our word before it becomes the app.
 #[derive(Debug)]
@@ -28,10 +28,21 @@ pub(crate) struct ForkedWorker {
     go: GoAhead,
 }
 
+/// Whether other workers of a generation are there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Peers {
+    Some,
+    None,
+}
+
 impl Fleet {
     /// Whether a worker of a generation is there.
-    pub(crate) fn has_any_of(&self, generation: Number) -> bool {
-        self.workers.keys().any(|worker| worker.generation == generation)
+    pub(crate) fn peers_in(&self, generation: Number) -> Peers {
+        if self.workers.keys().any(|worker| worker.generation == generation) {
+            Peers::Some
+        } else {
+            Peers::None
+        }
     }
 
     /// Fork a worker with its share of the listeners, and hear and watch it from now on.
@@ -58,9 +69,9 @@ impl Fleet {
             .and_then(|()| sources.add(Source::Report(worker), report.as_fd()));
         let mut info = WorkerInfo::new(Some(notify));
         info.pid = Some(pid);
-        info.began = sys::start_time(pid);
         info.report = Some(report);
         self.children.add(Child::Worker(worker), pid, pidfd);
+        info.began = self.children.began(Child::Worker(worker));
         Ok(ForkedWorker {
             worker,
             info,

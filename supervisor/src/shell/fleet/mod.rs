@@ -28,6 +28,7 @@ use crate::memory::{Kills, Roots};
 use crate::shell::records::Records;
 use crate::shell::waits::Pauses;
 use crate::shell::{Child, Given};
+use crate::sight::Hint;
 
 use probe::Probes;
 use strays::Strays;
@@ -43,6 +44,8 @@ pub(crate) struct Fleet {
     pub(crate) probes: Probes,
     /// What workers have started outside their groups.
     pub(crate) strays: Strays,
+    /// Where the last generation was seen waiting for clients.
+    pub(crate) hint: Hint,
     /// Whom the kernel has killed for memory.
     pub(crate) kills: Kills,
     pub(crate) linger: Pauses,
@@ -59,6 +62,7 @@ impl Fleet {
             gone: Vec::new(),
             probes: Probes::new(),
             strays: Strays::default(),
+            hint: Hint::default(),
             kills: Kills::new(Roots::real()),
             linger: Pauses::new(),
             told_this_turn: Vec::new(),

@@ -40,7 +40,9 @@ impl Fleet {
             Signal::Stop | Signal::StopGroup => self.sacrifice(worker),
             Signal::Abort | Signal::Kill => {}
         }
-        self.strays.expect();
+        if !self.gone.contains(&worker) {
+            self.strays.expect();
+        }
         match sent {
             Ok(()) | Err(Errno::ESRCH) => {}
             Err(errno) => {

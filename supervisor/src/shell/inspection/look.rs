@@ -15,6 +15,7 @@ use crate::config::Ready;
 use crate::descent::{self, Scope};
 use crate::listeners::Listener;
 use crate::protocol::setting;
+use crate::shell::inspection::served::{is_at_work, is_served, unserved};
 use crate::shell::narrator::view::View;
 use crate::shell::records::findings::Findings;
 use crate::sight::{Connection, Hold, Sight, connection, listening_addresses};
@@ -88,11 +89,17 @@ impl View<'_> {
         if lent.is_empty() {
             return Look::of(Verdict::Serves, None, Seen::Leaders);
         }
-        let mut sight = Sight::of(lent.iter().map(|listener| listener.inode()));
+        let inodes: Vec<u64> = lent.iter().map(|listener| listener.inode()).collect();
+        let leaders = self.leaders_of(number);
+        if leaders.iter().any(|pid| self.fleet.hint.proves(*pid, &inodes)) {
+            return Look::serves(Findings::default(), Seen::Leaders);
+        }
+        let mut sight = Sight::of(inodes);
         let serves = |sight: &Sight| lent.iter().all(|listener| is_served(listener, sight));
-        for pid in &self.leaders_of(number) {
+        for pid in &leaders {
             sight.look_at(*pid);
             if serves(&sight) {
+                sight.remember(&self.fleet.hint);
                 return Look::serves(Findings::default(), Seen::Leaders);
             }
         }
@@ -373,24 +380,4 @@ enum Speaker {
     Other(String),
     /// It was not asked for a word.
     Nobody,
-}
-
-/// Whether somebody waits on it; on a datagram socket nobody need wait, for messages do not queue up for a worker.
-fn is_served(listener: &Listener, sight: &Sight) -> bool {
-    match sight.hold(listener.inode()) {
-        Hold::Awaited => true,
-        Hold::Held => !listener.kind().accepts_connections(),
-        Hold::Absent => false,
-    }
-}
-
-/// Whether somebody who holds it has accepted a client: one that takes them one after the other does not wait just now.
-fn is_at_work(listener: &Listener, sight: &Sight) -> bool {
-    sight.hold(listener.inode()) == Hold::Held
-        && connection(listener.inode(), sight.others()) == Connection::Seen
-}
-
-/// Those on which nobody is seen waiting.
-fn unserved<'a>(lent: &'a [Rc<Listener>], sight: &'a Sight) -> impl Iterator<Item = &'a Rc<Listener>> {
-    lent.iter().filter(|listener| !is_served(listener, sight))
 }

@@ -6,3 +6,4 @@ mod lingering;
 pub(crate) mod look;
 pub(crate) mod paths;
 pub(crate) mod queues;
+mod served;

@@ -62,6 +62,9 @@ pub(crate) struct Records {
     pub(crate) told_of_directory: Option<(Number, String)>,
     /// Listeners of an earlier supervisor, until the first birth record has taken what it wants of them.
     pub(crate) left_listeners: Vec<Rc<Listener>>,
+    /// Something has happened with which processes may have changed what all holders of a listener share. Once for all of it, that is
+    /// put right.
+    pub(crate) flags_due: bool,
 }
 
 impl Records {
@@ -79,6 +82,7 @@ impl Records {
             memory: memory::Memory::new(),
             told_of_directory: None,
             left_listeners,
+            flags_due: false,
         }
     }
 

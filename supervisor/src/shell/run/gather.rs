@@ -186,7 +186,7 @@ impl Shell {
                         .pass_on_at_the_end(worker, time, &view!(self), &self.timers);
                 }
                 News::Exited(worker) => {
-                    self.restore_flags();
+                    self.records.flags_due = true;
                     self.events.push_back(Event::Exited(worker));
                 }
                 News::OutOfMemory => self.narrator.history.oom_kills += 1,

@@ -83,14 +83,16 @@ impl Shell {
 
     /// Wait until the deadline for something to happen outside, and deal with it.
     pub(crate) fn hear(&mut self, deadline: Option<Instant>) -> Result<(), ShellError> {
+        self.restore_flags();
         self.keep_what_was_done();
         let ready = self
             .sources
             .wait(deadline, clock::now())
             .map_err(|errno| ShellError::new("epoll_wait", errno))?;
+        self.log.gather();
         self.gather(&ready);
         self.step_all();
-        // Words of which nothing followed need no record.
+        // What followed of these words is logged by now.
         self.fleet.consume_recorded();
         Ok(())
     }
@@ -102,9 +104,9 @@ impl Shell {
             let rows = self.journal.is_behind().then(|| everything!(self).rows());
             let batch: Vec<Event> = std::mem::take(&mut self.events).into();
             self.journal.log_batch(rows, &batch);
-            self.fleet.consume_recorded();
             self.step(batch);
         }
+        self.restore_flags();
     }
 
     /// One batch: what it tells the core to do, done.
@@ -134,6 +136,8 @@ impl Shell {
     pub(crate) fn send_answers(&mut self) {
         if !self.desk.answers.is_empty() {
             self.narrator.tell_status(&view!(self));
+            // A client that has an answer finds the lines, too.
+            self.log.write_gathered();
         }
         self.desk.send_answers();
     }
@@ -164,6 +168,7 @@ impl Shell {
         view!(self).watch_starts(&mut self.timers);
         self.desk.update_interests(&mut self.sources, &self.log);
         self.narrator.notify_manager(&view!(self), &mut self.timers);
+        self.log.stop_gathering();
         self.keep();
         if std::mem::take(&mut self.trim_heap) {
             sys::trim_heap();

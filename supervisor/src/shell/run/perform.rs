@@ -31,17 +31,17 @@ impl Shell {
             Effect::NoteReady(worker) => {
                 self.fleet.note_ready(worker);
                 self.records.note_flags(worker.generation, &self.core, &self.log);
-                self.restore_flags();
+                self.records.flags_due = true;
             }
             Effect::TakeOver(number) => {
                 self.trim_heap |= number == FIRST;
                 self.records.take_over(number, &self.core, &self.log);
-                self.restore_flags();
+                self.records.flags_due = true;
             }
             Effect::TakeBack(number) => {
                 self.queues.begin_anew();
                 self.records.take_over(number, &self.core, &self.log);
-                self.restore_flags();
+                self.records.flags_due = true;
             }
             Effect::RollBack(number, record) => {
                 self.queues.begin_anew();
@@ -58,9 +58,11 @@ impl Shell {
         }
     }
 
-    /// Undo the harm that processes did to what all holders of a listener share.
-    pub(crate) fn restore_flags(&self) {
-        flags::restore(&ground!(self), &self.fleet);
+    /// Undo the harm that processes did to what all holders of a listener share, if they may have done some.
+    pub(crate) fn restore_flags(&mut self) {
+        if std::mem::take(&mut self.records.flags_due) {
+            flags::restore(&ground!(self), &self.fleet);
+        }
     }
 
     fn answer(&mut self, ticket: Ticket, outcome: Outcome) {

@@ -129,6 +129,7 @@ impl Upgrading {
         let version = &self.version;
         let text = format!("upgrade: segue {version} understands the state and takes over");
         everything.view.log.info(&text);
+        everything.view.log.write_gathered();
         let Err(text) = check.execute(&self.origin, &everything.passed(), &self.state(everything));
         text
     }

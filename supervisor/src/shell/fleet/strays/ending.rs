@@ -45,7 +45,8 @@ impl Meant {
 impl Fleet {
     /// Strays hear what their workers have heard; a worker that has none left is gone, and that is returned.
     pub(crate) fn mind_strays(&mut self, ground: &Ground<'_>) -> Vec<Event> {
-        let before = our_children();
+        // Only where nothing but strays is left of a worker it matters who comes while we look.
+        let before = (!self.strays.held.is_empty()).then(our_children);
         self.look_for_strays(ground);
         let known = self.strays.known.values();
         let workers: BTreeSet<Worker> = known.map(|stray| stray.worker).collect();
@@ -57,7 +58,7 @@ impl Fleet {
         }
         match self.scope() {
             // One that ended while we looked may have left us others, which we have not seen.
-            Scope::Below if our_children() != before => {
+            Scope::Below if before != Some(our_children()) => {
                 self.strays.due = true;
                 return Vec::new();
             }

@@ -168,5 +168,5 @@ impl Fleet {
 
 /// The living and dead children of this process. Where the kernel does not list them: none, each time.
 pub(super) fn our_children() -> Vec<Pid> {
-    sys::children_of(Pid::this()).unwrap_or_default()
+    sys::children_of(sys::own_pid()).unwrap_or_default()
 }

@@ -12,6 +12,8 @@ mod course;
 mod hearing;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::os::fd::{AsFd as _, AsRawFd as _, RawFd};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -39,8 +41,10 @@ const AT_ONCE: usize = 16;
 pub(crate) struct Queues {
     /// Whose they are.
     of: Option<Number>,
-    /// Our copies of the listeners, by inode. Each tells once.
+    /// Our copies of the listeners. Each tells once.
     set: Option<Epoll>,
+    /// The inodes of those in the set, and our fds of them.
+    watched: Vec<(u64, RawFd)>,
     waiting: BTreeMap<u64, Waiting>,
     /// What people were told of those whose clients wait in vain, until one is accepted.
     notes: BTreeMap<u64, String>,
@@ -130,37 +134,47 @@ impl Queues {
         if incumbent == self.of {
             return;
         }
+        around.timers.disarm(Alarm::Queues);
+        self.of = incumbent;
+        let told = std::mem::take(&mut self.waiting);
+        self.before = self.notes.keys().copied().collect();
+        let watched = incumbent.filter(|number| around.accept_timeout(*number).is_some());
+        let listeners =
+            watched.map(|number| queued(&around.ground.records.listeners_of(number, around.ground.core)));
+        let listeners = listeners.unwrap_or_default();
+        if let Some(set) = &self.set
+            && self.watched == named(&listeners)
+        {
+            // The others have not told yet.
+            for listener in told.keys().filter_map(|inode| listeners.get(inode)) {
+                let _ = set.modify(listener, &mut once(listener));
+            }
+            return;
+        }
         if let Some(set) = self.set.take() {
             sources.remove(Source::Queues, &set.0);
         }
-        around.timers.disarm(Alarm::Queues);
-        self.of = incumbent;
-        self.waiting = BTreeMap::new();
-        self.before = self.notes.keys().copied().collect();
-        if let Some(number) = incumbent
-            && around.accept_timeout(number).is_some()
-            && let Err(errno) = self.open_set(number, &around.ground, sources)
+        self.watched = Vec::new();
+        if watched.is_some()
+            && let Err(errno) = self.open_set(&listeners, sources)
         {
             let text = format!("watch the queues of the listeners: {}", errno_text(errno));
             around.ground.log.warning(&text);
         }
     }
 
-    fn open_set(&mut self, number: Number, ground: &Ground<'_>, sources: &mut PollSet) -> Result<(), Errno> {
+    fn open_set(
+        &mut self,
+        listeners: &BTreeMap<u64, Rc<Listener>>,
+        sources: &mut PollSet,
+    ) -> Result<(), Errno> {
         let set = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-        let listeners = ground.records.listeners_of(number, ground.core);
-        let mut inodes = BTreeSet::new();
-        for listener in listeners
-            .iter()
-            .filter(|listener| listener.kind().accepts_connections())
-        {
-            // The same socket may have been given to us twice.
-            if inodes.insert(listener.inode()) {
-                set.add(listener, once(listener))?;
-            }
+        for listener in listeners.values() {
+            set.add(listener, once(listener))?;
         }
-        self.notes.retain(|inode, _| inodes.contains(inode));
+        self.notes.retain(|inode, _| listeners.contains_key(inode));
         sources.add(Source::Queues, &set.0)?;
+        self.watched = named(listeners);
         self.set = Some(set);
         Ok(())
     }
@@ -298,6 +312,22 @@ impl Queues {
     }
 }
 
+/// Those of them in whose queue clients wait, by inode: the same socket may have been given to us twice.
+fn queued(listeners: &[Rc<Listener>]) -> BTreeMap<u64, Rc<Listener>> {
+    let accepting = listeners
+        .iter()
+        .filter(|listener| listener.kind().accepts_connections());
+    accepting
+        .map(|listener| (listener.inode(), Rc::clone(listener)))
+        .collect()
+}
+
+/// By what an epoll set knows them: by inode and fd.
+fn named(listeners: &BTreeMap<u64, Rc<Listener>>) -> Vec<(u64, RawFd)> {
+    let name = |(inode, listener): (&u64, &Rc<Listener>)| (*inode, listener.as_fd().as_raw_fd());
+    listeners.iter().map(name).collect()
+}
+
 /// `the listener web (127.0.0.1:8000)`.
 fn called(listener: &Listener) -> String {
     format!("the listener {} ({})", listener.name(), listener.address_text())
@@ -310,7 +340,6 @@ fn once(listener: &Listener) -> EpollEvent {
 
 /// How many clients wait; where the kernel does not tell, whether one does.
 fn length(listener: &Listener) -> u32 {
-    use std::os::fd::AsFd as _;
     sock::tcp_queue(listener.as_fd()).unwrap_or_else(|| {
         let mut asked = [PollFd::new(listener.as_fd(), PollFlags::POLLIN)];
         poll(&mut asked, PollTimeout::ZERO).map_or(0, |answers| u32::from(answers > 0))

@@ -5,8 +5,11 @@
 //! Rows come in a fixed order and few of them change in a turn, so that one walk through both finds nearly all that stays. Of those
 //! that change, most change in a number or two.
 
-/// So many lines are searched ahead for one that both states have, and so many around for one that is nearly the same. Where more
-/// have come or gone in one place, lines that stayed are written once more.
+use std::cell::OnceCell;
+use std::collections::HashMap;
+
+/// So many lines are searched ahead for one that both states have before all of them are, by an index; and so many around for one that
+/// is nearly the same.
 const AHEAD: usize = 64;
 
 /// A line of which not so many bytes are found elsewhere is written as it is.
@@ -15,10 +18,11 @@ const WORTH_IT: usize = 32;
 /// The change that makes `new` out of `old`. Both end with a newline, unless they are empty.
 pub(super) fn between(old: &[u8], new: &[u8]) -> Vec<u8> {
     let (old, new) = (lines(old), lines(new));
+    let walk = Walk::of(&old, &new);
     let (mut from, mut to) = (0, 0);
     let mut change = Change::default();
     while from < old.len() || to < new.len() {
-        let (gone, come) = distance(&old[from..], &new[to..]);
+        let (gone, come) = walk.distance(from, to);
         change.leave_out(gone);
         for line in &new[to..to + come] {
             change.add(line, &old, from);
@@ -76,20 +80,60 @@ fn lines(text: &[u8]) -> Vec<&[u8]> {
     text.split_inclusive(|byte| *byte == b'\n').collect()
 }
 
-/// How many lines have gone and come before the next line that both have.
-fn distance(old: &[&[u8]], new: &[&[u8]]) -> (usize, usize) {
-    let (Some(first_old), Some(first_new)) = (old.first(), new.first()) else {
-        return (old.len(), new.len());
-    };
-    for ahead in 0..AHEAD {
-        if old.get(ahead) == Some(first_new) {
-            return (ahead, 0);
-        }
-        if new.get(ahead) == Some(first_old) {
-            return (0, ahead);
+/// Where each line is; of equal ones the last.
+type Index<'a> = HashMap<&'a [u8], usize>;
+
+/// Both states, line by line.
+struct Walk<'a> {
+    old: &'a [&'a [u8]],
+    new: &'a [&'a [u8]],
+    /// Made when they are needed: where many lines have come or gone in one place.
+    index_of_old: OnceCell<Index<'a>>,
+    index_of_new: OnceCell<Index<'a>>,
+}
+
+impl<'a> Walk<'a> {
+    fn of(old: &'a [&'a [u8]], new: &'a [&'a [u8]]) -> Self {
+        Self {
+            old,
+            new,
+            index_of_old: OnceCell::new(),
+            index_of_new: OnceCell::new(),
         }
     }
-    (1, 1)
+
+    /// How many lines have gone and come here before the next line that both have.
+    fn distance(&self, from: usize, to: usize) -> (usize, usize) {
+        let (old, new) = (&self.old[from..], &self.new[to..]);
+        let (Some(first_old), Some(first_new)) = (old.first(), new.first()) else {
+            return (old.len(), new.len());
+        };
+        for ahead in 0..AHEAD {
+            if old.get(ahead) == Some(first_new) {
+                return (ahead, 0);
+            }
+            if new.get(ahead) == Some(first_old) {
+                return (0, ahead);
+            }
+        }
+        let gone = far(&self.index_of_old, self.old, first_new, from);
+        let come = far(&self.index_of_new, self.new, first_old, to);
+        match (gone, come) {
+            (Some(gone), Some(come)) if come < gone => (0, come),
+            (Some(gone), _) => (gone, 0),
+            (None, Some(come)) => (0, come),
+            (None, None) => (1, 1),
+        }
+    }
+}
+
+/// How far behind this place a line is, if there are lines that were not searched yet.
+fn far<'a>(index: &OnceCell<Index<'a>>, lines: &[&'a [u8]], line: &[u8], place: usize) -> Option<usize> {
+    if lines.len() <= place + AHEAD {
+        return None;
+    }
+    let index = index.get_or_init(|| (0..).zip(lines).map(|(nth, line)| (*line, nth)).collect());
+    index.get(line)?.checked_sub(place).filter(|far| *far > 0)
 }
 
 /// A line of the older state that is nearly a new one: its number, and how many bytes they share at both ends.

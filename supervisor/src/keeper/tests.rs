@@ -252,6 +252,19 @@ fn little_is_written_where_little_has_changed() {
 }
 
 #[test]
+fn many_lines_may_come_and_go_in_one_place() {
+    let (before, between, after): (Vec<u32>, Vec<u32>, Vec<u32>) =
+        ((0..100).collect(), (1_000..3_000).collect(), (100..200).collect());
+    let few = text(&[before.clone(), after.clone()].concat());
+    let many = text(&[before, between.clone(), after].concat());
+    let gone = change::between(&many, &few);
+    assert_eq!(String::from_utf8(gone).unwrap(), "=100\n-2000\n=100\n");
+    let come = change::between(&few, &many);
+    assert!(come.len() < text(&between).len() + 30, "{}", come.len());
+    assert_eq!(change::apply(&few, &come), Some(many));
+}
+
+#[test]
 fn of_a_line_that_has_changed_a_little_only_that_is_written() {
     let long = |number: u32| format!("record number={number} command={}\n", "word ".repeat(100));
     let (old, new) = (long(4), format!("birth\n{}{}", long(4), long(15)));

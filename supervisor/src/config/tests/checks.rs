@@ -188,6 +188,14 @@ fn what_is_probably_not_meant_is_a_note() {
         ),
         (
             Settings {
+                linger: Some(Duration::from_secs(5)),
+                ..sound()
+            },
+            "linger has no effect unless each listener is steered: an old generation takes new clients from one that is shared, and \
+             is told to stop at the takeover",
+        ),
+        (
+            Settings {
                 stop_timeout: limit(Some(Duration::ZERO)),
                 ..sound()
             },

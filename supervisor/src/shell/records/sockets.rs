@@ -108,6 +108,11 @@ impl Records {
         self.keep_flags(number, core, log);
     }
 
+    /// A generation that lingered serves again: what it chose counts. Files that were replaced since it took over stay noted.
+    pub(crate) fn take_back(&self, number: Number, core: &Lifecycle, log: &Log) {
+        self.keep_flags(number, core, log);
+    }
+
     /// What was bound afresh for this generation, which has taken over, takes the place of the dead socket in every record:
     /// what is started from an older one after a rollback must be reached as well.
     fn share_mended(&mut self, number: Number, core: &Lifecycle) {

@@ -40,7 +40,7 @@ impl Shell {
             }
             Effect::TakeBack(number) => {
                 self.queues.begin_anew();
-                self.records.take_over(number, &self.core, &self.log);
+                self.records.take_back(number, &self.core, &self.log);
                 self.records.flags_due = true;
             }
             Effect::RollBack(number, record) => {

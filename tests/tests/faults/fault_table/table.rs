@@ -536,6 +536,20 @@ faults! {
             logs: &["generation 2 is rolled back: exited with status 3 after …; generation 3 is started from the last good"],
             lost: Lost::AcceptedBy(&[2]),
         }
+        crash_on_probation_steered = ROLLED_BACK {
+            wrong: "It crashes soon after it has taken over, and listeners are steered",
+            does: "The old version lingers, for it has connections: new clients go back to it at once, and nobody is \
+                   started.",
+            flags: &["--probation", "1h", "--steer", "--linger", "1h"],
+            new: New::App("ready-then-dies once=serving after=20ms"),
+            story: stories::after_probation,
+            reload: &["--settled"],
+            says: "segue: reload rolled back: generation 2: exited with status 3 after …; generation 1, which lingered, serves \
+                   again; …",
+            logs: &["generation 2 is rolled back: exited with status 3 after …; generation 1, which lingered, serves again"],
+            serves: 1,
+            lost: Lost::AcceptedBy(&[2]),
+        }
         killed_on_probation = ROLLED_BACK {
             wrong: "It is killed by the kernel soon after it has taken over",
             does: "The same.",

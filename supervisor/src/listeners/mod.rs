@@ -48,7 +48,8 @@ pub(crate) use open::open;
 pub(crate) use path_watch::PathWatch;
 pub(crate) use resolve::Lookup;
 pub(crate) use saved::{
-    Absent, Saving, SocketIdentity, any_inherited, identities, is_inherited, label_of, restore, restore_found,
+    Absent, Saving, SocketIdentity, any_inherited, identities, inodes, is_inherited, label_of, restore,
+    restore_found,
 };
 pub(crate) use shares::{least_workers, shares};
 

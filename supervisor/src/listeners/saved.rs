@@ -290,6 +290,16 @@ pub(crate) fn label_of(rows: &[Row<'_>], wanted: SocketIdentity) -> String {
     address.or_else(name).unwrap_or_default()
 }
 
+/// The inode of each listener, by its number.
+///
+/// # Errors
+/// A row is not whole.
+pub(crate) fn inodes(rows: &[Row<'_>]) -> Result<BTreeMap<u64, u64>, Flaw> {
+    let listeners = rows.iter().filter(|row| row.kind() == LISTENER);
+    let inode = |row: &Row<'_>| Ok((row.number("number")?, row.number("socket")?));
+    listeners.map(inode).collect()
+}
+
 /// What is done about a socket whose fd is not among those that are left.
 #[derive(Debug)]
 pub(crate) enum Absent<'a> {

@@ -240,7 +240,8 @@ pub(crate) fn open_files(pid: Pid, most: usize) -> io::Result<OpenFiles> {
 /// As [`open_files`], of one directory of /proc.
 ///
 /// # Errors
-/// Those of reading it. Half a list is none.
+/// Those of reading it. Half a list is none: root without CAP_SYS_PTRACE (in most containers) is shown the numbers of another user's
+/// fds, and not what they are.
 pub(crate) fn open_files_in(directory: &str, most: usize) -> io::Result<OpenFiles> {
     let mut open = OpenFiles::default();
     for (nth, entry) in fs::read_dir(directory)?.enumerate() {
@@ -250,8 +251,12 @@ pub(crate) fn open_files_in(directory: &str, most: usize) -> io::Result<OpenFile
         }
         let entry = entry?;
         let number = entry.file_name().to_str().and_then(|name| name.parse().ok());
-        // An fd that is closed while we look is none any more.
-        open.files.extend(number.zip(fs::read_link(entry.path()).ok()));
+        match fs::read_link(entry.path()) {
+            Ok(target) => open.files.extend(number.zip(Some(target))),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Err(error),
+            // An fd that is closed while we look is none any more.
+            Err(_) => {}
+        }
     }
     Ok(open)
 }

@@ -15,7 +15,7 @@ use crate::log::Log;
 use crate::shell::begin::assemble;
 use crate::shell::fleet::saved::{SavedChild, pidfd_name};
 use crate::shell::found::{Found, configs};
-use crate::shell::journal::log::{Forked, Logged};
+use crate::shell::journal::log::Logged;
 use crate::shell::journal::store;
 use crate::shell::records::Records;
 use crate::shell::records::sockets::announce;
@@ -23,6 +23,7 @@ use crate::shell::restore::fill;
 use crate::shell::succession::holders::{HadBack, Holders};
 use crate::shell::succession::orphan_processes::{self, OrphanProcess, Role};
 use crate::shell::succession::predecessor::PredecessorState;
+use crate::shell::succession::withdrawn::{self, Withdrawn};
 use crate::shell::succession::{recover, refusals};
 use crate::shell::{Begin, Child, Shell};
 use crate::state::{self, Custody, Fds, Flaw, Restored, Row};
@@ -39,6 +40,8 @@ struct TakenOver {
     logged: Logged,
     /// How many events were pending when the state was written; those behind them were found out now.
     pending: usize,
+    /// A candidate that was ended.
+    withdrawn: Option<Withdrawn>,
     /// The pid of the predecessor.
     before: String,
 }
@@ -47,6 +50,7 @@ struct TakenOver {
 pub(super) struct Announced {
     pub(super) logged: Logged,
     pub(super) pending: usize,
+    pub(super) withdrawn: Option<Withdrawn>,
 }
 
 /// Adopt a predecessor's state, as far as the loop can go on with it.
@@ -69,25 +73,29 @@ fn restore(
     let logged = Logged::read(&kept.log).map_err(text)?;
     shell.journal.spare_fds = stored;
     let rows = Row::all(&kept.rows).map_err(text)?;
-    let pending = take_over(&mut shell, &rows, logged.forked(), &custody)?;
+    let (pending, withdrawn) = take_over(&mut shell, &rows, &logged, &custody)?;
     let before = Row::of_kind(&rows, state::HEAD).and_then(|head| head.text("pid"));
     let step = TakenOver {
         logged,
         pending,
+        withdrawn,
         before: before.unwrap_or_default(),
     };
     Ok(Restored::new(Adopted { shell, step }, custody))
 }
 
-/// Returns how many events were pending when the state was written; those behind them were found out now.
+/// Returns how many events were pending when the state was written; those behind them were found out now. And the candidate, if it
+/// had to be ended.
 fn take_over(
     shell: &mut Shell,
     rows: &[Row<'_>],
-    forked: &[Forked],
+    logged: &Logged,
     custody: &Custody,
-) -> Result<usize, String> {
+) -> Result<(usize, Option<Withdrawn>), String> {
     let text = |flaw: Flaw| flaw.to_string();
+    let forked = logged.forked();
     let mut remains = orphan_processes::of_app(rows, forked, &shell.given.place).map_err(text)?;
+    let withdrawn = withdrawn::withdraw(rows, logged, &mut remains, &mut shell.journal.spare_fds)?;
     let holders = Holders::new(rows, &remains).map_err(text)?;
     for wanted in listeners::identities(rows).map_err(text)? {
         let inherited = &mut shell.records.inherited;
@@ -124,8 +132,12 @@ fn take_over(
     }
     shell.given.since = since;
     let pending = shell.events.len();
-    for info in shell.fleet.workers.values_mut() {
+    for (worker, info) in &mut shell.fleet.workers {
         info.adopted = true;
+        let of_worker = |withdrawn: &&Withdrawn| withdrawn.generation == worker.generation;
+        if let Some(withdrawn) = withdrawn.as_ref().filter(of_worker) {
+            info.failure = Some(withdrawn.why.clone());
+        }
     }
     for child in SavedChild::all(rows).map_err(text)? {
         adopt_child(shell, child, &mut remains);
@@ -138,7 +150,7 @@ fn take_over(
         }
     }
     shell.fleet.watch_all(&mut shell.sources)?;
-    Ok(pending)
+    Ok((pending, withdrawn))
 }
 
 /// A listener that is looked for.
@@ -263,6 +275,7 @@ impl Adopted<TakenOver> {
             step: Announced {
                 logged: self.step.logged,
                 pending: self.step.pending,
+                withdrawn: self.step.withdrawn,
             },
         }
     }

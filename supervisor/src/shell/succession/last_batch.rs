@@ -20,6 +20,7 @@ use crate::shell::records::stored::store_listener;
 use crate::shell::starting::{Starting, starting};
 use crate::shell::succession::adopt::{Adopted, Announced, uid_of};
 use crate::shell::succession::recover::{self, Proved};
+use crate::shell::succession::withdrawn::Withdrawn;
 use crate::sources::Source;
 use crate::state::Guard;
 use crate::sys::{self, errno_text};
@@ -35,16 +36,23 @@ const UNTIL_ENDED: Duration = Duration::from_secs(1);
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
 /// Nothing is left half done.
-pub(super) struct Finished;
+pub(super) struct Finished {
+    /// A candidate that was ended: nobody is started for it.
+    withdrawn: Option<Withdrawn>,
+}
 
 impl Adopted<Announced> {
     /// Perform to its end what the predecessor was performing.
     pub(super) fn finish_batch(self) -> Adopted<Finished> {
-        let Announced { logged, pending } = self.step;
+        let Announced {
+            logged,
+            pending,
+            withdrawn,
+        } = self.step;
         let Logged { batch, done } = logged;
         let mut finished = Adopted {
             shell: self.shell,
-            step: Finished,
+            step: Finished { withdrawn },
         };
         for probe in done.probes() {
             if let Some(proved) = recover::prove(probe.pid, probe.began) {
@@ -142,6 +150,12 @@ impl Adopted<Finished> {
 
     fn find_or_spawn(&mut self, worker: Worker, record: Record, done: &Done) {
         let mut info = WorkerInfo::new(None);
+        let of_worker = |withdrawn: &&Withdrawn| withdrawn.generation == worker.generation;
+        if let Some(withdrawn) = self.step.withdrawn.as_ref().filter(of_worker) {
+            let failed = self.shell.fleet.spawn_failed(worker, info, withdrawn.why.clone());
+            self.shell.events.push_back(failed);
+            return;
+        }
         match self.find_forked(worker, record, &mut info, done) {
             Ok(true) => {
                 self.shell.fleet.workers.insert(worker, info);

@@ -4,6 +4,7 @@
 
 pub(crate) mod adopt;
 pub(crate) mod draining_orphans;
+mod foreseen;
 pub(crate) mod holders;
 mod last_batch;
 pub(crate) mod orphan_processes;
@@ -13,6 +14,7 @@ pub(crate) mod recover;
 pub(crate) mod refusals;
 pub(crate) mod unheard;
 pub(crate) mod upgrading;
+mod withdrawn;
 
 use crate::upgrade::Origin;
 

@@ -45,7 +45,7 @@ with systemd's file descriptor store and without. More is in [survival.md](survi
 
 const KILLED_HEAD: [&str; 3] = ["When it is killed", "What the next one does", "Lost"];
 
-const KILLED_ROWS: [[&str; 3]; 6] = [
+const KILLED_ROWS: [[&str; 3]; 7] = [
     [
         "at rest, or while old generations drain",
         "It adopts the app; generations keep their numbers, and the time that they have left.",
@@ -55,6 +55,11 @@ const KILLED_ROWS: [[&str; 3]; 6] = [
         "while it forks the workers of a reload",
         "It adopts those that it finds, starts the others, takes all listeners back and goes on with the reload.",
         "no request",
+    ],
+    [
+        "while a candidate starts that alone has a listener, which neither systemd has kept nor the kernel lets it take back",
+        "It ends that candidate, whose reload has failed, and adopts the app of before.",
+        "what that candidate had accepted and not answered in 5 s",
     ],
     [
         "while a worker starts, which then says READY=1 to nobody",

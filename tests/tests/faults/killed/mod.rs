@@ -12,6 +12,7 @@ mod unheard;
 mod unseen;
 mod while_forking;
 mod while_stopping;
+mod withdrawn;
 
 use std::time::{Duration, Instant};
 

@@ -2,6 +2,7 @@
 //! a stop. systemd starts the next one, with what its file descriptor store has kept, and once more without that store.
 
 use std::fmt;
+use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::time::Instant;
 
@@ -338,4 +339,87 @@ pub(crate) fn while_systemd_stops_it(machine: &Machine) {
         let journal = site.journal();
         assert!(!journal.contains("already in use"), "{journal}");
     }
+}
+
+/// systemd, held up. Dropping it lets it go on.
+struct HeldUp(Pid);
+
+impl HeldUp {
+    /// Stops it, and fills its queue, in which nothing finds room any more.
+    fn with_a_full_queue(machine: &Machine) -> Self {
+        let init = Pid::from_raw(machine.pid_outside("1"));
+        kill(init, Signal::SIGSTOP).unwrap();
+        let held_up = Self(init);
+        let end = Instant::now() + segue_tests::patience();
+        // It may take one more out on its way to being stopped.
+        while segue_tests::proc::look(init.as_raw()).is_none_or(|seen| seen.state != 'T') {
+            assert!(Instant::now() < end, "systemd is not stopped");
+            std::thread::sleep(PAUSE);
+        }
+        // What one socket may have on its way is less than the queue takes.
+        let queue = machine.path("/run/systemd/notify");
+        while fill(&queue) > 0 {}
+        held_up
+    }
+}
+
+/// Sends as much as one socket can. Returns how much that was.
+fn fill(queue: &Path) -> usize {
+    let socket = UnixDatagram::unbound().unwrap();
+    socket.set_nonblocking(true).unwrap();
+    for sent in 0.. {
+        match socket.send_to(b"X_FULL=1", queue) {
+            Ok(_) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return sent,
+            Err(error) => panic!("{}: {error}", queue.display()),
+        }
+    }
+    0
+}
+
+impl Drop for HeldUp {
+    fn drop(&mut self) {
+        let _ = kill(self.0, Signal::SIGCONT);
+    }
+}
+
+/// The fd of a listener that is new with the reload has found no room in systemd's queue, and the sandbox lets nobody take it from the
+/// candidate: that is ended, and the app of before adopted.
+pub(crate) fn a_new_listener_that_systemd_has_not_got(machine: &Machine) {
+    let (site, own) = Store::Shipped.site(machine, "unstored", "app --message old");
+    site.systemctl_ok("start");
+    let app = site.status().pids(1);
+    let loads = start_loads(&site);
+    let supervisor = Supervisor::of(machine, &site);
+    site.release("fixture slow-start file=/srv/unstored/never");
+    site.settings(&format!("start-timeout = \"10m\"\n{}", own.setting()));
+    let held_up = HeldUp::with_a_full_queue(machine);
+    kill(supervisor.outside, Signal::SIGHUP).unwrap();
+    site.wait_until("the candidate is there", |status| !status.pids(2).is_empty());
+    // Had it not executed it would end by itself.
+    let candidate = site.status().pids(2)[0];
+    let program = format!("/proc/{candidate}/comm");
+    machine.wait_for_output(&["cat", &program], |name| name.starts_with("fixture"));
+    supervisor.kill();
+    drop(held_up);
+    wait_for_successor(machine, &site, &supervisor.inside);
+    site.wait_until("the reload has failed", |status| {
+        status.last_outcome() == "failed"
+    });
+    let status = site.status();
+    assert!(
+        status
+            .last_reason()
+            .contains("it was ended, for the listener 127.0.0.1:"),
+        "{}",
+        site.journal()
+    );
+    assert_eq!(status.pids(1), app, "{}", site.journal());
+    wait_for_end(machine, &site, candidate);
+    site.release("app --message new");
+    site.systemctl_ok("reload");
+    site.wait_for_message("new");
+    own.assert_served(&site);
+    assert_nothing_lost(machine, "kill -9 with a listener that systemd has not got", loads);
+    assert_nobody_else_is_left(machine, &site);
 }

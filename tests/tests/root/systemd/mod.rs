@@ -50,13 +50,14 @@ impl fmt::Display for Scene {
 /// How many scenes at once in one machine: they mostly wait.
 const AT_ONCE: usize = 4;
 
-/// Scenes that do something to the whole machine (systemd executes itself anew, or the common binary is exchanged), and one
+/// Scenes that do something to the whole machine (systemd executes itself anew or is held up, or the common binary is exchanged), and one
 /// that bears no `daemon-reload` of another: at that, systemd (252 and 257) forgets what was said by EXTEND_TIMEOUT_USEC and
 /// counts TimeoutStartSec from the begin of the start again.
-const ALONE: [&str; 3] = [
+const ALONE: [&str; 4] = [
     "reload::after_a_daemon_reload",
     "upgrade::is_no_restart",
     "start::takes_as_long_as_the_app_asks_for",
+    "midway::a_new_listener_that_systemd_has_not_got",
 ];
 
 /// Scenes that take longest, a time limit of their own being among what they wait for. They begin first, lest one of them is
@@ -116,6 +117,7 @@ const SCENES: &[Scene] = scenes! {
     252 midway::while_it_stops;
     252 midway::what_a_stop_left_hanging_has_its_deadline;
     252 midway::while_systemd_stops_it;
+    252 midway::a_new_listener_that_systemd_has_not_got;
     252 deploy::ends_with_the_new_version_or_changes_nothing;
     252 deploy::takes_back_what_dies_after_its_takeover;
     252 deploy::one_at_a_time;

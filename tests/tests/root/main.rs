@@ -3,6 +3,7 @@
 //!
 //! All of them share this process: see `tests/fast/main.rs`.
 
+mod a_systemd;
 mod activation;
 mod deploy_ssh;
 mod drops_uid;

@@ -1,7 +1,7 @@
 //! Segue under a real systemd: the units of `systemd/`, as they are installed, on the systemd of this machine (252 on Debian
 //! 12) and on that of Debian 13 (257).
 //!
-//! Each test is one machine, in which all scenes are played, some at a time, each with an app, a port and a unit of its own.
+//! Each test (in `a_systemd.rs`) is one machine, in which all scenes are played, some at a time, each with an app, a port and a unit of its own.
 //! `SEGUE_TEST_SCENE=text` plays those whose names contain the text.
 #![allow(
     clippy::unwrap_used,
@@ -129,7 +129,7 @@ const SCENES: &[Scene] = scenes! {
     252 journal::knows_priorities;
 };
 
-fn play_all(test: &str, below: Below) {
+pub(crate) fn play_all(test: &str, below: Below) {
     if !needs::whole_system(test) {
         return;
     }
@@ -161,14 +161,4 @@ fn play_all(test: &str, below: Below) {
     let play = |scene: &&Scene| machine.in_its_network(|| (scene.play)(&machine));
     pool::each(1, &alone, play);
     pool::each(AT_ONCE, &together, play);
-}
-
-#[test]
-fn on_the_systemd_of_this_machine() {
-    play_all("on_the_systemd_of_this_machine", Below::Host);
-}
-
-#[test]
-fn on_debian_13() {
-    play_all("on_debian_13", Below::Trixie);
 }

@@ -118,7 +118,7 @@ const CIRCLES: &[(&[&str], &str)] = &[
 ];
 
 /// How many lines `run/` has at most, all its files together: what is more belongs into a room.
-const LOOP_LINES: usize = 700;
+const LOOP_LINES: usize = 680;
 
 /// Files of the shell and the core with more than [`LONGEST`] lines before their tests, and how many they have at most.
 const LONG_FILES: &[(&str, usize)] = &[];

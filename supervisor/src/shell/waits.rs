@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use segue_lifecycle::{Number, Timer, Wait};
 
+use crate::clock::{self, Timers};
 use crate::config::{Config, Ready};
+use crate::shell::Alarm;
 
 /// The time without readiness after which people are told how to help it.
 pub(crate) const HINT: Duration = Duration::from_secs(5);
@@ -133,8 +135,23 @@ pub(crate) const fn of(timer: Timer) -> Wait {
     }
 }
 
+/// How long a timer is to run from now on. The looks at a generation that lingers become rare.
+pub(crate) fn from_now(
+    timer: Timer,
+    wait: Wait,
+    config: &Config,
+    timers: &Timers<Alarm>,
+) -> Option<Duration> {
+    let Timer::Count(number) = timer else {
+        return length(wait, config);
+    };
+    let since = timers.since(Alarm::Core(Timer::Linger(number)));
+    let lingered = since.map(|since| clock::now().saturating_duration_since(since));
+    Some(count_pause(lingered.unwrap_or_default()))
+}
+
 /// How long a wait of the core is by these settings; `None` is without end.
-pub(crate) fn length(wait: Wait, config: &Config) -> Option<Duration> {
+fn length(wait: Wait, config: &Config) -> Option<Duration> {
     match wait {
         Wait::Start => config.start_timeout,
         Wait::Hint => Some(HINT),
@@ -166,7 +183,7 @@ pub(crate) fn length(wait: Wait, config: &Config) -> Option<Duration> {
 }
 
 /// The pause before the next look at the connections of a generation that has lingered so long.
-pub(crate) fn count_pause(lingered: Duration) -> Duration {
+fn count_pause(lingered: Duration) -> Duration {
     (lingered / 2).clamp(FIRST_COUNT, LONGEST_COUNT)
 }
 

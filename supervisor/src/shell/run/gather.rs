@@ -22,30 +22,12 @@ use crate::sources::{Ready, Source};
 const LOOKS_A_TURN: usize = 4;
 
 impl Shell {
-    /// Read every source that is ready. The sources come sorted.
-    pub(crate) fn gather(&mut self, ready: &[Ready<Worker, ClientId>]) {
-        let (clients, mut others) =
-            ready
-                .iter()
-                .copied()
-                .partition::<Vec<_>, _>(|ready| match ready.source {
-                    Source::Control | Source::Client(_) => true,
-                    Source::Report(_)
-                    | Source::Notify(_)
-                    | Source::Exit(_)
-                    | Source::DrainingOrphan(_)
-                    | Source::Signals
-                    | Source::Paths
-                    | Source::Queues
-                    | Source::Slots => false,
-                });
+    /// Read every source that is ready. They come in the order in which they are to be read.
+    pub(crate) fn gather(&mut self, mut ready: Vec<Ready<Worker, ClientId>>) {
         // One sweep sees every death.
         let is_exit = |ready: &Ready<_, _>| matches!(ready.source, Source::Exit(_));
-        others.dedup_by(|next, before| is_exit(next) && is_exit(before));
-        for ready in others {
-            self.read_source(ready);
-        }
-        for ready in clients {
+        ready.dedup_by(|next, before| is_exit(next) && is_exit(before));
+        for ready in ready {
             self.read_source(ready);
         }
     }

@@ -90,7 +90,7 @@ impl Shell {
             .wait(deadline, clock::now())
             .map_err(|errno| ShellError::new("epoll_wait", errno))?;
         self.log.gather();
-        self.gather(&ready);
+        self.gather(ready);
         self.step_all();
         // What followed of these words is logged by now.
         self.fleet.consume_recorded();

@@ -4,8 +4,7 @@ use std::time::{Duration, Instant};
 
 use segue_lifecycle::{Effect, Event, FIRST, Number, Outcome, Ticket, Timer, Wait, Worker};
 
-use crate::clock::{self, Timers};
-use crate::config::Config;
+use crate::clock;
 use crate::shell::fleet::orders::Extension;
 use crate::shell::fleet::{Ground, ground};
 use crate::shell::inspection::flags;
@@ -77,7 +76,7 @@ impl Shell {
         let newest = self.records.generations.keys().next_back().copied();
         let number = waits::of_timer(timer, newest);
         let config = number.map_or(&*self.given.config, |number| self.view().config_of(number));
-        let length = length(timer, wait, config, &self.timers);
+        let length = waits::from_now(timer, wait, config, &self.timers);
         self.timers.arm(Alarm::Core(timer), length, clock::now());
     }
 
@@ -143,14 +142,4 @@ impl Shell {
             self.events.push_back(Event::Switched(number));
         }
     }
-}
-
-/// How long a timer is to run. The looks at a generation that lingers become rare.
-fn length(timer: Timer, wait: Wait, config: &Config, timers: &Timers<Alarm>) -> Option<Duration> {
-    let Timer::Count(number) = timer else {
-        return waits::length(wait, config);
-    };
-    let since = timers.since(Alarm::Core(Timer::Linger(number)));
-    let lingered = since.map(|since| clock::now().saturating_duration_since(since));
-    Some(waits::count_pause(lingered.unwrap_or_default()))
 }

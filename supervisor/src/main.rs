@@ -159,6 +159,14 @@ fn carry_out(command: Command, inherited_environment: InheritedEnvironment) -> E
             let (target, timeout) = (target(&reload.target), reload.target.timeout);
             client::reload(&target, reload.until, form, detail, timeout).into()
         }
+        Command::Events(wanted) => {
+            let follow = if wanted.follow {
+                client::Follow::Yes
+            } else {
+                client::Follow::No
+            };
+            client::events(&target(&wanted.target), follow, wanted.target.timeout).into()
+        }
         Command::List(list) => client::list(form(list.form)).into(),
         Command::Stop(wanted) => client::stop(&target(&wanted), wanted.timeout).into(),
         Command::Workers(workers) => {

@@ -238,6 +238,12 @@ impl Process {
         }
     }
 
+    /// The whole of stdout so far.
+    #[must_use]
+    pub fn output(&self) -> String {
+        joined(&self.seen().out)
+    }
+
     /// Waits for the first line of stdout.
     ///
     /// # Panics

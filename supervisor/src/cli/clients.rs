@@ -234,6 +234,34 @@ fn parse_owned_name(text: &str) -> Result<String, String> {
     }
 }
 
+/// `segue events`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Events {
+    /// Which instance.
+    pub(crate) target: Target,
+    /// Whether what happens next is waited for.
+    pub(crate) follow: bool,
+}
+
+#[derive(Args)]
+pub(super) struct EventsArgs {
+    /// Go on with all that happens, until interrupted
+    #[arg(long, short)]
+    follow: bool,
+
+    #[command(flatten)]
+    target: InstanceArgs,
+}
+
+impl From<EventsArgs> for Events {
+    fn from(args: EventsArgs) -> Events {
+        Events {
+            target: args.target.into(),
+            follow: args.follow,
+        }
+    }
+}
+
 /// `segue list`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct List {

@@ -19,7 +19,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 
 pub(crate) use answer::Answer;
 pub(crate) use clients::{
-    Completions, Form, List, Reload, ReloadDetail, Status, StatusForm, Target, Workers,
+    Completions, Events, Form, List, Reload, ReloadDetail, Status, StatusForm, Target, Workers,
 };
 
 pub(crate) use init::{Init, Writes};
@@ -38,6 +38,8 @@ pub(crate) enum Command {
     Reload(Reload),
     /// Ask an instance how it is.
     Status(Status),
+    /// Follow what happens to an instance.
+    Events(Events),
     /// Find all instances.
     List(List),
     /// Ask an instance to stop.
@@ -121,6 +123,8 @@ enum Word {
     Reload(clients::ReloadArgs),
     #[command(about = texts::STATUS, long_about = texts::LONG_STATUS, after_long_help = texts::STATUS_CODES)]
     Status(clients::StatusArgs),
+    #[command(about = texts::EVENTS, long_about = texts::LONG_EVENTS, after_long_help = texts::EXIT_CODES)]
+    Events(clients::EventsArgs),
     #[command(about = texts::LIST, long_about = texts::LONG_LIST, after_long_help = texts::LIST_CODES)]
     List(clients::ListArgs),
     #[command(about = texts::STOP, long_about = texts::LONG_STOP, after_long_help = texts::EXIT_CODES)]
@@ -150,6 +154,7 @@ impl Word {
             Word::Dev(args) => Command::Dev(args.into_dev()),
             Word::Reload(args) => Command::Reload(args.into()),
             Word::Status(args) => Command::Status(args.into()),
+            Word::Events(args) => Command::Events(args.into()),
             Word::List(args) => Command::List(args.into()),
             Word::Stop(args) => Command::Stop(args.into()),
             Word::Workers(args) => Command::Workers(args.into()),

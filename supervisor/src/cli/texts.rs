@@ -102,6 +102,14 @@ pub(super) const LONG_STATUS: &str = "\
 Show who serves, who drains, since when and with how many open connections,
 and how the last reload went.";
 
+pub(super) const EVENTS: &str = "Print what happens as JSON lines";
+
+pub(super) const LONG_EVENTS: &str = "\
+Print how it is as one JSON object on a line, and with --follow another one for
+all that happens from then on: handoffs, takeovers, failures, crashes, the end
+of old generations. It ends when the supervisor has stopped. A reader that does
+not read is left behind, and told so.";
+
 pub(super) const LIST: &str = "List the instances that run";
 
 pub(super) const LONG_LIST: &str = "\

@@ -192,7 +192,7 @@ fn stream_socket(flags: SockFlag) -> io::Result<OwnedFd> {
 /// The status, if that is what this reply to a request for one holds.
 fn status_in(reply: Reply) -> Result<Option<Status>, Lost> {
     match reply {
-        Reply::Progress { .. } => Ok(None),
+        Reply::Progress { .. } | Reply::Event(_) => Ok(None),
         Reply::Status(status) => Ok(Some(*status)),
         Reply::Refused { message } => Err(Lost::Refused(message)),
         Reply::Done { .. } | Reply::Failed { .. } => Err(Lost::Garbled(

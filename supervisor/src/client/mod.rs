@@ -13,6 +13,7 @@
 
 mod codes;
 mod connection;
+mod events;
 mod find;
 mod last_words;
 mod list;
@@ -27,6 +28,7 @@ use codes::Codes;
 use connection::{Connection, Lost};
 
 pub(crate) use codes::Form;
+pub(crate) use events::Follow;
 
 use crate::clock;
 use crate::place::Surroundings;
@@ -160,6 +162,11 @@ pub(crate) fn metrics(
 ) -> Exit {
     let mut client = Client::of_this_process();
     client.run(|client| client.show_once(target, timeout, show).map(|_| Exit::Done))
+}
+
+/// `segue events`: prints how it is and, until it is interrupted or the supervisor ends, all that happens. `timeout` is for the first.
+pub(crate) fn events(target: &Target, follow: Follow, timeout: Option<Duration>) -> Exit {
+    Client::of_this_process().run(|client| client.events(target, follow, timeout))
 }
 
 /// `segue list`: prints every instance that can be found.
@@ -300,12 +307,7 @@ impl Client<'_> {
                     verdict,
                 } => return Err(self.failed(&message, serving.as_ref(), verdict, deadline)),
                 Reply::Refused { message } => return Err(refused(&message)),
-                Reply::Status(_) => {
-                    return Err(Failure::new(
-                        Exit::Failed,
-                        "the supervisor's answer does not fit the question; is it another version? (the first line of its log names it)",
-                    ));
-                }
+                Reply::Status(_) | Reply::Event(_) => return Err(does_not_fit()),
             }
         }
     }
@@ -408,6 +410,13 @@ fn written(result: io::Result<()>) -> Result<(), Failure> {
     }
 }
 
+fn does_not_fit() -> Failure {
+    Failure::new(
+        Exit::Failed,
+        "the supervisor's answer does not fit the question; is it another version? (the first line of its log names it)",
+    )
+}
+
 fn refused(message: &str) -> Failure {
     Failure::new(
         Exit::Failed,
@@ -457,7 +466,7 @@ fn outcome_lost(lost: Lost, request: Request, timeout: Option<Duration>, connect
         Request::Stop {} => "stop",
         Request::Workers { .. } => "change of workers",
         Request::Upgrade {} => "upgrade",
-        Request::Status {} => "status",
+        Request::Status {} | Request::Events {} => "status",
     };
     match lost {
         Lost::TimedOut => {

@@ -439,7 +439,11 @@ fn several_instances_are_listed_and_one_can_be_named() {
     let script = |name: &'static str| {
         move |request| match request {
             Request::Status {} => vec![status_of(name, vec![serving()])],
-            Request::Reload { .. } | Request::Stop {} | Request::Workers { .. } | Request::Upgrade {} => {
+            Request::Reload { .. }
+            | Request::Stop {}
+            | Request::Workers { .. }
+            | Request::Events {}
+            | Request::Upgrade {} => {
                 vec![Reply::Done {
                     message: format!("this is {name}"),
                     serving: None,

@@ -48,6 +48,9 @@ pub(crate) const TICKETS_MAX: usize = 256;
 /// How many clients may wait for the end of a stop. Separate, so that tickets never keep a stop out.
 const STOPS_MAX: usize = 64;
 
+/// How many clients may hear all that happens. They stay for days, and each may have a buffer; a machine has a handful of them.
+const FOLLOWERS_MAX: usize = 16;
+
 /// How many clients without a ticket are held at a time. Each leaves within [`ASK_TIME`] or [`READ_TIME`].
 const RESERVE: usize = 64;
 
@@ -416,6 +419,26 @@ impl Control {
         }
     }
 
+    /// Whether anybody hears what happens.
+    pub(crate) fn has_followers(&self) -> bool {
+        self.count(Seat::Events) > 0
+    }
+
+    /// Tells all who hear what happens. None of them is waited for.
+    pub(crate) fn publish(&mut self, event: &Reply, now: Instant) {
+        let hears = |session: &Session| session.seat() == Seat::Events;
+        let followers = self.clients.iter().filter(|(_, session)| hears(session));
+        let followers: Vec<ClientId> = followers.map(|(id, _)| *id).collect();
+        for id in followers {
+            if let Some(session) = self.clients.get_mut(&id) {
+                session.hear(event, now + READ_TIME);
+                if session.flush().is_done() {
+                    self.close(id);
+                }
+            }
+        }
+    }
+
     /// What to do to the epoll set, in order. Empty if nothing has changed.
     pub(crate) fn changes(&mut self, now: Instant) -> Vec<Change> {
         let mut changes = mem::take(&mut self.closed);
@@ -506,6 +529,7 @@ impl Control {
                 (Seat::Ticket, TICKETS_MAX)
             }
             Request::Stop {} => (Seat::Stop, STOPS_MAX),
+            Request::Events {} => (Seat::Events, FOLLOWERS_MAX),
             Request::Status {} => return Ok(Seat::Served),
         };
         if self.count(seat) < max {
@@ -532,7 +556,7 @@ fn deadline(session: &Session, shortened: Duration) -> Option<Instant> {
         Seat::Asking => session
             .deadline()
             .map(|deadline| deadline.checked_sub(shortened).unwrap_or(deadline)),
-        Seat::Ticket | Seat::Stop | Seat::Served | Seat::Leaving => session.deadline(),
+        Seat::Ticket | Seat::Stop | Seat::Events | Seat::Served | Seat::Leaving => session.deadline(),
     }
 }
 

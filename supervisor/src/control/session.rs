@@ -18,6 +18,10 @@ use crate::sys::errno_text;
 /// always kept, so that a client's memory is bounded by this and one answer.
 const PROGRESS_MAX: usize = 16 * 1024;
 
+/// How many bytes of events a client may leave unread, besides what the kernel keeps for it: some two hundred, more than the busiest
+/// reload has.
+const EVENTS_MAX: usize = 64 * 1024;
+
 /// How many bytes are thrown away in one turn of what a client sends after its request.
 const IGNORED_PER_TURN: usize = 64 * 1024;
 
@@ -30,6 +34,8 @@ pub(super) enum Seat {
     Ticket,
     /// It waits for the end of a stop.
     Stop,
+    /// It hears all that happens.
+    Events,
     /// Its answer comes in this turn.
     Served,
     /// It has its final answer, or what the socket would take of it; it has a deadline.
@@ -40,6 +46,7 @@ words!(Seat {
     "asking" Asking;
     "ticket" Ticket;
     "stop" Stop;
+    "events" Events;
     "served" Served;
     "leaving" Leaving;
 });
@@ -232,6 +239,20 @@ impl Session {
         self.output.extend_from_slice(&line);
     }
 
+    /// Queues an event for a client that hears them. One that does not read is told so behind what it has not read, and leaves:
+    /// a gap in what happens would be worse than its end.
+    pub(super) fn hear(&mut self, event: &Reply, deadline: Instant) {
+        let line = event.to_line();
+        if self.output.len() + line.len() > EVENTS_MAX {
+            let message = format!(
+                "{} bytes of events were not read: the rest is not sent",
+                self.output.len()
+            );
+            return self.answer(&Reply::Refused { message }, deadline);
+        }
+        self.output.extend_from_slice(&line);
+    }
+
     pub(super) fn flush(&mut self) -> Flushed {
         while !self.output.is_empty() {
             match self.stream.write(&self.output) {
@@ -247,6 +268,12 @@ impl Session {
         // To close with unread input would make the client see a reset after our answer (unix_release_sock).
         self.ignore();
         Flushed::Done
+    }
+
+    /// How many bytes wait for the client.
+    #[cfg(test)]
+    pub(super) fn unread(&self) -> usize {
+        self.output.len()
     }
 
     pub(super) fn into_fd(self) -> OwnedFd {

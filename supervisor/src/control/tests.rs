@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::harness::Server;
 use super::*;
 use crate::place::{Surroundings, choose};
-use crate::protocol::{Change as WorkersChange, Until};
+use crate::protocol::{Change as WorkersChange, News, NewsKind, State, Until};
 use crate::state::{Custody, Guard, Restored};
 
 const RELOAD: Request = Request::Reload {
@@ -415,6 +415,60 @@ fn mute_clients_fill_the_reserve_and_are_gone_in_time() {
         ["no request within 250 ms, and others wait"; RESERVE]
     );
     drop(client);
+}
+
+/// Anything that happens.
+fn event(worker: u16) -> Reply {
+    Reply::Event(Box::new(News {
+        event: NewsKind::WorkerReady,
+        at: "2026-11-30T12:00:00.000Z".into(),
+        generation: Some(1),
+        worker: Some(worker),
+        other: None,
+        cause: None,
+        reason: None,
+        state: State::Serving,
+    }))
+}
+
+#[test]
+fn a_follower_hears_all_that_happens_for_as_long_as_it_reads() {
+    const EVENTS: &[u8] = b"{\"request\":\"events\"}\n";
+    let directory = directory();
+    let mut server = Server::open(directory.path(), "app");
+    assert!(!server.control.has_followers());
+    let mute = ask(&server, EVENTS);
+    let (id, request) = server.requests(1)[0];
+    assert_eq!(request, Request::Events {});
+    assert!(server.control.has_followers());
+    let now = server.now();
+    let mut told = 0;
+    while server.control.has_followers() {
+        server.control.publish(&event(told), now);
+        told += 1;
+        assert!(told < 60_000, "it is never left behind");
+    }
+    let held = server.control.clients.get(&id).unwrap().unread();
+    assert!(held < 80 * 1024, "{held} bytes are held for it");
+    server.perform_changes();
+    assert_eq!(server.control.next_deadline(), Some(now + READ_TIME));
+    let reader = std::thread::spawn(move || answers(mute));
+    while !server.control.clients.is_empty() {
+        server.turn(Duration::from_millis(100));
+    }
+    let heard = reader.join().expect("reader");
+    let (last, events) = heard.split_last().expect("replies");
+    let Reply::Refused { message } = last else {
+        panic!("{last:?} is no refusal")
+    };
+    assert!(message.ends_with("bytes of events were not read: the rest is not sent"));
+    let expected: Vec<Reply> = (0..told - 1).map(event).collect();
+    assert_eq!(events, expected, "all up to there, without a gap");
+
+    let followers: Vec<_> = (0..=FOLLOWERS_MAX).map(|_| ask(&server, EVENTS)).collect();
+    server.requests(FOLLOWERS_MAX);
+    let refused = followers.into_iter().next_back().expect("the last one");
+    assert_eq!(refusal(refused), "16 clients wait already; try again later");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The JSON of the control socket: one object a line, each way.
 //!
 //! A client connects, writes one [`Request`] line, and reads [`Reply`] lines until one of them is final
-//! (everything but `progress`); then the supervisor closes the connection. Anything that follows the first
+//! (everything but `progress` and `event`); then the supervisor closes the connection. Anything that follows the first
 //! line is ignored.
 //!
 //! ```text
@@ -16,6 +16,7 @@
 
 mod flat;
 mod last_words;
+mod news;
 mod status;
 mod text;
 mod time;
@@ -29,6 +30,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 pub(crate) use flat::flat;
 pub(crate) use last_words::{LastWords, StderrKind, StderrPlace};
+pub(crate) use news::{News, NewsKind};
 pub(crate) use status::{
     Binary, Generation, LastCrash, LastReload, Listener, Outcome, Probation, Role, SCHEMA, Seen, State,
     Status, Worker, WorkerState,
@@ -56,6 +58,8 @@ pub(crate) enum Request {
     },
     /// The state of the instance; answered at once.
     Status {},
+    /// How it is, and from then on all that happens, until the client goes.
+    Events {},
     /// Stop the app with drain, then the supervisor; answered when the app has gone.
     Stop {},
     /// More or fewer workers.
@@ -103,7 +107,7 @@ fn at_least_one<'de, D: Deserializer<'de>>(number: D) -> Result<u16, D::Error> {
     }
 }
 
-/// What the supervisor answers. Everything but `Progress` is final.
+/// What the supervisor answers. Everything but `Progress` and `Event` is final.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "reply", rename_all = "kebab-case")]
 pub(crate) enum Reply {
@@ -112,6 +116,8 @@ pub(crate) enum Reply {
         /// One line for people.
         message: String,
     },
+    /// The answer to [`Request::Events {}`], one for all that happens.
+    Event(Box<News>),
     /// It was done.
     Done {
         /// One line for people, complete: `reload ok: generation 8 serves (pid 123) after 41 ms`.
@@ -208,7 +214,7 @@ impl Reply {
     /// Whether nothing follows this reply.
     pub(crate) fn is_final(&self) -> bool {
         match self {
-            Self::Progress { .. } => false,
+            Self::Progress { .. } | Self::Event(_) => false,
             Self::Done { .. } | Self::Failed { .. } | Self::Status(_) | Self::Refused { .. } => true,
         }
     }

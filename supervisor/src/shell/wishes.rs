@@ -73,6 +73,11 @@ impl Wishes<'_> {
     pub(crate) fn take_request(&mut self, client: ClientId, request: Request) -> Asked {
         match request {
             Request::Status {} => self.show_status(client),
+            Request::Events {} => {
+                let now = view!(self).news_now();
+                self.desk.reply(client, &Reply::Event(Box::new(now)));
+                Asked::Nothing
+            }
             Request::Reload { until } => self.take_reload(client, until),
             Request::Workers { change } => {
                 let (changed, asked) = self.change_workers(change);

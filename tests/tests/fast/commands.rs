@@ -416,3 +416,58 @@ fn a_full_stdout_is_said() {
         );
     }
 }
+
+/// The lines of `segue events`, as their events.
+fn kinds(process: &segue_tests::process::Process, last: &str) -> Vec<String> {
+    process.wait_for_output(&format!("\"event\":\"{last}\""));
+    let kind = |line: &str| {
+        let value: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert!(value["at"].is_string() && value["state"].is_string(), "{line}");
+        value["event"].as_str().unwrap().to_owned()
+    };
+    process.output().lines().map(kind).collect()
+}
+
+#[test]
+fn all_that_happens_is_told_to_those_who_follow_until_the_end() {
+    let setup = Setup::new(Program::new("./app")).flags(["--probation", "0s"]);
+    setup.deploy("app", &Program::fixture("good"));
+    let segue = setup.start();
+    let events = segue.begin("events", &["--follow"]);
+    events.wait_for_output("\"event\":\"now\"");
+    segue.reload_ok(&["--drained"]);
+    segue.deploy("app", &Program::fixture("crash-at-start"));
+    assert_eq!(segue.reload(&[]).code, Some(1));
+    let mut seen = kinds(&events, "failed");
+    let end = seen.iter().position(|kind| kind == "failed").unwrap();
+    seen.truncate(end + 1);
+    let expected = [
+        "now",
+        "handoff-began",
+        "worker-ready",
+        "took-over",
+        "gone",
+        "failed",
+    ];
+    let order: Vec<_> = seen
+        .iter()
+        .filter(|kind| expected.contains(&kind.as_str()))
+        .collect();
+    let wanted = [
+        "now",
+        "handoff-began",
+        "worker-ready",
+        "took-over",
+        "gone",
+        "handoff-began",
+        "failed",
+    ];
+    assert_eq!(order, wanted, "{seen:?}");
+    let now = segue.run("events", &[]);
+    assert_eq!(now.stdout.lines().count(), 1, "{now:?}");
+    assert!(now.stdout.contains("\"event\":\"now\"") && now.stdout.contains("\"generation\":2"));
+    segue.stop();
+    let done = events.finish();
+    assert_eq!(done.code, Some(0), "{done:?}");
+    assert!(done.stdout.contains("\"event\":\"stopping\""), "{done:?}");
+}

@@ -7,7 +7,7 @@ use segue_lifecycle::{Outcome, Ticket, Until};
 
 use crate::clock;
 use crate::control::{ClientId, Control};
-use crate::protocol::Reply;
+use crate::protocol::{News, Reply};
 use crate::shell::desk::Desk;
 use crate::shell::narrator::view::View;
 use crate::state::{
@@ -154,6 +154,14 @@ impl Desk {
             message.push_str(&asker.note);
         }
         self.answers.push((client, reply));
+    }
+
+    /// Tell those who hear all that happens.
+    pub(crate) fn publish(&mut self, news: impl FnOnce() -> News) {
+        if self.control.has_followers() {
+            let event = Reply::Event(Box::new(news()));
+            self.control.publish(&event, clock::now());
+        }
     }
 
     /// Tell those who wait for more than the takeover how far it has come.

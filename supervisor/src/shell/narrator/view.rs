@@ -77,6 +77,17 @@ impl<'a> View<'a> {
 }
 
 impl View<'_> {
+    /// What the instance as a whole is doing.
+    pub(crate) fn state(&self) -> protocol::State {
+        match self.core.state() {
+            State::Starting => protocol::State::Starting,
+            State::Serving => protocol::State::Serving,
+            State::HandingOff => protocol::State::HandingOff,
+            State::BackingOff => protocol::State::BackingOff,
+            State::Stopping => protocol::State::Stopping,
+        }
+    }
+
     /// The state as `status` sends it. Connections are counted by the client, so that the loop never is.
     pub(crate) fn status(&self, history: &History) -> Status {
         Status {
@@ -85,13 +96,7 @@ impl View<'_> {
             pid: nix::unistd::getpid().as_raw(),
             since: rfc3339(self.given.since),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            state: match self.core.state() {
-                State::Starting => protocol::State::Starting,
-                State::Serving => protocol::State::Serving,
-                State::HandingOff => protocol::State::HandingOff,
-                State::BackingOff => protocol::State::BackingOff,
-                State::Stopping => protocol::State::Stopping,
-            },
+            state: self.state(),
             generation: self.core.incumbent().map(|generation| generation.number),
             listeners: self.listeners_shown(),
             generations: self

@@ -32,6 +32,8 @@ impl Shell {
             self.log.error(&text);
         }
         self.narrator.tell(fact, &view!(self), &self.timers);
+        let view = view!(self);
+        self.desk.publish(|| view.news_of(fact));
         if let Some(text) = self.narrator.progress.take() {
             self.desk.tell_progress(&text);
         }

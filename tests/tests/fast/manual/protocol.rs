@@ -91,6 +91,21 @@ fn ask(segue: &Segue, request: &str) -> Vec<String> {
     BufReader::new(stream).lines().map(Result::unwrap).collect()
 }
 
+/// The first reply to a request that is answered without end.
+fn first_reply(segue: &Segue, request: &str) -> String {
+    let mut stream = UnixStream::connect(segue.control()).unwrap();
+    stream.write_all(format!("{request}\n").as_bytes()).unwrap();
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line).unwrap();
+    line
+}
+
+/// The keys of a reply, in their order.
+fn keys(reply: &str) -> Vec<String> {
+    let reply: serde_json::Map<String, Value> = serde_json::from_str(reply).unwrap();
+    reply.keys().cloned().collect()
+}
+
 #[test]
 fn the_conversations_of_the_page_are_real() {
     let segue = Setup::new(Program::app()).start();
@@ -105,6 +120,14 @@ fn the_conversations_of_the_page_are_real() {
                 let workers = &status.0["generations"][0]["workers"];
                 workers[0]["state"] == "serving" && workers[1]["state"] == "serving"
             });
+        }
+        if request.contains("events") {
+            assert_eq!(
+                keys(&first_reply(&segue, &request)),
+                keys(&shown[0]),
+                "right: {PROTOCOL}"
+            );
+            continue;
         }
         let replies = ask(&segue, &request);
         if request.contains("status") {
@@ -134,6 +157,7 @@ fn reply_words(segue: &Segue) -> BTreeSet<String> {
         "?",
     ];
     let mut replies: Vec<String> = good.iter().flat_map(|request| ask(segue, request)).collect();
+    replies.push(first_reply(segue, r#"{"request":"events"}"#));
     segue.deploy("app", &Program::fixture("crash-at-start"));
     replies.extend(ask(segue, r#"{"request":"reload"}"#));
     let word = |reply: &String| {
@@ -233,10 +257,11 @@ fn the_limits_of_the_page_are_those_of_the_source() {
             .any(|line| line.contains(&format!("const {name}:")) && line.ends_with(&format!("{value};")));
         assert!(line, "{PROTOCOL} says {value} for {name}, the source does not");
     };
-    assert_eq!(limits.len(), 5, "{limits:?}");
+    assert_eq!(limits.len(), 6, "{limits:?}");
     constant("REQUEST_MAX", number(0));
     constant("ASK_TIME", &format!("Duration::from_secs({})", number(1)));
     constant("READ_TIME", &format!("Duration::from_secs({})", number(2)));
     constant("TICKETS_MAX", number(3));
     constant("STOPS_MAX", number(4));
+    constant("FOLLOWERS_MAX", number(5));
 }

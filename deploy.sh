@@ -346,6 +346,8 @@ write_starter() {
         done
         set +f
         # shellcheck disable=SC2016
+        printf ' ${SEGUE_PREFLIGHT:+"--label=segue-preflight=$SEGUE_PREFLIGHT"}'
+        # shellcheck disable=SC2016
         [ -z "$entry" ] || printf ' --volume "$release"/%s:%s' "${code##*/}" "$(quote "${code_at:-/srv/$name}:ro")"
         printf ' %s "$@"\n' "sha256:$image_id"
     } >"$drafts/$name" && { [ -z "$entry" ] || must "move the starter" mv -- "$drafts/$name" "$binary/"; } && chmod 0755 "$binary${entry:+/$entry}" || fail "write $binary: cannot write to the temporary directory"
@@ -364,8 +366,11 @@ draft_code() {
     binary=$drafts/tree
 }
 
+# The repository of our tags: of this root alone, since another one with the same name lets go of its own images.
+keepers() { printf 'localhost/segue-%s-%.8s' "$(printf %s "$name" | LC_ALL=C tr '[:upper:]' '[:lower:]' | LC_ALL=C tr -c 'a-z0-9' -)" "$(printf %s "$root" | sha256sum)"; }
+
 # keeper_of ID: the tag that keeps an image as long as a release of this app starts it, whatever becomes of its other tags.
-keeper_of() { printf 'localhost/segue-%s:%.12s' "$(printf %s "$name" | LC_ALL=C tr '[:upper:]' '[:lower:]' | LC_ALL=C tr -c 'a-z0-9' -)" "$1"; }
+keeper_of() { printf '%s:%.12s' "$(keepers)" "$1"; }
 
 # keeper_in RELEASE: the tag that its script names, in $keeper; empty if it is no release of an image.
 keeper_in() {
@@ -397,7 +402,13 @@ let_go() {
         [ "$keeper" != "$1" ] || return 0
     done
     clear_dead
-    attempt "remove image $1" with_engine rmi "$1" || say "$cause"
+    attempt "remove image $1" with_engine rmi "$1" </dev/null || say "$cause"
+}
+
+# Of those, too, that podman refused to remove when their release went.
+let_go_of_rest() {
+    [ -n "$image" ] || return 0
+    with_engine images --format '{{.Repository}}:{{.Tag}}' 2>/dev/null | grep "^$(keepers):" | sort -u | while read -r tag; do let_go "$tag"; done || :
 }
 
 check_image_of() {
@@ -921,6 +932,7 @@ code_of_signal() {
 
 clean_up() {
     trap '' HUP INT TERM
+    end_preflight
     [ -z "$ticker" ] || kill "$ticker" 2>/dev/null
     [ -z "$work" ] || rm -rf -- "$work" 2>/dev/null
     [ -z "$drafts" ] || rm -rf -- "$drafts" 2>/dev/null
@@ -1101,6 +1113,15 @@ build_release() {
     say "copied $size bytes, SHA-256 $sha"
 }
 
+end_preflight() {
+    [ -n "$image" ] && [ -n "${SEGUE_PREFLIGHT:-}" ] || return 0
+    with_engine ps --all --quiet --filter "label=segue-preflight=$SEGUE_PREFLIGHT" 2>/dev/null | while read -r container; do
+        with_engine kill --signal=KILL "$container" </dev/null >/dev/null 2>&1 || :
+        with_engine rm --force "$container" </dev/null >/dev/null 2>&1 || :
+    done
+    unset SEGUE_PREFLIGHT
+}
+
 run_preflight() {
     [ $preflight = yes ] || return 0
     preflight_program=$1
@@ -1109,7 +1130,11 @@ run_preflight() {
     # shellcheck disable=SC2086  # Split at spaces, as the help says.
     set -- $preflight_arguments
     set +f
+    # A container outlives the podman that is killed for its time: it is known by this label.
+    preflight_label=$$-$(date +%s)
+    [ -z "$image" ] || export SEGUE_PREFLIGHT="$preflight_label"
     follow timeout -k 5 "$preflight_timeout" "$preflight_program" "$@"
+    end_preflight
     case $ended in
         0) ;;
         124 | 137) fail "preflight ${entry:-$name} $preflight_arguments: not done within $preflight_timeout s" ;;
@@ -1411,6 +1436,7 @@ succeed() {
     read_current
     [ $action = deploy ] || withdraw
     remove_old_releases
+    let_go_of_rest
     fact last_reload.generation
     took=''
     [ "$fact" != "$serving_generation" ] || { fact last_reload.duration_ms; took="switched in $fact ms, "; }
@@ -1559,7 +1585,7 @@ finish_without_reload() {
 }
 
 deploy() {
-    [ -z "$image" ] || write_starter
+    [ -z "$image" ] || { find_root && write_starter; }
     check_source
     size=$(size_of "$binary")
     sha=$(sha_of "$binary")

@@ -5,7 +5,8 @@
 #     code alone                          the image that serves is started again with the new code: none is built
 #     neither                             nothing
 #
-# Which paths are which is in the file .ship. Run it on the host on which Segue runs, with deploy.sh in PATH.
+# Which paths are which is in the file .ship. A change of that file itself counts as one of the image, and one of the script `build`
+# as one of the code. Run it on the host on which Segue runs, with deploy.sh in PATH.
 #
 # usage: ship.sh --name NAME [--root DIRECTORY] [--decide] [-- OPTIONS OF deploy.sh]
 set -eu
@@ -33,7 +34,8 @@ paths() { sed -n "s/^$1[[:blank:]]\{1,\}//p" .ship; }
 
 # changed KIND: whether one of its paths differs from the commit that serves. Its first is in $first.
 changed() {
-    first=$(paths "$1" | while IFS= read -r path; do git diff --name-only "$since" HEAD -- "$path"; done | head -n 1)
+    case $1 in image) decides=.ship ;; code) decides=build ;; esac
+    first=$({ echo "$decides"; paths "$1"; } | while IFS= read -r path; do git diff --name-only "$since" HEAD -- "$path"; done | head -n 1)
     [ -n "$first" ]
 }
 
@@ -63,12 +65,15 @@ fi
 
 # Of the commit, whatever lies about in the working directory.
 work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+built=''
+# deploy.sh keeps the image that it has deployed by a tag of its own. One that it has not is of no use.
+trap 'rm -rf "$work"; [ -z "$built" ] || podman rmi "$built" >/dev/null 2>&1 || :' EXIT
 mkdir "$work/source" "$work/code"
 git archive HEAD | tar -x -C "$work/source"
 if [ $what = image ]; then
     image=localhost/$name:$commit
     podman build --quiet --tag "$image" "$work/source" >/dev/null
+    built=$image
 fi
 if [ -x "$work/source/build" ]; then
     # For languages that are compiled: it puts what is to run into that directory.

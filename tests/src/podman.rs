@@ -122,6 +122,24 @@ impl Podman {
         tags
     }
 
+    /// The tags by which deploy.sh keeps the images of an app.
+    ///
+    /// # Panics
+    /// When podman does not say.
+    #[must_use]
+    #[track_caller]
+    pub fn kept(&self, app: &str) -> Vec<String> {
+        let done = self.run(&["images", "--format", "{{.Repository}}:{{.Tag}}"]);
+        assert_eq!(done.code, Some(0), "{done:?}");
+        let prefix = format!("localhost/segue-{app}-");
+        let tags = done.stdout.lines().filter(|row| row.starts_with(&prefix));
+        // One row for each tag of an image, whichever of them was asked for.
+        let mut tags: Vec<_> = tags.map(str::to_owned).collect();
+        tags.sort();
+        tags.dedup();
+        tags
+    }
+
     /// The containers that there are, running or not.
     ///
     /// # Panics

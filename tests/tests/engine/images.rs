@@ -19,9 +19,11 @@ use segue_tests::program::Program;
 use segue_tests::segue::{Segue, Setup};
 use segue_tests::{version, wait_until};
 
-/// The repository of the images, and that of the tags by which deploy.sh keeps them.
+/// The repository of the images.
 const IMAGES: &str = "localhost/shop";
-const KEPT: &str = "localhost/segue-app";
+
+/// The app, as deploy.sh calls it.
+const APP: &str = "app";
 
 /// The first image in place, and a supervisor that runs it.
 fn start(podman: &Podman) -> Segue {
@@ -75,6 +77,11 @@ fn ten_images_follow_each_other_and_a_broken_one_harms_nobody() {
         return;
     };
     let segue = start(&podman);
+    // A tag that could not be removed with its release goes with a later one.
+    let kept = podman.kept(APP);
+    let (repository, _) = kept[0].rsplit_once(':').unwrap();
+    let stale = podman.run(&["tag", "localhost/shop:1", &format!("{repository}:0123456789ab")]);
+    assert_eq!(stale.code, Some(0), "{stale:?}");
     let target = segue.target();
     let loads = [Kind::Fresh, Kind::KeepAlive].map(|kind| Load::start(kind, &target, 2));
     for number in 2..=11 {
@@ -110,13 +117,11 @@ fn ten_images_follow_each_other_and_a_broken_one_harms_nobody() {
         "{said}"
     );
     // Three releases are kept; the images of the others have no tag of ours.
-    let kept = podman.tags(KEPT);
+    let kept = podman.kept(APP);
     assert_eq!(kept.len(), 3, "{kept:?}");
     let listed = deploy(&podman, &segue, &["--list"]).stdout;
-    assert!(
-        kept.iter().all(|id| listed.contains(&format!("image {id}"))),
-        "{listed}"
-    );
+    let mut ids = kept.iter().filter_map(|tag| tag.rsplit(':').next());
+    assert!(ids.all(|id| listed.contains(&format!("image {id}"))), "{listed}");
     segue.stop();
     assert_eq!(podman.containers(), Vec::<String>::new());
 }
@@ -145,6 +150,28 @@ fn a_rollback_needs_no_tag_of_the_users() {
     assert_eq!(done.code, Some(0), "{done:?}");
     version::wait_for(&segue.target(), "image 1");
     segue.stop();
+}
+
+/// One lets go of its images, and the other one still has its own.
+#[test]
+fn two_roots_of_one_name_have_tags_of_their_own() {
+    let test = "two_roots_of_one_name_have_tags_of_their_own";
+    if !needs::whole_system(test) {
+        return;
+    }
+    let Some(podman) = needs::or_skip(test, Podman::start()) else {
+        return;
+    };
+    podman.build("localhost/shop:1", &[]);
+    for _ in 0..2 {
+        let place = setup();
+        let words = ["--no-reload", "--image", "localhost/shop:1"];
+        let mut command = deployed::command(&place.path("."), &place.path("control"), &words);
+        let done = finish(&podman, &mut command);
+        assert_eq!(done.code, Some(0), "{done:?}");
+    }
+    let kept = podman.kept(APP);
+    assert_eq!(kept.len(), 2, "{kept:?}");
 }
 
 /// The supervisor is killed; its successor adopts the container's podman, and the next deploy works.

@@ -125,7 +125,7 @@ impl Pipeline {
     }
 
     fn images(&self) -> usize {
-        self.podman.tags("localhost/shop").len()
+        self.podman.kept("shop").len()
     }
 }
 
@@ -220,6 +220,16 @@ fn a_push_does_the_least_that_is_enough() {
     assert_eq!(decided.stdout, "code\n", "{decided:?}");
     assert_ships(&pipeline.ship(""), "code");
     version::assert_only(&segue, "welcome, version 3");
+
+    // What decides, or builds, is part of what is shipped. (`build` is not executable, and so not run.)
+    pipeline.write("build", "");
+    pipeline.commit();
+    assert_eq!(pipeline.ship("--decide").stdout, "code\n");
+    pipeline.sh("cd repository && echo 'image\tanother' >>.ship");
+    pipeline.commit();
+    assert_eq!(pipeline.ship("--decide").stdout, "image\n");
+    // deploy.sh keeps what serves; nothing else is left of what was built.
+    assert_eq!(pipeline.podman.tags("localhost/shop"), Vec::<String>::new());
 
     let tally = load.stop();
     figures::say(format_args!("six ways through the pipeline: {}", tally.figures()));

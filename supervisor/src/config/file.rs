@@ -114,9 +114,9 @@ fn leading_zero(text: &str, at: usize) -> Option<String> {
     let is_octal =
         digits.bytes().all(|digit| digit < b'8') && matches!(key, "umask" | "mode" | "directory-mode");
     Some(if is_octal {
-        format!(" (octal: write \"{digits}\")")
+        format!(" (octal: write {key} = \"{digits}\")")
     } else {
-        " (a number does not begin with 0)".to_owned()
+        format!(" ({key}: a number does not begin with 0)")
     })
 }
 

@@ -116,14 +116,25 @@ fn entries(directory: &mut Dir) -> impl Iterator<Item = Result<(CString, Option<
 
 /// A directory in this one, on the same mount; `None` if the name is no directory's.
 fn below(directory: &Dir, name: &CString, kind: Option<Type>) -> io::Result<Option<Dir>> {
-    if kind.is_some_and(|kind| kind != Type::Directory) {
-        return Ok(None);
-    }
+    let is_mounted = || it_stays(format_args!("a file system is mounted in it"));
     let how = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_XDEV | ResolveFlag::RESOLVE_NO_SYMLINKS;
+    if kind.is_some_and(|kind| kind != Type::Directory) {
+        // A file can be mounted, too. Whatever else is wrong with it is seen when it is removed.
+        let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let file = openat2(
+            directory,
+            name.as_c_str(),
+            OpenHow::new().flags(flags).resolve(how),
+        );
+        return match file {
+            Err(Errno::EXDEV) => Err(is_mounted()),
+            Ok(_) | Err(_) => Ok(None),
+        };
+    }
     match open_directory(directory, OsStr::from_bytes(name.as_bytes()), how) {
         Ok(below) => Ok(Some(below)),
         Err(Errno::ENOTDIR | Errno::ELOOP | Errno::ENOENT) => Ok(None),
-        Err(Errno::EXDEV) => Err(it_stays(format_args!("a file system is mounted in it"))),
+        Err(Errno::EXDEV) => Err(is_mounted()),
         Err(errno) => Err(errno.into()),
     }
 }
@@ -252,23 +263,21 @@ mod tests {
             mount(&["--make-rprivate", "/"]);
             let outside = tempfile::tempdir().unwrap();
             fs::write(outside.path().join("kept"), "").unwrap();
-            let (_parent, path) = directory();
-            let below = path.join("below");
-            mount(&[
-                "--bind",
-                outside.path().to_str().unwrap(),
-                below.to_str().unwrap(),
-            ]);
-            fs::write(path.join("beside"), "").unwrap();
-            let error = remove(&path).unwrap_err().to_string();
-            assert!(
-                error.ends_with("a file system is mounted in it; it is left"),
-                "{error}"
-            );
-            assert!(outside.path().join("kept").exists() && path.join("beside").exists());
-            assert!(Command::new("umount").arg(&below).status().unwrap().success());
-            remove(&path).unwrap();
-            assert!(!path.exists());
+            for (from, to) in [("", "below"), ("kept", "below/deeper/pid")] {
+                let (_parent, path) = directory();
+                let (from, to) = (outside.path().join(from), path.join(to));
+                mount(&["--bind", from.to_str().unwrap(), to.to_str().unwrap()]);
+                fs::write(path.join("beside"), "").unwrap();
+                let error = remove(&path).unwrap_err().to_string();
+                assert!(
+                    error.ends_with("a file system is mounted in it; it is left"),
+                    "{error}"
+                );
+                assert!(outside.path().join("kept").exists() && path.join("beside").exists());
+                assert!(Command::new("umount").arg(&to).status().unwrap().success());
+                remove(&path).unwrap();
+                assert!(!path.exists());
+            }
         });
     }
 

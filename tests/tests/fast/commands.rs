@@ -6,7 +6,8 @@
 )]
 
 use nix::sys::signal::Signal;
-use segue_tests::process::Finished;
+use segue_tests::binaries::Binary;
+use segue_tests::process::{Finished, Process};
 use segue_tests::program::Program;
 use segue_tests::segue::{Segue, Setup};
 use segue_tests::version;
@@ -24,6 +25,17 @@ fn codes(done: &Finished) -> Vec<&str> {
             .any(|key| line.starts_with(key))
     };
     done.stdout.lines().filter(told).collect()
+}
+
+/// The first word behind `--unix` is its PATH.
+#[test]
+fn a_url_behind_the_unix_flag_of_segue_poll_is_no_path() {
+    let mut command = std::process::Command::new(Binary::SeguePoll.path());
+    let done = Process::start(command.args(["--unix", "http://localhost/ping"])).finish();
+    assert_eq!(done.code, Some(2), "{done:?}");
+    let said = "segue-poll: --unix http://localhost/ping: a PATH is expected behind --unix; write the URL before it: \
+                http://localhost/ping --unix\n";
+    assert_eq!(done.stderr, said);
 }
 
 #[test]

@@ -8,7 +8,7 @@ mod stats;
 mod timeline;
 
 use std::cell::RefCell;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::Duration;
@@ -149,10 +149,21 @@ impl Picture {
     }
 }
 
+/// Whether what was taken for the PATH of `--unix` was meant as the URL.
+fn is_url(path: &Path) -> bool {
+    path.to_str().is_some_and(|text| text.starts_with("http://"))
+}
+
 fn settings(arguments: Arguments) -> Result<Settings, String> {
     let probe = || std::env::var_os("SEGUE_PROBE").map(PathBuf::from);
     let (unix, once) = match arguments.unix {
         None => (None, false),
+        Some(Some(path)) if is_url(&path) => {
+            let given = path.display();
+            return Err(format!(
+                "--unix {given}: a PATH is expected behind --unix; write the URL before it: {given} --unix"
+            ));
+        }
         Some(Some(path)) => (Some(path), false),
         Some(None) => (
             Some(probe().ok_or("--unix without a PATH needs SEGUE_PROBE in the environment")?),

@@ -264,14 +264,14 @@ fn broken_toml_names_its_line() {
 #[test]
 fn numbers_that_begin_with_0_are_told_how_to_be_written() {
     for (text, hint) in [
-        ("umask = 0027", " (octal: write \"0027\")"),
-        ("a = 1\numask=0027 # as ever", " (octal: write \"0027\")"),
+        ("umask = 0027", " (octal: write umask = \"0027\")"),
+        ("a = 1\numask=0027 # as ever", " (octal: write umask = \"0027\")"),
         (
             "listen = [{ address = \"unix:x\", mode = 0660 }]",
-            " (octal: write \"0660\")",
+            " (octal: write mode = \"0660\")",
         ),
-        ("umask = 08", " (a number does not begin with 0)"),
-        ("workers = 02", " (a number does not begin with 0)"),
+        ("umask = 08", " (umask: a number does not begin with 0)"),
+        ("workers = 02", " (workers: a number does not begin with 0)"),
         ("workers = = 02", ""),
     ] {
         let found = errors(text);

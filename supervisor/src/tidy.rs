@@ -30,7 +30,8 @@ const SHELL: &[(&str, &[&str])] = &[
     ("records", &["found"]),
     ("fleet", &["found", "records", "waits"]),
     ("inspection", &["fleet", "records", "view"]),
-    ("steering", &["fleet"]),
+    ("steering", &["fleet", "tokens"]),
+    ("tokens", &["fleet"]),
     ("desk", &["view"]),
     (
         "starting",
@@ -69,6 +70,7 @@ const SHELL: &[(&str, &[&str])] = &[
             "save",
             "starting",
             "succession",
+            "tokens",
             "view",
             "waits",
             "wishes",

@@ -1,5 +1,6 @@
 //! A generation: its slots (where workers should run) and its processes (what does run, or still does).
 
+use crate::token::Token;
 use crate::vocabulary::{Lane, Number, Plan, Record, Worker};
 use alloc::vec::Vec;
 
@@ -118,6 +119,8 @@ pub struct Generation {
     pub standing: Standing,
     /// The lane that it is lent of each steered listener; 0 if it has none.
     pub lane: Lane,
+    /// Whether it was seen to accept, if that is asked of it.
+    pub token: Token,
     /// Where workers should run; empty once retired.
     pub slots: Vec<Slot>,
     /// How many workers were started in each slot, also in those that were taken away since: a slot that comes
@@ -144,6 +147,7 @@ impl Generation {
             role,
             standing,
             lane,
+            token: Token::Unasked,
             slots,
             starts: Vec::new(),
             processes: Vec::new(),

@@ -158,6 +158,7 @@ impl Lifecycle {
         );
         candidate.slots.truncate(usize::from(self.first_slots(plan)));
         self.generations.insert(number, candidate);
+        self.ask_token(number);
     }
 
     /// Queue mode: the incumbent drains first. What it ran from (or the last good) is kept to fall back on.
@@ -266,7 +267,7 @@ impl Lifecycle {
     }
 
     pub(crate) fn on_confirmed(&mut self, number: Number) {
-        if self.handoff.is_at(number, Progress::Confirming) {
+        if self.handoff.is_at(number, Progress::Confirming) && self.is_seen_accepting(number) {
             self.end_stage();
             if self.is_whole(number) {
                 self.switch_or_take_over(number);
@@ -279,8 +280,7 @@ impl Lifecycle {
     /// Many an app says that it is ready just before it waits for clients: it is looked at again, for a while.
     pub(crate) fn on_unawaited(&mut self, number: Number) {
         if self.handoff.is_at(number, Progress::Confirming) {
-            self.arm(Timer::Await(number), Wait::Await);
-            self.arm(Timer::Look(number), Wait::Look);
+            self.look_later(number);
         }
     }
 
@@ -292,7 +292,9 @@ impl Lifecycle {
     /// Nobody was seen waiting, which may have other reasons than that nobody does.
     pub(crate) fn awaited_in_vain(&mut self, number: Number) {
         self.end_stage();
-        self.effects.push(Effect::ConfirmAnyway(number));
+        if !self.fails_unaccepted(number) {
+            self.effects.push(Effect::ConfirmAnyway(number));
+        }
     }
 
     /// It has not what it would serve with. If nobody serves, it cannot be worse; but a candidate that takes over is trusted.

@@ -43,6 +43,7 @@ mod save;
 mod stop;
 mod tickets;
 mod timers;
+mod token;
 pub mod upgrade;
 mod vocabulary;
 mod words;
@@ -60,6 +61,7 @@ pub use handoff::{Handoff, Progress};
 #[cfg(test)]
 pub use planted::Bug;
 pub use save::Flaw;
+pub use token::Token;
 pub use vocabulary::{
     Cause, Effect, Ending, Event, FIRST, Fact, Lane, LingerEnd, Mode, Number, Outcome, Plan, Readiness,
     Record, Signal, Stage, Ticket, Timer, Until, Wait, Worker,
@@ -191,6 +193,9 @@ impl Lifecycle {
             Event::Deaf(number) => self.on_deaf(number),
             Event::Switched(number) => self.on_switched(number),
             Event::NotSwitched(number) => self.on_not_switched(number),
+            Event::TokenPlaced(number) => self.on_token_placed(number),
+            Event::TokenExcused(number) => self.on_token_excused(number),
+            Event::TokenAccepted(number) => self.on_token_accepted(number),
             Event::Stranded(lane) => self.on_stranded(lane),
             Event::Relieved(lane) => self.on_relieved(lane),
             Event::Unused(number) => self.on_unused(number),

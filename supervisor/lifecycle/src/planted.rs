@@ -107,12 +107,14 @@ pub enum Bug {
     WaitsForTheLingering,
     /// A rollback starts anew what still serves.
     ForgetsTheWayBack,
+    /// A candidate takes over that was not seen to accept.
+    TakesOverUnaccepted,
 }
 
 #[cfg(test)]
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 49] = [
+    pub const ALL: [Self; 50] = [
         Self::DrainsBeforeReady,
         Self::AnswersTwice,
         Self::LosesTickets,
@@ -162,6 +164,7 @@ impl Bug {
         Self::StopsAtTheFirstLook,
         Self::WaitsForTheLingering,
         Self::ForgetsTheWayBack,
+        Self::TakesOverUnaccepted,
     ];
 }
 
@@ -237,6 +240,7 @@ questions! {
     stops_at_the_first_look => StopsAtTheFirstLook,
     waits_for_the_lingering => WaitsForTheLingering,
     forgets_the_way_back => ForgetsTheWayBack,
+    takes_over_unaccepted => TakesOverUnaccepted,
 }
 
 impl Planted {

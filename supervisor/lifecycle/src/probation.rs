@@ -95,7 +95,7 @@ impl Lifecycle {
     }
 
     /// The incumbent has just crashed. If nobody serves any more, a candidate that is already ready does not
-    /// wait for its probe or soak, nor until somebody waits on its listeners.
+    /// wait for its probe or soak, nor until somebody waits on its listeners. One that has yet to be seen accepting could help nobody.
     pub(crate) fn skip_remaining_checks(&mut self) {
         if self.somebody_serves() {
             return;
@@ -106,7 +106,7 @@ impl Lifecycle {
                 self.confirm(number);
             }
             Handoff::Candidate(number, Progress::Confirming)
-                if self.timers.contains(&Timer::Await(number)) =>
+                if self.timers.contains(&Timer::Await(number)) && !self.is_unaccepted(number) =>
             {
                 self.awaited_in_vain(number);
             }

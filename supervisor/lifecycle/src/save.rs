@@ -10,6 +10,7 @@ use crate::handoff::{Handoff, Progress};
 use crate::lanes::Lanes;
 use crate::planted::Planted;
 use crate::tickets::Tickets;
+use crate::token::Token;
 use crate::vocabulary::{Number, Plan, Record, Timer, Worker};
 use crate::words::{self, Word};
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -292,6 +293,7 @@ impl Generation {
             role,
             standing,
             lane,
+            token,
             slots,
             starts,
             processes,
@@ -302,6 +304,7 @@ impl Generation {
             .field("role", role)
             .field("standing", standing)
             .field_if_any("lane", Some(lane).filter(|lane| **lane > 0))
+            .field_if_any("token", Some(token).filter(|token| **token != Token::Unasked))
             .field("plan", plan)
             .numbers("starts", starts.iter().map(|start| u64::from(*start)))
             .end();
@@ -331,6 +334,7 @@ impl Generation {
             role: line.get("role")?,
             standing: line.get("standing")?,
             lane: line.get_if_any("lane")?.unwrap_or_default(),
+            token: line.get_if_any("token")?.unwrap_or(Token::Unasked),
             slots: Vec::new(),
             starts: starts.map_err(|_| flaw("starts", line.0))?,
             processes: Vec::new(),

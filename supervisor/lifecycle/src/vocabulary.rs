@@ -150,6 +150,12 @@ pub enum Event {
     Switched(Number),
     /// The kernel refuses to send new clients to the lane of this generation; they go where they went before.
     NotSwitched(Number),
+    /// A connection of our own waits in the lane of this candidate ([`Effect::PlaceToken`]), and nobody of it was started yet.
+    TokenPlaced(Number),
+    /// No such connection can be used to see whether it accepts, and people were told why.
+    TokenExcused(Number),
+    /// The candidate has accepted it.
+    TokenAccepted(Number),
     /// Clients wait in a lane to which new ones do not go.
     Stranded(Lane),
     /// Nobody waits in it any more.
@@ -211,6 +217,9 @@ pub enum Effect {
     Switch(Number),
     /// Look whether this generation has connections left; answer with [`Event::Unused`] or [`Event::InUse`].
     Count(Number),
+    /// Connect to the lane of this candidate and answer with [`Event::TokenPlaced`] or [`Event::TokenExcused`]; later with
+    /// [`Event::TokenAccepted`], before any answer to [`Effect::Confirm`].
+    PlaceToken(Number),
     /// Answer a ticket. It is the only answer that it gets.
     Answer(Ticket, Outcome),
     /// Tell people, `status` and the service manager what happened. It changes nothing else.
@@ -244,6 +253,7 @@ impl Effect {
             | Self::ConfirmAnyway(_)
             | Self::Switch(_)
             | Self::Count(_)
+            | Self::PlaceToken(_)
             | Self::Answer(..)
             | Self::Tell(_)
             | Self::Forget(_)
@@ -288,6 +298,8 @@ pub enum Cause {
     NotSwitched(Number),
     /// Each lane that it may have is another's.
     NoLane(Number),
+    /// It did not accept the connection in its lane.
+    Unaccepted(Number),
 }
 
 /// The single answer to a ticket.
@@ -348,6 +360,8 @@ pub enum Fact {
     ReliefFailed(Number, Cause),
     /// The kernel refuses to send clients to the incumbent.
     NotSwitched(Number),
+    /// The first generation takes over, and was not seen to accept.
+    Unaccepted(Number),
     /// A worker of the incumbent crashed and is going to be replaced.
     Crashed(Worker, Cause),
     /// A replacement was started.

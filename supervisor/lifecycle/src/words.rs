@@ -9,6 +9,7 @@ mod plan;
 use crate::generation::{Leader, Life, Role, SlotState, Standing};
 use crate::handoff::{Handoff, Progress};
 use crate::stop::Phase;
+use crate::token::Token;
 use crate::vocabulary::{
     Cause, Effect, Ending, Event, Fact, LingerEnd, Mode, Number, Outcome, Readiness, Record, Signal, Stage,
     Ticket, Timer, Until, Wait, Worker,
@@ -202,6 +203,7 @@ words! {
     Role { "candidate" Candidate; "incumbent" Incumbent; "lingering" Lingering; "retired" Retired; "relief" Relief; }
     Standing { "untried" Untried; "proven" Proven; }
     Life { "starting" Starting; "serving" Serving; "draining" Draining; "killed" Killed; }
+    Token { "unasked" Unasked; "asked" Asked; "placed" Placed; "accepted" Accepted; "excused" Excused; }
     Leader { "running" Running; "exited" Exited; }
     SlotState { "wanted" Wanted; "running" Running(start); "backing-off" BackingOff; "yielded" Yielded; }
     Phase { "running" Running; "stopping" Stopping(ending); "killing" Killing(ending); "finished" Finished; }
@@ -221,7 +223,7 @@ words! {
         "unheld" Unheld(number);
         "deaf" Deaf(number);
         "not-switched" NotSwitched(number);
-        "no-lane" NoLane(number);
+        "no-lane" NoLane(number); "unaccepted" Unaccepted(number);
     }
     Timer {
         "start" Start(worker);
@@ -258,16 +260,15 @@ words! {
         "stuck" Stuck(worker);
         "exited" Exited(worker);
         "gone" Gone(worker);
-        "probe-passed" ProbePassed(number);
-        "probe-failed" ProbeFailed(number);
+        "probe-passed" ProbePassed(number); "probe-failed" ProbeFailed(number);
         "confirmed" Confirmed(number);
         "unawaited" Unawaited(number);
         "unheld" Unheld(number);
         "deaf" Deaf(number);
         "switched" Switched(number);
         "not-switched" NotSwitched(number);
-        "stranded" Stranded(lane);
-        "relieved" Relieved(lane);
+        "token-placed" TokenPlaced(number); "token-excused" TokenExcused(number); "token-accepted" TokenAccepted(number);
+        "stranded" Stranded(lane); "relieved" Relieved(lane);
         "unused" Unused(number);
         "in-use" InUse(number);
         "room-wanted" RoomWanted;
@@ -326,7 +327,7 @@ words! {
         "deaf" Deaf(number);
         "relief" Relief(number, lane);
         "relief-failed" ReliefFailed(number, cause);
-        "not-switched" NotSwitched(number);
+        "not-switched" NotSwitched(number); "unaccepted" Unaccepted(number);
         "crashed" Crashed(worker, cause);
         "restarted" Restarted(worker);
         "overran" Overran(worker);
@@ -351,7 +352,7 @@ words! {
         "roll-back" RollBack(number, record);
         "abandon" Abandon(worker);
         "bury" Bury(number);
-        "switch" Switch(number);
+        "switch" Switch(number); "place-token" PlaceToken(number);
         "count" Count(number);
         "answer" Answer(ticket, outcome);
         "tell" Tell(fact);

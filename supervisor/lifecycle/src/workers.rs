@@ -27,7 +27,7 @@ impl Lifecycle {
 
     fn may_run(&self, number: Number, slot: u16) -> bool {
         match self.plan_of(number).map(|plan| plan.mode) {
-            Some(Mode::Overlap) | None => true,
+            Some(Mode::Overlap) | None => !self.awaits_token(number),
             Some(Mode::Queue) if self.planted.runs_twice() => true,
             Some(Mode::Queue) => self.generations.values().all(|other| {
                 other

@@ -7,13 +7,15 @@
 //!
 //! Code map: `open` decides which sockets stay, stand in or are made; `bind` makes them; `unix_file` owns the paths
 //! of Unix sockets; `path_watch` sees that an app has taken one away, and `mended_path` has it put back; `settings` turns options into socket options; `inherited` and `claim` read `LISTEN_FDS`;
-//! `shares` says which worker gets which of several sockets on one address; `slots` makes the sockets of a steered one;
+//! `shares` says which worker gets which of several sockets on one address; `slots` makes the sockets of a steered one, and `doors` leads
+//! connections of our own to one of them;
 //! `resolve` is the only place that looks names up; `holder` finds who has a port that is busy; `saved` writes
 //! them down for a successor; `anew` makes again what was lost with a predecessor, and `regroup` finds the kernel's order of slots.
 
 mod anew;
 mod bind;
 mod claim;
+mod doors;
 mod holder;
 mod inherited;
 mod local;

@@ -10,6 +10,7 @@ use std::os::fd::BorrowedFd;
 use std::rc::Rc;
 
 use super::bind::{self, Wanted};
+use super::doors::Doors;
 use super::local::SocketKind;
 use super::resolve::Lookup;
 use super::socket::IoMode;
@@ -28,6 +29,8 @@ pub(super) struct Group {
     order: RefCell<Vec<u8>>,
     /// The slot to which new clients go.
     pointed: Cell<u8>,
+    /// What stands in front of the slots, for connections of our own.
+    pub(super) doors: Doors,
 }
 
 impl Group {
@@ -36,10 +39,11 @@ impl Group {
         Rc::new(Self {
             pointed: Cell::new(order.first().copied().unwrap_or_default()),
             order: RefCell::new(order),
+            doors: Doors::default(),
         })
     }
 
-    fn index_of(&self, slot: u8) -> Option<u32> {
+    pub(super) fn index_of(&self, slot: u8) -> Option<u32> {
         let place = self.order.borrow().iter().position(|known| *known == slot)?;
         u32::try_from(place).ok()
     }
@@ -76,10 +80,21 @@ impl Slot {
 
 impl Group {
     fn send_to(&self, slot: u8, fd: BorrowedFd<'_>) -> Result<(), String> {
-        let index = self.index_of(slot).ok_or("it has no such slot")?;
-        steering::send_to_index(fd, index).map_err(errno_text)?;
+        self.attach(slot, fd)?;
         self.pointed.set(slot);
         Ok(())
+    }
+
+    /// The program of the group, for clients that go to this slot.
+    fn attach(&self, slot: u8, fd: BorrowedFd<'_>) -> Result<(), String> {
+        let index = self.index_of(slot).ok_or("it has no such slot")?;
+        let order = self.order.borrow();
+        self.doors.attach(&order, index, fd).map_err(errno_text)
+    }
+
+    /// The program of the group once more, since its doors have changed.
+    pub(super) fn attach_again(&self, fd: BorrowedFd<'_>) -> Result<(), String> {
+        self.attach(self.pointed.get(), fd)
     }
 }
 

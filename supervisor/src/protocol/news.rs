@@ -65,6 +65,8 @@ pub(crate) enum NewsKind {
     ReliefFailed,
     /// The kernel does not send clients to it.
     NotSwitched,
+    /// It takes over, for nobody else serves, and was not seen to accept.
+    Unaccepted,
     /// A worker has crashed and is started again.
     Crashed,
     /// It was started again.

@@ -53,6 +53,8 @@ pub(crate) enum CauseCode {
     Probe,
     /// It said that it is ready, and has not the listeners that it needs.
     Unheld,
+    /// It said that it is ready, and accepted no connection in its slot of a steered listener.
+    Unaccepted,
     /// Clients waited for it, and it accepted none.
     Deaf,
     /// New clients could not be sent to it: the kernel refuses, or each slot is another generation's.

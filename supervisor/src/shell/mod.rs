@@ -21,6 +21,7 @@ mod save;
 mod starting;
 mod steering;
 mod succession;
+mod tokens;
 mod waits;
 mod wishes;
 

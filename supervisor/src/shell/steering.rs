@@ -14,6 +14,7 @@ use segue_lifecycle::{Event, Handoff, Lane, Number, Progress};
 use crate::clock::{self, Timers};
 use crate::listeners::Listener;
 use crate::shell::fleet::Ground;
+use crate::shell::tokens::Tokens;
 use crate::shell::{Alarm, PollSet};
 use crate::sources::Source;
 use crate::sys::errno_text;
@@ -52,6 +53,8 @@ pub(crate) struct Steering {
     told: bool,
     /// The slots in which clients wait, as the core was told.
     stranded: BTreeSet<Lane>,
+    /// By which it is seen whether a candidate accepts.
+    pub(crate) tokens: Tokens,
 }
 
 impl Steering {
@@ -100,7 +103,12 @@ impl Steering {
         if ground.core.pointed().is_none() {
             return Vec::new();
         }
-        let slots = slots_to_watch(ground);
+        let mut slots = slots_to_watch(ground);
+        // A token is no client.
+        slots.retain(|slot| {
+            slot.slot()
+                .is_none_or(|lane| self.stranded.contains(&lane) || !self.tokens.are_in(lane))
+        });
         let wanted: Vec<(u64, Lane)> = slots
             .iter()
             .filter_map(|slot| Some((slot.inode(), slot.slot()?)))
@@ -195,7 +203,7 @@ impl Steering {
         for lane in &empty {
             self.rearm(*lane, ground);
         }
-        if self.pending.is_none() && !self.stranded.is_empty() {
+        if self.pending.is_none() && !self.tokens.are_on_their_way() && !self.stranded.is_empty() {
             timers.arm(Alarm::Slots, Some(SLOT_PAUSE), now);
         }
         empty.into_iter().map(Event::Relieved).collect()
@@ -223,6 +231,7 @@ impl Steering {
         ground: &Ground<'_>,
         timers: &mut Timers<Alarm>,
     ) -> Result<(), String> {
+        self.tokens.restore(ground, timers);
         let Some(lane) = ground.core.pointed() else {
             return Ok(());
         };

@@ -149,6 +149,7 @@ impl Asked {
             | Effect::Bury(_)
             | Effect::EndProbe(_)
             | Effect::Switch(_)
+            | Effect::PlaceToken(_)
             | Effect::Tell(_)
             | Effect::Finish(_) => {}
         }

@@ -220,7 +220,8 @@ fn control_without_linger_the_last_good_is_started_anew() {
 
 #[test]
 fn a_version_that_accepts_nobody_is_switched_away_from() {
-    let deaf = Program::fixture("never-accepts");
+    // It accepts one client, and so takes over, and nobody after that.
+    let deaf = Program::fixture("never-accepts count=1");
     let (segue, ledger, idle) = before_a_crash(&deaf, &["--linger", "1h", "--accept-timeout", "500ms"]);
     let queued = Parked::queued(&segue.target(), &ledger, IDLE);
     segue

@@ -43,4 +43,5 @@ mod steered_flags;
 mod steered_stuck;
 mod steering;
 mod taken_paths;
+mod token;
 mod turns;

@@ -57,7 +57,7 @@ fn an_option_that_a_reload_brings_leaves_the_other_slots_alone() {
         std::fs::write(&file, text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
     };
     write("");
-    setup.deploy("app", &Program::fixture("event-loop after=3600s"));
+    setup.deploy("app", &Program::fixture("one-at-a-time after=1ms"));
     let segue = setup
         .flags(["--config".into(), file.clone().into_os_string()])
         .flags(["--drain-timeout", "1h", "--stop-timeout", "100ms", "--", "./app"])

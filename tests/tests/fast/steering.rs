@@ -212,10 +212,10 @@ fn clients_of_a_version_that_is_rolled_back_are_answered() {
         status.0["generations"][0]["probation"] == "passed"
     });
     segue.distrust();
-    segue.deploy("app", &Program::fixture("never-accepts"));
     let target = segue.target();
     segue.reload_ok(&[]);
     let bad = segue.status().pids(2);
+    bad.iter().for_each(|pid| signal(*pid, Signal::SIGSTOP));
     let ledger = Ledger::default();
     let queued = Parked::queued(&target, &ledger, QUEUE);
     bad.iter().for_each(|pid| signal(*pid, Signal::SIGKILL));

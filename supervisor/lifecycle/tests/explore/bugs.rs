@@ -59,6 +59,7 @@ const fn expected(bug: Bug) -> (&'static str, &'static str) {
         Bug::StopsAtTheFirstLook => ("lingering", "whoever_lingers_keeps_its_clients"),
         Bug::WaitsForTheLingering => ("lingering without room", "every_wait_has_a_timer"),
         Bug::ForgetsTheWayBack => ("lingering on probation", "who_lingers_is_the_way_back"),
+        Bug::TakesOverUnaccepted => ("steered", "a_steered_candidate_is_seen_to_accept"),
         Bug::SavesNoProbation => ("probation", "a_successor_knows_the_same"),
     }
 }

@@ -211,6 +211,9 @@ fn situation(step: &Step) -> Situation {
         | Event::Unheld(_)
         | Event::Switched(_)
         | Event::NotSwitched(_)
+        | Event::TokenPlaced(_)
+        | Event::TokenExcused(_)
+        | Event::TokenAccepted(_)
         | Event::Stranded(_)
         | Event::Relieved(_)
         | Event::RoomWanted

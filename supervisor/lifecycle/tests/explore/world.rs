@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    Effect, Event, Fact, Handoff, Lane, Lifecycle, Mode, Number, Plan, Progress, Readiness, Record, Role,
-    Signal, Stage, State, Ticket, Timer, Until, Worker,
+    Effect, Event, FIRST, Fact, Handoff, Lane, Lifecycle, Mode, Number, Plan, Progress, Readiness, Record,
+    Role, Signal, Stage, State, Ticket, Timer, Until, Worker,
 };
 
 /// What is known outside of a worker's main process.
@@ -108,6 +108,11 @@ pub(super) struct World {
     /// The generation to whose lane new clients go, and the one before, until the switch is answered.
     pub(super) switched: Option<Number>,
     pub(super) switching: Option<(Number, Option<Number>)>,
+    /// The candidate for which a token is to be placed, the one whose token waits, and the last one that was seen to accept, or
+    /// excused from that.
+    pub(super) placing: Option<Number>,
+    pub(super) placed: Option<Number>,
+    pub(super) accepted: Option<Number>,
     /// The lanes in which clients wait though new ones do not go there, as the core was told.
     pub(super) stranded: BTreeSet<Lane>,
     /// The generations whose connections are to be looked at.
@@ -138,6 +143,9 @@ impl World {
             confirming: None,
             switched: None,
             switching: None,
+            placing: None,
+            placed: None,
+            accepted: None,
             stranded: BTreeSet::new(),
             counting: BTreeSet::new(),
             unheld: None,
@@ -182,6 +190,7 @@ impl World {
         if lingers && matches!(core.handoff(), Handoff::Candidate(_, Progress::Preparing)) {
             events.push(Event::RoomWanted);
         }
+        self.of_token(core, rules, &mut events);
         events.extend(
             core.timers()
                 .filter(|timer| self.may_come_due(*timer, core, rules))
@@ -204,6 +213,29 @@ impl World {
             let strange = |lane: &Lane| !self.stranded.contains(lane) && core.pointed() != Some(*lane);
             events.extend((0..lanes).filter(strange).map(Event::Stranded));
         }
+    }
+
+    /// A token is placed, or none can be had; once somebody of the candidate runs he may accept it.
+    fn of_token(&self, core: &Lifecycle, rules: &Rules, events: &mut Vec<Event>) {
+        events.extend(self.placing.map(Event::TokenPlaced));
+        // One of the first two generations is enough.
+        if rules.looks_differ || rules.strands {
+            let second = self.placing.filter(|number| *number == FIRST + 1);
+            events.extend(second.map(Event::TokenExcused));
+        }
+        let runs = |number: &Number| {
+            // Whether it is seen before it matters makes a difference to nobody.
+            let matters = core.handoff() == Handoff::Candidate(*number, Progress::Confirming);
+            if !matters {
+                return false;
+            }
+            let mut of = self
+                .processes
+                .iter()
+                .filter(|(worker, _)| worker.generation == *number);
+            of.any(|(_, process)| process.leader == Leader::Running)
+        };
+        events.extend(self.placed.filter(runs).map(Event::TokenAccepted));
     }
 
     fn requests(&self, rules: &Rules, events: &mut Vec<Event>) {
@@ -425,6 +457,15 @@ impl World {
             Event::Switched(number) => {
                 self.switching.take_if(|(of, _)| *of == number);
             }
+            Event::TokenPlaced(number) => {
+                self.placing = None;
+                self.placed = Some(number);
+            }
+            Event::TokenExcused(number) | Event::TokenAccepted(number) => {
+                self.placing = None;
+                self.placed = None;
+                self.accepted = Some(number);
+            }
             // Once there was another switch, what became of this one does not matter.
             Event::NotSwitched(number) => {
                 self.budget.failures = self.budget.failures.saturating_sub(1);
@@ -583,6 +624,10 @@ impl World {
             Effect::Count(number) => {
                 self.counting.insert(number);
             }
+            Effect::PlaceToken(number) => {
+                self.placing = Some(number);
+                self.placed = None;
+            }
             Effect::Answer(ticket, _) => {
                 self.tickets.remove(&ticket);
             }
@@ -607,6 +652,7 @@ impl World {
     fn hear(&mut self, fact: Fact) {
         match fact {
             Fact::TookOver(number, _) => {
+                self.forget_token();
                 let others: BTreeSet<Number> = self
                     .processes
                     .keys()
@@ -621,10 +667,12 @@ impl World {
                     asked.draining = others.iter().copied().collect();
                 }
             }
+            Fact::CandidateFailed(..) => self.forget_token(),
             // Nobody waits for it any longer; what it does from now on is nobody's business.
             Fact::Unkillable(worker) => {
                 self.processes.remove(&worker);
             }
+            Fact::Unaccepted(number) => self.accepted = Some(number),
             Fact::Ended(number) => self.starts.retain(|(generation, _), _| *generation != number),
             Fact::HandoffBegan(_) | Fact::WaitingForRoom => self.reloading = true,
             Fact::ReloadOver => self.reloading = false,
@@ -632,7 +680,6 @@ impl World {
             | Fact::WorkerReady(_)
             | Fact::Settled(_)
             | Fact::Stepped(..)
-            | Fact::CandidateFailed(..)
             | Fact::RolledBack(..)
             | Fact::SwitchedBack(..)
             | Fact::LingerOver(..)
@@ -646,6 +693,12 @@ impl World {
             | Fact::Overran(_)
             | Fact::Stopping => {}
         }
+    }
+
+    fn forget_token(&mut self) {
+        self.placing = None;
+        self.placed = None;
+        self.accepted = None;
     }
 
     /// The generations that have a process.
@@ -667,6 +720,7 @@ pub(super) fn acts_outside(effect: &Effect) -> bool {
         | Effect::ConfirmAnyway(_)
         | Effect::Switch(_)
         | Effect::Count(_) => true,
+        Effect::PlaceToken(_) => true,
         Effect::Arm(..)
         | Effect::Disarm(_)
         | Effect::Extend(..)

@@ -54,6 +54,12 @@ its processes
 A datagram socket beside such listeners need only be open in the app.
 An app that says READY=1 and does not wait for clients yet is given 2 seconds more before it takes over, if the generation
 before it is seen to wait for them.
+Where listeners are steered, each new generation has to accept a connection in its own slot before it takes over, whatever it says,
+and
+.Ql accepting
+waits for that and looks at no process, unless there are several workers; see
+.Cm steer
+below.
 With
 .Ql accepting
 and no listener that accepts connections, READY=1 counts.",

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use segue_lifecycle::{Event, Worker};
+use segue_lifecycle::{Event, Role, Token, Worker};
 
 use crate::clock::{self, Timers};
 use crate::listeners::{Listener, shares};
@@ -17,6 +17,10 @@ use crate::sight::{Hold, Sight};
 /// The pause between two looks grows with the time that a start takes already: a start is noticed an eighth late at most.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
+
+/// Where a token tells, a look is one call.
+const SHORTEST_BY_TOKEN: Duration = Duration::from_millis(1);
+const LONGEST_BY_TOKEN: Duration = Duration::from_millis(25);
 
 /// And it is so many times what the look took: with many workers and threads that is long, and the loop has others to hear.
 const PAUSES_PER_LOOK: u32 = 10;
@@ -32,7 +36,14 @@ impl View<'_> {
         let Some(youngest) = started.max() else { return };
         let now = clock::now();
         let pause = now.saturating_duration_since(youngest) / 8;
-        let pause = pause.clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
+        let by_token = self
+            .unseen()
+            .into_iter()
+            .all(|worker| self.speaks_by_token(worker));
+        let pause = match by_token {
+            true => pause.clamp(SHORTEST_BY_TOKEN, LONGEST_BY_TOKEN),
+            false => pause.clamp(SHORTEST_PAUSE, LONGEST_PAUSE),
+        };
         timers.arm(Alarm::Accepting, Some(pause), now);
     }
 
@@ -65,9 +76,19 @@ impl View<'_> {
     /// Whether its processes are seen to have each of its listeners and to wait on it. What cannot be seen is not so. A datagram
     /// socket beside listeners that accept connections need only be open: a thread that is blocked in recv(2) on it is not seen.
     pub(crate) fn waits_on_all(&self, worker: Worker) -> bool {
-        let Some(share) = self.share_of(worker).filter(|share| !share.is_empty()) else {
+        let Some(mut share) = self.share_of(worker).filter(|share| !share.is_empty()) else {
             return false;
         };
+        if self.speaks_by_token(worker) {
+            if self.core.is_token_placed(worker.generation) && self.accepted_by(worker.generation).is_empty()
+            {
+                return false;
+            }
+            share.retain(|listener| !self.accepted_by(worker.generation).contains(&listener.inode()));
+            if share.is_empty() {
+                return true;
+            }
+        }
         let Some(pid) = self.fleet.workers.get(&worker).and_then(|info| info.pid) else {
             return false;
         };
@@ -95,6 +116,14 @@ impl View<'_> {
         let party = self.fleet.party(|one| one == worker, &self.ground());
         party.into_iter().for_each(|pid| sight.look_at(pid));
         serves(&sight)
+    }
+
+    /// Whether a token tells of this worker: it is the only one of a candidate. Which of several has accepted is not seen.
+    fn speaks_by_token(&self, worker: Worker) -> bool {
+        let generation = self.core.generation(worker.generation);
+        generation.is_some_and(|one| {
+            one.role == Role::Candidate && one.plan.workers == 1 && one.token != Token::Unasked
+        })
     }
 
     /// The listeners that it was given.

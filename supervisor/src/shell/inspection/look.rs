@@ -69,7 +69,7 @@ pub(crate) enum Seen {
 }
 
 impl Look {
-    fn of(verdict: Verdict, findings: Option<Findings>, seen: Seen) -> Self {
+    pub(super) fn of(verdict: Verdict, findings: Option<Findings>, seen: Seen) -> Self {
         Self {
             verdict,
             findings,
@@ -95,7 +95,9 @@ impl View<'_> {
             return Look::serves(Findings::default(), Seen::Leaders);
         }
         let mut sight = Sight::of(inodes);
-        let serves = |sight: &Sight| lent.iter().all(|listener| is_served(listener, sight));
+        let served =
+            |one: &Listener, sight: &Sight| is_served(one, sight) || self.has_accepted(number, one, sight);
+        let serves = |sight: &Sight| lent.iter().all(|listener| served(listener, sight));
         for pid in &leaders {
             sight.look_at(*pid);
             if serves(&sight) {
@@ -159,11 +161,11 @@ impl View<'_> {
         noted
     }
 
-    fn leaders_of(&self, number: Number) -> Vec<Pid> {
+    pub(super) fn leaders_of(&self, number: Number) -> Vec<Pid> {
         self.fleet.leaders_of(number, &self.ground())
     }
 
-    fn party_of(&self, number: Number) -> Vec<Pid> {
+    pub(super) fn party_of(&self, number: Number) -> Vec<Pid> {
         self.fleet.party_of(number, &self.ground())
     }
 
@@ -264,7 +266,7 @@ impl View<'_> {
         })
     }
 
-    /// Whether it pays to wait until somebody waits: not on what the incumbent does not wait on either.
+    /// Whether it pays to wait until somebody does: not on what the incumbent does not wait on either.
     fn is_worth_waiting(&self, number: Number, lent: &[Rc<Listener>], sight: &Sight) -> bool {
         let held = |listener: &&Rc<Listener>| sight.hold(listener.inode()) == Hold::Held;
         let idle = unserved(lent, sight).filter(held);
@@ -327,7 +329,7 @@ impl View<'_> {
     }
 
     /// By what it is known to be ready.
-    fn word_of(&self, number: Number) -> String {
+    pub(super) fn word_of(&self, number: Number) -> String {
         match self.config_of(number).ready {
             Ready::Exec(after) => format!("alive after {}", setting(after)),
             Ready::Accepting => "seen accepting".to_owned(),

@@ -7,3 +7,4 @@ pub(crate) mod look;
 pub(crate) mod paths;
 pub(crate) mod queues;
 mod served;
+mod unaccepted;

@@ -84,7 +84,9 @@ impl View<'_> {
             | Cause::Exited(worker)
             | Cause::NotReady(worker)
             | Cause::Stuck(worker) => Some(worker),
-            Cause::Unheld(number) | Cause::Deaf(number) => self.first_worker(number),
+            Cause::Unheld(number) | Cause::Deaf(number) | Cause::Unaccepted(number) => {
+                self.first_worker(number)
+            }
             Cause::Probe => self
                 .fleet
                 .probes

@@ -85,6 +85,7 @@ impl View<'_> {
             Fact::Relief(number, _) => (NewsKind::Relief, About::generation(number)),
             Fact::ReliefFailed(number, cause) => (NewsKind::ReliefFailed, About::failed(number, cause)),
             Fact::NotSwitched(number) => (NewsKind::NotSwitched, About::generation(number)),
+            Fact::Unaccepted(number) => (NewsKind::Unaccepted, About::generation(number)),
             Fact::Crashed(worker, cause) => {
                 let about = About::worker(worker);
                 let cause = Some(cause);

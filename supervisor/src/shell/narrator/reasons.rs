@@ -67,6 +67,7 @@ impl View<'_> {
                 why.unwrap_or_else(|| "no process of it has a listener that it needs".to_owned())
             }
             Cause::Deaf(number) => self.deaf_in_words(number),
+            Cause::Unaccepted(number) => self.why_unaccepted(number),
             Cause::NotSwitched(_) => self.why_not_switched().to_owned(),
             Cause::NoLane(_) => {
                 "each slot that it may have is another generation's (slots=N of its listeners)".to_owned()
@@ -124,7 +125,10 @@ impl View<'_> {
     /// What a worker lacks that is not ready, or which setting helps it, as a clause.
     pub(crate) fn lacks_to_be_ready(&self, worker: Worker, help: Help) -> Option<String> {
         let config = self.config_of(worker.generation);
+        let info = self.records.generations.get(&worker.generation);
+        let unaccepted = info.and_then(|info| info.findings.unaccepted.clone());
         match (self.core.readiness_of(worker), help) {
+            (Some(Readiness::Accepting), _) if unaccepted.is_some() => unaccepted,
             (Some(Readiness::Accepting), _) => {
                 Some("it does not wait for clients on each of its listeners".to_owned())
             }
@@ -206,6 +210,7 @@ pub(crate) const fn no_way_back(cause: Cause) -> &'static str {
         | Cause::Probe
         | Cause::Unheld(_)
         | Cause::NotSwitched(_)
+        | Cause::Unaccepted(_)
         | Cause::NoLane(_) => "no version has passed probation yet, so it is started again",
     }
 }

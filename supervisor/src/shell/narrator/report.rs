@@ -61,6 +61,10 @@ impl Narrator {
                 "new clients do not reach generation {number}, which serves: {}",
                 view.why_not_switched()
             )),
+            Fact::Unaccepted(number) => view.log.warning(&format!(
+                "generation {number} takes over, for nobody else serves: {}",
+                view.why_unaccepted(number)
+            )),
             Fact::Crashed(worker, cause) => self.crashed(worker, cause, view, timers),
             Fact::Restarted(worker) => {
                 self.history.restarts += 1;
@@ -321,6 +325,7 @@ pub(crate) const fn cause_code(cause: Cause) -> CauseCode {
         Cause::Stuck(_) => CauseCode::Stuck,
         Cause::Probe => CauseCode::Probe,
         Cause::Unheld(_) => CauseCode::Unheld,
+        Cause::Unaccepted(_) => CauseCode::Unaccepted,
         Cause::Deaf(_) => CauseCode::Deaf,
         Cause::NotSwitched(_) | Cause::NoLane(_) => CauseCode::NotSwitched,
     }

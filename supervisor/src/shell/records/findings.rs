@@ -10,6 +10,8 @@ use crate::state::{Flaw, Row, Rows};
 pub(crate) struct Findings {
     /// Why it cannot serve, if it cannot.
     pub(crate) unheld: Option<String>,
+    /// What it did not accept though it was to, if it had its time for that.
+    pub(crate) unaccepted: Option<String>,
     /// How it failed to accept clients, if it did.
     pub(crate) deaf: Option<String>,
     /// By inode, one clause each about those on which nobody was seen waiting.
@@ -39,6 +41,20 @@ impl Records {
     pub(crate) fn note_findings(&mut self, number: Number, findings: Findings) {
         if let Some(info) = self.generations.get_mut(&number) {
             info.findings = findings;
+        }
+    }
+
+    /// A generation has accepted on these sockets.
+    pub(crate) fn note_accepted(&mut self, number: Number, sockets: Vec<u64>) {
+        if let Some(info) = self.generations.get_mut(&number) {
+            info.accepted = sockets;
+        }
+    }
+
+    /// A generation has had its time to accept; what was seen is told in words.
+    pub(crate) fn note_unaccepted(&mut self, number: Number, words: String) {
+        if let Some(info) = self.generations.get_mut(&number) {
+            info.findings.unaccepted = Some(words);
         }
     }
 

@@ -28,6 +28,8 @@ pub(crate) struct GenerationInfo {
     pub(crate) began_with: Option<u16>,
     /// The sockets that are lent to its workers, by inode: also when its birth record is forgotten. No successor needs them, for it has the records.
     pub(crate) lent: Vec<u64>,
+    /// Those of them on which it was seen to accept, by its token.
+    pub(crate) accepted: Vec<u64>,
     /// What the last look at its listeners has shown.
     pub(crate) findings: Findings,
     /// The files of the last good version that were replaced when it was made: a rollback does not bring them back. After a
@@ -57,6 +59,7 @@ impl GenerationInfo {
             asked: asked.unwrap_or_else(clock::now),
             began_with: None,
             lent: Vec::new(),
+            accepted: Vec::new(),
             findings: Findings::default(),
             replaced: None,
         }
@@ -90,6 +93,7 @@ impl GenerationInfo {
             asked: clock::now(),
             began_with: None,
             lent: Vec::new(),
+            accepted: Vec::new(),
             findings: Findings::default(),
             replaced: None,
         };

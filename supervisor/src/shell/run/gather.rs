@@ -110,7 +110,12 @@ impl Shell {
                 Alarm::Queues => self.look_at_queues(now),
                 Alarm::Slots => self.look_at_slots(now),
                 Alarm::Unheard => self.look_at_unheard(),
-                Alarm::Accepting => self.events.extend(view!(self).look_at_starts(&mut self.timers)),
+                Alarm::Accepting => {
+                    if let Some(number) = self.core.handoff().candidate() {
+                        self.look_at_token(number);
+                    }
+                    self.events.extend(view!(self).look_at_starts(&mut self.timers));
+                }
             }
         }
         self.desk.expire(now);
@@ -118,6 +123,13 @@ impl Shell {
 
     /// A deadline of the core has passed. A worker whose word may be lost, and that is seen to serve, is ready.
     fn due(&mut self, timer: Timer) {
+        // Its processes may be gone when it is told why it has failed.
+        if let Timer::Start(Worker { generation, .. }) | Timer::Await(generation) = timer
+            && self.core.is_token_placed(generation)
+        {
+            let words = self.view().unaccepted_in_words(generation);
+            self.records.note_unaccepted(generation, words);
+        }
         let event = if let Timer::Start(worker) = timer
             && self.view().serves_unheard(worker, &self.events)
         {
@@ -141,6 +153,7 @@ impl Shell {
 
     fn look_at_slots(&mut self, now: Instant) {
         self.answer_switch(now);
+        self.answer_placing(now);
         let relieved = self.steering.look(now, &ground!(self), &mut self.timers);
         self.events.extend(relieved);
     }

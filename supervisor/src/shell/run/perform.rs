@@ -11,6 +11,7 @@ use crate::shell::inspection::flags;
 use crate::shell::inspection::look::{LAST_LOOK, Patience, Seen, Verdict};
 use crate::shell::narrator::view::{View, view};
 use crate::shell::starting::{Starting, starting};
+use crate::shell::tokens::Acceptance;
 use crate::shell::{Alarm, Shell, waits};
 
 impl Shell {
@@ -47,9 +48,16 @@ impl Shell {
                 starting!(self).roll_back(number, record);
             }
             Effect::Abandon(worker) => self.fleet.give_up_strays(worker, &ground!(self)),
-            Effect::Bury(number) => starting!(self).bury(number),
+            Effect::Bury(number) => {
+                self.steering.tokens.bury(number, &ground!(self));
+                starting!(self).bury(number);
+            }
             Effect::Switch(number) => self.switch(number),
             Effect::Count(number) => self.events.push_back(self.view().look_for_clients(number)),
+            Effect::PlaceToken(number) => {
+                self.steering.tokens.place(number, &ground!(self));
+                self.answer_placing(clock::now());
+            }
             Effect::Answer(ticket, outcome) => self.answer(ticket, outcome),
             Effect::Tell(fact) => self.tell(fact),
             Effect::Forget(record) => starting!(self).forget(record),
@@ -91,10 +99,21 @@ impl Shell {
 
     /// Look once more at each worker of a candidate, just before the incumbent is told to drain.
     pub(crate) fn confirm(&mut self, number: Number, patience: Patience) {
+        let mut seen = self.look_at_token(number);
+        if seen == Acceptance::NotYet && self.core.awaits_acceptance() == Some(number) {
+            // Nothing else is of interest until then, and has been looked at.
+            return self.events.push_back(Event::Unawaited(number));
+        }
         if self.fleet.any_dies_within(number, LAST_LOOK) {
             self.sweep();
         }
-        let look = self.view().look_at_listeners(number, patience);
+        if seen == Acceptance::NotYet {
+            seen = self.look_at_token(number);
+        }
+        let mut look = self.view().look_at_listeners(number, patience);
+        if seen == Acceptance::NotYet && look.verdict != Verdict::Unheld {
+            look = self.view().look_beside(number, look);
+        }
         match look.seen {
             Seen::Leaders => {}
             // Those below a monitor are written down, so that the next supervisor knows them after a kill -9.
@@ -115,6 +134,22 @@ impl Shell {
             }
         };
         self.events.push_back(event);
+    }
+
+    /// Look whether a candidate has accepted its token.
+    pub(crate) fn look_at_token(&mut self, number: Number) -> Acceptance {
+        let seen = self.steering.tokens.look(number, &self.core);
+        if let Acceptance::Seen(accepted) = &seen {
+            self.records.note_accepted(number, accepted.clone());
+            self.events.push_back(Event::TokenAccepted(number));
+        }
+        seen
+    }
+
+    /// The candidate is started once its token waits, or none can be had.
+    pub(crate) fn answer_placing(&mut self, now: Instant) {
+        let placed = self.steering.tokens.arrived(now, &self.log, &mut self.timers);
+        self.events.extend(placed);
     }
 
     /// New clients go to this generation.

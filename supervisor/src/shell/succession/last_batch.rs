@@ -108,6 +108,7 @@ impl Adopted<Finished> {
             | Effect::ConfirmAnyway(_)
             | Effect::Switch(_)
             | Effect::Count(_)
+            | Effect::PlaceToken(_)
             | Effect::NoteReady(_)
             | Effect::TakeOver(_)
             | Effect::TakeBack(_)

@@ -3,7 +3,9 @@
 use super::Verdict;
 use crate::explore::explorer::Node;
 use crate::explore::world::{Told, is_stopping};
-use crate::{Effect, Event, Handoff, Life, Lifecycle, Outcome, Progress, Role, Ticket, Timer, Until, Worker};
+use crate::{
+    Effect, Event, Handoff, Life, Lifecycle, Outcome, Progress, Role, Ticket, Timer, Token, Until, Worker,
+};
 
 /// Once a stop was asked for, every worker was told to end.
 pub(super) fn everybody_is_told_of_the_stop(node: &Node) -> Verdict {
@@ -94,6 +96,12 @@ fn stale(core: &Lifecycle) -> Vec<Event> {
         }
         if core.handoff() != Handoff::Candidate(number, Progress::Switching) {
             events.push(Event::Switched(number));
+        }
+        match generation.token {
+            Token::Unasked | Token::Accepted | Token::Excused => {
+                events.extend([Event::TokenPlaced(number), Event::TokenAccepted(number)]);
+            }
+            Token::Asked | Token::Placed => {}
         }
     }
     events.extend(everything_about(Worker {

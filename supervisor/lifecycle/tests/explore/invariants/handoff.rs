@@ -171,6 +171,7 @@ pub(super) fn deeds_match_the_words(step: &Step) -> Verdict {
         | Fact::Relief(..)
         | Fact::ReliefFailed(..)
         | Fact::NotSwitched(_)
+        | Fact::Unaccepted(_)
         | Fact::Crashed(..)
         | Fact::Restarted(_)
         | Fact::Overran(_)

@@ -3,7 +3,7 @@
 use super::{Step, Verdict, all_ready};
 use crate::explore::explorer::Node;
 use crate::explore::world::is_stopping;
-use crate::{Event, Fact, Handoff, Lane, Progress, Role, Timer};
+use crate::{Effect, Event, Fact, Handoff, Lane, Number, Progress, Role, Timer};
 
 /// Where listeners are steered, new clients go to the incumbent, or to the candidate that is about to take over: one that is ready
 /// and was looked at once more.
@@ -108,6 +108,32 @@ pub(super) fn who_waits_elsewhere_is_relieved(node: &Node) -> Verdict {
         let on_its_way = node.core.timers().any(|timer| timer == Timer::Relieve(*lane));
         if node.core.pointed() != Some(*lane) && !on_its_way {
             broken!("clients wait in the lane {lane}, and nobody comes");
+        }
+    }
+    Ok(())
+}
+
+/// A candidate that is steered is started once its token waits (or none can be had), and it takes over, and clients go to it, once
+/// it was seen to accept, or is excused from that for a reason that was told.
+pub(super) fn a_steered_candidate_is_seen_to_accept(step: &Step) -> Verdict {
+    let is_steered = |number: Number| {
+        let candidate = step.before.generation(number);
+        candidate.is_some_and(|one| one.role == Role::Candidate && one.plan.lanes > 0)
+    };
+    for effect in step.effects {
+        match *effect {
+            Effect::Spawn(worker, _) if is_steered(worker.generation) => {
+                let number = worker.generation;
+                if step.world.placing == Some(number) {
+                    broken!("{worker:?} is started before its token waits");
+                }
+            }
+            Effect::Switch(number) | Effect::TakeOver(number)
+                if is_steered(number) && step.world.accepted != Some(number) =>
+            {
+                broken!("{number} goes on and was not seen to accept");
+            }
+            _ => {}
         }
     }
     Ok(())

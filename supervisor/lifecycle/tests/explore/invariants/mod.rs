@@ -77,6 +77,7 @@ list! {
     lanes::lanes_are_given_up_in_need,
     linger::whoever_lingers_keeps_its_clients,
     linger::who_lingers_is_the_way_back,
+    lanes::a_steered_candidate_is_seen_to_accept,
 }
 
 list! {

@@ -163,7 +163,9 @@ fn its_slots_can_go_on(node: &Node, generation: &Generation, timers: &BTreeSet<T
             // In queue mode it waits for processes, and they have timers.
             SlotState::Wanted => {
                 let in_the_way = |worker: &Worker| worker.generation != number || worker.slot == index;
-                generation.plan.mode == Mode::Queue && node.world.processes.keys().any(in_the_way)
+                let queues = generation.plan.mode == Mode::Queue;
+                // A steered candidate waits for its token.
+                node.world.placing == Some(number) || queues && node.world.processes.keys().any(in_the_way)
             }
         };
         if !goes_on {

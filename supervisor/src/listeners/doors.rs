@@ -1,0 +1,171 @@
+//! Doors: how a connection of our own reaches one slot of a steered listener, whoever new clients go to.
+//!
+//! The kernel's program looks at the address from which a connection comes. For IPv4 each slot has an address of its own in a
+//! network of 127.0.0.0/8, which nobody can use from outside; a probe command uses it as well. IPv6 has one address for the
+//! machine's own connections, so that there a single connection is told from all others by its port, as long as it is on its way.
+
+use std::cell::Cell;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+
+use super::Listener;
+use super::local::BoundTo;
+use crate::sys::sock::{self, SocketOption};
+use crate::sys::{errno_text, steering};
+
+/// The address of this slot's door: the network follows from the port, so that it is the same for whoever comes after us. The first
+/// slot has 1.
+fn door(port: u16, slot: u8) -> Ipv4Addr {
+    /// 127.64.0.0 and up: people who choose an address there by hand choose a low one.
+    const FIRST: u8 = 64;
+    /// An odd number, so that ports beside each other have networks far apart.
+    const SPREAD: u16 = 40_503;
+    let [high, low] = port.wrapping_mul(SPREAD).to_be_bytes();
+    Ipv4Addr::new(127, FIRST | (high & 63), low, slot.saturating_add(1))
+}
+
+/// What stands in front of the slots of one address.
+#[derive(Debug, Default)]
+pub(super) struct Doors {
+    /// The port, once the program knows the doors.
+    port: Cell<Option<u16>>,
+    /// A connection over IPv6 that is on its way, and its slot.
+    visitor: Cell<Option<(SocketAddrV6, u8)>>,
+}
+
+impl Doors {
+    /// Tell the kernel where connections go: all but our own to the member with the index `others`.
+    pub(super) fn attach(&self, order: &[u8], others: u32, fd: BorrowedFd<'_>) -> Result<(), Errno> {
+        let indices = || order.iter().zip(0u32..);
+        let port = self.port.get();
+        let doors = port.map(|port| indices().map(move |(slot, index)| (door(port, *slot), index)));
+        let doors: Vec<(Ipv4Addr, u32)> = doors.into_iter().flatten().collect();
+        let visitor = self.visitor.get().and_then(|(from, slot)| {
+            let (_, index) = indices().find(|(known, _)| **known == slot)?;
+            Some((from, index))
+        });
+        let route = steering::Route {
+            doors: &doors,
+            visitor,
+            others,
+        };
+        steering::send(fd, &route)
+    }
+}
+
+/// The way to a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Way {
+    /// The address to connect from.
+    pub(crate) from: IpAddr,
+    /// The address that clients use; the machine's own if it is any.
+    pub(crate) to: SocketAddr,
+}
+
+impl Listener {
+    /// The way to this slot alone. Over IPv6 it is for one connection at a time, see [`Listener::knock`].
+    ///
+    /// # Errors
+    /// Why there is none, in one clause.
+    pub(crate) fn way(&self) -> Result<Way, String> {
+        let BoundTo::Internet { address, both } = self.socket.local().bound_to else {
+            return Err("it is no socket for TCP".to_owned());
+        };
+        let Some(slot) = self.slot() else {
+            return Err("it is not steered".to_owned());
+        };
+        let device = device_of(self.as_fd());
+        if !device.is_empty() && device != b"lo" {
+            return Err("it is bound to a device".to_owned());
+        }
+        if !steering::is_of_our_network(self.as_fd()) {
+            return Err("it is in another network namespace".to_owned());
+        }
+        let to = match address.ip().to_canonical() {
+            IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(ip) if ip.is_unspecified() && both => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+            ip @ (IpAddr::V4(_) | IpAddr::V6(_)) => ip,
+        };
+        let from = match to {
+            IpAddr::V4(_) => door(address.port(), slot).into(),
+            IpAddr::V6(_) => to,
+        };
+        let mut to = SocketAddr::new(to, address.port());
+        if let (SocketAddr::V6(to), SocketAddr::V6(bound)) = (&mut to, address) {
+            to.set_scope_id(bound.scope_id());
+        }
+        Ok(Way { from, to })
+    }
+
+    /// Tell the kernel of the doors for IPv4, if it has not been told.
+    fn let_in(&self, way: Way) -> Result<(), String> {
+        let Some(slot) = &self.slot else {
+            return Ok(());
+        };
+        let port = &slot.group.doors.port;
+        if way.to.is_ipv4() && port.get().is_none() {
+            port.set(Some(way.to.port()));
+            let attached = slot.group.attach_again(self.as_fd());
+            return attached.inspect_err(|_| port.set(None));
+        }
+        Ok(())
+    }
+
+    /// Connect to this slot without waiting. Nothing is sent. Over IPv6 [`Listener::shut_door`] is to follow once the connection
+    /// has arrived, or is given up.
+    ///
+    /// # Errors
+    /// Why it cannot be, in one clause; nothing is left of the attempt.
+    pub(crate) fn knock(&self) -> Result<OwnedFd, String> {
+        if defers_accept(self.as_fd()) {
+            return Err("with defer-accept a connection without data does not reach the app".to_owned());
+        }
+        let way = self.way()?;
+        self.let_in(way)?;
+        let before = |from: SocketAddr| match (from, &self.slot) {
+            (SocketAddr::V6(from), Some(slot)) => {
+                slot.group.doors.visitor.set(Some((from, slot.number)));
+                slot.group.attach_again(self.as_fd()).map_err(|_| Errno::EINVAL)
+            }
+            (SocketAddr::V4(_) | SocketAddr::V6(_), Some(_) | None) => Ok(()),
+        };
+        steering::connect(way.from, way.to, before).map_err(|errno| {
+            // What could be told a moment ago is told again; if not, the next switch does.
+            let _ = self.shut_door();
+            format!("connect to {} from {}: {}", way.to, way.from, errno_text(errno))
+        })
+    }
+
+    /// The connection over IPv6 is there: its port means nothing any more.
+    ///
+    /// # Errors
+    /// Why the kernel has refused, in one clause.
+    pub(crate) fn shut_door(&self) -> Result<(), String> {
+        match &self.slot {
+            Some(slot) if slot.group.doors.visitor.take().is_some() => slot.group.attach_again(self.as_fd()),
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
+/// The name of the interface to which a socket is bound; empty if it is bound to none, or that cannot be known.
+fn device_of(fd: BorrowedFd<'_>) -> Vec<u8> {
+    let option = SocketOption {
+        level: libc::SOL_SOCKET,
+        name: libc::SO_BINDTODEVICE,
+    };
+    let mut name = sock::option_bytes(fd, option).unwrap_or_default();
+    name.retain(|byte| *byte != 0);
+    name
+}
+
+fn defers_accept(fd: BorrowedFd<'_>) -> bool {
+    let option = SocketOption {
+        level: libc::IPPROTO_TCP,
+        name: libc::TCP_DEFER_ACCEPT,
+    };
+    sock::option_int(fd, option).is_ok_and(|seconds| seconds > 0)
+}

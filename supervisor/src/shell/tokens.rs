@@ -1,0 +1,258 @@
+//! Tokens: a connection of our own in the slot of a candidate, so that it is seen whether the candidate accepts.
+//!
+//! It is made before the first process of the candidate is started, when nobody has the slot: so it is certain to wait there, and
+//! nobody but the candidate can accept it. From then on the length of the queue tells: once the slot was seen empty, it was accepted.
+//! Nothing is sent on it but its end: the app sees a client that connects and closes.
+//!
+//! The slot need not be watched meanwhile, for whoever waits in it the candidate accepts, or a relief worker once it has failed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use segue_lifecycle::{Event, Lane, Lifecycle, Number, Token as Known};
+
+use crate::clock::{self, Timers};
+use crate::listeners::Listener;
+use crate::log::Log;
+use crate::shell::Alarm;
+use crate::shell::fleet::Ground;
+use crate::sys::{sock, steering};
+
+/// How long a token may be on its way into its slot: a handshake inside this machine, and the queue may be full.
+const ARRIVAL: Duration = Duration::from_secs(1);
+
+/// The pause between two looks at a token that is on its way.
+const LOOK_PAUSE: Duration = Duration::from_millis(1);
+
+/// What is seen of the tokens of a candidate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Acceptance {
+    /// Nothing is to be seen, or it was seen before.
+    Known,
+    /// It was not seen to accept.
+    NotYet,
+    /// It has accepted on these sockets.
+    Seen(Vec<u64>),
+}
+
+/// A connection to one slot.
+#[derive(Debug)]
+struct Token {
+    slot: Rc<Listener>,
+    /// Our end of it. None if an earlier supervisor had it: then both ends are closed, and it still waits.
+    client: Option<OwnedFd>,
+    /// How many waited in the slot before it.
+    before: u32,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    OnItsWay,
+    Waits,
+    Accepted,
+}
+
+/// The tokens of one generation.
+#[derive(Debug)]
+struct Placed {
+    lane: Lane,
+    until: Instant,
+    tokens: Vec<Token>,
+}
+
+/// All that were placed for generations that are not gone.
+#[derive(Debug, Default)]
+pub(crate) struct Tokens {
+    placed: BTreeMap<Number, Placed>,
+    /// The candidate whose tokens are on their way.
+    placing: Option<Number>,
+    /// Why none could be used, as it was told: each reason once.
+    told: BTreeSet<String>,
+}
+
+impl Tokens {
+    /// Connect to each slot of this candidate. [`Tokens::arrived`] tells what became of it.
+    pub(crate) fn place(&mut self, number: Number, ground: &Ground<'_>) {
+        let lane = ground.core.lane_of(number);
+        let mut placed = Placed {
+            lane,
+            until: clock::now() + ARRIVAL,
+            tokens: Vec::new(),
+        };
+        for slot in slots_of(number, ground) {
+            let before = sock::tcp_queue(slot.as_fd()).unwrap_or_default();
+            match slot.knock() {
+                Ok(client) => placed.tokens.push(Token {
+                    slot,
+                    client: Some(client),
+                    before,
+                    state: State::OnItsWay,
+                }),
+                Err(why) => self.excuse(&slot, &why, ground.log),
+            }
+        }
+        self.placed.insert(number, placed);
+        self.placing = Some(number);
+    }
+
+    /// What became of the tokens of a candidate, once that is known: each waits, or has had its time.
+    pub(crate) fn arrived(&mut self, now: Instant, log: &Log, timers: &mut Timers<Alarm>) -> Option<Event> {
+        let number = self.placing?;
+        let placed = self.placed.get_mut(&number)?;
+        placed.tokens.iter_mut().for_each(Token::note_arrival);
+        let is_late = now >= placed.until;
+        if !is_late && placed.tokens.iter().any(|token| token.state == State::OnItsWay) {
+            timers.arm(Alarm::Slots, Some(LOOK_PAUSE), now);
+            return None;
+        }
+        self.placing = None;
+        let late: Vec<Token> = placed
+            .tokens
+            .extract_if(.., |token| token.state == State::OnItsWay)
+            .collect();
+        let any = !placed.tokens.is_empty();
+        for token in late {
+            self.excuse(&token.slot, "no connection of its own reached it within 1s", log);
+            if let Err(error) = token.slot.shut_door() {
+                log.error(&error);
+            }
+        }
+        Some(match any {
+            true => Event::TokenPlaced(number),
+            false => Event::TokenExcused(number),
+        })
+    }
+
+    /// Whether tokens of a candidate are on their way.
+    pub(crate) fn are_on_their_way(&self) -> bool {
+        self.placing.is_some()
+    }
+
+    /// Say once why it is not seen whether apps accept on this listener.
+    fn excuse(&mut self, slot: &Listener, why: &str, log: &Log) {
+        let text = format!(
+            "listener {} ({}): whether a new version accepts is judged by what /proc shows: {why}",
+            slot.name(),
+            slot.address_text()
+        );
+        if self.told.insert(text.clone()) {
+            log.warning(&text);
+        }
+    }
+
+    /// Look whether this generation has accepted its tokens, if it is to. Those that it has are closed.
+    pub(crate) fn look(&mut self, number: Number, core: &Lifecycle) -> Acceptance {
+        if !core.is_token_placed(number) {
+            return Acceptance::Known;
+        }
+        let Some(placed) = self.placed.get_mut(&number) else {
+            return Acceptance::NotYet;
+        };
+        placed.tokens.iter_mut().for_each(Token::note_acceptance);
+        let all = placed.tokens.iter().all(|token| token.state == State::Accepted);
+        if !all || placed.tokens.is_empty() {
+            return Acceptance::NotYet;
+        }
+        Acceptance::Seen(placed.tokens.iter().map(|token| token.slot.inode()).collect())
+    }
+
+    /// Whether a token waits in this slot of any listener, or is on its way there.
+    pub(crate) fn are_in(&self, lane: Lane) -> bool {
+        let mut placed = self.placed.values().filter(|placed| placed.lane == lane);
+        placed.any(|placed| placed.tokens.iter().any(|token| token.state != State::Accepted))
+    }
+
+    /// A generation is gone. Tokens that it has not accepted are taken out of their slots, lest they be taken for clients.
+    pub(crate) fn bury(&mut self, number: Number, ground: &Ground<'_>) {
+        let Some(placed) = self.placed.remove(&number) else {
+            return;
+        };
+        let is_ours = ground.core.holder_of(placed.lane).is_none();
+        for token in placed.tokens.into_iter().filter(|_| is_ours) {
+            token.take_back();
+        }
+    }
+
+    /// After a succession: what became of the tokens that the predecessor had placed is seen by the queues. One that it had placed
+    /// in a slot which has been made anew since is placed again.
+    pub(crate) fn restore(&mut self, ground: &Ground<'_>, timers: &mut Timers<Alarm>) {
+        let candidate = ground.core.handoff().candidate();
+        let Some(generation) = candidate.and_then(|number| ground.core.generation(number)) else {
+            return;
+        };
+        let candidate = generation.number;
+        match (generation.token, generation.processes.is_empty()) {
+            (Known::Asked, _) | (Known::Placed, true) => {
+                self.place(candidate, ground);
+                return timers.arm(Alarm::Slots, Some(LOOK_PAUSE), clock::now());
+            }
+            (Known::Placed, false) => {}
+            (Known::Unasked | Known::Accepted | Known::Excused, _) => return,
+        }
+        let token = |slot: Rc<Listener>| Token {
+            slot,
+            client: None,
+            before: 0,
+            state: State::Waits,
+        };
+        let slots = slots_of(candidate, ground).into_iter();
+        let placed = Placed {
+            lane: generation.lane,
+            until: clock::now(),
+            tokens: slots.filter(|slot| slot.way().is_ok()).map(token).collect(),
+        };
+        self.placed.insert(candidate, placed);
+    }
+}
+
+impl Token {
+    fn queue(&self) -> u32 {
+        sock::tcp_queue(self.slot.as_fd()).unwrap_or_default()
+    }
+
+    fn note_arrival(&mut self) {
+        if self.state == State::OnItsWay && self.queue() > self.before {
+            self.state = State::Waits;
+            if let Some(client) = &self.client {
+                // An app that takes one client after the other must not wait for this one to say something.
+                steering::send_no_more(client.as_fd());
+            }
+            // The next switch tells the kernel again if it refuses now.
+            let _ = self.slot.shut_door();
+        }
+    }
+
+    fn note_acceptance(&mut self) {
+        if self.state == State::Waits && self.queue() == 0 {
+            self.state = State::Accepted;
+            self.client = None;
+        }
+    }
+
+    /// Accept it, if it still waits as the first of its queue: nobody else has the slot. If the app had accepted it, its end would
+    /// have been closed with the app.
+    fn take_back(self) {
+        let Some(client) = self
+            .client
+            .filter(|_| self.state == State::Waits && self.before == 0)
+        else {
+            return;
+        };
+        let waits = sock::tcp_queue(self.slot.as_fd()).is_some_and(|length| length > 0);
+        if !waits || !steering::is_open_elsewhere(client.as_fd()) {
+            return;
+        }
+        // If somebody was quicker nothing is left to do.
+        let _ = steering::accept_first(self.slot.as_fd());
+    }
+}
+
+/// The slots of steered listeners that a generation has.
+fn slots_of(number: Number, ground: &Ground<'_>) -> Vec<Rc<Listener>> {
+    let mut slots = ground.records.listeners_of(number, ground.core);
+    slots.retain(|listener| listener.slot().is_some());
+    slots
+}

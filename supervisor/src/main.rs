@@ -160,12 +160,15 @@ fn carry_out(command: Command, inherited_environment: InheritedEnvironment) -> E
             client::reload(&target, reload.until, form, detail, timeout).into()
         }
         Command::Events(wanted) => {
-            let follow = if wanted.follow {
-                client::Follow::Yes
-            } else {
-                client::Follow::No
+            let target = target(&wanted.target);
+            client::events(&target, follow(wanted.follow), wanted.target.timeout).into()
+        }
+        Command::Logs(wanted) => {
+            let lines = client::Lines {
+                generation: wanted.generation,
+                follow: follow(wanted.follow),
             };
-            client::events(&target(&wanted.target), follow, wanted.target.timeout).into()
+            client::logs(&target(&wanted.target), lines, wanted.target.timeout).into()
         }
         Command::List(list) => client::list(form(list.form)).into(),
         Command::Stop(wanted) => client::stop(&target(&wanted), wanted.timeout).into(),
@@ -312,6 +315,14 @@ fn show_metrics(wanted: &cli::Target) -> ExitCode {
     let mut viewer = Viewer::new(View::Metrics, Showing::Once);
     let mut draw = |sight: client::Sight<'_>| viewer.draw(sight);
     client::metrics(&target(wanted), wanted.timeout, &mut draw).into()
+}
+
+fn follow(given: bool) -> client::Follow {
+    if given {
+        client::Follow::Yes
+    } else {
+        client::Follow::No
+    }
 }
 
 fn form(form: Form) -> client::Form {

@@ -262,6 +262,41 @@ impl From<EventsArgs> for Events {
     }
 }
 
+/// `segue logs`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Logs {
+    /// Which instance.
+    pub(crate) target: Target,
+    /// Whether lines that are yet to come are waited for.
+    pub(crate) follow: bool,
+    /// The generation whose lines they are; none for all.
+    pub(crate) generation: Option<u64>,
+}
+
+#[derive(Args)]
+pub(super) struct LogsArgs {
+    /// Go on with the lines that are yet to come, until interrupted
+    #[arg(long, short)]
+    follow: bool,
+
+    /// Only the lines of this generation; for the journal
+    #[arg(long, short, value_name = "N")]
+    generation: Option<u64>,
+
+    #[command(flatten)]
+    target: InstanceArgs,
+}
+
+impl From<LogsArgs> for Logs {
+    fn from(args: LogsArgs) -> Logs {
+        Logs {
+            target: args.target.into(),
+            follow: args.follow,
+            generation: args.generation,
+        }
+    }
+}
+
 /// `segue list`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct List {

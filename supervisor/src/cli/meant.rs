@@ -41,8 +41,8 @@ const WORDS: &[(&[&str], &str)] = &[
         "segue check finds mistakes in flags and segue.toml",
     ),
     (
-        &["log", "logs", "journal", "tail"],
-        "segue run logs to its stderr: journalctl -u UNIT under systemd, docker logs in a container",
+        &["log", "journal", "tail"],
+        "segue logs shows what the app writes, from the journal or its file",
     ),
     (
         &["new", "setup", "import", "convert", "adapt"],

@@ -19,7 +19,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 
 pub(crate) use answer::Answer;
 pub(crate) use clients::{
-    Completions, Events, Form, List, Reload, ReloadDetail, Status, StatusForm, Target, Workers,
+    Completions, Events, Form, List, Logs, Reload, ReloadDetail, Status, StatusForm, Target, Workers,
 };
 
 pub(crate) use init::{Init, Writes};
@@ -40,6 +40,8 @@ pub(crate) enum Command {
     Status(Status),
     /// Follow what happens to an instance.
     Events(Events),
+    /// Read what an app writes.
+    Logs(Logs),
     /// Find all instances.
     List(List),
     /// Ask an instance to stop.
@@ -125,6 +127,8 @@ enum Word {
     Status(clients::StatusArgs),
     #[command(about = texts::EVENTS, long_about = texts::LONG_EVENTS, after_long_help = texts::EXIT_CODES)]
     Events(clients::EventsArgs),
+    #[command(about = texts::LOGS, long_about = texts::LONG_LOGS, after_long_help = texts::EXIT_CODES)]
+    Logs(clients::LogsArgs),
     #[command(about = texts::LIST, long_about = texts::LONG_LIST, after_long_help = texts::LIST_CODES)]
     List(clients::ListArgs),
     #[command(about = texts::STOP, long_about = texts::LONG_STOP, after_long_help = texts::EXIT_CODES)]
@@ -155,6 +159,7 @@ impl Word {
             Word::Reload(args) => Command::Reload(args.into()),
             Word::Status(args) => Command::Status(args.into()),
             Word::Events(args) => Command::Events(args.into()),
+            Word::Logs(args) => Command::Logs(args.into()),
             Word::List(args) => Command::List(args.into()),
             Word::Stop(args) => Command::Stop(args.into()),
             Word::Workers(args) => Command::Workers(args.into()),

@@ -110,6 +110,13 @@ all that happens from then on: handoffs, takeovers, failures, crashes, the end
 of old generations. It ends when the supervisor has stopped. A reader that does
 not read is left behind, and told so.";
 
+pub(super) const LOGS: &str = "Show what the app writes";
+
+pub(super) const LONG_LOGS: &str = "\
+Show the last 100 lines that the app has written to its standard error, from the
+journal of its unit (with those of segue) or from the file that they go to, by
+journalctl or tail. Lines that went to a pipe or a terminal are not kept.";
+
 pub(super) const LIST: &str = "List the instances that run";
 
 pub(super) const LONG_LIST: &str = "\

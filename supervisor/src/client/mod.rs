@@ -17,6 +17,7 @@ mod events;
 mod find;
 mod last_words;
 mod list;
+mod logs;
 mod stranger;
 
 use std::io::{self, Write};
@@ -29,6 +30,7 @@ use connection::{Connection, Lost};
 
 pub(crate) use codes::Form;
 pub(crate) use events::Follow;
+pub(crate) use logs::Lines;
 
 use crate::clock;
 use crate::place::Surroundings;
@@ -167,6 +169,11 @@ pub(crate) fn metrics(
 /// `segue events`: prints how it is and, until it is interrupted or the supervisor ends, all that happens. `timeout` is for the first.
 pub(crate) fn events(target: &Target, follow: Follow, timeout: Option<Duration>) -> Exit {
     Client::of_this_process().run(|client| client.events(target, follow, timeout))
+}
+
+/// `segue logs`: becomes the reader of the place that the app writes to. `timeout` is for the status that tells it.
+pub(crate) fn logs(target: &Target, lines: Lines, timeout: Option<Duration>) -> Exit {
+    Client::of_this_process().run(|client| client.logs(target, lines, timeout))
 }
 
 /// `segue list`: prints every instance that can be found.

@@ -483,3 +483,33 @@ fn all_that_happens_is_told_to_those_who_follow_until_the_end() {
     assert_eq!(done.code, Some(0), "{done:?}");
     assert!(done.stdout.contains("\"event\":\"stopping\""), "{done:?}");
 }
+
+#[test]
+fn the_lines_of_a_file_are_shown_and_followed_and_those_of_a_pipe_are_not_there() {
+    let segue = good().flags(["--stderr", "app.log"]).start();
+    let shown = segue.run("logs", &[]);
+    assert!(
+        shown.code == Some(0) && shown.stdout.contains("generation 1: serving"),
+        "{shown:?}"
+    );
+    let follows = segue.begin("logs", &["--follow"]);
+    follows.wait_for_output("generation 1: serving");
+    segue.reload_ok(&[]);
+    follows.wait_for_output("generation 2: serving");
+    let of_one = segue.run("logs", &["-g", "1"]);
+    assert_eq!(of_one.code, Some(1), "{of_one:?}");
+    assert!(
+        of_one.stderr.contains("does not say which generation"),
+        "{of_one:?}"
+    );
+    follows.signal(Signal::SIGTERM);
+    follows.wait_for_exit();
+    segue.stop();
+    let segue = good().start();
+    let lost = segue.run("logs", &[]);
+    assert!(
+        lost.code == Some(1) && lost.stderr.contains(" go to pipe:"),
+        "{lost:?}"
+    );
+    segue.stop();
+}

@@ -2,7 +2,7 @@
 //! of `docs/BENCHMARKS.md`.
 //!
 //! `cargo run --release -p segue-benches` takes about three minutes on a quiet machine; `-- --quick` takes less and is for seeing that it works;
-//! `-- takeover` (rest, traffic, axum, probes, scale) measures one section again.
+//! `-- takeover` (rest, traffic, axum, probes, scale, pairs) measures one section again.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -11,6 +11,7 @@
 
 mod axum;
 mod bare;
+mod pairs;
 mod probes;
 mod rest;
 mod scale;
@@ -75,13 +76,14 @@ fn main() {
     };
     println!("{}\n", machine());
     println!("| figure | measured | compared with, in the same run | goal |\n|---|---|---|---|");
-    let sections: [(&str, Section); 6] = [
+    let sections: [(&str, Section); 7] = [
         ("takeover", takeover::rows),
         ("rest", rest::rows),
         ("traffic", traffic::rows),
         ("axum", axum::rows),
         ("probes", probes::rows),
         ("scale", scale::rows),
+        ("pairs", pairs::rows),
     ];
     let wanted: Vec<String> = std::env::args()
         .skip(1)

@@ -74,11 +74,9 @@ const USAGE: u8 = 2;
 fn main() -> ExitCode {
     // First of all: what follows is then as it was for the binary that handed over to this one.
     let handed_over = upgrade::was_handed_over();
-    // Before anything of it is changed for our own use.
-    let inherited_environment = InheritedEnvironment::of_this_process();
     let arguments: Vec<OsString> = std::env::args_os().collect();
     if let Some(number) = upgrade::asked_to_check(&arguments) {
-        let status = upgrade::answer(&number, |saved| understand(saved, inherited_environment));
+        let status = upgrade::answer(&number, |saved| understand(saved, born_with()));
         return ExitCode::from(status);
     }
     let parsed = cli::parse(arguments);
@@ -87,10 +85,15 @@ fn main() -> ExitCode {
         sys::ignore_file_size_limit();
     }
     match (parsed, handed_over) {
-        (Ok(Command::Run(invocation)), Some(number)) => resume(&number, invocation, inherited_environment),
-        (Ok(command), _) => carry_out(command, inherited_environment),
+        (Ok(Command::Run(invocation)), Some(number)) => resume(&number, invocation, born_with()),
+        (Ok(command), _) => carry_out(command),
         (Err(answer), _) => answer.print(),
     }
+}
+
+/// What an app inherits: to be asked before anything of it is changed for our own use, and only by a command that starts an app.
+fn born_with() -> InheritedEnvironment {
+    InheritedEnvironment::of_this_process()
 }
 
 /// Whether this binary could go on with a state, and with the command line that it would be executed with.
@@ -137,14 +140,14 @@ fn exit_code(ending: Result<Ending, shell::ShellError>) -> ExitCode {
     }
 }
 
-fn carry_out(command: Command, inherited_environment: InheritedEnvironment) -> ExitCode {
+fn carry_out(command: Command) -> ExitCode {
     match command {
         Command::Run(invocation) if invocation.settings.app == Some(App::List) => {
             print(config::list_apps().as_bytes())
         }
-        Command::Run(invocation) => run(invocation, inherited_environment),
+        Command::Run(invocation) => run(invocation, born_with()),
         Command::Dev(wanted) => develop(wanted),
-        Command::Check(wanted) => check(&wanted, &inherited_environment),
+        Command::Check(wanted) => check(&wanted, &born_with()),
         Command::Init(wanted) => begin(&wanted),
         Command::Completions(completions) => print(&completions.script()),
         Command::Reload(reload) if !reload.when_changed.is_empty() => {

@@ -11,6 +11,7 @@ mod birth;
 mod book;
 mod coming_from;
 mod commands;
+mod cost;
 mod dead_listeners;
 mod demo;
 mod deploy;

@@ -37,6 +37,7 @@ const SHELL: &[(&str, &[&str])] = &[
         "starting",
         &["desk", "fleet", "inspection", "journal", "narrator", "records"],
     ),
+    ("hooks", &["fleet", "narrator", "records", "starting"]),
     (
         "wishes",
         &["desk", "fleet", "inspection", "narrator", "records", "view"],

@@ -63,7 +63,11 @@ impl Config {
             Some(_) => self.start_timeout,
             None => Some(Duration::ZERO),
         };
-        Some(drain? + memory? + self.start_timeout? + probe? + self.soak)
+        let hook = match &self.before_reload {
+            Some(_) => self.hook_timeout,
+            None => Duration::ZERO,
+        };
+        Some(hook + drain? + memory? + self.start_timeout? + probe? + self.soak)
     }
 }
 

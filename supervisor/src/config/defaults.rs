@@ -37,6 +37,9 @@ pub(crate) const PROBATION: Duration = Duration::from_secs(30);
 /// How long the probe command is retried before it fails the candidate.
 pub(crate) const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long a hook may run: most of them ask or tell another machine something, and a reload may wait for one.
+pub(crate) const HOOK_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// How long both generations keep serving before the takeover: no time, so that versions mix as briefly as can be.
 pub(crate) const SOAK: Duration = Duration::ZERO;
 

@@ -10,7 +10,7 @@ use super::text::quoted;
 
 /// What the supervisor says to the app itself, or keeps from it. Given by hand they would be lies: an app that
 /// believes a foreign `NOTIFY_SOCKET` is never ready, and one that believes a foreign `LISTEN_FDS` serves nothing.
-const OURS: [&str; 14] = [
+const OURS: [&str; 18] = [
     "LISTEN_FDNAMES",
     "LISTEN_FDS",
     "LISTEN_PID",
@@ -19,9 +19,13 @@ const OURS: [&str; 14] = [
     "MANAGERPID",
     "NOTIFY_SOCKET",
     "SEGUE_DRAIN_TIMEOUT_MS",
+    "SEGUE_EVENT",
+    "SEGUE_FAILED_GENERATION",
     "SEGUE_GENERATION",
     "SEGUE_NAME",
+    "SEGUE_OLD_GENERATION",
     "SEGUE_PROBE",
+    "SEGUE_REASON",
     "SEGUE_WORKER",
     "WATCHDOG_PID",
     "WATCHDOG_USEC",

@@ -55,8 +55,8 @@ pub(crate) use options::any_settings;
 pub(crate) use resolve::resolve;
 pub(crate) use rest::{PATIENCE, Rest};
 pub(crate) use settings::{
-    FOUND_FILE, Invocation, ListenPid, LogFormat, Mode, Orphaned, Ready, Settings, Steer, StopSignalTo,
-    parse_name, parse_workers,
+    FOUND_FILE, Hook, Invocation, ListenPid, LogFormat, Mode, Moment, Orphaned, Ready, Settings, Steer,
+    StopSignalTo, Word, parse_name, parse_workers,
 };
 pub(crate) use signal::parse_stop_signal;
 
@@ -106,6 +106,12 @@ pub(crate) struct Config {
     pub(crate) probe: Option<String>,
     /// How long the probe is retried before it fails the candidate.
     pub(crate) probe_timeout: Option<Duration>,
+    /// The shell command that must succeed before a reload begins.
+    pub(crate) before_reload: Option<String>,
+    /// The shell commands that are run when something has happened.
+    pub(crate) on: Vec<Hook>,
+    /// How long each of these commands may run.
+    pub(crate) hook_timeout: Duration,
     /// How long both generations serve before the takeover.
     pub(crate) soak: Duration,
     /// How long a generation that was replaced may keep its clients, where each has a slot of its own; zero leaves it out.

@@ -125,6 +125,9 @@ impl Sources<'_> {
             probation: self.limit(|s| &s.probation, Some(defaults::PROBATION)),
             probe: self.pick(|s| &s.probe),
             probe_timeout: self.limit(|s| &s.probe_timeout, Some(defaults::PROBE_TIMEOUT)),
+            before_reload: self.pick(|s| &s.before_reload),
+            on: self.pick_list(|s| &s.on),
+            hook_timeout: self.pick(|s| &s.hook_timeout).unwrap_or(defaults::HOOK_TIMEOUT),
             soak: self.pick(|s| &s.soak).unwrap_or(defaults::SOAK),
             linger: self.pick(|s| &s.linger).unwrap_or(defaults::LINGER),
             watchdog: self.limit(|s| &s.watchdog, None),
@@ -230,6 +233,10 @@ impl Sources<'_> {
                 let why = "0s would fail every candidate; `none` waits without end";
                 errors.push(self.blame(key, self.given(|s| limit.given(s).is_some()), why));
             }
+        }
+        if config.hook_timeout.is_zero() {
+            let why = "0s would end every hook as it begins";
+            errors.push(self.blame("hook-timeout", self.given(|s| s.hook_timeout.is_some()), why));
         }
         errors.extend(self.watchdog_too_short(config));
         errors.extend(self.too_few_generations(config));

@@ -73,6 +73,9 @@ pub(crate) struct Settings {
     pub(crate) probation: Option<Limit>,
     pub(crate) probe: Option<String>,
     pub(crate) probe_timeout: Option<Limit>,
+    pub(crate) before_reload: Option<String>,
+    pub(crate) on: Vec<Hook>,
+    pub(crate) hook_timeout: Option<Duration>,
     pub(crate) soak: Option<Duration>,
     pub(crate) linger: Option<Duration>,
     pub(crate) watchdog: Option<Limit>,
@@ -210,6 +213,43 @@ pub(crate) trait Word: Copy + PartialEq + 'static {
         let refused = || format!("expected {}, got {}", Self::choice('`'), quoted(text));
         found.map(|(_, value)| *value).ok_or_else(refused)
     }
+}
+
+/// What a command can be run at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Moment {
+    /// A generation serves.
+    Takeover,
+    /// A reload has failed, and the old generation serves on.
+    Failure,
+    /// The last good version was started again.
+    Rollback,
+    /// A retired generation is gone.
+    Drained,
+}
+
+/// A command, and what it is run at.
+pub(crate) type Hook = (Moment, String);
+
+impl Word for Moment {
+    const ALL: &'static [(&'static str, Self)] = &[
+        ("takeover", Moment::Takeover),
+        ("failure", Moment::Failure),
+        ("rollback", Moment::Rollback),
+        ("drained", Moment::Drained),
+    ];
+}
+
+/// Reads `EVENT=COMMAND`.
+///
+/// # Errors
+///
+/// One line.
+pub(crate) fn parse_hook(text: &str) -> Result<Hook, String> {
+    let (moment, command) = text
+        .split_once('=')
+        .ok_or_else(|| format!("expected EVENT=COMMAND, got {}", quoted(text)))?;
+    Ok((Moment::parse(moment)?, parse_shell_command(command)?))
 }
 
 impl Word for LogFormat {

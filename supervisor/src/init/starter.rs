@@ -21,6 +21,13 @@ const TABLES: &str = "\
 # Variables of the app's environment.
 # [env]
 # LOG = \"info\"
+
+# Shell commands that are run at an event; nothing waits for them.
+# [on]
+# takeover = \"./tell.sh\"
+# failure = \"./tell.sh\"
+# rollback = \"./tell.sh\"
+# drained = \"./tell.sh\"
 ";
 
 /// The text of the file.

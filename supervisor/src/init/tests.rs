@@ -519,13 +519,13 @@ fn the_starter_has_every_key_and_each_line_of_it_can_be_used() {
     for line in text.lines() {
         let bare = line.strip_prefix("# ").unwrap_or(line);
         let is_setting = bare.split_once(" = ").is_some_and(|(key, _)| !key.contains(' '));
-        if is_setting || bare == "[env]" {
+        if is_setting || bare.starts_with('[') {
             lines.push(bare);
         }
     }
     for key in crate::config::options::keys() {
         let start = format!("{} = ", key.name);
-        let is_there = lines.iter().any(|line| line.starts_with(&start)) || key.name == "env";
+        let is_there = lines.iter().any(|line| line.starts_with(&start)) || ["env", "on"].contains(&key.name);
         assert!(is_there, "{}", key.name);
     }
     toml::de::DeTable::parse(&lines.join("\n")).unwrap();

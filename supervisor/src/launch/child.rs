@@ -81,6 +81,8 @@ pub(super) struct Job<'a> {
     /// A directory that becomes the user's own.
     pub(super) own_directory: Option<&'a Path>,
     pub(super) stdin: Stdin,
+    /// Where standard output and error go, if not where the app's do; what goes wrong before exec is written there, too.
+    pub(super) output: Option<BorrowedFd<'a>>,
     /// How the journal calls it.
     pub(super) identifier: String,
 }
@@ -96,6 +98,7 @@ pub(super) fn run(
     let above = FIRST_LISTENER.saturating_add(RawFd::try_from(job.sockets.len()).unwrap_or(RawFd::MAX));
     // The report must not lie where a listener goes; should this fail, the failure is reported at the old place.
     let moved = move_if_below(report_end, above);
+    let output = job.output;
     let reporter = Reporter(moved.as_ref().map_or(report_end, Moved::as_fd));
     let failure = match &moved {
         Ok(_) => match prepare_and_exec(child, job, above, &reporter, leave_end) {
@@ -106,6 +109,10 @@ pub(super) fn run(
         Err(errno) => format!("file descriptors: {}", errno_text(*errno)),
     };
     reporter.failed(&failure);
+    if let Some(output) = output {
+        // If it cannot be written, the exit status is all there is.
+        let _ = nix::unistd::write(output, failure.as_bytes());
+    }
     NOT_EXECUTED
 }
 
@@ -168,13 +175,18 @@ fn prepare_and_exec(
 
     // As the app's user, and by this process: both are in the journal with each line.
     let mut journal_is_stderr = false;
-    if let Some(journal) = program.journal()
+    if job.output.is_none()
+        && let Some(journal) = program.journal()
         && let Some(stream) = journal.rename(child, &job.identifier)
     {
         job.environment.set_unless_configured(journal::VARIABLE, stream);
         journal_is_stderr = journal.has_stderr();
     }
-    if let Some(path) = program.stderr() {
+    if let Some(output) = job.output {
+        for number in [1, 2] {
+            sys::place_at(child, output, number).map_err(step("file descriptors"))?;
+        }
+    } else if let Some(path) = program.stderr() {
         stderr::redirect(child, path)?;
         journal_is_stderr = false;
     }

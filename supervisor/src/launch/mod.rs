@@ -36,4 +36,4 @@ pub(crate) use program::{InheritedEnvironment, Wanted};
 pub(crate) use record::BirthRecord;
 pub(crate) use report::{Report, ReportPipe};
 pub(crate) use saved::INHERITED_ENVIRONMENT;
-pub(crate) use spawn::{Extra, Lent, OwnPid, Question, Spawned, Voice, WorkerIdentity, fork_failed};
+pub(crate) use spawn::{Errand, Extra, Lent, OwnPid, Question, Spawned, Voice, WorkerIdentity, fork_failed};

@@ -3,7 +3,7 @@
 use super::LaunchError;
 use super::binary::Binary;
 use super::program::{InheritedEnvironment, Program, Wanted};
-use super::spawn::{self, Extra, Lent, OwnPid, Question, Spawned, WorkerIdentity};
+use super::spawn::{self, Errand, Extra, Lent, OwnPid, Question, Spawned, WorkerIdentity};
 
 /// What a generation was started with, fixed when a reload creates it: the open binary, arguments, environment,
 /// open working directory, user, umask, limits. Its sockets are lent at each start. Dropping it closes its fds.
@@ -69,6 +69,20 @@ impl BirthRecord {
         question: &Question<'_>,
     ) -> Result<Spawned, LaunchError> {
         spawn::shell(&self.program, listeners, worker, question)
+    }
+
+    /// Start a hook: `/bin/sh -c command` as the app's user, in its directory and environment, with some variables more. All that it
+    /// writes goes to the given fd. The listeners are there for the placeholders alone.
+    ///
+    /// # Errors
+    /// As for [`BirthRecord::spawn`].
+    pub(crate) fn spawn_hook(
+        &self,
+        listeners: &[Lent<'_>],
+        worker: WorkerIdentity,
+        errand: &Errand<'_>,
+    ) -> Result<Spawned, LaunchError> {
+        spawn::hook(&self.program, listeners, worker, errand)
     }
 
     /// Whether its arguments or variables ask for a directory of the generation's own.

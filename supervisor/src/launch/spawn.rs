@@ -70,6 +70,21 @@ pub(crate) struct Question<'a> {
     pub(crate) runtime: Option<&'a Path>,
 }
 
+/// What a hook is started with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Errand<'a> {
+    /// The instance's name, `SEGUE_NAME`.
+    pub(crate) name: &'a str,
+    /// The command for `/bin/sh -c`.
+    pub(crate) command: &'a str,
+    /// More variables.
+    pub(crate) facts: &'a [(&'static str, String)],
+    /// What `{runtime}` stands for.
+    pub(crate) runtime: Option<&'a Path>,
+    /// Where all goes that it writes.
+    pub(crate) output: BorrowedFd<'a>,
+}
+
 /// Whether anything depends on what the app says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Voice {
@@ -150,6 +165,7 @@ pub(super) fn worker(
         own_socket: Some((extra.notify_path, extra.voice)),
         own_directory: extra.runtime,
         stdin: Stdin::Inherited,
+        output: None,
         identifier: identifier(worker, extra.name),
     })
 }
@@ -184,7 +200,39 @@ pub(super) fn shell(
         own_socket: question.probe_path.map(|path| (path, Voice::Spare)),
         own_directory: None,
         stdin: Stdin::Null,
+        output: None,
         identifier: identifier(worker, question.name),
+    })
+}
+
+/// Starts a hook, as [`shell`] starts a probe.
+pub(super) fn hook(
+    program: &Program,
+    listeners: &[Lent<'_>],
+    worker: WorkerIdentity,
+    errand: &Errand<'_>,
+) -> Result<Spawned, LaunchError> {
+    let told = told(listeners);
+    let values = values(&told, worker, errand.runtime);
+    let mut environment = common_environment(program, &values, errand.name)?;
+    for (name, value) in errand.facts {
+        environment.set(name, value);
+    }
+    let command = CString::new(errand.command)
+        .map_err(|_| LaunchError::new("the hook contains a NUL byte".to_owned()))?;
+    let argv = [c"/bin/sh".to_owned(), c"-c".to_owned(), command];
+    start(Job {
+        program,
+        target: Target::Shell,
+        argv: &argv,
+        environment,
+        sockets: Vec::new(),
+        pid_variables: Vec::new(),
+        own_socket: None,
+        own_directory: None,
+        stdin: Stdin::Null,
+        output: Some(errand.output),
+        identifier: identifier(worker, errand.name),
     })
 }
 

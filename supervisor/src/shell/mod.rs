@@ -11,6 +11,7 @@ mod begin;
 mod desk;
 mod fleet;
 mod found;
+mod hooks;
 mod inspection;
 mod journal;
 mod narrator;
@@ -96,6 +97,8 @@ pub(crate) enum Alarm {
     Unheard,
     /// Workers that start are looked at again: do they accept?
     Accepting,
+    /// A hook has had its time.
+    Hooks,
 }
 
 /// A process that we have started.
@@ -105,16 +108,19 @@ pub(crate) enum Child {
     Worker(Worker),
     /// A run of the probe command, by the generation that is probed and the number of the run.
     Probe(Number, u32),
+    /// A hook, by its number among them.
+    Hook(u32),
     /// The check of an upgrade.
     Check,
 }
 
 impl fmt::Display for Child {
-    /// As a state calls it: `4.0.2` for a worker, `probe-4.7` for the seventh run of a probe.
+    /// As a state calls it: `4.0.2` for a worker, `probe-4.7` for the seventh run of a probe, `hook-3` for the third hook.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Child::Worker(worker) => worker.fmt(f),
             Child::Probe(number, run) => write!(f, "probe-{number}.{run}"),
+            Child::Hook(id) => write!(f, "hook-{id}"),
             Child::Check => f.write_str("check"),
         }
     }
@@ -126,6 +132,9 @@ impl FromStr for Child {
     fn from_str(text: &str) -> Result<Self, NoSuchWord> {
         if text == "check" {
             return Ok(Child::Check);
+        }
+        if let Some(id) = text.strip_prefix("hook-") {
+            return id.parse().map(Child::Hook).map_err(|_| NoSuchWord);
         }
         let Some(run) = text.strip_prefix("probe-") else {
             return text.parse().map(Child::Worker);

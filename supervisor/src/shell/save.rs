@@ -222,7 +222,8 @@ impl<'a> Everything<'a> {
                 | Alarm::Queues
                 | Alarm::Slots
                 | Alarm::Unheard
-                | Alarm::Accepting => {}
+                | Alarm::Accepting
+                | Alarm::Hooks => {}
             }
         }
     }

@@ -73,14 +73,14 @@ impl Starting<'_> {
             given: self.given,
             log: self.log,
             timers: self.timers,
-            manager: &mut self.narrator.manager,
         };
-        let asked = self.narrator.history.asked;
-        let begun = self.records.begin_candidate(number, asked, &mut shop);
-        if let Some(event) = begun {
-            // It may have been made outside of a batch: at the start, or after a wait for memory or for files.
-            self.journal.keeper.note_change();
-            self.events.push_back(event);
+        match self.records.begin_candidate(number, &mut shop) {
+            Ok(plan) => self.ask_before_reload(number, plan),
+            Err(event) => {
+                // It may come outside of a batch: at the start, or after a wait for memory or for files.
+                self.journal.keeper.note_change();
+                self.events.extend(event);
+            }
         }
     }
 
@@ -181,7 +181,7 @@ impl Starting<'_> {
         match self.fleet.fork_probe(number, &ground!(self)) {
             Ok(Some(probe)) => {
                 self.journal.mark_forked(probe.child, probe.pid, probe.began);
-                probe.let_go(self.log);
+                probe.let_go("probe", self.log);
             }
             Ok(None) => {}
             Err(failed) => self.events.push_back(failed),

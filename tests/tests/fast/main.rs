@@ -22,6 +22,7 @@ mod docs;
 mod fixtures;
 mod half_written;
 mod handoff;
+mod hooks;
 mod init;
 mod install;
 mod last_words;

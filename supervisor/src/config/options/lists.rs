@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use super::super::item::{Item, Wrong};
-use super::super::settings::{self, Variable};
+use super::super::settings::{self, Hook, Moment, Variable, Word as _};
 use super::super::{environment, listen};
 use super::Takes;
 use super::storage::List;
@@ -89,6 +89,33 @@ pub(super) static VARIABLES: List<Variable> = List {
         (name, if dice.bool() { "".into() } else { bytes(dice) })
     },
 };
+
+/// What is run when something has happened: in segue.toml a table with one command for each event.
+pub(super) static HOOKS: List<Hook> = List {
+    given: |settings| &mut settings.on,
+    whole: |config| &config.on,
+    takes: || Takes::Text,
+    parse: |given| settings::parse_hook(text(given)?),
+    write: |(moment, command)| format!("{}={command}", moment.word()).into(),
+    read: read_hooks,
+    #[cfg(test)]
+    toml: "Ar table",
+    #[cfg(test)]
+    any: |dice| {
+        let (_, moment) = Moment::ALL[dice.usize(..Moment::ALL.len())];
+        (moment, letters(dice))
+    },
+};
+
+fn read_hooks(item: &Item<'_>, found: &mut Vec<Hook>) -> Result<(), Vec<Wrong>> {
+    let items = item.table("a table such as { takeover = \"./tell.sh\" }");
+    for (name, item) in items.map_err(|wrong| vec![wrong])? {
+        let moment = Moment::parse(name).map_err(|why| vec![item.wrong(why)])?;
+        let command = item.parsed("a shell command", settings::parse_shell_command);
+        found.push((moment, command.map_err(|wrong| vec![wrong])?));
+    }
+    Ok(())
+}
 
 /// Files with such variables. What they said is in the environment of a [`super::Config`], so it does not name them.
 pub(super) static ENV_FILES: List<PathBuf> = List {

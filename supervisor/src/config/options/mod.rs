@@ -15,6 +15,7 @@ use storage::Storage;
 mod app;
 mod development;
 mod handoff;
+mod hooks;
 mod instance;
 mod lists;
 mod sockets;
@@ -153,6 +154,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Setting> {
         sockets::ALL,
         app::ALL,
         handoff::ALL,
+        hooks::ALL,
         instance::ALL,
         development::ALL,
     ]

@@ -37,7 +37,11 @@ impl Fleet {
                 ChildEvent::Exited(Child::Probe(number, run), status) => {
                     news.extend(self.probe_exited(number, run, status).map(News::Event));
                 }
-                ChildEvent::Gone(Child::Probe(..)) => {}
+                ChildEvent::Exited(Child::Hook(id), status) => {
+                    let decided = self.hook_exited(id, status, ground.log);
+                    news.push(decided.map_or(News::HookEnded, News::Decided));
+                }
+                ChildEvent::Gone(Child::Probe(..) | Child::Hook(_)) => {}
                 ChildEvent::Exited(Child::Check, status) => news.push(News::Checked(status)),
                 ChildEvent::Gone(Child::Check) => news.push(News::CheckGone),
             }

@@ -4,6 +4,7 @@
 
 mod ending;
 pub(crate) mod hearing;
+pub(crate) mod hooks;
 pub(crate) mod launch;
 pub(crate) mod orders;
 mod out_of_memory;
@@ -30,6 +31,7 @@ use crate::shell::waits::Pauses;
 use crate::shell::{Child, Given};
 use crate::sight::Hint;
 
+use hooks::{Decision, Hooks};
 use probe::Probes;
 use strays::Strays;
 use worker::WorkerInfo;
@@ -42,6 +44,8 @@ pub(crate) struct Fleet {
     /// Workers that are gone; what is known of them is kept until the turn ends, for the messages about them.
     pub(crate) gone: Vec<Worker>,
     pub(crate) probes: Probes,
+    /// Commands of the user's that run at this moment.
+    pub(crate) hooks: Hooks,
     /// What workers have started outside their groups.
     pub(crate) strays: Strays,
     /// Where the last generation was seen waiting for clients.
@@ -61,6 +65,7 @@ impl Fleet {
             workers: BTreeMap::new(),
             gone: Vec::new(),
             probes: Probes::new(),
+            hooks: Hooks::default(),
             strays: Strays::default(),
             hint: Hint::default(),
             kills: Kills::new(Roots::real()),
@@ -110,7 +115,7 @@ impl Fleet {
 }
 
 /// What has become known of a child, and concerns others.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(crate) enum News {
     /// For the core.
     Event(Event),
@@ -126,6 +131,10 @@ pub(crate) enum News {
     Checked(ExitStatus),
     /// Nothing is left of that check.
     CheckGone,
+    /// The hook of a reload has ended.
+    Decided(Decision),
+    /// Another hook has ended.
+    HookEnded,
 }
 
 /// What the fleet reads of the others.

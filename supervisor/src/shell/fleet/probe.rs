@@ -71,21 +71,31 @@ impl Probes {
     }
 }
 
-/// A run of the probe command that was forked, and waits for our word before it begins.
+/// A run of the probe command, or a hook, that was forked, and waits for our word before it begins.
 #[derive(Debug)]
-pub(crate) struct ForkedProbe {
+pub(crate) struct ForkedCommand {
     pub(crate) child: Child,
     pub(crate) pid: Pid,
     pub(crate) began: Option<u64>,
     go: GoAhead,
 }
 
-impl ForkedProbe {
-    /// It is written down: let it begin.
-    pub(crate) fn let_go(self, log: &Log) {
+impl ForkedCommand {
+    /// It waits for our word.
+    pub(crate) const fn new(child: Child, pid: Pid, began: Option<u64>, go: GoAhead) -> Self {
+        Self {
+            child,
+            pid,
+            began,
+            go,
+        }
+    }
+
+    /// It is written down: let it begin. `what` it is stands in the log if that fails.
+    pub(crate) fn let_go(self, what: &str, log: &Log) {
         if let Err(errno) = self.go.begin() {
-            // It exits, and what that means for the probe is seen then.
-            log.error(&format!("probe: pipe: {}", errno_text(errno)));
+            // It exits, and what that means is seen then.
+            log.error(&format!("{what}: pipe: {}", errno_text(errno)));
         }
     }
 }
@@ -99,7 +109,7 @@ impl Fleet {
         &mut self,
         number: Number,
         ground: &Ground<'_>,
-    ) -> Result<Option<ForkedProbe>, Event> {
+    ) -> Result<Option<ForkedCommand>, Event> {
         let run = self
             .probes
             .runs
@@ -110,12 +120,8 @@ impl Fleet {
         match self.spawn_probe(number, ground) {
             Ok(Some(spawned)) => {
                 self.children.add(child, spawned.pid, spawned.pidfd);
-                Ok(Some(ForkedProbe {
-                    child,
-                    pid: spawned.pid,
-                    began: self.children.began(child),
-                    go: spawned.go,
-                }))
+                let began = self.children.began(child);
+                Ok(Some(ForkedCommand::new(child, spawned.pid, began, spawned.go)))
             }
             Ok(None) => Ok(None),
             Err(text) => Err(self.probe_ended(number, Some(text))),

@@ -153,7 +153,7 @@ impl Fleet {
                 (Child::Worker(worker), Kin::Adopted, Leader::Alive, Some(pidfd)) => {
                     sources.add(Source::Exit(worker), pidfd).map_err(watched)?
                 }
-                (Child::Worker(_) | Child::Probe(..) | Child::Check, ..) => {}
+                (Child::Worker(_) | Child::Probe(..) | Child::Hook(_) | Child::Check, ..) => {}
             }
         }
         Ok(())

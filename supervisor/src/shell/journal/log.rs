@@ -128,15 +128,15 @@ impl Done {
         let made = self.forked.iter().copied();
         made.filter(move |forked| match forked.child {
             Child::Worker(worker) => worker.generation == number,
-            Child::Probe(..) | Child::Check => false,
+            Child::Probe(..) | Child::Hook(_) | Child::Check => false,
         })
     }
 
-    /// The runs of the probe that were begun.
+    /// The runs of the probe that were begun, and the hooks.
     pub(crate) fn probes(&self) -> impl Iterator<Item = Forked> {
         let made = self.forked.iter().copied();
         made.filter(|forked| match forked.child {
-            Child::Probe(..) => true,
+            Child::Probe(..) | Child::Hook(_) => true,
             Child::Worker(_) | Child::Check => false,
         })
     }

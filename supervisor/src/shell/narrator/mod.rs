@@ -6,6 +6,7 @@ pub(crate) mod answers;
 pub(crate) mod history;
 pub(crate) mod last_words;
 pub(crate) mod news;
+pub(crate) mod occasions;
 pub(crate) mod reasons;
 pub(crate) mod report;
 pub(crate) mod upward;

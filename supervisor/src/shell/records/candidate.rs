@@ -4,7 +4,7 @@
 use std::rc::Rc;
 use std::time::Instant;
 
-use segue_lifecycle::{Event, Lifecycle, Number, Record, Role};
+use segue_lifecycle::{Event, Lifecycle, Number, Plan, Record, Role};
 
 use crate::clock::Timers;
 use crate::listeners::Listener;
@@ -17,32 +17,40 @@ use crate::shell::records::stored::{store_birth, store_listener, unstore_birth, 
 use crate::shell::records::{Records, Workshop};
 
 impl Records {
-    /// Make the birth record of a candidate, and let its generation be known. As long as it waits there is no event, but that a
-    /// generation which lingers is to make room.
+    /// Make the birth record of a candidate.
+    ///
+    /// # Errors
+    /// There is none: the event that tells so. As long as it waits there is no event, but that a generation which lingers is to
+    /// make room.
     pub(crate) fn begin_candidate(
         &mut self,
         number: Number,
-        asked: Option<Instant>,
         shop: &mut Workshop<'_>,
-    ) -> Option<Event> {
-        let plan = match self.prepare(number, shop) {
-            Preparation::Made(plan) => plan,
-            Preparation::Waits => return self.room_wanted(shop.core),
-            Preparation::Refused(text) => return Some(self.refuse_candidate(number, text, shop.log)),
-        };
+    ) -> Result<Plan, Option<Event>> {
+        match self.prepare(number, shop) {
+            Preparation::Made(plan) => Ok(plan),
+            Preparation::Waits => Err(self.room_wanted(shop.core)),
+            Preparation::Refused(text) => Err(Some(self.refuse_candidate(number, text, shop.log))),
+        }
+    }
+
+    /// Nothing is in the way of a record that was made: let systemd keep it, and its generation be known.
+    ///
+    /// # Errors
+    /// As for [`Records::ensure_generation`].
+    pub(crate) fn introduce_candidate(
+        &mut self,
+        number: Number,
+        asked: Option<Instant>,
+        core: &Lifecycle,
+        place: &Place,
+        manager: &mut Manager,
+    ) -> Result<(), String> {
         let record = Record(number);
         if let Some(birth) = self.births.get(&record) {
-            store_birth(shop.manager, record, birth);
+            store_birth(manager, record, birth);
         }
-        let (core, place) = (shop.core, &shop.given.place);
-        let known = self.ensure_generation(number, record, asked, core, place, shop.manager);
-        Some(match known {
-            Ok(()) => Event::Prepared(number, plan),
-            Err(text) => {
-                self.forget(record, shop.manager);
-                self.refuse_candidate(number, text, shop.log)
-            }
-        })
+        self.ensure_generation(number, record, asked, core, place, manager)
     }
 
     /// A generation that lingers makes room in memory.
@@ -52,7 +60,8 @@ impl Records {
         (lingers && self.memory.waits()).then_some(Event::RoomWanted)
     }
 
-    fn refuse_candidate(&mut self, number: Number, text: String, log: &Log) -> Event {
+    /// The candidate is given up before it begins: why, and the event for the core.
+    pub(crate) fn refuse_candidate(&mut self, number: Number, text: String, log: &Log) -> Event {
         self.refuse(text, log);
         Event::PrepareFailed(number)
     }

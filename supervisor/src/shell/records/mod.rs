@@ -36,8 +36,6 @@ pub(crate) struct Workshop<'a> {
     pub(crate) given: &'a Given,
     pub(crate) log: &'a Log,
     pub(crate) timers: &'a mut Timers<Alarm>,
-    /// systemd above us, which keeps what was made.
-    pub(crate) manager: &'a mut Manager,
 }
 
 /// What something may be started from, and what was.

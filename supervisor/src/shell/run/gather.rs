@@ -110,6 +110,7 @@ impl Shell {
                 Alarm::Queues => self.look_at_queues(now),
                 Alarm::Slots => self.look_at_slots(now),
                 Alarm::Unheard => self.look_at_unheard(),
+                Alarm::Hooks => starting!(self).end_overdue_hooks(now),
                 Alarm::Accepting => {
                     if let Some(number) = self.core.handoff().candidate() {
                         self.look_at_token(number);
@@ -191,6 +192,8 @@ impl Shell {
                     self.step_upgrade(answer);
                 }
                 News::CheckGone => self.step_upgrade(upgrade::Event::Gone),
+                News::Decided(decision) => starting!(self).decide([decision]),
+                News::HookEnded => starting!(self).decide([]),
             }
         }
     }

@@ -14,6 +14,7 @@ use crate::shell::inspection::queues::{Around, around};
 use crate::shell::narrator::report::tell_who_stays;
 use crate::shell::narrator::view::{View, view};
 use crate::shell::save::{Everything, everything};
+use crate::shell::starting::{Starting, starting};
 use crate::shell::succession::draining_orphans::{Tools, tools};
 use crate::shell::{Shell, ShellError};
 use crate::sys;
@@ -37,6 +38,12 @@ impl Shell {
         if let Some(text) = self.narrator.progress.take() {
             self.desk.tell_progress(&text);
         }
+        if fact == Fact::Stopping {
+            starting!(self).end_before_reload();
+        }
+        if let Some(occasion) = self.view().occasion(fact) {
+            starting!(self).run_hooks(&occasion);
+        }
     }
 
     /// Turn after turn until the end. It may have come before the first wait: where no birth record could be made, nothing is
@@ -54,8 +61,11 @@ impl Shell {
                 }
             }
             self.turn()?;
-            let service = self.service();
-            self.step_upgrade(upgrade::Event::TurnOver(service));
+            // The next binary would know nothing of a hook that runs.
+            if self.fleet.hooks.are_over() {
+                let service = self.service();
+                self.step_upgrade(upgrade::Event::TurnOver(service));
+            }
         }
     }
 
@@ -184,6 +194,7 @@ impl Shell {
             Some(Ending::Stopped) => self.succession.draining.end_all(&mut tools!(self)),
             Some(Ending::NeverServed(_)) | None => self.succession.draining.say_who_stays(&self.log),
         }
+        self.fleet.end_all_hooks(&self.log);
         tell_who_stays(&self.log);
         self.narrator.tell_status(&view!(self));
         self.desk.answer_stops();

@@ -23,7 +23,6 @@ use segue_lifecycle::{Lifecycle, Number, Record};
 use crate::clock::{self, Timers};
 use crate::listeners::{Inherited, IoMode, Listener};
 use crate::log::Log;
-use crate::manager::Manager;
 use crate::shell::{Alarm, Given};
 
 use births::Birth;

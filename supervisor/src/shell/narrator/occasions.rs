@@ -55,6 +55,7 @@ impl View<'_> {
             | Fact::Overran(_)
             | Fact::Unkillable(_)
             | Fact::LingerOver(..)
+            | Fact::Unaccepted(_)
             | Fact::Stopping => return None,
         };
         let mut facts = vec![("SEGUE_EVENT", moment.word().to_owned())];

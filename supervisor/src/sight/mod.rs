@@ -23,7 +23,7 @@ use std::os::fd::RawFd;
 use nix::unistd::Pid;
 
 pub(crate) use process::{Sockets, has_event_loop, is_halted};
-pub(crate) use tables::{Connection, connection, is_any_unlisted, listening_addresses, strange_connection};
+pub(crate) use tables::{Connection, accepted_connections, connection, is_any_unlisted, listening_addresses};
 
 /// What processes have to do with one socket; the greater, the more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

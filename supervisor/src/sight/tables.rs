@@ -115,22 +115,32 @@ pub(crate) fn connection(listener: u64, sockets: &[u64]) -> Connection {
     answer.unwrap_or_else(|| unix_connection(listener, &sockets, MANY))
 }
 
-/// Whether there is a connection of the port at which a TCP listener listens that was accepted and is none of these. Unknown where
-/// the kernel does not search.
-pub(crate) fn strange_connection(listener: u64, known: &[u64]) -> Connection {
-    let known: BTreeSet<u64> = known.iter().copied().collect();
-    // One that waits to be accepted has no inode yet.
-    let answer = search_port(listener, MANY, |inode| inode != 0 && !known.contains(&inode));
-    answer.flatten().unwrap_or(Connection::Unknown)
+/// Every connection of the port at which a TCP listener listens that was accepted, by inode. `None` where the kernel does not search,
+/// and where there are more sockets than are looked through.
+pub(crate) fn accepted_connections(listener: u64) -> Option<BTreeSet<u64>> {
+    let mut accepted = BTreeSet::new();
+    let searched = search_port(listener, MANY, |inode| {
+        // One that waits to be accepted has no inode yet.
+        accepted.extend((inode != 0).then_some(inode));
+        ControlFlow::Continue(())
+    });
+    (searched?? == Connection::Absent).then_some(accepted)
 }
 
 /// The kernel's answer; `None` in it if the listener is no TCP socket. `None` if it gives none.
 pub(super) fn by_search(listener: u64, sockets: &BTreeSet<u64>, limit: usize) -> Option<Option<Connection>> {
-    search_port(listener, limit, |inode| sockets.contains(&inode))
+    search_port(listener, limit, |inode| match sockets.contains(&inode) {
+        true => ControlFlow::Break(()),
+        false => ControlFlow::Continue(()),
+    })
 }
 
 /// The same for any question about a connection.
-fn search_port(listener: u64, limit: usize, is_it: impl Fn(u64) -> bool) -> Option<Option<Connection>> {
+fn search_port(
+    listener: u64,
+    limit: usize,
+    mut visit: impl FnMut(u64) -> ControlFlow<()>,
+) -> Option<Option<Connection>> {
     let mut port = None;
     let found = diag::search(States::LISTEN, 0, limit, |found| {
         if found.inode != listener {
@@ -144,12 +154,7 @@ fn search_port(listener: u64, limit: usize, is_it: impl Fn(u64) -> bool) -> Opti
         (Reach::All | Reach::Enough, None) => return Some(None),
         (Reach::All | Reach::Enough, Some(_)) => {}
     }
-    let search = diag::search(States::OPEN, port?, limit, |found| {
-        if is_it(found.inode) {
-            return ControlFlow::Break(());
-        }
-        ControlFlow::Continue(())
-    });
+    let search = diag::search(States::OPEN, port?, limit, |found| visit(found.inode));
     Some(Some(search.ok()?.into()))
 }
 

@@ -1,9 +1,12 @@
 //! Whether an old generation has clients left.
 
+use std::collections::BTreeSet;
+
 use segue_lifecycle::{Event, Number};
 
+use crate::listeners::Listener;
 use crate::shell::narrator::view::View;
-use crate::sight::{Connection, Sockets, connection, strange_connection};
+use crate::sight::{Connection, Sockets, accepted_connections, connection};
 
 impl View<'_> {
     /// Look for connections to the generation's listeners in its processes, and for clients in its slot. An accepted socket has no
@@ -33,15 +36,25 @@ impl View<'_> {
         if !own.has_ring {
             return false;
         }
-        // Many an event loop has a ring and registers no socket with it. A connection that no other generation has may be there.
-        let others = self.core.generations().map(|generation| generation.number);
-        let Some(others) = self.sockets_of(others.filter(|other| *other != number)) else {
-            return true;
+        !lent.iter().all(|one| self.others_have_all(one, number))
+    }
+
+    /// Whether each connection to a listener is a file of another generation. Many an event loop has an io_uring and registers no
+    /// socket with it; if this one did, a connection that nobody else has may be there. Only connections that are there before and
+    /// after the others were looked at count: one that came or went meanwhile proves nothing.
+    fn others_have_all(&self, listener: &Listener, number: Number) -> bool {
+        let generations = self.core.generations().map(|generation| generation.number);
+        let others = generations.filter(|other| *other != number);
+        let Some(before) = accepted_connections(listener.inode()) else {
+            return false;
         };
-        let mut strange = lent
-            .iter()
-            .map(|one| strange_connection(one.inode(), &others.inodes));
-        strange.any(is_seen)
+        let known = self.sockets_of(others);
+        let Some((known, after)) = known.zip(accepted_connections(listener.inode())) else {
+            return false;
+        };
+        let known: BTreeSet<u64> = known.inodes.into_iter().collect();
+        let mut stayed = before.intersection(&after);
+        stayed.all(|inode| known.contains(inode))
     }
 
     /// The sockets that the processes of these generations have open; `None` if one may not be looked into.

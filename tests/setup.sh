@@ -47,6 +47,8 @@ servers() {
 
 servers_all() {
     environment servers tests/servers/requirements-all.txt
+    # A client library of einhorn, in one file that needs nothing of the rest.
+    "$tools/servers/bin/pip" install --quiet --disable-pip-version-check --no-deps baseplate==2.7.1
     mkdir -p "$tools/servers-npm" "$tools/servers-go"
     cp tests/servers/npm/package.json tests/servers/npm/package-lock.json "$tools/servers-npm"
     npm ci --prefix "$tools/servers-npm" --silent --no-audit --no-fund

@@ -17,6 +17,8 @@ pub(crate) enum Source<W, C> {
     Report(W),
     /// A worker's notify socket.
     Notify(W),
+    /// Where a worker acks as under einhorn.
+    Ack(W),
     /// The pidfd of a worker that is not our child: it has ended. Told once, and once more when it has been reaped; it stays
     /// readable, and its parent may take its time.
     Exit(W),
@@ -76,6 +78,7 @@ impl<W: Copy + Ord, C: Copy + Ord> Sources<W, C> {
             // Its end alone, which is always told: all that was said before is read then.
             Source::Report(_) => EpollFlags::empty(),
             Source::Notify(_)
+            | Source::Ack(_)
             | Source::DrainingOrphan(_)
             | Source::Signals
             | Source::Paths

@@ -136,6 +136,25 @@ def twisted_at_a_path():
     twisted(socket.AF_UNIX)
 
 
+def einhorn():
+    """A worker with Baseplate's client of einhorn, which is read by itself: its package wants much more."""
+    import importlib.metadata
+    import importlib.util
+
+    file = importlib.metadata.distribution("baseplate").locate_file("baseplate/server/einhorn.py")
+    spec = importlib.util.spec_from_file_location("einhorn", file)
+    client = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(client)
+
+    from werkzeug.serving import make_server
+
+    listener = client.get_socket()
+    server = make_server("127.0.0.1", 0, app, threaded=True, fd=listener.fileno())
+    signal.signal(signal.SIGUSR2, lambda *_: sys.exit())
+    client.ack_startup()
+    server.serve_forever()
+
+
 def http_server():
     from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 

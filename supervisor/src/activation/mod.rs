@@ -23,7 +23,7 @@ pub(crate) enum Protocol {
     Systemd,
     /// `SERVER_STARTER_PORT` and `SERVER_STARTER_GENERATION`, as Perl's Server::Starter sets them.
     ServerStarter,
-    /// `EINHORN_FD_COUNT`, `EINHORN_FD_0`... and `EINHORN_MASTER_PID`.
+    /// `EINHORN_FD_COUNT`, `EINHORN_FD_0`..., `EINHORN_MASTER_PID`, and `EINHORN_SOCK_PATH` for the ack.
     Einhorn,
     /// `NGINX`, as nginx tells its own successor.
     Nginx,
@@ -51,9 +51,27 @@ pub(crate) struct Values<'a> {
     pub(crate) worker: u16,
     /// The directory of this generation, if anything of it asks for one.
     pub(crate) runtime: Option<&'a Path>,
+    /// Where the worker acks under einhorn's protocol.
+    pub(crate) acks: Option<&'a Path>,
+}
+
+impl Told<'_> {
+    /// As the constant of socket(2) is called.
+    fn family(&self) -> &'static str {
+        match self.port {
+            None => "AF_UNIX",
+            Some(_) if self.address.as_encoded_bytes().starts_with(b"[") => "AF_INET6",
+            Some(_) => "AF_INET",
+        }
+    }
 }
 
 impl Protocol {
+    /// Whether its workers ack on a socket of their own.
+    pub(crate) fn has_acks(self) -> bool {
+        self == Self::Einhorn
+    }
+
     /// Whether the app learns of its listeners by sd_listen_fds(3).
     pub(crate) fn is_systemd(self) -> bool {
         self == Self::Systemd
@@ -73,12 +91,22 @@ impl Protocol {
             ],
             Self::Einhorn => {
                 let numbers = listeners.iter().enumerate();
-                let mut variables: Vec<(String, OsString)> = numbers
-                    .map(|(index, told)| (format!("EINHORN_FD_{index}"), told.fd.to_string().into()))
-                    .collect();
+                let of_each = numbers.flat_map(|(index, told)| {
+                    [
+                        (format!("EINHORN_FD_{index}"), told.fd.to_string().into()),
+                        (format!("EINHORN_FD_FAMILY_{index}"), told.family().into()),
+                    ]
+                });
+                let mut variables: Vec<(String, OsString)> = of_each.collect();
+                variables.push(("EINHORN_CHILD_INDEX".to_owned(), values.worker.to_string().into()));
                 variables.push(("EINHORN_FD_COUNT".to_owned(), listeners.len().to_string().into()));
                 // A worker takes it for einhorn only if it is its parent.
                 variables.push(("EINHORN_MASTER_PID".to_owned(), master.to_string().into()));
+                variables.extend(
+                    values
+                        .acks
+                        .map(|path| ("EINHORN_SOCK_PATH".to_owned(), path.into())),
+                );
                 variables
             }
             Self::Nginx => {

@@ -27,6 +27,7 @@ fn values<'a>(listeners: &'a [Told<'a>]) -> Values<'a> {
         generation: 7,
         worker: 0,
         runtime: None,
+        acks: Some(Path::new("/run/7.0.0e")),
     }
 }
 
@@ -135,9 +136,13 @@ fn each_protocol_says_the_same_in_its_own_words() {
         said(Protocol::Einhorn),
         [
             "EINHORN_FD_0=3",
+            "EINHORN_FD_FAMILY_0=AF_INET6",
             "EINHORN_FD_1=4",
+            "EINHORN_FD_FAMILY_1=AF_UNIX",
+            "EINHORN_CHILD_INDEX=0",
             "EINHORN_FD_COUNT=2",
-            "EINHORN_MASTER_PID=99"
+            "EINHORN_MASTER_PID=99",
+            "EINHORN_SOCK_PATH=/run/7.0.0e"
         ]
     );
     assert_eq!(said(Protocol::Nginx), ["NGINX=3;4;"]);

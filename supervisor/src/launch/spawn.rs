@@ -45,6 +45,8 @@ pub(crate) struct Extra<'a> {
     pub(crate) name: &'a str,
     /// Where this worker's notify socket is bound, `NOTIFY_SOCKET`; the child gives it to the app's user.
     pub(crate) notify_path: &'a Path,
+    /// Where it acks under einhorn's protocol.
+    pub(crate) ack_path: Option<&'a Path>,
     /// Whether the launch fails if the app's user cannot reach that socket.
     pub(crate) voice: Voice,
     /// `SEGUE_DRAIN_TIMEOUT_MS`; left out if there is none.
@@ -126,7 +128,10 @@ pub(super) fn worker(
 ) -> Result<Spawned, LaunchError> {
     let lent: Vec<Lent<'_>> = listeners.iter().copied().chain(extra.probe).collect();
     let told = told(&lent);
-    let values = values(&told, worker, extra.runtime);
+    let values = Values {
+        acks: extra.ack_path,
+        ..values(&told, worker, extra.runtime)
+    };
     let mut environment = common_environment(program, &values, extra.name)?;
     environment.set("NOTIFY_SOCKET", extra.notify_path);
     if let Some(probe) = extra.probe {
@@ -271,6 +276,7 @@ fn values<'a>(listeners: &'a [Told<'a>], worker: WorkerIdentity, runtime: Option
         generation: worker.generation,
         worker: worker.slot,
         runtime,
+        acks: None,
     }
 }
 

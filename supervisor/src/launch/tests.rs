@@ -93,6 +93,7 @@ impl Bench {
         let extra = Extra {
             name: "instance",
             notify_path: &notify_path,
+            ack_path: None,
             voice: Voice::Spare,
             drain_ms: Some(30_000),
             watchdog: Some(Duration::from_secs(2)),

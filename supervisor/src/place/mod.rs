@@ -44,8 +44,8 @@ const NOTIFY_MODE: u32 = 0o711;
 
 /// Room kept for the file name of a notify socket below its directory, in bytes: `/GENERATION.SLOT.START` or
 /// `/GENERATION.SLOT.START.SERIES` at any number that can occur in a lifetime (eight digits of reloads, three years of one a second;
-/// five of workers, six of restarts, one of series).
-const NOTIFY_NAME_MAX: usize = 24;
+/// five of workers, six of restarts, one of series), and a letter for the ack socket beside it.
+const NOTIFY_NAME_MAX: usize = 25;
 
 /// The longest instance name, in bytes: with it `/run/segue/NAME.notify/...` still fits in a socket address.
 const NAME_MAX: usize = 64;

@@ -8,15 +8,18 @@
 //! A word on which everything turns is not lost with the supervisor: the message with the first READY=1 (or WATCHDOG=trigger)
 //! stays in the queue until the shell has put down what follows from it ([`NotifySocket::consume_recorded`]).
 
+mod ack;
 mod message;
 mod saved;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use ack::AckSocket;
 pub(crate) use message::Word;
 
 use crate::state::Guard;
 use crate::sys::{self, Datagram, errno_text};
+use ack::Said;
 use message::Malformed;
 use nix::errno::Errno;
 use nix::fcntl::AT_FDCWD;
@@ -88,6 +91,18 @@ impl<'a> Believed<'a> {
         }
     }
 
+    /// The same of whoever has connected, by SO_PEERCRED.
+    fn judge_peer(&self, uid: u32, pid: Pid) -> Judgement {
+        self.judge(&Datagram {
+            length: 0,
+            truncated: false,
+            uid: Some(uid),
+            pid: (pid.as_raw() > 0).then_some(pid),
+            pidfd: None,
+            fds: Vec::new(),
+        })
+    }
+
     /// Its pid must have meant the sender all the while: its pidfd says so, or on kernels that give none the uid that the process with this pid
     /// has.
     fn judge_by_descent(&self, datagram: &Datagram, uid: u32) -> Judgement {
@@ -137,6 +152,8 @@ pub(crate) struct NotifySocket {
     ready_from: Option<Pid>,
     /// Whether it was bound in the place of one that ended with a supervisor: what was said in between is lost.
     made_anew: bool,
+    /// Where a worker of einhorn's protocol says that it is ready.
+    acks: Option<AckSocket>,
     guard: Guard,
 }
 
@@ -189,6 +206,8 @@ pub(crate) struct Ignored {
     pub(crate) malformed: u64,
     /// BARRIER=1 with other words beside it, or not with exactly one fd.
     pub(crate) bad_barrier: u64,
+    /// What was said where an einhorn worker acks, and is no ack.
+    pub(crate) bad_ack: u64,
 }
 
 impl fmt::Display for Ignored {
@@ -200,6 +219,7 @@ impl fmt::Display for Ignored {
             (self.oversized, "oversized"),
             (self.malformed, "malformed"),
             (self.bad_barrier, "with a bad BARRIER=1"),
+            (self.bad_ack, "on the ack socket and no ack"),
         ];
         let told: Vec<String> = kinds
             .iter()
@@ -214,7 +234,7 @@ impl fmt::Display for Ignored {
 impl Ignored {
     /// All of them.
     pub(crate) fn total(self) -> u64 {
-        self.forged + self.ended + self.oversized + self.malformed + self.bad_barrier
+        self.forged + self.ended + self.oversized + self.malformed + self.bad_barrier + self.bad_ack
     }
 }
 
@@ -253,8 +273,30 @@ impl NotifySocket {
             held: None,
             ready_from: None,
             made_anew: false,
+            acks: None,
             guard,
         })
+    }
+
+    /// With a socket on which the worker acks as under einhorn, beside this one.
+    ///
+    /// # Errors
+    /// As for [`NotifySocket::bind`].
+    pub(crate) fn with_acks(mut self) -> Result<NotifySocket, NotifyError> {
+        let acks = AckSocket::bind(&self.path, self.guard.clone()).map_err(|errno| {
+            NotifyError(format!(
+                "ack socket for {}: {}",
+                self.path.display(),
+                errno_text(errno)
+            ))
+        })?;
+        self.acks = Some(acks);
+        Ok(self)
+    }
+
+    /// Where the worker acks, if it does.
+    pub(crate) fn acks(&self) -> Option<&AckSocket> {
+        self.acks.as_ref()
     }
 
     /// Whether words may have been lost before this socket was there.
@@ -293,7 +335,29 @@ impl NotifySocket {
     /// what counts.
     pub(crate) fn receive_last(&mut self, believed: &Believed<'_>) -> Vec<Word> {
         self.consume_recorded();
-        self.read(believed, Holding::Nothing)
+        let mut words = self.receive_acks(believed);
+        words.extend(self.read(believed, Holding::Nothing));
+        words
+    }
+
+    /// Takes the acks that have come, without waiting. To be called when [`NotifySocket::acks`] is readable.
+    pub(crate) fn receive_acks(&mut self, believed: &Believed<'_>) -> Vec<Word> {
+        let Some(acks) = &mut self.acks else {
+            return Vec::new();
+        };
+        let mut words = Vec::new();
+        for said in acks.receive(&mut |uid, pid| believed.judge_peer(uid, pid)) {
+            match said {
+                Said::Ack(pid) => {
+                    self.ready_from.get_or_insert(pid);
+                    words.push(Word::Ready);
+                }
+                Said::Else => self.ignored.bad_ack += 1,
+                Said::Disbelieved(Judgement::Ended) => self.ignored.ended += 1,
+                Said::Disbelieved(Judgement::Forged | Judgement::Counts) => self.ignored.forged += 1,
+            }
+        }
+        words
     }
 
     /// What follows from the words that were returned has been put down: the message may go.

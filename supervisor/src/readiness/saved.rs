@@ -11,8 +11,8 @@ use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::sys::socket::{UnixAddr, getsockname};
 use nix::unistd::{Uid, fchownat};
 
-use super::{Ignored, NotifyError, NotifySocket, Weighty};
-use crate::state::{Fds, Fields as _, Flaw, Guard, Row, Rows, fields};
+use super::{AckSocket, Ignored, NotifyError, NotifySocket, Weighty};
+use crate::state::{Fds, Field as _, Fields as _, Flaw, Guard, Row, Rows, fields};
 use crate::sys::errno_text;
 
 /// The kind of the rows.
@@ -25,6 +25,7 @@ fields!(NotifySocket {
     "oversized" ignored.oversized or 0;
     "malformed" ignored.malformed or 0;
     "bad-barrier" ignored.bad_barrier or 0;
+    "bad-ack" ignored.bad_ack or 0;
     "ready" recorded.ready;
     "trigger" recorded.trigger;
     "made-anew" made_anew;
@@ -37,7 +38,13 @@ impl NotifySocket {
         rows.begin(ROW)
             .text("worker", worker)
             .os("path", self.path.as_os_str());
+        self.acks.is_some().write("acks", rows);
         self.save_fields(rows);
+    }
+
+    /// The name of the fd of its ack socket.
+    pub(crate) fn ack_name(worker: &str) -> String {
+        format!("ack-{worker}")
     }
 
     /// The name of its fd.
@@ -56,7 +63,27 @@ impl NotifySocket {
         let made_anew = socket.made_anew;
         socket.restore_fields(row)?;
         socket.made_anew |= made_anew;
+        if bool::read("acks", row)? {
+            let listener = fds.take(&Self::ack_name(&row.text("worker")?));
+            socket = socket.with_acks_of(listener).map_err(Flaw::new)?;
+        }
         Ok(socket)
+    }
+
+    /// With the ack socket that a predecessor has left, or another in its place. A line that was under way is lost, so that its worker
+    /// is looked at from outside.
+    ///
+    /// # Errors
+    /// No socket can be bound.
+    pub(crate) fn with_acks_of(mut self, listener: Option<OwnedFd>) -> Result<Self, NotifyError> {
+        self.made_anew = true;
+        let Some(listener) = listener else {
+            return self.with_acks();
+        };
+        let acks = AckSocket::restore(&self.path, listener, self.guard.clone());
+        let failed = |errno| NotifyError(format!("ack socket: {}", errno_text(errno)));
+        self.acks = Some(acks.map_err(failed)?);
+        Ok(self)
     }
 
     /// The socket that is bound at this path, or another in its place, for the app with this uid if that is known.
@@ -78,6 +105,7 @@ impl NotifySocket {
                 held: None,
                 ready_from: None,
                 made_anew: false,
+                acks: None,
                 guard,
             });
         }

@@ -250,7 +250,8 @@ fn messages_come_in_order_and_bad_ones_are_counted() {
             ended: 0,
             oversized: 2,
             malformed: 3,
-            bad_barrier: 0
+            bad_barrier: 0,
+            bad_ack: 0,
         }
     );
     assert_eq!(socket.ignored().total(), 5);

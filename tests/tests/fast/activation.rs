@@ -173,6 +173,10 @@ fn each_protocol_tells_of_the_listener_in_its_own_words() {
                 "EINHORN_FD_COUNT=1".to_owned(),
                 "EINHORN_FD_0=3".to_owned(),
                 format!("EINHORN_MASTER_PID={}", segue.process().pid()),
+                format!(
+                    "EINHORN_SOCK_PATH={}",
+                    segue.path("control.notify/1.0.0e").display()
+                ),
             ],
             "nginx" => vec!["NGINX=3;".to_owned()],
             _ => vec![format!("FPM_SOCKETS={address}=3")],

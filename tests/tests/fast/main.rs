@@ -19,6 +19,7 @@ mod deploy_links;
 mod detectors;
 mod dev;
 mod docs;
+mod einhorn;
 mod fixtures;
 mod half_written;
 mod handoff;

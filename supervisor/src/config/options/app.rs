@@ -297,7 +297,8 @@ in
         summary: "How the app learns of its listeners",
         help: "  systemd         LISTEN_FDS, LISTEN_FDNAMES, LISTEN_PID
   server-starter  SERVER_STARTER_PORT, SERVER_STARTER_GENERATION
-  einhorn         EINHORN_FD_COUNT, EINHORN_FD_0 and so on
+  einhorn         EINHORN_FD_COUNT, EINHORN_FD_0 and so on; its ack
+                  on EINHORN_SOCK_PATH counts as READY=1
   nginx           NGINX
   php-fpm         FPM_SOCKETS
 All have the listeners at fd 3 and up. See PLACEHOLDERS for apps that
@@ -308,13 +309,13 @@ are told by their arguments.",
 .Cm server-starter
 .Pq Ev SERVER_STARTER_PORT , SERVER_STARTER_GENERATION ,
 .Cm einhorn
-.Pq Ev EINHORN_FD_COUNT , EINHORN_FD_0 No ... , EINHORN_MASTER_PID ,
+.Pq Ev EINHORN_FD_COUNT , EINHORN_FD_0 No ... , EINHORN_MASTER_PID , EINHORN_SOCK_PATH ,
 .Cm nginx
 .Pq Ev NGINX
 or
 .Cm php-fpm
 .Pq Ev FPM_SOCKETS .
-Of einhorn's protocol only these variables are there: no EINHORN_SOCK_PATH, and no ack.
+The ack of einhorn's worker counts as READY=1; no other command of einhorn's is understood.
 With each of them the listeners are at fd 3 and up, and
 .Ev NOTIFY_SOCKET
 is set.

@@ -90,6 +90,9 @@ impl Fleet {
         if let Some(info) = self.workers.get_mut(&worker) {
             if let Some(socket) = info.notify.take() {
                 sources.remove(Source::Notify(worker), socket.as_fd());
+                if let Some(acks) = socket.acks() {
+                    sources.remove(Source::Ack(worker), acks.as_fd());
+                }
             }
             if let Some(pipe) = info.report.take() {
                 sources.remove(Source::Report(worker), pipe.as_fd());

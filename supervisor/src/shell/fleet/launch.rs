@@ -10,7 +10,7 @@ use nix::sys::signal::Signal;
 use crate::config::Ready;
 use crate::launch::{BirthRecord, Extra, GoAhead, Spawned, Voice, WorkerIdentity};
 use crate::listeners::shares;
-use crate::readiness::NotifySocket;
+use crate::readiness::{AckSocket, NotifySocket};
 use crate::shell::fleet::worker::WorkerInfo;
 use crate::shell::fleet::{Fleet, Ground};
 use crate::shell::records::births::lend;
@@ -57,7 +57,10 @@ impl Fleet {
         ground: &Ground<'_>,
         sources: &mut PollSet,
     ) -> Result<ForkedWorker, String> {
-        let notify = bind_notify_socket(worker, ground)?;
+        let mut notify = bind_notify_socket(worker, ground)?;
+        if takes_acks(record, ground) {
+            notify = notify.with_acks().map_err(|error| error.to_string())?;
+        }
         let Spawned {
             pid,
             pidfd,
@@ -66,7 +69,11 @@ impl Fleet {
         } = spawn(worker, record, workers, &notify, ground)?;
         let watched = sources
             .add(Source::Notify(worker), notify.as_fd())
-            .and_then(|()| sources.add(Source::Report(worker), report.as_fd()));
+            .and_then(|()| sources.add(Source::Report(worker), report.as_fd()))
+            .and_then(|()| match notify.acks() {
+                Some(acks) => sources.add(Source::Ack(worker), acks.as_fd()),
+                None => Ok(()),
+            });
         let mut info = WorkerInfo::new(Some(notify));
         info.pid = Some(pid);
         info.report = Some(report);
@@ -104,6 +111,12 @@ impl Fleet {
         self.workers.insert(worker, info);
         Event::SpawnFailed(worker)
     }
+}
+
+/// Whether the workers of this record ack.
+fn takes_acks(record: Record, ground: &Ground<'_>) -> bool {
+    let birth = ground.records.births.get(&record);
+    birth.is_some_and(|birth| birth.config.protocol.has_acks())
 }
 
 fn bind_notify_socket(worker: Worker, ground: &Ground<'_>) -> Result<NotifySocket, String> {
@@ -147,6 +160,7 @@ fn spawn(
     let extra = Extra {
         name: &ground.given.config.name,
         notify_path: notify.path(),
+        ack_path: notify.acks().map(AckSocket::path),
         voice: match config.ready {
             Ready::Auto | Ready::Notify => Voice::Needed,
             Ready::Exec(_) | Ready::Accepting => Voice::Spare,

@@ -5,7 +5,7 @@ use segue_lifecycle::Worker;
 
 use crate::children::{Kin, Leader};
 use crate::launch::ReportPipe;
-use crate::readiness::NotifySocket;
+use crate::readiness::{AckSocket, NotifySocket};
 use crate::shell::fleet::Fleet;
 use crate::shell::fleet::probe::Probes;
 use crate::shell::fleet::strays::Strays;
@@ -85,6 +85,8 @@ impl Fleet {
             let name = worker.to_string();
             if let Some(notify) = &info.notify {
                 fds.push((NotifySocket::name(&name), notify.as_fd()));
+                let acks = notify.acks().map(AckSocket::listener);
+                fds.extend(acks.map(|listener| (NotifySocket::ack_name(&name), listener)));
             }
             if let Some(report) = &info.report {
                 fds.push((ReportPipe::name(&name), report.as_fd()));
@@ -142,6 +144,9 @@ impl Fleet {
             if let Some(notify) = &info.notify {
                 let added = sources.add(Source::Notify(*worker), notify.as_fd());
                 added.map_err(watched)?;
+                if let Some(acks) = notify.acks() {
+                    sources.add(Source::Ack(*worker), acks.as_fd()).map_err(watched)?;
+                }
             }
             if let Some(report) = &info.report {
                 let added = sources.add(Source::Report(*worker), report.as_fd());

@@ -7,6 +7,7 @@ use segue_lifecycle::{Event, Timer, Worker, upgrade};
 
 use crate::control::ClientId;
 use crate::readiness::NotifySocket;
+use crate::shell::fleet::hearing::Receive;
 use crate::shell::fleet::{Ground, News, ground};
 use crate::shell::inspection::queues::{Around, around};
 use crate::shell::journal::store;
@@ -38,12 +39,8 @@ impl Shell {
                 let executed = self.fleet.read_report(worker, &mut self.sources);
                 self.events.extend(executed);
             }
-            Source::Notify(worker) => {
-                let receive = NotifySocket::receive;
-                let sources = &mut self.sources;
-                let news = self.fleet.read_words(worker, receive, &ground!(self), sources);
-                self.note(news);
-            }
+            Source::Notify(worker) => self.read_words(worker, NotifySocket::receive),
+            Source::Ack(worker) => self.read_words(worker, NotifySocket::receive_acks),
             Source::Exit(_) => self.sweep(),
             Source::DrainingOrphan(pid) => {
                 self.succession.draining.note_end(pid, &mut tools!(self));
@@ -63,6 +60,12 @@ impl Shell {
                 }
             }
         }
+    }
+
+    fn read_words(&mut self, worker: Worker, receive: Receive) {
+        let sources = &mut self.sources;
+        let news = self.fleet.read_words(worker, receive, &ground!(self), sources);
+        self.note(news);
     }
 
     /// Take every signal that is pending. Deaths are looked at once, however many signals told of them.

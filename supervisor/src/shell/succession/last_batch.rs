@@ -16,6 +16,7 @@ use crate::shell::Child;
 use crate::shell::fleet::saved::pidfd_name;
 use crate::shell::fleet::worker::WorkerInfo;
 use crate::shell::journal::log::{Done, Logged};
+use crate::shell::records::Records;
 use crate::shell::records::stored::store_listener;
 use crate::shell::starting::{Starting, starting};
 use crate::shell::succession::adopt::{Adopted, Announced, uid_of};
@@ -213,12 +214,19 @@ impl Adopted<Finished> {
             .spare_fds
             .take(&NotifySocket::name(&worker.to_string()));
         let notify = NotifySocket::adopt(&path, stored, info.uid, Guard::armed());
-        let notify = notify.map_err(|error| error.to_string())?;
+        let mut notify = notify.map_err(|error| error.to_string())?;
+        if takes_acks(&self.shell.records, worker) {
+            notify = notify.with_acks_of(None).map_err(|error| error.to_string())?;
+        }
         let watched = |errno| format!("epoll: {}", errno_text(errno));
         self.shell
             .sources
             .add(Source::Notify(worker), notify.as_fd())
             .and_then(|()| self.shell.sources.add(Source::Exit(worker), proved.pidfd.as_fd()))
+            .and_then(|()| match notify.acks() {
+                Some(acks) => self.shell.sources.add(Source::Ack(worker), acks.as_fd()),
+                None => Ok(()),
+            })
             .map_err(watched)?;
         info.pid = Some(proved.pid);
         info.began = sys::start_time(proved.pid);
@@ -234,6 +242,12 @@ impl Adopted<Finished> {
         self.shell.events.push_back(Event::Executed(worker));
         Ok(true)
     }
+}
+
+/// Whether the workers of this one's generation ack.
+fn takes_acks(records: &Records, worker: Worker) -> bool {
+    let generation = records.generations.get(&worker.generation);
+    generation.is_some_and(|generation| generation.config.protocol.has_acks())
 }
 
 /// Whether a child that was made just before its supervisor was killed has become the app. It waits for a last word before exec; if

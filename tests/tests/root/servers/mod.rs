@@ -9,6 +9,7 @@
     reason = "a test that cannot look at its subject has failed"
 )]
 
+mod einhorn;
 mod linger;
 mod page;
 mod play;

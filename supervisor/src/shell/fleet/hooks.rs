@@ -40,6 +40,13 @@ const LOOKED_AT: u64 = 8 * 1024;
 /// ... and so many lines of that are told.
 const MOST_LINES: usize = 20;
 
+/// How long the kernel has, when the supervisor leaves, to end hooks that were killed: it takes milliseconds, and one that it cannot
+/// end is left behind.
+const LAST_WAIT: Duration = Duration::from_secs(1);
+
+/// The pause between two looks at them.
+const LAST_PAUSE: Duration = Duration::from_millis(2);
+
 /// A longer line is cut.
 const LONGEST_LINE: usize = 400;
 
@@ -222,6 +229,22 @@ impl Fleet {
         for id in self.hooks.ids(|_| true) {
             Hooks::kill(id, &self.children);
             self.hooks.end(id, Err("ended, since segue ends".to_owned()), log);
+        }
+        self.await_killed_hooks();
+    }
+
+    /// SIGKILL takes a moment. Whoever waits for the supervisor is to find nothing of it, so its last act waits for that moment.
+    fn await_killed_hooks(&mut self) {
+        let until = clock::now() + LAST_WAIT;
+        while self
+            .children
+            .saved()
+            .any(|child| matches!(child.key, Child::Hook(_)))
+            && clock::now() < until
+        {
+            // The loop is over: what else is seen here concerns nobody any more.
+            self.children.sweep();
+            std::thread::sleep(LAST_PAUSE);
         }
     }
 }

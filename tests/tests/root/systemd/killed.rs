@@ -19,7 +19,7 @@ fn signal(machine: &Machine, signal: &str, pid: &str) {
 
 /// Kills the supervisor, and waits until its successor answers.
 #[track_caller]
-fn kill(machine: &Machine, site: &Site<'_>) {
+pub(super) fn kill(machine: &Machine, site: &Site<'_>) {
     let pid = site.main_pid();
     signal(machine, "KILL", &pid);
     wait_for_successor(machine, site, &pid);

@@ -15,6 +15,7 @@ mod instances;
 mod journal;
 mod killed;
 mod midway;
+mod onramp;
 mod package;
 mod reload;
 mod restart;
@@ -122,6 +123,7 @@ const SCENES: &[Scene] = scenes! {
     252 deploy::takes_back_what_dies_after_its_takeover;
     252 deploy::one_at_a_time;
     252 deploy::interrupted_is_resolved_by_the_next;
+    252 onramp::a_service_goes_below_segue_and_back;
     252 instances::root_asks_others_as_their_owner;
     252 journal::has_every_line;
     252 journal::has_the_last_words;

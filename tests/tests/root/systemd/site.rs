@@ -41,6 +41,11 @@ pub(crate) fn copy(machine: &Machine, file: &str, path: &str) {
     machine.write(path, &text.unwrap_or_else(|error| panic!("{file}: {error}")));
 }
 
+fn next_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(2000);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
 /// An app of a scene. Dropping it stops it.
 pub(crate) struct Site<'a> {
     machine: &'a Machine,
@@ -53,8 +58,26 @@ pub(crate) struct Site<'a> {
 impl<'a> Site<'a> {
     /// Sets an app up, on a port of its own, with a first release that runs this command line. Nothing is started.
     pub(crate) fn new(machine: &'a Machine, name: &str, command: &str) -> Self {
-        static NEXT: AtomicU16 = AtomicU16::new(2000);
-        Self::on_port(machine, name, NEXT.fetch_add(1, Ordering::Relaxed), command)
+        Self::on_port(machine, name, next_port(), command)
+    }
+
+    /// A service and a socket unit that know nothing of Segue. Nothing is started.
+    pub(crate) fn without_segue(machine: &'a Machine, name: &str, service: &str) -> Self {
+        let site = Self {
+            machine,
+            name: name.to_owned(),
+            unit: format!("{name}.service"),
+            socket: format!("{name}.socket"),
+            port: next_port(),
+        };
+        let write = |unit: &str, text: &str| machine.write(&format!("/etc/systemd/system/{unit}"), text);
+        write(&site.unit, service);
+        write(
+            &site.socket,
+            &format!("[Socket]\nListenStream=127.0.0.1:{}\n", site.port),
+        );
+        machine.ok(&["systemctl", "daemon-reload"]);
+        site
     }
 
     /// The same on that port.

@@ -157,7 +157,11 @@ impl Keeper {
             pieces.extend(frame::write(Piece::Log, number, line.as_bytes()));
         }
         self.behind |= line.is_some();
-        if pieces.is_empty() || !self.put(number, &pieces, at) {
+        if pieces.is_empty() {
+            return;
+        }
+        if !self.put(number, &pieces, at) {
+            self.behind = true;
             return;
         }
         if number != self.number {

@@ -234,6 +234,24 @@ fn a_full_disk_is_told_once_and_the_older_state_stays() {
     assert_eq!(keeper.take_trouble(), None);
 }
 
+#[test]
+fn what_could_not_be_written_is_behind() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut keeper, _) = Keeper::open(paths(&directory)).unwrap();
+    keeper.keep(b"one\n".to_vec());
+    assert!(!keeper.is_behind());
+    let full = || File::options().read(true).write(true).open("/dev/full").unwrap();
+    let files = std::mem::replace(&mut keeper.files, [full(), full()]);
+    keeper.keep(b"two\n".to_vec());
+    assert!(
+        keeper.is_behind(),
+        "no batch is logged behind rows that are not there"
+    );
+    keeper.files = files;
+    keeper.keep_and_log(b"two\n".to_vec(), "batch");
+    assert_eq!(keeper.read(), kept("two\n", &["batch"]));
+}
+
 fn text(lines: &[u32]) -> Vec<u8> {
     let lines = lines.iter().map(|line| format!("row number={line}\n"));
     lines.collect::<String>().into_bytes()

@@ -179,7 +179,13 @@ pub(crate) const INJECTED: &[Row] = &[
     row(
         "statx",
         &["EIO", "ENOMEM"],
-        &[("AT_EMPTY_PATH", "how large a buffer to begin with")],
+        &[
+            ("AT_EMPTY_PATH", "how large a buffer to begin with"),
+            (
+                "control.notify\"",
+                "whether the directory is as it was: it is opened then, and seen to be",
+            ),
+        ],
     ),
     row(
         "unlink",

@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
@@ -19,6 +19,16 @@ const MARK: &str = "# Written by segue init; SHA-256 of the rest: ";
 pub(super) struct File {
     pub(super) path: PathBuf,
     pub(super) text: String,
+    readers: Readers,
+}
+
+/// Who may read a file that is written, and enter the directories that are made for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Readers {
+    /// Whom the umask of the caller allows.
+    ByUmask,
+    /// Everybody, whatever the umask: a unit with `User=` reads it as that user.
+    All,
 }
 
 /// What became of it.
@@ -50,7 +60,38 @@ enum Found {
 impl File {
     pub(super) fn new(path: PathBuf, rest: String) -> Self {
         let text = format!("{MARK}{}\n{rest}", digest(&rest));
-        Self { path, text }
+        let readers = Readers::ByUmask;
+        Self { path, text, readers }
+    }
+
+    /// One that everybody can read, as all that lies beside it in `/etc`.
+    pub(super) fn of_system(path: PathBuf, rest: String) -> Self {
+        let readers = Readers::All;
+        Self {
+            readers,
+            ..Self::new(path, rest)
+        }
+    }
+
+    /// Whether it would lie below this directory, symlinks followed.
+    ///
+    /// # Errors
+    /// One line: it would not, or a directory cannot be looked at.
+    pub(super) fn look_below(&self, root: &Path) -> Result<(), String> {
+        let parent = directory_of(&self.path);
+        let is_there = |path: &&Path| fs::symlink_metadata(path).is_ok();
+        let there = parent.ancestors().find(is_there).unwrap_or(root);
+        let real = |path: &Path| fs::canonicalize(path).map_err(|error| self.failed(&error));
+        let (there, root) = (real(there)?, real(root)?);
+        if there.starts_with(&root) {
+            return Ok(());
+        }
+        Err(format!(
+            "write {}: by a symlink it would lie in {}, outside of {}",
+            self.path.display(),
+            there.display(),
+            root.display()
+        ))
     }
 
     /// Whether it may be written.
@@ -93,11 +134,8 @@ impl File {
     }
 
     fn put(&self, found: &Found) -> io::Result<()> {
-        let directory = match self.path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            Some(_) | None => Path::new("."),
-        };
-        fs::create_dir_all(directory)?;
+        let directory = directory_of(&self.path);
+        self.make(directory)?;
         let mut beside = self.path.clone().into_os_string();
         beside.push(format!(".{}.new", std::process::id()));
         let beside = PathBuf::from(beside);
@@ -112,18 +150,50 @@ impl File {
         fs::File::open(directory)?.sync_all()
     }
 
+    /// Make a directory and those above it that are missing. What is there keeps its mode.
+    fn make(&self, directory: &Path) -> io::Result<()> {
+        let missing: Vec<&Path> = directory
+            .ancestors()
+            .take_while(|path| !path.as_os_str().is_empty() && !path.is_dir())
+            .collect();
+        for path in missing.into_iter().rev() {
+            match fs::create_dir(path) {
+                Ok(()) => self.open_up(|| fs::set_permissions(path, fs::Permissions::from_mode(0o755)))?,
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn open_up(&self, set: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+        match self.readers {
+            Readers::ByUmask => Ok(()),
+            Readers::All => set(),
+        }
+    }
+
     fn write_beside(&self, beside: &Path) -> io::Result<()> {
         let mut file = fs::OpenOptions::new()
             .write(true)
             .create_new(true)
             .mode(0o644)
             .open(beside)?;
+        // Before it has its name: nobody finds one that cannot be read.
+        self.open_up(|| file.set_permissions(fs::Permissions::from_mode(0o644)))?;
         file.write_all(self.text.as_bytes())?;
         file.sync_all()
     }
 
     fn failed(&self, error: &io::Error) -> String {
         format!("write {}: {}", self.path.display(), errno_text(error))
+    }
+}
+
+fn directory_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        Some(_) | None => Path::new("."),
     }
 }
 

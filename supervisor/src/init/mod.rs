@@ -85,6 +85,10 @@ pub(crate) fn unit(unit: &str, root: &Path, segue: &Path, act: Act) -> Result<To
             segue.display()
         ))
     })?;
+    let unreachable = unreachable(segue);
+    if let (Some(why), Act::Write) = (&unreachable, act) {
+        return Err(one(why.clone()));
+    }
     let config = format!("/etc/segue/{instance}.toml");
     let service = Service {
         sources: &sources,
@@ -93,7 +97,7 @@ pub(crate) fn unit(unit: &str, root: &Path, segue: &Path, act: Act) -> Result<To
         segue,
         config: config.clone(),
     };
-    let carried = carry::carry(&service).map_err(|refused| {
+    let mut carried = carry::carry(&service).map_err(|refused| {
         refused
             .into_iter()
             .map(|why| format!("cannot carry {full}: {why}"))
@@ -105,12 +109,27 @@ pub(crate) fn unit(unit: &str, root: &Path, segue: &Path, act: Act) -> Result<To
             later.display()
         )));
     }
+    carried.notes.extend(unreachable);
     let files = files_of(&full, &carried, root.join(&config[1..]), drop_in);
     let told = match act {
         Act::Show => Ok(shown(&files, &carried)),
         Act::Write => written(&files, &carried, &full, &config, root),
     };
     told.map_err(|why| vec![why])
+}
+
+/// Where others than a user's own session often cannot run a program.
+const PRIVATE: [&str; 5] = ["/tmp", "/var/tmp", "/home", "/root", "/run/user"];
+
+/// Why a unit may not be able to run segue from where it lies.
+fn unreachable(segue: &str) -> Option<String> {
+    let place = PRIVATE
+        .into_iter()
+        .find(|place| Path::new(segue).starts_with(place))?;
+    Some(format!(
+        "segue lies at {segue}, and a unit with User=, PrivateTmp= or ProtectHome= cannot run what is below {place} (203/EXEC): \
+         install it first, as {INSTALLED}, and call that one"
+    ))
 }
 
 /// The name of the drop-ins. Those of others whose names come later would win over it.
@@ -139,19 +158,22 @@ fn is_plain(path: &str) -> bool {
 
 /// The segue.toml first: the drop-in of the service, which names it, comes last.
 fn files_of(full: &str, carried: &Carried, config: PathBuf, drop_in: impl Fn(&str) -> PathBuf) -> Vec<File> {
-    let mut files = vec![File::new(
+    let mut files = vec![File::of_system(
         config,
         format!("{}{}", carried.toml.text(), tables(carried)),
     )];
     for (socket, lines) in &carried.sockets {
-        files.push(File::new(drop_in(socket), format!("[Socket]\n{}", lines.text())));
+        files.push(File::of_system(
+            drop_in(socket),
+            format!("[Socket]\n{}", lines.text()),
+        ));
     }
     let text = format!(
         "[Unit]\n{}\n[Service]\n{}",
         carried.unit.text(),
         carried.service.text()
     );
-    files.push(File::new(drop_in(full), text));
+    files.push(File::of_system(drop_in(full), text));
     files
 }
 
@@ -178,6 +200,7 @@ fn shown(files: &[File], carried: &Carried) -> Told {
 /// All can be written, or none is.
 fn written(files: &[File], carried: &Carried, full: &str, config: &str, root: &Path) -> Result<Told, String> {
     for file in files {
+        file.look_below(root)?;
         file.look()?;
     }
     let mut told = Told {
@@ -191,10 +214,20 @@ fn written(files: &[File], carried: &Carried, full: &str, config: &str, root: &P
         told.output.push_str(&outcome.text(&file.path));
     }
     if is_new && root == Path::new("/") {
-        told.output.push_str(&format!(
-            "next: systemctl daemon-reload && segue check --config {config} --unit {full} && systemctl restart {full}\n\
-             to go back: remove the files above, systemctl daemon-reload, systemctl restart {full}\n"
-        ));
+        let stays = !carried.toml.text().contains("\ncommand = ");
+        let command = if stays { " -- COMMAND" } else { "" };
+        told.output
+            .push_str(&next(full, &format!("{config} --unit {full}{command}")));
     }
     Ok(told)
+}
+
+/// What to type. The stop comes before systemd reads the new units, which say how segue is stopped, not the app. `restart`, since a
+/// client may have made the socket unit start the service again in between.
+fn next(full: &str, check: &str) -> String {
+    format!(
+        "next: systemctl stop {full} && systemctl daemon-reload && systemctl restart {full}\n\
+         then: segue check --config {check}\n\
+         to go back: systemctl stop {full}, remove the files above, systemctl daemon-reload && systemctl restart {full}\n"
+    )
 }

@@ -1,3 +1,6 @@
+mod settings;
+mod writing;
+
 use std::fs;
 
 use super::*;
@@ -233,11 +236,11 @@ fn what_cannot_be_carried_is_refused_by_name() {
         ("ExecStart=$SHOP", "the program itself is a variable"),
         (
             "ExecStart=/bin/sh -c 'cd /srv && ./shop'",
-            "a shell that does not `exec` the app",
+            "a shell that does not `exec` the app as its last command",
         ),
         (
             "ExecStart=/bin/bash /srv/start.sh",
-            "a shell that does not `exec` the app",
+            "a shell that does not `exec` the app as its last command",
         ),
         ("ExecStart=/usr/bin/sudo -u a /a", "sudo stays the parent"),
         ("ExecStart=/usr/bin/segue run -- /a", "it runs segue already"),

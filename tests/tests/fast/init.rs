@@ -101,6 +101,41 @@ fn a_segue_toml_that_lies_there_counts_for_nothing_beside_a_command() {
     assert_eq!(with.code, Some(0), "{}", with.stderr);
 }
 
+/// A service with `User=` must be able to read them.
+#[test]
+fn what_a_unit_needs_can_be_read_by_its_user_whatever_the_umask() {
+    let root = directory();
+    let units = root.path().join("usr/lib/systemd/system");
+    fs::create_dir_all(&units).unwrap();
+    fs::write(
+        units.join("shop.service"),
+        "[Service]\nUser=shop\nExecStart=/usr/bin/shop\n",
+    )
+    .unwrap();
+    fs::create_dir(root.path().join("etc")).unwrap();
+    fs::set_permissions(root.path().join("etc"), fs::Permissions::from_mode(0o711)).unwrap();
+    let mut command = Command::new("/bin/sh");
+    command
+        .args(["-c", "umask 077 && exec \"$@\"", "sh"])
+        .arg(Binary::Segue.path())
+        .args(["init", "--unit", "shop", "--write", "--root"])
+        .arg(root.path());
+    let written = Process::start(&mut command).finish();
+    assert_eq!(written.code, Some(0), "{}", written.stderr);
+    for (path, mode) in [
+        // What was there keeps its mode.
+        ("etc", 0o711),
+        ("etc/segue", 0o755),
+        ("etc/segue/shop.toml", 0o644),
+        ("etc/systemd/system", 0o755),
+        ("etc/systemd/system/shop.service.d", 0o755),
+        ("etc/systemd/system/shop.service.d/segue.conf", 0o644),
+    ] {
+        let found = fs::metadata(root.path().join(path)).unwrap().permissions().mode();
+        assert_eq!(found & 0o7777, mode, "{path}");
+    }
+}
+
 #[test]
 fn a_unit_is_shown_written_and_found_right() {
     let root = directory();

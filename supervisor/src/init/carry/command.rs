@@ -1,11 +1,14 @@
 //! `ExecStart=`: the command of the app.
 
-use super::{Carried, Service};
+use super::{Carried, Service, shell};
 use crate::activation;
 use crate::unit::Exec;
 
 /// Programs that start another one and stay its parent: it would get neither the signals nor, by `LISTEN_PID`, the sockets.
 const FORKING_WRAPPERS: [&str; 3] = ["su", "sudo", "runuser"];
+
+/// Those of Node do so as well, and Node hands no descriptor on.
+const NODE_RUNNERS: [&str; 6] = ["npm", "npx", "pnpm", "pnpx", "yarn", "yarnpkg"];
 
 /// Shells, which do the same unless their line says `exec`.
 const SHELLS: [&str; 6] = ["sh", "bash", "dash", "zsh", "ksh", "busybox"];
@@ -97,26 +100,27 @@ fn refuse(exec: &Exec<'_>) -> Option<String> {
         }
     }
     let program = exec.words.first()?.0;
-    let called = program
-        .trim_matches(['"', '\''])
-        .rsplit('/')
-        .next()
-        .unwrap_or_default();
+    let called = called(exec);
     if program.contains('$') {
         return Some("the program itself is a variable".to_owned());
     }
     if called.starts_with("segue") {
         return Some("it runs segue already (`segue check --unit` looks whether all fits)".to_owned());
     }
-    if FORKING_WRAPPERS.contains(&called) {
-        return Some(format!(
-            "{called} stays the parent of the app, which gets neither signals nor sockets then (User= does without)"
-        ));
+    if SHELLS.contains(&called) {
+        let Some(executed) = shell::executed(exec) else {
+            return Some(
+                "a shell that does not `exec` the app as its last command stays its parent: the app gets neither signals nor \
+                 sockets then"
+                    .to_owned(),
+            );
+        };
+        if let Some(why) = refuse_wrapper(executed) {
+            return Some(why);
+        }
     }
-    if SHELLS.contains(&called) && !has_exec(exec) {
-        return Some(
-            "a shell that does not `exec` the app stays its parent: the app gets neither signals nor sockets then".to_owned(),
-        );
+    if let Some(why) = refuse_wrapper(called) {
+        return Some(why);
     }
     let holds = exec
         .words
@@ -126,17 +130,34 @@ fn refuse(exec: &Exec<'_>) -> Option<String> {
     holds.map(|word| format!("{} would be one of segue's own placeholders", word.0))
 }
 
-/// Whether the line of a shell says `exec`. A script without `-c` may do so in its file, which nobody reads here.
-fn has_exec(exec: &Exec<'_>) -> bool {
-    let is_line = |word: &str| word.starts_with('-') && !word.starts_with("--") && word.ends_with('c');
-    let words: Vec<&str> = exec.words.iter().map(|word| word.0).collect();
-    let Some(line) = words
-        .iter()
-        .position(|word| is_line(word))
-        .and_then(|at| words.get(at + 1))
-    else {
-        return false;
-    };
-    line.split(|sign: char| !(sign.is_alphanumeric() || "_-./".contains(sign)))
-        .any(|word| word == "exec")
+/// The name of the program that a command line becomes: `env` becomes the one behind its options and variables.
+fn called<'a>(exec: &Exec<'a>) -> &'a str {
+    let mut names = exec.words.iter().map(|word| base(word.0));
+    let first = names.next().unwrap_or_default();
+    if first != "env" {
+        return first;
+    }
+    let programs = exec.words.iter().skip(1).map(|word| word.0);
+    let mut programs = programs.filter(|word| !word.starts_with('-') && !word.contains('='));
+    programs.next().map_or(first, base)
+}
+
+fn base(word: &str) -> &str {
+    let name = word.trim_matches(['"', '\'']).rsplit('/').next();
+    name.unwrap_or_default()
+}
+
+/// Why a program that starts another one cannot stand before the app.
+fn refuse_wrapper(called: &str) -> Option<String> {
+    if FORKING_WRAPPERS.contains(&called) {
+        return Some(format!(
+            "{called} stays the parent of the app, which gets neither signals nor sockets then (User= does without)"
+        ));
+    }
+    NODE_RUNNERS.contains(&called).then(|| {
+        format!(
+            "{called} stays the parent of the app, and Node closes the sockets that it was given: run `node` itself, with the \
+             script that {called} would start"
+        )
+    })
 }

@@ -2,19 +2,41 @@
 
 use super::command::quoted;
 use super::{Carried, Service};
+use crate::unit::boolean;
 
 pub(super) fn carry(service: &Service<'_>, carried: &mut Carried) -> Result<(), String> {
     runtime(service, carried)?;
-    let Some(directory) = service.text.last("Service", "WorkingDirectory") else {
-        return Ok(());
-    };
-    if directory.starts_with('/') && !directory.contains('%') {
-        carried.toml.say(
-            "WorkingDirectory= of the unit. Each generation enters it anew, so that it may be a symlink to a release.",
-            format!("chdir = {}", quoted(directory)),
-        );
-    }
+    working(service, carried);
     Ok(())
+}
+
+/// That of the app, which enters it anew; what only systemd can expand stays with segue, and the app begins where segue is.
+fn working(service: &Service<'_>, carried: &mut Carried) {
+    let given = service
+        .text
+        .last("Service", "WorkingDirectory")
+        .unwrap_or_default();
+    let directory = given.strip_prefix('-').unwrap_or(given);
+    if directory.is_empty() {
+        return;
+    }
+    if !directory.starts_with('/') || directory.contains('%') {
+        carried.notes.push(format!(
+            "WorkingDirectory={given} is entered when the unit starts, and at no reload: if it is a symlink to a release, set \
+             `chdir` in {}",
+            service.config
+        ));
+        return;
+    }
+    carried.toml.say(
+        "WorkingDirectory= of the unit. Each generation enters it anew, so that it may be a symlink to a release.",
+        format!("chdir = {}", quoted(directory)),
+    );
+    if directory != given {
+        carried.notes.push(format!(
+            "WorkingDirectory={given}: systemd goes on without it if it is missing, and segue does not start the app then"
+        ));
+    }
 }
 
 fn runtime(service: &Service<'_>, carried: &mut Carried) -> Result<(), String> {
@@ -32,10 +54,16 @@ fn runtime(service: &Service<'_>, carried: &mut Carried) -> Result<(), String> {
     );
     let all: Vec<&str> = [own.as_str()].into_iter().chain(words.iter().copied()).collect();
     carried.service.and(format!("RuntimeDirectory={}", all.join(" ")));
-    carried.service.say(
-        "What the next supervisor reads to adopt the app stays when this one is killed.",
-        "RuntimeDirectoryPreserve=restart",
-    );
+    let preserved = service
+        .text
+        .last("Service", "RuntimeDirectoryPreserve")
+        .unwrap_or_default();
+    if preserved != "restart" && boolean(preserved) != Some(true) {
+        carried.service.say(
+            "What the next supervisor reads to adopt the app stays when this one is killed.",
+            "RuntimeDirectoryPreserve=restart",
+        );
+    }
     if words.is_empty() {
         return Ok(());
     }

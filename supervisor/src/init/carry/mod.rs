@@ -7,6 +7,7 @@
 mod command;
 mod directories;
 mod refusals;
+mod shell;
 mod signals;
 mod sockets;
 mod times;
@@ -132,7 +133,8 @@ fn unit_section(service: &Service<'_>, carried: &mut Carried) -> Result<(), Stri
         unit.and("JoinsNamespaceOf=segue-tmp@%N.service");
         note_missing("segue-tmp@", service, carried)?;
     }
-    note_missing("segue-cleanup@", service, carried)
+    note_missing("segue-cleanup@", service, carried)?;
+    note_missing("segue-recheck@", service, carried)
 }
 
 fn note_missing(helper: &str, service: &Service<'_>, carried: &mut Carried) -> Result<(), String> {

@@ -49,9 +49,18 @@ fn kind(text: &UnitText) -> Option<String> {
 }
 
 fn input(text: &UnitText) -> Option<String> {
-    let input = text.last("Service", "StandardInput")?;
-    (input == "socket" || input.starts_with("tty"))
-        .then(|| format!("StandardInput={input}: the app's standard input is /dev/null under segue"))
+    const WHY: &str = "the app's standard input is /dev/null under segue";
+    if let Some(input) = text
+        .last("Service", "StandardInput")
+        .filter(|input| !input.is_empty())
+    {
+        return (input != "null").then(|| format!("StandardInput={input}: {WHY}"));
+    }
+    // These make StandardInput=data the default (systemd.exec(5)).
+    let key = ["StandardInputText", "StandardInputData"]
+        .into_iter()
+        .find(|key| !text.list("Service", key).is_empty())?;
+    Some(format!("{key}=: {WHY}"))
 }
 
 fn root(text: &UnitText) -> Option<String> {

@@ -70,6 +70,7 @@ fn find(service: &Service<'_>) -> Result<Vec<(UnitName, UnitText)>, String> {
     {
         names.push(UnitName::parse(word).map_err(|why| format!("Sockets=: {why}"))?);
     }
+    let named = names.clone();
     let own = sources.name.socket();
     let around = sources.sockets_around()?;
     let of_instances = sources.name.instance().map(|_| sources.name.prefix_socket());
@@ -85,11 +86,27 @@ fn find(service: &Service<'_>) -> Result<Vec<(UnitName, UnitText)>, String> {
             continue;
         };
         let text = UnitText::read(socket.files()).map_err(|why| format!("{name}: {why}"))?;
-        if belongs(&name, &text, sources, of_instances.as_ref()) {
+        if named.contains(&name) {
+            look_shared(&name, &text, sources)?;
+            found.push((name, text));
+        } else if belongs(&name, &text, sources, of_instances.as_ref()) {
             found.push((name, text));
         }
     }
     Ok(found)
+}
+
+/// A service gets what `Sockets=` names, whichever service the socket unit starts (systemd.service(5)).
+fn look_shared(name: &UnitName, text: &UnitText, service: &Sources) -> Result<(), String> {
+    let other = text
+        .last("Socket", "Service")
+        .filter(|named| !named.is_empty() && *named != service.name.full());
+    match other {
+        Some(other) => Err(format!(
+            "{name}: Service={other}: it is named by Sockets= here, and starts another service, with which segue cannot share it"
+        )),
+        None => Ok(()),
+    }
 }
 
 fn belongs(name: &UnitName, text: &UnitText, service: &Sources, of_instances: Option<&UnitName>) -> bool {

@@ -46,7 +46,7 @@ pub(crate) fn a_service_goes_below_segue_and_back(machine: &Machine) {
     site.systemctl_ok("stop");
     machine.ok(&["sh", "-c", "rm /etc/systemd/system/ramped.*.d/segue.conf"]);
     machine.ok(&["systemctl", "daemon-reload"]);
-    site.systemctl_ok("start");
+    site.systemctl_ok("restart");
     site.wait_for_message("good day");
     assert_eq!(
         machine.ok(&["cat", &format!("/proc/{}/comm", site.main_pid())]),

@@ -20,7 +20,7 @@ pub(crate) fn a_service_goes_below_segue_and_back(machine: &Machine) {
     machine.ok(&["segue", "init", "--unit", &site.unit, "--write"]);
     site.systemctl_ok("stop");
     machine.ok(&["systemctl", "daemon-reload"]);
-    site.systemctl_ok("start");
+    site.systemctl_ok("restart");
     site.wait_for_message("good day");
     let config = ["--config", "/etc/segue/ramped.toml", "--", "app"];
     let checked = machine.run(&[&["segue", "check", "--unit", site.unit.as_str()], &config[..]].concat());

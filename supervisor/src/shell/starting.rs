@@ -136,6 +136,8 @@ impl Starting<'_> {
                 self.fleet.let_go(forked);
             }
             Err(text) => {
+                // What keeps a worker from being started may have taken the control socket, too.
+                self.tell_of_lost_socket();
                 let failed = self.fleet.spawn_failed(worker, WorkerInfo::new(None), text);
                 self.events.push_back(failed);
             }
@@ -153,9 +155,7 @@ impl Starting<'_> {
     /// What is to be put right and looked at before a worker becomes the app. It prepares itself meanwhile.
     fn make_ready_for(&mut self, worker: Worker, peers: Peers) {
         self.fleet.kills.look();
-        if let Some(loss) = self.desk.control.take_loss() {
-            self.log.warning(&loss);
-        }
+        self.tell_of_lost_socket();
         match peers {
             // One may have chosen its O_NONBLOCK already and not yet have said READY=1; what one worker of a generation chooses the
             // others choose as well.
@@ -165,6 +165,13 @@ impl Starting<'_> {
                 flags::restore(&ground!(self), self.fleet);
                 self.records.begin_lending(worker.generation, self.core, self.log);
             }
+        }
+    }
+
+    /// Tell, once, that no command reaches this supervisor any more.
+    fn tell_of_lost_socket(&mut self) {
+        if let Some(loss) = self.desk.control.take_loss() {
+            self.log.warning(&loss);
         }
     }
 

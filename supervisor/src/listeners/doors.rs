@@ -1,8 +1,9 @@
 //! Doors: how a connection of our own reaches one slot of a steered listener, whoever new clients go to.
 //!
 //! The kernel's program looks at the address from which a connection comes. For IPv4 each slot has an address of its own in a
-//! network of 127.0.0.0/8, which nobody can use from outside; a probe command uses it as well. IPv6 has one address for the
-//! machine's own connections, so that there a single connection is told from all others by its port, as long as it is on its way.
+//! network of 127.0.0.0/8, which nobody can use from outside. IPv6 has one address for the machine's own connections, so that there a
+//! single connection is told from all others by its port. Both are so only as long as our connection is on its way, lest other users
+//! of this machine choose a slot.
 
 use std::cell::Cell;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
@@ -29,8 +30,8 @@ fn door(port: u16, slot: u8) -> Ipv4Addr {
 /// What stands in front of the slots of one address.
 #[derive(Debug, Default)]
 pub(super) struct Doors {
-    /// The port, once the program knows the doors.
-    port: Cell<Option<u16>>,
+    /// A door for IPv4 that is open, and its slot.
+    open: Cell<Option<(Ipv4Addr, u8)>>,
     /// A connection over IPv6 that is on its way, and its slot.
     visitor: Cell<Option<(SocketAddrV6, u8)>>,
 }
@@ -38,20 +39,27 @@ pub(super) struct Doors {
 impl Doors {
     /// Tell the kernel where connections go: all but our own to the member with the index `others`.
     pub(super) fn attach(&self, order: &[u8], others: u32, fd: BorrowedFd<'_>) -> Result<(), Errno> {
-        let indices = || order.iter().zip(0u32..);
-        let port = self.port.get();
-        let doors = port.map(|port| indices().map(move |(slot, index)| (door(port, *slot), index)));
-        let doors: Vec<(Ipv4Addr, u32)> = doors.into_iter().flatten().collect();
-        let visitor = self.visitor.get().and_then(|(from, slot)| {
-            let (_, index) = indices().find(|(known, _)| **known == slot)?;
-            Some((from, index))
-        });
+        let index_of = |slot: u8| {
+            let mut indices = order.iter().zip(0u32..);
+            indices.find(|(known, _)| **known == slot).map(|(_, index)| index)
+        };
+        let open = self.open.get();
+        let open = open.and_then(|(from, slot)| Some((from, index_of(slot)?)));
+        let doors: Vec<(Ipv4Addr, u32)> = open.into_iter().collect();
+        let visitor = self.visitor.get();
+        let visitor = visitor.and_then(|(from, slot)| Some((from, index_of(slot)?)));
         let route = steering::Route {
             doors: &doors,
             visitor,
             others,
         };
         steering::send(fd, &route)
+    }
+
+    /// Whether one was open. The program is to be attached again.
+    fn shut(&self) -> bool {
+        let (open, visitor) = (self.open.take(), self.visitor.take());
+        open.is_some() || visitor.is_some()
     }
 }
 
@@ -65,7 +73,7 @@ pub(crate) struct Way {
 }
 
 impl Listener {
-    /// The way to this slot alone. Over IPv6 it is for one connection at a time, see [`Listener::knock`].
+    /// The way to this slot alone, which is for one connection at a time, see [`Listener::knock`].
     ///
     /// # Errors
     /// Why there is none, in one clause.
@@ -100,22 +108,19 @@ impl Listener {
         Ok(Way { from, to })
     }
 
-    /// Tell the kernel of the doors for IPv4, if it has not been told.
+    /// Tell the kernel of the door of this slot for IPv4.
     fn let_in(&self, way: Way) -> Result<(), String> {
-        let Some(slot) = &self.slot else {
-            return Ok(());
-        };
-        let port = &slot.group.doors.port;
-        if way.to.is_ipv4() && port.get().is_none() {
-            port.set(Some(way.to.port()));
+        if let (Some(slot), IpAddr::V4(from)) = (&self.slot, way.from) {
+            let open = &slot.group.doors.open;
+            open.set(Some((from, slot.number)));
             let attached = slot.group.attach_again(self.as_fd());
-            return attached.inspect_err(|_| port.set(None));
+            return attached.inspect_err(|_| open.set(None));
         }
         Ok(())
     }
 
-    /// Connect to this slot without waiting. Nothing is sent. Over IPv6 [`Listener::shut_door`] is to follow once the connection
-    /// has arrived, or is given up.
+    /// Connect to this slot without waiting. Nothing is sent. [`Listener::shut_door`] is to follow once the connection has arrived, or
+    /// is given up.
     ///
     /// # Errors
     /// Why it cannot be, in one clause; nothing is left of the attempt.
@@ -139,13 +144,13 @@ impl Listener {
         })
     }
 
-    /// The connection over IPv6 is there: its port means nothing any more.
+    /// Our connection is there, or is given up: where one comes from means nothing any more.
     ///
     /// # Errors
     /// Why the kernel has refused, in one clause.
     pub(crate) fn shut_door(&self) -> Result<(), String> {
         match &self.slot {
-            Some(slot) if slot.group.doors.visitor.take().is_some() => slot.group.attach_again(self.as_fd()),
+            Some(slot) if slot.group.doors.shut() => slot.group.attach_again(self.as_fd()),
             Some(_) | None => Ok(()),
         }
     }
@@ -168,4 +173,45 @@ fn defers_accept(fd: BorrowedFd<'_>) -> bool {
         name: libc::TCP_DEFER_ACCEPT,
     };
     sock::option_int(fd, option).is_ok_and(|seconds| seconds > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::listeners::tests::open_all;
+    use std::rc::Rc;
+    use std::time::{Duration, Instant};
+
+    /// A connection that does not wait has arrived when it is in a queue.
+    fn wait_for(slots: &[Rc<Listener>], expected: &[u32]) {
+        let queues = || -> Vec<u32> {
+            let queues = slots.iter().map(|slot| sock::tcp_queue(slot.as_fd()));
+            queues.map(Option::unwrap_or_default).collect()
+        };
+        let until = Instant::now() + Duration::from_secs(30);
+        while queues() != expected && Instant::now() < until {
+            std::thread::yield_now();
+        }
+        assert_eq!(queues(), expected);
+    }
+
+    #[test]
+    fn a_door_is_open_for_our_own_connection_alone() {
+        let slots = open_all(&["web=127.0.0.1:0,steer,slots=3"]);
+        let way = slots[2].way().unwrap();
+        let visit = || steering::connect(way.from, way.to, |_| Ok(())).unwrap();
+        let _before = visit();
+        wait_for(&slots, &[1, 0, 0]);
+        let _ours = slots[2].knock().unwrap();
+        wait_for(&slots, &[1, 0, 1]);
+        slots[2].shut_door().unwrap();
+        let _after = visit();
+        wait_for(&slots, &[2, 0, 1]);
+        slots[1].send_clients_here().unwrap();
+        let _switched = visit();
+        wait_for(&slots, &[2, 1, 1]);
+        let _again = slots[2].knock().unwrap();
+        wait_for(&slots, &[2, 1, 2]);
+        slots[2].shut_door().unwrap();
+    }
 }

@@ -100,6 +100,7 @@ impl Steering {
         sources: &mut PollSet,
         timers: &mut Timers<Alarm>,
     ) -> Vec<Event> {
+        self.tokens.let_go_of_excused(ground.core);
         if ground.core.pointed().is_none() {
             return Vec::new();
         }

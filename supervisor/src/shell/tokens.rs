@@ -37,7 +37,8 @@ pub(crate) enum Acceptance {
     Seen(Vec<u64>),
 }
 
-/// A connection to one slot.
+/// A connection to one slot, until it is accepted: then our copy of the slot must not live on, for once the app has closed its own and
+/// nobody else listens there, the kernel is to refuse clients.
 #[derive(Debug)]
 struct Token {
     slot: Rc<Listener>,
@@ -52,7 +53,6 @@ struct Token {
 enum State {
     OnItsWay,
     Waits,
-    Accepted,
 }
 
 /// The tokens of one generation.
@@ -61,6 +61,8 @@ struct Placed {
     lane: Lane,
     until: Instant,
     tokens: Vec<Token>,
+    /// The sockets whose tokens were accepted, by inode.
+    accepted: Vec<u64>,
 }
 
 /// All that were placed for generations that are not gone.
@@ -81,6 +83,7 @@ impl Tokens {
             lane,
             until: clock::now() + ARRIVAL,
             tokens: Vec::new(),
+            accepted: Vec::new(),
         };
         for slot in slots_of(number, ground) {
             let before = sock::tcp_queue(slot.as_fd()).unwrap_or_default();
@@ -151,18 +154,43 @@ impl Tokens {
         let Some(placed) = self.placed.get_mut(&number) else {
             return Acceptance::NotYet;
         };
-        placed.tokens.iter_mut().for_each(Token::note_acceptance);
-        let all = placed.tokens.iter().all(|token| token.state == State::Accepted);
-        if !all || placed.tokens.is_empty() {
+        let accepted = placed.tokens.extract_if(.., |token| token.is_accepted());
+        placed.accepted.extend(accepted.map(|token| token.slot.inode()));
+        if !placed.tokens.is_empty() || placed.accepted.is_empty() {
             return Acceptance::NotYet;
         }
-        Acceptance::Seen(placed.tokens.iter().map(|token| token.slot.inode()).collect())
+        Acceptance::Seen(placed.accepted.clone())
     }
 
     /// Whether a token waits in this slot of any listener, or is on its way there.
     pub(crate) fn are_in(&self, lane: Lane) -> bool {
         let mut placed = self.placed.values().filter(|placed| placed.lane == lane);
-        placed.any(|placed| placed.tokens.iter().any(|token| token.state != State::Accepted))
+        placed.any(|placed| !placed.tokens.is_empty())
+    }
+
+    /// Let go of the tokens of generations that need not accept any more: the first, whose time for it is over.
+    pub(crate) fn let_go_of_excused(&mut self, core: &Lifecycle) {
+        self.placed
+            .retain(|number, _| core.token_of(*number) != Some(Known::Excused));
+    }
+
+    /// A birth record is forgotten: let go of the tokens in slots at which we do not listen any more.
+    pub(crate) fn let_go_of_closed(&mut self, ground: &Ground<'_>) {
+        if self.placed.values().all(|placed| placed.tokens.is_empty()) {
+            return;
+        }
+        let current: BTreeSet<u64> = ground
+            .records
+            .current_listeners()
+            .iter()
+            .map(|listener| listener.inode())
+            .collect();
+        for placed in self.placed.values_mut() {
+            let closed = placed
+                .tokens
+                .extract_if(.., |token| !current.contains(&token.slot.inode()));
+            closed.for_each(Token::let_go);
+        }
     }
 
     /// A generation is gone. Tokens that it has not accepted are taken out of their slots, lest they be taken for clients.
@@ -170,9 +198,13 @@ impl Tokens {
         let Some(placed) = self.placed.remove(&number) else {
             return;
         };
+        self.placing = self.placing.filter(|placing| *placing != number);
         let is_ours = ground.core.holder_of(placed.lane).is_none();
-        for token in placed.tokens.into_iter().filter(|_| is_ours) {
-            token.take_back();
+        for token in placed.tokens {
+            match is_ours {
+                true => token.take_back(),
+                false => token.let_go(),
+            }
         }
     }
 
@@ -202,6 +234,7 @@ impl Tokens {
         let placed = Placed {
             lane: generation.lane,
             until: clock::now(),
+            accepted: Vec::new(),
             tokens: slots.filter(|slot| slot.way().is_ok()).map(token).collect(),
         };
         self.placed.insert(candidate, placed);
@@ -225,20 +258,26 @@ impl Token {
         }
     }
 
-    fn note_acceptance(&mut self) {
-        if self.state == State::Waits && self.queue() == 0 {
-            self.state = State::Accepted;
-            self.client = None;
+    fn is_accepted(&self) -> bool {
+        self.state == State::Waits && self.queue() == 0
+    }
+
+    /// It is of no interest any more.
+    fn let_go(self) {
+        // A door that is open when it has arrived is another's.
+        if self.state == State::OnItsWay {
+            // The next switch tells the kernel again if it refuses now.
+            let _ = self.slot.shut_door();
         }
     }
 
     /// Accept it, if it still waits as the first of its queue: nobody else has the slot. If the app had accepted it, its end would
     /// have been closed with the app.
     fn take_back(self) {
-        let Some(client) = self
-            .client
-            .filter(|_| self.state == State::Waits && self.before == 0)
-        else {
+        if self.state == State::OnItsWay {
+            return self.let_go();
+        }
+        let Some(client) = self.client.filter(|_| self.before == 0) else {
             return;
         };
         let waits = sock::tcp_queue(self.slot.as_fd()).is_some_and(|length| length > 0);

@@ -2,7 +2,7 @@
 
 use segue_tests::figures::say;
 use segue_tests::http::{GENERATION, Target, get_and_close};
-use segue_tests::ledger::Tally;
+use segue_tests::ledger::{Reason, Tally};
 use segue_tests::load::{Kind, Load};
 use segue_tests::program::Program;
 use segue_tests::segue::{Segue, Setup};
@@ -207,4 +207,29 @@ fn several_workers_are_seen_accepting_together() {
     load.wait_for_generation(2);
     load.stop().assert_nothing_lost();
     segue.stop();
+}
+
+/// Whether a new client is refused, as by a port at which nobody listens.
+fn is_refused(target: &Target) -> bool {
+    target.connect().is_err_and(|loss| loss.reason == Reason::Refused)
+}
+
+/// While it stops, the app alone has the slot: once the app has closed it, the kernel refuses clients, in place of a queue in which
+/// nobody would answer them. Both after the first start and after a reload.
+#[test]
+fn once_an_app_that_stops_has_closed_its_slot_new_clients_are_refused() {
+    let segue = deployed(STEERED, &[]);
+    segue.reload_ok(&["--drained"]);
+    let target = segue.target();
+    let mut client = target.connect().unwrap_or_else(|loss| panic!("{loss:?}"));
+    client
+        .write(&get_and_close("/slow?ms=10000"))
+        .unwrap_or_else(|error| panic!("{error}"));
+    segue.wait_until("its request is under way", |status| status.connections(2) == 1);
+    let stop = segue.begin("stop", &[]);
+    segue.wait_until("clients are refused while it drains", |status| {
+        status.state() == "stopping" && is_refused(&target) && !status.pids(2).is_empty()
+    });
+    assert!(stop.wait_for_exit().success());
+    segue.ended();
 }

@@ -60,7 +60,10 @@ impl Shell {
             }
             Effect::Answer(ticket, outcome) => self.answer(ticket, outcome),
             Effect::Tell(fact) => self.tell(fact),
-            Effect::Forget(record) => starting!(self).forget(record),
+            Effect::Forget(record) => {
+                starting!(self).forget(record);
+                self.steering.tokens.let_go_of_closed(&ground!(self));
+            }
             Effect::Finish(ending) => self.ending = Some(ending),
         }
     }

@@ -19,6 +19,8 @@ pub(crate) enum Source<W, C> {
     Notify(W),
     /// Where a worker acks as under einhorn.
     Ack(W),
+    /// What a hook writes, by its number.
+    Hook(u32),
     /// The pidfd of a worker that is not our child: it has ended. Told once, and once more when it has been reaped; it stays
     /// readable, and its parent may take its time.
     Exit(W),
@@ -79,6 +81,7 @@ impl<W: Copy + Ord, C: Copy + Ord> Sources<W, C> {
             Source::Report(_) => EpollFlags::empty(),
             Source::Notify(_)
             | Source::Ack(_)
+            | Source::Hook(_)
             | Source::DrainingOrphan(_)
             | Source::Signals
             | Source::Paths

@@ -69,7 +69,7 @@ impl Starting<'_> {
     }
 
     fn start_hook(&mut self, call: &Call<'_>) -> Result<(), String> {
-        let forked = self.fleet.fork_hook(call, &ground!(self))?;
+        let forked = self.fleet.fork_hook(call, &ground!(self), self.sources)?;
         self.journal.mark_forked(forked.child, forked.pid, forked.began);
         forked.let_go("hook", self.log);
         self.fleet.hooks.watch(self.timers);
@@ -78,13 +78,13 @@ impl Starting<'_> {
 
     /// Kill what is overdue.
     pub(crate) fn end_overdue_hooks(&mut self, now: Instant) {
-        let ended = self.fleet.end_overdue_hooks(now, self.log);
+        let ended = self.fleet.end_overdue_hooks(now, self.log, self.sources);
         self.decide(ended);
     }
 
     /// A stop was asked for: no reload begins any more.
     pub(crate) fn end_before_reload(&mut self) {
-        let ended = self.fleet.end_before_reload(self.log);
+        let ended = self.fleet.end_before_reload(self.log, self.sources);
         self.decide(ended);
     }
 

@@ -211,13 +211,48 @@ fn hooks_run_beside_each_other_up_to_a_limit_and_end_with_the_supervisor() {
     let flags: Vec<&str> = (0..9)
         .flat_map(|_| ["--on", "takeover=exec sleep 1000"])
         .collect();
-    let flags = [flags.as_slice(), &["--hook-timeout", "1h"]].concat();
+    let gate = ["--hook-timeout", "1h", "--before-reload", "echo allowed"];
+    let flags = [flags.as_slice(), &gate].concat();
     let segue = Setup::new(Program::fixture("good")).flags(flags).start();
     segue
         .process()
         .wait_for_line("on takeover (generation 1): not run: 8 hooks run already");
     segue.signal(Signal::SIGHUP);
     segue.wait_until("a reload went on all the same", |status| status.generation() == 2);
+    segue
+        .process()
+        .wait_for_line("before-reload (generation 2): allowed");
+    segue.stop();
+}
+
+/// As a script does it that does not know `>&2`.
+#[test]
+fn a_hook_writes_to_its_output_by_name() {
+    let (segue, gate) = gated(&[]);
+    fs::write(
+        &gate,
+        "set -e\necho one >/dev/stdout\necho two >>/dev/stderr\necho three >/dev/stderr\nexit 3\n",
+    )
+    .unwrap();
+    let mark = segue.process().mark();
+    let refused = segue.reload(&[]);
+    let why = "before-reload: exited with status 3: three";
+    assert!(refused.stderr.contains(why), "{}", refused.stderr);
+    for line in ["one", "two"] {
+        let told = format!("before-reload (generation 2): {line}");
+        segue.process().wait_for_line_after(mark, &told);
+    }
+    segue.stop();
+}
+
+/// It goes on until its deadline or its end, with nothing left to write to; nor does the loop turn round and round for it.
+#[test]
+fn a_hook_may_close_its_output_and_leave_it_to_others() {
+    let (segue, gate) = gated(&[]);
+    fs::write(&gate, "exec >/dev/null 2>&1\nsleep 0.2\nexit 0\n").unwrap();
+    segue.reload_ok(&[]);
+    fs::write(&gate, "sleep 1000 &\necho waits for nobody\nexit 0\n").unwrap();
+    segue.reload_ok(&[]);
     segue.stop();
 }
 

@@ -38,7 +38,7 @@ impl Fleet {
                     news.extend(self.probe_exited(number, run, status).map(News::Event));
                 }
                 ChildEvent::Exited(Child::Hook(id), status) => {
-                    let decided = self.hook_exited(id, status, ground.log);
+                    let decided = self.hook_exited(id, status, ground.log, sources);
                     news.push(decided.map_or(News::HookEnded, News::Decided));
                 }
                 ChildEvent::Gone(Child::Probe(..) | Child::Hook(_)) => {}

@@ -6,13 +6,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs::File;
-use std::io::Seek as _;
-use std::os::fd::AsFd as _;
-use std::os::unix::fs::FileExt as _;
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::time::{Duration, Instant};
 
-use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::signal::Signal;
 use segue_lifecycle::{Number, Plan, Record};
 
@@ -21,24 +17,18 @@ use crate::clock::{self, Timers};
 use crate::config::{Moment, Word as _};
 use crate::launch::{self, Errand, WorkerIdentity};
 use crate::log::Log;
-use crate::protocol::{one_line, setting};
+use crate::protocol::setting;
+use crate::shell::fleet::hook_output::{Output, Rest};
 use crate::shell::fleet::probe::ForkedCommand;
 use crate::shell::fleet::{Fleet, Ground};
 use crate::shell::records::births::lend;
-use crate::shell::{Alarm, Child};
-use crate::sys::{self, errno_text};
+use crate::shell::{Alarm, Child, PollSet};
+use crate::sources::Source;
+use crate::sys::errno_text;
 
-/// So many run at once at most: ten reloads a second with a slow hook each must not fill the machine.
+/// So many that tell of something run at once at most: ten reloads a second with a slow hook each must not fill the machine. One that
+/// decides on a reload runs beside them, since there is only one reload.
 const MOST_AT_ONCE: usize = 8;
-
-/// A hook can write so much; more fails to be written (EPERM), and the memory is used only by what was.
-const MOST_OUTPUT: u64 = 1024 * 1024;
-
-/// So much of its end is looked at,
-const LOOKED_AT: u64 = 8 * 1024;
-
-/// ... and so many lines of that are told.
-const MOST_LINES: usize = 20;
 
 /// How long the kernel has, when the supervisor leaves, to end hooks that were killed: it takes milliseconds, and one that it cannot
 /// end is left behind.
@@ -46,9 +36,6 @@ const LAST_WAIT: Duration = Duration::from_secs(1);
 
 /// The pause between two looks at them.
 const LAST_PAUSE: Duration = Duration::from_millis(2);
-
-/// A longer line is cut.
-const LONGEST_LINE: usize = 400;
 
 /// What a hook is run for.
 #[derive(Clone, Copy, Debug)]
@@ -86,10 +73,17 @@ pub(crate) struct Hooks {
 #[derive(Debug)]
 struct Running {
     purpose: Purpose,
-    /// In memory. It is shared with the hook, so that its position is the length of what was written.
-    output: File,
+    output: Output,
     limit: Duration,
     deadline: Instant,
+}
+
+impl Running {
+    fn unwatch(&self, id: u32, sources: &mut PollSet) {
+        if let Some(fd) = self.output.fd() {
+            sources.remove(Source::Hook(id), fd);
+        }
+    }
 }
 
 impl Hooks {
@@ -114,10 +108,27 @@ impl Hooks {
         }
     }
 
-    /// One is over, however it ended.
-    fn end(&mut self, id: u32, end: Result<(), String>, log: &Log) -> Option<Decision> {
-        let Running { purpose, output, .. } = self.running.remove(&id)?;
-        let lines = last_lines(&output);
+    /// How many run that tell of something.
+    fn telling(&self) -> usize {
+        let running = self.running.values();
+        running
+            .filter(|running| matches!(running.purpose, Purpose::Tell(..)))
+            .count()
+    }
+
+    /// One is over, however it ended. What it has left running may hold its output open; it is not waited for.
+    fn end(
+        &mut self,
+        id: u32,
+        end: Result<(), String>,
+        log: &Log,
+        sources: &mut PollSet,
+    ) -> Option<Decision> {
+        let mut ended = self.running.remove(&id)?;
+        while ended.output.read() == Rest::Waiting {}
+        ended.unwatch(id, sources);
+        let Running { purpose, output, .. } = ended;
+        let lines = output.last_lines();
         for line in &lines {
             log.info(&format!("{purpose}: {line}"));
         }
@@ -170,13 +181,26 @@ impl Fleet {
         &mut self,
         call: &Call<'_>,
         ground: &Ground<'_>,
+        sources: &mut PollSet,
     ) -> Result<ForkedCommand, String> {
-        if self.hooks.running.len() >= MOST_AT_ONCE {
-            return Err(format!("not run: {MOST_AT_ONCE} hooks run already"));
+        match call.purpose {
+            Purpose::Tell(..) if self.hooks.telling() >= MOST_AT_ONCE => {
+                return Err(format!("not run: {MOST_AT_ONCE} hooks run already"));
+            }
+            Purpose::Tell(..) | Purpose::BeforeReload(..) => {}
         }
-        let output = output_file()?;
-        let spawned = spawn(call, &output, ground)?;
+        let (output, writer) = Output::open()?;
+        let spawned = spawn(call, writer.as_fd(), ground)?;
         self.hooks.last = self.hooks.last.wrapping_add(1);
+        let watched = output
+            .fd()
+            .map(|fd| sources.add(Source::Hook(self.hooks.last), fd));
+        if let Some(Err(errno)) = watched {
+            let why = errno_text(errno);
+            ground
+                .log
+                .warning(&format!("{}: watch its output: {why}", call.purpose));
+        }
         let running = Running {
             purpose: call.purpose,
             output,
@@ -190,45 +214,72 @@ impl Fleet {
         Ok(ForkedCommand::new(child, spawned.pid, began, spawned.go))
     }
 
+    /// A hook has written something, or closed its output.
+    pub(crate) fn read_hook(&mut self, id: u32, sources: &mut PollSet) {
+        let Some(running) = self.hooks.running.get_mut(&id) else {
+            return;
+        };
+        match running.output.read() {
+            Rest::Empty | Rest::Waiting => {}
+            Rest::Over => {
+                running.unwatch(id, sources);
+                running.output.close();
+            }
+        }
+    }
+
     /// A hook has ended; what it left running in its group ends with it.
-    pub(crate) fn hook_exited(&mut self, id: u32, status: ExitStatus, log: &Log) -> Option<Decision> {
+    pub(crate) fn hook_exited(
+        &mut self,
+        id: u32,
+        status: ExitStatus,
+        log: &Log,
+        sources: &mut PollSet,
+    ) -> Option<Decision> {
         Hooks::kill(id, &self.children);
         let end = match status {
             ExitStatus::Code(0) => Ok(()),
             ExitStatus::Code(_) | ExitStatus::Signal { .. } | ExitStatus::Unknown => Err(status.to_string()),
         };
-        self.hooks.end(id, end, log)
+        self.hooks.end(id, end, log, sources)
     }
 
     /// Kill those that are overdue. They count as ended, whether or not the kernel can end them.
-    pub(crate) fn end_overdue_hooks(&mut self, now: Instant, log: &Log) -> Vec<Decision> {
+    pub(crate) fn end_overdue_hooks(
+        &mut self,
+        now: Instant,
+        log: &Log,
+        sources: &mut PollSet,
+    ) -> Vec<Decision> {
         let overdue = self.hooks.ids(|running| running.deadline <= now);
         let ended = overdue.into_iter().filter_map(|id| {
             Hooks::kill(id, &self.children);
             let limit = self.hooks.running.get(&id)?.limit;
             let why = format!("killed after {} (--hook-timeout)", setting(limit));
-            self.hooks.end(id, Err(why), log)
+            self.hooks.end(id, Err(why), log, sources)
         });
         ended.collect()
     }
 
     /// A stop was asked for: no reload begins any more.
-    pub(crate) fn end_before_reload(&mut self, log: &Log) -> Vec<Decision> {
+    pub(crate) fn end_before_reload(&mut self, log: &Log, sources: &mut PollSet) -> Vec<Decision> {
         let waiting = self
             .hooks
             .ids(|running| matches!(running.purpose, Purpose::BeforeReload(..)));
         let ended = waiting.into_iter().filter_map(|id| {
             Hooks::kill(id, &self.children);
-            self.hooks.end(id, Err("ended by a stop".to_owned()), log)
+            self.hooks
+                .end(id, Err("ended by a stop".to_owned()), log, sources)
         });
         ended.collect()
     }
 
     /// The supervisor leaves, and nobody would end them.
-    pub(crate) fn end_all_hooks(&mut self, log: &Log) {
+    pub(crate) fn end_all_hooks(&mut self, log: &Log, sources: &mut PollSet) {
         for id in self.hooks.ids(|_| true) {
             Hooks::kill(id, &self.children);
-            self.hooks.end(id, Err("ended, since segue ends".to_owned()), log);
+            let why = "ended, since segue ends".to_owned();
+            self.hooks.end(id, Err(why), log, sources);
         }
         self.await_killed_hooks();
     }
@@ -249,7 +300,7 @@ impl Fleet {
     }
 }
 
-fn spawn(call: &Call<'_>, output: &File, ground: &Ground<'_>) -> Result<launch::Spawned, String> {
+fn spawn(call: &Call<'_>, output: BorrowedFd<'_>, ground: &Ground<'_>) -> Result<launch::Spawned, String> {
     let number = match call.purpose {
         Purpose::BeforeReload(number, _) | Purpose::Tell(_, number) => number,
     };
@@ -264,7 +315,7 @@ fn spawn(call: &Call<'_>, output: &File, ground: &Ground<'_>) -> Result<launch::
         command: call.command,
         facts: call.facts,
         runtime: runtime.as_deref(),
-        output: output.as_fd(),
+        output,
     };
     let identity = WorkerIdentity {
         generation: number,
@@ -273,36 +324,4 @@ fn spawn(call: &Call<'_>, output: &File, ground: &Ground<'_>) -> Result<launch::
     record
         .spawn_hook(&listeners, identity, &errand)
         .map_err(|error| error.to_string())
-}
-
-/// A file in memory that cannot grow beyond its size, of which a page is used only when it is written.
-fn output_file() -> Result<File, String> {
-    let failed = |why: String| format!("output: {why}");
-    let file = sys::memory_file(c"segue-hook").map_err(|errno| failed(errno_text(errno)))?;
-    file.set_len(MOST_OUTPUT)
-        .map_err(|error| failed(errno_text(error)))?;
-    let seals = SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_SEAL;
-    fcntl(&file, FcntlArg::F_ADD_SEALS(seals)).map_err(|errno| failed(errno_text(errno)))?;
-    Ok(file)
-}
-
-/// The last lines that were written, each cut and made harmless.
-fn last_lines(mut output: &File) -> Vec<String> {
-    let end = output.stream_position().unwrap_or(0).min(MOST_OUTPUT);
-    let begin = end.saturating_sub(LOOKED_AT);
-    let mut bytes = vec![0; usize::try_from(end - begin).unwrap_or(0)];
-    if output.read_exact_at(&mut bytes, begin).is_err() {
-        return Vec::new();
-    }
-    let text = String::from_utf8_lossy(&bytes);
-    let mut lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
-    if begin > 0 && lines.len() > 1 {
-        // Its begin was not looked at.
-        lines.remove(0);
-    }
-    let first = lines.len().saturating_sub(MOST_LINES);
-    lines[first..]
-        .iter()
-        .map(|line| one_line(line, LONGEST_LINE))
-        .collect()
 }

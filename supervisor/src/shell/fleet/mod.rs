@@ -4,6 +4,7 @@
 
 mod ending;
 pub(crate) mod hearing;
+mod hook_output;
 pub(crate) mod hooks;
 pub(crate) mod launch;
 pub(crate) mod orders;

@@ -42,6 +42,7 @@ impl Shell {
             Source::Notify(worker) => self.read_words(worker, NotifySocket::receive),
             Source::Ack(worker) => self.read_words(worker, NotifySocket::receive_acks),
             Source::Exit(_) => self.sweep(),
+            Source::Hook(id) => self.fleet.read_hook(id, &mut self.sources),
             Source::DrainingOrphan(pid) => {
                 self.succession.draining.note_end(pid, &mut tools!(self));
             }

@@ -194,7 +194,7 @@ impl Shell {
             Some(Ending::Stopped) => self.succession.draining.end_all(&mut tools!(self)),
             Some(Ending::NeverServed(_)) | None => self.succession.draining.say_who_stays(&self.log),
         }
-        self.fleet.end_all_hooks(&self.log);
+        self.fleet.end_all_hooks(&self.log, &mut self.sources);
         tell_who_stays(&self.log);
         self.narrator.tell_status(&view!(self));
         self.desk.answer_stops();

@@ -214,8 +214,7 @@ fn develop(dev: cli::Dev) -> ExitCode {
     let wanted = place::choose(&config.name, config.control.as_deref(), &around)
         .map_err(|error| error.to_string())
         .and_then(|place| {
-            let file = dev.invocation.file().map(|(path, _)| path);
-            dev::Wanted::of(dev.words, file, &config, &place)
+            dev::Wanted::of(dev.words, dev.invocation.file(), &config, &place)
         });
     watch(wanted)
 }

@@ -8,6 +8,7 @@
 mod job;
 mod look;
 mod pace;
+mod patience;
 mod script;
 mod wanted;
 mod watches;
@@ -28,6 +29,7 @@ use crate::sys::errno_text;
 use job::{Ended, Job};
 use look::{Seen, Subject};
 use pace::Pace;
+use patience::Patience;
 use wanted::App;
 pub(crate) use wanted::Wanted;
 use watches::{Followed, Room, Watches};
@@ -38,8 +40,8 @@ const END_TIME: Duration = Duration::from_secs(2);
 /// How long what was killed may take to be gone.
 const KILL_TIME: Duration = Duration::from_secs(10);
 
-/// After this time a supervisor that did not answer yet is asked again: it has only just started.
-const ASK_AGAIN: Duration = Duration::from_millis(200);
+/// How long our own supervisor may take until it answers. Another's may come and go.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(60);
 
 /// How many files a line names.
 const NAMED: usize = 3;
@@ -76,6 +78,7 @@ struct Dev {
     watches: Watches,
     seen: Seen,
     pace: Pace,
+    patience: Patience,
     supervisor: Option<Job>,
     work: Work,
     end: End,
@@ -128,6 +131,7 @@ impl Dev {
             watches: Watches::open().map_err(|errno| failed("inotify", errno))?,
             seen: Seen::default(),
             pace: Pace::new(wanted.rest, wanted.rest_limit),
+            patience: Patience::default(),
             supervisor: None,
             work: Work::None,
             end: End::NotAsked,
@@ -320,6 +324,7 @@ impl Dev {
 
     /// The round is over, however it ended.
     fn end_round(&mut self) {
+        self.patience.end_round();
         self.pace.end_round(clock::now());
         self.tell_of_brake();
     }
@@ -405,13 +410,24 @@ impl Dev {
 
     fn note_reloaded(&mut self, ended: Ended) {
         let now = clock::now();
-        let lives = self.supervisor.is_some() && matches!(self.end, End::NotAsked);
-        if ended == Ended::Exited(NO_SUPERVISOR) && lives {
-            self.work = Work::AskAgain(now + ASK_AGAIN);
-            return;
-        }
         self.work = Work::None;
-        self.end_round();
+        let limit = match (&self.wanted.app, self.end) {
+            (_, End::Asked(_) | End::Killed(_)) => return self.end_round(),
+            // The next change starts it.
+            (App::Own(_), End::NotAsked) if self.supervisor.is_none() => return self.end_round(),
+            (App::Own(_), End::NotAsked) => Some(ANSWERS_WITHIN),
+            (App::Others, End::NotAsked) => None,
+        };
+        if ended != Ended::Exited(NO_SUPERVISOR) {
+            return self.end_round();
+        }
+        match self.patience.ask_again(now, limit) {
+            Some(at) => self.work = Work::AskAgain(at),
+            None => self.fail(&format!(
+                "the supervisor has not answered within {} s",
+                ANSWERS_WITHIN.as_secs()
+            )),
+        }
     }
 }
 

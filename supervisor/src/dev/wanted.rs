@@ -1,12 +1,12 @@
 //! What is asked for, by the settings: what to watch, what not, how to build.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::script;
 use crate::address::UnixPath;
-use crate::config::{self, Config, NameOrigin};
+use crate::config::{self, Config, NameOrigin, Reason};
 use crate::place::Place;
 use crate::sys::errno_text;
 
@@ -70,8 +70,8 @@ impl Wanted {
     /// # Errors
     /// One line: there is no current directory any more.
     pub(crate) fn of(
-        words: Vec<OsString>,
-        file: Option<&Path>,
+        mut words: Vec<OsString>,
+        file: Option<(&Path, Reason)>,
         config: &Config,
         place: &Place,
     ) -> Result<Self, String> {
@@ -81,7 +81,7 @@ impl Wanted {
         if watch.is_empty() {
             watch.push(PathBuf::new());
         }
-        watch.extend(file.map(Path::to_owned));
+        watch.extend(file.map(|(path, _)| path.to_owned()));
         watch.extend_from_slice(&development.env_files);
         let mut ours = own_files(config, place);
         if let Some(program) = program(config) {
@@ -91,9 +91,15 @@ impl Wanted {
                 watch.push(program);
             }
         }
+        // Where it is asked for reloads it is to be, whatever becomes of the file that says so.
+        if let Some(control) = &config.control {
+            add_flag(&mut words, "--control", control.as_os_str());
+        }
+        let found = file.filter(|(path, reason)| *reason == Reason::Found && path.exists());
+        let found = found.map(|(path, _)| path);
         Ok(Self {
             segue: segue()?,
-            app: App::Own(without_runner(words, config, &here)),
+            app: App::Own(without_runner(words, found, config, &here)),
             reload: vec!["--control".into(), place.control().into()],
             watch: watch.iter().map(|path| here.join(path)).collect(),
             ignore: development.ignore.clone(),
@@ -115,8 +121,26 @@ fn segue() -> Result<PathBuf, String> {
     std::env::current_exe().map_err(|error| format!("/proc/self/exe: {}", errno_text(&error)))
 }
 
-/// The words of `segue run`, with what a script runner would run in its place.
-fn without_runner(mut words: Vec<OsString>, config: &Config, here: &Path) -> Vec<OsString> {
+/// In front of COMMAND, unless it was given. Each flag and its value are one word.
+fn add_flag(words: &mut Vec<OsString>, name: &str, value: &OsStr) {
+    let flag = OsString::from(format!("{name}="));
+    let end = words.iter().position(|word| word == "--").unwrap_or(words.len());
+    let is_it = |word: &OsString| word.as_encoded_bytes().starts_with(flag.as_encoded_bytes());
+    if !words[..end].iter().any(is_it) {
+        let mut whole = flag;
+        whole.push(value);
+        words.insert(end, whole);
+    }
+}
+
+/// The words of `segue run`, with what a script runner would run in its place. With a COMMAND the segue.toml that was found would not
+/// be read any more, so it is named.
+fn without_runner(
+    mut words: Vec<OsString>,
+    found: Option<&Path>,
+    config: &Config,
+    here: &Path,
+) -> Vec<OsString> {
     let directory = here.join(config.chdir.as_deref().unwrap_or(Path::new("")));
     let search = std::env::var_os("PATH").unwrap_or_default();
     let Some(command) = script::behind(&config.command, &directory, &search) else {
@@ -131,6 +155,9 @@ fn without_runner(mut words: Vec<OsString>, config: &Config, here: &Path) -> Vec
     // COMMAND, if it was given by words, stands behind the first `--`: each flag and its value are one word.
     let end = words.iter().position(|word| word == "--");
     words.truncate(end.unwrap_or(words.len()));
+    if let Some(found) = found {
+        add_flag(&mut words, "--config", found.as_os_str());
+    }
     if config.name_origin == NameOrigin::Command {
         words.push(format!("--name={}", config.name).into());
     }

@@ -379,3 +379,46 @@ fn a_script_of_a_package_json_has_its_sockets() {
     version::wait_for(&segue.target(), "two");
     interrupt(segue);
 }
+
+/// What npm would run has a COMMAND then, with which no segue.toml would be read.
+#[test]
+fn a_script_that_a_segue_toml_names_has_the_settings_of_that_file() {
+    let setup = Setup::from_config().developed();
+    fs::create_dir(setup.path("dist")).unwrap();
+    fs::write(setup.path("dist/message"), "one").unwrap();
+    reads(&setup, "dist/message");
+    let package = r#"{"scripts": {"start": "exec ./app"}}"#;
+    fs::write(setup.path("package.json"), package).unwrap();
+    let settings = "command = [\"npm\", \"start\"]\nworkers = 2\n";
+    fs::write(setup.path("segue.toml"), settings).unwrap();
+    let segue = watching(setup, "dist");
+    segue.wait_until("the workers of the file", |status| status.pids(1).len() == 2);
+    put(&segue, "dist/message", "two");
+    version::wait_for(&segue.target(), "two");
+    interrupt(segue);
+}
+
+#[test]
+fn a_change_that_no_supervisor_was_there_for_is_delivered_to_the_next() {
+    let setup = Setup::new(Program::new("./app"));
+    fs::create_dir(setup.path("dist")).unwrap();
+    fs::write(setup.path("dist/message"), "one").unwrap();
+    reads(&setup, "dist/message");
+    let mut segue = setup.start();
+    let watcher = segue.begin("reload", &["--when-changed", "dist"]);
+    segue.kill();
+    // It says nothing when it has begun to look: so it is changed until it sees it.
+    let end = std::time::Instant::now() + segue_tests::patience();
+    let mut number = 1;
+    while !watcher.stderr().contains("no supervisor answers") {
+        number += 1;
+        put(&segue, "dist/message", &number.to_string());
+        assert!(std::time::Instant::now() < end, "it sees nothing");
+        watcher.wait_for_news(watcher.mark());
+    }
+    segue.start_again();
+    version::wait_for(&segue.target(), &number.to_string());
+    watcher.signal(Signal::SIGTERM);
+    assert_eq!(watcher.wait_for_exit().code(), Some(0));
+    segue.stop();
+}

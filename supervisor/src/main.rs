@@ -213,9 +213,7 @@ fn develop(dev: cli::Dev) -> ExitCode {
     let around = Surroundings::of_this_process();
     let wanted = place::choose(&config.name, config.control.as_deref(), &around)
         .map_err(|error| error.to_string())
-        .and_then(|place| {
-            dev::Wanted::of(dev.words, dev.invocation.file(), &config, &place)
-        });
+        .and_then(|place| dev::Wanted::of(dev.words, dev.invocation.file(), &config, &place));
     watch(wanted)
 }
 

@@ -3,7 +3,7 @@
 use std::io::{ErrorKind, Write as _};
 use std::time::Duration;
 
-use super::connection::Lost;
+use super::connection::{Connection, Lost};
 use super::{
     ANSWER_TIME, Client, Exit, Failure, Target, does_not_fit, find, in_time, refused, status_lost, written,
 };
@@ -33,10 +33,12 @@ impl Client<'_> {
         // The first comes at once, and the next whenever something happens.
         let mut first = Some(deadline);
         let mut stops = false;
+        let mut heard = false;
         loop {
             let reply = match connection.receive(first.take()) {
                 // It was seen to stop: so it has.
                 Err(Lost::Gone) if stops => return Ok(Exit::Done),
+                Err(Lost::Gone) if heard => return Err(gone(&connection)),
                 received => received.map_err(|lost| late(status_lost(lost, &connection)))?,
             };
             let news = match reply {
@@ -46,6 +48,7 @@ impl Client<'_> {
                     return Err(does_not_fit());
                 }
             };
+            heard = true;
             stops |= news.event == NewsKind::Stopping;
             let printed = self.print(&news);
             match &printed {
@@ -64,4 +67,16 @@ impl Client<'_> {
         self.out.write_all(&line)?;
         self.out.flush()
     }
+}
+
+/// It had answered.
+fn gone(connection: &Connection) -> Failure {
+    let pid = connection.supervisor();
+    let pid = pid.map_or_else(String::new, |pid| format!(" (pid {pid})"));
+    Failure::new(
+        Exit::NoSupervisor,
+        format!(
+            "the supervisor{pid} has gone without a word, so no more events come; ask `segue status` who serves"
+        ),
+    )
 }

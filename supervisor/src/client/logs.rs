@@ -4,6 +4,7 @@
 //! takes our own: journalctl(1), or tail(1).
 
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::Command;
@@ -57,11 +58,16 @@ fn place_of(seen: &Seen) -> Result<Place, String> {
     let link = format!("/proc/{pid}/fd/2");
     let place = fs::read_link(&link)
         .map_err(|error| format!("look where pid {pid} writes: {}", errno_text(&error)))?;
-    let is_file = fs::metadata(&link).is_ok_and(|found| found.is_file());
-    if is_file {
-        return Ok(Place::File(place));
-    }
     let text = place.to_string_lossy();
+    if let Ok(found) = fs::metadata(&link)
+        && found.is_file()
+    {
+        return if found.nlink() == 0 {
+            Err(removed(pid, &text, &link))
+        } else {
+            Ok(Place::File(place))
+        };
+    }
     let unit = unit_of(&fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default());
     match unit {
         Some(unit) if text.starts_with("socket:") => Ok(Place::Journal(unit)),
@@ -69,6 +75,14 @@ fn place_of(seen: &Seen) -> Result<Place, String> {
             "the lines of pid {pid} go to {text}, where they cannot be read again; whoever reads that has them (docker logs, a terminal)"
         )),
     }
+}
+
+fn removed(pid: i32, text: &str, link: &str) -> String {
+    let path = text.strip_suffix(" (deleted)").unwrap_or(text);
+    format!(
+        "the file that pid {pid} writes to was removed, or another one was renamed to its name: {path}; as long as that process \
+         lives, its lines are in {link}"
+    )
 }
 
 /// The unit of systemd in the lines of /proc/PID/cgroup, as journalctl is asked for it.

@@ -55,8 +55,8 @@ pub(crate) use options::any_settings;
 pub(crate) use resolve::resolve;
 pub(crate) use rest::{PATIENCE, Rest};
 pub(crate) use settings::{
-    FOUND_FILE, Hook, Invocation, ListenPid, LogFormat, Mode, Moment, Orphaned, Ready, Reason, Settings, Steer,
-    StopSignalTo, Word, parse_name, parse_workers,
+    FOUND_FILE, Hook, Invocation, ListenPid, LogFormat, Mode, Moment, Orphaned, Ready, Reason, Settings,
+    Steer, StopSignalTo, Word, parse_name, parse_workers,
 };
 pub(crate) use signal::parse_stop_signal;
 

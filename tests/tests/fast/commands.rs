@@ -485,6 +485,20 @@ fn all_that_happens_is_told_to_those_who_follow_until_the_end() {
 }
 
 #[test]
+fn those_who_follow_are_told_that_the_supervisor_was_killed() {
+    let mut segue = good().start();
+    let events = segue.begin("events", &["--follow"]);
+    events.wait_for_output("\"event\":\"now\"");
+    let pid = segue.process().pid();
+    segue.kill();
+    let told = events.finish();
+    let why = format!("the supervisor (pid {pid}) has gone without a word");
+    assert!(told.code == Some(3) && told.stderr.contains(&why), "{told:?}");
+    segue.resume();
+    segue.stop();
+}
+
+#[test]
 fn the_lines_of_a_file_are_shown_and_followed_and_those_of_a_pipe_are_not_there() {
     let segue = good().flags(["--stderr", "app.log"]).start();
     let shown = segue.run("logs", &[]);
@@ -504,6 +518,14 @@ fn the_lines_of_a_file_are_shown_and_followed_and_those_of_a_pipe_are_not_there(
     );
     follows.signal(Signal::SIGTERM);
     follows.wait_for_exit();
+    std::fs::remove_file(segue.path("app.log")).unwrap();
+    let removed = segue.run("logs", &[]);
+    assert!(
+        removed.code == Some(1)
+            && removed.stderr.contains(" was removed")
+            && !removed.stderr.contains("(deleted)"),
+        "{removed:?}"
+    );
     segue.stop();
     let segue = good().start();
     let lost = segue.run("logs", &[]);

@@ -389,7 +389,7 @@ fn a_script_that_a_segue_toml_names_has_the_settings_of_that_file() {
     reads(&setup, "dist/message");
     let package = r#"{"scripts": {"start": "exec ./app"}}"#;
     fs::write(setup.path("package.json"), package).unwrap();
-    let settings = "command = [\"npm\", \"start\"]\nworkers = 2\n";
+    let settings = "command = [\"npm\", \"start\"]\nworkers = 2\nlisten = [\"127.0.0.1:0\"]\n";
     fs::write(setup.path("segue.toml"), settings).unwrap();
     let segue = watching(setup, "dist");
     segue.wait_until("the workers of the file", |status| status.pids(1).len() == 2);
@@ -416,7 +416,7 @@ fn a_change_that_no_supervisor_was_there_for_is_delivered_to_the_next() {
         assert!(std::time::Instant::now() < end, "it sees nothing");
         watcher.wait_for_news(watcher.mark());
     }
-    segue.start_again();
+    segue.resume();
     version::wait_for(&segue.target(), &number.to_string());
     watcher.signal(Signal::SIGTERM);
     assert_eq!(watcher.wait_for_exit().code(), Some(0));

@@ -214,4 +214,20 @@ mod tests {
         wait_for(&slots, &[2, 1, 2]);
         slots[2].shut_door().unwrap();
     }
+
+    #[test]
+    fn a_knock_after_a_succession_leaves_clients_where_they_went() {
+        let slots = open_all(&["web=127.0.0.1:0,steer,slots=3"]);
+        // By a supervisor before us.
+        steering::send_to_index(slots[0].as_fd(), 2).unwrap();
+        slots[2].note_clients_come_here();
+        let _ours = slots[1].knock().unwrap();
+        wait_for(&slots, &[0, 1, 0]);
+        let to = slots[2].way().unwrap().to;
+        let _while_it_is_open = std::net::TcpStream::connect(to).unwrap();
+        wait_for(&slots, &[0, 1, 1]);
+        slots[1].shut_door().unwrap();
+        let _after = std::net::TcpStream::connect(to).unwrap();
+        wait_for(&slots, &[0, 1, 2]);
+    }
 }

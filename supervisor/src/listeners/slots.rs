@@ -149,6 +149,14 @@ impl Listener {
         sent.map_err(|cause| self.alarm(&format!("cannot send clients to slot {}: {cause}", slot.number)))
     }
 
+    /// New clients come to this socket already, as the kernel was told by a supervisor before us: it is not told otherwise when a door
+    /// is opened, or when a slot was shut down.
+    pub(crate) fn note_clients_come_here(&self) {
+        if let Some(slot) = &self.slot {
+            slot.group.pointed.set(slot.number);
+        }
+    }
+
     fn in_slot(self: Rc<Self>, group: &Rc<Group>, number: u8) -> Rc<Self> {
         Rc::new(Self {
             name: self.name.clone(),

@@ -14,10 +14,12 @@ use crate::pid_file::PidFile;
 use crate::shell::begin::assemble;
 use crate::shell::desk::tickets::Tickets;
 use crate::shell::fleet::saved::SavedChild;
+use crate::shell::fleet::{Ground, ground};
 use crate::shell::found::{Found, config_of, configs, machine};
 use crate::shell::inspection::queues::Queues;
 use crate::shell::narrator::history::History;
 use crate::shell::save::{self, Head, SavedTimer};
+use crate::shell::steering::note_pointed;
 use crate::shell::succession::draining_orphans::{DrainingOrphan, DrainingOrphans};
 use crate::shell::succession::predecessor::Unadopted;
 use crate::shell::succession::upgrading::waiter;
@@ -113,6 +115,7 @@ pub(crate) fn fill(shell: &mut Shell, found: &Found<'_>) -> Result<(), Flaw> {
     for row in found.of_kind("event") {
         shell.events.push_back(Field::read("is", row)?);
     }
+    note_pointed(&ground!(shell));
     Ok(())
 }
 

@@ -232,14 +232,16 @@ impl Steering {
         ground: &Ground<'_>,
         timers: &mut Timers<Alarm>,
     ) -> Result<(), String> {
-        self.tokens.restore(ground, timers);
         let Some(lane) = ground.core.pointed() else {
+            self.tokens.restore(ground, timers);
             return Ok(());
         };
         // Those of which the core was told are looked at, and told to be empty if they are.
         self.stranded = ground.core.stranded().collect();
         timers.arm(Alarm::Slots, Some(SWITCH_PAUSE), clock::now());
-        send_clients_to(lane, ground)?;
+        let sent = send_clients_to(lane, ground);
+        self.tokens.restore(ground, timers);
+        sent?;
         if let Handoff::Candidate(number, Progress::Switching) = ground.core.handoff()
             && !events.contains(&Event::Switched(number))
             && !events.contains(&Event::NotSwitched(number))
@@ -248,6 +250,13 @@ impl Steering {
             self.pending = Some(Pending { to: number, until });
         }
         Ok(())
+    }
+}
+
+/// Where the kernel sends clients since before a succession: nothing that is told to it from now on must change that by the way.
+pub(crate) fn note_pointed(ground: &Ground<'_>) {
+    if let Some(lane) = ground.core.pointed() {
+        slots_of(lane, ground).for_each(|slot| slot.note_clients_come_here());
     }
 }
 

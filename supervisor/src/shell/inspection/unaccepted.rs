@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use segue_lifecycle::{FIRST, Number};
+use segue_lifecycle::{FIRST, Number, Token};
 
 use crate::listeners::Listener;
 use crate::protocol::setting;
@@ -80,10 +80,16 @@ impl View<'_> {
         sight.hold(inode) != Hold::Absent && self.accepted_by(number).contains(&inode)
     }
 
-    /// The sockets on which a generation was seen to accept.
-    pub(crate) fn accepted_by(&self, number: Number) -> &[u64] {
+    /// The sockets on which a generation was seen to accept: if an earlier supervisor saw it, all that can be reached by a token.
+    pub(crate) fn accepted_by(&self, number: Number) -> Vec<u64> {
         let info = self.records.generations.get(&number);
-        info.map_or(&[], |info| &info.accepted)
+        let seen = info.map(|info| info.accepted.clone()).unwrap_or_default();
+        if !seen.is_empty() || self.core.token_of(number) != Some(Token::Accepted) {
+            return seen;
+        }
+        let lent = self.records.lent_to(number, self.core);
+        let slots = lent.iter().filter(|listener| listener.way().is_ok());
+        slots.map(|listener| listener.inode()).collect()
     }
 }
 

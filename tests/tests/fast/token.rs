@@ -223,7 +223,7 @@ fn once_an_app_that_stops_has_closed_its_slot_new_clients_are_refused() {
     let target = segue.target();
     let mut client = target.connect().unwrap_or_else(|loss| panic!("{loss:?}"));
     client
-        .write(&get_and_close("/slow?ms=10000"))
+        .write(&get_and_close("/slow?ms=25000"))
         .unwrap_or_else(|error| panic!("{error}"));
     segue.wait_until("its request is under way", |status| status.connections(2) == 1);
     let stop = segue.begin("stop", &[]);

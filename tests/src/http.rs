@@ -21,6 +21,20 @@ pub enum Target {
 }
 
 impl Target {
+    /// The generation that answers `/ping` on a connection of its own; 0 if the app names none.
+    ///
+    /// # Panics
+    /// When nobody answers.
+    #[must_use]
+    #[track_caller]
+    pub fn who_answers(&self) -> u64 {
+        let mut client = self.connect().unwrap_or_else(|loss| panic!("{loss:?}"));
+        let answer = client
+            .ask(&get_and_close("/ping"))
+            .unwrap_or_else(|loss| panic!("{loss:?}"));
+        answer.header(GENERATION).parse().unwrap_or(0)
+    }
+
     /// From the address text of `segue status`: `127.0.0.1:80`, `unix:/path`, `unix:@name`. An unspecified IP address is
     /// reached over loopback.
     ///

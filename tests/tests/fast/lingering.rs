@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use segue_tests::figures::{say, scale};
-use segue_tests::http::{GENERATION, Target, get_and_close};
+use segue_tests::http::Target;
 use segue_tests::ledger::{Ledger, Tally};
 use segue_tests::load::parked::Parked;
 use segue_tests::load::{Kind, Load};
@@ -36,14 +36,6 @@ fn has_python(test: &str) -> bool {
 
 fn lingering(program: Program) -> Segue {
     Setup::new(program).listen(STEERED).flags(LONG).start()
-}
-
-fn who_answers(target: &Target) -> u64 {
-    let mut client = target.connect().unwrap_or_else(|loss| panic!("{loss:?}"));
-    let answer = client
-        .ask(&get_and_close("/ping"))
-        .unwrap_or_else(|loss| panic!("{loss:?}"));
-    answer.header(GENERATION).parse().unwrap_or(0)
 }
 
 fn end(pids: &[i32]) {
@@ -173,7 +165,7 @@ fn until_another_answers(target: &Target, than: u64) -> Duration {
     loop {
         let (target, told) = (target.clone(), told.clone());
         clients.push(thread::spawn(move || {
-            if who_answers(&target) != than {
+            if target.who_answers() != than {
                 let _ = told.send(began.elapsed());
             }
         }));
@@ -231,7 +223,7 @@ fn a_version_that_accepts_nobody_is_switched_away_from() {
     queued.finish();
     idle.finish();
     ledger.tally().assert_nothing_lost();
-    assert_eq!(who_answers(&segue.target()), 1);
+    assert_eq!(segue.target().who_answers(), 1);
     segue.stop();
 }
 
@@ -357,7 +349,7 @@ fn the_watchdog_watches_whoever_lingers() {
     }
     is_gone(&segue, 1);
     assert_eq!(segue.status().count("restarts"), 0);
-    assert_eq!(who_answers(&segue.target()), 2);
+    assert_eq!(segue.target().who_answers(), 2);
     drop(idle);
     segue.stop();
 }

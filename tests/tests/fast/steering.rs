@@ -6,7 +6,7 @@ use std::path::Path;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use segue_tests::figures::{say, scale};
-use segue_tests::http::{GENERATION, Target, get_and_close};
+use segue_tests::http::Target;
 use segue_tests::ledger::Ledger;
 use segue_tests::load::parked::Parked;
 use segue_tests::load::{Kind, Load};
@@ -23,15 +23,6 @@ const STUBBORN: [&str; 4] = ["--drain-timeout", "1h", "--stop-timeout", "100ms"]
 
 fn start(program: Program, listener: &str) -> Segue {
     Setup::new(program).listen(listener).start()
-}
-
-/// Who answers a client on a connection of its own: the number of the generation.
-fn who_answers(target: &Target) -> u64 {
-    let mut client = target.connect().unwrap_or_else(|loss| panic!("{loss:?}"));
-    let answer = client
-        .ask(&get_and_close("/ping"))
-        .unwrap_or_else(|loss| panic!("{loss:?}"));
-    answer.header(GENERATION).parse().unwrap_or(0)
 }
 
 /// A reload, until its version has answered. Relief workers may have had numbers in between.
@@ -104,7 +95,7 @@ fn answers_of_the_old(listener: &str) -> u64 {
     let mut old = 0;
     for generation in 2..=3 {
         segue.reload_ok(&[]);
-        old += (0..clients).filter(|_| who_answers(&target) < generation).count() as u64;
+        old += (0..clients).filter(|_| target.who_answers() < generation).count() as u64;
     }
     segue.signal(Signal::SIGTERM);
     segue.ended();
@@ -191,7 +182,7 @@ fn clients_of_an_incumbent_that_hangs_are_answered_after_the_reload() {
     tally.assert_nothing_lost();
     let alone = |status: &Status| status.pids(1).is_empty() && status.in_role("relief").is_empty();
     segue.wait_until("the relief worker has ended by itself", alone);
-    assert_eq!(who_answers(&target), 2);
+    assert_eq!(target.who_answers(), 2);
     segue.stop();
 }
 
@@ -227,7 +218,7 @@ fn clients_of_a_version_that_is_rolled_back_are_answered() {
     ));
     tally.assert_nothing_lost();
     segue.wait_until("it was rolled back", |status| status.count("rollbacks") == 1);
-    assert_eq!(who_answers(&target), 3);
+    assert_eq!(target.who_answers(), 3);
     segue.stop();
 }
 
@@ -241,7 +232,7 @@ fn each_generation_has_a_slot_of_its_own() {
     segue.reload_ok(&[]);
     assert_eq!(slots_of(&segue), [(0, Some(1)), (1, Some(2)), (2, Some(3))]);
     let target = segue.target();
-    assert_eq!(who_answers(&target), 3);
+    assert_eq!(target.who_answers(), 3);
     let reload = segue.begin("reload", &[]);
     segue.process().wait_for_line("reload waits: each slot");
     for pid in segue.status().pids(2) {
@@ -249,7 +240,7 @@ fn each_generation_has_a_slot_of_its_own() {
     }
     assert!(reload.wait_for_exit().success());
     assert_eq!(slots_of(&segue), [(0, Some(1)), (1, Some(4)), (2, Some(3))]);
-    assert_eq!(who_answers(&target), 4);
+    assert_eq!(target.who_answers(), 4);
     segue.signal(Signal::SIGTERM);
     segue.ended();
 }
@@ -266,7 +257,7 @@ fn after_kill_9_clients_go_where_they_went() {
         segue.kill();
         segue.resume();
         for _ in 0..scale(50, 1_000) {
-            assert_eq!(who_answers(&target), generation);
+            assert_eq!(target.who_answers(), generation);
         }
     };
     goes_on(&mut segue, 1);
@@ -295,7 +286,7 @@ fn an_upgrade_in_place_keeps_the_slots() {
     assert_eq!(slots_of(&segue), [(0, None), (1, Some(2)), (2, None), (3, None)]);
     reload_until_heard(&segue, &load);
     load.stop().assert_nothing_lost();
-    assert_eq!(who_answers(&segue.target()), segue.status().generation());
+    assert_eq!(segue.target().who_answers(), segue.status().generation());
     segue.stop();
 }
 

@@ -1,7 +1,7 @@
 //! Steered listeners: a candidate takes over when it was seen to accept a connection in its own slot, whatever it says.
 
 use segue_tests::figures::say;
-use segue_tests::http::{GENERATION, Target, get_and_close};
+use segue_tests::http::{Target, get_and_close};
 use segue_tests::ledger::{Reason, Tally};
 use segue_tests::load::{Kind, Load};
 use segue_tests::program::Program;
@@ -25,14 +25,6 @@ fn port_of(segue: &Segue) -> u16 {
     port.parse().unwrap_or_else(|_| panic!("no port in {address}"))
 }
 
-fn who_answers(target: &Target) -> u64 {
-    let mut client = target.connect().unwrap_or_else(|loss| panic!("{loss:?}"));
-    let answer = client
-        .ask(&get_and_close("/ping"))
-        .unwrap_or_else(|loss| panic!("{loss:?}"));
-    answer.header(GENERATION).parse().unwrap_or(0)
-}
-
 /// A new version binds this address itself, says READY=1 and serves there. What the reload said, and what the clients met.
 fn refused(listener: &str, target: &str, own: &str) -> (String, Tally) {
     let segue = deployed(listener, &["--start-timeout", "10s"]);
@@ -46,7 +38,7 @@ fn refused(listener: &str, target: &str, own: &str) -> (String, Tally) {
     assert_eq!(done.code, Some(1), "{done:?}");
     load.wait_for_more(20);
     let tally = load.stop();
-    assert_eq!(who_answers(&target), 1);
+    assert_eq!(target.who_answers(), 1);
     // The connection in its slot was no client: nobody is started to answer it, and the next version finds the slot empty.
     segue.deploy("app", &Program::fixture("good"));
     segue.reload_ok(&["--drained"]);
@@ -160,7 +152,7 @@ fn an_app_that_accepts_some_time_after_ready_takes_over_when_it_does() {
     assert_eq!(segue.status().generation(), 1);
     std::fs::write(&file, "").unwrap_or_else(|error| panic!("{}: {error}", file.display()));
     assert!(reload.wait_for_exit().success());
-    assert_eq!(who_answers(&segue.target()), 2);
+    assert_eq!(segue.target().who_answers(), 2);
     segue.stop();
 }
 
@@ -181,7 +173,7 @@ fn who_comes_after_kill_9_sees_whether_it_accepts() {
     });
     std::fs::write(&file, "").unwrap_or_else(|error| panic!("{}: {error}", file.display()));
     segue.wait_until("it has taken over", |status| status.generation() == 2);
-    assert_eq!(who_answers(&segue.target()), 2);
+    assert_eq!(segue.target().who_answers(), 2);
     segue.stop();
 }
 
@@ -191,7 +183,7 @@ fn where_no_connection_can_be_placed_the_processes_are_looked_at_and_that_is_sai
     let segue = deployed("127.0.0.1:0,steer,defer-accept=5", &["--ready", "accepting"]);
     segue.reload_ok(&["--drained"]);
     segue.reload_ok(&["--drained"]);
-    assert_eq!(who_answers(&segue.target()), 3);
+    assert_eq!(segue.target().who_answers(), 3);
     let said = segue.process().stderr();
     let line = "whether a new version accepts is judged by what /proc shows: with defer-accept";
     assert_eq!(said.matches(line).count(), 1, "{said}");

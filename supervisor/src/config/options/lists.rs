@@ -121,21 +121,14 @@ fn read_hooks(item: &Item<'_>, found: &mut Vec<Hook>) -> Result<(), Vec<Wrong>> 
 pub(super) static ENV_FILES: List<PathBuf> = List {
     given: |settings| &mut settings.env_file,
     whole: |_| &[],
-    takes: PATH.takes,
-    parse: PATH.parse,
-    write: PATH.write,
-    read: |item, paths| {
-        *paths = item.paths().map_err(|wrong| vec![wrong])?;
-        Ok(())
-    },
-    #[cfg(test)]
-    toml: "Ar path | array of paths",
-    #[cfg(test)]
-    any: PATH.any,
+    ..WATCHED
 };
 
 /// What `segue dev` watches.
-pub(super) static PATHS: List<PathBuf> = List {
+pub(super) static PATHS: List<PathBuf> = WATCHED;
+
+/// How a list of paths is read and written is the same for each setting that is one.
+const WATCHED: List<PathBuf> = List {
     given: |settings| &mut settings.watch,
     whole: |config| &config.development.watch,
     takes: PATH.takes,

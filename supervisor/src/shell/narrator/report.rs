@@ -164,28 +164,28 @@ impl Narrator {
     }
 
     fn rolled_back(&mut self, failed: Number, number: Number, cause: Cause, view: &View<'_>) {
-        let reason = view.reason(cause);
-        self.history.rollbacks += 1;
-        self.history.crash = None;
-        self.history.last_crash = None;
-        self.note_reload(Outcome::RolledBack, Some((cause, reason.clone())), failed, view);
-        view.log.error(&format!(
-            "generation {failed} is rolled back: {reason}; generation {number} is started from the last good{}",
+        let now = format!(
+            "generation {number} is started from the last good{}",
             view.files_not_brought_back(number)
-        ));
-        self.history.trouble = Some(format!("reload rolled back: generation {failed}: {reason}"));
+        );
+        self.given_up(failed, cause, &now, view);
     }
 
     /// As [`Self::rolled_back`], and nobody is started.
     fn switched_back(&mut self, failed: Number, number: Number, cause: Cause, view: &View<'_>) {
+        let now = format!("generation {number}, which lingered, serves again");
+        self.given_up(failed, cause, &now, view);
+    }
+
+    /// A generation has failed on probation; `now` says who takes its place.
+    fn given_up(&mut self, failed: Number, cause: Cause, now: &str, view: &View<'_>) {
         let reason = view.reason(cause);
         self.history.rollbacks += 1;
         self.history.crash = None;
         self.history.last_crash = None;
         self.note_reload(Outcome::RolledBack, Some((cause, reason.clone())), failed, view);
-        view.log.error(&format!(
-            "generation {failed} is rolled back: {reason}; generation {number}, which lingered, serves again"
-        ));
+        view.log
+            .error(&format!("generation {failed} is rolled back: {reason}; {now}"));
         self.history.trouble = Some(format!("reload rolled back: generation {failed}: {reason}"));
     }
 

@@ -30,6 +30,7 @@ mod environment;
 mod error;
 mod file;
 mod fixed;
+pub(crate) mod glob;
 mod item;
 mod listen;
 pub(crate) mod options;

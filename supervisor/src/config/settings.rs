@@ -11,6 +11,7 @@ use nix::sys::signal::Signal;
 use super::apps::App;
 use super::defaults::{MAX_WORKERS, MOST_GENERATIONS};
 use super::duration::{self, Limit};
+use super::glob::Glob;
 use super::text::quoted;
 use crate::activation::Protocol;
 use crate::address::ListenSpec;
@@ -406,14 +407,7 @@ pub(crate) fn parse_account(text: &str) -> Result<String, String> {
 
 /// A line of a .gitignore.
 pub(crate) fn parse_glob(text: &str) -> Result<String, String> {
-    if text.trim().is_empty() {
-        return Err("expected a glob such as `*.log`, got nothing".to_owned());
-    }
-    let mut lines = ignore::gitignore::GitignoreBuilder::new("");
-    match lines.add_line(None, text) {
-        Ok(_) => Ok(text.to_owned()),
-        Err(error) => Err(format!("no glob: {}", super::text::one_line(&error.to_string()))),
-    }
+    Glob::of_flag(text).map(|_| text.to_owned())
 }
 
 /// Reads a command for `/bin/sh -c`.

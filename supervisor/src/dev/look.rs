@@ -5,14 +5,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
-use std::fs::{self, Metadata};
+use std::fs::{self, DirEntry, Metadata};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Component, Path, PathBuf};
-use std::sync::Arc;
 
-use ignore::gitignore::{Gitignore, GitignoreBuilder};
-use ignore::{DirEntry, WalkBuilder};
 use nix::sys::stat::fstat;
+
+use super::git;
+use crate::config::glob::{Glob, Globs, Verdict};
 
 /// As the kernel has it for a path (path_resolution(7)).
 const MOST_LINKS: u8 = 40;
@@ -34,7 +34,7 @@ const NEVER: &[&str] = &[
     "*.swp",
     "4913",
     ".#*",
-    "#*#",
+    "\\#*#",
     "*.bak",
     "*.orig",
     "*.rej",
@@ -49,12 +49,12 @@ const NEVER: &[&str] = &[
 pub(super) struct Subject {
     /// Absolute, as they are written.
     roots: Vec<PathBuf>,
-    filter: Arc<Filter>,
+    filter: Filter,
 }
 
 /// What does not count besides what .gitignore says.
 struct Filter {
-    globs: Gitignore,
+    globs: Globs,
     /// Files of our own and of the build, by their real paths.
     ours: Vec<PathBuf>,
     /// What our own lines go to, by device and inode.
@@ -122,21 +122,18 @@ impl Subject {
     /// # Errors
     /// A glob that is none; one line.
     pub(super) fn new(roots: Vec<PathBuf>, ignore: &[String], ours: &[PathBuf]) -> Result<Self, String> {
-        let mut globs = GitignoreBuilder::new("");
         let given = ignore.iter().map(String::as_str);
-        for line in NEVER.iter().copied().chain(given) {
-            let added = globs.add_line(None, line);
-            added.map_err(|error| format!("watch-ignore: {error}"))?;
-        }
-        let globs = globs.build().map_err(|error| format!("watch-ignore: {error}"))?;
+        let globs = NEVER.iter().copied().chain(given).map(Glob::of_flag);
+        let globs = globs.collect::<Result<Globs, _>>();
+        let globs = globs.map_err(|error| format!("watch-ignore: {error}"))?;
         let ours = ours.iter().map(|path| real(path)).collect();
         Ok(Self {
             roots,
-            filter: Arc::new(Filter {
+            filter: Filter {
                 globs,
                 ours,
                 outputs: outputs(),
-            }),
+            },
         })
     }
 
@@ -172,50 +169,76 @@ impl Subject {
         let Ok(real) = fs::canonicalize(root) else {
             return;
         };
-        let hold = matches!(rules, GitRules::Hold);
-        let (filter, base) = (Arc::clone(&self.filter), real.clone());
-        let mut walk = WalkBuilder::new(&real);
-        // Where there is no repository a .gitignore says the same. Hidden files are sources as well: .env.
-        walk.hidden(false)
-            .ignore(false)
-            .parents(hold)
-            .git_ignore(hold)
-            .git_global(hold)
-            .git_exclude(hold)
-            .require_git(false)
-            .follow_links(false)
-            .filter_entry(move |entry| filter.counts(entry, &base));
-        for entry in walk.build().flatten() {
-            let Some(kind) = entry.file_type() else { continue };
-            if kind.is_dir() {
-                seen.directories.insert(entry.into_path(), Names::All);
-                continue;
-            }
-            let stamp = if kind.is_symlink() {
-                stamp_of_link(entry.path(), &mut seen.directories)
-            } else if kind.is_file() {
-                entry.metadata().ok().map(|found| Stamp::of(&found, None))
-            } else {
-                None
-            };
-            let stamp = stamp.filter(|stamp| !self.filter.outputs.contains(&stamp.file));
-            if let (Some(stamp), Ok(below)) = (stamp, entry.path().strip_prefix(&real)) {
-                seen.files.insert(root.join(below), stamp);
-            }
+        let rules = match rules {
+            GitRules::Hold => Some(git::Rules::above(&real)),
+            GitRules::Off => None,
+        };
+        let mut walk = Walk {
+            filter: &self.filter,
+            root,
+            real: &real,
+            rules,
+            seen,
+        };
+        walk.enter(&real);
+    }
+}
+
+/// A look through one directory that was asked for, and all below it. Hidden files are sources as well: .env.
+struct Walk<'a> {
+    filter: &'a Filter,
+    /// The directory as it is written, and its real path.
+    root: &'a Path,
+    real: &'a Path,
+    rules: Option<git::Rules>,
+    seen: &'a mut Seen,
+}
+
+impl Walk<'_> {
+    fn enter(&mut self, directory: &Path) {
+        self.seen.directories.insert(directory.to_owned(), Names::All);
+        let Ok(entries) = fs::read_dir(directory) else {
+            return;
+        };
+        if let Some(rules) = &mut self.rules {
+            rules.enter(directory);
+        }
+        entries.flatten().for_each(|entry| self.note(&entry));
+        if let Some(rules) = &mut self.rules {
+            rules.leave();
+        }
+    }
+
+    fn note(&mut self, entry: &DirEntry) {
+        let path = entry.path();
+        let (Ok(kind), Ok(below)) = (entry.file_type(), path.strip_prefix(self.real)) else {
+            return;
+        };
+        let rules = self.rules.as_ref();
+        let is_ignored = rules.is_some_and(|rules| rules.is_ignored(&path, kind.is_dir()));
+        if is_ignored || !self.filter.counts(&path, below, kind.is_dir()) {
+            return;
+        }
+        let stamp = if kind.is_dir() {
+            return self.enter(&path);
+        } else if kind.is_symlink() {
+            stamp_of_link(&path, &mut self.seen.directories)
+        } else if kind.is_file() {
+            entry.metadata().ok().map(|found| Stamp::of(&found, None))
+        } else {
+            None
+        };
+        if let Some(stamp) = stamp.filter(|stamp| !self.filter.outputs.contains(&stamp.file)) {
+            self.seen.files.insert(self.root.join(below), stamp);
         }
     }
 }
 
 impl Filter {
-    fn counts(&self, entry: &DirEntry, base: &Path) -> bool {
-        if entry.depth() == 0 {
-            return true;
-        }
-        let is_directory = entry.file_type().is_some_and(|kind| kind.is_dir());
-        let below = entry.path().strip_prefix(base).unwrap_or(entry.path());
-        let is_ours = self.ours.iter().any(|own| is_of(own, entry.path()));
-        let is_cache = is_directory && entry.path().join(CACHE_TAG).exists();
-        let is_ignored = self.globs.matched(below, is_directory).is_ignore();
+    fn counts(&self, path: &Path, below: &Path, is_directory: bool) -> bool {
+        let is_ours = self.ours.iter().any(|own| is_of(own, path));
+        let is_cache = is_directory && path.join(CACHE_TAG).exists();
+        let is_ignored = self.globs.verdict(below, is_directory) == Some(Verdict::Ignored);
         !(is_ours || is_cache || is_ignored)
     }
 }

@@ -58,6 +58,7 @@ fn what_gitignore_names_does_not_count_nor_does_what_is_no_source() {
         ".a.rs.swp",
         "a.rs~",
         ".#a.rs",
+        "#a.rs#",
         "b/__pycache__/c.pyc",
         "cache/CACHEDIR.TAG",
         "cache/debug/app",

@@ -5,6 +5,7 @@
 //!
 //! It must not know how a reload goes.
 
+mod git;
 mod job;
 mod look;
 mod pace;

@@ -38,7 +38,9 @@ __pycache__, the swap and backup files of editors, and directories
 with a CACHEDIR.TAG (cargo's target). `!GLOB` lets such a name count.",
         manual: r"What does not count, as a line of
 .Pa .gitignore ,
-relative to each watched directory.
+relative to each watched directory;
+.Ql {a,b}
+is either.
 Can be repeated.
 Left out in any case is what
 .Pa .gitignore

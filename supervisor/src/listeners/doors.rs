@@ -129,6 +129,9 @@ impl Listener {
             return Err("with defer-accept a connection without data does not reach the app".to_owned());
         }
         let way = self.way()?;
+        if let Some(slot) = &self.slot {
+            slot.group.settle_order();
+        }
         self.let_in(way)?;
         let before = |from: SocketAddr| match (from, &self.slot) {
             (SocketAddr::V6(from), Some(slot)) => {

@@ -7,20 +7,23 @@
 //!
 //! Code map: `open` decides which sockets stay, stand in or are made; `bind` makes them; `unix_file` owns the paths
 //! of Unix sockets; `path_watch` sees that an app has taken one away, and `mended_path` has it put back; `settings` turns options into socket options; `inherited` and `claim` read `LISTEN_FDS`;
-//! `shares` says which worker gets which of several sockets on one address; `slots` makes the sockets of a steered one, and `doors` leads
+//! `shares` says which worker gets which of several sockets on one address; `slots` makes the sockets of a steered one, which are a `group`, and `doors` leads
 //! connections of our own to one of them;
 //! `resolve` is the only place that looks names up; `holder` finds who has a port that is busy; `saved` writes
-//! them down for a successor; `anew` makes again what was lost with a predecessor, and `regroup` finds the kernel's order of slots.
+//! them down for a successor; `anew` makes again what was lost with a predecessor, `regroup` guesses the kernel's order of slots, and
+//! `order` finds it out.
 
 mod anew;
 mod bind;
 mod claim;
 mod doors;
+mod group;
 mod holder;
 mod inherited;
 mod local;
 mod mended_path;
 mod open;
+mod order;
 mod path_watch;
 mod regroup;
 mod resolve;
@@ -56,9 +59,9 @@ pub(crate) use saved::{
 pub(crate) use shares::{least_workers, shares};
 
 use crate::state::Guard;
+use group::Slot;
 use local::{BoundTo, Local};
 use resolve::Owner;
-use slots::Slot;
 pub(crate) use socket::IoMode;
 use socket::Socket;
 use unix_file::SocketFile;

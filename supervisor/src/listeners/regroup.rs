@@ -1,14 +1,18 @@
 //! The steered listeners that a predecessor has left: each in its slot of its group again, and the group in the kernel's order.
 //!
-//! Sockets that nobody else had were closed when the predecessor was killed: the kernel closes the fds of a process in the order of
-//! their numbers, and each time the last of the group takes the index of the one that leaves. Those made anew come last, in the order
-//! in which they were made.
+//! Sockets that nobody else had were closed when the predecessor was killed, and each time the last of the group takes the index of the
+//! one that leaves. Those made anew come last, in the order in which they were made. The kernel closes the fds of a process that was
+//! killed beginning with the highest: `close_files` puts them on a list from the lowest on, and `task_work_run` takes the newest first
+//! since Linux 4.4. That is a guess, for what an app had that has died since was closed later: [`super::order`] finds out.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use super::Listener;
-use super::slots::{self, Group, Slot};
+use super::group::{Group, Slot};
+use super::slots;
+use super::socket::Socket;
 use crate::state::{Flaw, Row};
 
 /// What became of the socket of a slot.
@@ -60,10 +64,20 @@ pub(super) fn in_groups(
     for (address, row) in closed {
         add(address.clone(), *row, Fate::Closed)?;
     }
+    let is_guessed =
+        |members: &BTreeMap<u64, Member>| members.values().any(|member| member.fate != Fate::Kept);
+    let guessed: BTreeSet<String> = members
+        .iter()
+        .filter(|(_, members)| is_guessed(members))
+        .map(|(address, _)| address.clone())
+        .collect();
     let order = |(address, members): (String, BTreeMap<u64, Member>)| {
         (address, Group::in_order(order(members.into_values().collect())))
     };
     let groups: BTreeMap<String, Rc<Group>> = members.into_iter().map(order).collect();
+    for (address, group) in groups.iter().filter(|(address, _)| guessed.contains(*address)) {
+        group.certainty.guess(kept(address, &restored)?);
+    }
     let mut listeners = Vec::new();
     for (mut listener, row) in restored {
         if let Some(number) = slot_of(row)? {
@@ -76,6 +90,21 @@ pub(super) fn in_groups(
         listeners.push(Rc::new(listener));
     }
     Ok(listeners)
+}
+
+/// The slots of this address whose sockets were kept: they stand before those that were made anew.
+fn kept(address: &str, restored: &[(Listener, Row<'_>)]) -> Result<Vec<(u8, Rc<Socket>)>, Flaw> {
+    let mut kept: BTreeMap<u64, (u8, Rc<Socket>)> = BTreeMap::new();
+    for (listener, row) in restored {
+        let inode = listener.inode();
+        if let Some(slot) = slot_of(*row)?
+            && row.number("socket")? == inode
+            && listener.address_text() == address
+        {
+            kept.insert(inode, (slot, Rc::clone(&listener.socket)));
+        }
+    }
+    Ok(kept.into_values().collect())
 }
 
 fn slot_of(row: Row<'_>) -> Result<Option<u8>, Flaw> {
@@ -107,7 +136,7 @@ impl Member {
 fn order(mut members: Vec<Member>) -> Vec<u8> {
     members.sort_by_key(|member| member.index);
     let saved = members.iter().map(|member| member.slot).collect();
-    members.sort_by_key(|member| member.fd);
+    members.sort_by_key(|member| Reverse(member.fd));
     let gone = members.iter().filter(|member| member.fate != Fate::Kept);
     let gone: Vec<u8> = gone.map(|member| member.slot).collect();
     members.sort_by_key(|member| member.row);

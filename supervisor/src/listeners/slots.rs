@@ -5,12 +5,11 @@
 //! them are made at once and none is closed while the address is listened on: closing one changes the order of the others, and
 //! clients that wait in it are lost.
 
-use std::cell::{Cell, RefCell};
 use std::os::fd::BorrowedFd;
 use std::rc::Rc;
 
 use super::bind::{self, Wanted};
-use super::doors::Doors;
+use super::group::{Group, Slot};
 use super::local::SocketKind;
 use super::resolve::Lookup;
 use super::socket::IoMode;
@@ -22,82 +21,6 @@ use crate::sys::{errno_text, sock, steering};
 /// generations that still drain.
 pub(super) const DEFAULT_SLOTS: u32 = 4;
 
-/// The sockets of one steered address.
-#[derive(Debug)]
-pub(super) struct Group {
-    /// The slots in the kernel's order.
-    order: RefCell<Vec<u8>>,
-    /// The slot to which new clients go.
-    pointed: Cell<u8>,
-    /// What stands in front of the slots, for connections of our own.
-    pub(super) doors: Doors,
-}
-
-impl Group {
-    /// Slots whose sockets stand in this order in the kernel.
-    pub(super) fn in_order(order: Vec<u8>) -> Rc<Self> {
-        Rc::new(Self {
-            pointed: Cell::new(order.first().copied().unwrap_or_default()),
-            order: RefCell::new(order),
-            doors: Doors::default(),
-        })
-    }
-
-    pub(super) fn index_of(&self, slot: u8) -> Option<u32> {
-        let place = self.order.borrow().iter().position(|known| *known == slot)?;
-        u32::try_from(place).ok()
-    }
-
-    /// The socket in this slot was shut down and listens again: the last one has its index, and it is the last.
-    fn rejoin(&self, slot: u8) {
-        let mut order = self.order.borrow_mut();
-        if let Some(place) = order.iter().position(|known| *known == slot) {
-            order.swap_remove(place);
-            order.push(slot);
-        }
-    }
-}
-
-/// The place of a socket in its group.
-#[derive(Debug, Clone)]
-pub(super) struct Slot {
-    pub(super) group: Rc<Group>,
-    pub(super) number: u8,
-}
-
-impl Slot {
-    /// Its place in the kernel's order.
-    pub(super) fn index(&self) -> Option<u32> {
-        self.group.index_of(self.number)
-    }
-
-    /// It was shut down and listens again; clients go where they went.
-    pub(super) fn rejoin(&self, fd: BorrowedFd<'_>) -> Result<(), String> {
-        self.group.rejoin(self.number);
-        self.group.send_to(self.group.pointed.get(), fd)
-    }
-}
-
-impl Group {
-    fn send_to(&self, slot: u8, fd: BorrowedFd<'_>) -> Result<(), String> {
-        self.attach(slot, fd)?;
-        self.pointed.set(slot);
-        Ok(())
-    }
-
-    /// The program of the group, for clients that go to this slot.
-    fn attach(&self, slot: u8, fd: BorrowedFd<'_>) -> Result<(), String> {
-        let index = self.index_of(slot).ok_or("it has no such slot")?;
-        let order = self.order.borrow();
-        self.doors.attach(&order, index, fd).map_err(errno_text)
-    }
-
-    /// The program of the group once more, since its doors have changed.
-    pub(super) fn attach_again(&self, fd: BorrowedFd<'_>) -> Result<(), String> {
-        self.attach(self.pointed.get(), fd)
-    }
-}
-
 impl Listener {
     /// Which slot of its address this socket is; `None` if all generations share it.
     pub(crate) fn slot(&self) -> Option<u8> {
@@ -106,7 +29,7 @@ impl Listener {
 
     /// How many slots its address has; 0 if all generations share one socket.
     pub(crate) fn slots(&self) -> u8 {
-        let slots = self.slot.as_ref().map(|slot| slot.group.order.borrow().len());
+        let slots = self.slot.as_ref().map(|slot| slot.group.length());
         slots.and_then(|slots| u8::try_from(slots).ok()).unwrap_or(0)
     }
 
@@ -145,6 +68,7 @@ impl Listener {
     /// One line: the kernel refuses. Then nothing has changed.
     pub(crate) fn send_clients_here(&self) -> Result<(), ListenError> {
         let Some(slot) = &self.slot else { return Ok(()) };
+        slot.group.settle_order();
         let sent = slot.group.send_to(slot.number, self.socket.as_fd());
         sent.map_err(|cause| self.alarm(&format!("cannot send clients to slot {}: {cause}", slot.number)))
     }
@@ -153,7 +77,7 @@ impl Listener {
     /// is opened, or when a slot was shut down.
     pub(crate) fn note_clients_come_here(&self) {
         if let Some(slot) = &self.slot {
-            slot.group.pointed.set(slot.number);
+            slot.group.note_pointed(slot.number);
         }
     }
 
@@ -220,13 +144,19 @@ pub(super) fn complete(
 
 /// Slots that a predecessor has left are numbered from 0 on: the worker that has one of them ends, and no generation of ours knows it.
 fn without_gaps(there: Vec<Rc<Listener>>) -> Vec<Rc<Listener>> {
-    let group = there.first().and_then(|first| first.slot.as_ref());
-    let Some(order) = group.map(|slot| slot.group.order.borrow().clone()) else {
+    let Some(group) = there
+        .first()
+        .and_then(|first| first.slot.as_ref())
+        .map(|slot| Rc::clone(&slot.group))
+    else {
         return there;
     };
+    let order = group.order();
     let number_of = |slot: u8| there.iter().zip(0u8..).find(|(one, _)| one.slot() == Some(slot));
-    let order = order.into_iter().filter_map(|slot| Some(number_of(slot)?.1));
-    let group = Group::in_order(order.collect());
+    let number_of = |slot: u8| Some(number_of(slot)?.1);
+    let certainty = group.certainty.renumbered(number_of);
+    let order = order.into_iter().filter_map(number_of);
+    let group = Group::in_guessed_order(order.collect(), certainty);
     (0u8..)
         .zip(there)
         .map(|(number, one)| one.in_slot(&group, number))
@@ -272,7 +202,7 @@ fn fill(there: &[Rc<Listener>], wanted: &Wanted<'_>) -> Result<Vec<Rc<Listener>>
         });
         slots.push(new);
     }
-    group.order.borrow_mut().extend(made);
+    group.append(made);
     slots.sort_by_key(|one| one.slot());
     Ok(slots)
 }
@@ -329,8 +259,8 @@ fn join(held: &[Rc<Listener>]) -> Result<Rc<Group>, String> {
     Ok(Group::in_order((0..count).collect()))
 }
 
-/// The order of a group whose supervisor was killed, as the kernel has it now: those that nobody else had were closed, in this order,
-/// and each time the last took the index of the one that left (`reuseport_detach_sock` of the kernel). Those made anew came last.
+/// The order of a group whose supervisor was killed, if those that nobody else had were closed in this order: each time the last took the
+/// index of the one that left (`reuseport_detach_sock` of the kernel). Those made anew came last.
 pub(super) fn order_after(saved: Vec<u8>, closed: &[u8], anew: &[u8]) -> Vec<u8> {
     let mut order = saved;
     for slot in closed {

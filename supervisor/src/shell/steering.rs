@@ -262,7 +262,11 @@ pub(crate) fn note_pointed(ground: &Ground<'_>) {
 
 fn send_clients_to(lane: Lane, ground: &Ground<'_>) -> Result<(), String> {
     for slot in slots_of(lane, ground) {
-        slot.send_clients_here().map_err(|error| error.to_string())?;
+        let sent = slot.send_clients_here();
+        if let Some(doubt) = slot.take_doubt() {
+            ground.log.warning(&doubt);
+        }
+        sent.map_err(|error| error.to_string())?;
     }
     Ok(())
 }

@@ -1,7 +1,8 @@
 //! Slots that a supervisor has left, and groups that cannot be completed: clients come to the slot that is meant, whatever the kernel
 //! has made of the order.
 
-use std::net::TcpStream;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsRawFd as _;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -21,15 +22,6 @@ fn saved(slots: &[Rc<Listener>]) -> String {
     String::from_utf8(rows.finish()).unwrap()
 }
 
-/// As if the fds of two listeners had changed places in the supervisor that wrote this.
-fn with_fds_exchanged(state: &str, one: &Listener, other: &Listener) -> String {
-    let fd_of = |listener: &Listener| format!(" fd={} ", listener.as_fd().as_raw_fd());
-    let (one, other) = (fd_of(one), fd_of(other));
-    assert!(state.contains(&one) && state.contains(&other), "{state}");
-    let exchanged = state.replace(&one, " fd=? ").replace(&other, &one);
-    exchanged.replace(" fd=? ", &other)
-}
-
 fn in_a_bag(slots: &[Rc<Listener>]) -> Fds {
     let mut fds = Fds::default();
     for slot in slots {
@@ -41,32 +33,42 @@ fn in_a_bag(slots: &[Rc<Listener>]) -> Fds {
 
 /// Clients of each slot in turn come to it.
 fn assert_each_is_reached(slots: &[Rc<Listener>]) {
+    let queues = || -> Vec<u32> {
+        let queues = slots.iter().map(|slot| sock::tcp_queue(slot.as_fd()));
+        queues.map(Option::unwrap).collect()
+    };
     let mut clients = Vec::new();
-    for meant in slots {
+    for (place, meant) in slots.iter().enumerate() {
         meant.send_clients_here().unwrap();
+        let mut expected = queues();
+        expected[place] += 5;
         clients.extend((0..5).map(|_| TcpStream::connect(address(meant)).unwrap()));
-        let waiting: Vec<_> = slots.iter().map(|slot| sock::tcp_queue(slot.as_fd())).collect();
-        let expected = slots.iter().position(|slot| Rc::ptr_eq(slot, meant)).unwrap();
-        for (place, queue) in waiting.iter().enumerate() {
-            let filled = if place <= expected { Some(5) } else { Some(0) };
-            assert_eq!(*queue, filled, "clients for slot {:?}: {waiting:?}", meant.slot());
-        }
+        assert_eq!(queues(), expected, "clients for slot {:?}", meant.slot());
     }
 }
 
-/// Four slots of which two are left, as the rows tell of them: the second was closed before the first.
-fn two_of_four() -> (Vec<u8>, Fds) {
-    let mut slots = open_all(&["web=127.0.0.1:0,steer"]);
-    let state = with_fds_exchanged(&saved(&slots), &slots[0], &slots[1]);
+/// Four slots of which two are left, as the rows tell of them; the others were closed in this order.
+fn two_of_four(closed: [usize; 2]) -> (Vec<u8>, Fds) {
+    let slots = open_all(&["web=127.0.0.1:0,steer"]);
+    let state = saved(&slots);
     let fds = in_a_bag(&slots[2..]);
-    drop(slots.remove(1));
-    drop(slots.remove(0));
+    let mut slots: Vec<_> = slots.into_iter().map(Some).collect();
+    closed.into_iter().for_each(|place| slots[place] = None);
     (state.into_bytes(), fds)
 }
 
 #[test]
-fn slots_that_were_found_stand_in_the_order_in_which_the_others_were_closed() {
-    let (state, mut fds) = two_of_four();
+fn slots_that_were_found_stand_where_connections_of_our_own_find_them() {
+    // What another test forks has our sockets until it executes, and so they are closed later than it seems.
+    let name =
+        "listeners::tests::steered::slots_that_were_found_stand_where_connections_of_our_own_find_them";
+    alone(name, || {
+        [[0, 1], [1, 0]].into_iter().for_each(are_found_where_they_stand)
+    });
+}
+
+fn are_found_where_they_stand(closed: [usize; 2]) {
+    let (state, mut fds) = two_of_four(closed);
     let rows = Row::all(&state).unwrap();
     let found = restore_found(&rows, &mut fds, &Custody::new()).unwrap();
     assert_eq!(found.len(), 2);
@@ -74,20 +76,87 @@ fn slots_that_were_found_stand_in_the_order_in_which_the_others_were_closed() {
     let spec = format!("web={},steer", address(&found[0]));
     let all = reload(&[&spec], &found).unwrap().listeners;
     assert_eq!(all.len(), 4);
-    let (state, mut fds) = two_of_four();
+    let (state, mut fds) = two_of_four(closed);
     let rows = Row::all(&state).unwrap();
     let mut told = Vec::new();
     let absent = Absent::IsMadeAnew(&mut told);
     let all = restore(&rows, &mut fds, absent, &Custody::new()).unwrap();
     assert_eq!((all.len(), told.len()), (4, 2));
     assert_each_is_reached(&all);
+    assert_eq!(all[0].take_doubt(), None);
+}
+
+/// An app that accepts whatever comes, at once, in all the slots that are left.
+#[test]
+fn an_app_that_accepts_does_not_hide_where_its_slot_stands() {
+    let name = "listeners::tests::steered::an_app_that_accepts_does_not_hide_where_its_slot_stands";
+    alone(name, || {
+        [[0, 1], [1, 0]].into_iter().for_each(is_found_though_it_accepts)
+    });
+}
+
+fn is_found_though_it_accepts(closed: [usize; 2]) {
+    let (state, mut fds) = two_of_four(closed);
+    let rows = Row::all(&state).unwrap();
+    let mut told = Vec::new();
+    let absent = Absent::IsMadeAnew(&mut told);
+    let copies: Vec<TcpListener> = [2, 3]
+        .iter()
+        .map(|slot| {
+            let listener = rows
+                .iter()
+                .find(|row| row.number_if_any("slot") == Ok(Some(*slot)));
+            let inode = listener.unwrap().number("socket").unwrap();
+            let name = format!("listener-{inode}");
+            let fd = fds.take(&name).unwrap();
+            let copy = fd.try_clone().unwrap();
+            fds.put(name, fd);
+            copy.into()
+        })
+        .collect();
+    let all = restore(&rows, &mut fds, absent, &Custody::new()).unwrap();
+    let answers: Vec<_> = (2u8..)
+        .zip(copies)
+        .map(|(slot, copy)| {
+            std::thread::spawn(move || {
+                // Until a client says that it is over.
+                for client in copy.incoming() {
+                    let mut word = [0];
+                    let mut client = client.unwrap();
+                    if client.read(&mut word).unwrap() == 1 && word == [b'?'] {
+                        client.write_all(&[slot]).unwrap();
+                    } else if word == [b'!'] {
+                        return;
+                    }
+                }
+            })
+        })
+        .collect();
+    for slot in [3u8, 2, 3] {
+        all[usize::from(slot)].send_clients_here().unwrap();
+        let mut client = TcpStream::connect(address(&all[0])).unwrap();
+        client.write_all(b"?").unwrap();
+        let mut answer = [0];
+        client.read_exact(&mut answer).unwrap();
+        assert_eq!(answer, [slot], "closed: {closed:?}");
+    }
+    for slot in [2, 3] {
+        all[slot].send_clients_here().unwrap();
+        TcpStream::connect(address(&all[0]))
+            .unwrap()
+            .write_all(b"!")
+            .unwrap();
+    }
+    for answer in answers {
+        answer.join().unwrap();
+    }
 }
 
 #[test]
 fn a_group_that_cannot_be_completed_is_what_it_was() {
     let name = "listeners::tests::steered::a_group_that_cannot_be_completed_is_what_it_was";
     alone(name, || {
-        let (state, mut fds) = two_of_four();
+        let (state, mut fds) = two_of_four([1, 0]);
         let rows = Row::all(&state).unwrap();
         let found = restore_found(&rows, &mut fds, &Custody::new()).unwrap();
         let spec = format!("web={},steer", address(&found[0]));

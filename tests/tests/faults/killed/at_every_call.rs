@@ -22,10 +22,25 @@ const MILESTONES: [&str; 5] = ["pwrite64", "clone", "clone3", "pidfd_send_signal
 const EACH: usize = 3;
 
 /// A system call of a reload.
-struct Last {
+pub(super) struct Last {
     call: String,
     /// Counted from 1.
     nth: usize,
+}
+
+impl Last {
+    pub(super) fn new(call: &str, nth: usize) -> Self {
+        let call = call.to_owned();
+        Self { call, nth }
+    }
+
+    /// Each call that was made.
+    pub(super) fn all(counts: &Counts) -> impl Iterator<Item = Self> {
+        let each = |(call, count): (&String, &usize)| {
+            (1..=*count).map(|nth| Self::new(call, nth)).collect::<Vec<_>>()
+        };
+        counts.iter().flat_map(each)
+    }
 }
 
 impl fmt::Display for Last {
@@ -37,12 +52,12 @@ impl fmt::Display for Last {
 /// A reload until the retired generation is gone.
 const RELOAD: &[&str] = &["--drained"];
 
-/// What the supervisor calls in a reload.
-fn calls_of_a_reload(segue: &Segue) -> Counts {
+/// What the supervisor calls in a reload with these flags.
+pub(super) fn calls_of(segue: &Segue, reload: &[&str]) -> Counts {
     let output = NamedTempFile::new().unwrap();
     let to = ["-o".as_ref(), output.path().as_os_str()];
     let tracer = Tracer::attach(segue.process().pid(), to);
-    segue.reload_ok(RELOAD);
+    segue.reload_ok(reload);
     tracer.detach();
     let mut counts = Counts::new();
     for line in strace::read(output.path()).lines() {
@@ -53,20 +68,15 @@ fn calls_of_a_reload(segue: &Segue) -> Counts {
 }
 
 fn all_that_are_tried(counts: &Counts) -> Vec<Last> {
-    let all = counts.iter().flat_map(|(call, count)| {
-        (1..=*count).map(|nth| Last {
-            call: call.clone(),
-            nth,
-        })
-    });
     if long_run() {
-        return all.collect();
+        return Last::all(counts).collect();
     }
     let first = fastrand::usize(..EACH);
     say(format_args!(
         "of the calls that are tried, one in {EACH}, from number {first} on"
     ));
-    all.filter(|last| MILESTONES.contains(&last.call.as_str()))
+    Last::all(counts)
+        .filter(|last| MILESTONES.contains(&last.call.as_str()))
         .skip(first)
         .step_by(EACH)
         .collect()
@@ -74,15 +84,15 @@ fn all_that_are_tried(counts: &Counts) -> Vec<Last> {
 
 /// What a reload was like.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum End {
+pub(super) enum End {
     /// The call was made, and the supervisor died of it.
     Killed,
     /// This reload had fewer of these calls.
     Survived,
 }
 
-/// Reloads; the supervisor is killed as it makes that call.
-fn reload_until(segue: &Segue, last: &Last) -> End {
+/// Reloads with these flags; the supervisor is killed as it makes that call.
+pub(super) fn reload_until(segue: &Segue, last: &Last, reload: &[&str]) -> End {
     let Last { call, nth } = last;
     let pid = segue.process().pid();
     let words = [
@@ -94,7 +104,7 @@ fn reload_until(segue: &Segue, last: &Last) -> End {
         format!("inject={call}:signal=KILL:when={nth}"),
     ];
     let tracer = Tracer::attach(pid, words);
-    let told = segue.run("reload", RELOAD);
+    let told = segue.run("reload", reload);
     tracer.detach();
     // A process that answers now has not been killed: the signal comes before the call, and nobody traces any more.
     if told.code == Some(0) && segue.run("status", &[]).code == Some(0) {
@@ -112,10 +122,10 @@ fn killed_at_every_call_of_a_reload_nothing_is_lost_and_nobody_is_left() {
     let mut segue = Setup::new(Program::app()).flags(["--probation", "200ms"]).start();
     let target = segue.target();
     let loads = Kind::ALL.map(|kind| Load::start(kind, &target, 1));
-    let counts = calls_of_a_reload(&segue);
+    let counts = calls_of(&segue, RELOAD);
     let (mut killed, mut survived) = (0, 0);
     for last in all_that_are_tried(&counts) {
-        match reload_until(&segue, &last) {
+        match reload_until(&segue, &last, RELOAD) {
             End::Survived => survived += 1,
             End::Killed => {
                 killed += 1;

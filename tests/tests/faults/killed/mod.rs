@@ -8,6 +8,7 @@
 )]
 
 mod at_every_call;
+mod steered;
 mod unheard;
 mod unseen;
 mod while_forking;
@@ -613,7 +614,7 @@ fn a_rollback_goes_on() {
 #[track_caller]
 fn assert_nobody_is_a_stranger(segue: &Segue, status: &Status, when: &str) {
     assert_eq!(status.pids(status.generation()).len(), 1, "{when}: {}", status.0);
-    let roles = ["candidate", "incumbent", "retired"].map(|role| status.in_role(role));
+    let roles = ["candidate", "incumbent", "lingering", "retired"].map(|role| status.in_role(role));
     let mut known: Vec<i32> = roles
         .iter()
         .flatten()

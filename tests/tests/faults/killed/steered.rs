@@ -1,0 +1,198 @@
+//! `kill -9` at every system call of a steered reload while three generations live. Nothing is lost, and the next supervisor knows where
+//! each slot stands in the kernel's order.
+
+use std::process::{Command, Stdio};
+
+use segue_tests::figures::say;
+use segue_tests::http::Target;
+use segue_tests::ledger::Ledger;
+use segue_tests::load::parked::Parked;
+use segue_tests::load::{Kind, Load};
+use segue_tests::process::Process;
+use segue_tests::program::Program;
+use segue_tests::segue::{Segue, Setup, Status};
+use segue_tests::strace;
+use segue_tests::{long_run, needs};
+
+use super::assert_nobody_is_a_stranger;
+use super::at_every_call::{End, Last, calls_of, reload_until};
+
+/// Calls between which the rest of a steered reload lies: the state is written, the token is placed, a process is forked, the kernel is
+/// told where clients go, somebody is told to stop. Where this is not the long run, [`TRIED`] of them are tried, others each time.
+const MILESTONES: [&str; 5] = ["pwrite64", "connect", "clone", "setsockopt", "pidfd_send_signal"];
+
+/// See [`MILESTONES`]: a kill takes one or two seconds, since an old generation drains before each.
+const TRIED: usize = 3;
+
+/// How many generations live when a reload begins: it waits until the oldest is gone.
+const LIVING: usize = 3;
+
+/// An instance whose old generations keep a connection each, until the test lets go of it.
+struct Scene {
+    segue: Segue,
+    target: Target,
+    ledger: Ledger,
+    /// Connections of each generation, oldest first.
+    kept: Vec<(u64, Parked)>,
+}
+
+impl Scene {
+    fn begin() -> Self {
+        let living = LIVING.to_string();
+        let setup = Setup::new(Program::app()).listen("127.0.0.1:0,steer,slots=5");
+        let segue = setup
+            .flags(["--probation", "200ms", "--linger", "1h"])
+            .flags(["--max-generations", &living])
+            .start();
+        let mut scene = Self {
+            target: segue.target(),
+            segue,
+            ledger: Ledger::default(),
+            kept: Vec::new(),
+        };
+        for _ in 1..LIVING {
+            scene.keep_a_connection();
+            scene.segue.reload_ok(&[]);
+        }
+        scene
+    }
+
+    /// The generation that serves has a connection, and lingers once it is replaced.
+    fn keep_a_connection(&mut self) {
+        let serves = self.segue.status().generation();
+        let kept = Parked::idle(&self.target, &self.ledger, 1);
+        self.kept.push((serves, kept));
+    }
+
+    /// Every generation but the newest ones has its last request, so that the next reload finds room.
+    fn let_go_of_the_oldest(&mut self) {
+        let most = LIVING - 1;
+        while self.kept.len() > most {
+            let (_, kept) = self.kept.remove(0);
+            kept.finish();
+        }
+    }
+
+    /// The reload is over, and nobody is started for anybody any more.
+    fn wait_until_it_rests(&self, when: &str) -> Status {
+        self.segue.wait_until(when, |status| {
+            let none = |role| status.in_role(role).is_empty();
+            status.state() == "serving" && none("candidate") && none("relief") && none("retired")
+        })
+    }
+
+    /// The slots of the listener, each with its generation.
+    fn slots(status: &Status) -> Vec<(u64, Option<u64>)> {
+        let listeners = status.0["listeners"].as_array().cloned().unwrap_or_default();
+        let slot = |one: &serde_json::Value| Some((one["slot"].as_u64()?, one["generation"].as_u64()));
+        listeners.iter().filter_map(slot).collect()
+    }
+
+    /// A connection to each place in the kernel's order meets who is believed to be there, and clients meet who serves.
+    #[track_caller]
+    fn assert_each_place_is_known(&self, status: &Status, when: &str) {
+        let slots = Self::slots(status);
+        let holder = |slot: u64| {
+            slots
+                .iter()
+                .find(|(known, _)| *known == slot)
+                .and_then(|(_, holder)| *holder)
+        };
+        let serves = status.generation();
+        let pointed = slots.iter().find(|(_, holder)| *holder == Some(serves));
+        let pointed = pointed.map(|(slot, _)| *slot).expect("who serves has a slot");
+        let idle = slots.iter().filter(|(_, holder)| holder.is_none());
+        let idle: Vec<String> = idle.map(|(slot, _)| slot.to_string()).collect();
+        let Target::Tcp(address) = &self.target else {
+            unreachable!("it listens on TCP");
+        };
+        let mut command = Command::new("python3");
+        command
+            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/servers/places.py"))
+            .arg(self.segue.process().pid().to_string())
+            .args([address.port().to_string(), pointed.to_string(), idle.join(",")])
+            .args(["a", "b"].map(|name| self.segue.path(&format!("control.state-{name}"))));
+        let found = Process::start(command.stdin(Stdio::null())).finish();
+        assert_eq!(found.code, Some(0), "{when}: {found:?}");
+        let mut met = 0;
+        for line in found.stdout.lines() {
+            let mut words = line.splitn(3, ' ');
+            let (_place, slot, who) = (words.next(), words.next(), words.next());
+            let slot: u64 = slot.and_then(|slot| slot.parse().ok()).expect("a slot");
+            let expected = match holder(slot) {
+                Some(generation) => format!("generation {generation}"),
+                None => format!("slot {slot}"),
+            };
+            assert_eq!(
+                who,
+                Some(&*expected),
+                "{when}: {}\nlog:\n{}",
+                found.stdout,
+                self.segue.process().stderr()
+            );
+            met += 1;
+        }
+        assert_eq!(met, slots.len(), "{when}: {found:?}");
+        for _ in 0..10 {
+            assert_eq!(self.target.who_answers(), serves, "{when}");
+        }
+    }
+}
+
+/// The calls at which the supervisor is killed.
+fn tried(counts: &strace::Counts) -> Vec<Last> {
+    if long_run() {
+        return Last::all(counts).collect();
+    }
+    let one_of = |call: &&str| {
+        let count = counts.get(*call).copied().filter(|count| *count > 0)?;
+        Some(Last::new(call, fastrand::usize(1..=count)))
+    };
+    let made: Vec<Last> = MILESTONES.iter().filter_map(one_of).collect();
+    let mut chosen = fastrand::choose_multiple(made, TRIED);
+    fastrand::shuffle(&mut chosen);
+    chosen
+}
+
+#[test]
+fn killed_at_every_call_of_a_steered_reload_nothing_is_lost_and_each_slot_is_known() {
+    let able = strace::available().and_then(|()| needs::program("python3"));
+    if needs::or_skip("killed at every call, steered", able).is_none() {
+        return;
+    }
+    let mut scene = Scene::begin();
+    let loads = [Kind::Fresh, Kind::Post, Kind::Http2].map(|kind| Load::start(kind, &scene.target, 1));
+    scene.keep_a_connection();
+    scene.let_go_of_the_oldest();
+    let counts = calls_of(&scene.segue, &[]);
+    let (mut killed, mut survived) = (0, 0);
+    for last in tried(&counts) {
+        let when = last.to_string();
+        scene.keep_a_connection();
+        scene.let_go_of_the_oldest();
+        match reload_until(&scene.segue, &last, &[]) {
+            End::Survived => survived += 1,
+            End::Killed => {
+                killed += 1;
+                scene.segue.resume();
+            }
+        }
+        let status = scene.wait_until_it_rests(&when);
+        assert_nobody_is_a_stranger(&scene.segue, &status, &when);
+        scene.assert_each_place_is_known(&status, &when);
+    }
+    say(format_args!(
+        "a steered reload makes {} system calls; killed at {killed} of them, {survived} were not made again",
+        counts.values().sum::<usize>()
+    ));
+    assert!(killed > 0, "nobody was killed");
+    for (_, kept) in scene.kept.drain(..) {
+        kept.finish();
+    }
+    for load in loads {
+        load.stop().assert_nothing_lost();
+    }
+    scene.ledger.tally().assert_nothing_lost();
+    scene.segue.reload_ok(&[]);
+    scene.segue.stop();
+}

@@ -152,7 +152,9 @@ class Fleet:
         self.work = pathlib.Path(work)
         self.controller = Controller()
         self.keys = Keys(work)
-        self.machines = [Machine(number, self.controller, self.keys) for number in range(1, count + 1)]
+        self.machines = [Machine(number) for number in range(1, count + 1)]
+        for machine in self.machines:
+            machine.connect(self.controller, self.keys)
         inventory = [(machine.name, address(SSH, machine.number)) for machine in self.machines]
         self.ansible = Ansible(self.controller, work, inventory, self.keys)
         self.balancer = None

@@ -189,11 +189,14 @@ class Machine:
     # Where its sshd finds its keys.
     PLACE = "/etc/fleet"
 
-    def __init__(self, number, controller, keys):
+    def __init__(self, number):
         self.number, self.name = number, "web%d" % number
         self.work = tempfile.mkdtemp(prefix="segue-fleet-")
         self.cgroup = self._make_cgroup()
         self._boot()
+
+    def connect(self, controller, keys):
+        """Give it its name, its networks and an sshd."""
         run(*self.inside("hostname", self.name))
         controller.plug(number, self)
         keys.give_to(self.path(self.PLACE), self.PLACE)

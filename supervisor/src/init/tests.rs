@@ -1,3 +1,4 @@
+mod packages;
 mod settings;
 mod writing;
 
@@ -119,8 +120,7 @@ fn a_plain_unit_becomes_a_drop_in_and_a_segue_toml() {
             "KillSignal=SIGTERM",
             "TimeoutStartSec=455s",
             "TimeoutStopSec=135s",
-            "RuntimeDirectory=",
-            "RuntimeDirectory=segue/shop shop",
+            "RuntimeDirectory=segue/shop",
             "RuntimeDirectoryPreserve=restart",
             "OOMPolicy=continue",
             r#"command = ["/usr/bin/shop", "--port", "80", "two words"]"#,
@@ -262,6 +262,10 @@ fn what_cannot_be_carried_is_refused_by_name() {
         ),
         ("ExecStart=/a\nKillSignal=SIGRTMIN+3", "KillSignal=SIGRTMIN+3: "),
         ("ExecStart=/a\nKillSignal=SIGKILL", "KillSignal=SIGKILL: "),
+        (
+            "ExecStart=/a\nExecStop=/bin/kill -s STOP $MAINPID",
+            "ExecStop=/bin/kill -s STOP $MAINPID: \"STOP\" cannot be caught",
+        ),
         ("ExecStart=/a\nStandardInput=socket", "StandardInput=socket: "),
         ("ExecStart=/a\nRootDirectory=/srv", "RootDirectory=: "),
         (
@@ -397,7 +401,7 @@ fn an_instance_is_carried_and_a_template_is_not() {
     for line in [
         "stall@red.service.d/segue.conf",
         "--name stall@red --config /etc/segue/stall@red.toml -- /usr/bin/stall --of %i\n",
-        "RuntimeDirectory=segue/stall@red stall/%i\n",
+        "RuntimeDirectory=segue/stall@red\n",
         "RUNTIME_DIRECTORY = \"/run/stall/red\"",
         "drain-timeout = \"5s\"",
         "start-timeout = \"6s\"",

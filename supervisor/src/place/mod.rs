@@ -4,12 +4,15 @@
 //! | given or found | control socket | lock | notify directory |
 //! |---|---|---|---|
 //! | `--control PATH` | `PATH` | `PATH.lock` | `PATH.notify` |
-//! | `$RUNTIME_DIRECTORY` (its first path, `D`) | `D/control` | `D/lock` | `D/notify` |
+//! | `$RUNTIME_DIRECTORY` (a path `D` of it) | `D/control` | `D/lock` | `D/notify` |
 //! | a base, see below | `BASE/NAME/control` | `BASE/NAME/lock` | `BASE/NAME.notify` |
 //!
 //! The bases: that in which an instance of this name lies already, running or killed, so that a name runs once, whatever
 //! `$XDG_RUNTIME_DIR` was when it was started; else the first that can be used of `/run/segue` (root only),
 //! `$XDG_RUNTIME_DIR/segue`, `/tmp/segue-UID`, `/dev/shm/segue-UID`.
+//!
+//! Of several paths in `$RUNTIME_DIRECTORY` it is the first whose parent is called `segue`, since commands look in `/run/segue/NAME`;
+//! else the first. The order of the unit says nothing: systemd sorts them by name since version 250.
 //!
 //! The notify directory lies *beside* the instance's own directory because that one is 0700, and an app that
 //! runs as another user must be able to walk to its notify socket (0711: walk, but not look).
@@ -20,7 +23,7 @@ mod discover;
 mod lock_holder;
 mod runtime;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
@@ -62,7 +65,7 @@ const ROW: &str = "place";
 /// What the choice of a place depends on, read once from the process.
 #[derive(Debug, Clone)]
 pub(crate) struct Surroundings {
-    /// The first path of `$RUNTIME_DIRECTORY` (systemd.exec(5): several are separated by colons).
+    /// The path of `$RUNTIME_DIRECTORY` that is meant for us.
     runtime_directory: Option<PathBuf>,
     /// `$XDG_RUNTIME_DIR`.
     xdg_runtime_dir: Option<PathBuf>,
@@ -84,9 +87,7 @@ impl Surroundings {
         let absolute = |path: PathBuf| path.is_absolute().then_some(path);
         let runtime = get("RUNTIME_DIRECTORY");
         Self {
-            runtime_directory: runtime
-                .and_then(|list| std::env::split_paths(&list).next())
-                .and_then(absolute),
+            runtime_directory: runtime.and_then(|list| ours_of(&list)).and_then(absolute),
             xdg_runtime_dir: get("XDG_RUNTIME_DIR").map(PathBuf::from).and_then(absolute),
             uid,
             root: PathBuf::from("/"),
@@ -372,6 +373,17 @@ impl Place {
         }
         Ok(self)
     }
+}
+
+/// The path of `$RUNTIME_DIRECTORY` that is meant for us (systemd.exec(5): several are separated by colons).
+fn ours_of(list: &OsStr) -> Option<PathBuf> {
+    let is_ours = |path: &PathBuf| path.parent().and_then(Path::file_name) == Some(OsStr::new("segue"));
+    let mut paths = std::env::split_paths(list);
+    let first = paths.next()?;
+    if is_ours(&first) {
+        return Some(first);
+    }
+    Some(paths.find(is_ours).unwrap_or(first))
 }
 
 /// Whether a supervisor that was killed has left its state beside this control socket: one that ends removes it.

@@ -29,6 +29,10 @@ fn environment_gives_the_first_absolute_path() {
             .runtime_directory
     };
     assert_eq!(from("/run/a:/run/b"), Some(PathBuf::from("/run/a")));
+    // systemd sorts them, and commands look below /run/segue.
+    let sorted = "/run/redis:/run/segue/redis:/run/shop";
+    assert_eq!(from(sorted), Some(PathBuf::from("/run/segue/redis")));
+    assert_eq!(from("/run/segue:/run/x"), Some(PathBuf::from("/run/segue")));
     assert_eq!(from(""), None);
     assert_eq!(from("run/a"), None);
 }

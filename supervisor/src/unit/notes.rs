@@ -78,19 +78,22 @@ fn times(values: &Values, needs: &Needs, notes: &mut Vec<String>) {
     }
 }
 
-/// Segue takes the first directory, and its commands look in `/run/segue/NAME`.
+/// Segue takes the directory whose parent is `segue`, else the first, and its commands look in `/run/segue/NAME`.
 fn runtime(values: &Values, needs: &Needs, notes: &mut Vec<String>) {
     if needs.has_own_control {
         return;
     }
     let name = name_in(&values.commands.start).unwrap_or(&needs.name);
     let wanted = format!("segue/{name}");
+    // A link beside it is of no account (systemd.exec(5): `DIRECTORY:LINK`).
+    let is_wanted = |directory: &String| directory.split(':').next() == Some(&wanted);
+    if values.runtime.iter().any(is_wanted) {
+        return;
+    }
     match values.runtime.first() {
-        // A link beside it is of no account (systemd.exec(5): `DIRECTORY:LINK`).
-        Some(first) if first.split(':').next() == Some(&wanted) => {}
         Some(first) => notes.push(format!(
             "RuntimeDirectory={first}: the control socket is put there, where root's `segue reload {name}` does not look \
-             (RuntimeDirectory={wanted} as the first)"
+             (RuntimeDirectory={wanted} beside it)"
         )),
         None => notes.push(format!(
             "RuntimeDirectory= is not set: the control socket, and what the next supervisor reads to adopt the app, are put \

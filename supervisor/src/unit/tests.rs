@@ -100,7 +100,7 @@ fn each_value_that_does_not_fit_is_named() {
         ),
         ("[Service]\nRuntimeDirectory=", "RuntimeDirectory= is not set: "),
         (
-            "[Service]\nRuntimeDirectory=\nRuntimeDirectory=app segue/app",
+            "[Service]\nRuntimeDirectory=\nRuntimeDirectory=app segue/other",
             "RuntimeDirectory=app: ",
         ),
         ("[Service]\nPIDFile=/run/app.pid", "PIDFile=/run/app.pid: "),

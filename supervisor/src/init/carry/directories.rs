@@ -47,13 +47,11 @@ fn runtime(service: &Service<'_>, carried: &mut Carried) -> Result<(), String> {
             "RuntimeDirectory={word}: quotes and escapes are not carried"
         ));
     }
-    let own = format!("segue/{}", service.name);
+    // Added to those of the unit: an empty value before it would also take RuntimeDirectoryMode= back.
     carried.service.say(
-        "The control socket is in the first one, where `segue reload` looks for it.",
-        "RuntimeDirectory=",
+        "The control socket is in this one, where `segue reload` looks for it.",
+        format!("RuntimeDirectory=segue/{}", service.name),
     );
-    let all: Vec<&str> = [own.as_str()].into_iter().chain(words.iter().copied()).collect();
-    carried.service.and(format!("RuntimeDirectory={}", all.join(" ")));
     let preserved = service
         .text
         .last("Service", "RuntimeDirectoryPreserve")

@@ -7,6 +7,7 @@
 mod command;
 mod directories;
 mod refusals;
+mod sandbox;
 mod shell;
 mod signals;
 mod sockets;
@@ -102,7 +103,7 @@ pub(super) fn carry(service: &Service<'_>) -> Result<Carried, Vec<String>> {
     try_each(signals::carry(service, &mut carried));
     try_each(times::carry(service, &mut carried));
     try_each(directories::carry(service, &mut carried));
-    sandbox(service, &mut carried);
+    sandbox::carry(service, &mut carried);
     try_each(sockets::carry(service, &mut carried));
     notes(service, &mut carried);
     if refused.is_empty() {
@@ -151,38 +152,6 @@ fn is_on(text: &UnitText, key: &str) -> bool {
         .is_some_and(|value| !value.is_empty() && !matches!(value, "no" | "false" | "off" | "0" | "n" | "f"))
 }
 
-/// What the sandbox of the app must leave to segue.
-fn sandbox(service: &Service<'_>, carried: &mut Carried) {
-    let text = service.text;
-    let families = text.list("Service", "RestrictAddressFamilies");
-    if families.first().is_some_and(|first| !first.starts_with('~')) {
-        carried.service.say(
-            "Segue speaks to its clients and the app by Unix sockets, and asks the kernel by netlink who has connections.",
-            "RestrictAddressFamilies=AF_UNIX AF_NETLINK",
-        );
-    }
-    if !text.list("Service", "NoExecPaths").is_empty() {
-        carried.service.say(
-            "The unit forbids to execute anything else.",
-            format!("ExecPaths={}", service.segue),
-        );
-    }
-    carried.service.say(
-        "If the kernel kills the app for its memory, segue starts it again; the default would stop the unit.",
-        "OOMPolicy=continue",
-    );
-    let score = text.last("Service", "OOMScoreAdjust");
-    if let Some(score) = score
-        .and_then(|score| score.parse::<i16>().ok())
-        .filter(|score| *score < 0)
-    {
-        carried.toml.say(
-            "The app's own, from OOMScoreAdjust= of the unit; segue itself keeps that.",
-            format!("oom-score-adj = {score}"),
-        );
-    }
-}
-
 /// What a person should know, and no setting can say.
 fn notes(service: &Service<'_>, carried: &mut Carried) {
     let text = service.text;
@@ -211,8 +180,19 @@ fn notes(service: &Service<'_>, carried: &mut Carried) {
         "SystemCallFilter= counts for segue, too: try a start and a reload",
     );
     note(
-        has("RestartPreventExitStatus"),
-        "RestartPreventExitStatus= goes by the exit status of segue, which starts the app again whatever its own was",
+        [
+            "RestartPreventExitStatus",
+            "RestartForceExitStatus",
+            "SuccessExitStatus",
+        ]
+        .into_iter()
+        .any(has),
+        "RestartPreventExitStatus=, RestartForceExitStatus= and SuccessExitStatus= go by the exit status of segue, which starts the \
+         app again whatever its own was",
+    );
+    note(
+        matches!(text.last("Service", "KillMode"), Some("process" | "none")),
+        "KillMode= lets live on what the app leaves behind when it stops; segue ends that when the unit stops",
     );
     note(
         ["MemoryMax", "MemoryHigh", "TasksMax"].into_iter().any(|key| {

@@ -110,19 +110,19 @@ fn main_process(text: &UnitText, carried: &mut Carried) {
 /// The signal that stops the app, if it is another than SIGTERM: by `KillSignal=`, or by a `kill` in `ExecStop=`.
 fn stop_signal(text: &UnitText) -> Result<Option<String>, String> {
     let mut signal = text.last("Service", "KillSignal").unwrap_or_default().to_owned();
+    let mut said = format!("KillSignal={signal}");
     let stops = text.list("Service", "ExecStop");
     if let [line, ..] = stops.as_slice() {
+        said = format!("ExecStop={line}");
         signal = killed_by(line).filter(|_| stops.len() == 1).ok_or_else(|| {
-            format!(
-                "ExecStop={line}: segue stops the app by a signal (stop-signal), and runs no command for it"
-            )
+            format!("{said}: segue stops the app by a signal (stop-signal), and runs no command for it")
         })?;
     }
     let name = signal.trim_start_matches("SIG");
     match name {
         "" | "TERM" | "15" => Ok(None),
         name => {
-            config::parse_stop_signal(name).map_err(|why| format!("KillSignal={signal}: {why}"))?;
+            config::parse_stop_signal(name).map_err(|why| format!("{said}: {why}"))?;
             Ok(Some(name.to_owned()))
         }
     }

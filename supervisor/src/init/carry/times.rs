@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Carried, Service, refusals};
 use crate::config::duration;
-use crate::unit::{Span, Times};
+use crate::unit::{Span, Times, boolean};
 
 /// What a reload may take beside the start and the drain: the probe (`--probe-timeout`, 10 s by default).
 const PROBE: Duration = Duration::from_secs(10);
@@ -15,15 +15,27 @@ const ROOM: Duration = Duration::from_secs(15);
 pub(super) fn carry(service: &Service<'_>, carried: &mut Carried) -> Result<(), String> {
     let times = Times::of_text(service.text)?;
     let start = limit(times.start);
-    let stop = limit(times.stop);
+    let is_never_killed = service.text.last("Service", "SendSIGKILL").and_then(boolean) == Some(false);
+    let (stop, why) = if is_never_killed {
+        carried.notes.push(
+            "SendSIGKILL=no: segue waits without limit for a generation that stops, as systemd has; one that does not become \
+             ready in time is killed"
+                .to_owned(),
+        );
+        let why = "The unit lets nobody kill the app that has not stopped in time (SendSIGKILL=no).";
+        (None, why)
+    } else {
+        let why =
+            "As long as the unit has given it to stop (TimeoutStopSec=): the old generation drains in it.";
+        (limit(times.stop), why)
+    };
     carried.toml.say(
         "As long as the unit has given the app to become ready (TimeoutStartSec=).",
         format!("start-timeout = \"{}\"", text(start)),
     );
-    carried.toml.say(
-        "As long as the unit has given it to stop (TimeoutStopSec=): the old generation drains in it.",
-        format!("drain-timeout = \"{}\"", text(stop)),
-    );
+    carried
+        .toml
+        .say(why, format!("drain-timeout = \"{}\"", text(stop)));
     let reload = start
         .zip(stop)
         .map(|(start, stop)| 2 * (start + stop + PROBE) + ROOM);

@@ -115,8 +115,9 @@ impl<W: Copy + Ord, C: Copy + Ord> Sources<W, C> {
         }
     }
 
-    /// Wait until something is ready or the deadline has passed, and return what is, in the fixed order. If the wait is
-    /// interrupted (by a debugger, or because this process was stopped and goes on) it returns what is ready by then.
+    /// Wait until something is ready or the deadline has passed, and return what is, in the fixed order. One exit stands for all, since
+    /// one sweep sees every death. If the wait is interrupted (by a debugger, or because this process was stopped and goes on) it
+    /// returns what is ready by then.
     pub(crate) fn wait(&self, deadline: Option<Instant>, now: Instant) -> Result<Vec<Ready<W, C>>, Errno> {
         // Room for all of them: the order holds among what one turn reads, and a deadline counts only against those that were
         // read (a watchdog, say, of one worker in a thousand).
@@ -142,6 +143,8 @@ impl<W: Copy + Ord, C: Copy + Ord> Sources<W, C> {
         });
         let mut ready: Vec<_> = ready.collect();
         ready.sort_unstable();
+        let is_exit = |ready: &Ready<_, _>| matches!(ready.source, Source::Exit(_));
+        ready.dedup_by(|next, before| is_exit(next) && is_exit(before));
         Ok(ready)
     }
 }

@@ -38,6 +38,11 @@ const SHELL: &[(&str, &[&str])] = &[
         &["desk", "fleet", "inspection", "journal", "narrator", "records"],
     ),
     ("hooks", &["fleet", "narrator", "records", "starting"]),
+    ("facts", &["inspection", "starting", "view"]),
+    (
+        "confirming",
+        &["fleet", "inspection", "records", "tokens", "view"],
+    ),
     (
         "wishes",
         &["desk", "fleet", "inspection", "narrator", "records", "view"],
@@ -54,26 +59,26 @@ const SHELL: &[(&str, &[&str])] = &[
             "records",
             "restore",
             "begin",
+            "desk",
+            "narrator",
             "save",
             "starting",
             "view",
+            "wishes",
         ],
     ),
     (
         "run",
         &[
-            "desk",
+            "confirming",
+            "facts",
             "fleet",
             "inspection",
             "journal",
-            "narrator",
-            "records",
             "save",
             "starting",
             "succession",
-            "tokens",
             "view",
-            "waits",
             "wishes",
         ],
     ),
@@ -81,7 +86,10 @@ const SHELL: &[(&str, &[&str])] = &[
 
 /// The files outside `run/` that have the whole loop in their hands, and why: nobody else is there yet.
 const HOLD_THE_LOOP: &[(&str, &str)] = &[
-    ("begin.rs", "makes one, and takes it to its first turn"),
+    (
+        "begin.rs",
+        "makes one, takes it to its first turn, and does its last acts",
+    ),
     ("mod.rs", "declares it"),
     ("restore.rs", "makes one of a state"),
     ("succession/adopt.rs", "makes one of another's state"),
@@ -121,7 +129,7 @@ const CIRCLES: &[(&[&str], &str)] = &[
 ];
 
 /// How many lines `run/` has at most, all its files together: what is more belongs into a room.
-const LOOP_LINES: usize = 680;
+const LOOP_LINES: usize = 455;
 
 /// Files of the shell and the core with more than [`LONGEST`] lines before their tests, and how many they have at most.
 const LONG_FILES: &[(&str, usize)] = &[];

@@ -1,8 +1,7 @@
-//! How a loop begins: for the first time, or with the state of one before it. Each step can be taken after the one before alone: that
+//! How a loop begins: for the first time, or with the state of one before it; and how it ends. Each step can be taken after the one before alone: that
 //! is in the types.
 
 use std::collections::VecDeque;
-use std::marker::PhantomData;
 
 use segue_lifecycle::{Effect, Ending, Event, Handoff, Lifecycle, Number, Progress};
 
@@ -13,8 +12,10 @@ use crate::shell::inspection::paths::Paths;
 use crate::shell::inspection::queues::Queues;
 use crate::shell::journal::Journal;
 use crate::shell::narrator::Narrator;
+use crate::shell::narrator::report::tell_who_stays;
 use crate::shell::narrator::view::{View, view};
 use crate::shell::records::Records;
+use crate::shell::run::{Minded, Stepped};
 use crate::shell::starting::{Starting, starting};
 use crate::shell::steering::Steering;
 use crate::shell::succession::Succession;
@@ -28,7 +29,7 @@ use crate::sys;
 /// A loop before its first turn, and how far it has come.
 struct Beginning<Step> {
     shell: Shell,
-    step: PhantomData<Step>,
+    step: Step,
 }
 
 /// It has the state of another loop, and the kernel may send clients elsewhere than that loop wanted.
@@ -44,10 +45,10 @@ struct Watching;
 struct Informed;
 
 /// It has stepped and done all that was there.
-struct UpToDate;
+struct UpToDate(Stepped);
 
 /// Workers that were told to stop, and what they have started, are looked after.
-struct Minding;
+struct Minding(Minded);
 
 /// Supervise until the app has been stopped, or until it is clear that it never served.
 ///
@@ -60,7 +61,7 @@ pub(crate) fn run(begin: Begin) -> Result<Ending, ShellError> {
         env!("CARGO_PKG_VERSION"),
         shell.given.place.control().display()
     ));
-    let beginning = Beginning::<Made>::of(shell).watch().start(effects).mind();
+    let beginning = Beginning::at(Made, shell).watch().start(effects).mind();
     beginning.go_round()
 }
 
@@ -69,16 +70,13 @@ pub(crate) fn run(begin: Begin) -> Result<Ending, ShellError> {
 /// # Errors
 /// As for [`run`].
 pub(crate) fn go_on(shell: Shell) -> Result<Ending, ShellError> {
-    let beginning = Beginning::<Left>::of(shell).steer().watch().ask_again();
-    beginning.catch_up().mind().tell().go_round()
+    let beginning = Beginning::at(Left, shell).steer().watch().ask_again();
+    beginning.catch_up().mind().go_round()
 }
 
 impl<Step> Beginning<Step> {
-    const fn of(shell: Shell) -> Self {
-        Self {
-            shell,
-            step: PhantomData,
-        }
+    const fn at(step: Step, shell: Shell) -> Self {
+        Self { shell, step }
     }
 }
 
@@ -90,9 +88,10 @@ impl Beginning<Left> {
             .steering
             .steer_again(&shell.events, &ground, &mut shell.timers);
         if let (Err(text), Some(number)) = (steered, shell.core.switched_to()) {
-            shell.not_switched(number, text);
+            let refused = shell.records.note_not_switched(number, text, &shell.log);
+            shell.events.push_back(refused);
         }
-        Beginning::of(self.shell)
+        Beginning::at(Made, self.shell)
     }
 }
 
@@ -101,7 +100,7 @@ impl Beginning<Made> {
         let drain = self.shell.given.config.drain_timeout;
         let shell = &mut self.shell;
         shell.succession.draining.tend(drain, &mut tools!(shell));
-        Beginning::of(self.shell)
+        Beginning::at(Watching, self.shell)
     }
 }
 
@@ -118,15 +117,15 @@ impl Beginning<Watching> {
             .store_everything(&shell.records, &shell.fleet, passed_on, manager);
         shell.narrator.beat(&mut shell.timers);
         shell.perform_all(effects);
-        shell.step_all();
-        Beginning::of(self.shell)
+        let stepped = shell.step_all();
+        Beginning::at(UpToDate(stepped), self.shell)
     }
 
     /// What was asked before, and was answered to nobody.
     fn ask_again(mut self) -> Beginning<Informed> {
         self.prepare_unanswered();
         self.shell.look_at_unheard();
-        Beginning::of(self.shell)
+        Beginning::at(Informed, self.shell)
     }
 
     /// A start that waited, for files or for memory, when this binary was executed: no row tells of that, so it begins to wait anew.
@@ -149,25 +148,27 @@ impl Beginning<Informed> {
         shell.keep_what_was_done();
         // What has died meanwhile may have sent its signal to somebody else, or to nobody.
         shell.sweep();
-        shell.step_all();
+        let stepped = shell.step_all();
         shell.fleet.hear_out_again();
-        Beginning::of(self.shell)
+        Beginning::at(UpToDate(stepped), self.shell)
     }
 }
 
 impl Beginning<UpToDate> {
     fn mind(mut self) -> Beginning<Minding> {
-        self.shell.tend_strays();
-        Beginning::of(self.shell)
+        let minded = self.shell.tend_strays(self.step.0);
+        Beginning::at(Minding(minded), self.shell)
     }
 }
 
 impl Beginning<Minding> {
-    /// Others hear that it goes on.
-    fn tell(mut self) -> Self {
+    /// Others hear of it, and turns begin.
+    fn go_round(mut self) -> Result<Ending, ShellError> {
         self.say_upgraded();
-        self.shell.end_turn();
-        self
+        self.shell.end_turn(self.step.0);
+        let ending = self.shell.go_round()?;
+        leave(&mut self.shell, ending);
+        Ok(ending)
     }
 
     /// This process was another version until just now: tell everybody, and the client that waits for it. What only the start needed is
@@ -189,12 +190,20 @@ impl Beginning<Minding> {
             self.shell.desk.done(client, message, serving);
         }
     }
+}
 
-    fn go_round(mut self) -> Result<Ending, ShellError> {
-        let shell = &mut self.shell;
-        shell.narrator.notify_manager(&view!(shell), &mut shell.timers);
-        self.shell.go_round()
+/// The last acts: the control socket tells its clients what it still has to, and everything closes.
+fn leave(shell: &mut Shell, ending: Ending) {
+    match ending {
+        // A stop has had the time that they would have had.
+        Ending::Stopped => shell.succession.draining.end_all(&mut tools!(shell)),
+        Ending::NeverServed(_) => shell.succession.draining.say_who_stays(&shell.log),
     }
+    shell.fleet.end_all_hooks(&shell.log, &mut shell.sources);
+    tell_who_stays(&shell.log);
+    shell.narrator.tell_status(&view!(shell));
+    shell.desk.answer_stops();
+    shell.journal.keeper.remove();
 }
 
 /// Whether what was asked of the shell about a candidate has its answer among the events.

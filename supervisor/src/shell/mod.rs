@@ -8,7 +8,9 @@
 //! To read a reload, begin with `run/mod.rs` (a turn), then `run/perform.rs` and `starting.rs`.
 
 mod begin;
+mod confirming;
 mod desk;
+mod facts;
 mod fleet;
 mod found;
 mod hooks;

@@ -85,8 +85,10 @@ impl Starting<'_> {
     }
 
     /// What a candidate waited for may be there by now.
-    pub(crate) fn prepare_again(&mut self, number: Option<Number>) {
-        let Some(number) = number else { return };
+    pub(crate) fn prepare_again(&mut self) {
+        let Some(number) = self.records.waiting_candidate() else {
+            return;
+        };
         if self.core.handoff().is_at(number, Progress::Preparing) {
             self.prepare(number);
         } else {

@@ -192,13 +192,25 @@ impl Steering {
         events
     }
 
-    /// Look again at the slots in which clients wait.
+    /// Connect to the slot of a candidate. It is started once its token waits, or none can be had.
+    pub(crate) fn place_token(
+        &mut self,
+        number: Number,
+        ground: &Ground<'_>,
+        timers: &mut Timers<Alarm>,
+    ) -> Option<Event> {
+        self.tokens.place(number, ground);
+        self.tokens.arrived(clock::now(), ground.log, timers)
+    }
+
+    /// Look again at a token that is on its way, and at the slots in which clients wait.
     pub(crate) fn look(
         &mut self,
         now: Instant,
         ground: &Ground<'_>,
         timers: &mut Timers<Alarm>,
     ) -> Vec<Event> {
+        let placed = self.tokens.arrived(now, ground.log, timers);
         let is_empty = |lane: &Lane| !waits_in(*lane, ground);
         let empty: Vec<Lane> = self.stranded.extract_if(.., is_empty).collect();
         for lane in &empty {
@@ -207,7 +219,8 @@ impl Steering {
         if self.pending.is_none() && !self.tokens.are_on_their_way() && !self.stranded.is_empty() {
             timers.arm(Alarm::Slots, Some(SLOT_PAUSE), now);
         }
-        empty.into_iter().map(Event::Relieved).collect()
+        let relieved = empty.into_iter().map(Event::Relieved);
+        placed.into_iter().chain(relieved).collect()
     }
 
     /// The slot tells when the next client waits.

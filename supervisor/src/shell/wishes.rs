@@ -1,8 +1,9 @@
-//! What people ask for, by commands and by signals: each wish is answered at once, or becomes an event for the core.
+//! What people ask for, by commands and by signals: each wish is answered at once, or becomes an event for the core, and is answered
+//! when that has an outcome.
 
 use std::collections::VecDeque;
 
-use segue_lifecycle::{Event, Lifecycle, State};
+use segue_lifecycle::{Event, Lifecycle, Outcome, State, Ticket};
 
 use crate::control::ClientId;
 use crate::descent;
@@ -93,10 +94,22 @@ impl Wishes<'_> {
         }
     }
 
-    fn show_status(&mut self, client: ClientId) -> Asked {
-        self.fleet.look_for_strays(&ground!(self));
+    /// A ticket has its outcome. What is told of the incumbent's listeners is true when it is told.
+    pub(crate) fn answer(&mut self, ticket: Ticket, outcome: Outcome) {
+        if self.desk.tickets.has_asker(ticket) {
+            self.withdraw_notes();
+        }
+        self.desk.answer(ticket, outcome, &view!(self));
+    }
+
+    fn withdraw_notes(&mut self) {
         let awaited = view!(self).awaited_by_now();
         self.records.withdraw_notes(&awaited, self.core);
+    }
+
+    fn show_status(&mut self, client: ClientId) -> Asked {
+        self.fleet.look_for_strays(&ground!(self));
+        self.withdraw_notes();
         let status = view!(self).status(self.history);
         self.desk.reply(client, &Reply::Status(Box::new(status)));
         Asked::Nothing

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use segue_lifecycle::{FIRST, Number, Token};
+use segue_lifecycle::{FIRST, Number, Timer, Token, Worker};
 
 use crate::listeners::Listener;
 use crate::protocol::setting;
@@ -47,8 +47,21 @@ impl View<'_> {
         leader.map_or_else(Vec::new, |leader| listening_addresses(leader, sight.others()))
     }
 
+    /// What a candidate has not accepted by the deadline of its start. Its processes may be gone when it is told why it has failed.
+    pub(crate) fn unaccepted_by(&self, deadline: Timer) -> Option<(Number, String)> {
+        let (Timer::Start(Worker {
+            generation: number, ..
+        })
+        | Timer::Await(number)) = deadline
+        else {
+            return None;
+        };
+        let is_awaited = self.core.is_token_placed(number);
+        is_awaited.then(|| (number, self.unaccepted_in_words(number)))
+    }
+
     /// What a candidate has not accepted, in one clause.
-    pub(crate) fn unaccepted_in_words(&self, number: Number) -> String {
+    fn unaccepted_in_words(&self, number: Number) -> String {
         let slots = self.records.lent_to(number, self.core);
         let accepted = self.accepted_by(number);
         let unaccepted = |slot: &&Rc<Listener>| slot.slot().is_some() && !accepted.contains(&slot.inode());

@@ -7,6 +7,7 @@ use segue_lifecycle::{FIRST, Generation, Handoff, Life, Role, State, Timer, Work
 use crate::clock::{self, Timers};
 use crate::protocol::elapsed;
 use crate::shell::Alarm;
+use crate::shell::fleet::orders::Extension;
 use crate::shell::narrator::Narrator;
 use crate::shell::narrator::view::View;
 use crate::shell::waits::Pauses;
@@ -111,7 +112,18 @@ impl Narrator {
 
     /// An app was given more time for a wait in which the manager waits for us, too: as much as is left of that wait, or as its
     /// settings let an app ask for where it has no end.
-    pub(crate) fn pass_on_more_time(
+    pub(crate) fn pass_on_extension(
+        &mut self,
+        timer: Timer,
+        extension: Option<Extension>,
+        timers: &Timers<Alarm>,
+    ) {
+        if let Some(Extension { asked, limit }) = extension {
+            self.pass_on_more_time(asked, Alarm::Core(timer), limit, timers);
+        }
+    }
+
+    fn pass_on_more_time(
         &mut self,
         time: Duration,
         wait: Alarm,

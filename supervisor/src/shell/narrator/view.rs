@@ -1,16 +1,19 @@
 //! What `status` shows: the core's state, with the names, times and numbers that the core does not know.
 
-use segue_lifecycle::{Generation, Life, Lifecycle, Number, Role, Standing, State, Timer};
+use std::time::Duration;
 
+use segue_lifecycle::{Generation, Life, Lifecycle, Number, Role, Standing, State, Timer, Wait};
+
+use crate::clock::Timers;
 use crate::config::Config;
 use crate::listeners::Listener;
 use crate::log::Log;
 use crate::protocol::{self, Probation, Status, rfc3339};
-use crate::shell::Given;
 use crate::shell::fleet::{Fleet, Ground};
 use crate::shell::inspection::queues::Queues;
 use crate::shell::narrator::history::History;
 use crate::shell::records::Records;
+use crate::shell::{Alarm, Given, waits};
 
 /// Everything that there is, to be read.
 #[derive(Clone, Copy, Debug)]
@@ -55,6 +58,14 @@ impl<'a> View<'a> {
     /// The settings of a generation.
     pub(crate) fn config_of(&self, number: Number) -> &'a Config {
         self.records.config_of(number, self.given)
+    }
+
+    /// How long a timer of the core is to run from now on, by the settings of its generation.
+    pub(crate) fn length_of(&self, timer: Timer, wait: Wait, timers: &Timers<Alarm>) -> Option<Duration> {
+        let newest = self.records.generations.keys().next_back().copied();
+        let number = waits::of_timer(timer, newest);
+        let config = number.map_or(&*self.given.config, |number| self.config_of(number));
+        waits::from_now(timer, wait, config, timers)
     }
 
     /// What the fleet reads of it.

@@ -59,9 +59,10 @@ impl Records {
         None
     }
 
-    /// The candidate that waits for files.
-    pub(crate) fn resting_candidate(&self) -> Option<Number> {
-        self.resting.as_ref().map(|resting| resting.candidate)
+    /// The candidate that waits, for files or for memory.
+    pub(crate) fn waiting_candidate(&self) -> Option<Number> {
+        let resting = self.resting.as_ref().map(|resting| resting.candidate);
+        resting.or_else(|| self.memory.candidate())
     }
 
     /// Whether a preparation waits, and is going on by itself.

@@ -1,7 +1,8 @@
 //! What looks at a generation have found out about its listeners: for answers, the status and the next supervisor.
 
-use segue_lifecycle::{Lifecycle, Number};
+use segue_lifecycle::{Event, Lifecycle, Number};
 
+use crate::log::Log;
 use crate::shell::records::Records;
 use crate::state::{Flaw, Row, Rows};
 
@@ -59,10 +60,18 @@ impl Records {
     }
 
     /// A generation does not accept clients; how is told in words.
-    pub(crate) fn note_deaf(&mut self, number: Number, words: String) {
+    pub(crate) fn note_deaf(&mut self, number: Number, words: String) -> Event {
         if let Some(info) = self.generations.get_mut(&number) {
             info.findings.deaf = Some(words);
         }
+        Event::Deaf(number)
+    }
+
+    /// The kernel has refused to send new clients to this generation, for this reason.
+    pub(crate) fn note_not_switched(&mut self, number: Number, why: String, log: &Log) -> Event {
+        log.error(&why);
+        self.not_switched = Some(why);
+        Event::NotSwitched(number)
     }
 
     /// Somebody waits on these listeners of the incumbent by now.

@@ -45,7 +45,7 @@ impl Records {
 
     /// A worker is ready: what is set now is what its generation has chosen. That is put in force when the
     /// generation takes over, for until then another one accepts by its own choice.
-    pub(crate) fn note_flags(&mut self, number: Number, core: &Lifecycle, log: &Log) {
+    pub(crate) fn note_ready(&mut self, number: Number, core: &Lifecycle, log: &Log) {
         for listener in self.listeners_of(number, core) {
             match listener.chosen_flags() {
                 // Whatever the app has made of it.
@@ -66,6 +66,7 @@ impl Records {
         if serves_alone(number, core) {
             self.keep_flags(number, core, log);
         }
+        self.flags_due = true;
     }
 
     /// The first worker of a generation is about to be started.
@@ -106,11 +107,13 @@ impl Records {
         self.share_mended(number, core);
         self.forget_own_files(number, core);
         self.keep_flags(number, core, log);
+        self.flags_due = true;
     }
 
     /// A generation that lingered serves again: what it chose counts. Files that were replaced since it took over stay noted.
-    pub(crate) fn take_back(&self, number: Number, core: &Lifecycle, log: &Log) {
+    pub(crate) fn take_back(&mut self, number: Number, core: &Lifecycle, log: &Log) {
         self.keep_flags(number, core, log);
+        self.flags_due = true;
     }
 
     /// What was bound afresh for this generation, which has taken over, takes the place of the dead socket in every record:

@@ -149,12 +149,14 @@ fn name_of(pid: Pid) -> String {
 #[derive(Debug)]
 pub(crate) struct DrainingOrphans {
     all: Vec<DrainingOrphan>,
+    /// Whether it was said that this supervisor stays for them.
+    told: bool,
 }
 
 impl DrainingOrphans {
     /// Those that an earlier supervisor has left.
     pub(crate) const fn new(all: Vec<DrainingOrphan>) -> Self {
-        Self { all }
+        Self { all, told: false }
     }
 
     /// From now on they are watched, and have the time that is left to them.
@@ -203,15 +205,19 @@ impl DrainingOrphans {
 
     /// Whether this supervisor, which has nothing else to do any more, waits for some of them: the process that keeps their deadline may not
     /// go before it. A stop has had the time that they would have had, and those without a deadline would be waited for without end.
-    pub(crate) fn are_waited_for(&self, ending: Ending) -> bool {
-        match ending {
+    /// It is said once.
+    pub(crate) fn are_waited_for(&mut self, ending: Ending, log: &Log) -> bool {
+        let are = match ending {
             Ending::Stopped => false,
             Ending::NeverServed(_) => self.all.iter().any(|orphan| orphan.deadline.moment().is_some()),
+        };
+        if are && !std::mem::replace(&mut self.told, true) {
+            self.say_whom_it_waits_for(log);
         }
+        are
     }
 
-    /// For whom it waits.
-    pub(crate) fn say_whom_it_waits_for(&self, log: &Log) {
+    fn say_whom_it_waits_for(&self, log: &Log) {
         let pids: Vec<String> = self.all.iter().map(|one| one.proved.pid.to_string()).collect();
         log.warning(&format!(
             "segue ends when the processes that an earlier supervisor left draining (pid {}) have ended or have reached their deadline; a stop signal ends all at once",

@@ -4,6 +4,7 @@
 
 pub(crate) mod adopt;
 pub(crate) mod draining_orphans;
+pub(crate) mod effects;
 mod foreseen;
 pub(crate) mod holders;
 mod last_batch;

@@ -1,9 +1,8 @@
 //! After `kill -9`: what the predecessor would have heard of, and nobody will tell again.
 
-use segue_lifecycle::{Event, Handoff, Life, Number, Progress, Role, Timer, Worker};
+use segue_lifecycle::{Effect, Event, Handoff, Life, Number, Progress, Role, Timer, Worker};
 
 use crate::shell::begin::is_answered;
-use crate::shell::inspection::look::Patience;
 use crate::shell::narrator::view::{View, view};
 use crate::shell::starting::{Starting, starting};
 use crate::shell::succession::adopt::{Adopted, note_group_ended};
@@ -38,10 +37,10 @@ impl Adopted<Finished> {
         }
         match self.shell.core.handoff() {
             Handoff::Candidate(number, Progress::Preparing) if !is_answered(&self.shell.events, number) => {
-                starting!(self.shell).prepare(number)
+                starting!(self.shell).prepare(number);
             }
             Handoff::Candidate(number, Progress::Confirming) if !is_answered(&self.shell.events, number) => {
-                self.shell.confirm(number, Patience::Left)
+                self.shell.perform(Effect::Confirm(number));
             }
             Handoff::Candidate(number, Progress::Probing)
                 if self
@@ -87,7 +86,7 @@ impl Adopted<Finished> {
         for timer in timers {
             let watchdog = matches!(timer, Timer::Watchdog(_));
             if watchdog || !self.shell.timers.runs(Alarm::Core(timer)) {
-                self.shell.arm(timer, waits::of(timer));
+                self.shell.perform(Effect::Arm(timer, waits::of(timer)));
             }
         }
     }

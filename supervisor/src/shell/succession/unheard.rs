@@ -8,9 +8,10 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use segue_lifecycle::{Event, Life, Readiness, Worker};
+use segue_lifecycle::{Event, Life, Readiness, Timer, Worker};
 
 use crate::clock::{self, Timers};
+use crate::log::Log;
 use crate::readiness::NotifySocket;
 use crate::shell::Alarm;
 use crate::shell::fleet::Fleet;
@@ -31,7 +32,12 @@ pub(crate) struct Seen {
 
 impl Fleet {
     /// Those who have been seen to serve often enough are ready. The others are looked at again.
-    pub(crate) fn note_unheard(&mut self, seen: Vec<Seen>, timers: &mut Timers<Alarm>) -> Vec<Worker> {
+    pub(crate) fn note_unheard(
+        &mut self,
+        seen: Vec<Seen>,
+        timers: &mut Timers<Alarm>,
+        log: &Log,
+    ) -> Vec<Event> {
         let mut ready = Vec::new();
         let mut left = false;
         for Seen { worker, serves } in seen {
@@ -40,7 +46,8 @@ impl Fleet {
             };
             info.seen_serving = if serves { info.seen_serving + 1 } else { 0 };
             if info.seen_serving >= LOOKS {
-                ready.push(worker);
+                self.say_taken_as_ready(worker, log);
+                ready.push(Event::Ready(worker));
             } else {
                 left = true;
             }
@@ -49,6 +56,13 @@ impl Fleet {
             timers.arm(Alarm::Unheard, Some(LOOK_AGAIN), clock::now());
         }
         ready
+    }
+
+    fn say_taken_as_ready(&self, worker: Worker, log: &Log) {
+        log.warning(&format!(
+            "{} waits for clients on its listeners: it counts as ready, since messages sent while no supervisor ran are lost",
+            self.name_worker(worker)
+        ));
     }
 }
 
@@ -64,17 +78,16 @@ impl View<'_> {
         unheard.map(seen).collect()
     }
 
-    /// Whether its word may be lost, and it is seen to serve.
-    pub(crate) fn serves_unheard(&self, worker: Worker, events: &VecDeque<Event>) -> bool {
-        self.is_unheard(worker, events) && self.waits_on_all(worker)
-    }
-
-    /// It counts as ready.
-    pub(crate) fn say_taken_as_ready(&self, worker: Worker) {
-        self.log.warning(&format!(
-            "{} waits for clients on its listeners: it counts as ready, since messages sent while no supervisor ran are lost",
-            self.name_worker(worker)
-        ));
+    /// A deadline of the core has passed. A worker whose word may be lost, and that is seen to serve, is ready by then.
+    pub(crate) fn due(&self, timer: Timer, events: &VecDeque<Event>) -> Event {
+        if let Timer::Start(worker) = timer
+            && self.is_unheard(worker, events)
+            && self.waits_on_all(worker)
+        {
+            self.fleet.say_taken_as_ready(worker, self.log);
+            return Event::Ready(worker);
+        }
+        Event::Due(timer)
     }
 
     /// Whether it is to say READY=1, has not as far as anybody knows, and may have said it to nobody.

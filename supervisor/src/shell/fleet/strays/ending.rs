@@ -11,8 +11,9 @@ use segue_lifecycle::{Event, Worker};
 
 use super::Stray;
 use super::search::our_children;
-use crate::clock;
+use crate::clock::{self, Timers};
 use crate::descent::{Scope, Tie};
+use crate::shell::Alarm;
 use crate::shell::fleet::worker::Told;
 use crate::shell::fleet::{Fleet, Ground};
 use crate::sight::{Hold, Sight};
@@ -43,8 +44,22 @@ impl Meant {
 }
 
 impl Fleet {
+    /// Tell and end the strays of those that were told to end. Nothing is returned if no look at them is due; else the workers that are
+    /// gone with that.
+    pub(crate) fn tend_strays(
+        &mut self,
+        ground: &Ground<'_>,
+        timers: &mut Timers<Alarm>,
+    ) -> Option<Vec<Event>> {
+        if !self.strays.take_due() {
+            return None;
+        }
+        self.hear_out(ground, timers);
+        Some(self.mind_strays(ground))
+    }
+
     /// Strays hear what their workers have heard; a worker that has none left is gone, and that is returned.
-    pub(crate) fn mind_strays(&mut self, ground: &Ground<'_>) -> Vec<Event> {
+    pub(in crate::shell::fleet) fn mind_strays(&mut self, ground: &Ground<'_>) -> Vec<Event> {
         // Only where nothing but strays is left of a worker it matters who comes while we look.
         let before = (!self.strays.held.is_empty()).then(our_children);
         self.look_for_strays(ground);

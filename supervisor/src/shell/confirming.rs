@@ -1,0 +1,107 @@
+//! A candidate is looked at while it starts, and for the last time before it takes over: the looks in their order.
+//!
+//! Each look is the business of a room (its token in `tokens.rs`, its listeners in `inspection/`). What a look finds is noted, and the
+//! loop gets the event that follows from all of them.
+
+use std::collections::VecDeque;
+
+use segue_lifecycle::{Event, Lifecycle, Number};
+
+use crate::clock::Timers;
+use crate::log::Log;
+use crate::shell::fleet::{Fleet, Ground, ground};
+use crate::shell::inspection::look::{Patience, Seen, Verdict};
+use crate::shell::inspection::queues::Queues;
+use crate::shell::narrator::view::{View, view};
+use crate::shell::records::Records;
+use crate::shell::tokens::{Acceptance, Tokens};
+use crate::shell::{Alarm, Given};
+
+/// What the loop lends for the looks.
+#[derive(Debug)]
+pub(crate) struct Confirming<'a> {
+    pub(crate) core: &'a Lifecycle,
+    /// What comes of it, for the core.
+    pub(crate) events: &'a mut VecDeque<Event>,
+    pub(crate) given: &'a Given,
+    pub(crate) records: &'a mut Records,
+    pub(crate) fleet: &'a mut Fleet,
+    pub(crate) queues: &'a Queues,
+    pub(crate) tokens: &'a mut Tokens,
+    pub(crate) log: &'a Log,
+}
+
+/// The same, where the whole shell is at hand.
+macro_rules! confirming {
+    ($shell:expr) => {
+        Confirming {
+            core: &$shell.core,
+            events: &mut $shell.events,
+            given: &$shell.given,
+            records: &mut $shell.records,
+            fleet: &mut $shell.fleet,
+            queues: &$shell.queues,
+            tokens: &mut $shell.steering.tokens,
+            log: &$shell.log,
+        }
+    };
+}
+
+pub(crate) use confirming;
+
+impl Confirming<'_> {
+    /// Look whether a candidate has accepted its token.
+    pub(crate) fn look_at_token(&mut self, number: Number) -> Acceptance {
+        let seen = self.tokens.look(number, self.core);
+        if let Acceptance::Seen(accepted) = &seen {
+            self.records.note_accepted(number, accepted.clone());
+            self.events.push_back(Event::TokenAccepted(number));
+        }
+        seen
+    }
+
+    /// Look at the workers of candidates that start: do they accept?
+    pub(crate) fn look_at_starts(&mut self, timers: &mut Timers<Alarm>) {
+        if let Some(number) = self.core.handoff().candidate() {
+            self.look_at_token(number);
+        }
+        self.events.extend(view!(self).look_at_starts(timers));
+    }
+
+    /// The first look, at its token alone. Where its takeover waits for that, nothing else is of interest until it is accepted, and has
+    /// been looked at: then there is nothing more to see now.
+    pub(crate) fn begin(&mut self, number: Number) -> Option<Acceptance> {
+        let seen = self.look_at_token(number);
+        if seen == Acceptance::NotYet && self.core.awaits_acceptance() == Some(number) {
+            self.events.push_back(Event::Unawaited(number));
+            return None;
+        }
+        Some(seen)
+    }
+
+    /// The other looks, at one that lives: what all of them come to.
+    pub(crate) fn finish(&mut self, number: Number, mut seen: Acceptance, patience: Patience) -> Event {
+        if seen == Acceptance::NotYet {
+            seen = self.look_at_token(number);
+        }
+        let mut look = view!(self).look_at_listeners(number, patience);
+        if seen == Acceptance::NotYet && look.verdict != Verdict::Unheld {
+            look = view!(self).look_beside(number, look);
+        }
+        match look.seen {
+            Seen::Leaders => {}
+            // Those below a monitor are written down, so that the next supervisor knows them after a kill -9.
+            Seen::Party => self.fleet.look_for_strays(&ground!(self)),
+        }
+        if let Some(findings) = look.findings {
+            self.records.note_findings(number, findings);
+        }
+        match (look.verdict, patience) {
+            (Verdict::Unawaited, Patience::Left) => Event::Unawaited(number),
+            (Verdict::Serves, Patience::Left | Patience::Over) | (Verdict::Unawaited, Patience::Over) => {
+                Event::Confirmed(number)
+            }
+            (Verdict::Unheld, Patience::Left | Patience::Over) => Event::Unheld(number),
+        }
+    }
+}

@@ -3,10 +3,15 @@
 //! The names drop `Socket` and `Sec` where systemd has them (`SocketMode=` is `mode`, `DeferAcceptSec=` is
 //! `defer-accept`); the long forms are understood as well.
 
+mod table;
+mod values;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::host::{INTERFACE_MAX, is_interface};
+use table::{ROWS, Scope};
+use values::{ipv6_word, parse_value, stamps_word};
+
 use super::{Address, AddressError, Host, UnixPath, quoted};
 
 /// One option. The order here is the order in which options are printed and set.
@@ -101,22 +106,6 @@ pub(crate) enum Timestamping {
     Nanoseconds,
 }
 
-/// How the value of an option is written.
-#[derive(Debug, Clone, Copy)]
-enum Shape {
-    Flag,
-    Count { least: u32, most: u32 },
-    Octal,
-    Seconds,
-    Bytes,
-    Account,
-    Device,
-    Congestion,
-    Tos,
-    Ipv6Only,
-    Stamps,
-}
-
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Value {
     Flag(bool),
@@ -126,203 +115,6 @@ enum Value {
     Ipv6Only(BindIpv6Only),
     Stamps(Timestamping),
 }
-
-/// Which addresses an option means something for.
-#[derive(Debug, Clone, Copy)]
-enum Scope {
-    All,
-    Connections,
-    Datagrams,
-    Tcp,
-    Udp,
-    Internet,
-    Ipv6,
-    UnixAny,
-    UnixFile,
-}
-
-struct Row {
-    key: Key,
-    name: &'static str,
-    alias: Option<&'static str>,
-    shape: Shape,
-    scope: Scope,
-}
-
-const fn row(key: Key, name: &'static str, shape: Shape, scope: Scope) -> Row {
-    Row {
-        key,
-        name,
-        alias: None,
-        shape,
-        scope,
-    }
-}
-
-const fn also(key: Key, name: &'static str, alias: &'static str, shape: Shape, scope: Scope) -> Row {
-    Row {
-        key,
-        name,
-        alias: Some(alias),
-        shape,
-        scope,
-    }
-}
-
-/// The largest number that listen(2) and the integer socket options take.
-const INT_MAX: u32 = i32::MAX as u32;
-/// Longest keep-alive and defer-accept times in seconds: MAX_TCP_KEEPIDLE of the kernel.
-const SECONDS_MAX: u32 = 32767;
-/// Most keep-alive probes: MAX_TCP_KEEPCNT of the kernel.
-const PROBES_MAX: u32 = 127;
-/// Most sockets on one address: as many as there may be workers, for more would be lent to nobody alone.
-const SOCKETS_MAX: u32 = 1024;
-/// Most sockets of a steered listener: as many generations as may live at once are far fewer.
-const SLOTS_MAX: u32 = 16;
-/// Longest name of a congestion control algorithm: TCP_CA_NAME_MAX less the final NUL.
-const CONGESTION_MAX: usize = 15;
-/// Longest name of a user or group: LOGIN_NAME_MAX less the final NUL.
-const ACCOUNT_MAX: usize = 255;
-
-const ROWS: &[Row] = &[
-    row(
-        Key::Backlog,
-        "backlog",
-        Shape::Count {
-            least: 1,
-            most: INT_MAX,
-        },
-        Scope::Connections,
-    ),
-    also(Key::Mode, "mode", "socket-mode", Shape::Octal, Scope::UnixFile),
-    also(Key::User, "user", "socket-user", Shape::Account, Scope::UnixFile),
-    also(
-        Key::Group,
-        "group",
-        "socket-group",
-        Shape::Account,
-        Scope::UnixFile,
-    ),
-    row(
-        Key::DirectoryMode,
-        "directory-mode",
-        Shape::Octal,
-        Scope::UnixFile,
-    ),
-    row(Key::NoDelay, "no-delay", Shape::Flag, Scope::Tcp),
-    row(Key::KeepAlive, "keep-alive", Shape::Flag, Scope::Tcp),
-    also(
-        Key::KeepAliveTime,
-        "keep-alive-time",
-        "keep-alive-time-sec",
-        Shape::Seconds,
-        Scope::Tcp,
-    ),
-    also(
-        Key::KeepAliveInterval,
-        "keep-alive-interval",
-        "keep-alive-interval-sec",
-        Shape::Seconds,
-        Scope::Tcp,
-    ),
-    row(
-        Key::KeepAliveProbes,
-        "keep-alive-probes",
-        Shape::Count {
-            least: 1,
-            most: PROBES_MAX,
-        },
-        Scope::Tcp,
-    ),
-    also(
-        Key::DeferAccept,
-        "defer-accept",
-        "defer-accept-sec",
-        Shape::Seconds,
-        Scope::Tcp,
-    ),
-    row(
-        Key::TcpCongestion,
-        "tcp-congestion",
-        Shape::Congestion,
-        Scope::Tcp,
-    ),
-    row(Key::FreeBind, "free-bind", Shape::Flag, Scope::Internet),
-    row(Key::Transparent, "transparent", Shape::Flag, Scope::Internet),
-    row(Key::Broadcast, "broadcast", Shape::Flag, Scope::Udp),
-    row(Key::ReusePort, "reuse-port", Shape::Flag, Scope::Internet),
-    row(
-        Key::Sockets,
-        "sockets",
-        Shape::Count {
-            least: 1,
-            most: SOCKETS_MAX,
-        },
-        Scope::Internet,
-    ),
-    row(Key::Steer, "steer", Shape::Flag, Scope::Tcp),
-    row(
-        Key::Slots,
-        "slots",
-        Shape::Count {
-            least: 2,
-            most: SLOTS_MAX,
-        },
-        Scope::Tcp,
-    ),
-    row(Key::BindIpv6Only, "bind-ipv6-only", Shape::Ipv6Only, Scope::Ipv6),
-    row(
-        Key::BindToDevice,
-        "bind-to-device",
-        Shape::Device,
-        Scope::Internet,
-    ),
-    row(Key::ReceiveBuffer, "receive-buffer", Shape::Bytes, Scope::All),
-    row(Key::SendBuffer, "send-buffer", Shape::Bytes, Scope::All),
-    row(
-        Key::Mark,
-        "mark",
-        Shape::Count {
-            least: 0,
-            most: INT_MAX,
-        },
-        Scope::Internet,
-    ),
-    row(
-        Key::Priority,
-        "priority",
-        Shape::Count {
-            least: 0,
-            most: INT_MAX,
-        },
-        Scope::Internet,
-    ),
-    row(Key::IpTos, "ip-tos", Shape::Tos, Scope::Internet),
-    row(
-        Key::IpTtl,
-        "ip-ttl",
-        Shape::Count { least: 1, most: 255 },
-        Scope::Internet,
-    ),
-    row(
-        Key::PassCredentials,
-        "pass-credentials",
-        Shape::Flag,
-        Scope::UnixAny,
-    ),
-    row(Key::PassSecurity, "pass-security", Shape::Flag, Scope::UnixAny),
-    row(Key::PassPacketInfo, "pass-packet-info", Shape::Flag, Scope::Udp),
-    row(Key::Timestamping, "timestamping", Shape::Stamps, Scope::Datagrams),
-    row(Key::NonBlocking, "non-blocking", Shape::Flag, Scope::All),
-];
-
-/// The names that IPTOS= of systemd.socket(5) knows, from ip(7).
-const TOS_NAMES: &[(&str, u32)] = &[
-    ("low-delay", 0x10),
-    ("throughput", 0x08),
-    ("reliability", 0x04),
-    ("low-cost", 0x02),
-];
 
 impl Key {
     /// The name as it is written in a `--listen` and in `segue.toml`.
@@ -461,22 +253,6 @@ impl fmt::Display for SocketOptions {
     }
 }
 
-fn ipv6_word(choice: BindIpv6Only) -> &'static str {
-    match choice {
-        BindIpv6Only::Both => "both",
-        BindIpv6Only::Ipv6Only => "ipv6-only",
-        BindIpv6Only::Default => "default",
-    }
-}
-
-fn stamps_word(choice: Timestamping) -> &'static str {
-    match choice {
-        Timestamping::Off => "off",
-        Timestamping::Microseconds => "us",
-        Timestamping::Nanoseconds => "ns",
-    }
-}
-
 /// Whether an option of this scope means something for the address; if not, what it is for.
 fn fits(scope: Scope, address: &Address) -> Result<(), &'static str> {
     let (fitting, what) = match scope {
@@ -499,142 +275,4 @@ fn fits(scope: Scope, address: &Address) -> Result<(), &'static str> {
         ),
     };
     if fitting { Ok(()) } else { Err(what) }
-}
-
-fn parse_value(shape: Shape, text: &str) -> Result<Value, String> {
-    match shape {
-        Shape::Flag => parse_flag(text).map(Value::Flag),
-        Shape::Count { least, most } => parse_count(text, least, most).map(Value::Number),
-        Shape::Octal => parse_octal(text).map(Value::Octal),
-        Shape::Seconds => parse_seconds(text).map(Value::Number),
-        Shape::Bytes => parse_bytes(text).map(Value::Number),
-        Shape::Account => parse_word(text, ACCOUNT_MAX, "is not a name or number").map(Value::Text),
-        Shape::Congestion => parse_word(text, CONGESTION_MAX, "is not an algorithm").map(Value::Text),
-        Shape::Device => parse_device(text).map(Value::Text),
-        Shape::Tos => parse_tos(text).map(Value::Number),
-        Shape::Ipv6Only => parse_ipv6_only(text).map(Value::Ipv6Only),
-        Shape::Stamps => parse_stamps(text).map(Value::Stamps),
-    }
-}
-
-fn parse_flag(text: &str) -> Result<bool, String> {
-    match text {
-        "yes" | "true" | "on" | "1" => Ok(true),
-        "no" | "false" | "off" | "0" => Ok(false),
-        _ => Err("is not yes or no".to_owned()),
-    }
-}
-
-/// Digits only: `from_str` alone would take `+1`.
-fn parse_number(text: &str) -> Option<u32> {
-    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    if digits { text.parse().ok() } else { None }
-}
-
-fn parse_count(text: &str, least: u32, most: u32) -> Result<u32, String> {
-    let number = match text.strip_prefix("0x") {
-        // Marks are written in hexadecimal by the firewall tools, so that is understood as well.
-        Some(digits) if digits.bytes().all(|byte| byte.is_ascii_hexdigit()) => {
-            u32::from_str_radix(digits, 16).ok()
-        }
-        Some(_) => None,
-        None => parse_number(text),
-    };
-    match number {
-        Some(number) if (least..=most).contains(&number) => Ok(number),
-        Some(_) | None => Err(format!("is not a number from {least} to {most}")),
-    }
-}
-
-fn parse_octal(text: &str) -> Result<u32, String> {
-    let octal = !text.is_empty() && text.bytes().all(|byte| (b'0'..=b'7').contains(&byte));
-    match u32::from_str_radix(text, 8) {
-        Ok(mode) if octal && mode <= 0o777 => Ok(mode),
-        Ok(_) | Err(_) => Err("is not an octal mode from 0000 to 0777".to_owned()),
-    }
-}
-
-/// Whole seconds, as the kernel counts them: `30`, `30s`, `5m`, `1h`.
-fn parse_seconds(text: &str) -> Result<u32, String> {
-    let (digits, unit) = if let Some(digits) = text.strip_suffix('s') {
-        (digits, 1)
-    } else if let Some(digits) = text.strip_suffix('m') {
-        (digits, 60)
-    } else if let Some(digits) = text.strip_suffix('h') {
-        (digits, 3600)
-    } else {
-        (text, 1)
-    };
-    match parse_number(digits).and_then(|number| number.checked_mul(unit)) {
-        Some(seconds) if (1..=SECONDS_MAX).contains(&seconds) => Ok(seconds),
-        Some(_) | None => Err(format!(
-            "is not a time from 1s to {SECONDS_MAX}s in whole seconds"
-        )),
-    }
-}
-
-fn parse_bytes(text: &str) -> Result<u32, String> {
-    let (digits, unit) = if let Some(digits) = text.strip_suffix('K') {
-        (digits, 1 << 10)
-    } else if let Some(digits) = text.strip_suffix('M') {
-        (digits, 1 << 20)
-    } else if let Some(digits) = text.strip_suffix('G') {
-        (digits, 1 << 30)
-    } else {
-        (text, 1)
-    };
-    match parse_number(digits).and_then(|number| number.checked_mul(unit)) {
-        Some(bytes) if (1..=INT_MAX).contains(&bytes) => Ok(bytes),
-        Some(_) | None => Err("is not a size in bytes (K, M, G are powers of 1024)".to_owned()),
-    }
-}
-
-fn parse_word(text: &str, most: usize, why: &str) -> Result<String, String> {
-    let fitting = !text.is_empty()
-        && text.len() <= most
-        && !text.contains([',', '/', ':'])
-        && !text
-            .chars()
-            .any(|character| character.is_control() || character.is_whitespace());
-    if fitting {
-        Ok(text.to_owned())
-    } else {
-        Err(why.to_owned())
-    }
-}
-
-fn parse_device(text: &str) -> Result<String, String> {
-    if is_interface(text) {
-        Ok(text.to_owned())
-    } else {
-        Err(format!(
-            "is not a network interface (at most {INTERFACE_MAX} characters)"
-        ))
-    }
-}
-
-fn parse_tos(text: &str) -> Result<u32, String> {
-    match TOS_NAMES.iter().find(|(name, _)| *name == text) {
-        Some((_, value)) => Ok(*value),
-        None => parse_count(text, 0, 255)
-            .map_err(|why| format!("{why}, low-delay, throughput, reliability or low-cost")),
-    }
-}
-
-fn parse_ipv6_only(text: &str) -> Result<BindIpv6Only, String> {
-    [BindIpv6Only::Both, BindIpv6Only::Ipv6Only, BindIpv6Only::Default]
-        .into_iter()
-        .find(|choice| ipv6_word(*choice) == text)
-        .ok_or_else(|| "is not both, ipv6-only or default".to_owned())
-}
-
-fn parse_stamps(text: &str) -> Result<Timestamping, String> {
-    [
-        Timestamping::Off,
-        Timestamping::Microseconds,
-        Timestamping::Nanoseconds,
-    ]
-    .into_iter()
-    .find(|choice| stamps_word(*choice) == text)
-    .ok_or_else(|| "is not off, us or ns".to_owned())
 }

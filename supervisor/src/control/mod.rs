@@ -22,11 +22,13 @@
 //! accepted, and the kernel's backlog holds the rest. So 256 waiting clients never keep a `status` or a
 //! `stop` out.
 
+mod error;
+mod room;
+mod saved;
 mod session;
 mod socket;
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::io;
 use std::mem;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -36,30 +38,20 @@ use std::time::{Duration, Instant};
 use session::{Seat, Session};
 use socket::{Allowed, SocketFile};
 
+pub(crate) use error::ControlError;
+pub(crate) use socket::Peer;
+
 use crate::place::{Claim, Place, PlaceError, Remains, StalePolicy};
 use crate::protocol::{Reply, Request};
-use crate::state::{Custody, Fds, Field, Fields as _, Flaw, Passed, Row, Rows, written_as};
+use crate::state::{Flaw, Row};
 use crate::sys::errno_text;
 
 /// How many clients may wait for a reload or a change of workers. A deploy that asks once per host or per
 /// service stays far below; it bounds the memory of a loop that asks without end.
 pub(crate) const TICKETS_MAX: usize = 256;
 
-/// How many clients may wait for the end of a stop. Separate, so that tickets never keep a stop out.
-const STOPS_MAX: usize = 64;
-
-/// How many clients may hear all that happens. They stay for days, and each may have a buffer; a machine has a handful of them.
-const FOLLOWERS_MAX: usize = 16;
-
-/// How many clients without a ticket are held at a time. Each leaves within [`ASK_TIME`] or [`READ_TIME`].
-const RESERVE: usize = 64;
-
 /// How long a client may take for its request. They send it at once; the rest is for a machine that swaps.
 pub(crate) const ASK_TIME: Duration = Duration::from_secs(2);
-
-/// How long it may take while the reserve is full, so that clients which never ask do not keep a `status` or a
-/// `stop` out for long: a hundred of them delay it by half a second.
-const CROWDED_ASK_TIME: Duration = Duration::from_millis(250);
 
 /// How long a client may take to read its final answer before it is dropped.
 const READ_TIME: Duration = Duration::from_secs(10);
@@ -74,8 +66,6 @@ const ACCEPTS_PER_TURN: usize = 64;
 /// One client, never the same number twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct ClientId(u64);
-
-written_as!(ClientId as u64: |client| client.0, ClientId;);
 
 impl ClientId {
     /// The name under which its fd is passed on.
@@ -93,25 +83,6 @@ impl ClientId {
     #[cfg(test)]
     pub(crate) fn from_number(number: u64) -> Self {
         Self(number)
-    }
-}
-
-/// Who a client is, as the kernel tells (`SO_PEERCRED`): for the log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Peer {
-    /// Its pid when it connected.
-    pub(crate) pid: i32,
-    /// Its user.
-    pub(crate) uid: u32,
-}
-
-impl fmt::Display for Peer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.pid {
-            // The kernel has no number for it here.
-            0 => write!(f, "outside this pid namespace (uid {})", self.uid),
-            pid => write!(f, "pid {pid} (uid {})", self.uid),
-        }
     }
 }
 
@@ -161,9 +132,6 @@ pub(crate) struct Control {
     claim: Claim,
 }
 
-/// The kind of the row of the control socket, and the name of its fd.
-const ROW: &str = "control";
-
 /// The kind of a client's row, and the beginning of the name of its fd.
 const CLIENT_ROW: &str = "client";
 
@@ -199,63 +167,6 @@ impl Control {
             told_loss: false,
             file,
             claim,
-        })
-    }
-
-    /// Write the place, the control socket and its clients.
-    pub(crate) fn save(&self, rows: &mut Rows) {
-        self.place().save(rows);
-        self.last_id.write("last-id", rows.begin(ROW));
-        self.file.save(rows);
-        self.allowed.group().write("group", rows);
-        for (id, session) in &self.clients {
-            id.write("id", rows.begin(CLIENT_ROW));
-            session.save_fields(rows);
-        }
-    }
-
-    /// The fds of the claim, of the control socket and of its clients.
-    pub(crate) fn pass_on<'a>(&'a self, fds: &mut Passed<'a>) {
-        self.claim.pass_on(fds);
-        fds.push((ROW.to_owned(), self.as_fd()));
-        for (id, session) in &self.clients {
-            fds.push((id.fd_name(), session.as_fd()));
-        }
-    }
-
-    /// The control socket and the clients that this process had before it executed another binary. The clients are to be
-    /// watched anew: [`Control::changes`] says so.
-    ///
-    /// # Errors
-    /// A row is not whole, an fd is missing, or the place is not ours any more.
-    pub(crate) fn restore(rows: &[Row<'_>], fds: &mut Fds, custody: &Custody) -> Result<Self, Flaw> {
-        let row = Row::of_kind(rows, ROW)?;
-        let place = Place::restore(rows)?;
-        let file = SocketFile::restore(row, custody)?;
-        let mut clients = BTreeMap::new();
-        for row in rows.iter().filter(|row| row.kind() == CLIENT_ROW) {
-            let id = ClientId::read("id", *row)?;
-            let fd = fds.take(&id.fd_name());
-            let fd = fd.ok_or_else(|| Flaw::new(format_args!("the fd of {:?} is missing", row.line())))?;
-            clients.insert(id, Session::restore(*row, fd)?);
-        }
-        let listener = fds
-            .take(ROW)
-            .ok_or_else(|| Flaw::new("the fd of the control socket is missing"))?;
-        Ok(Self {
-            listener: UnixListener::from(listener),
-            allowed: Allowed::new(Field::read("group", row)?),
-            clients,
-            watched: BTreeMap::new(),
-            closed: Vec::new(),
-            last_id: Field::read("last-id", row)?,
-            told_accepting: true,
-            paused_until: None,
-            trouble: None,
-            told: false,
-            told_loss: false,
-            file,
-            claim: Claim::restore(place, fds, custody)?,
         })
     }
 
@@ -458,87 +369,6 @@ impl Control {
         changes
     }
 
-    /// When [`Control::expire`] has something to do.
-    pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        let shortened = self.shortened();
-        self.clients
-            .values()
-            .filter_map(|session| deadline(session, shortened))
-            .chain(self.paused_until)
-            .min()
-    }
-
-    /// Refuses who has not asked in time, drops who does not read its answer, and ends a pause.
-    pub(crate) fn expire(&mut self, now: Instant) {
-        self.paused_until = self.paused_until.filter(|until| *until > now);
-        let shortened = self.shortened();
-        let overdue =
-            |session: &Session| deadline(session, shortened).is_some_and(|deadline| deadline <= now);
-        let late: Vec<ClientId> = self
-            .clients
-            .iter()
-            .filter(|(_, s)| overdue(s))
-            .map(|(id, _)| *id)
-            .collect();
-        for id in late {
-            if self
-                .clients
-                .get(&id)
-                .is_some_and(|session| session.seat() == Seat::Asking)
-            {
-                let message = match ASK_TIME.saturating_sub(shortened) {
-                    ASK_TIME => format!("no request within {} s", ASK_TIME.as_secs()),
-                    time => format!("no request within {} ms, and others wait", time.as_millis()),
-                };
-                self.reply(id, &Reply::Refused { message }, now);
-            } else {
-                self.close(id);
-            }
-        }
-    }
-
-    fn has_room(&self, now: Instant) -> bool {
-        self.paused_until.is_none_or(|until| until <= now) && !self.is_crowded()
-    }
-
-    /// Whether the reserve is full.
-    fn is_crowded(&self) -> bool {
-        self.count(Seat::Asking) + self.count(Seat::Served) + self.count(Seat::Leaving) >= RESERVE
-    }
-
-    /// By how much clients that have not asked yet have less time than usual.
-    fn shortened(&self) -> Duration {
-        if self.is_crowded() {
-            ASK_TIME - CROWDED_ASK_TIME
-        } else {
-            Duration::ZERO
-        }
-    }
-
-    fn count(&self, seat: Seat) -> usize {
-        self.clients
-            .values()
-            .filter(|session| session.seat() == seat)
-            .count()
-    }
-
-    /// Where a client with this request waits; the refusal if there is no room.
-    fn seat(&self, request: Request) -> Result<Seat, String> {
-        let (seat, max) = match request {
-            Request::Reload { .. } | Request::Workers { .. } | Request::Upgrade {} => {
-                (Seat::Ticket, TICKETS_MAX)
-            }
-            Request::Stop {} => (Seat::Stop, STOPS_MAX),
-            Request::Events {} => (Seat::Events, FOLLOWERS_MAX),
-            Request::Status {} => return Ok(Seat::Served),
-        };
-        if self.count(seat) < max {
-            Ok(seat)
-        } else {
-            Err(format!("{max} clients wait already; try again later"))
-        }
-    }
-
     fn close(&mut self, id: ClientId) {
         if let Some(session) = self.clients.remove(&id) {
             let fd = session.into_fd();
@@ -549,58 +379,6 @@ impl Control {
         }
     }
 }
-
-/// When a client must have asked, or read its answer; `shortened` is what those lose who have not asked.
-fn deadline(session: &Session, shortened: Duration) -> Option<Instant> {
-    match session.seat() {
-        Seat::Asking => session
-            .deadline()
-            .map(|deadline| deadline.checked_sub(shortened).unwrap_or(deadline)),
-        Seat::Ticket | Seat::Stop | Seat::Events | Seat::Served | Seat::Leaving => session.deadline(),
-    }
-}
-
-/// Why there is no control socket. `Display` is one line: attempt, then cause.
-#[derive(Debug)]
-pub(crate) enum ControlError {
-    /// There is no place for it, or it is taken.
-    Place(PlaceError),
-    /// No group has this name or number.
-    NoGroup(String),
-    /// Something that Segue did not make is in the way.
-    InTheWay {
-        /// Where.
-        path: String,
-        /// What it is.
-        what: &'static str,
-    },
-    /// The system said no.
-    Io {
-        /// What was tried, with its path.
-        attempt: String,
-        /// What it said.
-        cause: io::Error,
-    },
-}
-
-impl From<PlaceError> for ControlError {
-    fn from(error: PlaceError) -> Self {
-        Self::Place(error)
-    }
-}
-
-impl fmt::Display for ControlError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Place(error) => error.fmt(f),
-            Self::NoGroup(group) => write!(f, "control group {group}: there is no such group"),
-            Self::InTheWay { path, what } => write!(f, "control socket {path}: {what}"),
-            Self::Io { attempt, cause } => write!(f, "{attempt}: {}", errno_text(cause)),
-        }
-    }
-}
-
-impl std::error::Error for ControlError {}
 
 #[cfg(test)]
 pub(crate) mod harness;

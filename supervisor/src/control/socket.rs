@@ -1,5 +1,6 @@
 //! The socket file: private from its first instant, and never a stranger's.
 
+use std::fmt;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -11,10 +12,29 @@ use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, soc
 use nix::sys::stat::Mode;
 use nix::unistd::{Gid, Group};
 
-use super::{ControlError, Peer};
+use super::ControlError;
 use crate::place::{LockHolder, Place, PlaceError, is_gone};
 use crate::state::{Custody, Fields as _, Flaw, Guard, Row, Rows, Whole as _, whole};
 use crate::sys::peer_groups;
+
+/// Who a client is, as the kernel tells (`SO_PEERCRED`): for the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Peer {
+    /// Its pid when it connected.
+    pub(crate) pid: i32,
+    /// Its user.
+    pub(crate) uid: u32,
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.pid {
+            // The kernel has no number for it here.
+            0 => write!(f, "outside this pid namespace (uid {})", self.uid),
+            pid => write!(f, "pid {pid} (uid {})", self.uid),
+        }
+    }
+}
 
 /// How many clients may wait to be accepted. Beyond it connect(2) blocks, which is what a client would do
 /// anyway.

@@ -9,10 +9,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::harness::Server;
+use super::room::{CROWDED_ASK_TIME, FOLLOWERS_MAX, RESERVE};
 use super::*;
 use crate::place::{Surroundings, choose};
 use crate::protocol::{Change as WorkersChange, News, NewsKind, State, Until};
-use crate::state::{Custody, Guard, Restored};
+use crate::state::{Custody, Fds, Guard, Passed, Restored, Rows};
 
 const RELOAD: Request = Request::Reload {
     until: Until::Takeover,

@@ -10,7 +10,7 @@ use super::text::quoted;
 
 /// What the supervisor says to the app itself, or keeps from it. Given by hand they would be lies: an app that
 /// believes a foreign `NOTIFY_SOCKET` is never ready, and one that believes a foreign `LISTEN_FDS` serves nothing.
-const OURS: [&str; 18] = [
+const OURS: [&str; 20] = [
     "LISTEN_FDNAMES",
     "LISTEN_FDS",
     "LISTEN_PID",
@@ -25,6 +25,8 @@ const OURS: [&str; 18] = [
     "SEGUE_NAME",
     "SEGUE_OLD_GENERATION",
     "SEGUE_PROBE",
+    "SEGUE_PROBE_ADDRESS",
+    "SEGUE_PROBE_SOURCE",
     "SEGUE_REASON",
     "SEGUE_WORKER",
     "WATCHDOG_PID",

@@ -206,7 +206,9 @@ impl Config {
             && self.protocol == Protocol::default()
             && self.stop_signal == defaults::STOP_SIGNAL;
         let preset = as_it_is.then(|| apps::advice(&self.command)).flatten();
-        let second = self.probe.is_some() && !self.takes_second_socket();
+        let mut options = self.listen.iter().map(|spec| &spec.options);
+        let steered = options.any(|options| options.flag(Key::Steer) == Some(true));
+        let second = self.probe.is_some() && !self.takes_second_socket() && !steered;
         preset
             .into_iter()
             .chain(second.then(|| NO_SECOND_SOCKET.to_owned()))

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 /// What the parent of the supervisor told *it*; the app must never take these for its own
 /// (sd_listen_fds(3), sd_notify(3), sd_watchdog_enabled(3), systemd.exec(5), and a Segue above this one; nginx and php-fpm, which
 /// tell their own successors of their sockets so).
-const NEVER_PASSED_ON: [&str; 21] = [
+const NEVER_PASSED_ON: [&str; 23] = [
     "LISTEN_FDS",
     "LISTEN_PID",
     "LISTEN_PIDFDID",
@@ -27,6 +27,8 @@ const NEVER_PASSED_ON: [&str; 21] = [
     "SEGUE_WORKER",
     "SEGUE_DRAIN_TIMEOUT_MS",
     "SEGUE_PROBE",
+    "SEGUE_PROBE_ADDRESS",
+    "SEGUE_PROBE_SOURCE",
     "SEGUE_EVENT",
     "SEGUE_OLD_GENERATION",
     "SEGUE_FAILED_GENERATION",

@@ -57,7 +57,7 @@ impl BirthRecord {
         spawn::worker(&self.program, sockets, self.own_pid, worker, extra)
     }
 
-    /// Start `/bin/sh -c command` as the app's user, in its directory and environment, with `SEGUE_PROBE` set to the path.
+    /// Start `/bin/sh -c command` as the app's user, in its directory and environment, with the variables of a probe set.
     /// The listeners are there for the placeholders alone.
     ///
     /// # Errors

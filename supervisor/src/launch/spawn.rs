@@ -11,6 +11,7 @@ use crate::sys::{self, errno_text};
 use nix::errno::Errno;
 use nix::unistd::Pid;
 use std::ffi::{CString, OsStr};
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
@@ -68,6 +69,8 @@ pub(crate) struct Question<'a> {
     pub(crate) command: &'a str,
     /// `SEGUE_PROBE`; none for an app that is not given the private listener.
     pub(crate) probe_path: Option<&'a Path>,
+    /// `SEGUE_PROBE_ADDRESS` and `SEGUE_PROBE_SOURCE`: whoever connects to the first from the second reaches the candidate alone.
+    pub(crate) front_door: Option<(SocketAddr, &'a str)>,
     /// What `{runtime}` stands for.
     pub(crate) runtime: Option<&'a Path>,
 }
@@ -191,6 +194,10 @@ pub(super) fn shell(
     let mut environment = common_environment(program, &values, question.name)?;
     if let Some(path) = question.probe_path {
         environment.set("SEGUE_PROBE", path);
+    }
+    if let Some((address, source)) = question.front_door {
+        environment.set("SEGUE_PROBE_ADDRESS", address.to_string());
+        environment.set("SEGUE_PROBE_SOURCE", source);
     }
     let command = CString::new(question.command)
         .map_err(|_| LaunchError::new("the probe command contains a NUL byte".to_owned()))?;

@@ -717,13 +717,16 @@ fn a_probe_runs_in_a_shell_with_the_apps_environment_and_no_socket() {
                 name: "instance",
                 command,
                 probe_path: Some(&probe),
+                front_door: Some((([127, 0, 0, 1], 8080).into(), "127.200.1.2")),
                 runtime: None,
             };
             let spawned = record.spawn_shell(&[], WORKER, &question).unwrap();
             assert_eq!(conclude(spawned), ran(4));
             let env = bench.read("env");
             assert!(
-                env.contains(&format!("SEGUE_PROBE={}\n", probe.display())),
+                env.contains(&format!("SEGUE_PROBE={}\n", probe.display()))
+                    && env.contains("SEGUE_PROBE_ADDRESS=127.0.0.1:8080\n")
+                    && env.contains("SEGUE_PROBE_SOURCE=127.200.1.2\n"),
                 "{env}"
             );
             assert!(

@@ -13,8 +13,10 @@ use nix::errno::Errno;
 
 use super::Listener;
 use super::local::BoundTo;
+use super::probe_source::ProbeSource;
+use crate::sys::errno_text;
 use crate::sys::sock::{self, SocketOption};
-use crate::sys::{errno_text, steering};
+use crate::sys::steering::{self, Visitors};
 
 /// The address of this slot's door: the network follows from the port, so that it is the same for whoever comes after us. The first
 /// slot has 1.
@@ -34,6 +36,8 @@ pub(super) struct Doors {
     open: Cell<Option<(Ipv4Addr, u8)>>,
     /// A connection over IPv6 that is on its way, and its slot.
     visitor: Cell<Option<(SocketAddrV6, u8)>>,
+    /// From where the connections of a probe come that runs, and the slot that is probed.
+    pub(super) probe: Cell<Option<(ProbeSource, u8)>>,
 }
 
 impl Doors {
@@ -43,14 +47,26 @@ impl Doors {
             let mut indices = order.iter().zip(0u32..);
             indices.find(|(known, _)| **known == slot).map(|(_, index)| index)
         };
-        let open = self.open.get();
-        let open = open.and_then(|(from, slot)| Some((from, index_of(slot)?)));
-        let doors: Vec<(Ipv4Addr, u32)> = open.into_iter().collect();
-        let visitor = self.visitor.get();
-        let visitor = visitor.and_then(|(from, slot)| Some((from, index_of(slot)?)));
+        let (mut doors, mut visitors) = (Vec::new(), Vec::new());
+        if let Some((from, slot)) = self.open.get() {
+            doors.extend(index_of(slot).map(|index| (from, index)));
+        }
+        if let Some((from, slot)) = self.visitor.get() {
+            let one = Visitors { from, ports: 1 };
+            visitors.extend(index_of(slot).map(|index| (one, index)));
+        }
+        match self.probe.get() {
+            Some((ProbeSource::Address(from), slot)) => {
+                doors.extend(index_of(slot).map(|index| (from, index)));
+            }
+            Some((ProbeSource::Ports(from), slot)) => {
+                visitors.extend(index_of(slot).map(|index| (from, index)));
+            }
+            None => {}
+        }
         let route = steering::Route {
             doors: &doors,
-            visitor,
+            visitors: &visitors,
             others,
         };
         steering::send(fd, &route)

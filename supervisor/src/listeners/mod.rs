@@ -7,8 +7,8 @@
 //!
 //! Code map: `open` decides which sockets stay, stand in or are made; `bind` makes them; `unix_file` owns the paths
 //! of Unix sockets; `path_watch` sees that an app has taken one away, and `mended_path` has it put back; `settings` turns options into socket options; `inherited` and `claim` read `LISTEN_FDS`;
-//! `shares` says which worker gets which of several sockets on one address; `slots` makes the sockets of a steered one, which are a `group`, and `doors` leads
-//! connections of our own to one of them;
+//! `shares` says which worker gets which of several sockets on one address; `slots` makes the sockets of a steered one, which are a `group`, `doors` leads
+//! connections of our own to one of them, and `front_door` those of a probe (from a `probe_source`);
 //! `resolve` is the only place that looks names up; `holder` finds who has a port that is busy; `saved` writes
 //! them down for a successor; `anew` makes again what was lost with a predecessor, `regroup` guesses the kernel's order of slots, and
 //! `order` finds it out.
@@ -17,6 +17,7 @@ mod anew;
 mod bind;
 mod claim;
 mod doors;
+mod front_door;
 mod group;
 mod holder;
 mod inherited;
@@ -25,6 +26,7 @@ mod mended_path;
 mod open;
 mod order;
 mod path_watch;
+mod probe_source;
 mod regroup;
 mod resolve;
 mod saved;
@@ -47,10 +49,12 @@ use nix::unistd::Uid;
 
 use crate::address::{Key, PROBE_NAME, SocketOptions};
 
+pub(crate) use front_door::FrontDoor;
 pub(crate) use inherited::{Inherited, stale};
 pub(crate) use local::SocketKind;
 pub(crate) use open::open;
 pub(crate) use path_watch::PathWatch;
+pub(crate) use probe_source::ProbeSource;
 pub(crate) use resolve::Lookup;
 pub(crate) use saved::{
     Absent, Saving, SocketIdentity, any_inherited, identities, inodes, is_inherited, label_of, restore,

@@ -13,6 +13,7 @@ use crate::manager::Manager;
 use crate::pid_file::PidFile;
 use crate::shell::begin::assemble;
 use crate::shell::desk::tickets::Tickets;
+use crate::shell::fleet::probe::slots_of;
 use crate::shell::fleet::saved::SavedChild;
 use crate::shell::fleet::{Ground, ground};
 use crate::shell::found::{Found, config_of, configs, machine};
@@ -83,6 +84,11 @@ pub(crate) fn restore(
     let watched = shell.fleet.watch_all(&mut shell.sources);
     watched.map_err(Flaw::new)?;
     shell.fleet.hold_the_childless();
+    let ground = ground!(shell);
+    shell
+        .fleet
+        .probes
+        .note_open_doors(|number| slots_of(number, &ground));
     shell.succession.before = Some((saved.by, waiter(&rows)?));
     Ok(Restored::new(shell, custody))
 }

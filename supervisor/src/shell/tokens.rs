@@ -18,6 +18,7 @@ use crate::listeners::Listener;
 use crate::log::Log;
 use crate::shell::Alarm;
 use crate::shell::fleet::Ground;
+use crate::shell::fleet::probe::slots_of;
 use crate::sys::{sock, steering};
 
 /// How long a token may be on its way into its slot: a handshake inside this machine, and the queue may be full.
@@ -287,11 +288,4 @@ impl Token {
         // If somebody was quicker nothing is left to do.
         let _ = steering::accept_first(self.slot.as_fd());
     }
-}
-
-/// The slots of steered listeners that a generation has.
-fn slots_of(number: Number, ground: &Ground<'_>) -> Vec<Rc<Listener>> {
-    let mut slots = ground.records.listeners_of(number, ground.core);
-    slots.retain(|listener| listener.slot().is_some());
-    slots
 }

@@ -45,10 +45,19 @@ pub(crate) fn keep_address(fd: BorrowedFd<'_>) -> Result<(), Errno> {
 pub(crate) struct Route<'a> {
     /// Connections from these IPv4 addresses go to these members.
     pub(crate) doors: &'a [(Ipv4Addr, u32)],
-    /// The one connection from this IPv6 address and port goes to this member.
-    pub(crate) visitor: Option<(SocketAddrV6, u32)>,
+    /// Connections from these IPv6 addresses and ports go to these members.
+    pub(crate) visitors: &'a [(Visitors, u32)],
     /// All others go to this one.
     pub(crate) others: u32,
+}
+
+/// Connections over IPv6 that are told from all others by the ports from which they come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Visitors {
+    /// The address, and the first of the ports: a multiple of their count.
+    pub(crate) from: SocketAddrV6,
+    /// How many ports: a power of two.
+    pub(crate) ports: u16,
 }
 
 /// From now on every new connection to the group of this socket goes where the route says; those whose handshake has
@@ -84,7 +93,7 @@ pub(crate) fn send(fd: BorrowedFd<'_>, route: &Route<'_>) -> Result<(), Errno> {
 pub(crate) fn send_to_index(fd: BorrowedFd<'_>, index: u32) -> Result<(), Errno> {
     let route = Route {
         doors: &[],
-        visitor: None,
+        visitors: &[],
         others: index,
     };
     send(fd, &route)
@@ -105,18 +114,24 @@ fn program(route: &Route<'_>) -> Vec<libc::sock_filter> {
         }
         program.extend(only_for_version(4, doors));
     }
-    if let Some((from, index)) = route.visitor {
-        let mut visitor = vec![load(HALF, PORT_BEHIND_IPV6)];
-        let words = from.ip().octets();
-        let words = words
-            .chunks_exact(4)
-            .map(|word| word.iter().fold(0, |all, byte| all << 8 | u32::from(*byte)));
-        visitor.push(skip_unless(from.port().into(), 9));
-        for ((word, place), left) in words.zip((SOURCE_OF_IPV6..).step_by(4)).zip([7, 5, 3, 1]) {
-            visitor.extend([load(WORD, place), skip_unless(word, left)]);
+    if !route.visitors.is_empty() {
+        let mut visitors = Vec::new();
+        for (Visitors { from, ports }, index) in route.visitors {
+            let words = from.ip().octets();
+            let words = words
+                .chunks_exact(4)
+                .map(|word| word.iter().fold(0, |all, byte| all << 8 | u32::from(*byte)));
+            visitors.extend([
+                load(HALF, PORT_BEHIND_IPV6),
+                keep_bits(u32::from(ports.wrapping_neg())),
+                skip_unless(from.port().into(), 9),
+            ]);
+            for ((word, place), left) in words.zip((SOURCE_OF_IPV6..).step_by(4)).zip([7, 5, 3, 1]) {
+                visitors.extend([load(WORD, place), skip_unless(word, left)]);
+            }
+            visitors.push(answer(*index));
         }
-        visitor.push(answer(index));
-        program.extend(only_for_version(6, visitor));
+        program.extend(only_for_version(6, visitors));
     }
     program.push(answer(route.others));
     program
@@ -131,7 +146,7 @@ fn only_for_version(version: u32, instructions: Vec<libc::sock_filter>) -> Vec<l
     let length = u32::try_from(instructions.len()).unwrap_or(u32::MAX);
     let mut guarded = vec![
         load(BYTE, 0),
-        instruction(libc::BPF_ALU | libc::BPF_AND | libc::BPF_K, 0, 0, 0xf0),
+        keep_bits(0xf0),
         instruction(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 1, 0, version << 4),
         instruction(libc::BPF_JMP | libc::BPF_JA, 0, 0, length),
     ];
@@ -143,6 +158,11 @@ fn only_for_version(version: u32, instructions: Vec<libc::sock_filter>) -> Vec<l
 fn load(size: u32, place: u32) -> libc::sock_filter {
     let place = (libc::SKF_NET_OFF as u32).wrapping_add(place);
     instruction(libc::BPF_LD | size | libc::BPF_ABS, 0, 0, place)
+}
+
+/// Of what was loaded these bits count.
+fn keep_bits(mask: u32) -> libc::sock_filter {
+    instruction(libc::BPF_ALU | libc::BPF_AND | libc::BPF_K, 0, 0, mask)
 }
 
 /// Pass over so many instructions unless what was loaded is this.
@@ -200,6 +220,25 @@ pub(crate) fn connect(
         Ok(()) | Err(Errno::EINPROGRESS) => Ok(client),
         Err(errno) => Err(errno),
     }
+}
+
+/// Whether connections from one address can reach another: the kernel is asked for the route, and nothing is sent.
+///
+/// # Errors
+/// As socket(2), bind(2) and connect(2): `EADDRNOTAVAIL` if the source is not of this machine, `EINVAL` if it is of 127.0.0.0/8 and the
+/// other is not of this machine.
+pub(crate) fn has_route(from: IpAddr, to: SocketAddr) -> Result<(), Errno> {
+    let family = match to {
+        SocketAddr::V4(_) => AddressFamily::Inet,
+        SocketAddr::V6(_) => AddressFamily::Inet6,
+    };
+    let trial = socket(family, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
+    let mut from = SocketAddr::new(from, 0);
+    if let (SocketAddr::V6(from), SocketAddr::V6(to)) = (&mut from, to) {
+        from.set_scope_id(to.scope_id());
+    }
+    bind(trial.as_raw_fd(), &SockaddrStorage::from(from))?;
+    connect_to(trial.as_raw_fd(), &SockaddrStorage::from(to))
 }
 
 /// Accept the first connection in the queue of a listening socket, if one waits; its O_NONBLOCK is as it was afterwards. The
@@ -330,7 +369,7 @@ mod tests {
         let door = |last: u8| Ipv4Addr::new(127, 83, 71, last);
         let route = Route {
             doors: &[(door(1), 0), (door(2), 1), (door(3), 2)],
-            visitor: None,
+            visitors: &[],
             others: 1,
         };
         send(first.as_fd(), &route).unwrap();
@@ -372,7 +411,7 @@ mod tests {
             };
             let route = Route {
                 doors: &[],
-                visitor: Some((from, 1)),
+                visitors: &[(Visitors { from, ports: 1 }, 1)],
                 others: 0,
             };
             send(first.as_fd(), &route)
@@ -385,6 +424,68 @@ mod tests {
         }
         let _strangers: Vec<_> = (0..5).map(|_| TcpStream::connect(address).unwrap()).collect();
         assert_eq!(waiting(&group), [5, 1]);
+    }
+
+    #[test]
+    fn several_visitors_over_ipv6_are_told_from_all_others_by_their_ports() {
+        let Ok(first) = TcpListener::bind("[::1]:0") else {
+            return;
+        };
+        share_address(first.as_fd()).unwrap();
+        let address = first.local_addr().unwrap();
+        let group = [&first, &member(address), &member(address)];
+        let from = |port: u16| SocketAddrV6::new(std::net::Ipv6Addr::LOCALHOST, port, 0, 0);
+        let visitors = |first: u16, ports: u16| Visitors {
+            from: from(first),
+            ports,
+        };
+        let route = Route {
+            doors: &[],
+            visitors: &[(visitors(9_999, 1), 2), (visitors(23_040, 16), 1)],
+            others: 0,
+        };
+        send(first.as_fd(), &route).unwrap();
+        let mut clients = Vec::new();
+        let mut expected = [0, 0, 0];
+        for (port, index) in [
+            (23_039, 0),
+            (23_040, 1),
+            (23_055, 1),
+            (23_056, 0),
+            (9_999, 2),
+            (10_000, 0),
+        ] {
+            let client: OwnedFd = socket(
+                AddressFamily::Inet6,
+                SockType::Stream,
+                SockFlag::SOCK_CLOEXEC,
+                None,
+            )
+            .unwrap();
+            // One that is busy says nothing of the kernel's program.
+            if bind(
+                client.as_raw_fd(),
+                &SockaddrStorage::from(SocketAddr::V6(from(port))),
+            )
+            .is_err()
+            {
+                continue;
+            }
+            connect_to(client.as_raw_fd(), &SockaddrStorage::from(address)).unwrap();
+            clients.push(client);
+            expected[index] += 1;
+            assert_eq!(waiting(&group), expected, "from port {port}");
+        }
+    }
+
+    #[test]
+    fn a_route_leads_to_addresses_of_this_machine_alone() {
+        let door = IpAddr::from([127, 200, 1, 2]);
+        assert_eq!(has_route(door, SocketAddr::from(([127, 0, 0, 1], 80))), Ok(()));
+        // TEST-NET-1 is nobody's (RFC 5737).
+        let elsewhere = SocketAddr::from(([192, 0, 2, 1], 80));
+        assert!(has_route(door, elsewhere).is_err());
+        assert!(has_route(elsewhere.ip(), elsewhere).is_err());
     }
 
     #[test]

@@ -21,6 +21,7 @@ mod dev;
 mod docs;
 mod einhorn;
 mod fixtures;
+mod front_door;
 mod half_written;
 mod handoff;
 mod hooks;

@@ -319,6 +319,63 @@ fn broken_code_that_is_imported_lazily_is_refused_by_the_probe() {
     segue.stop();
 }
 
+/// On a steered listener the probe comes through the port that clients use: it meets the broken version, and they do not.
+#[test]
+fn on_a_steered_listener_no_client_meets_broken_code() {
+    let Some(gunicorn) = gunicorn() else { return };
+    let setup = Setup::new(Program::new(&gunicorn).args(arguments())).listen("127.0.0.1:0,steer");
+    write_site(&setup.path("."));
+    let probe = format!(
+        "{} --source --timeout 30s http://localhost/ping",
+        Binary::SeguePoll.path().display()
+    );
+    let segue = setup
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .flags([
+            "--probe",
+            &probe,
+            "--probe-timeout",
+            "120s",
+            "--start-timeout",
+            "120s",
+        ])
+        .start();
+    let good = std::fs::read_to_string(segue.path("demo/urls.py")).unwrap();
+    let poll = poll(&segue.target());
+    poll.wait_for_line("UP: response was");
+    edit(&segue.path("."), "urls.py", "import nothing_of_that_name\n");
+    let mark = segue.process().mark();
+    let reload = segue.begin("reload", &[]);
+    for _ in 0..3 {
+        // The probe says so.
+        segue.process().wait_for_line_after(mark, "ModuleNotFoundError");
+        let mark = poll.mark();
+        poll.wait_for_line_after(mark, "UP: response was");
+    }
+    let candidate = segue.status().pids(2);
+    candidate
+        .iter()
+        .for_each(|pid| nix::sys::signal::kill(nix::unistd::Pid::from_raw(*pid), Signal::SIGKILL).unwrap());
+    assert_eq!(reload.wait_for_exit().code(), Some(1));
+    edit(&segue.path("."), "urls.py", &good);
+    segue.reload_ok(&[]);
+    let mark = poll.mark();
+    poll.wait_for_line_after(mark, "UP: response was");
+    let record = end(&poll);
+    println!(
+        "figures: steered: {} of {} answers came from a version whose URLs could not be imported",
+        lines(&record, "DOWN"),
+        record.stderr.lines().count()
+    );
+    assert_eq!(
+        (record.code, lines(&record, "DOWN")),
+        (Some(0), 0),
+        "{}",
+        record.stderr
+    );
+    segue.stop();
+}
+
 /// Below a shell that waits, LISTEN_PID is not Gunicorn's pid: it binds a port of its own and says READY=1 for that.
 #[test]
 fn below_a_wrapper_it_is_noticed_and_rolled_back() {

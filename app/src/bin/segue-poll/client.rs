@@ -17,6 +17,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpSocket, TcpStream, UnixStream, lookup_host};
 use tokio::task::JoinHandle;
 
+use crate::source::Source;
+
 /// Most of an answer that is read, in bytes.
 const MAX_BODY: usize = 1024 * 1024;
 
@@ -54,15 +56,24 @@ enum Route {
         host: String,
         port: u16,
         known: RefCell<Vec<SocketAddr>>,
+        /// From where to connect, if it is not left to the kernel.
+        source: Option<Source>,
     },
 }
 
+/// How the server is reached.
+#[derive(Debug)]
+pub(crate) enum Way {
+    /// At host and port of the URL, perhaps from an address of this machine.
+    OfUrl(Option<Source>),
+    /// At this address, from one of this machine; of the URL only the path counts, and the host in the header.
+    Address(SocketAddr, Source),
+    /// At a Unix socket.
+    Unix(PathBuf),
+}
+
 impl Target {
-    pub(crate) fn new(
-        url: &str,
-        unix: Option<PathBuf>,
-        server: Option<HeaderName>,
-    ) -> Result<Target, String> {
+    pub(crate) fn new(url: &str, way: Way, server: Option<HeaderName>) -> Result<Target, String> {
         let wrong = |why: &str| format!("read the URL '{}': {why}", url.escape_debug());
         let whole = if url.contains("://") {
             url.to_owned()
@@ -77,12 +88,19 @@ impl Target {
         }
         let authority = uri.authority().ok_or_else(|| wrong("it names no host"))?;
         let path = uri.path_and_query().map_or("/", |path| path.as_str());
-        let route = match unix {
-            Some(path) => Route::Unix(path),
-            None => Route::Tcp {
+        let route = match way {
+            Way::Unix(path) => Route::Unix(path),
+            Way::Address(address, source) => Route::Tcp {
+                host: address.ip().to_string(),
+                port: address.port(),
+                known: RefCell::new(vec![address]),
+                source: Some(source),
+            },
+            Way::OfUrl(source) => Route::Tcp {
                 host: authority.host().trim_matches(['[', ']']).to_owned(),
                 port: authority.port_u16().unwrap_or(80),
                 known: RefCell::new(Vec::new()),
+                source,
             },
         };
         Ok(Target {
@@ -99,16 +117,25 @@ impl Target {
     async fn connect(&self) -> Result<Stream, String> {
         match &self.route {
             Route::Unix(path) => connect_unix(path).await.map_err(|error| errno_text(&error)),
-            Route::Tcp { host, port, known } => {
+            Route::Tcp {
+                host,
+                port,
+                known,
+                source,
+            } => {
                 if known.borrow().is_empty() {
                     let found = lookup_host((host.as_str(), *port)).await;
                     let found = found.map_err(|error| format!("look up {host}: {}", errno_text(&error)))?;
-                    *known.borrow_mut() = found.collect();
+                    let suits = |to: &SocketAddr| source.as_ref().is_none_or(|source| source.suits(*to));
+                    *known.borrow_mut() = found.filter(suits).collect();
                 }
                 let addresses = known.borrow().clone();
-                let mut failure = format!("{host} has no address");
+                let mut failure = match source {
+                    Some(source) => format!("{host} has no address of the family of {source}"),
+                    None => format!("{host} has no address"),
+                };
                 for (place, address) in addresses.into_iter().enumerate() {
-                    match connect_tcp(address).await {
+                    match connect_tcp(address, source.as_ref()).await {
                         Ok(stream) => {
                             let mut known = known.borrow_mut();
                             if place < known.len() {
@@ -130,11 +157,14 @@ trait Both: AsyncRead + AsyncWrite + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Unpin> Both for T {}
 type Stream = Box<dyn Both>;
 
-async fn connect_tcp(address: SocketAddr) -> io::Result<TcpStream> {
+async fn connect_tcp(address: SocketAddr, source: Option<&Source>) -> io::Result<TcpStream> {
     let socket = match address {
         SocketAddr::V4(_) => TcpSocket::new_v4()?,
         SocketAddr::V6(_) => TcpSocket::new_v6()?,
     };
+    if let Some(source) = source {
+        source.bind(&socket)?;
+    }
     let stream = socket.connect(address).await?;
     stream.set_nodelay(true)?;
     Ok(stream)

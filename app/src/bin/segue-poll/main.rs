@@ -4,11 +4,12 @@ mod client;
 mod lanes;
 mod picture;
 mod print;
+mod source;
 mod stats;
 mod timeline;
 
 use std::cell::RefCell;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::Duration;
@@ -19,7 +20,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::LocalSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
-use crate::client::{Client, Target};
+use crate::client::{Client, Target, Way};
 use crate::print::Printer;
 use crate::stats::{Entry, Stats};
 use crate::timeline::Timeline;
@@ -41,6 +42,10 @@ struct Arguments {
     /// Connect to this Unix socket (@NAME: abstract); without a PATH ask that of $SEGUE_PROBE once
     #[arg(long, value_name = "PATH", num_args = 0..=1)]
     unix: Option<Option<PathBuf>>,
+
+    /// Connect from this address; without one ask $SEGUE_PROBE_ADDRESS from $SEGUE_PROBE_SOURCE once, and of the URL its path
+    #[arg(long, value_name = "ADDRESS", num_args = 0..=1, conflicts_with = "unix")]
+    source: Option<Option<String>>,
 
     /// How long an answer may take, connecting included (100ms, 2s)
     #[arg(long, value_name = "TIME", default_value = "100ms", value_parser = duration)]
@@ -149,34 +154,46 @@ impl Picture {
     }
 }
 
-/// Whether what was taken for the PATH of `--unix` was meant as the URL.
-fn is_url(path: &Path) -> bool {
-    path.to_str().is_some_and(|text| text.starts_with("http://"))
+/// What was taken for the value of an option was meant as the URL.
+fn expected_before(url: &str, option: &str, value: &str) -> String {
+    format!("{option} {url}: {value} is expected behind {option}; write the URL before it: {url} {option}")
+}
+
+fn is_url(text: &str) -> bool {
+    text.starts_with("http://")
+}
+
+/// How the server is reached, and whether it is asked once.
+fn way(unix: Option<Option<PathBuf>>, from: Option<Option<String>>) -> Result<(Way, bool), String> {
+    let probe = || std::env::var_os("SEGUE_PROBE").map(PathBuf::from);
+    match (unix, from) {
+        (None, None) => Ok((Way::OfUrl(None), false)),
+        (Some(Some(path)), _) => match path.to_str().filter(|path| is_url(path)) {
+            Some(url) => Err(expected_before(url, "--unix", "a PATH")),
+            None => Ok((Way::Unix(path), false)),
+        },
+        (Some(None), _) => match probe() {
+            Some(path) => Ok((Way::Unix(path), true)),
+            None if std::env::var_os("SEGUE_PROBE_ADDRESS").is_some() => {
+                Err("--unix without a PATH needs SEGUE_PROBE in the environment; a steered listener is probed by --source".to_owned())
+            }
+            None => Err("--unix without a PATH needs SEGUE_PROBE in the environment".to_owned()),
+        },
+        (None, Some(Some(text))) if is_url(&text) => Err(expected_before(&text, "--source", "an ADDRESS")),
+        (None, Some(Some(text))) => Ok((Way::OfUrl(Some(text.parse()?)), false)),
+        (None, Some(None)) => Ok((source::front_door()?, true)),
+    }
 }
 
 fn settings(arguments: Arguments) -> Result<Settings, String> {
-    let probe = || std::env::var_os("SEGUE_PROBE").map(PathBuf::from);
-    let (unix, once) = match arguments.unix {
-        None => (None, false),
-        Some(Some(path)) if is_url(&path) => {
-            let given = path.display();
-            return Err(format!(
-                "--unix {given}: a PATH is expected behind --unix; write the URL before it: {given} --unix"
-            ));
-        }
-        Some(Some(path)) => (Some(path), false),
-        Some(None) => (
-            Some(probe().ok_or("--unix without a PATH needs SEGUE_PROBE in the environment")?),
-            true,
-        ),
-    };
+    let (way, once) = way(arguments.unix, arguments.source)?;
     let title = arguments.title.unwrap_or_else(|| arguments.url.clone());
     let picture = arguments
         .picture
         .map(|file| Picture::begin(file, title))
         .transpose()?;
     Ok(Settings {
-        target: Rc::new(Target::new(&arguments.url, unix, arguments.server_header)?),
+        target: Rc::new(Target::new(&arguments.url, way, arguments.server_header)?),
         timeout: arguments.timeout,
         interval: arguments.interval,
         count: arguments.count.or(once.then_some(1)),

@@ -128,8 +128,12 @@ up to
         help: r#"It is run by /bin/sh -c when the app is ready, and again until it
 exits with 0. Every generation gets one more listener for it, a Unix
 socket whose path is in SEGUE_PROBE:
-  curl --fail --unix-socket "$SEGUE_PROBE" http://localhost/ping"#,
-        manual: "A shell command that must succeed between readiness and takeover.
+  curl --fail --unix-socket "$SEGUE_PROBE" http://localhost/ping
+With a steered listener it needs none, and comes to the new generation
+alone through the address that clients use:
+  curl --fail --interface "$SEGUE_PROBE_SOURCE" \
+    "http://$SEGUE_PROBE_ADDRESS/ping""#,
+        manual: r#"A shell command that must succeed between readiness and takeover.
 It is run by
 .Ql /bin/sh -c
 as the app's user, in its directory and environment, and again 100 ms after each failure until it exits with 0.
@@ -137,7 +141,33 @@ Every generation gets one more listener for it, the last one, a Unix socket name
 .Ql probe
 whose path is in
 .Ev SEGUE_PROBE ,
-so that the question reaches the candidate and nobody else.",
+so that the question reaches the candidate and nobody else.
+.Pp
+With a steered listener there is no such listener, and the question comes through the address that clients use: a connection to
+.Ev SEGUE_PROBE_ADDRESS
+from
+.Ev SEGUE_PROBE_SOURCE
+reaches the candidate alone, so that an app which takes exactly one socket can be probed:
+.Bd -literal -offset indent
+curl -f --interface "$SEGUE_PROBE_SOURCE" "http://$SEGUE_PROBE_ADDRESS/ping"
+.Ed
+.Pp
+A connection from anywhere else reaches the generation that serves.
+The source is drawn anew for each run of the command, and means nothing once that has ended.
+Over IPv6 alone it is an address and some of its ports,
+.Ql [::1]:61184-61199 :
+.Bd -literal -offset indent
+curl -f --local-port "${SEGUE_PROBE_SOURCE##*:}" "http://$SEGUE_PROBE_ADDRESS/ping"
+.Ed
+.Pp
+.Ql segue-poll --source
+takes both.
+Of several steered listeners the first is in
+.Ev SEGUE_PROBE_ADDRESS ;
+each lets the source in, if it is of the same family.
+Where no connection of this machine can be told from others
+.Pq another network namespace, a device, an address that is elsewhere ,
+a line says so at the start, and the probe has a listener of its own."#,
         example: r#"'curl --fail --silent --unix-socket "$SEGUE_PROBE" http://localhost/ping'"#,
         ..HANDOFF
     },

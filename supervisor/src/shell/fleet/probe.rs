@@ -1,6 +1,8 @@
-//! The probe: a shell command that asks the candidate, through a listener of its own, whether it really answers.
+//! The probe: a shell command that asks the candidate whether it really answers: through the front door of its slot where a listener is
+//! steered, else through a listener of its own.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
@@ -8,7 +10,7 @@ use segue_lifecycle::{Event, Number};
 
 use crate::children::ExitStatus;
 use crate::launch::{self, GoAhead, Question, WorkerIdentity};
-use crate::listeners::shares;
+use crate::listeners::{FrontDoor, Listener, ProbeSource, shares};
 use crate::log::Log;
 use crate::shell::Child;
 use crate::shell::fleet::{Fleet, Ground};
@@ -21,20 +23,25 @@ use crate::sys::errno_text;
 pub(crate) struct Probes {
     /// By generation: the number of the last run, and how it ended if it has.
     runs: BTreeMap<Number, Run>,
+    /// By generation: the slots whose front doors are open to the run that goes on.
+    open: BTreeMap<Number, Vec<Rc<Listener>>>,
 }
 
 #[derive(Debug)]
 struct Run {
     number: u32,
     end: Option<String>,
+    /// From where the connections of the run come that goes on.
+    source: Option<ProbeSource>,
 }
 
-whole!(Run { "run" number; "end" end; });
+whole!(Run { "run" number; "end" end; "source" source; });
 
 impl Probes {
     pub(crate) const fn new() -> Self {
         Self {
             runs: BTreeMap::new(),
+            open: BTreeMap::new(),
         }
     }
 
@@ -49,7 +56,55 @@ impl Probes {
     }
 
     pub(crate) fn forget(&mut self, generation: Number) {
+        self.shut_doors(generation);
         self.runs.remove(&generation);
+    }
+
+    /// No connection comes through the front doors of a generation any more.
+    pub(crate) fn shut_doors(&mut self, generation: Number) {
+        if let Some(slots) = self.open.remove(&generation) {
+            slots.iter().for_each(|slot| slot.shut_front_door());
+        }
+        if let Some(run) = self.runs.get_mut(&generation) {
+            run.source = None;
+        }
+    }
+
+    /// Open the front door of each slot of a generation that has one, for a run that is about to begin: all of them to one source. What
+    /// its command is told is of the first.
+    ///
+    /// # Errors
+    /// None can be opened: why, in one line.
+    fn open_doors(&mut self, generation: Number, slots: Vec<Rc<Listener>>) -> Result<FrontDoor, String> {
+        self.shut_doors(generation);
+        let mut first: Option<FrontDoor> = None;
+        let mut why = "no listener is steered".to_owned();
+        let mut open = Vec::new();
+        for slot in slots {
+            match slot.open_front_door(first.map(|door| door.source)) {
+                Ok(door) => {
+                    first.get_or_insert(door);
+                    open.push(slot);
+                }
+                Err(cause) => why = format!("listener {}: {cause}", slot.name()),
+            }
+        }
+        self.open.insert(generation, open);
+        let door = first.ok_or_else(|| format!("the way to the candidate: {why}"))?;
+        if let Some(run) = self.runs.get_mut(&generation) {
+            run.source = Some(door.source);
+        }
+        Ok(door)
+    }
+
+    /// The program before us has let the runs in that go on, in this process.
+    pub(crate) fn note_open_doors(&mut self, slots_of: impl Fn(Number) -> Vec<Rc<Listener>>) {
+        for (generation, run) in &self.runs {
+            let Some(source) = run.source else { continue };
+            let slots = slots_of(*generation);
+            slots.iter().for_each(|slot| slot.note_open_front_door(source));
+            self.open.insert(*generation, slots);
+        }
     }
 
     /// Write a row for each generation that was probed.
@@ -110,11 +165,11 @@ impl Fleet {
         number: Number,
         ground: &Ground<'_>,
     ) -> Result<Option<ForkedCommand>, Event> {
-        let run = self
-            .probes
-            .runs
-            .entry(number)
-            .or_insert(Run { number: 0, end: None });
+        let run = self.probes.runs.entry(number).or_insert(Run {
+            number: 0,
+            end: None,
+            source: None,
+        });
         run.number += 1;
         let child = Child::Probe(number, run.number);
         match self.spawn_probe(number, ground) {
@@ -128,7 +183,11 @@ impl Fleet {
         }
     }
 
-    fn spawn_probe(&self, number: Number, ground: &Ground<'_>) -> Result<Option<launch::Spawned>, String> {
+    fn spawn_probe(
+        &mut self,
+        number: Number,
+        ground: &Ground<'_>,
+    ) -> Result<Option<launch::Spawned>, String> {
         let (Some(generation), Some(core)) = (
             ground.records.generations.get(&number),
             ground.core.generation(number),
@@ -151,10 +210,17 @@ impl Fleet {
         let path = generation.probe.as_ref().map(|_| place.probe_socket(number));
         let has_runtime = birth.usable()?.has_runtime();
         let runtime = has_runtime.then(|| place.runtime_directory(number));
+        let slots = slots_of(number, ground);
+        let front_door = match (&generation.probe, slots.is_empty()) {
+            (None, false) if birth.leads_probes_in() => Some(self.probes.open_doors(number, slots)?),
+            (Some(_) | None, _) => None,
+        };
+        let source = front_door.map(|door| door.source.to_string());
         let question = Question {
             name: &ground.given.config.name,
             command,
             probe_path: path.as_deref(),
+            front_door: front_door.map(|door| door.address).zip(source.as_deref()),
             runtime: runtime.as_deref(),
         };
         // As its first worker has them: placeholders count on that.
@@ -179,7 +245,7 @@ impl Fleet {
             .children
             .signal_group(Child::Probe(number, run), Signal::SIGKILL);
         match self.probes.runs.get(&number) {
-            Some(last) if last.number == run => {}
+            Some(last) if last.number == run => self.probes.shut_doors(number),
             Some(_) | None => return None,
         }
         let failure = match status {
@@ -202,11 +268,19 @@ impl Fleet {
     }
 
     /// End a run that may still be going on.
-    pub(crate) fn end_probe(&self, number: Number) {
+    pub(crate) fn end_probe(&mut self, number: Number) {
         if let Some(run) = self.probes.runs.get(&number) {
             let _ = self
                 .children
                 .signal_group(Child::Probe(number, run.number), Signal::SIGKILL);
         }
+        self.probes.shut_doors(number);
     }
+}
+
+/// The slots of steered listeners that a generation has.
+pub(crate) fn slots_of(number: Number, ground: &Ground<'_>) -> Vec<Rc<Listener>> {
+    let mut slots = ground.records.listeners_of(number, ground.core);
+    slots.retain(|listener| listener.slot().is_some());
+    slots
 }

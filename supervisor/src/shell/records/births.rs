@@ -14,6 +14,7 @@ use crate::log::Log;
 use crate::place::Place;
 use crate::shell::records::generation::GenerationInfo;
 use crate::shell::records::memory::Start;
+use crate::shell::records::probe_way::{self, ProbeWay};
 use crate::shell::records::sockets::announce;
 use crate::shell::records::{Records, Workshop};
 
@@ -46,6 +47,11 @@ impl Birth {
     /// It is lost; one line says why.
     pub(crate) fn usable(&self) -> Result<&BirthRecord, String> {
         self.record.as_ref().map_err(|lost| lost.why.clone())
+    }
+
+    /// Whether a probe comes to a generation through the address that clients use.
+    pub(crate) fn leads_probes_in(&self) -> bool {
+        probe_way::of(&self.listeners) == ProbeWay::FrontDoor
     }
 }
 
@@ -140,6 +146,7 @@ impl Records {
         if config.chdir.is_none() {
             self.tell_of_directory(number, shop);
         }
+        self.tell_of_probe_way(&config, &listeners, shop.log);
         announce(&listeners, &current, shop.log);
         self.left_listeners.clear();
         Ok(Birth {
@@ -173,9 +180,11 @@ impl Records {
         record: Record,
         place: &Place,
     ) -> Result<Option<Rc<Listener>>, String> {
-        let config = &self.birth(record)?.config;
-        match config.probe {
-            Some(_) if config.takes_second_socket() => open_probe(number, place).map(Some),
+        let birth = self.birth(record)?;
+        match birth.config.probe {
+            Some(_) if birth.config.takes_second_socket() && !birth.leads_probes_in() => {
+                open_probe(number, place).map(Some)
+            }
             Some(_) | None => Ok(None),
         }
     }

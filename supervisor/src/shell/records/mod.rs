@@ -9,6 +9,7 @@ pub(crate) mod files;
 pub(crate) mod findings;
 pub(crate) mod generation;
 pub(crate) mod memory;
+mod probe_way;
 mod saved;
 pub(crate) mod sockets;
 pub(crate) mod stored;
@@ -57,6 +58,8 @@ pub(crate) struct Records {
     pub(crate) memory: memory::Memory,
     /// What was told of the directory that the app is started in, and in the answer to which reload.
     pub(crate) told_of_directory: Option<(Number, String)>,
+    /// What was told of the way of the probe.
+    told_of_probe_way: Option<String>,
     /// Listeners of an earlier supervisor, until the first birth record has taken what it wants of them.
     pub(crate) left_listeners: Vec<Rc<Listener>>,
     /// Something has happened with which processes may have changed what all holders of a listener share. Once for all of it, that is
@@ -78,6 +81,7 @@ impl Records {
             resting: None,
             memory: memory::Memory::new(),
             told_of_directory: None,
+            told_of_probe_way: None,
             left_listeners,
             flags_due: false,
         }

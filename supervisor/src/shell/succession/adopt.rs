@@ -206,6 +206,9 @@ fn adopt_child(shell: &mut Shell, child: SavedChild, remains: &mut Vec<OrphanPro
         if let Some(proved) = child.began.and_then(|began| recover::prove(child.pid, began)) {
             proved.kill_group();
         }
+        if let Child::Probe(number, _) = child.key {
+            shell.fleet.probes.shut_doors(number);
+        }
         return;
     };
     let stored = shell.journal.spare_fds.take(&pidfd_name(child.key));

@@ -29,10 +29,17 @@ fn variables(environ: &[u8]) -> BTreeSet<String> {
     lines.map(name).filter(|name| !name.is_empty()).collect()
 }
 
-/// What the app and its probe have and the supervisor has not.
+/// What the app and its probe have and the supervisor has not: on a shared listener, or on a steered one.
 fn given() -> BTreeSet<String> {
+    let mut given = given_on("127.0.0.1:0");
+    given.extend(given_on("127.0.0.1:0,steer"));
+    given
+}
+
+fn given_on(listener: &str) -> BTreeSet<String> {
     // Without the variable that both would have otherwise.
     let setup = Setup::new(Program::fixture("good")).opened_by(["env", "-u", "PWD"]);
+    let setup = setup.listen(listener);
     let seen = setup.path("probe.env");
     let probe = format!("tr '\\0' '\\n' < /proc/$$/environ > {}", seen.display());
     let segue = setup

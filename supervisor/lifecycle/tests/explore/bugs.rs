@@ -1,7 +1,7 @@
 //! Every invariant can fail: for each there is a bug, planted on purpose, that it catches.
 
 use super::explorer::{Explorer, Goal};
-use super::invariants::{OF_STATES, OF_STEPS, STOP_ALWAYS_ENDS};
+use super::invariants::{OF_CORES, OF_STATES, OF_STEPS, STOP_ALWAYS_ENDS};
 use super::scenarios::rules_of;
 use crate::Bug;
 
@@ -81,7 +81,8 @@ pub(super) fn table() -> String {
 fn invariants() -> impl Iterator<Item = &'static str> {
     let steps = OF_STEPS.iter().map(|(name, _)| *name);
     let states = OF_STATES.iter().map(|(name, _)| *name);
-    steps.chain(states).chain([STOP_ALWAYS_ENDS])
+    let cores = OF_CORES.iter().map(|(name, _)| *name);
+    steps.chain(states).chain(cores).chain([STOP_ALWAYS_ENDS])
 }
 
 #[test]

@@ -1,9 +1,8 @@
 //! Breadth first through every order of events. The first violation found is the shortest story that leads to one.
 
-use std::collections::hash_map::DefaultHasher;
-use std::collections::{BTreeSet, HashSet, VecDeque};
-use std::hash::{Hash, Hasher};
+use std::collections::{BTreeSet, VecDeque};
 
+use super::fingerprint::{Print, Prints};
 use super::invariants::{self, Step};
 use super::story::Story;
 use super::table::Table;
@@ -59,6 +58,18 @@ pub(super) struct Report {
     pub(super) table: Table,
 }
 
+impl Report {
+    /// Add what an exploration within other bounds has seen. What both have seen counts twice.
+    pub(super) fn add(&mut self, other: Self) {
+        self.states += other.states;
+        self.transitions += other.transitions;
+        self.depth = self.depth.max(other.depth);
+        self.broken.extend(other.broken);
+        self.story = self.story.take().or(other.story);
+        self.table.add(&other.table);
+    }
+}
+
 /// What an exploration is for.
 #[derive(Clone, Copy)]
 pub(super) enum Goal {
@@ -81,22 +92,25 @@ pub(super) struct Explorer<'a> {
     rules: &'a Rules,
     bug: Option<Bug>,
     goal: Goal,
-    seen: HashSet<u64>,
+    seen: Prints,
+    /// Machines that were looked at, each with whatever world around it.
+    known_cores: Prints,
     trails: Vec<Trail>,
     queue: VecDeque<(u32, Node)>,
     /// States from which a stop is known to end, with obedient and with stubborn processes.
-    known_to_end: [HashSet<u64>; 2],
+    known_to_end: [Prints; 2],
     report: Report,
 }
 
 /// Chooses what happens next, if anything can.
 type Continuation = fn(&Node) -> Option<Event>;
 
-/// Two states in some millions may share a hash with odds of one in a million; such a pair would hide one of them.
-fn fingerprint(node: &Node) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    node.hash(&mut hasher);
-    hasher.finish()
+impl Node {
+    /// Of the machine, and of all.
+    fn prints(&self) -> (Print, Print) {
+        let core = Print::of(&self.core);
+        (core, core.with(&self.world))
+    }
 }
 
 impl<'a> Explorer<'a> {
@@ -105,10 +119,11 @@ impl<'a> Explorer<'a> {
             rules,
             bug,
             goal,
-            seen: HashSet::new(),
+            seen: Prints::default(),
+            known_cores: Prints::default(),
             trails: Vec::new(),
             queue: VecDeque::new(),
-            known_to_end: [HashSet::new(), HashSet::new()],
+            known_to_end: [Prints::default(), Prints::default()],
             report: Report::default(),
         }
     }
@@ -163,9 +178,14 @@ impl<'a> Explorer<'a> {
         let Successor {
             node, mut violations, ..
         } = successor;
-        let new = self.seen.insert(fingerprint(&node));
+        let (core, whole) = node.prints();
+        let new = self.seen.insert(whole);
         if new {
             violations.extend(wrongs(&node));
+            // Many states differ in the world alone.
+            if self.known_cores.insert(core) {
+                violations.extend(wrongs_of_core(&node.core));
+            }
             if violations.is_empty() {
                 violations.extend(self.ends(&node));
             }
@@ -231,7 +251,7 @@ impl<'a> Explorer<'a> {
             let mut node = node.clone();
             let mut passed = Vec::new();
             while !node.world.finished {
-                let print = fingerprint(&node);
+                let (_, print) = node.prints();
                 if known.contains(&print) {
                     break;
                 }
@@ -284,6 +304,14 @@ fn wrongs(node: &Node) -> Vec<Violation> {
     let broken = invariants::OF_STATES
         .iter()
         .filter_map(|(invariant, check)| check(node).err().map(|text| Violation { invariant, text }));
+    broken.collect()
+}
+
+/// What is wrong with a machine, whatever is around it.
+fn wrongs_of_core(core: &Lifecycle) -> Vec<Violation> {
+    let broken = invariants::OF_CORES
+        .iter()
+        .filter_map(|(invariant, check)| check(core).err().map(|text| Violation { invariant, text }));
     broken.collect()
 }
 

@@ -75,6 +75,9 @@ const fn budget(reloads: u8, failures: u8, stops: u8, scalings: u8) -> Budget {
 pub(super) struct Scenario {
     pub(super) name: &'static str,
     pub(super) rules: Rules,
+    /// Other bounds within which it is explored as well: much of one kind and little of another are far fewer states than
+    /// much of both.
+    also: Option<Budget>,
     /// The bounds with `SEGUE_LONG=1`.
     long: Budget,
     seen: OnceLock<Report>,
@@ -84,6 +87,7 @@ const fn scenario(name: &'static str, long: Budget, rules: Rules) -> Scenario {
     Scenario {
         name,
         rules,
+        also: None,
         long,
         seen: OnceLock::new(),
     }
@@ -126,10 +130,11 @@ pub(super) static SCENARIOS: [Scenario; 37] = [
         Rules {
             plans: &[ON_PROBATION],
             untils: &[Until::Settled],
-            budget: budget(2, 1, 1, 0),
+            budget: budget(2, 1, 0, 0),
             ..RULES
         },
-    ),
+    )
+    .and(budget(1, 1, 1, 0)),
     scenario(
         "restarts",
         budget(1, 4, 0, 0),
@@ -152,10 +157,11 @@ pub(super) static SCENARIOS: [Scenario; 37] = [
         budget(2, 2, 1, 0),
         Rules {
             plans: &[CAREFUL],
-            budget: budget(2, 1, 1, 0),
+            budget: budget(2, 1, 0, 0),
             ..RULES
         },
-    ),
+    )
+    .and(budget(1, 1, 1, 0)),
     scenario(
         "queue",
         budget(4, 2, 1, 0),
@@ -186,10 +192,11 @@ pub(super) static SCENARIOS: [Scenario; 37] = [
                 readiness: Readiness::Alive,
                 ..PLAIN
             }],
-            budget: budget(2, 1, 1, 0),
+            budget: budget(2, 1, 0, 0),
             ..RULES
         },
-    ),
+    )
+    .and(budget(1, 1, 1, 0)),
     scenario(
         "ready when it accepts",
         budget(2, 1, 1, 0),
@@ -317,10 +324,11 @@ pub(super) static SCENARIOS: [Scenario; 37] = [
                 ..ROLLING
             }],
             untils: &[Until::Settled],
-            budget: budget(2, 1, 0, 0),
+            budget: budget(1, 1, 0, 0),
             ..RULES
         },
-    ),
+    )
+    .and(budget(2, 0, 0, 0)),
     scenario(
         "workers change while rolling",
         budget(1, 1, 1, 1),
@@ -367,10 +375,11 @@ pub(super) static SCENARIOS: [Scenario; 37] = [
         budget(2, 2, 1, 0),
         Rules {
             plans: &[STEERED],
-            budget: budget(2, 1, 1, 0),
+            budget: budget(2, 1, 0, 0),
             ..RULES
         },
-    ),
+    )
+    .and(budget(1, 1, 1, 0)),
     scenario(
         "steered with clients left behind",
         budget(2, 2, 1, 0),
@@ -410,10 +419,11 @@ pub(super) static SCENARIOS: [Scenario; 37] = [
         budget(2, 1, 1, 0),
         Rules {
             plans: &[PLAIN, STEERED],
-            budget: budget(2, 1, 0, 0),
+            budget: budget(1, 1, 1, 0),
             ..RULES
         },
-    ),
+    )
+    .and(budget(2, 0, 0, 0)),
     scenario(
         "lingering",
         budget(3, 1, 1, 0),
@@ -503,13 +513,32 @@ pub(super) fn is_long() -> bool {
 }
 
 impl Scenario {
+    /// The same world, explored within these bounds as well.
+    const fn and(mut self, also: Budget) -> Self {
+        self.also = Some(also);
+        self
+    }
+
+    /// The bounds within which it is explored. The raised ones leave out those that they contain.
+    fn budgets(&self) -> Vec<Budget> {
+        let mut budgets = vec![self.rules.budget];
+        budgets.extend(self.also);
+        if is_long() {
+            budgets.retain(|budget| !self.long.contains(*budget));
+            budgets.push(self.long);
+        }
+        budgets
+    }
+
     /// Explore it, once in the life of the test process.
     pub(super) fn explore(&self) -> &Report {
         self.seen.get_or_init(|| {
-            let budget = if is_long() { self.long } else { self.rules.budget };
-            let rules = Rules { budget, ..self.rules };
             let begin = Instant::now();
-            let report = Explorer::new(&rules, None, Goal::Everything).run();
+            let mut report = Report::default();
+            for budget in self.budgets() {
+                let rules = Rules { budget, ..self.rules };
+                report.add(Explorer::new(&rules, None, Goal::Everything).run());
+            }
             println!(
                 "{:<28} {:>8} states {:>10} transitions, {:>2} turns deep, {:.1?}",
                 self.name,

@@ -70,6 +70,16 @@ pub(super) struct Budget {
     pub(super) scalings: u8,
 }
 
+impl Budget {
+    /// Whether everything that the other allows is allowed.
+    pub(super) const fn contains(self, other: Self) -> bool {
+        self.reloads >= other.reloads
+            && self.failures >= other.failures
+            && self.stops >= other.stops
+            && self.scalings >= other.scalings
+    }
+}
+
 /// What may happen in a story besides the essentials. Each doubles the number of states or worse.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rules {

@@ -30,15 +30,15 @@ pub(super) fn no_orphan(node: &Node) -> Verdict {
 
 /// What comes too late or a second time changes nothing: a timer that was disarmed in the turn in which it came
 /// due, a doubled word, a word about a worker that is gone.
-pub(super) fn the_stale_is_ignored(node: &Node) -> Verdict {
-    let mut core = node.core.clone();
-    for event in stale(&node.core) {
+pub(super) fn the_stale_is_ignored(machine: &Lifecycle) -> Verdict {
+    let mut core = machine.clone();
+    for event in stale(machine) {
         let effects = core.step(event);
         if !effects.is_empty() {
             broken!("{event:?} came too late and led to {effects:?}");
         }
     }
-    if core != node.core {
+    if core != *machine {
         broken!("something came too late and changed the state to {core:?}");
     }
     Ok(())

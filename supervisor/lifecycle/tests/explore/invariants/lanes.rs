@@ -5,6 +5,9 @@ use crate::explore::explorer::Node;
 use crate::explore::world::is_stopping;
 use crate::{Effect, Event, Fact, Handoff, Lane, Number, Progress, Role, Timer};
 
+/// More than any scenario has.
+const LANES: Lane = 8;
+
 /// Where listeners are steered, new clients go to the incumbent, or to the candidate that is about to take over: one that is ready
 /// and was looked at once more.
 pub(super) fn new_clients_go_to_the_incumbent(node: &Node) -> Verdict {
@@ -86,7 +89,7 @@ pub(super) fn a_lane_is_free_when_it_is_given(step: &Step) -> Verdict {
 
 /// A lane is given up when a relief worker was due and the incumbent did not serve, or when one has failed; never before.
 pub(super) fn lanes_are_given_up_in_need(step: &Step) -> Verdict {
-    for lane in 0..Lane::MAX {
+    for lane in 0..LANES {
         if step.before.has_given_up(lane) || !step.after.has_given_up(lane) {
             continue;
         }

@@ -1,8 +1,8 @@
-//! What must hold at every step of every story: one documented function per invariant, listed in [`OF_STEPS`]
-//! and [`OF_STATES`].
+//! What must hold at every step of every story: one documented function per invariant, listed in [`OF_STEPS`],
+//! [`OF_STATES`] and [`OF_CORES`].
 //!
 //! The first look at one step (what was known before it, the event, the effects in their order, what is known
-//! after it), the others at the state that it led to.
+//! after it), the others at the state that it led to: at all of it, or at the machine alone.
 
 /// Leave the check of an invariant: it is broken, and this is how.
 macro_rules! broken {
@@ -93,8 +93,13 @@ list! {
     trust::records_are_forgotten,
     ending::everybody_is_told_of_the_stop,
     ending::no_orphan,
-    ending::the_stale_is_ignored,
     ending::nothing_after_the_end,
+}
+
+list! {
+    /// What must hold of each machine, whatever world is around it.
+    OF_CORES: Lifecycle;
+    ending::the_stale_is_ignored,
     saved::a_successor_knows_the_same,
 }
 

@@ -5,7 +5,8 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use super::claim::read_pid;
-use super::{Base, LOCK, Owner, Surroundings, is_gone};
+use super::surroundings::{Base, Owner, Surroundings};
+use super::{LOCK, is_gone};
 use crate::state;
 
 /// So many directories of another user are looked into at most: he can make as many as he likes.

@@ -17,26 +17,30 @@
 //! The notify directory lies *beside* the instance's own directory because that one is 0700, and an app that
 //! runs as another user must be able to walk to its notify socket (0711: walk, but not look).
 
+mod choice;
 mod claim;
 mod directory;
 mod discover;
+mod error;
 mod lock_holder;
 mod runtime;
+mod surroundings;
 
-use std::ffi::{OsStr, OsString};
-use std::fmt;
+use std::ffi::OsString;
 use std::io;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
+pub(crate) use choice::{choose, flaw_of_name};
 pub(crate) use claim::{Claim, Remains, StalePolicy};
 pub(crate) use discover::{Candidate, Stranger, candidates, of_others, others_with, searched};
+pub(crate) use error::PlaceError;
 pub(crate) use lock_holder::{LockHolder, is_gone};
 pub(crate) use runtime::Series;
+pub(crate) use surroundings::Surroundings;
 
 use crate::state::{self, Field, Fields as _, Flaw, Row, Rows, Whole as _, whole};
-use crate::sys::errno_text;
 
 /// The longest path that a Unix socket address holds, in bytes without the closing NUL (unix(7): `sun_path`
 /// has 108).
@@ -50,9 +54,6 @@ const NOTIFY_MODE: u32 = 0o711;
 /// five of workers, six of restarts, one of series), and a letter for the ack socket beside it.
 const NOTIFY_NAME_MAX: usize = 25;
 
-/// The longest instance name, in bytes: with it `/run/segue/NAME.notify/...` still fits in a socket address.
-const NAME_MAX: usize = 64;
-
 /// The ending of the directories that hold notify sockets, beside those that are named as their instances are.
 const NOTIFY_ENDING: &str = ".notify";
 
@@ -61,100 +62,6 @@ const LOCK: &str = "lock";
 
 /// The kind of the row that tells a place.
 const ROW: &str = "place";
-
-/// What the choice of a place depends on, read once from the process.
-#[derive(Debug, Clone)]
-pub(crate) struct Surroundings {
-    /// The path of `$RUNTIME_DIRECTORY` that is meant for us.
-    runtime_directory: Option<PathBuf>,
-    /// `$XDG_RUNTIME_DIR`.
-    xdg_runtime_dir: Option<PathBuf>,
-    /// The effective user.
-    uid: u32,
-    /// What stands for `/`; tests move it.
-    root: PathBuf,
-}
-
-impl Surroundings {
-    /// The environment and user of this process.
-    pub(crate) fn of_this_process() -> Self {
-        Self::from_environment(|name| std::env::var_os(name), nix::unistd::geteuid().as_raw())
-    }
-
-    /// The same from any environment. Variables that are empty or hold a relative path count as unset, as the
-    /// XDG base directory specification demands.
-    pub(crate) fn from_environment(get: impl Fn(&str) -> Option<OsString>, uid: u32) -> Self {
-        let absolute = |path: PathBuf| path.is_absolute().then_some(path);
-        let runtime = get("RUNTIME_DIRECTORY");
-        Self {
-            runtime_directory: runtime.and_then(|list| ours_of(&list)).and_then(absolute),
-            xdg_runtime_dir: get("XDG_RUNTIME_DIR").map(PathBuf::from).and_then(absolute),
-            uid,
-            root: PathBuf::from("/"),
-        }
-    }
-
-    /// Surroundings of our user in a file system of a test's own, so that no test meets an instance that runs
-    /// on this machine.
-    #[cfg(test)]
-    pub(crate) fn below(root: &Path) -> Self {
-        for directory in ["run", "tmp", "dev/shm"] {
-            std::fs::create_dir_all(root.join(directory)).expect("directory");
-        }
-        let uid = nix::unistd::geteuid().as_raw();
-        Self {
-            runtime_directory: None,
-            xdg_runtime_dir: None,
-            uid,
-            root: root.to_owned(),
-        }
-    }
-
-    /// The directories in which instances may lie, in the order in which a new one tries them.
-    fn bases(&self) -> Vec<Base> {
-        let (uid, root) = (self.uid, &self.root);
-        let shared = Base {
-            path: root.join("run/segue"),
-            owner: Owner::System,
-        };
-        let xdg = self.xdg_runtime_dir.as_ref().map(|dir| Base {
-            path: dir.join("segue"),
-            owner: Owner::Private,
-        });
-        let temporary = ["tmp", "dev/shm"].map(|dir| Base {
-            path: root.join(dir).join(format!("segue-{uid}")),
-            owner: Owner::Private,
-        });
-        (uid == 0)
-            .then_some(shared)
-            .into_iter()
-            .chain(xdg)
-            .chain(temporary)
-            .collect()
-    }
-
-    /// The mode of directories that lie above a notify directory. Only root's app can be of another user, so
-    /// that only root lets others walk through.
-    fn walk_mode(&self) -> u32 {
-        if self.uid == 0 { 0o711 } else { 0o700 }
-    }
-}
-
-/// A directory that holds instances.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Base {
-    path: PathBuf,
-    owner: Owner,
-}
-
-/// Whose a base is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Owner {
-    /// `/run/segue`: root's, readable by everyone, as systemd makes it for `RuntimeDirectory=segue/app`.
-    System,
-    /// One user's.
-    Private,
-}
 
 /// The paths of one instance. All are absolute.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -375,220 +282,12 @@ impl Place {
     }
 }
 
-/// The path of `$RUNTIME_DIRECTORY` that is meant for us (systemd.exec(5): several are separated by colons).
-fn ours_of(list: &OsStr) -> Option<PathBuf> {
-    let is_ours = |path: &PathBuf| path.parent().and_then(Path::file_name) == Some(OsStr::new("segue"));
-    let mut paths = std::env::split_paths(list);
-    let first = paths.next()?;
-    if is_ours(&first) {
-        return Some(first);
-    }
-    Some(paths.find(is_ours).unwrap_or(first))
-}
-
 /// Whether a supervisor that was killed has left its state beside this control socket: one that ends removes it.
 pub(crate) fn has_left_state(control: &Path) -> bool {
     let mut beside = control.as_os_str().to_owned();
     beside.push(format!(".{}", state::FILES[0]));
     control.with_file_name(state::FILES[0]).exists() || Path::new(&beside).exists()
 }
-
-/// Chooses the place of the instance `name` and makes its directories (0700; the notify directory comes with
-/// [`Place::claim`]).
-///
-/// # Errors
-/// If the name is no file name, a path does not fit in a socket address, or no directory can be had that is
-/// safe: ours, and not writable by others.
-pub(crate) fn choose(name: &str, control: Option<&Path>, around: &Surroundings) -> Result<Place, PlaceError> {
-    check_name(name)?;
-    if let Some(control) = control {
-        return explicit(name, control, around);
-    }
-    if let Some(dir) = &around.runtime_directory {
-        directory::given(dir, around.walk_mode())?;
-        return Place::given(name, dir.join("control"), |file| dir.join(file)).check_lengths();
-    }
-    let mut tried = Vec::new();
-    for base in discover::homes(name, around).into_iter().chain(around.bases()) {
-        match in_base(name, &base, around) {
-            Ok(place) => return Ok(place),
-            Err(error) => {
-                let error = error.to_string();
-                // A home may be one of the bases, too.
-                if !tried.contains(&error) {
-                    tried.push(error);
-                }
-            }
-        }
-    }
-    Err(PlaceError::Nowhere { tried })
-}
-
-/// Why no instance may have this name, if none may. It becomes a component of paths, so it has 1 to [`NAME_MAX`] bytes of letters,
-/// digits, `.`, `_`, `@`, `+` and `-`, starts with a letter or digit, and does not end like a notify directory.
-pub(crate) fn flaw_of_name(name: &str) -> Option<String> {
-    let starts = name
-        .bytes()
-        .next()
-        .is_some_and(|byte| byte.is_ascii_alphanumeric());
-    let goes_on = |byte: u8| byte.is_ascii_alphanumeric() || b"._@+-".contains(&byte);
-    if !starts || !name.bytes().all(goes_on) {
-        Some(
-            "a name starts with a letter or digit and goes on with letters, digits, `.`, `_`, `@`, `+` or `-`"
-                .to_owned(),
-        )
-    } else if name.len() > NAME_MAX {
-        Some(format!("a name has at most {NAME_MAX} bytes"))
-    } else if name.ends_with(NOTIFY_ENDING) {
-        Some(format!(
-            "a name does not end in `{NOTIFY_ENDING}`, which marks the directories of notify sockets"
-        ))
-    } else {
-        None
-    }
-}
-
-fn check_name(name: &str) -> Result<(), PlaceError> {
-    match flaw_of_name(name) {
-        Some(why) => Err(PlaceError::BadName {
-            name: name.escape_default().to_string(),
-            why,
-        }),
-        None => Ok(()),
-    }
-}
-
-fn explicit(name: &str, control: &Path, around: &Surroundings) -> Result<Place, PlaceError> {
-    let control = std::path::absolute(control)
-        .map_err(|error| PlaceError::io(format!("control socket {}", control.display()), &error))?;
-    let beside = |ending: &str| {
-        let mut path = control.clone().into_os_string();
-        path.push(".");
-        path.push(ending);
-        PathBuf::from(path)
-    };
-    let place = Place::given(name, control.clone(), beside).check_lengths()?;
-    directory::given(control.parent().unwrap_or(&around.root), around.walk_mode())?;
-    Ok(place)
-}
-
-fn in_base(name: &str, base: &Base, around: &Surroundings) -> Result<Place, PlaceError> {
-    let place = Place::in_base(name, &base.path).check_lengths()?;
-    let base_mode = match base.owner {
-        Owner::System => 0o755,
-        Owner::Private => around.walk_mode(),
-    };
-    directory::own(&base.path, directory::Mode::AtLeast(base_mode))?;
-    // As it is if it is there: it may be that of an instance which runs and is open to its control group.
-    directory::own(&base.path.join(name), directory::Mode::AtLeast(0o700))?;
-    Ok(place)
-}
-
-/// Why an instance has no place. `Display` is one line: attempt, then cause.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum PlaceError {
-    /// The name cannot be a directory.
-    BadName {
-        /// The name, escaped.
-        name: String,
-        /// What is wrong with it.
-        why: String,
-    },
-    /// A socket address cannot hold the path.
-    TooLong {
-        /// The path.
-        path: PathBuf,
-        /// How long it may be, in bytes.
-        max: usize,
-    },
-    /// No directory could be had.
-    Nowhere {
-        /// What went wrong in each, one line each.
-        tried: Vec<String>,
-    },
-    /// Another supervisor has the place.
-    Running {
-        /// The instance.
-        name: String,
-        /// The other supervisor, if its lock file tells.
-        pid: Option<i32>,
-    },
-    /// The supervisor that had the place has ended, but a process that it has started keeps what makes it unique.
-    Held {
-        /// The instance.
-        name: String,
-        /// The supervisor that has ended.
-        pid: i32,
-        /// The lock file or the control socket.
-        what: PathBuf,
-    },
-    /// A directory is not safe.
-    Unsafe {
-        /// The directory.
-        path: PathBuf,
-        /// What is wrong with it.
-        why: String,
-    },
-    /// The system said no.
-    Io {
-        /// What was tried, with its path.
-        attempt: String,
-        /// What it said, in lower case.
-        cause: String,
-    },
-}
-
-impl PlaceError {
-    fn io(attempt: String, error: &io::Error) -> Self {
-        Self::Io {
-            attempt,
-            cause: errno_text(error),
-        }
-    }
-}
-
-/// What to do where an instance of that name runs already.
-const ALREADY: &str = ": reload it with segue reload, or start another beside it with --name";
-
-impl fmt::Display for PlaceError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::BadName { name, why } => {
-                write!(f, "instance name \"{name}\": {why} (choose another with --name)")
-            }
-            Self::TooLong { path, max } => {
-                let length = path.as_os_str().len();
-                write!(
-                    f,
-                    "control socket: {} has {length} bytes, at most {max} fit (choose a shorter one with --control)",
-                    path.display()
-                )
-            }
-            Self::Nowhere { tried } => {
-                write!(
-                    f,
-                    "control socket: no directory for it ({}); name one with --control",
-                    tried.join("; ")
-                )
-            }
-            Self::Running { name, pid: Some(pid) } => {
-                write!(f, "instance {name} is already running (pid {pid}){ALREADY}")
-            }
-            Self::Running { name, pid: None } => write!(f, "instance {name} is already running{ALREADY}"),
-            Self::Held { name, pid, what } => write!(
-                f,
-                "instance {name}: its supervisor (pid {pid}) has ended, but a process that it has started still has {} (`fuser -v {}` tells \
-                 which)",
-                what.display(),
-                what.display()
-            ),
-            Self::Unsafe { path, why } => write!(f, "directory {}: {why}", path.display()),
-            Self::Io { attempt, cause } => write!(f, "{attempt}: {cause}"),
-        }
-    }
-}
-
-impl std::error::Error for PlaceError {}
 
 #[cfg(test)]
 mod tests;

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 
+use super::choice::check_name;
 use super::*;
 
 fn around(root: &Path) -> Surroundings {

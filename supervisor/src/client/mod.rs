@@ -14,6 +14,7 @@
 mod codes;
 mod connection;
 mod events;
+mod failure;
 mod find;
 mod last_words;
 mod list;
@@ -26,7 +27,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use codes::Codes;
-use connection::{Connection, Lost};
+use failure::{Failure, Told, does_not_fit, in_time, outcome_lost, refused, status_lost, written};
 
 pub(crate) use codes::Form;
 pub(crate) use events::Follow;
@@ -34,7 +35,7 @@ pub(crate) use logs::Lines;
 
 use crate::clock;
 use crate::place::Surroundings;
-use crate::protocol::{Change, Reply, Request, Seen, Serving, Until, Verdict, elapsed, one_line};
+use crate::protocol::{Change, Reply, Request, Seen, Serving, Until, Verdict, one_line};
 
 /// How long a supervisor may take to accept a connection, or to tell its status (`status`, `metrics`), when the user has not
 /// said how long. Its loop answers within milliseconds; one that takes longer is stopped (SIGSTOP) or hangs, and counts as
@@ -187,48 +188,6 @@ pub(crate) fn list(form: Form) -> Exit {
 
 fn ask(target: &Target, request: Request, timeout: Option<Duration>) -> Exit {
     Client::of_this_process().run(|client| client.ask(target, request, timeout))
-}
-
-/// Why a command has no outcome: how it ends, and what stderr is told (without the leading `segue: `).
-#[derive(Debug, PartialEq, Eq)]
-struct Failure {
-    exit: Exit,
-    text: String,
-    told: Told,
-    /// Lines to say below the text.
-    details: Vec<String>,
-}
-
-/// Whether stdout has been told already how it ended, for programs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Told {
-    /// By the codes of the supervisor's reply.
-    Already,
-    /// No: this word is the outcome.
-    NotYet(&'static str),
-}
-
-impl Failure {
-    fn new(exit: Exit, text: impl Into<String>) -> Self {
-        let outcome = match exit {
-            Exit::Done => "ok",
-            Exit::Failed => "unknown",
-            Exit::Usage => "ambiguous",
-            Exit::NoSupervisor => "no-supervisor",
-            Exit::TimedOut => "timed-out",
-        };
-        Self {
-            exit,
-            text: text.into(),
-            told: Told::NotYet(outcome),
-            details: Vec::new(),
-        }
-    }
-
-    /// The same with another word for programs.
-    fn told(self, told: Told) -> Self {
-        Self { told, ..self }
-    }
 }
 
 /// Where the words go, and where instances are looked for.
@@ -403,100 +362,6 @@ impl Client<'_> {
             ))
         });
         fetched.map_err(|failure| in_time(failure, timeout, Some(deadline), "the status came"))
-    }
-}
-
-/// `status | head` has seen what it wanted; a full disk is a failure.
-fn written(result: io::Result<()>) -> Result<(), Failure> {
-    match result {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::new(
-            Exit::Failed,
-            format!("write to stdout: {}", crate::sys::errno_text(error)),
-        )),
-        Ok(()) | Err(_) => Ok(()),
-    }
-}
-
-fn does_not_fit() -> Failure {
-    Failure::new(
-        Exit::Failed,
-        "the supervisor's answer does not fit the question; is it another version? (the first line of its log names it)",
-    )
-}
-
-fn refused(message: &str) -> Failure {
-    Failure::new(
-        Exit::Failed,
-        format!("refused: {}", one_line(message, MESSAGE_MAX)),
-    )
-    .told(Told::NotYet("refused"))
-}
-
-/// A supervisor that did not answer counts as none, unless the user's own timeout was what ran out.
-fn in_time(failure: Failure, timeout: Option<Duration>, deadline: Option<Instant>, what: &str) -> Failure {
-    match (timeout, deadline) {
-        (Some(timeout), Some(deadline)) if failure.exit == Exit::NoSupervisor && clock::now() >= deadline => {
-            Failure::new(
-                Exit::TimedOut,
-                format!(
-                    "timed out after {}, before {what} ({})",
-                    elapsed(timeout),
-                    failure.text
-                ),
-            )
-        }
-        (Some(_) | None, Some(_) | None) => failure,
-    }
-}
-
-fn status_lost(lost: Lost, connection: &Connection) -> Failure {
-    let path = connection.path().display();
-    match lost {
-        Lost::TimedOut => Failure::new(
-            Exit::NoSupervisor,
-            format!(
-                "no supervisor answers at {path}: it accepts, but does not answer (is it stopped, or does it hang?); its app goes on without it"
-            ),
-        ),
-        Lost::Gone => Failure::new(
-            Exit::NoSupervisor,
-            format!("no supervisor answers at {path}: it closed the connection without an answer; ask again"),
-        ),
-        Lost::Refused(message) => refused(&message),
-        Lost::Garbled(message) => Failure::new(Exit::Failed, message),
-    }
-}
-
-fn outcome_lost(lost: Lost, request: Request, timeout: Option<Duration>, connection: &Connection) -> Failure {
-    let what = match request {
-        Request::Reload { .. } => "reload",
-        Request::Stop {} => "stop",
-        Request::Workers { .. } => "change of workers",
-        Request::Upgrade {} => "upgrade",
-        Request::Status {} | Request::Events {} => "status",
-    };
-    match lost {
-        Lost::TimedOut => {
-            let waited = elapsed(timeout.unwrap_or_default());
-            Failure::new(
-                Exit::TimedOut,
-                format!("no outcome within {waited}; the {what} goes on, and segue status tells how it ends"),
-            )
-        }
-        Lost::Gone => {
-            let pid = connection
-                .supervisor()
-                .map_or_else(String::new, |pid| format!(" (pid {pid})"));
-            Failure::new(
-                Exit::Failed,
-                format!(
-                    "the supervisor{pid} went away before the {what} had an outcome; ask `segue status` who serves"
-                ),
-            )
-            .told(Told::NotYet("lost"))
-        }
-        Lost::Refused(message) => refused(&message),
-        Lost::Garbled(message) => Failure::new(Exit::Failed, message),
     }
 }
 

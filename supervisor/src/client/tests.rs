@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
+use super::connection::Connection;
 use super::*;
 use crate::control::harness::Server;
 use crate::control::{ClientId, Control};

@@ -1,7 +1,7 @@
 //! The sockets that Segue itself was given: by a systemd socket unit, by systemfd, by another Segue.
 
 use std::ffi::OsString;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
 use listenfd::ListenFd;
@@ -69,6 +69,13 @@ impl Inherited {
             }
         }
         Ok((Self { listeners }, stored))
+    }
+
+    /// Takes the socket with this inode out, if it was inherited: it is one that a predecessor had inherited as well.
+    pub(crate) fn take(&mut self, inode: u64) -> Option<OwnedFd> {
+        let place = self.listeners.iter().position(|one| one.inode() == inode)?;
+        let listener = self.listeners.swap_remove(place);
+        listener.as_fd().try_clone_to_owned().ok()
     }
 }
 

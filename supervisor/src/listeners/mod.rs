@@ -29,6 +29,7 @@ mod path_watch;
 mod probe_source;
 mod regroup;
 mod resolve;
+mod revive;
 mod saved;
 mod settings;
 mod shares;

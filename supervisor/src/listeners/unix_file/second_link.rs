@@ -96,5 +96,5 @@ impl SocketFile {
 /// living process stays, for it may be another listener of that name.
 fn is_left_behind(second: &Path) -> bool {
     let is_socket = fs::symlink_metadata(second).is_ok_and(|there| there.file_type().is_socket());
-    is_socket && super::is_served(second, nix::sys::socket::SockType::Stream) == Ok(false)
+    is_socket && super::path::is_served(second, nix::sys::socket::SockType::Stream) == Ok(false)
 }

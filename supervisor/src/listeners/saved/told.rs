@@ -1,0 +1,55 @@
+//! What rows tell of listeners, before any of them is made again.
+
+use std::collections::BTreeMap;
+
+use super::{LISTENER, SOCKET, SavedSocket, SocketIdentity};
+use crate::state::{Flaw, Row, Whole as _};
+
+/// The sockets that the rows tell of.
+///
+/// # Errors
+/// A row is not whole.
+pub(crate) fn identities(rows: &[Row<'_>]) -> Result<Vec<SocketIdentity>, Flaw> {
+    let sockets = rows.iter().filter(|row| row.kind() == SOCKET);
+    let identity = |row: &Row<'_>| {
+        let SavedSocket { inode, cookie, .. } = SavedSocket::of_row(*row)?;
+        Ok(SocketIdentity { inode, cookie })
+    };
+    sockets.map(identity).collect()
+}
+
+/// Whether one of the sockets was given to us.
+pub(crate) fn any_inherited(rows: &[Row<'_>]) -> bool {
+    rows.iter().any(row_is_inherited)
+}
+
+/// Whether this socket was given to us.
+pub(crate) fn is_inherited(rows: &[Row<'_>], wanted: SocketIdentity) -> bool {
+    rows.iter()
+        .any(|row| row_is_inherited(row) && row.number("inode") == Ok(wanted.inode))
+}
+
+fn row_is_inherited(row: &Row<'_>) -> bool {
+    row.kind() == SOCKET && row.text("inherited").is_ok()
+}
+
+/// What a socket is to people: the address at which it was made, or else the name of a listener that has it.
+pub(crate) fn label_of(rows: &[Row<'_>], wanted: SocketIdentity) -> String {
+    let of = |kind, key| {
+        rows.iter()
+            .find(move |row| row.kind() == kind && row.number(key) == Ok(wanted.inode))
+    };
+    let address = of(SOCKET, "inode").and_then(|row| row.text("address").ok());
+    let name = || of(LISTENER, "socket").and_then(|row| row.text("name").ok());
+    address.or_else(name).unwrap_or_default()
+}
+
+/// The inode of each listener, by its number.
+///
+/// # Errors
+/// A row is not whole.
+pub(crate) fn inodes(rows: &[Row<'_>]) -> Result<BTreeMap<u64, u64>, Flaw> {
+    let listeners = rows.iter().filter(|row| row.kind() == LISTENER);
+    let inode = |row: &Row<'_>| Ok((row.number("number")?, row.number("socket")?));
+    listeners.map(inode).collect()
+}

@@ -22,7 +22,9 @@ fn own_cgroup() -> Option<PathBuf> {
     let text = fs::read_to_string("/proc/self/cgroup").ok()?;
     let found = |prefix: &str, root: &str| {
         let path = text.lines().find_map(|line| line.strip_prefix(prefix))?;
+        // Where the commands of a unit with Delegate= run, beside its processes.
         let unit = path.trim_start_matches('/');
+        let unit = unit.strip_suffix("/.control").unwrap_or(unit);
         let is_service = unit.split('/').any(|part| {
             Path::new(part)
                 .extension()

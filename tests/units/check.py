@@ -6,7 +6,7 @@
 systemd is the judge: every property that it has read from a unit must be the same after the drop-in, or differ as `rules` says
 it may. Nothing of a package is installed or run: its units alone are laid into a machine of namespaces with a systemd of its own.
 
-usage: check.py WORK SEGUE [UNIT...]     WORK keeps the packages; SEGUE is the program; UNIT narrows it to some
+usage: check.py WORK PROGRAMS [UNIT...]     WORK keeps the packages; segue and app lie in PROGRAMS; UNIT narrows it to some
 
 SEGUE_BLESS=1 writes the table of docs/units.md.
 """
@@ -24,6 +24,7 @@ import tomllib
 TOP = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(TOP / "fleet/hosts"))
 import machines  # noqa: E402
+import play  # noqa: E402
 import rules  # noqa: E402
 
 UNITS = "/usr/lib/systemd/system"
@@ -56,9 +57,10 @@ def download(work, packages):
 class Judge(machines.Machine):
     """A machine with the units of all packages, and segue."""
 
-    def __init__(self, work, segue, packages):
+    def __init__(self, work, programs, packages):
         super().__init__(1)
-        machines.run("install", "-m", "0755", segue, self.path("/usr/bin/segue"))
+        for name, place in (("segue", "/usr/bin/segue"), ("app", play.SAMPLE)):
+            machines.run("install", "-m", "0755", pathlib.Path(programs) / name, self.path(place))
         for name in packages:
             for units in ("lib/systemd/system", "usr/lib/systemd/system"):
                 if (work / name / units).is_dir():
@@ -144,6 +146,19 @@ class Unit:
             if line.startswith("segue: unit") or "unit " + self.name in line:
                 yield "segue check: " + line
 
+    def play(self, judge):
+        """What goes wrong when it runs."""
+        self.before["Sockets"] = " ".join(sorted(self.sockets))
+        toml = tomllib.loads(judge.ok("cat", "/etc/segue/%s.toml" % rules.instance(self.name)))
+        played = play.Play(judge, self.name, rules.instance(self.name), self.before, toml, self.notes)
+        judge.reload()
+        try:
+            played.played()
+        except (play.Failed, AssertionError) as why:
+            yield "played: %s" % why
+            judge.ask("systemctl", "kill", "--signal=KILL", self.name)
+            judge.ask("systemctl", "stop", *self.sockets, self.name)
+
     def outcome(self):
         """What became of it, in a phrase."""
         if not self.is_carried:
@@ -162,19 +177,21 @@ def bless(units, versions):
     page.write_text(prose + "\n" + "\n".join(lines) + "\n")
 
 
-def main(work, segue, *names):
+def main(work, programs, *names):
     """Judge them all; the exit status."""
     table = [row for row in rows() if not names or row[1] in names]
     packages = sorted({package for package, _, _ in table})
     versions = download(pathlib.Path(work).resolve(), packages)
-    judge = Judge(pathlib.Path(work).resolve(), segue, packages)
+    judge = Judge(pathlib.Path(work).resolve(), programs, packages)
     try:
         units = [Unit(judge, *row) for row in table]
         judge.reload()
         wrong = 0
         for unit in units:
             print("%-29s %-28s %-37s %s" % (unit.package, versions[unit.package], unit.name, unit.outcome()))
-            faults = [*unit.judge_refusal(), *(unit.judge_change(judge) if unit.is_carried else ())]
+            faults = list(unit.judge_refusal())
+            if unit.is_carried:
+                faults += [*unit.judge_change(judge), *unit.play(judge)]
             for fault in faults:
                 print("    wrong: " + fault.replace("\n", "\n        "))
             wrong += len(faults)

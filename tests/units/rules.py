@@ -139,8 +139,15 @@ class Rules:
     def app(self):
         """What the app had from systemd and has from segue now."""
         directories = ":".join("/run/" + word for word in words(self.before, "RuntimeDirectory"))
+        given = re.findall(r"RUNTIME_DIRECTORY=(\S+)", self.before.get("Environment", ""))
+        if given:
+            directories = given[-1]
+            if not self.after["Environment"].endswith("RUNTIME_DIRECTORY=/run/segue/" + self.name):
+                yield "segue would find the directory of the app: Environment=" + self.after["Environment"]
         if self.toml.get("env", {}).get("RUNTIME_DIRECTORY", "") != directories:
             yield "RUNTIME_DIRECTORY: %s" % self.toml.get("env")
+        if not given and self.before.get("Environment") != self.after.get("Environment"):
+            yield "Environment=%s became %s" % (self.before.get("Environment"), self.after.get("Environment"))
         where = self.before.get("WorkingDirectory", "").lstrip("!-")
         if where and self.toml.get("chdir") != where and not self.noted("WorkingDirectory="):
             yield "WorkingDirectory=%s: chdir is %s" % (where, self.toml.get("chdir"))
@@ -189,7 +196,7 @@ class Rules:
     def rest(self):
         """All else is as it was."""
         judged = {"ExecStart", "ExecReload", "ExecStop", "ExecStopPost", "TimeoutStartUSec", "TimeoutStopUSec", "TimeoutAbortUSec", "RestartUSec",
-                  "RestrictAddressFamilies", "ExecPaths", "CapabilityBoundingSet", "SystemCallFilter"}
+                  "Environment", "RestrictAddressFamilies", "ExecPaths", "CapabilityBoundingSet", "SystemCallFilter"}
         judged |= {name + "Ex" for name in ("ExecStart", "ExecReload", "ExecStop", "ExecStopPost")}
         expected, lists = self.expected(), dict(self.lists())
         for name in sorted(self.before.keys() | self.after.keys()):

@@ -26,6 +26,9 @@ const NOT_EXECUTED: i32 = 127;
 /// The load state of a unit of which there is no file.
 pub(super) const NOT_FOUND: &str = "not-found";
 
+/// That of one of which somebody says that there is none.
+pub(super) const MASKED: &str = "masked";
+
 /// Where systemd has read a unit.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Shown {
@@ -66,6 +69,20 @@ pub(super) fn sources(name: &str) -> Result<Shown, String> {
     }
     shown.files.append(&mut drop_ins);
     Ok(shown)
+}
+
+/// Whether a unit runs, or is started by others than the one that is looked at: all but those which nobody has enabled.
+pub(super) fn is_in_use(name: &str) -> Result<bool, String> {
+    let answer = show(name, c"LoadState,ActiveState,UnitFileState")?;
+    let (mut runs, mut is_disabled) = (false, false);
+    for (key, value) in loaded(&answer)? {
+        match key {
+            "ActiveState" => runs = value == "active",
+            "UnitFileState" => is_disabled = value == "disabled",
+            _ => {}
+        }
+    }
+    Ok(runs || !is_disabled)
 }
 
 /// The names of the units that start this one when something happens: sockets, timers, paths.

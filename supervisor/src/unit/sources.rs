@@ -55,6 +55,14 @@ enum Place {
     Directories { root: PathBuf, search: Vec<PathBuf> },
 }
 
+/// What lies in a directory by the name of a unit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Entry {
+    File(PathBuf),
+    /// Something that says that there is none.
+    Mask(PathBuf),
+}
+
 impl Sources {
     /// Find a unit: a path to its file, or its name. A path counts with the drop-ins that lie beside the file; a name with those
     /// that systemd has loaded, or, if none runs here or `root` is another than `/`, with those in the directories where it
@@ -93,7 +101,7 @@ impl Sources {
         self.files.iter().map(PathBuf::as_path)
     }
 
-    /// Another unit of the same place; `None` if there is none.
+    /// Another unit of the same place; `None` if there is none, or it is masked, which is how somebody says so.
     ///
     /// # Errors
     /// One line: it is there, and cannot be read.
@@ -101,14 +109,33 @@ impl Sources {
         match &self.place {
             Place::Manager => match show::sources(&name.full()) {
                 Ok(shown) => Ok(Some(self.place.shown(shown)?)),
-                Err(why) if why == show::NOT_FOUND => Ok(None),
+                Err(why) if why == show::NOT_FOUND || why == show::MASKED => Ok(None),
                 Err(why) => Err(why),
             },
-            Place::Directories { .. } => match self.place.file_of(name)? {
-                Some(_) => self.place.find(name).map(Some),
-                None => Ok(None),
+            Place::Directories { .. } => match self.place.entry_of(name)? {
+                Some(Entry::File(_)) => self.place.find(name).map(Some),
+                Some(Entry::Mask(_)) | None => Ok(None),
             },
         }
+    }
+
+    /// Whether somebody has enabled or started a unit of the same place, so that it is in use without this one.
+    ///
+    /// # Errors
+    /// One line: systemd does not answer.
+    pub(crate) fn is_in_use(&self, name: &UnitName) -> Result<bool, String> {
+        let Place::Directories { search, .. } = &self.place else {
+            return show::is_in_use(&name.full());
+        };
+        let entries = search.iter().flat_map(fs::read_dir).flatten().flatten();
+        let mut wanted = entries.filter_map(|entry| {
+            let path = entry.path();
+            let is_list = path
+                .extension()
+                .is_some_and(|ending| ending == "wants" || ending == "requires");
+            is_list.then(|| path.join(name.full()))
+        });
+        Ok(wanted.any(|link| fs::symlink_metadata(link).is_ok()))
     }
 
     /// Whether a unit is installed here, whatever the path by which this one was named.
@@ -124,7 +151,8 @@ impl Sources {
             root: root.clone(),
             search: search.iter().cloned().chain(installed).collect(),
         };
-        Ok(everywhere.file_of(&UnitName::parse(name)?)?.is_some())
+        let entry = everywhere.entry_of(&UnitName::parse(name)?)?;
+        Ok(matches!(entry, Some(Entry::File(_))))
     }
 
     /// The names of the socket units here that may belong to another service than that of their name.
@@ -158,8 +186,10 @@ impl Place {
         let Place::Directories { root, .. } = self else {
             return self.shown(show::sources(&name.full())?);
         };
-        let Some(file) = self.file_of(name)? else {
-            return Err("no such file or directory".to_owned());
+        let file = match self.entry_of(name)? {
+            Some(Entry::File(file)) => file,
+            Some(Entry::Mask(path)) => return Err(format!("{} is masked", path.display())),
+            None => return Err("no such file or directory".to_owned()),
         };
         // An alias: systemd knows the unit by the name that its file has.
         let real = follow(root, &file)?;
@@ -191,8 +221,8 @@ impl Place {
         })
     }
 
-    /// The file of a unit: that of its own name, or that of the template of which it is an instance.
-    fn file_of(&self, name: &UnitName) -> Result<Option<PathBuf>, String> {
+    /// What there is of a unit: by its own name, or by that of the template of which it is an instance.
+    fn entry_of(&self, name: &UnitName) -> Result<Option<Entry>, String> {
         let Place::Directories { root, search } = self else {
             return Ok(None);
         };
@@ -201,8 +231,8 @@ impl Place {
             for directory in search {
                 let path = directory.join(&name);
                 match is_masked(root, &path) {
-                    Ok(true) => return Err(format!("{} is masked", path.display())),
-                    Ok(false) => return Ok(Some(path)),
+                    Ok(true) => return Ok(Some(Entry::Mask(path))),
+                    Ok(false) => return Ok(Some(Entry::File(path))),
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                     Err(error) => return Err(format!("{}: {}", path.display(), errno_text(error))),
                 }

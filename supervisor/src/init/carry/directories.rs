@@ -2,7 +2,7 @@
 
 use super::command::quoted;
 use super::{Carried, Service};
-use crate::unit::boolean;
+use crate::unit::{Exec, boolean};
 
 pub(super) fn carry(service: &Service<'_>, carried: &mut Carried) -> Result<(), String> {
     runtime(service, carried)?;
@@ -47,10 +47,11 @@ fn runtime(service: &Service<'_>, carried: &mut Carried) -> Result<(), String> {
             "RuntimeDirectory={word}: quotes and escapes are not carried"
         ));
     }
+    let own = format!("segue/{}", service.name);
     // Added to those of the unit: an empty value before it would also take RuntimeDirectoryMode= back.
     carried.service.say(
         "The control socket is in this one, where `segue reload` looks for it.",
-        format!("RuntimeDirectory=segue/{}", service.name),
+        format!("RuntimeDirectory={own}"),
     );
     let preserved = service
         .text
@@ -62,17 +63,45 @@ fn runtime(service: &Service<'_>, carried: &mut Carried) -> Result<(), String> {
             "RuntimeDirectoryPreserve=restart",
         );
     }
-    if words.is_empty() {
-        return Ok(());
+    let given = given_by_environment(service)?;
+    if given.is_some() {
+        carried.service.say(
+            "The unit says which directory the app finds; segue finds its own.",
+            format!("Environment=RUNTIME_DIRECTORY=/run/{own}"),
+        );
     }
     let paths: Result<Vec<String>, String> = words.iter().map(|word| path(service, word)).collect();
-    carried
-        .tables
-        .say("The app finds its own directories only, as before.", "[env]");
-    carried
-        .tables
-        .and(format!("RUNTIME_DIRECTORY = {}", quoted(&paths?.join(":"))));
+    let paths = given.unwrap_or(paths?.join(":"));
+    if !paths.is_empty() {
+        carried
+            .tables
+            .say("The app finds its own directories only, as before.", "[env]");
+        carried
+            .tables
+            .and(format!("RUNTIME_DIRECTORY = {}", quoted(&paths)));
+    }
     Ok(())
+}
+
+/// What `Environment=` of the unit sets for `$RUNTIME_DIRECTORY`, which wins over systemd's own.
+fn given_by_environment(service: &Service<'_>) -> Result<Option<String>, String> {
+    let lines = service.text.list("Service", "Environment");
+    let mut given = None;
+    for line in lines {
+        let assignments = Exec::parse(line).map_err(|why| format!("Environment={line}: {why}"))?;
+        for word in assignments.words {
+            let word = word.0.trim_matches(['"', '\'']);
+            if let Some(path) = word.strip_prefix("RUNTIME_DIRECTORY=") {
+                given = Some(path.to_owned());
+            }
+        }
+    }
+    match given {
+        Some(path) if path.contains(['%', '\\']) => Err(format!(
+            "Environment=RUNTIME_DIRECTORY={path}: specifiers and escapes are not carried"
+        )),
+        given => Ok(given),
+    }
 }
 
 /// The path of a runtime directory. systemd gives the app the same one.

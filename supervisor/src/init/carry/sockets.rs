@@ -32,7 +32,14 @@ pub(super) fn carry(service: &Service<'_>, carried: &mut Carried) -> Result<(), 
             "TriggerLimitIntervalSec=0",
         );
         carried.sockets.push((name.full(), lines));
+        if !is_asked_for(&name.full(), service.text) && !service.sources.is_in_use(name)? {
+            carried.notes.push(format!(
+                "{name} is not enabled: until now the app has opened its ports itself. With the drop-in the service starts it, and the \
+                 app must take its sockets (LISTEN_FDS; docs/apps.md)",
+            ));
+        }
     }
+    note_bound(service, carried)?;
     if sockets.is_empty() {
         carried.toml.say(
             "The unit has no socket unit: until now the app has opened its ports itself. Segue must own them to hand them over, \
@@ -94,6 +101,48 @@ fn find(service: &Service<'_>) -> Result<Vec<(UnitName, UnitText)>, String> {
         }
     }
     Ok(found)
+}
+
+/// Units that the service requires and that end with it: between a crash and the next start systemd stops them, and thereby the
+/// service, too. No drop-in takes a dependency back.
+fn note_bound(service: &Service<'_>, carried: &mut Carried) -> Result<(), String> {
+    let own = service.sources.name.full();
+    let words = ["Requires", "BindsTo"]
+        .into_iter()
+        .flat_map(|key| service.text.list("Unit", key))
+        .flat_map(str::split_whitespace);
+    for name in words.filter_map(|word| UnitName::parse(word).ok()) {
+        let Some(required) = service.sources.neighbour(&name)? else {
+            continue;
+        };
+        let text = UnitText::read(required.files()).map_err(|why| format!("{name}: {why}"))?;
+        let bound = text.list("Unit", "BindsTo");
+        if bound
+            .iter()
+            .any(|list| list.split_whitespace().any(|word| word == own))
+        {
+            carried.notes.push(format!(
+                "{name} is bound to the service (BindsTo=), which requires it: if segue is killed, systemd stops both instead of starting \
+                 it again, and the app ends"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Whether the service itself starts the socket unit.
+fn is_asked_for(socket: &str, text: &UnitText) -> bool {
+    let lists = [
+        ("Service", "Sockets"),
+        ("Unit", "Requires"),
+        ("Unit", "Wants"),
+        ("Unit", "BindsTo"),
+    ];
+    let mut words = lists
+        .into_iter()
+        .flat_map(|(section, key)| text.list(section, key))
+        .flat_map(str::split_whitespace);
+    words.any(|word| word == socket)
 }
 
 /// A service gets what `Sockets=` names, whichever service the socket unit starts (systemd.service(5)).

@@ -97,3 +97,79 @@ fn what_the_unit_says_of_its_own_end_is_noted() {
     }
     assert!(!is_noted(&shown("KillMode=mixed"), "KillMode"));
 }
+
+#[test]
+fn a_socket_unit_that_nobody_has_enabled_is_noted() {
+    let site = Site::of("[Service]\nExecStart=/a\n");
+    site.put(
+        "usr/lib/systemd/system/shop.socket",
+        "[Socket]\nListenStream=80\n",
+    );
+    let note = "shop.socket is not enabled: ";
+    let told = site.shown("shop");
+    assert!(
+        has_line(&told, "Requires=shop.socket") && is_noted(&told, note),
+        "{:?}",
+        told.notes
+    );
+    // The service may ask for it, or somebody has enabled it.
+    site.put(
+        "etc/systemd/system/shop.service.d/a.conf",
+        "[Unit]\nWants=a.target shop.socket\n",
+    );
+    assert!(!is_noted(&site.shown("shop"), note));
+    site.put("etc/systemd/system/shop.service.d/a.conf", "");
+    site.put(
+        "etc/systemd/system/sockets.target.wants/shop.socket",
+        "[Socket]\nListenStream=80\n",
+    );
+    assert!(!is_noted(&site.shown("shop"), note));
+}
+
+#[test]
+fn a_masked_socket_unit_is_none() {
+    let site = Site::of("[Service]\nExecStart=/a\n");
+    site.put(
+        "usr/lib/systemd/system/shop.socket",
+        "[Socket]\nListenStream=80\n",
+    );
+    site.put("etc/systemd/system/shop.socket", "");
+    let told = site.shown("shop");
+    assert!(!told.output.contains("shop.socket") && is_noted(&told, "no socket unit belongs to it"));
+}
+
+#[test]
+fn segue_finds_its_own_directory_whatever_the_unit_says_of_the_app_s() {
+    for line in [
+        "Environment=RUNTIME_DIRECTORY=/run/shop/tls",
+        "Environment=A=b \"RUNTIME_DIRECTORY=/run/shop/tls\"",
+        "RuntimeDirectory=shop/tls\nEnvironment=RUNTIME_DIRECTORY=/run/other RUNTIME_DIRECTORY=/run/shop/tls",
+    ] {
+        let told = shown(line);
+        for wanted in [
+            "Environment=RUNTIME_DIRECTORY=/run/segue/shop",
+            "RUNTIME_DIRECTORY = \"/run/shop/tls\"",
+        ] {
+            assert!(has_line(&told, wanted), "{line}: {wanted}: {}", told.output);
+        }
+    }
+    let site = Site::of("[Service]\nExecStart=/a\nEnvironment=RUNTIME_DIRECTORY=%t/shop\n");
+    assert!(
+        site.refused().contains("RUNTIME_DIRECTORY=%t/shop: "),
+        "{}",
+        site.refused()
+    );
+}
+
+#[test]
+fn a_unit_that_is_bound_to_the_service_and_required_by_it_is_noted() {
+    let site = Site::of("[Unit]\nRequires=shop.socket a.target shop-tls.socket\n[Service]\nExecStart=/a\n");
+    let socket = "[Socket]\nListenStream=80\n";
+    site.put("usr/lib/systemd/system/shop.socket", socket);
+    site.put("usr/lib/systemd/system/shop-tls.socket", socket);
+    let note = "shop-tls.socket is bound to the service";
+    assert!(!is_noted(&site.shown("shop"), note));
+    let bound = format!("[Unit]\nBindsTo=b.target shop.service\n{socket}");
+    site.put("usr/lib/systemd/system/shop-tls.socket", &bound);
+    assert!(is_noted(&site.shown("shop"), note));
+}

@@ -18,9 +18,11 @@ mod client;
 mod clock;
 mod config;
 mod control;
+mod deploy;
 mod descent;
 mod dev;
 mod init;
+mod job;
 mod keeper;
 mod launch;
 mod listeners;
@@ -147,6 +149,7 @@ fn carry_out(command: Command) -> ExitCode {
         }
         Command::Run(invocation) => run(invocation, born_with()),
         Command::Dev(wanted) => develop(wanted),
+        Command::Deploy(wanted) => deploy::run(*wanted),
         Command::Check(wanted) => check(&wanted, &born_with()),
         Command::Init(wanted) => begin(&wanted),
         Command::Completions(completions) => print(&completions.script()),

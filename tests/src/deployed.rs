@@ -18,6 +18,30 @@ use crate::version;
 /// The script under test.
 pub const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy.sh");
 
+/// What deploys: the same tests hold for both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tool {
+    /// `segue deploy`.
+    Segue,
+    /// `deploy.sh`.
+    Script,
+}
+
+impl Tool {
+    /// What `SEGUE_TEST_DEPLOY` names, `segue` or `script`; the script if it is not there.
+    ///
+    /// # Panics
+    /// When it names something else.
+    #[must_use]
+    pub fn of_this_run() -> Self {
+        match std::env::var("SEGUE_TEST_DEPLOY").as_deref() {
+            Ok("segue") => Self::Segue,
+            Ok("script") | Err(_) => Self::Script,
+            Ok(other) => panic!("SEGUE_TEST_DEPLOY={other}: expected segue or script"),
+        }
+    }
+}
+
 /// An app with its releases, and the supervisor that runs it.
 pub struct Deployed {
     /// The supervisor.
@@ -105,6 +129,17 @@ impl Deployed {
     #[must_use]
     pub fn command<S: AsRef<OsStr>>(&self, args: &[S]) -> Command {
         command(&self.path("."), self.segue.control(), args)
+    }
+
+    /// The same, and the name of the app is not given.
+    #[must_use]
+    pub fn command_without_name<S: AsRef<OsStr>>(&self, args: &[S]) -> Command {
+        let mut command = bare(&self.path("."));
+        command
+            .args(["--root", "srv", "--control"])
+            .arg(self.segue.control());
+        command.args(args);
+        command
     }
 
     /// `deploy.sh ARGS` to its end.
@@ -277,16 +312,26 @@ pub fn write_program(path: &Path, fixture: &str) {
     executable::write(path, text.as_bytes());
 }
 
-/// `deploy.sh` in a directory that has the root `srv` in it. Its descendants carry the mark of that directory, so that a
+/// A deploy in a directory that has the root `srv` in it. Its descendants carry the mark of that directory, so that a
 /// [`Segue`] that stops there finds what it left.
 #[must_use]
 pub fn command<S: AsRef<OsStr>>(directory: &Path, control: &Path, args: &[S]) -> Command {
-    let mut command = Command::new("env");
-    command.args(["--default-signal=HUP,INT,TERM,PIPE", SCRIPT]);
+    let mut command = bare(directory);
     command
         .args(["--name", "app", "--root", "srv", "--control"])
         .arg(control)
         .args(args);
+    command
+}
+
+/// The same without any arguments.
+fn bare(directory: &Path) -> Command {
+    let mut command = Command::new("env");
+    command.arg("--default-signal=HUP,INT,TERM,PIPE");
+    match Tool::of_this_run() {
+        Tool::Segue => command.arg(Binary::Segue.path()).arg("deploy"),
+        Tool::Script => command.arg(SCRIPT),
+    };
     command.current_dir(directory).stdin(std::process::Stdio::null());
     command
         .env("SEGUE", Binary::Segue.path())

@@ -9,7 +9,7 @@ const WORDS: &[(&[&str], &str)] = &[
         "segue run --listen PORT -- COMMAND starts an app (under systemd: systemctl start UNIT)",
     ),
     (
-        &["restart", "hup", "deploy", "update", "refresh", "swap"],
+        &["restart", "hup", "update", "refresh", "swap"],
         "segue reload starts the new version, and the old one ends when that serves",
     ),
     (

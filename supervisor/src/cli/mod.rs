@@ -5,6 +5,7 @@
 
 mod answer;
 mod clients;
+mod deploy;
 mod init;
 mod meant;
 mod run;
@@ -26,6 +27,7 @@ pub(crate) use init::{Init, Writes};
 pub(crate) use run::{Check, Dev};
 
 use crate::config::{self, Config, Invocation};
+use crate::deploy::Wanted;
 
 /// What was asked for.
 #[derive(Debug, PartialEq)]
@@ -36,6 +38,8 @@ pub(crate) enum Command {
     Dev(Dev),
     /// Ask an instance for a new generation.
     Reload(Reload),
+    /// Put a new version in place and reload, or leave everything as it was.
+    Deploy(Box<Wanted>),
     /// Ask an instance how it is.
     Status(Status),
     /// Follow what happens to an instance.
@@ -123,6 +127,8 @@ enum Word {
     Dev(Box<run::DevArgs>),
     #[command(about = texts::RELOAD, long_about = texts::LONG_RELOAD, after_long_help = texts::EXIT_CODES)]
     Reload(clients::ReloadArgs),
+    #[command(hide = true, args_override_self = true, about = texts::DEPLOY, override_usage = texts::DEPLOY_USAGE, long_about = texts::LONG_DEPLOY, after_long_help = texts::DEPLOY_CODES)]
+    Deploy(Box<deploy::DeployArgs>),
     #[command(about = texts::STATUS, long_about = texts::LONG_STATUS, after_long_help = texts::STATUS_CODES)]
     Status(clients::StatusArgs),
     #[command(about = texts::EVENTS, long_about = texts::LONG_EVENTS, after_long_help = texts::EXIT_CODES)]
@@ -157,6 +163,7 @@ impl Word {
             Word::Run(args) => Command::Run(args.into_invocation()),
             Word::Dev(args) => Command::Dev(args.into_dev()),
             Word::Reload(args) => Command::Reload(args.into()),
+            Word::Deploy(args) => Command::Deploy(Box::new((*args).into())),
             Word::Status(args) => Command::Status(args.into()),
             Word::Events(args) => Command::Events(args.into()),
             Word::Logs(args) => Command::Logs(args.into()),

@@ -96,6 +96,35 @@ returns when the new generation has taken over, or with the reason when it has
 failed and the old one serves on. Reloads that are asked for during a reload
 share the next generation. A command that is interrupted cancels nothing.";
 
+pub(super) const DEPLOY: &str = "Put a new version in place, or leave everything as it was";
+
+pub(super) const DEPLOY_USAGE: &str = "\
+segue deploy [OPTIONS] BINARY
+       segue deploy [OPTIONS] --entry PATH DIRECTORY
+       segue deploy [OPTIONS] --rollback[=RELEASE]
+       segue deploy [OPTIONS] --list";
+
+pub(super) const LONG_DEPLOY: &str = "\
+Deploy BINARY to an app that runs under segue, with the command
+ROOT/current/NAME: copy it to ROOT/releases/TIMESTAMP-SHA/NAME, point the
+symlink ROOT/current to that, reload, and wait until probation has passed. If
+the new version fails, `current` points to the old one again, which has served
+all the while.
+
+Progress and errors go to stderr. The last line says who serves: on stdout after
+a success, on stderr after a failure.";
+
+pub(super) const DEPLOY_CODES: &str = "\
+Exit codes:
+  0    done: the release serves (or it did already)
+  1    it failed or was rolled back; the release that served before serves
+  2    the command line is wrong
+  3    no supervisor answers; nothing was changed
+  4    the outcome is still to come: --timeout has passed, or the supervisor
+       went away and did not come back; the next run resolves it
+  129, 130, 143   interrupted by SIGHUP, SIGINT, SIGTERM; the last line says
+       how far it came. The next run resolves what was left open.";
+
 pub(super) const STATUS: &str = "Show who serves, who drains, and how the last reload went";
 
 pub(super) const LONG_STATUS: &str = "\

@@ -1,7 +1,7 @@
 //! One conversation with one supervisor.
 
 use std::io::{self, Read as _, Write as _};
-use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -132,6 +132,25 @@ impl Connection {
             }
             self.fill(deadline)?;
         }
+    }
+
+    /// The next reply, if it comes within a millisecond.
+    pub(super) fn reply_so_far(&mut self) -> Result<Option<Reply>, Lost> {
+        loop {
+            if let Some(reply) = self.next_reply()? {
+                return Ok(Some(reply));
+            }
+            match self.fill(Some(clock::now() + SHORTEST_WAIT)) {
+                Ok(()) => {}
+                Err(Lost::TimedOut) => return Ok(None),
+                Err(lost) => return Err(lost),
+            }
+        }
+    }
+
+    /// Becomes readable when a part of a reply has come.
+    pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
     }
 
     /// The next reply, if it is whole by now.

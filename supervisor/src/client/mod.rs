@@ -13,6 +13,7 @@
 
 mod codes;
 mod connection;
+mod conversation;
 mod events;
 mod failure;
 mod find;
@@ -27,9 +28,11 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use codes::Codes;
+use conversation::with_last_words;
 use failure::{Failure, Told, does_not_fit, in_time, outcome_lost, refused, status_lost, written};
 
 pub(crate) use codes::Form;
+pub(crate) use conversation::{Came, Conversation, Heard, Word, look};
 pub(crate) use events::Follow;
 pub(crate) use logs::Lines;
 
@@ -286,11 +289,7 @@ impl Client<'_> {
         mut verdict: Option<Verdict>,
         deadline: Option<Instant>,
     ) -> Failure {
-        let complete = |verdict| last_words::complete(verdict, deadline);
-        let more = verdict.as_mut().map(complete).unwrap_or_default();
-        let message = one_line(&format!("{message}{more}"), MESSAGE_MAX);
-        let who = serving.map_or_else(|| "nobody serves".to_owned(), Serving::to_string);
-        let message = format!("{message}; {who}");
+        let message = with_last_words(message, serving, &mut verdict, deadline);
         self.tell_codes(&Codes::told(verdict.as_ref(), serving, None, &message));
         let mut failure = Failure::new(Exit::Failed, message).told(Told::Already);
         match self.detail {

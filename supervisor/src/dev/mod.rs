@@ -6,7 +6,6 @@
 //! It must not know how a reload goes.
 
 mod git;
-mod job;
 mod look;
 mod pace;
 mod patience;
@@ -26,8 +25,8 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use crate::clock;
+use crate::job::{Ended, Job};
 use crate::sys::errno_text;
-use job::{Ended, Job};
 use look::{Seen, Subject};
 use pace::Pace;
 use patience::Patience;

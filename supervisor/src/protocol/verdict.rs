@@ -62,3 +62,12 @@ pub(crate) enum CauseCode {
     /// A stop was asked for first.
     Stopping,
 }
+
+impl CauseCode {
+    /// The word that JSON uses.
+    pub(crate) fn word(self) -> String {
+        // A variant without fields is a string, so that this cannot fail.
+        let value = serde_json::to_value(self).unwrap_or_default();
+        value.as_str().unwrap_or_default().to_owned()
+    }
+}

@@ -12,11 +12,12 @@
 use std::path::Path;
 
 use nix::sys::signal::Signal;
-use segue_tests::deployed::{Deployed, write_program};
+use segue_tests::deployed::{Deployed, Tool, write_program};
 use segue_tests::executable;
 use segue_tests::figures;
 use segue_tests::load::{Kind, Load};
 use segue_tests::process::{Finished, Process};
+use segue_tests::{needs, strace};
 
 /// What changes files or asks segue.
 const COMMANDS: [&str; 10] = [
@@ -91,6 +92,9 @@ fn interrupted(deployed: &Deployed, signal: Signal, when: When, step: usize) -> 
 /// Interrupts a deploy at steps from `first` on, and makes another one after each. In the short run each way of interrupting
 /// takes every third step, with another first one: between any two steps somebody is interrupted.
 fn at_every_step(signal: Signal, when: When, first: usize) {
+    if Tool::of_this_run() == Tool::Segue {
+        return;
+    }
     let deployed = Deployed::start(["--probation", "1ms"]);
     let load = Load::start(Kind::KeepAlive, &deployed.segue.target(), 2);
     let (mut step, stride) = (figures::scale(first, 1), figures::scale(3, 1));
@@ -158,6 +162,113 @@ fn check_interrupted(
     }
 }
 
+/// Calls by which `segue deploy` changes something or asks segue.
+const CALLS: [&str; 12] = [
+    "mkdir",
+    "chmod",
+    "fchmod",
+    "flock",
+    "copy_file_range",
+    "fsync",
+    "rename",
+    "symlink",
+    "unlink",
+    "unlinkat",
+    "rmdir",
+    "connect",
+];
+
+/// `segue deploy app` under strace(1) with these arguments of its own.
+fn traced(deployed: &Deployed, arguments: &[&str]) -> Finished {
+    let plain = deployed.command(&["app"]);
+    let mut words = plain.get_args();
+    let mut command = std::process::Command::new(plain.get_program());
+    command.arg(words.next().unwrap()).arg("strace").args(arguments);
+    command.args(words).current_dir(deployed.path("."));
+    for (key, value) in plain.get_envs() {
+        match value {
+            Some(value) => command.env(key, value),
+            None => command.env_remove(key),
+        };
+    }
+    Process::start(&mut command).finish()
+}
+
+/// Each of its calls by name and number, as a deploy that goes well makes them.
+fn calls(deployed: &Deployed) -> Vec<(String, usize)> {
+    deployed.write("good message=counted");
+    let trace = deployed.path("trace");
+    let set = format!("trace={}", CALLS.join(","));
+    let done = traced(deployed, &["-qq", "-o", &trace.display().to_string(), "-e", &set]);
+    assert_eq!(done.code, Some(0), "{done:?}");
+    let mut counts = strace::Counts::new();
+    for line in strace::read(&trace).lines() {
+        strace::count(&mut counts, line);
+    }
+    let each = counts
+        .into_iter()
+        .flat_map(|(name, count)| (1..=count).map(move |number| (name.clone(), number)));
+    each.collect()
+}
+
+/// A signal comes in each of these calls, and another deploy is made after each. In the short run each signal takes every
+/// third, with another first one.
+fn at_every_call(test: &str, signal: Signal, first: usize) {
+    if Tool::of_this_run() == Tool::Script {
+        return;
+    }
+    if needs::or_skip(test, strace::available()).is_none() {
+        return;
+    }
+    let deployed = Deployed::start(["--probation", "1ms"]);
+    let load = Load::start(Kind::KeepAlive, &deployed.segue.target(), 2);
+    let calls = calls(&deployed);
+    let (first, stride) = (figures::scale(first, 0), figures::scale(3, 1));
+    let mut met = 0;
+    for (number, (call, nth)) in calls.iter().enumerate().skip(first).step_by(stride) {
+        let message = format!("call-{number}");
+        let before = deployed.message();
+        deployed.write(&format!("good message={message}"));
+        let set = format!("trace={call}");
+        let inject = format!("inject={call}:signal={}:when={nth}", signal.as_str());
+        let done = traced(&deployed, &["-qq", "-o", "/dev/null", "-e", &set, "-e", &inject]);
+        let story = format!("{signal} in {call} number {nth}: {done:?}");
+        check_interrupted(&deployed, signal, &before, &message, &done, &story);
+        met += usize::from(done.code != Some(0));
+        let next = deployed.run(&["app"]);
+        assert_eq!(next.code, Some(0), "{story}\nthen {next:?}");
+        deployed.assert_serves_alone(&message);
+        deployed.assert_consistent();
+        deployed.assert_tidy();
+    }
+    println!(
+        "figures: segue deploy met {signal} in {} calls of {}, which ended {met} of them",
+        calls.len().saturating_sub(first).div_ceil(stride),
+        calls.len()
+    );
+    assert!(
+        calls.len() > 20 && met > calls.len() / stride / 2,
+        "{met} of {calls:?}"
+    );
+    load.stop().assert_nothing_lost();
+    deployed.stop();
+}
+
+#[test]
+fn killed_in_every_call() {
+    at_every_call("killed_in_every_call", Signal::SIGKILL, 0);
+}
+
+#[test]
+fn terminated_in_every_call() {
+    at_every_call("terminated_in_every_call", Signal::SIGTERM, 1);
+}
+
+#[test]
+fn interrupted_in_every_call() {
+    at_every_call("interrupted_in_every_call", Signal::SIGINT, 2);
+}
+
 #[test]
 fn killed_before_every_step() {
     at_every_step(Signal::SIGKILL, When::Before, 1);
@@ -219,7 +330,7 @@ fn a_second_signal_leaves_at_once_and_says_what_is_open() {
     assert_eq!(done.code, Some(130), "{done:?}");
     let last = done.stderr.lines().last().unwrap();
     assert!(
-        last.contains("which does not serve yet; run deploy.sh again to resolve it"),
+        last.contains("which does not serve yet; run ") && last.ends_with(" again to resolve it"),
         "{done:?}"
     );
     deployed.let_go();

@@ -1,5 +1,6 @@
-//! A command that runs: the supervisor, a build, a question for a reload.
+//! A command that runs below one of ours, in a process group of its own: a build, a preflight, the supervisor of `segue dev`.
 
+use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
@@ -12,13 +13,13 @@ use crate::sys;
 
 /// A child in a process group of its own. It is reaped here alone, so that its number stays its own until then.
 #[derive(Debug)]
-pub(super) struct Job {
+pub(crate) struct Job {
     child: Child,
 }
 
 /// How it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ended {
+pub(crate) enum Ended {
     Exited(i32),
     BySignal(i32),
 }
@@ -28,7 +29,7 @@ impl Job {
     ///
     /// # Errors
     /// One line: `start make: no such file or directory`.
-    pub(super) fn start(command: &mut Command) -> Result<Self, String> {
+    pub(crate) fn start(command: &mut Command) -> Result<Self, String> {
         let started = sys::start_on_its_own(command.stdin(Stdio::null())).spawn();
         let child = started.map_err(|error| {
             let program = command.get_program().display();
@@ -41,19 +42,24 @@ impl Job {
         Pid::from_raw(self.child.id().cast_signed())
     }
 
+    /// Becomes readable when its main process has ended.
+    pub(crate) fn pidfd(&self) -> Result<OwnedFd, Errno> {
+        sys::open_pidfd(self.pid())
+    }
+
     /// Asks its main process.
-    pub(super) fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         // It is not reaped: the number is its own, and a zombie takes any signal.
         let _ = kill(self.pid(), signal);
     }
 
     /// Asks all of its group.
-    pub(super) fn signal_group(&self, signal: Signal) {
+    pub(crate) fn signal_group(&self, signal: Signal) {
         let _ = killpg(self.pid(), signal);
     }
 
     /// How it has ended, if it has. What it has left of its group is killed: nobody else would.
-    pub(super) fn ended(&mut self) -> Option<Ended> {
+    pub(crate) fn ended(&mut self) -> Option<Ended> {
         let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
         match waitid(Id::Pid(self.pid()), flags) {
             Ok(WaitStatus::StillAlive) | Err(Errno::EINTR) => return None,
@@ -77,7 +83,7 @@ impl Ended {
     }
 
     /// `exit status 101`, `killed by SIGSEGV`.
-    pub(super) fn text(self) -> String {
+    pub(crate) fn text(self) -> String {
         match self {
             Self::Exited(code) => format!("exit status {code}"),
             Self::BySignal(number) => Signal::try_from(number).map_or_else(

@@ -1,0 +1,68 @@
+//! What is run before a release gets its name: the program itself, or a command in its directory.
+
+use std::path::Path;
+use std::process::Command;
+
+use nix::sys::signal::Signal;
+
+use super::Deploy;
+use super::ending::{Ending, Outcome, Step, pass_on, say};
+use super::running::{Finish, Running, Streams};
+use super::wanted::Preflight;
+use crate::job::Ended;
+
+impl Deploy {
+    /// `directory` is that of the copy.
+    pub(super) fn run_preflight(&mut self, program: &Path, directory: &Path) -> Step<()> {
+        let (shown, command) = match &self.wanted.preflight {
+            None => return Ok(()),
+            Some(Preflight::Program(arguments)) => {
+                let mut command = Command::new(program);
+                command.args(arguments.split_whitespace());
+                let name = self.wanted.program_in_release(&self.name);
+                (format!("{} {arguments}", name.display()), command)
+            }
+            Some(Preflight::Shell(script)) => {
+                let mut command = Command::new("/bin/sh");
+                command.args(["-c", script]).current_dir(directory);
+                (script.clone(), command)
+            }
+        };
+        let time = self.wanted.preflight_timeout;
+        say(format_args!("preflight: {shown}"));
+        let failed = |cause: String| {
+            Err(Ending::new(
+                Outcome::PreflightFailed,
+                format_args!("preflight {shown}: {cause}"),
+            ))
+        };
+        let said = Running::follow(
+            command,
+            Streams::Together,
+            time,
+            &mut self.interruption,
+            &mut pass_on,
+        );
+        let said = match said {
+            Ok(said) => said,
+            Err(cause) => return failed(cause),
+        };
+        self.interruption.heed()?;
+        let how = match said.finish {
+            Finish::Ended(Ended::Exited(0)) => return Ok(()),
+            Finish::Ended(Ended::Exited(status)) => format!("exited with status {status}"),
+            Finish::Ended(Ended::BySignal(number)) => Signal::try_from(number).map_or_else(
+                |_| format!("killed by signal {number}"),
+                |signal| format!("killed by {signal}"),
+            ),
+            Finish::TimedOut | Finish::Interrupted => {
+                return failed(format!("not done within {} s", time.as_secs()));
+            }
+        };
+        if said.last_words.is_empty() {
+            failed(how)
+        } else {
+            failed(format!("{how}; its last words: \"{}\"", said.last_words))
+        }
+    }
+}

@@ -2,7 +2,8 @@
 //! of `docs/BENCHMARKS.md`.
 //!
 //! `cargo run --release -p segue-benches` takes about three minutes on a quiet machine; `-- --quick` takes less and is for seeing that it works;
-//! `-- takeover` (rest, traffic, axum, probes, scale, pairs) measures one section again.
+//! `-- takeover` (rest, traffic, axum, probes, scale, pairs) measures one section again. `-- steering` prints the table of
+//! `docs/steering.md` instead, in about five minutes.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -16,6 +17,7 @@ mod probes;
 mod rest;
 mod scale;
 mod stats;
+mod steering;
 mod takeover;
 mod traffic;
 
@@ -75,6 +77,9 @@ fn main() {
         FULL
     };
     println!("{}\n", machine());
+    if std::env::args().any(|word| word == "steering") {
+        return steering::print(extent);
+    }
     println!("| figure | measured | compared with, in the same run | goal |\n|---|---|---|---|");
     let sections: [(&str, Section); 7] = [
         ("takeover", takeover::rows),

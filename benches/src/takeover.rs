@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,7 @@ use crate::stats::{median, ms, ratio};
 use crate::{Extent, Row};
 
 /// New connections a second while a handoff is watched.
-const RATE: u32 = 2000;
+pub(crate) const RATE: u32 = 2000;
 
 /// The threads that make them.
 const THREADS: u32 = 4;
@@ -104,7 +104,7 @@ fn mixed(extent: Extent) -> Row {
             let old = segue.status().generation();
             let watch = Watch::start(address(&segue));
             segue.signal(Signal::SIGHUP);
-            watch.overlap(old, old + 1)
+            watch.handoff(old, Instant::now()).overlap
         })
         .collect();
     segue.stop();
@@ -120,7 +120,7 @@ fn mixed(extent: Extent) -> Row {
     }
 }
 
-fn address(segue: &Segue) -> SocketAddr {
+pub(crate) fn address(segue: &Segue) -> SocketAddr {
     match segue.target() {
         Target::Tcp(address) => address,
         Target::Unix(_) | Target::Abstract(_) => unreachable!("the bench listens on TCP"),
@@ -131,26 +131,41 @@ fn address(segue: &Segue) -> SocketAddr {
 type Answer = (Instant, u64);
 
 /// New connections at a fixed rate, each with one request.
-struct Watch {
+pub(crate) struct Watch {
     stop: Arc<AtomicBool>,
     threads: Vec<JoinHandle<Vec<Answer>>>,
-    newest: Arc<std::sync::atomic::AtomicU64>,
+    newest: Arc<AtomicU64>,
+    lost: Arc<AtomicU64>,
+}
+
+/// What a handoff looked like from outside.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Handoff {
+    /// From its beginning to the first answer of the new version.
+    pub(crate) first: Duration,
+    /// From that to the last answer of the old one.
+    pub(crate) overlap: Duration,
+    /// How many connections were made.
+    pub(crate) asked: u64,
+    /// How many of them had no answer.
+    pub(crate) lost: u64,
 }
 
 impl Watch {
-    fn start(address: SocketAddr) -> Self {
+    pub(crate) fn start(address: SocketAddr) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
-        let newest = Arc::new(std::sync::atomic::AtomicU64::new(0));
+        let (newest, lost) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
         let threads = (0..THREADS)
             .map(|_| {
-                let (stop, newest) = (Arc::clone(&stop), Arc::clone(&newest));
-                std::thread::spawn(move || ask(address, &stop, &newest))
+                let (stop, newest, lost) = (Arc::clone(&stop), Arc::clone(&newest), Arc::clone(&lost));
+                std::thread::spawn(move || ask(address, &stop, &newest, &lost))
             })
             .collect();
         let watch = Self {
             stop,
             threads,
             newest,
+            lost,
         };
         watch.wait_for(1);
         watch
@@ -187,13 +202,13 @@ impl Watch {
         first.expect("it answered").saturating_duration_since(begin)
     }
 
-    fn overlap(self, old: u64, new: u64) -> Duration {
+    /// The handoff from this generation to the next one, which began then.
+    pub(crate) fn handoff(self, old: u64, begin: Instant) -> Handoff {
+        let new = old + 1;
         self.wait_for(new);
         // As many answers again as a tenth of a second brings: the old one would have been heard among them.
-        let until = Instant::now() + Duration::from_millis(100);
-        while Instant::now() < until {
-            std::thread::yield_now();
-        }
+        std::thread::sleep(Duration::from_millis(100));
+        let lost = Arc::clone(&self.lost);
         let answers = self.answers();
         let of = |generation| {
             answers
@@ -202,24 +217,36 @@ impl Watch {
                 .map(|(at, _)| *at)
         };
         let first = of(new).min().expect("the new one answered");
-        of(old)
+        let overlap = of(old)
             .max()
-            .map_or(Duration::ZERO, |last| last.saturating_duration_since(first))
+            .map_or(Duration::ZERO, |last| last.saturating_duration_since(first));
+        let lost = lost.load(Ordering::SeqCst);
+        Handoff {
+            first: first.saturating_duration_since(begin),
+            overlap,
+            asked: answers.len() as u64 + lost,
+            lost,
+        }
     }
 }
 
-fn ask(address: SocketAddr, stop: &AtomicBool, newest: &std::sync::atomic::AtomicU64) -> Vec<Answer> {
+fn ask(address: SocketAddr, stop: &AtomicBool, newest: &AtomicU64, lost: &AtomicU64) -> Vec<Answer> {
     let target = Target::Tcp(address);
     let pause = Duration::from_secs(1) / RATE * THREADS;
     let mut next = Instant::now();
     let mut answers = Vec::new();
     while !stop.load(Ordering::SeqCst) {
-        if let Ok(mut client) = target.connect()
-            && let Ok(response) = client.ask(&get_and_close("/ping"))
-            && let Ok(generation) = response.header("x-segue-generation").parse()
-        {
+        let answer = target
+            .connect()
+            .and_then(|mut client| client.ask(&get_and_close("/ping")));
+        let generation = answer
+            .ok()
+            .and_then(|one| one.header("x-segue-generation").parse().ok());
+        if let Some(generation) = generation {
             answers.push((Instant::now(), generation));
             newest.fetch_max(generation, Ordering::SeqCst);
+        } else {
+            lost.fetch_add(1, Ordering::SeqCst);
         }
         next += pause;
         std::thread::sleep(next.saturating_duration_since(Instant::now()));

@@ -46,32 +46,8 @@ fn beside_alone(extent: Extent) -> Row {
 /// figure, which is the median.
 fn around_takeovers(extent: Extent) -> Row {
     let segue = Setup::new(Program::app()).flags(["--probation", "0s"]).start();
-    let stop = Arc::new(AtomicBool::new(false));
-    let threads: Vec<_> = (0..CONNECTIONS)
-        .map(|_| generator(segue.target(), Arc::clone(&stop), PACED))
-        .collect();
-    let mut takeovers = Vec::new();
-    for _ in 0..extent.handoffs {
-        std::thread::sleep(AROUND);
-        let asked = Instant::now();
-        segue.reload_ok(&[]);
-        takeovers.push((asked, Instant::now()));
-        std::thread::sleep(AROUND);
-    }
-    stop.store(true, Ordering::SeqCst);
-    let samples: Vec<Sample> = threads
-        .into_iter()
-        .flat_map(|thread| thread.join().expect("a generator"))
-        .collect();
+    let pairs = reloads_under_load(&segue.target(), extent.handoffs, || segue.reload_ok(&[]));
     segue.stop();
-    let p99 = |from: Instant, to: Instant| {
-        let within = samples.iter().filter(|(at, _)| *at >= from && *at < to);
-        percentile(&within.map(|(_, took)| *took).collect::<Vec<_>>(), 0.99)
-    };
-    let pairs: Vec<(Duration, Duration)> = takeovers
-        .iter()
-        .map(|(asked, done)| (p99(*asked, *done + AROUND), p99(*asked - AROUND, *asked)))
-        .collect();
     let mut ratios: Vec<f64> = pairs
         .iter()
         .map(|(around, quiet)| around.as_secs_f64() / quiet.as_secs_f64())
@@ -92,6 +68,39 @@ fn around_takeovers(extent: Extent) -> Row {
         beside: format!("{}, before {}", ms(of(|pair| pair.0)), ms(of(|pair| pair.1))),
         goal: "under 1.1",
     }
+}
+
+/// For each of some reloads, p99 from its beginning to a second after its end, and in the second before it.
+pub(crate) fn reloads_under_load(
+    target: &Target,
+    reloads: usize,
+    mut reload: impl FnMut(),
+) -> Vec<(Duration, Duration)> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let threads: Vec<_> = (0..CONNECTIONS)
+        .map(|_| generator(target.clone(), Arc::clone(&stop), PACED))
+        .collect();
+    let mut takeovers = Vec::new();
+    for _ in 0..reloads {
+        std::thread::sleep(AROUND);
+        let asked = Instant::now();
+        reload();
+        takeovers.push((asked, Instant::now()));
+        std::thread::sleep(AROUND);
+    }
+    stop.store(true, Ordering::SeqCst);
+    let samples: Vec<Sample> = threads
+        .into_iter()
+        .flat_map(|thread| thread.join().expect("a generator"))
+        .collect();
+    let within = |from: Instant, to: Instant| {
+        let within = samples.iter().filter(|(at, _)| *at >= from && *at < to);
+        p99(&within.copied().collect::<Vec<_>>())
+    };
+    takeovers
+        .iter()
+        .map(|(asked, done)| (within(*asked, *done + AROUND), within(*asked - AROUND, *asked)))
+        .collect()
 }
 
 /// When a request was sent, and how long its answer took.
@@ -115,7 +124,7 @@ pub(crate) fn rate(load: &[Sample], duration: Duration) -> String {
     )
 }
 
-fn p99(samples: &[Sample]) -> Duration {
+pub(crate) fn p99(samples: &[Sample]) -> Duration {
     let took: Vec<_> = samples.iter().map(|(_, took)| *took).collect();
     percentile(&took, 0.99)
 }

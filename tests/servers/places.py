@@ -1,7 +1,7 @@
 """Where each slot of a steered listener stands in the kernel's order, found out from outside, beside what Segue has written down.
 
-usage: places.py PID PORT POINTED IDLE STATE...
-    the supervisor, the port, the slot to which clients go, the slots without a generation (0,3), and its state files
+usage: places.py PID NAME PORT POINTED IDLE STATE...
+    the supervisor, the listener, its port, the slot to which clients go, the slots without a generation (0,3), and its state files
 
 A line for each place: its number, the slot that is believed to stand there, and who was met: `generation N`, or `slot N` if nobody
 accepts there. New clients go where they went meanwhile.
@@ -23,14 +23,14 @@ ASK = b"GET /ping HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 DOOR = "127.200.3.1"
 PATIENCE = 60
 
-pid, port = int(sys.argv[1]), int(sys.argv[2])
-pointed = int(sys.argv[3])
-idle = {int(slot) for slot in sys.argv[4].split(",") if slot}
+pid, name, port = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+pointed = int(sys.argv[4])
+idle = {int(slot) for slot in sys.argv[5].split(",") if slot}
 # It writes into the newer of the two, and the order is in the snapshot with which that begins.
-with open(max(sys.argv[5:], key=lambda path: os.stat(path).st_mtime_ns), "rb") as file:
+with open(max(sys.argv[6:], key=lambda path: os.stat(path).st_mtime_ns), "rb") as file:
     state = file.read().decode("utf-8", "replace")
 libc = ctypes.CDLL(None, use_errno=True)
-rows = re.findall(r"^listener .*\bsocket=(\d+) .*\bslot=(\d+) index=(\d+)", state, re.M)
+rows = re.findall(rf"^listener .*\bname={re.escape(name)} socket=(\d+) .*\bslot=(\d+) index=(\d+)", state, re.M)
 index_of = {int(slot): int(index) for _, slot, index in rows}
 inode_of = {int(slot): int(inode) for inode, slot, _ in rows}
 

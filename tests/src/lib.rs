@@ -9,7 +9,7 @@
 //! * [`engine`]: a container engine in namespaces of its own, containers in it, and our images;
 //! * [`machine`]: a real systemd in namespaces; [`mdoc`]: our man pages, taken apart; [`needs`]: what a test may not find
 //!   where it runs;
-//! * [`version`]: which version answers;
+//! * [`version`]: which version answers; [`places`]: where the slots of a steered listener stand;
 //! * [`birth`]: what an app was born with; [`strace`]: calls of a running process, watched or made to fail;
 //! * [`pool`]: many things at once that mostly wait;
 //! * [`figures`]: what was measured, printed so that it can be quoted.
@@ -30,6 +30,7 @@ pub mod manager;
 pub mod mdoc;
 pub mod memory_limit;
 pub mod needs;
+pub mod places;
 pub mod podman;
 pub mod pool;
 pub mod proc;

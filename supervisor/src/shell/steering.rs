@@ -273,6 +273,14 @@ pub(crate) fn note_pointed(ground: &Ground<'_>) {
     }
 }
 
+/// After a succession, before all else: the kernel sends clients where it sent them before, though the order of the slots may have
+/// changed. If it refuses, [`Steering::steer_again`] tells.
+pub(crate) fn point_again(ground: &Ground<'_>) {
+    if let Some(lane) = ground.core.pointed() {
+        let _ = send_clients_to(lane, ground);
+    }
+}
+
 fn send_clients_to(lane: Lane, ground: &Ground<'_>) -> Result<(), String> {
     for slot in slots_of(lane, ground) {
         let sent = slot.send_clients_here();

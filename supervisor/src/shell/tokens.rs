@@ -217,6 +217,10 @@ impl Tokens {
             return;
         };
         let candidate = generation.number;
+        // It was placed as the predecessor's batch was finished, and the core has not heard of it.
+        if self.placed.contains_key(&candidate) {
+            return;
+        }
         match (generation.token, generation.processes.is_empty()) {
             (Known::Asked, _) | (Known::Placed, true) => {
                 self.place(candidate, ground);

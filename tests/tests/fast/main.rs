@@ -46,6 +46,7 @@ mod sockets;
 mod steered_flags;
 mod steered_stuck;
 mod steering;
+mod switched;
 mod taken_paths;
 mod token;
 mod turns;

@@ -14,12 +14,14 @@ use crate::listeners::{self, Absent, Inherited, SocketIdentity};
 use crate::log::Log;
 use crate::shell::begin::assemble;
 use crate::shell::fleet::saved::{SavedChild, pidfd_name};
+use crate::shell::fleet::{Ground, ground};
 use crate::shell::found::{Found, configs};
 use crate::shell::journal::log::Logged;
 use crate::shell::journal::store;
 use crate::shell::records::Records;
 use crate::shell::records::sockets::announce;
 use crate::shell::restore::fill;
+use crate::shell::steering::point_again;
 use crate::shell::succession::holders::{HadBack, Holders};
 use crate::shell::succession::orphan_processes::{self, OrphanProcess, Role};
 use crate::shell::succession::predecessor::PredecessorState;
@@ -269,8 +271,9 @@ pub(super) fn uid_of(records: &Records, worker: Worker, pid: Pid) -> Option<u32>
 
 impl Adopted<TakenOver> {
     fn announce(self) -> Adopted<Announced> {
-        // First of all: the app may hang until then.
+        // First of all: the app may hang until then, and clients come into slots that nobody has.
         self.revive_listeners();
+        point_again(&ground!(self.shell));
         self.say_adopted();
         self.say_what_is_lost();
         Adopted {

@@ -234,6 +234,14 @@ impl Steering {
         }
     }
 
+    /// After a succession, before all else: the kernel sends clients where it sent them before, though the order of the slots may have
+    /// changed. If it refuses, [`Steering::steer_again`] tells.
+    pub(crate) fn point_again(&self, ground: &Ground<'_>) {
+        if let Some(lane) = ground.core.pointed() {
+            let _ = send_clients_to(lane, ground);
+        }
+    }
+
     /// After a succession: the kernel is told again where clients go, for the order of the slots may have changed, and a switch that
     /// was under way is answered.
     ///
@@ -270,14 +278,6 @@ impl Steering {
 pub(crate) fn note_pointed(ground: &Ground<'_>) {
     if let Some(lane) = ground.core.pointed() {
         slots_of(lane, ground).for_each(|slot| slot.note_clients_come_here());
-    }
-}
-
-/// After a succession, before all else: the kernel sends clients where it sent them before, though the order of the slots may have
-/// changed. If it refuses, [`Steering::steer_again`] tells.
-pub(crate) fn point_again(ground: &Ground<'_>) {
-    if let Some(lane) = ground.core.pointed() {
-        let _ = send_clients_to(lane, ground);
     }
 }
 

@@ -21,7 +21,6 @@ use crate::shell::journal::store;
 use crate::shell::records::Records;
 use crate::shell::records::sockets::announce;
 use crate::shell::restore::fill;
-use crate::shell::steering::point_again;
 use crate::shell::succession::holders::{HadBack, Holders};
 use crate::shell::succession::orphan_processes::{self, OrphanProcess, Role};
 use crate::shell::succession::predecessor::PredecessorState;
@@ -273,7 +272,7 @@ impl Adopted<TakenOver> {
     fn announce(self) -> Adopted<Announced> {
         // First of all: the app may hang until then, and clients come into slots that nobody has.
         self.revive_listeners();
-        point_again(&ground!(self.shell));
+        self.shell.steering.point_again(&ground!(self.shell));
         self.say_adopted();
         self.say_what_is_lost();
         Adopted {

@@ -92,8 +92,8 @@ fn late_handshakes_are_answered_across_reloads() {
         clients.to_string(),
         rate.to_string(),
     ]);
-    let setup = Setup::new(Program::fixture("good")).listen(format!("{ADDRESS}:{PORT},steer"));
-    // Each old version closes its socket as soon as it may.
+    let setup = Setup::new(Program::fixture("good")).listen(format!("{ADDRESS}:{PORT},steer,slots=8"));
+    // Each old version closes its socket as soon as it may, and relief workers have slots beside those of the reloads.
     let segue = setup.flags(["--linger", "0s"]).opened_by(peer.network()).start();
     peer.begin();
     let mut reloads = 0;

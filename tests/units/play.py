@@ -98,9 +98,10 @@ class Play:
         if self.outlives:
             self.kill()
         self.must("systemctl", "stop", *self.before["Sockets"].split(), self.unit)
-        left = self.must("systemctl", "show", "--value", "--property=ControlGroup,ActiveState", self.unit).split()
-        if left != ["inactive"]:
-            raise Failed("after the stop: %s" % left)
+        left = self.must("find", "/sys/fs/cgroup", "-path", "*/%s/*" % self.unit, "-name", "cgroup.procs", "-exec", "cat", "{}", "+").split()
+        # A supervisor that was killed has failed.
+        if left or self.state() not in ("inactive", "failed"):
+            raise Failed("after the stop it is %s, with processes %s" % (self.state(), left))
 
     def kill(self):
         """Kill the supervisor: the next one adopts the app, and reloads it."""

@@ -198,7 +198,7 @@ class Machine:
     def connect(self, controller, keys):
         """Give it its name, its networks and an sshd."""
         run(*self.inside("hostname", self.name))
-        controller.plug(number, self)
+        controller.plug(self.number, self)
         keys.give_to(self.path(self.PLACE), self.PLACE)
         self.path("/etc/systemd/system/way-in.service").write_text(SSHD_UNIT.format(place=self.PLACE))
         self.ok("systemctl", "daemon-reload")

@@ -8,9 +8,10 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::fstat;
 use serde_json::json;
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::clock;
 use crate::sys::{self, Sink};
@@ -85,11 +86,13 @@ pub(crate) struct Log {
     /// Lines that were not written, and why the last of them was not.
     dropped: Cell<u64>,
     cause: Cell<Unwritten>,
+    /// Whether stderr ends in the middle of a line of ours.
+    torn: Cell<bool>,
     /// Stderr opened once more, if it is a terminal: the only way to write to one without waiting.
     terminal: Option<OwnedFd>,
     sink: Sink,
-    /// Lines that are to be written.
-    gathered: RefCell<String>,
+    /// Lines that are to be written. Shared with the panic hook alone.
+    gathered: Arc<Mutex<String>>,
     /// Whether lines are gathered, until [`Log::stop_gathering`].
     gathers: Cell<bool>,
 }
@@ -102,9 +105,10 @@ impl Log {
             style,
             dropped: Cell::new(0),
             cause: Cell::new(Unwritten::WouldWait),
+            torn: Cell::new(false),
             terminal: sys::open_terminal_anew(std::io::stderr().as_fd()),
             sink: Sink::of(std::io::stderr().as_fd()),
-            gathered: RefCell::default(),
+            gathered: Arc::default(),
             gathers: Cell::new(false),
         }
     }
@@ -116,7 +120,27 @@ impl Log {
 
     /// Write the lines that were gathered so far.
     pub(crate) fn write_gathered(&self) {
-        self.write(&mut self.gathered.borrow_mut());
+        self.write(&mut self.gathered());
+    }
+
+    /// From now on a panic writes them first: in a release it ends the process at once, and they tell what led to it.
+    pub(crate) fn write_gathered_at_a_panic(&self) {
+        let (gathered, sink, us) = (Arc::clone(&self.gathered), self.sink, std::process::id());
+        let print = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            // A child that was forked has a copy of them. And they may be locked: the panic came in the middle of a line then.
+            if us == std::process::id()
+                && let Ok(mut lines) = gathered.try_lock()
+            {
+                let lines = std::mem::take(&mut *lines);
+                let _ = put(std::io::stderr().as_fd(), sink, &lines);
+            }
+            print(panic);
+        }));
+    }
+
+    fn gathered(&self) -> MutexGuard<'_, String> {
+        self.gathered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Write the lines that were gathered, and the next ones at once.
@@ -154,7 +178,7 @@ impl Log {
 
     fn line(&self, level: Level, text: &str) {
         let line = self.render(level, text);
-        let mut gathered = self.gathered.borrow_mut();
+        let mut gathered = self.gathered();
         if gathered.len() + line.len() > LONGEST_LINE {
             self.write(&mut gathered);
         }
@@ -178,8 +202,7 @@ impl Log {
                 _ => format!("{dropped} lines were not written: {}", self.cause.get()),
             };
             let mut apology = self.render(Level::Warning, &apology);
-            if self.cause.get() == Unwritten::InPart {
-                // What is there of the last one is no line yet.
+            if self.torn.get() {
                 apology.insert(0, '\n');
             }
             if self.put(&apology).is_err() {
@@ -198,7 +221,12 @@ impl Log {
     fn put(&self, lines: &str) -> Result<(), Failure> {
         let stderr = std::io::stderr();
         let stderr = self.terminal.as_ref().map_or(stderr.as_fd(), AsFd::as_fd);
-        put(stderr, self.sink, lines)
+        let outcome = put(stderr, self.sink, lines);
+        let written = outcome.map_or_else(|failure| failure.written, |()| lines.len());
+        if let Some(last) = written.checked_sub(1) {
+            self.torn.set(lines.as_bytes().get(last) != Some(&b'\n'));
+        }
+        outcome
     }
 
     fn render(&self, level: Level, text: &str) -> String {
@@ -233,7 +261,7 @@ enum Unwritten {
     /// The reader has to read first.
     WouldWait,
     /// Only a part of it was: the disk is full, or the file as large as it may be (`ulimit -f`).
-    InPart,
+    NoRoom,
     /// The kernel refused it.
     Refused(Errno),
 }
@@ -242,7 +270,7 @@ impl fmt::Display for Unwritten {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::WouldWait => f.write_str("the reader of stderr did not keep up"),
-            Self::InPart => f.write_str("stderr: no room"),
+            Self::NoRoom => f.write_str("stderr: no room"),
             Self::Refused(errno) => write!(f, "stderr: {}", sys::errno_text(*errno)),
         }
     }
@@ -274,7 +302,11 @@ fn put(stderr: BorrowedFd<'_>, sink: Sink, lines: &str) -> Result<(), Failure> {
     match sys::write_without_waiting(stderr, sink, lines.as_bytes()) {
         Ok(count) if count == lines.len() => Ok(()),
         Ok(written) => Err(Failure {
-            cause: Unwritten::InPart,
+            // A stream takes as much as its reader has left room for.
+            cause: match sink {
+                Sink::File => Unwritten::NoRoom,
+                Sink::Socket | Sink::Pipe | Sink::Other => Unwritten::WouldWait,
+            },
             written,
         }),
         Err(Errno::EAGAIN) => Err(Failure::of(Unwritten::WouldWait)),
@@ -291,6 +323,7 @@ impl Drop for Log {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::alone::alone_to_its_end;
 
     #[test]
     fn a_line_stays_one_line_whatever_the_text() {
@@ -331,6 +364,33 @@ mod tests {
                 assert!(!log.is_ours(line), "{line}");
             }
         }
+    }
+
+    #[test]
+    fn a_stream_that_takes_a_part_waits_for_its_reader() {
+        let (_reader, stream) = std::os::unix::net::UnixStream::pair().unwrap();
+        // Far less than the lines.
+        nix::sys::socket::setsockopt(&stream, nix::sys::socket::sockopt::SndBuf, &10_000).unwrap();
+        let lines = "x\n".repeat(50_000);
+        let failure = put(stream.as_fd(), Sink::Socket, &lines).unwrap_err();
+        assert!((1..lines.len()).contains(&failure.written), "{failure:?}");
+        assert_eq!(failure.cause, Unwritten::WouldWait);
+    }
+
+    #[test]
+    fn a_panic_writes_first_what_was_gathered() {
+        // The hook is the whole process's. As in a release nothing is dropped.
+        let said = alone_to_its_end("log::tests::a_panic_writes_first_what_was_gathered", || {
+            let log = Box::leak(Box::new(Log::new("app", Style::Text)));
+            log.write_gathered_at_a_panic();
+            log.gather();
+            log.info("what led to it");
+            panic!("the supervisor errs");
+        });
+        let Some(said) = said else { return };
+        let line = said.find("segue[app]: what led to it\n");
+        let panic = said.find("the supervisor errs");
+        assert!(line.is_some() && line < panic, "{said}");
     }
 
     #[test]

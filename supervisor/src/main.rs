@@ -246,6 +246,9 @@ fn check(wanted: &cli::Check, inherited_environment: &InheritedEnvironment) -> E
             Ok(notes) => findings.notes.extend(notes),
             Err(problem) => findings.problems.push(problem),
         }
+    } else if let Some(foreign) = wanted.unit.as_deref().and_then(unit::foreign) {
+        // There are no settings yet: that comes first.
+        findings.problems.insert(0, foreign);
     }
     for problem in &findings.problems {
         say(problem);

@@ -225,6 +225,16 @@ pub(super) fn with_last_words(
     let complete = |verdict| last_words::complete(verdict, deadline);
     let more = verdict.as_mut().map(complete).unwrap_or_default();
     let message = one_line(&format!("{message}{more}"), MESSAGE_MAX);
-    let who = serving.map_or_else(|| "nobody serves".to_owned(), Serving::to_string);
+    let who = serving.map_or_else(|| nobody(verdict.as_ref()).to_owned(), Serving::to_string);
     format!("{message}; {who}")
+}
+
+/// That nobody serves; after a takeover that failed somebody is on the way.
+fn nobody(verdict: Option<&Verdict>) -> &'static str {
+    let codes = verdict.map(|verdict| (verdict.outcome, verdict.probation));
+    match codes {
+        Some((Outcome::RolledBack, _)) => "nobody serves until the last good is ready",
+        Some((Outcome::Failed, Probation::NotPassed)) => "nobody serves until it is ready",
+        Some((Outcome::Ok | Outcome::Failed, _)) | None => "nobody serves",
+    }
 }

@@ -11,10 +11,7 @@ use super::*;
 use crate::control::harness::Server;
 use crate::control::{ClientId, Control};
 use crate::place::{Place, StalePolicy, choose};
-use crate::protocol::{
-    CauseCode, Generation, LastWords, Outcome, Probation, Role, SCHEMA, State, Status, Verdict, Worker,
-    WorkerState,
-};
+use crate::protocol::{CauseCode, Generation, LastWords, Role, SCHEMA, State, Status, Worker, WorkerState};
 
 fn directory() -> tempfile::TempDir {
     tempfile::Builder::new()
@@ -275,6 +272,37 @@ fn a_failure_says_why_and_who_serves() {
             "segue: reload failed: stopping; nobody serves\n".to_owned()
         )
     );
+}
+
+#[test]
+fn after_a_rollback_nobody_serves_only_until_the_last_good_is_ready() {
+    for (outcome, who) in [
+        (Outcome::RolledBack, "until the last good is ready"),
+        // There is none: the same is started again.
+        (Outcome::Failed, "until it is ready"),
+    ] {
+        let directory = directory();
+        let place = place(directory.path(), "app");
+        let _supervisor = Supervisor::start(&place, move |_| {
+            let verdict = Verdict {
+                outcome,
+                probation: Probation::NotPassed,
+                ..verdict(Some(CauseCode::Exited))
+            };
+            vec![Reply::Failed {
+                message: "reload rolled back: generation 2: exited".into(),
+                serving: None,
+                verdict: Some(verdict),
+            }]
+        });
+        let around = around(directory.path());
+        let (exit, _, err) = reload_of(&around, &at(place.control()), Until::Takeover, None);
+        assert_eq!(exit, Exit::Failed);
+        assert_eq!(
+            err,
+            format!("segue: reload rolled back: generation 2: exited; nobody serves {who}\n")
+        );
+    }
 }
 
 #[test]

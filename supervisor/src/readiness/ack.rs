@@ -11,6 +11,7 @@ use std::io::{ErrorKind, Read as _};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::AT_FDCWD;
@@ -20,6 +21,8 @@ use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, getsockopt, listen, socket,
 };
 use nix::sys::stat::{FchmodatFlags, Mode, fchmod, fchmodat};
+use nix::sys::time::TimeSpec;
+use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 use nix::unistd::{Pid, Uid};
 use serde::Deserialize;
 
@@ -33,6 +36,9 @@ const LONGEST: usize = 1024;
 const MOST_CLIENTS: usize = 4;
 /// How many connections are taken in one call, so that a flood of them does not keep the loop from everybody else.
 const ACCEPTED_A_TURN: usize = 16;
+/// How long no connection is taken after the system had no fd or memory for one: it waits in the queue, and would wake the
+/// loop again and again.
+const OUT_OF_FDS_PAUSE: Duration = Duration::from_millis(100);
 /// Connections that may wait.
 const BACKLOG: i32 = 16;
 /// What is put behind the path of the notify socket to name this one.
@@ -42,8 +48,11 @@ pub(crate) const SUFFIX: &str = "e";
 #[derive(Debug)]
 pub(crate) struct AckSocket {
     listener: UnixListener,
-    /// Readable when a client connects or says something.
+    /// Readable when a client connects or says something, or a pause is over.
     set: Epoll,
+    /// Set while connections are not taken. It is made in advance, for then there is no fd for it.
+    pause: TimerFd,
+    paused: bool,
     /// The oldest first.
     clients: VecDeque<AckClient>,
     path: PathBuf,
@@ -99,7 +108,7 @@ impl AckSocket {
     /// The same, with the listener that a predecessor has left. Lines that were under way are lost.
     ///
     /// # Errors
-    /// Those of epoll_create1(2).
+    /// Those of epoll_create1(2) and timerfd_create(2).
     pub(super) fn restore(notify: &Path, listener: OwnedFd, guard: Guard) -> Result<Self, Errno> {
         Self::of(listener, path_of(notify), guard)
     }
@@ -107,9 +116,16 @@ impl AckSocket {
     fn of(listener: OwnedFd, path: PathBuf, guard: Guard) -> Result<Self, Errno> {
         let set = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         set.add(&listener, EpollEvent::new(EpollFlags::EPOLLIN, 0))?;
+        let pause = TimerFd::new(
+            ClockId::CLOCK_MONOTONIC,
+            TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK,
+        )?;
+        set.add(&pause, EpollEvent::new(EpollFlags::EPOLLIN, 0))?;
         Ok(Self {
             listener: listener.into(),
             set,
+            pause,
+            paused: false,
             clients: VecDeque::new(),
             path,
             guard,
@@ -134,9 +150,24 @@ impl AckSocket {
     /// Takes what has come, without waiting; more may be there, so ask again while it is readable.
     pub(super) fn receive(&mut self, judge: &mut dyn FnMut(u32, Pid) -> Judgement) -> Vec<Said> {
         let mut said = Vec::new();
+        self.end_pause();
         for _ in 0..ACCEPTED_A_TURN {
-            let Ok((stream, _)) = self.listener.accept() else {
-                break;
+            let stream = match self.listener.accept() {
+                Ok((stream, _)) => stream,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                // That one client has gone, or a signal came.
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        ErrorKind::ConnectionAborted | ErrorKind::Interrupted
+                    ) =>
+                {
+                    continue;
+                }
+                Err(_) => {
+                    self.begin_pause();
+                    break;
+                }
             };
             let Ok(peer) = getsockopt(&stream, PeerCredentials) else {
                 continue;
@@ -151,6 +182,25 @@ impl AckSocket {
             self.hear(client, &mut said);
         }
         said
+    }
+
+    fn begin_pause(&mut self) {
+        let once = Expiration::OneShot(TimeSpec::from_duration(OUT_OF_FDS_PAUSE));
+        // Without a timer the loop goes on asking: better than an ack that is never heard.
+        if self.pause.set(once, TimerSetTimeFlags::empty()).is_ok() {
+            self.paused = self.watch_listener(EpollFlags::empty()).is_ok();
+        }
+    }
+
+    fn end_pause(&mut self) {
+        // EAGAIN while it lasts.
+        if self.paused && self.pause.wait().is_ok() {
+            self.paused = self.watch_listener(EpollFlags::EPOLLIN).is_err();
+        }
+    }
+
+    fn watch_listener(&self, flags: EpollFlags) -> Result<(), Errno> {
+        self.set.modify(&self.listener, &mut EpollEvent::new(flags, 0))
     }
 
     fn keep(&mut self, stream: UnixStream, pid: Pid, said: &mut Vec<Said>) {
@@ -286,7 +336,11 @@ mod tests {
     use std::io::{Read as _, Write as _};
     use std::os::unix::net::UnixStream;
 
+    use nix::poll::{PollFd, PollFlags, PollTimeout};
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
     use super::*;
+    use crate::sys::alone::alone;
 
     const JSON: &str = "{\"command\": \"worker:ack\", \"pid\": 812}\n";
 
@@ -423,6 +477,45 @@ mod tests {
         assert_eq!(said, [Said::Disbelieved(Judgement::Forged)]);
         assert_eq!(peer, Some((Uid::current().as_raw(), nix::unistd::getpid())));
         assert!(client.read(&mut [0]).is_ok_and(|count| count == 0) || client.take_error().is_ok());
+    }
+
+    /// A client that cannot be accepted leaves the listener readable.
+    #[test]
+    fn without_an_fd_for_a_client_the_loop_rests_and_hears_it_later() {
+        alone(
+            "readiness::ack::tests::without_an_fd_for_a_client_the_loop_rests_and_hears_it_later",
+            || {
+                let (_directory, mut socket) = socket();
+                let mut client = UnixStream::connect(socket.path()).unwrap();
+                client.write_all(JSON.as_bytes()).unwrap();
+                let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+                let next = socket.pause.as_fd().try_clone_to_owned().unwrap();
+                let full = u64::try_from(next.as_raw_fd()).unwrap();
+                drop(next);
+                setrlimit(Resource::RLIMIT_NOFILE, full, hard).unwrap();
+                let mut wakes = 0;
+                let until = crate::clock::now() + Duration::from_secs(1);
+                while let Some(left) = until.checked_duration_since(crate::clock::now()) {
+                    wakes += usize::from(is_readable(&socket, left));
+                    assert_eq!(receive(&mut socket), []);
+                }
+                // Ten if each comes in time, and one or two of before and after.
+                assert!((2..20).contains(&wakes), "it woke up {wakes} times in a second");
+                setrlimit(Resource::RLIMIT_NOFILE, hard, hard).unwrap();
+                assert!(is_readable(&socket, Duration::from_secs(30)));
+                assert_eq!(receive(&mut socket), [ours()]);
+                assert!(
+                    !is_readable(&socket, Duration::ZERO),
+                    "nothing is left of the pause"
+                );
+            },
+        );
+    }
+
+    fn is_readable(socket: &AckSocket, within: Duration) -> bool {
+        let mut poll_set = [PollFd::new(socket.as_fd(), PollFlags::POLLIN)];
+        let timeout = PollTimeout::try_from(within).unwrap();
+        nix::poll::poll(&mut poll_set, timeout).unwrap() > 0
     }
 
     #[test]

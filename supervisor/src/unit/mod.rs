@@ -47,17 +47,35 @@ pub(crate) struct Needs {
 /// # Errors
 /// One line, if the unit cannot be read or a value of it cannot be understood.
 pub(crate) fn check(unit: &str, needs: &Needs) -> Result<Vec<String>, String> {
+    let values = values(unit)?;
+    let notes = notes::notes(&values, needs).into_iter();
+    let notes = notes.map(|note| format!("unit {unit}: {note}"));
+    Ok(foreign_note(unit, &values).into_iter().chain(notes).collect())
+}
+
+/// That a unit starts something else than segue, in one line, if it can be read and that is seen.
+pub(crate) fn foreign(unit: &str) -> Option<String> {
+    foreign_note(unit, &values(unit).ok()?)
+}
+
+/// A script may start segue under any name: so a unit whose command names it anywhere is taken for one of segue's.
+fn foreign_note(unit: &str, values: &Values) -> Option<String> {
+    let start = &values.commands.start;
+    let is_foreign = !start.is_empty() && !start.contains("segue");
+    is_foreign.then(|| {
+        format!(
+            "unit {unit}: its ExecStart= does not start segue; `segue init --unit {unit}` shows what takes it below segue"
+        )
+    })
+}
+
+fn values(unit: &str) -> Result<Values, String> {
     let values = if unit.contains('/') {
         of_file(unit)
     } else {
         show::ask(unit)
     };
-    let values = values.map_err(|why| format!("unit {unit}: {why}"))?;
-    let notes = notes::notes(&values, needs);
-    Ok(notes
-        .into_iter()
-        .map(|note| format!("unit {unit}: {note}"))
-        .collect())
+    values.map_err(|why| format!("unit {unit}: {why}"))
 }
 
 fn of_file(path: &str) -> Result<Values, String> {

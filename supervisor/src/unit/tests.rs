@@ -211,6 +211,32 @@ fn drop_ins_win_in_the_order_of_their_names() {
 }
 
 #[test]
+fn a_unit_that_starts_something_else_is_told_how_it_comes_below_segue() {
+    let directory = tempfile::tempdir().unwrap();
+    let unit = directory.path().join("web.service");
+    let path = unit.to_str().unwrap();
+    let told = |text: &str| {
+        std::fs::write(&unit, text).unwrap();
+        foreign(path)
+    };
+    let line = format!(
+        "unit {path}: its ExecStart= does not start segue; `segue init --unit {path}` shows what takes it below segue"
+    );
+    let plain = "[Service]\nExecStart=/usr/bin/web --port 80\n";
+    assert_eq!(told(plain).as_deref(), Some(line.as_str()));
+    // With settings at hand it is a note among others.
+    assert_eq!(check(path, &needs()).unwrap()[0], line);
+    for ours in [
+        "[Service]\nExecStart=/usr/bin/segue run -- /usr/bin/web\n",
+        "[Service]\nExecStart=/srv/start-below-segue.sh\n",
+        "[Service]\nType=notify\n",
+        "no unit",
+    ] {
+        assert_eq!(told(ours), None, "{ours}");
+    }
+}
+
+#[test]
 fn what_systemctl_shows_is_read() {
     let answer = "Type=notify\nTimeoutStartUSec=1min 30s\nTimeoutStopUSec=infinity\nNotifyAccess=main\nLoadState=loaded\nStartLimitIntervalUSec=10s\n";
     let values = show::read(answer).unwrap();

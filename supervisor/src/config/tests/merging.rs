@@ -10,7 +10,7 @@ use super::super::rest::Rest;
 use super::super::settings::{
     Invocation, ListenPid, LogFormat, Mode, Orphaned, Ready, Settings, Steer, StopSignalTo,
 };
-use super::super::{Config, ConfigError, NameOrigin, resolve, resolve_again};
+use super::super::{Config, ConfigError, NameOrigin, differences, resolve, resolve_again};
 use super::{directory, invocation, line, refused, resolved, write};
 use crate::address::{Key, ListenSpec};
 
@@ -192,6 +192,30 @@ fn an_env_file_of_the_file_is_blamed_on_its_line() {
             toml.display()
         )
     );
+}
+
+#[test]
+fn words_of_the_command_are_no_settings() {
+    let config = |words: &[&str], workers| {
+        let command = words.iter().map(OsString::from).collect();
+        let settings = Settings {
+            command,
+            workers,
+            ..Settings::default()
+        };
+        resolve(&Invocation {
+            config: None,
+            settings,
+        })
+        .unwrap()
+    };
+    let one = config(&["./app", "--port=80", "run"], None);
+    let other = config(&["./app", "run", "--port=81", "--workers=2"], None);
+    assert_eq!(differences(&one, &other), ["command"]);
+    let other = config(&["./app", "--port=80", "run"], Some(2));
+    assert_eq!(differences(&one, &other), ["workers"]);
+    let other = config(&["./app", "run", "--port=80"], None);
+    assert_eq!(differences(&one, &other), ["command"], "its order counts");
 }
 
 #[test]

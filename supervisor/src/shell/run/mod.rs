@@ -37,6 +37,7 @@ impl Shell {
     /// Turn after turn until the end. It may have come before the first wait: where no birth record could be made, nothing is
     /// left to wait for.
     pub(crate) fn go_round(&mut self) -> Result<Ending, ShellError> {
+        self.log.write_gathered_at_a_panic();
         loop {
             if let Some(ending) = self.ending
                 && !self.succession.draining.are_waited_for(ending, &self.log)

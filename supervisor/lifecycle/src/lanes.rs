@@ -242,6 +242,9 @@ impl Lifecycle {
     /// Whether a candidate answers those who wait in this lane, or a reload waits for a lane and can have this one: another relief
     /// worker, which may fail like the one before, would only keep it.
     fn is_promised(&self, lane: Lane) -> bool {
+        if self.planted.relieves_the_promised() {
+            return false;
+        }
         let given = |generation: &Generation| generation.role == Role::Candidate && generation.lane == lane;
         let sought = self.handoff == Handoff::Waiting
             && self.has_given_up(lane)

@@ -99,6 +99,8 @@ pub enum Bug {
     GivesUpAtOnce,
     /// A relief worker that accepts nobody stays.
     BearsWithTheRelief,
+    /// A relief worker is started in the lane of a candidate, or in the one that a reload waits for.
+    RelievesThePromised,
     /// Nothing ends the linger of a generation whose clients never go.
     LingersForEver,
     /// A generation that lingers is told to drain though it has connections.
@@ -114,7 +116,7 @@ pub enum Bug {
 #[cfg(test)]
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 50] = [
+    pub const ALL: [Self; 51] = [
         Self::DrainsBeforeReady,
         Self::AnswersTwice,
         Self::LosesTickets,
@@ -160,6 +162,7 @@ impl Bug {
         Self::WaitsForTheGivenUp,
         Self::GivesUpAtOnce,
         Self::BearsWithTheRelief,
+        Self::RelievesThePromised,
         Self::LingersForEver,
         Self::StopsAtTheFirstLook,
         Self::WaitsForTheLingering,
@@ -236,6 +239,7 @@ questions! {
     waits_for_the_given_up => WaitsForTheGivenUp,
     gives_up_at_once => GivesUpAtOnce,
     bears_with_the_relief => BearsWithTheRelief,
+    relieves_the_promised => RelievesThePromised,
     lingers_for_ever => LingersForEver,
     stops_at_the_first_look => StopsAtTheFirstLook,
     waits_for_the_lingering => WaitsForTheLingering,

@@ -55,6 +55,7 @@ const fn expected(bug: Bug) -> (&'static str, &'static str) {
             "steered with clients left behind",
             "who_waits_elsewhere_is_relieved",
         ),
+        Bug::RelievesThePromised => ("steered with nobody to relieve", "relief_is_for_the_forsaken"),
         Bug::LingersForEver => ("lingering", "whoever_lingers_is_looked_at_and_ends"),
         Bug::StopsAtTheFirstLook => ("lingering", "whoever_lingers_keeps_its_clients"),
         Bug::WaitsForTheLingering => ("lingering without room", "every_wait_has_a_timer"),

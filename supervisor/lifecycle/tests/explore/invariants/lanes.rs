@@ -102,6 +102,36 @@ pub(super) fn lanes_are_given_up_in_need(step: &Step) -> Verdict {
     Ok(())
 }
 
+/// A relief worker is started in a lane for whose clients nobody else comes: no candidate has it, and no reload waits for it that
+/// can have no other.
+pub(super) fn relief_is_for_the_forsaken(step: &Step) -> Verdict {
+    let core = step.before;
+    let reliefs = step.facts().filter_map(|fact| match fact {
+        Fact::Relief(_, lane) => Some(lane),
+        _ => None,
+    });
+    for lane in reliefs {
+        let has_lane = |lane: Lane| core.generations().find(|generation| generation.lane == lane);
+        let candidate = core
+            .handoff()
+            .candidate()
+            .and_then(|number| core.generation(number));
+        if candidate.is_some_and(|candidate| candidate.plan.lanes > 0 && candidate.lane == lane) {
+            broken!("the lane {lane} is a candidate's, and gets a relief worker");
+        }
+        let lanes = core.incumbent().map_or(0, |incumbent| incumbent.plan.lanes);
+        let is_closed = |lane: Lane| {
+            has_lane(lane).is_some()
+                || core.stranded().any(|waiting| waiting == lane) && !core.has_given_up(lane)
+        };
+        let is_sought = core.handoff() == Handoff::Waiting && core.has_given_up(lane);
+        if is_sought && (0..lanes).all(is_closed) {
+            broken!("a reload waits for the lane {lane}, and it gets one more relief worker");
+        }
+    }
+    Ok(())
+}
+
 /// Clients that wait in a lane to which new ones do not go get a relief worker in time, and then another if that one fails them.
 pub(super) fn who_waits_elsewhere_is_relieved(node: &Node) -> Verdict {
     if is_stopping(&node.core) || node.world.finished {

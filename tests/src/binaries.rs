@@ -19,12 +19,25 @@ pub enum Binary {
     Example(&'static str),
 }
 
+/// What the programs and examples are built with: the same dependencies with the same features as by `cargo test --workspace`, which
+/// are chosen by the packages and targets that are asked for. Otherwise each is built once more.
+const AS_TESTED: &[&str] = &[
+    "--workspace",
+    "--bin",
+    "segue",
+    "--bin",
+    "app",
+    "--bin",
+    "segue-poll",
+    "--examples",
+];
+
 impl Binary {
     /// The path of the built binary.
     ///
     /// # Panics
-    /// When it cannot be built. The first call in a process asks cargo to build `segue` and `segue-app`, the first
-    /// for an example the examples, and the first of a bench for a fixture the fixtures (a fraction of a second when they are fresh; cargo's own lock makes parallel test
+    /// When it cannot be built. The first call in a process asks cargo to build the programs and examples, and the first of a
+    /// bench for a fixture the fixtures (a fraction of a second when they are fresh; cargo's own lock makes parallel test
     /// processes wait for each other).
     /// `SEGUE_TEST_NO_BUILD=1` leaves that out, for runs against binaries that were put in place by other means.
     #[must_use]
@@ -38,7 +51,6 @@ impl Binary {
             Self::Example(name) => directory.join("examples").join(name),
         };
         static PROGRAMS: OnceLock<Result<(), String>> = OnceLock::new();
-        static EXAMPLES: OnceLock<Result<(), String>> = OnceLock::new();
         static FIXTURE: OnceLock<Result<(), String>> = OnceLock::new();
         let built = match self {
             // Cargo builds it with the tests of its package, but not for a bench.
@@ -46,11 +58,8 @@ impl Binary {
             Self::Fixture => {
                 FIXTURE.get_or_init(|| build(&directory, &["-p", "segue-tests", "--bin", "fixture"]))
             }
-            Self::Example(_) => {
-                EXAMPLES.get_or_init(|| build(&directory, &["-p", "segue-app", "--examples"]))
-            }
-            Self::Segue | Self::App | Self::SeguePoll => {
-                PROGRAMS.get_or_init(|| build(&directory, &["-p", "segue", "-p", "segue-app", "--bins"]))
+            Self::Segue | Self::App | Self::SeguePoll | Self::Example(_) => {
+                PROGRAMS.get_or_init(|| build(&directory, AS_TESTED))
             }
         };
         if let Err(reason) = built {
@@ -92,6 +101,11 @@ fn is_test() -> bool {
 /// When they cannot be built.
 #[must_use]
 pub fn build_static() -> PathBuf {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(build_static_now).clone()
+}
+
+fn build_static_now() -> PathBuf {
     let directory = directory();
     let target = directory.with_file_name("static");
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());

@@ -11,7 +11,9 @@ use super::*;
 use crate::control::harness::Server;
 use crate::control::{ClientId, Control};
 use crate::place::{Place, StalePolicy, choose};
-use crate::protocol::{CauseCode, Generation, LastWords, Role, SCHEMA, State, Status, Worker, WorkerState};
+use crate::protocol::{
+    CauseCode, Generation, LastWords, Outcome, Probation, Role, SCHEMA, State, Status, Worker, WorkerState,
+};
 
 fn directory() -> tempfile::TempDir {
     tempfile::Builder::new()

@@ -499,8 +499,8 @@ mod tests {
                     wakes += usize::from(is_readable(&socket, left));
                     assert_eq!(receive(&mut socket), []);
                 }
-                // Ten if each comes in time, and one or two of before and after.
-                assert!((2..20).contains(&wakes), "it woke up {wakes} times in a second");
+                // About ten; fewer where the machine is slow.
+                assert!((1..20).contains(&wakes), "it woke up {wakes} times in a second");
                 setrlimit(Resource::RLIMIT_NOFILE, hard, hard).unwrap();
                 assert!(is_readable(&socket, Duration::from_secs(30)));
                 assert_eq!(receive(&mut socket), [ours()]);

@@ -11,7 +11,7 @@ usage() {
 Usage: ./install.sh [OPTION]...
 
 Installs the binary, segue-poll if it lies beside it, the man pages, completions for bash, zsh and fish, and what there is
-of systemd units and deploy.sh (as segue-deploy).
+of systemd units and deploy.sh (as segue-deploy, for other machines).
 It starts and enables nothing. Run it again after an update; files that a newer version no longer has are removed.
 
   --prefix DIR    below which everything goes [default: $PREFIX, or /usr/local]

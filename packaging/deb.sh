@@ -71,7 +71,7 @@ Description: reload any server without losing a request
  and only then tells the old one to finish and exit. If the new version fails, the
  old one goes on serving.
  .
- This package has the supervisor, the deploy script segue-deploy, the polling
+ This package has the supervisor, segue-deploy for other machines, the polling
  client segue-poll, and template units for systemd.
 END
 mkdir -p "$out"

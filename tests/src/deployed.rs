@@ -1,5 +1,5 @@
-//! An app that `deploy.sh` has put in place and that runs under a supervisor as `srv/current/app`, and deploys to it, made
-//! as a user makes them.
+//! An app that `segue deploy` or deploy.sh has put in place and that runs under a supervisor as `srv/current/app`, and deploys to
+//! it, made as a user makes them.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -28,15 +28,15 @@ pub enum Tool {
 }
 
 impl Tool {
-    /// What `SEGUE_TEST_DEPLOY` names, `segue` or `script`; the script if it is not there.
+    /// What `SEGUE_TEST_DEPLOY` names, `segue` or `script`; `segue` if it is not there.
     ///
     /// # Panics
     /// When it names something else.
     #[must_use]
     pub fn of_this_run() -> Self {
         match std::env::var("SEGUE_TEST_DEPLOY").as_deref() {
-            Ok("segue") => Self::Segue,
-            Ok("script") | Err(_) => Self::Script,
+            Ok("segue") | Err(_) => Self::Segue,
+            Ok("script") => Self::Script,
             Ok(other) => panic!("SEGUE_TEST_DEPLOY={other}: expected segue or script"),
         }
     }
@@ -125,16 +125,24 @@ impl Deployed {
         std::fs::write(&go, "go\n").unwrap_or_else(|error| panic!("{}: {error}", go.display()));
     }
 
-    /// `deploy.sh ARGS`, not yet started; `--root`, `--name` and `--control` are given already.
+    /// A deploy with these arguments, not yet started; `--root`, `--name` and `--control` are given already.
     #[must_use]
     pub fn command<S: AsRef<OsStr>>(&self, args: &[S]) -> Command {
         command(&self.path("."), self.segue.control(), args)
     }
 
+    /// The same by the script, whatever this run is of.
+    #[must_use]
+    pub fn script<S: AsRef<OsStr>>(&self, args: &[S]) -> Command {
+        let mut command = bare(&self.path("."), Tool::Script);
+        add_target(&mut command, self.segue.control()).args(args);
+        command
+    }
+
     /// The same, and the name of the app is not given.
     #[must_use]
     pub fn command_without_name<S: AsRef<OsStr>>(&self, args: &[S]) -> Command {
-        let mut command = bare(&self.path("."));
+        let mut command = bare(&self.path("."), Tool::of_this_run());
         command
             .args(["--root", "srv", "--control"])
             .arg(self.segue.control());
@@ -142,7 +150,7 @@ impl Deployed {
         command
     }
 
-    /// `deploy.sh ARGS` to its end.
+    /// The same to its end.
     ///
     /// # Panics
     /// When it does not end.
@@ -316,19 +324,22 @@ pub fn write_program(path: &Path, fixture: &str) {
 /// [`Segue`] that stops there finds what it left.
 #[must_use]
 pub fn command<S: AsRef<OsStr>>(directory: &Path, control: &Path, args: &[S]) -> Command {
-    let mut command = bare(directory);
-    command
-        .args(["--name", "app", "--root", "srv", "--control"])
-        .arg(control)
-        .args(args);
+    let mut command = bare(directory, Tool::of_this_run());
+    add_target(&mut command, control).args(args);
     command
 }
 
+fn add_target<'a>(command: &'a mut Command, control: &Path) -> &'a mut Command {
+    command
+        .args(["--name", "app", "--root", "srv", "--control"])
+        .arg(control)
+}
+
 /// The same without any arguments.
-fn bare(directory: &Path) -> Command {
+fn bare(directory: &Path, tool: Tool) -> Command {
     let mut command = Command::new("env");
     command.arg("--default-signal=HUP,INT,TERM,PIPE");
-    match Tool::of_this_run() {
+    match tool {
         Tool::Segue => command.arg(Binary::Segue.path()).arg("deploy"),
         Tool::Script => command.arg(SCRIPT),
     };

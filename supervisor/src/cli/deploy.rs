@@ -8,8 +8,8 @@ use clap::{Args, ValueHint};
 
 use crate::config::{self, Limit};
 use crate::deploy::{
-    Action, Force, Form, KEEP, LOCK_WAIT, PREFLIGHT_ARGUMENTS, PREFLIGHT_TIMEOUT, Preflight, RELOAD_TIMEOUT,
-    Rehearsal, Reload, SUPERVISOR_TIMEOUT, Wanted,
+    Action, Force, Form, Image, KEEP, LOCK_WAIT, PREFLIGHT_ARGUMENTS, PREFLIGHT_TIMEOUT, Preflight,
+    RELOAD_TIMEOUT, Rehearsal, Reload, SUPERVISOR_TIMEOUT, Wanted,
 };
 
 /// The headings of the options.
@@ -23,7 +23,7 @@ const HOW: &str = "How";
 pub(super) struct DeployArgs {
     /// The program to deploy, or with --entry the directory
     #[arg(value_name = "BINARY", value_hint = ValueHint::AnyPath, value_parser = parse_path,
-        required_unless_present_any = ["rollback", "list"], conflicts_with_all = ["rollback", "list"], help_heading = WHAT)]
+        required_unless_present_any = ["rollback", "list", "image"], conflicts_with_all = ["rollback", "list"], help_heading = WHAT)]
     binary: Option<PathBuf>,
 
     /// Deploy a directory whose executable is PATH within it
@@ -31,6 +31,28 @@ pub(super) struct DeployArgs {
     /// The command of segue is then ROOT/current/PATH.
     #[arg(long, value_name = "PATH", value_parser = parse_entry, help_heading = WHAT)]
     entry: Option<String>,
+
+    /// Deploy an image of podman
+    ///
+    /// The release is a script that runs it. It is pulled if it is not here
+    /// yet, and kept as long as the release is. A directory in the place of
+    /// BINARY becomes part of the release, and its containers have it,
+    /// read-only, at --code-at.
+    #[arg(long, value_name = "REF", value_parser = parse_image, conflicts_with_all = ["rollback", "list", "entry", "sha256"],
+        help_heading = WHAT, verbatim_doc_comment)]
+    image: Option<String>,
+
+    /// Where the directory is in a container [default: /srv/NAME]
+    #[arg(long, value_name = "PATH", value_parser = parse_code_at, requires_all = ["image", "binary"], help_heading = WHAT)]
+    code_at: Option<String>,
+
+    /// Further options of `podman run`, split at spaces
+    #[arg(long, value_name = "OPTIONS", requires = "image", allow_hyphen_values = true, help_heading = WHAT)]
+    run_options: Option<String>,
+
+    /// How podman is called, split at spaces [default: podman]
+    #[arg(long, value_name = "COMMAND", value_parser = NonEmptyStringValueParser::new(), help_heading = WHAT)]
+    engine: Option<String>,
 
     /// Refuse a BINARY with another SHA-256
     #[arg(long, value_name = "HEX", value_parser = parse_sha256, help_heading = WHAT)]
@@ -138,10 +160,20 @@ pub(super) struct DeployArgs {
 
 impl From<DeployArgs> for Wanted {
     fn from(args: DeployArgs) -> Wanted {
-        let action = match (args.binary, args.rollback) {
-            (Some(binary), _) => Action::Deploy(binary),
-            (None, Some(release)) => Action::Rollback(Some(release).filter(|release| !release.is_empty())),
-            (None, None) => Action::List,
+        let engine = args.engine.unwrap_or_else(|| "podman".to_owned());
+        let action = match (args.image, args.binary, args.rollback) {
+            (Some(reference), code, _) => Action::DeployImage(Image {
+                reference,
+                code,
+                code_at: args.code_at,
+                run_options: args.run_options.unwrap_or_default(),
+                engine: engine.clone(),
+            }),
+            (None, Some(binary), _) => Action::Deploy(binary),
+            (None, None, Some(release)) => {
+                Action::Rollback(Some(release).filter(|release| !release.is_empty()))
+            }
+            (None, None, None) => Action::List,
         };
         let reload = if args.no_reload {
             Reload::No
@@ -157,6 +189,7 @@ impl From<DeployArgs> for Wanted {
             control: args.control,
             segue: args.segue,
             entry: args.entry,
+            engine,
             sha256: args.sha256,
             reload,
             timeout: args.timeout.map_or(Some(RELOAD_TIMEOUT), |Limit(limit)| limit),
@@ -196,6 +229,24 @@ fn parse_entry(text: &str) -> Result<String, String> {
         return Err("expected a path within the directory".to_owned());
     }
     Ok(text.to_owned())
+}
+
+fn parse_image(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.starts_with('-') || text.contains(char::is_whitespace) {
+        Err("expected the name of an image".to_owned())
+    } else {
+        Ok(text.to_owned())
+    }
+}
+
+fn parse_code_at(text: &str) -> Result<String, String> {
+    if text.contains([':', '\n']) {
+        Err("podman takes no colon in the path of a volume".to_owned())
+    } else if text.starts_with('/') {
+        Ok(text.to_owned())
+    } else {
+        Err("expected an absolute path".to_owned())
+    }
 }
 
 fn parse_sha256(text: &str) -> Result<String, String> {

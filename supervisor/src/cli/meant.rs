@@ -26,7 +26,7 @@ const WORDS: &[(&[&str], &str)] = &[
     ),
     (
         &["rollback", "roll-back", "revert", "undo", "back"],
-        "a version that fails is rolled back without a command; deploy.sh --rollback goes back to an earlier release",
+        "a version that fails is rolled back without a command; segue deploy --rollback goes back to an earlier release",
     ),
     (
         &["kill", "down", "quit", "shutdown", "halt", "end"],

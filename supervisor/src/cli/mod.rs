@@ -127,7 +127,7 @@ enum Word {
     Dev(Box<run::DevArgs>),
     #[command(about = texts::RELOAD, long_about = texts::LONG_RELOAD, after_long_help = texts::EXIT_CODES)]
     Reload(clients::ReloadArgs),
-    #[command(hide = true, args_override_self = true, about = texts::DEPLOY, override_usage = texts::DEPLOY_USAGE, long_about = texts::LONG_DEPLOY, after_long_help = texts::DEPLOY_CODES)]
+    #[command(args_override_self = true, about = texts::DEPLOY, override_usage = texts::DEPLOY_USAGE, long_about = texts::LONG_DEPLOY, after_long_help = texts::DEPLOY_CODES)]
     Deploy(Box<deploy::DeployArgs>),
     #[command(about = texts::STATUS, long_about = texts::LONG_STATUS, after_long_help = texts::STATUS_CODES)]
     Status(clients::StatusArgs),

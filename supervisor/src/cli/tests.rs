@@ -241,7 +241,7 @@ fn words_of_other_tools_get_the_word_of_ours() {
         (&["ps"], "segue list lists the instances that run"),
         (
             &["rollback"],
-            "a version that fails is rolled back without a command; deploy.sh --rollback goes back to an earlier release",
+            "a version that fails is rolled back without a command; segue deploy --rollback goes back to an earlier release",
         ),
         (&["./app"], "segue run --listen PORT -- ./app starts it"),
         (

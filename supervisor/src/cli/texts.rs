@@ -101,6 +101,7 @@ pub(super) const DEPLOY: &str = "Put a new version in place, or leave everything
 pub(super) const DEPLOY_USAGE: &str = "\
 segue deploy [OPTIONS] BINARY
        segue deploy [OPTIONS] --entry PATH DIRECTORY
+       segue deploy [OPTIONS] --image REF [CODE-DIRECTORY]
        segue deploy [OPTIONS] --rollback[=RELEASE]
        segue deploy [OPTIONS] --list";
 

@@ -348,6 +348,9 @@ impl Deploy {
         };
         self.withdraw(release);
         self.remove_old_releases();
+        if let Action::DeployImage(_) = self.wanted.action {
+            self.let_go_of_rest();
+        }
         let generation = self.look.incumbent().map(|generation| generation.generation);
         let last = self.look.status().and_then(|status| status.last_reload.as_ref());
         let took = last
@@ -465,8 +468,9 @@ impl Deploy {
 
     /// The failed release stays until the next run, for those who want to look at it.
     fn note_failure(&self, release: &str, reason: &str) {
-        if let Action::Deploy(_) = self.wanted.action {
-            self.note(release, reason);
+        match self.wanted.action {
+            Action::Deploy(_) | Action::DeployImage(_) => self.note(release, reason),
+            Action::Rollback(_) | Action::List => {}
         }
     }
 

@@ -125,6 +125,13 @@ fn escaped(name: &[u8]) -> (&'static [u8], Vec<u8>) {
     (b"\\", escaped)
 }
 
+/// The SHA-256 of a few bytes.
+pub(super) fn of_bytes(bytes: &[u8]) -> String {
+    let mut digest = Sha256::new();
+    digest.update(bytes);
+    hex(digest)
+}
+
 fn hex(digest: Sha256) -> String {
     digest
         .finalize()

@@ -5,6 +5,7 @@ use std::io::Write as _;
 use serde::Serialize;
 
 use super::ending::{Ending, Form, Step};
+use super::image::shown_in_list;
 use super::{Deploy, Never};
 use crate::sys::errno_text;
 
@@ -20,6 +21,8 @@ struct Row<'a> {
     serves: Option<u64>,
     /// Why it is none to go back to; null if it is one.
     unproven: Option<String>,
+    /// The ID of the image that it runs; null if it is none of an image.
+    image: Option<String>,
 }
 
 impl Deploy {
@@ -40,6 +43,9 @@ impl Deploy {
                     bytes: self.store.size(release, &self.name),
                     is_current: current.as_ref() == Some(release),
                     serves: serves.map(|generation| generation.generation),
+                    image: self
+                        .keeper(release)
+                        .map(|keeper| shown_in_list(&keeper).to_owned()),
                     unproven: unproven.map(|mark| {
                         if mark.is_empty() {
                             "never served".to_owned()
@@ -74,6 +80,9 @@ impl Row<'_> {
             notes.push(format!("serves (generation {generation})"));
         } else if let Some(why) = &self.unproven {
             notes.push(crate::protocol::one_line(why, 1000));
+        }
+        if let Some(image) = &self.image {
+            notes.push(format!("image {image}"));
         }
         format!(
             "{:<28}  {}  {}  {:>10} bytes  {}\n",

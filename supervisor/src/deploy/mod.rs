@@ -11,6 +11,7 @@ mod course;
 mod ending;
 mod files;
 mod hash;
+mod image;
 mod interruption;
 mod journal;
 mod list;
@@ -40,7 +41,7 @@ use look::Look;
 use source::{Source, check_inside};
 use store::{Current, Store, link_to};
 pub(crate) use wanted::{
-    Action, Force, KEEP, LOCK_WAIT, PREFLIGHT_ARGUMENTS, PREFLIGHT_TIMEOUT, Preflight, RELOAD_TIMEOUT,
+    Action, Force, Image, KEEP, LOCK_WAIT, PREFLIGHT_ARGUMENTS, PREFLIGHT_TIMEOUT, Preflight, RELOAD_TIMEOUT,
     Rehearsal, Reload, SUPERVISOR_TIMEOUT, Wanted,
 };
 
@@ -101,6 +102,8 @@ struct Deploy {
 struct Made {
     has_work: bool,
     has_draft: bool,
+    /// The script of an image, before it is copied.
+    drafts: Option<PathBuf>,
     /// A release that has its name and has not been tried.
     release: Option<String>,
 }
@@ -140,7 +143,14 @@ impl Deploy {
 
     fn carry_out(&mut self) -> Step<Never> {
         match self.wanted.action.clone() {
-            Action::Deploy(source) => self.deploy(source),
+            Action::Deploy(path) => {
+                let entry = self.wanted.entry.clone();
+                self.deploy(Source { path, entry })
+            }
+            Action::DeployImage(image) => {
+                let source = self.draft_image(&image)?;
+                self.deploy(source)
+            }
             Action::Rollback(release) => self.roll_back(release),
             Action::List => self.list(),
         }
@@ -276,11 +286,7 @@ impl Deploy {
         Ok(())
     }
 
-    fn deploy(&mut self, source: PathBuf) -> Step<Never> {
-        let source = Source {
-            path: source,
-            entry: self.wanted.entry.clone(),
-        };
+    fn deploy(&mut self, source: Source) -> Step<Never> {
         source.check()?;
         let print = self.measure(&source.path, source.shape())?;
         if let Some(expected) = self.wanted.sha256.as_ref().filter(|sha| **sha != print.sha256) {
@@ -323,6 +329,7 @@ impl Deploy {
         self.store.publish(&release)?;
         self.made.has_draft = false;
         self.made.release = Some(release.clone());
+        self.keep_image(&release)?;
         self.interruption.heed()?;
         self.go(&release)
     }
@@ -417,6 +424,7 @@ impl Deploy {
                 "roll back: there is no release {release} in {root}"
             )));
         }
+        self.check_image_of(&release)?;
         let (directory, program) = (
             self.store.release(&release),
             self.wanted.program_in_release(&self.name),
@@ -447,9 +455,10 @@ impl Deploy {
         if let Some(release) = made.release {
             let current = self.store.current().unwrap_or_default();
             if current.release.as_deref() != Some(&release) {
-                left.push(self.store.remove(&release));
+                left.push(self.discard(&release));
             }
         }
+        left.push(image::remove_drafts(made.drafts));
         if made.has_work {
             left.push(self.store.remove_work());
         }

@@ -5,16 +5,16 @@ use std::process::Command;
 
 use nix::sys::signal::Signal;
 
-use super::Deploy;
 use super::ending::{Ending, Outcome, Step, pass_on, say};
 use super::running::{Finish, Running, Streams};
 use super::wanted::Preflight;
+use super::{Action, Deploy};
 use crate::job::Ended;
 
 impl Deploy {
     /// `directory` is that of the copy.
     pub(super) fn run_preflight(&mut self, program: &Path, directory: &Path) -> Step<()> {
-        let (shown, command) = match &self.wanted.preflight {
+        let (shown, mut command) = match &self.wanted.preflight {
             None => return Ok(()),
             Some(Preflight::Program(arguments)) => {
                 let mut command = Command::new(program);
@@ -36,6 +36,7 @@ impl Deploy {
                 format_args!("preflight {shown}: {cause}"),
             ))
         };
+        let label = self.label_for_image(&mut command);
         let said = Running::follow(
             command,
             Streams::Together,
@@ -43,6 +44,9 @@ impl Deploy {
             &mut self.interruption,
             &mut pass_on,
         );
+        if let Some(label) = label {
+            self.end_preflight(&label);
+        }
         let said = match said {
             Ok(said) => said,
             Err(cause) => return failed(cause),
@@ -63,6 +67,18 @@ impl Deploy {
             failed(how)
         } else {
             failed(format!("{how}; its last words: \"{}\"", said.last_words))
+        }
+    }
+
+    /// The containers of an image's preflight are known by a label.
+    fn label_for_image(&self, command: &mut Command) -> Option<String> {
+        match self.wanted.action {
+            Action::DeployImage(_) => {
+                let (variable, label) = Self::preflight_label();
+                command.env(variable, &label);
+                Some(label)
+            }
+            Action::Deploy(_) | Action::Rollback(_) | Action::List => None,
         }
     }
 }

@@ -181,7 +181,7 @@ impl Deploy {
             if busy.has(&release, Some(&self.look), &self.store) {
                 continue;
             }
-            match self.store.remove(&release) {
+            match self.discard(&release) {
                 Ok(()) => say(format_args!("removed release {release}, which does not serve")),
                 Err(cause) => say(cause),
             }
@@ -210,7 +210,7 @@ impl Deploy {
                 ));
                 continue;
             }
-            match self.store.remove(release) {
+            match self.discard(release) {
                 Ok(()) => say(format_args!("removed old release {release}")),
                 Err(cause) => say(cause),
             }

@@ -39,6 +39,8 @@ pub(crate) struct Wanted {
     pub(crate) segue: Option<String>,
     /// The path of the executable in a release, if that is a directory.
     pub(crate) entry: Option<String>,
+    /// How podman is called, split at spaces.
+    pub(crate) engine: String,
     /// The digest that the source must have.
     pub(crate) sha256: Option<String>,
     /// How far the reload must have come.
@@ -68,10 +70,27 @@ pub(crate) struct Wanted {
 pub(crate) enum Action {
     /// Put this in place: a program, or the directory of an entry.
     Deploy(PathBuf),
+    /// Put an image in place.
+    DeployImage(Image),
     /// Go back to this release, or to the one before.
     Rollback(Option<String>),
     /// List the releases.
     List,
+}
+
+/// An image of podman.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Image {
+    /// A name, a tag, a digest, an ID.
+    pub(crate) reference: String,
+    /// A directory that becomes part of the release.
+    pub(crate) code: Option<PathBuf>,
+    /// Where that is in a container; `/srv/NAME` if it is not given.
+    pub(crate) code_at: Option<String>,
+    /// Further options of `podman run`, split at spaces.
+    pub(crate) run_options: String,
+    /// How podman is called, split at spaces.
+    pub(crate) engine: String,
 }
 
 /// How far the reload must have come before the command returns.
@@ -120,6 +139,7 @@ impl Wanted {
                 .map(OsStr::to_string_lossy)
                 .unwrap_or_default()
                 .into_owned(),
+            (None, Action::DeployImage(image)) => image.name().to_owned(),
             (None, Action::Rollback(_) | Action::List) => {
                 return Err(Ending::misused("which app? Say it with --name"));
             }
@@ -137,11 +157,20 @@ impl Wanted {
     }
 }
 
+impl Image {
+    /// Without the digest and the tag, and the registry, which may have a port.
+    fn name(&self) -> &str {
+        let name = self.reference.split('@').next().unwrap_or_default();
+        let name = name.rsplit('/').next().unwrap_or_default();
+        name.split(':').next().unwrap_or_default()
+    }
+}
+
 impl Action {
     /// The word in the lock and in the journal.
     pub(super) fn word(&self) -> &'static str {
         match self {
-            Self::Deploy(_) => "deploy",
+            Self::Deploy(_) | Self::DeployImage(_) => "deploy",
             Self::Rollback(_) => "rollback",
             Self::List => "list",
         }
@@ -151,6 +180,7 @@ impl Action {
     pub(super) fn object(&self) -> String {
         match self {
             Self::Deploy(source) => source.display().to_string(),
+            Self::DeployImage(image) => image.reference.clone(),
             Self::Rollback(release) => release.clone().unwrap_or_default(),
             Self::List => String::new(),
         }

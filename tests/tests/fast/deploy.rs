@@ -1,4 +1,4 @@
-//! `deploy.sh` as a user runs it: a good deploy loses nothing, a bad one changes nothing, and both say so.
+//! `segue deploy` as a user runs it, and deploy.sh with SEGUE_TEST_DEPLOY=script: a good deploy loses nothing, a bad one changes nothing, and both say so.
 
 #![allow(
     clippy::unwrap_used,
@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::Command;
 
 use segue_tests::binaries::Binary;
-use segue_tests::deployed::{Deployed, Tool, tree, write_program};
+use segue_tests::deployed::{Deployed, tree, write_program};
 use segue_tests::executable;
 use segue_tests::load::{Kind, Load};
 use segue_tests::needs;
@@ -337,62 +337,34 @@ fn a_file_that_cannot_run_is_refused_in_one_line_before_anything_is_done() {
     deployed.stop();
 }
 
-/// Wrong arguments; what the script says of them, and what `segue deploy` says.
-const MISUSES: [(&[&str], &str, &str); 12] = [
-    (&[], "which BINARY?", "not provided: <BINARY>"),
-    (
-        &["app", "app"],
-        "one BINARY at a time",
-        "unexpected argument 'app'",
-    ),
-    (
-        &["--untill", "app"],
-        "there is no option --untill",
-        "unexpected argument '--untill'",
-    ),
-    (
-        &["--keep"],
-        "--keep needs a value",
-        "a value is required for '--keep <N>'",
-    ),
+/// Wrong arguments, and what is said of them.
+const MISUSES: [(&[&str], &str); 16] = [
+    (&[], "not provided: <BINARY>"),
+    (&["app", "other"], "unexpected argument '"),
+    (&["--untill", "app"], "unexpected argument '--untill'"),
+    (&["--keep"], "a value is required for '--keep <N>'"),
     (
         &["--keep", "0", "app"],
-        "--keep: expected a number from 1 on, got 0",
         "invalid value '0' for '--keep <N>': expected a number from 1 on",
     ),
-    (
-        &["--keep=many", "app"],
-        "got many",
-        "invalid value 'many' for '--keep <N>'",
-    ),
-    (
-        &["--timeout", "30", "app"],
-        "a duration needs a unit",
-        "a duration needs a unit",
-    ),
-    (
-        &["--force=yes", "app"],
-        "--force takes no value",
-        "unexpected value 'yes' for '--force'",
-    ),
+    (&["--keep=many", "app"], "invalid value 'many' for '--keep <N>'"),
+    (&["--timeout", "30", "app"], "a duration needs a unit"),
+    (&["--force=yes", "app"], "unexpected value 'yes' for '--force'"),
     (
         &["--rollback", "app"],
-        "--rollback takes no BINARY",
         "'--rollback[=<RELEASE>]' cannot be used with",
     ),
+    (&["--rollback", "--image", "app:1"], "cannot be used with"),
     (
-        &["--rollback=../x"],
-        "expected the name of a release",
-        "expected the name of a release",
+        &["--image", "app:1", "--code-at", "/srv"],
+        "not provided: <BINARY>",
     ),
-    (
-        &["--entry", "../x", "app"],
-        "a path within the directory",
-        "a path within the directory",
-    ),
+    (&["--image", "app:1 app:2"], "expected the name of an image"),
+    (&["--run-options", "--tty", "app"], "not provided: --image <REF>"),
+    (&["--rollback=../x"], "expected the name of a release"),
+    (&["--entry", "../x", "app"], "a path within the directory"),
     (
         &["--name", "my app", "app"],
-        "cannot be the name of an app",
         "invalid value 'my app' for '--name <NAME>'",
     ),
 ];
@@ -400,12 +372,8 @@ const MISUSES: [(&[&str], &str, &str); 12] = [
 #[test]
 fn wrong_arguments_exit_2_with_the_reason() {
     let deployed = Deployed::start(TRUSTING);
-    for (args, by_script, by_segue) in MISUSES {
+    for (args, reason) in MISUSES {
         let done = deployed.run(args);
-        let reason = match Tool::of_this_run() {
-            Tool::Script => by_script,
-            Tool::Segue => by_segue,
-        };
         assert_eq!((done.code, done.stdout.as_str()), (Some(2), ""), "{done:?}");
         let first = done.stderr.lines().next().unwrap_or_default();
         assert!(first.contains(reason), "{reason}: {done:?}");
@@ -552,32 +520,6 @@ fn a_rollback_brings_back_an_app_that_nobody_serves_any_more() {
     assert_eq!(done.code, Some(0), "{done:?}");
     assert_eq!(deployed.current(), first);
     deployed.wait_for_message("old");
-    deployed.stop();
-}
-
-#[test]
-fn a_copy_that_is_not_the_source_is_refused() {
-    // `segue deploy` calls no cp(1): the unit tests of its store change the source.
-    if Tool::of_this_run() == Tool::Segue {
-        return;
-    }
-    let deployed = Deployed::start(TRUSTING);
-    std::fs::create_dir(deployed.path("bin")).unwrap();
-    let path = std::env::var("PATH").unwrap_or_default();
-    let wrongs = [
-        ("printf '#' >>\"$last\"", "bytes arrived instead of"),
-        ("sed -i s/new/odd/ \"$last\"", "another SHA-256 arrived"),
-    ];
-    for (wrong, reason) in wrongs {
-        let text = format!("#!/bin/sh\nPATH='{path}'\ncp \"$@\"\nfor last; do :; done\n{wrong}\n");
-        executable::write(&deployed.path("bin/cp"), text.as_bytes());
-        deployed.write("good message=new");
-        let mut command = deployed.command(&["app"]);
-        command.env("PATH", format!("{}:{path}", deployed.path("bin").display()));
-        one_line_last(&Process::start(&mut command).finish(), reason);
-        deployed.assert_consistent();
-        deployed.assert_tidy();
-    }
     deployed.stop();
 }
 
@@ -878,10 +820,7 @@ fn a_root_that_cannot_be_written_is_told_in_one_line() {
 }
 
 #[test]
-fn other_shells_run_it_too() {
-    if Tool::of_this_run() == Tool::Segue {
-        return;
-    }
+fn any_shell_runs_the_script() {
     let deployed = Deployed::start(TRUSTING);
     for (number, shell) in ["dash", "bash --posix", "bash", "busybox sh"].iter().enumerate() {
         let name = shell.split(' ').next().unwrap();
@@ -891,7 +830,7 @@ fn other_shells_run_it_too() {
         deployed.write(&format!("good message=shell-{number}"));
         let mut command = Command::new("env");
         command.args(shell.split(' '));
-        for argument in deployed.command(&["app"]).get_args().skip(1) {
+        for argument in deployed.script(&["app"]).get_args().skip(1) {
             command.arg(argument);
         }
         command
@@ -906,5 +845,128 @@ fn other_shells_run_it_too() {
         deployed.assert_consistent();
         deployed.assert_tidy();
     }
+    deployed.stop();
+}
+
+/// No sentence has to be read: outcome, release, generation and reason are told by codes, whatever became of it.
+#[test]
+fn programs_are_told_by_codes() {
+    let deployed = Deployed::start(TRUSTING);
+    let before = deployed.current();
+    let told = |args: &[&str]| {
+        let done = deployed.run(&[&["--json"], args].concat());
+        let told: serde_json::Value =
+            serde_json::from_str(&done.stdout).unwrap_or_else(|error| panic!("{error}: {done:?}"));
+        if told.is_object() {
+            assert_eq!(told["exit"].as_i64(), done.code.map(i64::from), "{done:?}");
+            let last = done.stderr.lines().last().unwrap_or_default();
+            assert_eq!(last, format!("deploy: {}", told["message"].as_str().unwrap()));
+        }
+        told
+    };
+    deployed.write("good message=new");
+    let dry = told(&["--dry-run", "app"]);
+    assert_eq!(
+        (&dry["outcome"], &dry["current"]),
+        (&"dry-run".into(), &before.as_str().into())
+    );
+    let ok = told(&["app"]);
+    let new = deployed.current();
+    assert_eq!(
+        (&ok["outcome"], &ok["action"], &ok["release"], &ok["generation"]),
+        (&"ok".into(), &"deploy".into(), &new.as_str().into(), &2.into()),
+        "{ok}"
+    );
+    assert_eq!(
+        (&ok["probation"], &ok["serving"]["release"]),
+        (&"passed".into(), &new.as_str().into())
+    );
+    assert_eq!(told(&["app"])["outcome"], "already-serves");
+    deployed.write("crash-at-start");
+    let failed = told(&["app"]);
+    assert_eq!(
+        (
+            &failed["outcome"],
+            &failed["current"],
+            &failed["cause"],
+            &failed["generation"]
+        ),
+        (
+            &"failed".into(),
+            &new.as_str().into(),
+            &"exited".into(),
+            &3.into()
+        ),
+        "{failed}"
+    );
+    assert!(
+        failed["reason"]
+            .as_str()
+            .unwrap()
+            .starts_with("exited with status 101"),
+        "{failed}"
+    );
+    assert_ne!(failed["release"], failed["serving"]["release"]);
+    assert_eq!(told(&["--preflight", "app"])["outcome"], "preflight-failed");
+    assert_eq!(told(&["nothing"])["outcome"], "refused");
+    let control = ["--control", "/nonexistent/control", "app"];
+    assert_eq!(told(&control)["outcome"], "no-supervisor");
+    let list = told(&["--list"]);
+    let row = |release: &str| {
+        let rows = list.as_array().unwrap().iter();
+        rows.clone()
+            .find(|row| row["release"] == release)
+            .cloned()
+            .unwrap()
+    };
+    assert_eq!(
+        (&row(&new)["serves"], &row(&new)["is_current"]),
+        (&2.into(), &true.into())
+    );
+    assert_eq!(
+        (&row(&before)["serves"], &row(&before)["unproven"]),
+        (&().into(), &().into())
+    );
+    assert_eq!(told(&["--rollback"])["release"], before.as_str());
+    deployed.stop();
+}
+
+/// The recipe of the guide for Django, with what stands in for it.
+#[test]
+fn a_preflight_command_runs_in_the_directory_of_the_copy() {
+    let deployed = Deployed::start(TRUSTING);
+    deployed.write("good message=new");
+    let done = deployed.run(&["--preflight-command", "grep -q message=new app && pwd >&2", "app"]);
+    assert_eq!(done.code, Some(0), "{done:?}");
+    assert!(done.stderr.contains("/srv/releases/.new\n"), "{done:?}");
+    deployed.write("good message=bad");
+    let command = "echo 'settings.DEBUG is on' >&2; exit 1";
+    let done = deployed.run(&["--preflight-command", command, "app"]);
+    assert!(
+        done.code == Some(1)
+            && done
+                .stderr
+                .ends_with("exited with status 1; its last words: \"settings.DEBUG is on\"\n"),
+        "{done:?}"
+    );
+    deployed.wait_for_message("new");
+    deployed.assert_tidy();
+    deployed.stop();
+}
+
+#[test]
+fn a_segue_without_deploy_is_told_in_one_line() {
+    let deployed = Deployed::start(TRUSTING);
+    deployed.write("good message=new");
+    executable::write(
+        &deployed.path("old-segue"),
+        b"#!/bin/sh\necho \"error: unrecognized subcommand '$1'\" >&2\nexit 2\n",
+    );
+    let mut command = deployed.script(&["--segue", "./old-segue", "app"]);
+    one_line(
+        &Process::start(&mut command).finish(),
+        1,
+        "this version of segue has no deploy",
+    );
     deployed.stop();
 }

@@ -1,132 +1,17 @@
-//! `deploy.sh` interrupted at each of its steps, by each signal: whatever it leaves, `current` leads to a complete release,
-//! the app serves, and the next run puts everything right.
-//!
-//! The commands that change something stand first in PATH as wrappers. They count their calls, and at the wanted one they
-//! send the script a signal, before or after they do what they are for.
+//! `segue deploy` interrupted in each of its calls that change something, by each signal: whatever it leaves, `current` leads to a
+//! complete release, the app serves, and the next run puts everything right.
 
 #![allow(
     clippy::unwrap_used,
     reason = "a test that cannot look at its subject has failed"
 )]
 
-use std::path::Path;
-
 use nix::sys::signal::Signal;
-use segue_tests::deployed::{Deployed, Tool, write_program};
-use segue_tests::executable;
+use segue_tests::deployed::{Deployed, write_program};
 use segue_tests::figures;
 use segue_tests::load::{Kind, Load};
 use segue_tests::process::{Finished, Process};
 use segue_tests::{needs, strace};
-
-/// What changes files or asks segue.
-const COMMANDS: [&str; 10] = [
-    "mkdir", "mkfifo", "cp", "chmod", "cat", "sync", "mv", "ln", "rm", "flock",
-];
-
-/// As of the shell: the call at which the signal is sent, and whether the command is done by then.
-const WRAPPER: &str = r#"#!/bin/sh
-PATH=$STEPS_REAL_PATH
-count=$(($(cat "$STEPS/count") + 1))
-echo "$count" >"$STEPS/count"
-tool=${0##*/}
-[ "$count" = "$STEPS_WANTED" ] || exec "$tool" "$@"
-echo "$tool $*" >"$STEPS/reached"
-status=0
-[ "$STEPS_WHEN" = before ] || { "$tool" "$@"; status=$?; }
-kill -s "$STEPS_SIGNAL" "$(cat "$STEPS/pid")"
-[ "$STEPS_SIGNAL" != KILL ] || exit 137
-[ "$STEPS_WHEN" = after ] || exec "$tool" "$@"
-exit $status
-"#;
-
-#[derive(Clone, Copy, Debug)]
-enum When {
-    Before,
-    After,
-}
-
-/// The wrappers, in a directory of their own.
-fn write_wrappers(directory: &Path) {
-    std::fs::create_dir_all(directory.join("bin")).unwrap();
-    for command in COMMANDS {
-        let path = directory.join("bin").join(command);
-        executable::write(&path, WRAPPER.as_bytes());
-    }
-}
-
-/// A deploy of `app` that meets the signal at its step number `step`. What was interrupted, if it came so far.
-fn interrupted(deployed: &Deployed, signal: Signal, when: When, step: usize) -> (Finished, Option<String>) {
-    let steps = deployed.path("steps");
-    write_wrappers(&steps);
-    let _ = std::fs::remove_file(steps.join("reached"));
-    std::fs::write(steps.join("count"), "0").unwrap();
-    let real = std::env::var("PATH").unwrap_or_default();
-    // The script's own pid, for the wrappers: it takes the place of the shell that wrote it down.
-    let plain = deployed.command(&["app"]);
-    let mut command = std::process::Command::new("sh");
-    command.args(["-c", "echo $$ >steps/pid; exec \"$@\"", "sh"]);
-    command.arg(plain.get_program()).args(plain.get_args());
-    for (key, value) in plain.get_envs() {
-        match value {
-            Some(value) => command.env(key, value),
-            None => command.env_remove(key),
-        };
-    }
-    command.current_dir(deployed.path("."));
-    command.env("PATH", format!("{}:{real}", steps.join("bin").display()));
-    command.env("STEPS", &steps).env("STEPS_REAL_PATH", real);
-    command.env("STEPS_WANTED", step.to_string());
-    command.env("STEPS_SIGNAL", signal.as_str().trim_start_matches("SIG"));
-    command.env(
-        "STEPS_WHEN",
-        match when {
-            When::Before => "before",
-            When::After => "after",
-        },
-    );
-    let done = Process::start(&mut command).finish();
-    (done, std::fs::read_to_string(steps.join("reached")).ok())
-}
-
-/// Interrupts a deploy at steps from `first` on, and makes another one after each. In the short run each way of interrupting
-/// takes every third step, with another first one: between any two steps somebody is interrupted.
-fn at_every_step(signal: Signal, when: When, first: usize) {
-    if Tool::of_this_run() == Tool::Segue {
-        return;
-    }
-    let deployed = Deployed::start(["--probation", "1ms"]);
-    let load = Load::start(Kind::KeepAlive, &deployed.segue.target(), 2);
-    let (mut step, stride) = (figures::scale(first, 1), figures::scale(3, 1));
-    loop {
-        let message = format!("step-{step}");
-        let before = deployed.message();
-        deployed.write(&format!("good message={message}"));
-        let (done, reached) = interrupted(&deployed, signal, when, step);
-        let Some(reached) = reached else {
-            assert_eq!(done.code, Some(0), "{done:?}");
-            break;
-        };
-        let story = format!(
-            "SIG{signal:?} {when:?} step {step} ({}): {done:?}",
-            reached.trim()
-        );
-        check_interrupted(&deployed, signal, &before, &message, &done, &story);
-        let next = deployed.run(&["app"]);
-        assert_eq!(next.code, Some(0), "{story}\nthen {next:?}");
-        deployed.assert_serves_alone(&message);
-        deployed.assert_consistent();
-        deployed.assert_tidy();
-        step += stride;
-    }
-    println!(
-        "figures: deploy.sh interrupted by {signal} {when:?} each of {} steps, or every third",
-        step - 1
-    );
-    assert!(step > 20, "only {step} steps were met");
-    load.stop().assert_nothing_lost();
-    deployed.stop();
-}
 
 /// What holds at once, without another run.
 #[track_caller]
@@ -214,9 +99,6 @@ fn calls(deployed: &Deployed) -> Vec<(String, usize)> {
 /// A signal comes in each of these calls, and another deploy is made after each. In the short run each signal takes every
 /// third, with another first one.
 fn at_every_call(test: &str, signal: Signal, first: usize) {
-    if Tool::of_this_run() == Tool::Script {
-        return;
-    }
     if needs::or_skip(test, strace::available()).is_none() {
         return;
     }
@@ -267,26 +149,6 @@ fn terminated_in_every_call() {
 #[test]
 fn interrupted_in_every_call() {
     at_every_call("interrupted_in_every_call", Signal::SIGINT, 2);
-}
-
-#[test]
-fn killed_before_every_step() {
-    at_every_step(Signal::SIGKILL, When::Before, 1);
-}
-
-#[test]
-fn killed_after_every_step() {
-    at_every_step(Signal::SIGKILL, When::After, 2);
-}
-
-#[test]
-fn terminated_before_every_step() {
-    at_every_step(Signal::SIGTERM, When::Before, 2);
-}
-
-#[test]
-fn interrupted_after_every_step() {
-    at_every_step(Signal::SIGINT, When::After, 3);
 }
 
 /// A deploy of a version that is not ready before its file `go` is there, at the moment at which that is waited for.

@@ -137,7 +137,7 @@ fn client(deployed: &Deployed, hosts: &[&Host]) -> String {
 fn remote(deployed: &Deployed, ssh: &str, args: &[&str]) -> Command {
     let temporary = deployed.path("local-tmp");
     std::fs::create_dir_all(&temporary).unwrap();
-    let mut command = deployed.command(&["--root"]);
+    let mut command = deployed.script(&["--root"]);
     command
         .arg(deployed.root("").components().collect::<PathBuf>())
         .args(args);
@@ -172,9 +172,9 @@ fn hosts_are_deployed_one_after_the_other_until_one_fails() {
     let good = Host::start(&sshd, &deployed, "one", &Binary::Segue.path());
     // On the second host every reload fails.
     let failing = deployed.path("failing-segue");
-    let codes = "outcome=failed\\nprobation=not-reached\\ngeneration=9\\nreason=exited with status 3\\n";
+    let codes = r#"{"outcome":"failed","probation":"not-reached","generation":9,"cause":"exited","reason":"exited with status 3","message":"it failed"}"#;
     let text = format!(
-        "#!/bin/sh\n[ \"$1\" != reload ] || {{ printf '{codes}'; exit 1; }}\nexec '{}' \"$@\"\n",
+        "#!/bin/sh\n[ \"$1\" != reload ] || {{ echo '{codes}'; exit 1; }}\nexec '{}' \"$@\"\n",
         Binary::Segue.path().display()
     );
     executable::write(&failing, text.as_bytes());

@@ -13,10 +13,10 @@ use super::programs;
 
 const SEGUE: &str = "segue(1)";
 
-/// `run` has a page of its own, and `help` is the help.
+/// `run` and `deploy` have pages of their own, and `help` is the help.
 fn commands_here() -> BTreeSet<String> {
     let mut commands = help::commands();
-    assert!(commands.remove("run") && commands.remove("help"));
+    assert!(commands.remove("run") && commands.remove("deploy") && commands.remove("help"));
     commands
 }
 

@@ -71,6 +71,7 @@ fn misunderstood(place: &std::path::Path, words: &[String]) -> Option<String> {
     let done = command
         .args(&words)
         .current_dir(place)
+        .env("SEGUE", Binary::Segue.path())
         .env(
             "PATH",
             format!("{place_text}/bin:{}", std::env::var("PATH").unwrap()),

@@ -1,4 +1,5 @@
-//! segue-poll(1) and segue-deploy(1): every option, default and exit status, as the help of each program has them.
+//! segue-poll(1) and segue-deploy(1): every option, default and exit status, as the help of each program has them. That of deploy.sh
+//! ends with that of `segue deploy`.
 
 use std::process::Command;
 
@@ -32,7 +33,11 @@ fn programs() -> [Program; 2] {
         Program {
             page: "segue-deploy.1",
             name: "segue-deploy(1)",
-            help: help(Command::new("sh").arg(root().join("deploy.sh"))),
+            help: help(
+                Command::new("sh")
+                    .arg(root().join("deploy.sh"))
+                    .env("SEGUE", Binary::Segue.path()),
+            ),
         },
     ]
 }

@@ -1,0 +1,464 @@
+//! A release of an image is a script that runs it with podman.
+//!
+//! It says the same for the same image, so that its SHA-256 tells whether that serves already; what it runs is named by its ID, which
+//! no later build and no pull moves. A tag of ours keeps the image for as long as a release starts it.
+
+use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use nix::unistd::mkdtemp;
+
+use super::Deploy;
+use super::ending::{Ending, Outcome, Step, say};
+use super::files::{attempt, copy_tree, is_plain, make_directory};
+use super::hash::{Shape, of_bytes};
+use super::interruption::Interruption;
+use super::running::{Finish, Running, Streams};
+use super::source::{Source, check_hard_links};
+use super::wanted::Image;
+use crate::clock;
+use crate::job::Ended;
+use crate::sys::errno_text;
+
+/// How long podman may take for all but a pull: it may wait for the locks of others.
+const ENGINE_TIME: Duration = Duration::from_secs(60);
+
+/// How long a pull may take.
+const PULL_TIME: Duration = Duration::from_secs(3600);
+
+/// How much of a script is read to know whether it is one of ours, in bytes.
+const HEAD: usize = 4096;
+
+/// What the line with the tag begins with, and each tag of ours.
+const LINE: &str = "# image: ";
+const TAG: &str = "localhost/segue-";
+
+/// The label of the containers of one preflight, by this variable of the script.
+const PREFLIGHT: &str = "SEGUE_PREFLIGHT";
+
+/// Podman, or what is called instead.
+#[derive(Debug, Clone)]
+pub(super) struct Engine {
+    command: Vec<String>,
+}
+
+impl Engine {
+    pub(super) fn new(command: &str) -> Self {
+        let command = command.split_whitespace().map(str::to_owned).collect();
+        Self { command }
+    }
+
+    /// Runs it with these arguments, and gives what it prints.
+    ///
+    /// # Errors
+    /// The cause, in its last words.
+    fn run(&self, words: &[&str], time: Duration, interruption: &mut Interruption) -> Result<String, String> {
+        let (program, first) = self.command.split_first().ok_or("--engine is empty")?;
+        let mut command = Command::new(program);
+        command.args(first).args(words);
+        let said = Running::follow(command, Streams::Apart, time, interruption, &mut |_| {})?;
+        let words = said.last_words.rsplit(": ").next().unwrap_or_default().to_owned();
+        match said.finish {
+            Finish::Ended(Ended::Exited(0)) => {
+                Ok(String::from_utf8_lossy(&said.answer).trim_end().to_owned())
+            }
+            Finish::Ended(ended) if words.is_empty() => Err(ended.text()),
+            Finish::Ended(_) => Err(words),
+            Finish::TimedOut => Err(format!("not done within {} s", time.as_secs())),
+            Finish::Interrupted => Err("interrupted".to_owned()),
+        }
+    }
+
+    /// The same for what is soon done and not to be interrupted.
+    fn ask(&self, words: &[&str]) -> Result<String, String> {
+        self.run(words, ENGINE_TIME, &mut Interruption::of_nobody())
+    }
+
+    fn has(&self, image: &str) -> bool {
+        self.ask(&["image", "exists", image]).is_ok()
+    }
+
+    /// Of a container that had to be killed podman believes that it runs. (One that is just being created has no pid yet.) A
+    /// living one is never taken for dead: not where /proc hides the processes of others, nor where the engine sees other ones.
+    fn clear_dead(&self, app: &str) {
+        if !Path::new("/proc/1").exists() {
+            return;
+        }
+        let filter = format!("label=segue={app}");
+        let listed = self.ask(&["ps", "--filter", &filter, "--format", "{{.ID}} {{.Pid}}"]);
+        for line in listed.unwrap_or_default().lines() {
+            let Some((container, pid)) = line.split_once(' ') else {
+                continue;
+            };
+            let is_dead = pid
+                .parse::<u32>()
+                .is_ok_and(|pid| pid != 0 && !Path::new(&format!("/proc/{pid}")).exists());
+            if is_dead && self.ask(&["top", container, "pid"]).is_err() {
+                let _ = self.ask(&["rm", "--force", container]);
+            }
+        }
+    }
+
+    fn is_installed(&self) -> bool {
+        let program = Path::new(self.command.first().map_or("", String::as_str));
+        if program.components().count() > 1 {
+            return program.exists();
+        }
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        std::env::split_paths(&path).any(|directory| directory.join(program).is_file())
+    }
+
+    fn shown(&self) -> String {
+        self.command.join(" ")
+    }
+}
+
+/// The repository of our tags: of this root alone, since another one with the same name lets go of its own images.
+fn repository(app: &str, root: &Path) -> String {
+    let sign = |sign: char| match sign.to_ascii_lowercase() {
+        known @ ('a'..='z' | '0'..='9' | '-') => known,
+        _ => '-',
+    };
+    let app: String = app.chars().map(sign).collect();
+    let digest = of_bytes(root.as_os_str().as_bytes());
+    format!("{TAG}{app}-{}", &digest[..8])
+}
+
+/// The tag that keeps an image as long as a release of this app starts it, whatever becomes of its other tags.
+fn keeper_of(repository: &str, id: &str) -> String {
+    format!("{repository}:{}", id.get(..12).unwrap_or(id))
+}
+
+/// One word for a shell.
+fn quoted(word: &str) -> String {
+    format!("'{}'", word.replace('\'', "'\\''"))
+}
+
+/// The script. `code` is the name of a directory beside it, and where its containers have that.
+fn script(app: &str, image: &Image, keeper: &str, id: &str, code: Option<(&str, &str)>) -> String {
+    let mut text = format!(
+        "#!/bin/sh\n# Made by deploy.sh. Segue starts it and hands it the listeners, and podman hands them on.\n{LINE}{keeper}\n"
+    );
+    if code.is_some() {
+        text += "release=$(dirname -- \"$(readlink -f -- \"$0\")\") || exit\n";
+    }
+    text += "exec";
+    let label = format!("--label=segue={app}");
+    let fixed = [
+        "run",
+        "--rm",
+        "--sdnotify=container",
+        &label,
+        "--env",
+        "SEGUE_NAME",
+        "--env",
+        "SEGUE_GENERATION",
+        "--env",
+        "SEGUE_WORKER",
+    ];
+    let words = image.engine.split_whitespace().chain(fixed);
+    for word in words.chain(image.run_options.split_whitespace()) {
+        text += &format!(" {}", quoted(word));
+    }
+    text += " ${SEGUE_PREFLIGHT:+\"--label=segue-preflight=$SEGUE_PREFLIGHT\"}";
+    if let Some((name, at)) = code {
+        text += &format!(" --volume \"$release\"/{name}:{}", quoted(&format!("{at}:ro")));
+    }
+    text + &format!(" sha256:{id} \"$@\"\n")
+}
+
+/// The tag that a script names, if it is one of ours.
+fn keeper_in(script: &Path) -> Option<String> {
+    if !is_plain(script) {
+        return None;
+    }
+    let text = fs::read(script).ok()?;
+    let text = String::from_utf8_lossy(&text[..text.len().min(HEAD)]).into_owned();
+    let tag = text.lines().nth(2)?.strip_prefix(LINE)?;
+    let is_ours = tag.starts_with(TAG)
+        && tag
+            .bytes()
+            .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b':' | b'-' | b'/'));
+    is_ours.then(|| tag.to_owned())
+}
+
+impl Deploy {
+    fn engine(&self) -> Engine {
+        Engine::new(&self.wanted.engine)
+    }
+
+    /// The tag that keeps the image of a release, if it is one.
+    pub(super) fn keeper(&self, release: &str) -> Option<String> {
+        keeper_in(&self.store.release(release).join(&self.name))
+    }
+
+    /// Makes the script of an image, and what lies beside it: they are what is deployed then.
+    pub(super) fn draft_image(&mut self, image: &Image) -> Step<Source> {
+        let engine = self.engine();
+        let reference = &image.reference;
+        if image.code.is_some() && self.store.root().as_os_str().as_bytes().contains(&b':') {
+            return Err(Ending::misused(
+                "podman takes no colon in the path of a volume (--root)",
+            ));
+        }
+        if !engine.is_installed() {
+            let program = engine.command.first().cloned().unwrap_or_default();
+            return Err(Ending::refused(format_args!(
+                "find {program}: it is not installed; an --image needs podman (--engine says how it is called)"
+            )));
+        }
+        if !engine.has(reference) {
+            if self.is_rehearsal() {
+                let text = format!(
+                    "{}: would pull image {reference} and deploy it; dry run: nothing was changed",
+                    self.name
+                );
+                return Err(Ending::new(Outcome::DryRun, text));
+            }
+            let pulled = engine.run(&["pull", "--quiet", reference], PULL_TIME, &mut self.interruption);
+            self.interruption.heed()?;
+            pulled.map_err(|cause| format!("pull image {reference}: {cause}"))?;
+        }
+        let id = engine.ask(&["image", "inspect", "--format", "{{.Id}}", reference]);
+        let id = id.ok().filter(|id| id.len() >= 64).ok_or_else(|| {
+            format!(
+                "look at image {reference}: {} does not know its ID",
+                engine.shown()
+            )
+        })?;
+        let id = id.strip_prefix("sha256:").unwrap_or(&id);
+        let drafts = mkdtemp(&std::env::temp_dir().join("segue-deploy.XXXXXX"))
+            .map_err(|errno| format!("make a temporary directory: {}", errno_text(errno)))?;
+        self.made.drafts = Some(drafts.clone());
+        let keeper = keeper_of(&repository(&self.name, self.store.root()), id);
+        let source = match &image.code {
+            None => {
+                self.write_script(
+                    &drafts.join(&self.name),
+                    &script(&self.name, image, &keeper, id, None),
+                )?;
+                Source {
+                    path: drafts.join(&self.name),
+                    entry: None,
+                }
+            }
+            Some(code) => {
+                let tree = drafts.join("tree");
+                make_directory(&tree)?;
+                let name = self.draft_code(code, &tree)?;
+                let at = image
+                    .code_at
+                    .clone()
+                    .unwrap_or_else(|| format!("/srv/{}", self.name));
+                let text = script(&self.name, image, &keeper, id, Some((&name, &at)));
+                self.write_script(&tree.join(&self.name), &text)?;
+                Source {
+                    path: tree,
+                    entry: Some(self.name.clone()),
+                }
+            }
+        };
+        say(format_args!(
+            "image {reference} is {}",
+            id.get(..12).unwrap_or(id)
+        ));
+        Ok(source)
+    }
+
+    /// The code is named after its content: if `current` is flipped in the instant in which the script looks where it is, it finds
+    /// nothing, and never other code.
+    fn draft_code(&mut self, code: &Path, tree: &Path) -> Step<String> {
+        if !code.is_dir() {
+            return Err(Ending::refused(format_args!(
+                "check {}: not a directory; the code beside an --image is one",
+                code.display()
+            )));
+        }
+        check_hard_links(code)?;
+        let print = self.measure(code, Shape::Tree)?;
+        let name = format!("code-{}", &print.sha256[..12]);
+        let target = tree.join(&name);
+        make_directory(&target)?;
+        let interruption = &mut self.interruption;
+        copy_tree(code, &target, &mut || interruption.heed())?;
+        Ok(name)
+    }
+
+    fn write_script(&self, path: &Path, text: &str) -> Result<(), String> {
+        let written =
+            fs::write(path, text).and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(0o755)));
+        attempt(format_args!("write {}", path.display()), written)
+    }
+
+    /// Has podman keep the image of a release that has its name now.
+    pub(super) fn keep_image(&mut self, release: &str) -> Step<()> {
+        let Some(keeper) = self.keeper(release) else {
+            return Ok(());
+        };
+        let engine = self.engine();
+        engine.clear_dead(&self.name);
+        let script = fs::read_to_string(self.store.release(release).join(&self.name)).unwrap_or_default();
+        let id = script
+            .rsplit_once(" sha256:")
+            .and_then(|(_, rest)| rest.split(' ').next());
+        let id = id.unwrap_or_default().to_owned();
+        engine
+            .ask(&["tag", &id, &keeper])
+            .map_err(|cause| Ending::refused(format_args!("keep image {id}: {cause}")))?;
+        Ok(())
+    }
+
+    /// Removes a release, and lets go of its image.
+    pub(super) fn discard(&self, release: &str) -> Result<(), String> {
+        let keeper = self.keeper(release);
+        self.store.remove(release)?;
+        if let Some(keeper) = keeper {
+            self.let_go(&keeper);
+        }
+        Ok(())
+    }
+
+    /// Of an image that no release starts any more. Podman itself keeps one that a container runs or that has another tag.
+    fn let_go(&self, keeper: &str) {
+        let releases = self.store.releases();
+        if releases
+            .iter()
+            .any(|release| self.keeper(release).as_deref() == Some(keeper))
+        {
+            return;
+        }
+        let engine = self.engine();
+        engine.clear_dead(&self.name);
+        if let Err(cause) = engine.ask(&["rmi", keeper]) {
+            say(format_args!("remove image {keeper}: {cause}"));
+        }
+    }
+
+    /// Of those, too, that podman refused to remove when their release went.
+    pub(super) fn let_go_of_rest(&self) {
+        let listed = self
+            .engine()
+            .ask(&["images", "--format", "{{.Repository}}:{{.Tag}}"]);
+        let ours = format!("{}:", repository(&self.name, self.store.root()));
+        let listed = listed.unwrap_or_default();
+        let tags: std::collections::BTreeSet<&str> =
+            listed.lines().filter(|tag| tag.starts_with(&ours)).collect();
+        for tag in tags {
+            self.let_go(tag);
+        }
+    }
+
+    /// Whether the image of a release is still there.
+    pub(super) fn check_image_of(&self, release: &str) -> Result<(), String> {
+        match self.keeper(release) {
+            Some(keeper) if !self.engine().has(&keeper) => {
+                Err(format!("roll back: image {keeper} of release {release} is gone"))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// A container outlives the podman that is killed for its time: it is known by a label. The variable for its command, and the label.
+    pub(super) fn preflight_label() -> (&'static str, String) {
+        let seconds = clock::wall().duration_since(std::time::SystemTime::UNIX_EPOCH);
+        let seconds = seconds.unwrap_or_default().as_secs();
+        (PREFLIGHT, format!("{}-{seconds}", std::process::id()))
+    }
+
+    /// Ends what a preflight has left.
+    pub(super) fn end_preflight(&self, label: &str) {
+        let engine = self.engine();
+        let filter = format!("label=segue-preflight={label}");
+        let listed = engine.ask(&["ps", "--all", "--quiet", "--filter", &filter]);
+        for container in listed.unwrap_or_default().lines() {
+            let _ = engine.ask(&["kill", "--signal=KILL", container]);
+            let _ = engine.ask(&["rm", "--force", container]);
+        }
+    }
+}
+
+/// A temporary directory goes with the deploy.
+pub(super) fn remove_drafts(drafts: Option<PathBuf>) -> Result<(), String> {
+    drafts.map_or(Ok(()), |drafts| {
+        attempt(
+            format_args!("remove {}", drafts.display()),
+            super::files::remove_all(&drafts),
+        )
+    })
+}
+
+/// The image for the list: its ID.
+pub(super) fn shown_in_list(keeper: &str) -> &str {
+    keeper.rsplit(':').next().unwrap_or(keeper)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn image(code_at: Option<&str>, run_options: &str) -> Image {
+        Image {
+            reference: "shop:1".to_owned(),
+            code: None,
+            code_at: code_at.map(str::to_owned),
+            run_options: run_options.to_owned(),
+            engine: "podman".to_owned(),
+        }
+    }
+
+    /// Byte for byte as deploy.sh has always written it: its digest tells whether the same serves already.
+    #[test]
+    fn the_script_of_an_image_is_the_same_for_ever() {
+        let id = "0123456789abcdef".repeat(4);
+        let repository = repository("My.Shop", "/srv/shop".as_ref());
+        assert_eq!(
+            repository,
+            "localhost/segue-my-shop-b8a4f3a9".replace("b8a4f3a9", &of_bytes(b"/srv/shop")[..8])
+        );
+        let keeper = keeper_of(&repository, &id);
+        let text = script("shop", &image(None, "--memory 5m it's"), &keeper, &id, None);
+        let expected = format!(
+            "#!/bin/sh\n# Made by deploy.sh. Segue starts it and hands it the listeners, and podman hands them on.\n# image: {keeper}\n\
+             exec 'podman' 'run' '--rm' '--sdnotify=container' '--label=segue=shop' '--env' 'SEGUE_NAME' '--env' 'SEGUE_GENERATION' '--env' 'SEGUE_WORKER' '--memory' '5m' 'it'\\''s' \
+             ${{SEGUE_PREFLIGHT:+\"--label=segue-preflight=$SEGUE_PREFLIGHT\"}} sha256:{id} \"$@\"\n"
+        );
+        assert_eq!(text, expected);
+        let text = script(
+            "shop",
+            &image(None, ""),
+            &keeper,
+            &id,
+            Some(("code-1", "/srv/shop")),
+        );
+        assert!(text.contains("\nrelease=$(dirname -- \"$(readlink -f -- \"$0\")\") || exit\nexec "));
+        assert!(text.contains("} --volume \"$release\"/code-1:'/srv/shop:ro' sha256:"));
+    }
+
+    #[test]
+    fn only_scripts_of_ours_name_a_tag() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("app");
+        let of = |text: &str| {
+            fs::write(&path, text).unwrap();
+            keeper_in(&path)
+        };
+        let head = "#!/bin/sh\n# Made by deploy.sh.\n";
+        assert_eq!(
+            of(&format!("{head}# image: localhost/segue-app-01234567:abc\n")).as_deref(),
+            Some("localhost/segue-app-01234567:abc")
+        );
+        for line in [
+            "# image: docker.io/other:1",
+            "# image: localhost/segue-app:1 --force",
+            "# image: localhost/segue-app;x",
+            "exec app",
+        ] {
+            assert_eq!(of(&format!("{head}{line}\n")), None, "{line}");
+        }
+        assert_eq!(of("\x7fELF"), None);
+    }
+}

@@ -97,7 +97,7 @@ class Ansible:
         """Start a play; its output comes line by line. It is a session of its own, so that all of it can be killed."""
         words = self.command("ansible-playbook", play, "-e", json.dumps(variables))
         return subprocess.Popen(machines.dying_with_us(words), env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                                stdin=subprocess.DEVNULL, text=True, start_new_session=True)
+                                stdin=subprocess.DEVNULL, text=True, start_new_session=True, cwd=self.work)
 
     def play(self, play, **variables):
         """Play it to its end."""
@@ -233,7 +233,8 @@ class Fleet:
         """The variables of a rollout."""
         check = dict(segue_check_url="http://%s:8080/ping" % address(CLIENTS, CONTROLLER),
                      segue_check_headers={"X-Host": "{{ inventory_hostname }}"})
-        return dict(segue_app=APP, segue_src=str(source), segue_soak=2, **check, **more)
+        # Relative to where the play is begun, as a person types it.
+        return dict(segue_app=APP, segue_src=source.name, segue_soak=2, **check, **more)
 
     def roll(self, source, **more):
         """Roll a version out."""

@@ -37,9 +37,12 @@ class ActionModule(ActionBase):
         return self._execute_module(module_name=MODULE, module_args=args, task_vars=task_vars)
 
     def _found(self, src):
+        """Beside the play, as Ansible does it; else where ansible-playbook was called, for a play of a collection lies far away."""
         try:
             return self._find_needle("files", src)
         except AnsibleError as error:
+            if os.path.exists(src):
+                return os.path.abspath(src)
             raise AnsibleActionFail("find %s: %s" % (src, error)) from error
 
     def _digest(self, src, entry, expected):

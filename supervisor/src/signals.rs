@@ -55,12 +55,16 @@ impl Signals {
         self.fd.as_fd()
     }
 
-    /// What the next signal that is pending asks for.
-    pub(crate) fn next(&self) -> Option<Wish> {
-        let info = self.fd.read_signal().ok().flatten()?;
+    /// What the signals that are pending ask for, in the order in which the kernel gives them. One read takes them all.
+    pub(crate) fn take(&self) -> Vec<Wish> {
+        let pending = sys::read_signals(self.as_fd());
+        pending.iter().map(|info| self.read(info)).collect()
+    }
+
+    fn read(&self, info: &siginfo) -> Wish {
         let number = i32::try_from(info.ssi_signo).ok();
         let signal = number.and_then(|number| Signal::try_from(number).ok());
-        Some(signal.map_or(Wish::Nothing, |signal| self.wish(signal, &info)))
+        signal.map_or(Wish::Nothing, |signal| self.wish(signal, info))
     }
 
     #[expect(

@@ -78,7 +78,7 @@ impl<W: Copy + Ord, C: Copy + Ord> Sources<W, C> {
         let flags = match source {
             Source::Exit(_) => EpollFlags::EPOLLIN | EpollFlags::EPOLLET,
             // Its end alone, which is always told: all that was said before is read then.
-            Source::Report(_) => EpollFlags::empty(),
+            Source::Report(_) => EpollFlags::EPOLLET,
             Source::Notify(_)
             | Source::Ack(_)
             | Source::Hook(_)
@@ -110,6 +110,11 @@ impl<W: Copy + Ord, C: Copy + Ord> Sources<W, C> {
     pub(crate) fn remove(&mut self, source: Source<W, C>, fd: impl AsFd) {
         if let Some(token) = self.by_source.remove(&source) {
             self.tokens.remove(&token);
+            // Told once, it is silent from then on, also where a child that was forked meanwhile holds a copy of it; and its
+            // descriptor is closed now.
+            if matches!(source, Source::Report(_)) {
+                return;
+            }
             // It can only fail for a descriptor that is not in the set; the maps say that it is.
             let _ = self.epoll.delete(fd);
         }

@@ -39,11 +39,21 @@ pub(super) fn named_by() -> Groups {
 /// Sends `signal` to the group, or with `None` asks whether there is one. By the leader's pidfd, which cannot mean
 /// another group; by number on kernels before 6.9.
 pub(crate) fn signal(leader: Pid, pidfd: BorrowedFd<'_>, signal: Option<Signal>) -> Result<(), Errno> {
-    let sent = match sys::signal_group_by_pidfd(pidfd, signal) {
+    or_to_the_leader(signal_members(leader, pidfd, signal), || {
+        sys::signal_by_pidfd(pidfd, signal)
+    })
+}
+
+/// Whether there is a group that was led by a process that has been reaped: `ESRCH` if not. Zombies count.
+pub(super) fn ask_without_leader(leader: Pid, pidfd: BorrowedFd<'_>) -> Result<(), Errno> {
+    signal_members(leader, pidfd, None)
+}
+
+fn signal_members(leader: Pid, pidfd: BorrowedFd<'_>, signal: Option<Signal>) -> Result<(), Errno> {
+    match sys::signal_group_by_pidfd(pidfd, signal) {
         Err(Errno::EINVAL) => killpg(leader, signal),
         sent => sent,
-    };
-    or_to_the_leader(sent, || sys::signal_by_pidfd(pidfd, signal))
+    }
 }
 
 /// As [`signal`], where the leader has not been reaped and pidfds cannot be used.

@@ -25,7 +25,7 @@ mod tests;
 pub(crate) use crate::sys::ExitStatus;
 
 use crate::clock;
-use crate::sys::{self, Dead, ProcessRow, Told, Who};
+use crate::sys::{self, Dead, Numbered, ProcessRow, Told, Who};
 use group::Members;
 pub(crate) use group::signal as signal_group;
 use nix::errno::Errno;
@@ -172,6 +172,15 @@ impl<K: Copy + Ord> Children<K> {
         self.known.get(&key).map(|child| child.pid)
     }
 
+    /// Whether the child's pid is its own. `None` of one that cannot be named any more.
+    pub(crate) fn numbered(&self, key: K) -> Option<Numbered<'_>> {
+        let child = self.known.get(&key)?;
+        if child.is_unreaped() {
+            return Some(Numbered::ForCertain);
+        }
+        child.pidfd().map(Numbered::WhileItLives)
+    }
+
     /// Whether this is a child's main process, and lives.
     pub(crate) fn lives(&self, pid: Pid) -> bool {
         let child = self.known.values().find(|child| child.pid == pid);
@@ -211,12 +220,17 @@ impl<K: Copy + Ord> Children<K> {
     }
 
     /// Whether one of these children's main processes has ended, or ends while we watch. We watch until all of them have
-    /// come to rest (they wait for something, [`sys::is_at_rest`]), but no longer than `patience`. Unknown keys have ended.
-    /// Asks the kernel, so it may know before the next [`Children::sweep`] tells.
+    /// come to rest (they wait for something, and by `serves` for clients, or have nobody of whose end they could hear), but no longer
+    /// than `patience`. Unknown keys have ended. Asks the kernel, so it may know before the next [`Children::sweep`] tells.
     ///
     /// This is the one place where the supervisor waits outside its loop; the patience must be a matter of a millisecond.
-    pub(crate) fn any_dies_within(&mut self, keys: &[K], patience: Duration) -> bool {
-        let dies = self.watch_for(keys, patience);
+    pub(crate) fn any_dies_within(
+        &mut self,
+        keys: &[K],
+        patience: Duration,
+        serves: &mut dyn FnMut(Pid) -> bool,
+    ) -> bool {
+        let dies = self.watch_for(keys, patience, serves);
         if dies {
             // The next sweep has to tell all of it.
             let children = self.known.values_mut();
@@ -225,13 +239,13 @@ impl<K: Copy + Ord> Children<K> {
         dies
     }
 
-    fn watch_for(&self, keys: &[K], patience: Duration) -> bool {
+    fn watch_for(&self, keys: &[K], patience: Duration, serves: &mut dyn FnMut(Pid) -> bool) -> bool {
         let watched: Option<Vec<&Child>> = keys.iter().map(|key| self.known.get(key)).collect();
         let Some(watched) = watched else { return true };
         let until = clock::now() + patience;
         loop {
             let left = until.saturating_duration_since(clock::now());
-            let at_rest = !left.is_zero() && all_at_rest(&watched, until);
+            let at_rest = !left.is_zero() && all_at_rest(&watched, until, serves);
             if at_rest && watched.iter().all(|child| child.is_unreaped()) {
                 // Nobody else has its number, so that what was seen is that process, and alive.
                 return false;
@@ -345,6 +359,9 @@ impl Child {
     /// Sends `signal` to the group, or with `None` asks whether it has members.
     fn signal_group(&self, signal: Option<Signal>) -> Result<(), Errno> {
         match self.pidfd() {
+            Some(pidfd) if self.leader == Leader::Reaped && signal.is_none() => {
+                group::ask_without_leader(self.pid, pidfd)
+            }
             Some(pidfd) => group::signal(self.pid, pidfd, signal),
             None if self.number_is_anothers() => Err(Errno::ESRCH),
             None => killpg(self.pid, signal),
@@ -471,11 +488,13 @@ impl Child {
     }
 }
 
-/// Whether each waits for something. Looking takes time too, and ends when the time is over.
-fn all_at_rest(watched: &[&Child], until: Instant) -> bool {
-    watched
-        .iter()
-        .all(|child| clock::now() < until && sys::is_at_rest(child.pid))
+/// Whether each waits for something. Looking takes time too, and ends when the time is over. Nearly always a process is still running
+/// if it is not at rest, so that this is looked at first.
+fn all_at_rest(watched: &[&Child], until: Instant, serves: &mut dyn FnMut(Pid) -> bool) -> bool {
+    watched.iter().map(|child| child.pid).all(|pid| {
+        let is_in_time = clock::now() < until;
+        is_in_time && sys::sleeps(pid) && (serves(pid) || sys::is_childless(pid))
+    })
 }
 
 /// Whether one of them has ended, or ends within `wait`.

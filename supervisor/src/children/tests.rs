@@ -157,7 +157,10 @@ fn an_exit_is_told_once_and_then_the_child_is_unknown() {
                     Err(Errno::ESRCH)
                 );
                 assert!(
-                    nursery.children.any_dies_within(&[1], Duration::ZERO) && nursery.children.is_empty()
+                    nursery
+                        .children
+                        .any_dies_within(&[1], Duration::ZERO, &mut |_| false)
+                        && nursery.children.is_empty()
                 );
                 assert_eq!(rows_of_children(), []);
             }
@@ -255,9 +258,13 @@ fn a_dead_child_is_known_to_be_dead_before_the_sweep() {
         || {
             let mut nursery = Nursery::new();
             nursery.start(1, "echo up; exec sleep 1000");
-            assert!(!nursery.children.any_dies_within(&[1], Duration::ZERO));
+            assert!(
+                !nursery
+                    .children
+                    .any_dies_within(&[1], Duration::ZERO, &mut |_| false)
+            );
             nursery.children.signal(1, Signal::SIGKILL).unwrap();
-            assert!(nursery.children.any_dies_within(&[1], PATIENCE));
+            assert!(nursery.children.any_dies_within(&[1], PATIENCE, &mut |_| false));
             nursery.sweep_until(|nursery| nursery.saw(ChildEvent::Gone(1)));
             let killed = ExitStatus::Signal {
                 number: libc::SIGKILL,
@@ -396,7 +403,11 @@ fn the_end_of_an_adopted_process_is_told_and_how_it_ended_where_the_kernel_says(
         || {
             for mut nursery in Nursery::of_each_kind() {
                 let _parent = nursery.adopt(1, "echo $$; exec sleep 1000 >/dev/null", REAPS);
-                assert!(!nursery.children.any_dies_within(&[1], Duration::ZERO));
+                assert!(
+                    !nursery
+                        .children
+                        .any_dies_within(&[1], Duration::ZERO, &mut |_| false)
+                );
                 assert_eq!(nursery.children.sweep(), []);
                 assert!(!nursery.children.lingering());
                 nursery.children.signal(1, Signal::SIGTERM).unwrap();
@@ -446,10 +457,14 @@ fn an_adopted_process_that_is_known_to_be_dead_is_told_by_the_next_sweep() {
             let mut nursery = Nursery::new();
             let _parent = nursery.adopt(1, "echo $$; exec sleep 1000 >/dev/null", NEVER_REAPS);
             nursery.children.signal(1, Signal::SIGKILL).unwrap();
-            assert!(nursery.children.any_dies_within(&[1], PATIENCE));
+            assert!(nursery.children.any_dies_within(&[1], PATIENCE, &mut |_| false));
             let told = [ChildEvent::Exited(1, ExitStatus::Unknown)];
             assert_eq!(nursery.children.sweep(), told);
-            assert!(nursery.children.any_dies_within(&[1], Duration::ZERO));
+            assert!(
+                nursery
+                    .children
+                    .any_dies_within(&[1], Duration::ZERO, &mut |_| false)
+            );
             nursery.sweep_until(|nursery| nursery.saw(ChildEvent::Gone(1)));
         },
     );

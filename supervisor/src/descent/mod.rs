@@ -77,6 +77,16 @@ pub(crate) struct Look<K> {
     pub(crate) strangers: Vec<ProcessRow>,
 }
 
+impl<K> Look<K> {
+    /// There is nobody.
+    pub(crate) const fn nobody() -> Self {
+        Self {
+            members: Vec::new(),
+            strangers: Vec::new(),
+        }
+    }
+}
+
 /// How much of what belongs to a worker is looked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Depth {
@@ -107,10 +117,7 @@ fn search<K: Copy>(workers: &[Origin<K>], scope: Scope, depth: Depth) -> Look<K>
         depth,
         everybody,
         seen: HashSet::new(),
-        found: Look {
-            members: Vec::new(),
-            strangers: Vec::new(),
-        },
+        found: Look::nobody(),
     };
     search.walk_below(sys::own_pid());
     match scope {

@@ -35,6 +35,32 @@ pub(super) fn id_of_status(status: &FileStat) -> FileId {
     (status.st_dev, status.st_ino)
 }
 
+/// Size and time of change of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Content {
+    pub(super) size: u64,
+    /// Nanoseconds since the epoch.
+    pub(super) changed: i64,
+}
+
+impl Content {
+    /// By the status of a file.
+    pub(super) fn of(status: &FileStat) -> Self {
+        Self {
+            size: u64::try_from(status.st_size).unwrap_or_default(),
+            changed: status
+                .st_mtime
+                .saturating_mul(1_000_000_000)
+                .saturating_add(status.st_mtime_nsec),
+        }
+    }
+
+    /// Of an open file; none if that cannot be told.
+    pub(super) fn of_open(fd: BorrowedFd<'_>) -> Option<Self> {
+        fstat(fd).ok().as_ref().map(Self::of)
+    }
+}
+
 /// An opened binary (or script) and where it was found.
 #[derive(Debug)]
 pub(crate) struct Binary {
@@ -42,6 +68,8 @@ pub(crate) struct Binary {
     path: PathBuf,
     real_path: PathBuf,
     id: FileId,
+    /// What was in it when it was found; none where an earlier supervisor has found it.
+    content: Option<Content>,
     format: Format,
 }
 
@@ -120,7 +148,8 @@ impl Binary {
             fd,
             path: path.to_owned(),
             real_path,
-            id: (status.st_dev, status.st_ino),
+            id: id_of_status(&status),
+            content: Some(Content::of(&status)),
             format,
         })
     }
@@ -147,6 +176,7 @@ impl Binary {
             path: known.path,
             real_path: known.real_path,
             id: known.id,
+            content: None,
             format,
         })
     }
@@ -169,6 +199,11 @@ impl Binary {
     /// Which file it is.
     pub(super) fn id(&self) -> FileId {
         self.id
+    }
+
+    /// What was in it when it was found, if this supervisor has found it.
+    pub(super) fn content(&self) -> Option<Content> {
+        self.content
     }
 
     /// The open file; read-only, or `O_PATH` where reading is not permitted.

@@ -89,19 +89,14 @@ pub(super) struct Job<'a> {
 
 /// Prepares this process, waits for the leave to go on, and executes the job. Returns only on failure, which it has
 /// reported by then.
-pub(super) fn run(
-    child: &InChild,
-    job: Job<'_>,
-    report_end: BorrowedFd<'_>,
-    leave_end: BorrowedFd<'_>,
-) -> i32 {
+pub(super) fn run(child: &InChild, job: Job<'_>, report_end: BorrowedFd<'_>) -> i32 {
     let above = FIRST_LISTENER.saturating_add(RawFd::try_from(job.sockets.len()).unwrap_or(RawFd::MAX));
     // The report must not lie where a listener goes; should this fail, the failure is reported at the old place.
     let moved = move_if_below(report_end, above);
     let output = job.output;
     let reporter = Reporter(moved.as_ref().map_or(report_end, Moved::as_fd));
     let failure = match &moved {
-        Ok(_) => match prepare_and_exec(child, job, above, &reporter, leave_end) {
+        Ok(_) => match prepare_and_exec(child, job, above, &reporter) {
             Ok(never) => match never {},
             Err(NotExecuted::NoLeave) => return NOT_EXECUTED,
             Err(NotExecuted::Failed(text)) => text,
@@ -112,7 +107,6 @@ pub(super) fn run(
         // If it cannot be written, the exit status is all there is.
         let _ = nix::unistd::write(output, failure.as_bytes());
     }
-    // The last act: where nobody reads the report, SIGPIPE ends this process.
     reporter.failed(&failure);
     NOT_EXECUTED
 }
@@ -136,7 +130,6 @@ fn prepare_and_exec(
     mut job: Job<'_>,
     above: RawFd,
     reporter: &Reporter<'_>,
-    leave_end: BorrowedFd<'_>,
 ) -> Result<Infallible, NotExecuted> {
     let program = job.program;
     // Not just a process group: the kernel ends a stopped group of our session when we die (SIGHUP, setpgid(2)), and the terminal
@@ -144,7 +137,6 @@ fn prepare_and_exec(
     setsid().map_err(step("session"))?;
     let binary = move_if_below(program.binary().as_fd(), above).map_err(step("file descriptors"))?;
     let cwd = move_if_below(program.cwd(), above).map_err(step("file descriptors"))?;
-    let leave_end = move_if_below(leave_end, above).map_err(step("file descriptors"))?;
     place_all(child, &job.sockets, above).map_err(step("file descriptors"))?;
     choose_stdin(child, job.stdin).map_err(step("standard input"))?;
 
@@ -201,7 +193,7 @@ fn prepare_and_exec(
     sys::default_dispositions(child);
     // What came for this process since the fork now acts on it by default, as it would on the app.
     sys::unblock_all(child).map_err(step("signal mask"))?;
-    match go_ahead::wait_for_leave(child, leave_end.as_fd()) {
+    match go_ahead::wait_for_leave(child, reporter.0) {
         Leave::Given => Ok(execute(&job, binary.as_fd(), &environment)?),
         Leave::Never => Err(NotExecuted::NoLeave),
     }

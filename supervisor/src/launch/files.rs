@@ -3,9 +3,9 @@
 //! A birth record holds its binary open, so a rollback executes the very file again. What an interpreter reads is opened by
 //! name at each start: if it was replaced meanwhile, a rollback starts the new one. So a record notes which files those were.
 
-use super::binary::{FileId, id_of_status};
+use super::binary::{Content, FileId, id_of_status};
 use nix::fcntl::AtFlags;
-use nix::sys::stat::{FileStat, SFlag, fstat, fstatat};
+use nix::sys::stat::{SFlag, fstatat};
 use std::ffi::{CString, OsStr, OsString};
 use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
@@ -21,14 +21,6 @@ pub(super) enum Watched {
     Code,
     /// By its inode: the app may write to it (a log, a database).
     Other,
-}
-
-/// Size and time of change of a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Content {
-    pub(super) size: u64,
-    /// Nanoseconds since the epoch.
-    pub(super) changed: i64,
 }
 
 /// One of these files, as it was.
@@ -59,23 +51,6 @@ impl NamedFile {
             Watched::Code => now == *self,
             Watched::Other => now.id == self.id,
         })
-    }
-}
-
-impl Content {
-    fn of(status: &FileStat) -> Self {
-        Self {
-            size: u64::try_from(status.st_size).unwrap_or_default(),
-            changed: status
-                .st_mtime
-                .saturating_mul(1_000_000_000)
-                .saturating_add(status.st_mtime_nsec),
-        }
-    }
-
-    /// Of an open file; none if that cannot be told.
-    pub(super) fn of_open(fd: BorrowedFd<'_>) -> Option<Self> {
-        fstat(fd).ok().as_ref().map(Self::of)
     }
 }
 

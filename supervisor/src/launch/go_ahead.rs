@@ -1,12 +1,15 @@
 //! The last word before exec, and it is the supervisor's: a child that is ready to become the app waits until it has been
 //! put down somewhere. Whatever kills the supervisor between the fork and that moment leaves no process behind of which
 //! the next supervisor knows nothing.
+//!
+//! The word goes along the socket on which the child reports, in the other direction.
 
-use crate::sys::{self, InChild};
+use crate::sys::InChild;
 use nix::errno::Errno;
-use nix::fcntl::OFlag;
-use nix::unistd::{pipe2, read, write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use nix::sys::socket::{MsgFlags, Shutdown, send, shutdown};
+use nix::unistd::read;
+use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
+use std::rc::Rc;
 
 /// The word. Its value means nothing.
 const GO: &[u8] = b"!";
@@ -15,7 +18,10 @@ const GO: &[u8] = b"!";
 /// supervisor, it tells the child to exit in silence.
 #[derive(Debug)]
 #[must_use = "the child waits for it"]
-pub(crate) struct GoAhead(OwnedFd);
+pub(crate) struct GoAhead {
+    fd: Rc<OwnedFd>,
+    is_given: bool,
+}
 
 /// Whether a child may execute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,28 +33,35 @@ pub(super) enum Leave {
 }
 
 impl GoAhead {
-    /// A new pipe and the child's end of it. Both are close-on-exec.
-    pub(super) fn open() -> Result<(GoAhead, OwnedFd), Errno> {
-        let (child_end, fd) = pipe2(OFlag::O_CLOEXEC)?;
-        Ok((GoAhead(fd), child_end))
+    /// The leave that goes out on this socket.
+    pub(super) fn on(fd: Rc<OwnedFd>) -> Self {
+        Self { fd, is_given: false }
     }
 
     /// Lets the child execute.
     ///
     /// # Errors
-    /// The pipe does not take the word; then the child exits in silence.
-    pub(crate) fn begin(self) -> Result<(), Errno> {
-        // The pipe is empty, so this does not wait.
-        match write(&self.0, GO) {
+    /// The socket does not take the word; then the child exits in silence.
+    pub(crate) fn begin(mut self) -> Result<(), Errno> {
+        // Nothing else goes this way, so that there is room.
+        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+        match send(self.fd.as_raw_fd(), GO, flags) {
             // A child that has died meanwhile needs no leave.
-            Ok(_) | Err(Errno::EPIPE) => Ok(()),
+            Ok(_) | Err(Errno::EPIPE | Errno::ECONNRESET) => {
+                self.is_given = true;
+                Ok(())
+            }
             Err(errno) => Err(errno),
         }
     }
+}
 
-    /// In the child: closes its copy, which would keep the end from coming.
-    pub(super) fn close_copy(&self, child: &InChild) {
-        sys::close_in_child(child, self.0.as_fd());
+impl Drop for GoAhead {
+    fn drop(&mut self) {
+        if !self.is_given {
+            // The report may still be read from this socket. It can only fail where nobody is at the other end.
+            let _ = shutdown(self.fd.as_raw_fd(), Shutdown::Write);
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! [`BirthRecord::resolve`] makes a configuration definite, [`BirthRecord::spawn`] starts one worker of it. The child is
 //! prepared by plain code between fork and exec (`child.rs`), for the supervisor has one thread. It tells through a pipe
-//! ([`ReportPipe`]) how far it came; the supervisor never waits for it. Just before exec it waits for the supervisor's
+//! ([`ReportSocket`]) how far it came; the supervisor never waits for it. Just before exec it waits for the supervisor's
 //! word ([`Spawned::go`]), so that no app runs of which nothing is written down.
 //!
 //! What an app is born with: its listeners at fd 3 and up and, but for 0, 1 and 2, no other fd (a `#!` script run
@@ -34,6 +34,6 @@ pub(crate) use go_ahead::GoAhead;
 use identity::Login;
 pub(crate) use program::{InheritedEnvironment, Wanted};
 pub(crate) use record::BirthRecord;
-pub(crate) use report::{Report, ReportPipe};
+pub(crate) use report::{End, Report, ReportSocket};
 pub(crate) use saved::INHERITED_ENVIRONMENT;
 pub(crate) use spawn::{Errand, Extra, Lent, OwnPid, Question, Spawned, Voice, WorkerIdentity, fork_failed};

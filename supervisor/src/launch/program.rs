@@ -1,9 +1,9 @@
 //! The part of a birth record that says what to execute and as what.
 
 use super::LaunchError;
-use super::binary::{Binary, FileId};
+use super::binary::{Binary, Content, FileId};
 use super::environment::Environment;
-use super::files::{self, Content, NamedFile, Watched};
+use super::files::{self, NamedFile, Watched};
 use super::journal::{self, JournalStreams};
 use super::saved;
 use super::spawn::OwnPid;
@@ -167,7 +167,7 @@ impl Program {
         Ok(Program {
             command: command.clone(),
             files: files::named(&argv, cwd.as_fd()),
-            content: Content::of_open(binary.as_fd()),
+            content: binary.content(),
             argv,
             binary,
             cwd,

@@ -1,22 +1,23 @@
-//! What the child tells the supervisor before exec: a close-on-exec pipe that ends in silence when exec succeeds.
+//! What the child tells the supervisor before exec: a close-on-exec socket that ends in silence when exec succeeds.
 //!
 //! The child writes lines: `uid NUMBER` when it knows who the app will be, `stderr WHAT` when that is open, `failed TEXT` when it
 //! cannot go on.
 
+use super::go_ahead::GoAhead;
 use crate::stderr::Stderr;
-use crate::sys::errno_text;
+use crate::sys::{self, InChild, errno_text};
 use nix::errno::Errno;
-use nix::fcntl::OFlag;
-use nix::unistd::{pipe2, read, write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, socketpair};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::rc::Rc;
 
-/// The longest line. Less than `PIPE_BUF`, so that one write is one piece, and that the pipe always has room.
+/// The longest line. All that a child says is a small part of what the socket has room for.
 const LONGEST_LINE: usize = 2048;
 
 /// What has become of a launch so far.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Report {
-    /// The child is still preparing; wait until the pipe is readable again.
+    /// The child is still preparing; wait for its end.
     Pending,
     /// The app runs (or the child was killed before it could; its exit says so).
     Executed {
@@ -32,25 +33,45 @@ pub(crate) enum Report {
     },
 }
 
-/// The supervisor's end of the pipe. Non-blocking; close it (drop it) after the final word.
+/// The supervisor's end of the socket. Close it (drop it) after the final word.
 #[derive(Debug)]
-pub(crate) struct ReportPipe {
-    pub(super) fd: OwnedFd,
+pub(crate) struct ReportSocket {
+    pub(super) fd: Rc<OwnedFd>,
     pub(super) received: Vec<u8>,
 }
 
-impl ReportPipe {
-    /// A new pipe and the child's end of it. Both are close-on-exec.
-    pub(super) fn open() -> Result<(ReportPipe, OwnedFd), Errno> {
-        // The child does not wait either, and need not: the pipe has room for all that it says.
-        let (fd, child_end) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
-        Ok((
-            ReportPipe {
-                fd,
-                received: Vec::new(),
-            },
-            child_end,
-        ))
+/// Whether the child's end is known to be closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// The poll set says so: whatever was said lies there.
+    Seen,
+    /// It may be open.
+    Unknown,
+}
+
+impl ReportSocket {
+    /// A new pair, and the child's end of it. Both are close-on-exec; neither side waits to read or to write, but the child for the
+    /// leave to go on.
+    pub(super) fn open() -> Result<(Self, OwnedFd), Errno> {
+        let (fd, child_end) = socketpair(
+            AddressFamily::Unix,
+            SockType::Stream,
+            None,
+            SockFlag::SOCK_CLOEXEC,
+        )?;
+        let fd = Rc::new(fd);
+        let received = Vec::new();
+        Ok((Self { fd, received }, child_end))
+    }
+
+    /// What the child waits for goes the other way.
+    pub(super) fn go_ahead(&self) -> GoAhead {
+        GoAhead::on(Rc::clone(&self.fd))
+    }
+
+    /// In the child: closes its copy, which would keep the end from coming.
+    pub(super) fn close_copy(&self, child: &InChild) {
+        sys::close_in_child(child, self.fd.as_fd());
     }
 
     /// To be watched for its end.
@@ -59,12 +80,18 @@ impl ReportPipe {
     }
 
     /// Reads what has come, without waiting.
-    pub(crate) fn read(&mut self) -> Report {
+    pub(crate) fn read(&mut self, end: End) -> Report {
         let mut piece = [0; LONGEST_LINE];
         loop {
-            match read(&self.fd, &mut piece) {
-                Ok(0) => return self.conclude(),
-                Ok(length) => self.received.extend_from_slice(&piece[..length]),
+            match recv(self.fd.as_raw_fd(), &mut piece, MsgFlags::MSG_DONTWAIT) {
+                // A child that failed before it was told to go on has left our word unread.
+                Ok(0) | Err(Errno::ECONNRESET) => return self.conclude(),
+                Ok(length) => {
+                    self.received.extend_from_slice(&piece[..length]);
+                    if end == End::Seen && length < piece.len() {
+                        return self.conclude();
+                    }
+                }
                 Err(Errno::EINTR) => {}
                 Err(Errno::EAGAIN) => return Report::Pending,
                 Err(errno) => {
@@ -122,8 +149,9 @@ impl Reporter<'_> {
             line.pop();
         }
         line.push('\n');
-        // The pipe has room. If the supervisor has gone, there is nobody to tell.
-        let _ = write(self.0, line.as_bytes());
+        // There is room. If the supervisor has gone, there is nobody to tell.
+        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+        let _ = send(self.0.as_raw_fd(), line.as_bytes(), flags);
     }
 }
 
@@ -134,10 +162,10 @@ mod tests {
 
     /// What is known when the end has come. A process that another test forks at this moment has the other end, too, until it
     /// executes.
-    fn concluded(pipe: &mut ReportPipe) -> Report {
+    fn concluded(pipe: &mut ReportSocket) -> Report {
         let begin = Instant::now();
         loop {
-            let report = pipe.read();
+            let report = pipe.read(End::Unknown);
             if report != Report::Pending || begin.elapsed() > Duration::from_secs(20) {
                 return report;
             }
@@ -147,10 +175,10 @@ mod tests {
 
     #[test]
     fn silence_and_then_the_end_mean_that_exec_happened() {
-        let (mut pipe, end) = ReportPipe::open().unwrap();
-        assert_eq!(pipe.read(), Report::Pending);
+        let (mut pipe, end) = ReportSocket::open().unwrap();
+        assert_eq!(pipe.read(End::Unknown), Report::Pending);
         Reporter(end.as_fd()).uid(1000);
-        assert_eq!(pipe.read(), Report::Pending);
+        assert_eq!(pipe.read(End::Unknown), Report::Pending);
         drop(end);
         assert_eq!(
             concluded(&mut pipe),
@@ -163,7 +191,7 @@ mod tests {
 
     #[test]
     fn a_failure_is_one_line_however_long_and_whatever_is_in_it() {
-        let (mut pipe, end) = ReportPipe::open().unwrap();
+        let (mut pipe, end) = ReportSocket::open().unwrap();
         Reporter(end.as_fd()).uid(1000);
         Reporter(end.as_fd()).failed(&format!("exec ./a\nb: {}", "ü".repeat(5000)));
         drop(end);
@@ -175,7 +203,7 @@ mod tests {
 
     #[test]
     fn a_child_that_says_nothing_has_failed() {
-        let (mut pipe, end) = ReportPipe::open().unwrap();
+        let (mut pipe, end) = ReportSocket::open().unwrap();
         drop(end);
         assert!(matches!(concluded(&mut pipe), Report::Failed { .. }));
     }

@@ -3,12 +3,12 @@
 //! A row `record` has the open files of its record beside it, `binary-NUMBER` and `cwd-NUMBER`. Where those did not come along
 //! they are looked for at their paths and among the processes that still run them, and taken only if they are the same files.
 
-use super::binary::{Binary, FileId, Known, id_of};
+use super::binary::{Binary, Content, FileId, Known, id_of};
 use super::environment::Environment;
-use super::files::{Content, NamedFile, Watched};
+use super::files::{NamedFile, Watched};
 use super::journal::{self, JournalStreams};
 use super::program::{InheritedEnvironment, Program, open_directory};
-use super::{BirthRecord, OwnPid, ReportPipe};
+use super::{BirthRecord, OwnPid, ReportSocket};
 use crate::activation::Protocol;
 use crate::state::{
     Fds, Field, Fields as _, Flaw, Row, Rows, Whole as _, by_text, fields, whole, words, written_as,
@@ -22,6 +22,7 @@ use std::ffi::{CString, OsStr, OsString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
+use std::rc::Rc;
 
 /// The kind of the row of a birth record.
 pub(crate) const RECORD: &str = "record";
@@ -336,9 +337,9 @@ impl InheritedEnvironment {
     }
 }
 
-impl ReportPipe {
-    /// Writes what has come so far, for the worker that the caller calls so. Its fd is [`ReportPipe::as_fd`], under the name
-    /// that [`ReportPipe::name`] gives.
+impl ReportSocket {
+    /// Writes what has come so far, for the worker that the caller calls so. Its fd is [`ReportSocket::as_fd`], under the name
+    /// that [`ReportSocket::name`] gives.
     pub(crate) fn save(&self, worker: &str, rows: &mut Rows) {
         rows.begin(REPORT).text("worker", worker);
         self.received.write("received", rows);
@@ -353,10 +354,13 @@ impl ReportPipe {
     ///
     /// # Errors
     /// A field is missing or cannot be read.
-    pub(crate) fn restore(row: &Row<'_>, fds: &mut Fds) -> Result<Option<ReportPipe>, Flaw> {
+    pub(crate) fn restore(row: &Row<'_>, fds: &mut Fds) -> Result<Option<ReportSocket>, Flaw> {
         let received = Field::read("received", *row)?;
         let fd = fds.take(&Self::name(&row.text("worker")?));
-        Ok(fd.map(|fd| ReportPipe { fd, received }))
+        Ok(fd.map(|fd| ReportSocket {
+            fd: Rc::new(fd),
+            received,
+        }))
     }
 }
 

@@ -4,7 +4,7 @@ use super::child::{FIRST_LISTENER, Job, Stdin, Target};
 use super::environment::Environment;
 use super::go_ahead::GoAhead;
 use super::program::{Program, argument};
-use super::report::ReportPipe;
+use super::report::ReportSocket;
 use super::{LaunchError, child};
 use crate::activation::{self, Told, Values};
 use crate::sys::{self, errno_text};
@@ -107,7 +107,7 @@ pub(crate) struct Spawned {
     /// The handle by which it is signalled. Close-on-exec.
     pub(crate) pidfd: OwnedFd,
     /// What it tells before exec.
-    pub(crate) report: ReportPipe,
+    pub(crate) report: ReportSocket,
     /// What it waits for before exec.
     pub(crate) go: GoAhead,
 }
@@ -302,13 +302,11 @@ fn filled_arguments(program: &Program, values: &Values<'_>) -> Result<Vec<CStrin
 
 fn start(job: Job<'_>) -> Result<Spawned, LaunchError> {
     let failed = |attempt: &str, errno: Errno| LaunchError::new(format!("{attempt}: {}", errno_text(errno)));
-    let (report, child_end) = ReportPipe::open().map_err(|errno| failed("pipe", errno))?;
-    let (go, leave) = GoAhead::open().map_err(|errno| failed("pipe", errno))?;
-    let forked = sys::with_signals_blocked(|| {
-        sys::fork(|in_child| {
-            go.close_copy(in_child);
-            child::run(in_child, job, child_end.as_fd(), leave.as_fd())
-        })
+    let (report, child_end) = ReportSocket::open().map_err(|errno| failed("socketpair", errno))?;
+    let go = report.go_ahead();
+    let forked = sys::fork(|in_child| {
+        report.close_copy(in_child);
+        child::run(in_child, job, child_end.as_fd())
     });
     let pid = forked.map_err(|errno| LaunchError::new(fork_failed(errno)))?;
     match sys::open_pidfd(pid) {

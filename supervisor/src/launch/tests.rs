@@ -134,7 +134,7 @@ fn conclude(mut spawned: Spawned) -> Outcome {
     spawned.go.begin().unwrap();
     let report = loop {
         wait_readable(&spawned.report.as_fd());
-        let report = spawned.report.read();
+        let report = spawned.report.read(End::Unknown);
         match report {
             Report::Pending => {}
             Report::Executed { uid, stderr } => {
@@ -945,9 +945,9 @@ fn a_replaced_binary_is_found_by_its_fd_or_in_a_process_that_executes_it_and_nev
 
 #[test]
 fn a_launch_under_way_and_our_inherited_environment_go_on_where_they_were() {
-    let (mut pipe, end) = ReportPipe::open().unwrap();
+    let (mut pipe, end) = ReportSocket::open().unwrap();
     Reporter(end.as_fd()).uid(1000);
-    assert_eq!(pipe.read(), Report::Pending);
+    assert_eq!(pipe.read(End::Unknown), Report::Pending);
     let inherited_environment = InheritedEnvironment::of_this_process();
     let mut rows = crate::state::Rows::default();
     pipe.save("3.0.1", &mut rows);
@@ -955,17 +955,17 @@ fn a_launch_under_way_and_our_inherited_environment_go_on_where_they_were() {
     let state = rows.finish();
     let rows = crate::state::Row::all(&state).unwrap();
     let mut fds = crate::state::Fds::default();
-    assert!(ReportPipe::restore(&rows[0], &mut fds).unwrap().is_none());
+    assert!(ReportSocket::restore(&rows[0], &mut fds).unwrap().is_none());
     fds.put(
-        ReportPipe::name("3.0.1"),
+        ReportSocket::name("3.0.1"),
         pipe.as_fd().try_clone_to_owned().unwrap(),
     );
-    let mut again = ReportPipe::restore(&rows[0], &mut fds).unwrap().unwrap();
-    assert_eq!(again.read(), Report::Pending);
+    let mut again = ReportSocket::restore(&rows[0], &mut fds).unwrap().unwrap();
+    assert_eq!(again.read(End::Unknown), Report::Pending);
     drop(end);
     // A child that another test forks just now has it, too, until it executes.
     wait_readable(&again.as_fd());
-    assert_eq!(again.read(), executed(1000));
+    assert_eq!(again.read(End::Seen), executed(1000));
 
     let restored = InheritedEnvironment::restore(&rows[1]).unwrap();
     assert_eq!(restored.variables, inherited_environment.variables);

@@ -261,6 +261,11 @@ impl Listener {
         self.socket.clear_flag().map_err(|cause| self.alarm(&cause))
     }
 
+    /// Whether O_NONBLOCK is what the serving generation is known to have chosen, so that [`Self::restore_flags`] sets it.
+    pub(crate) fn is_known_as_non_blocking(&self) -> bool {
+        self.slot.is_none() && self.socket.is_known_as_non_blocking()
+    }
+
     /// Whether O_NONBLOCK is set and neither an option nor the generation that serves is known to have chosen it. In a slot it
     /// is the flag of its generation alone.
     pub(crate) fn is_raised_by_an_app(&self) -> bool {

@@ -239,6 +239,11 @@ impl Socket {
         set_io_mode(self.as_fd(), chosen).map_err(cannot_restore)
     }
 
+    /// See [`super::Listener::is_known_as_non_blocking`].
+    pub(super) fn is_known_as_non_blocking(&self) -> bool {
+        self.io_mode.get() == IoMode::NonBlocking
+    }
+
     /// See [`super::Listener::clear_flag`].
     pub(super) fn clear_flag(&self) -> Result<(), String> {
         set_io_mode(self.as_fd(), IoMode::Blocking).map_err(cannot_restore)

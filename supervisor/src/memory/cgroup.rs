@@ -2,6 +2,7 @@
 
 use super::Roots;
 use crate::sys;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 /// What the files of a hierarchy are called.
@@ -21,6 +22,11 @@ pub(super) struct Level {
 }
 
 impl Level {
+    /// A file of it, to be read again and again. Close-on-exec.
+    pub(super) fn open(&self, file: &str) -> Option<File> {
+        File::open(self.directory.join(file)).ok()
+    }
+
     /// A file of it, if it is there: the root of a hierarchy has no limits.
     pub(super) fn read(&self, file: &str) -> Option<String> {
         sys::kernel_text(self.directory.join(file)).ok()

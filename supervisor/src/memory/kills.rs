@@ -1,7 +1,10 @@
 //! Whether the kernel has killed for memory: its counters, compared with what they were before.
 
+use std::fs::File;
+
 use super::cgroup::{Level, Version, levels};
 use super::{Roots, number_of};
+use crate::sys;
 
 /// What the counters say of a process that was killed by SIGKILL, and not by us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +21,8 @@ pub(crate) enum Verdict {
 #[derive(Debug)]
 pub(crate) struct Kills {
     roots: Roots,
-    ours: Option<Level>,
+    /// The file with the counter of our cgroup, if it has one. It stays open, since it is read again at each start of a generation.
+    ours: Option<File>,
     before: Counters,
 }
 
@@ -31,7 +35,9 @@ struct Counters {
 impl Kills {
     /// Looks for the counters, and at them. The cgroup is that of the supervisor, in which its workers are born.
     pub(crate) fn new(roots: Roots) -> Kills {
-        let ours = levels(&roots).into_iter().find(|level| count(level).is_some());
+        let counter = |level: Level| level.open(name_of_counter(level.version));
+        let ours = levels(&roots).into_iter().filter_map(counter);
+        let ours = ours.into_iter().find(|file| count(file).is_some());
         let mut kills = Kills {
             roots,
             ours,
@@ -84,10 +90,13 @@ impl Kills {
 }
 
 /// How many processes of the cgroup the kernel has killed for memory. The roots of hierarchies do not count.
-fn count(level: &Level) -> Option<u64> {
-    let file = match level.version {
+fn count(file: &File) -> Option<u64> {
+    number_of(&sys::kernel_text_of(file).ok()?, "oom_kill")
+}
+
+const fn name_of_counter(version: Version) -> &'static str {
+    match version {
         Version::V1 => "memory.oom_control",
         Version::V2 => "memory.events",
-    };
-    number_of(&level.read(file)?, "oom_kill")
+    }
 }

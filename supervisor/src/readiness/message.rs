@@ -82,6 +82,12 @@ pub(super) fn read(bytes: &[u8], fds: usize) -> Result<Message, Malformed> {
     })
 }
 
+/// Whether it matters which fds come with a message.
+pub(super) fn may_bring_fds(bytes: &[u8]) -> bool {
+    let barrier = b"BARRIER=1";
+    bytes.windows(barrier.len()).any(|piece| piece == barrier)
+}
+
 #[derive(Clone, Copy)]
 struct Lines<'a>(&'a [u8]);
 

@@ -18,7 +18,7 @@ pub(crate) use ack::AckSocket;
 pub(crate) use message::Word;
 
 use crate::state::Guard;
-use crate::sys::{self, Datagram, errno_text};
+use crate::sys::{self, Beside, Datagram, errno_text};
 use ack::Said;
 use message::Malformed;
 use nix::errno::Errno;
@@ -96,6 +96,7 @@ impl<'a> Believed<'a> {
         self.judge(&Datagram {
             length: 0,
             truncated: false,
+            has_more: false,
             uid: Some(uid),
             pid: (pid.as_raw() > 0).then_some(pid),
             pidfd: None,
@@ -360,6 +361,11 @@ impl NotifySocket {
         words
     }
 
+    /// Whether a READY=1 that was returned is still in the queue.
+    pub(crate) fn holds_ready(&self) -> bool {
+        self.held.is_some_and(|held| held.ready)
+    }
+
     /// What follows from the words that were returned has been put down: the message may go.
     pub(crate) fn consume_recorded(&mut self) {
         if let Some(held) = self.held.take() {
@@ -377,7 +383,7 @@ impl NotifySocket {
             if self.held.is_some() || judged == JUDGED_A_TURN {
                 break;
             }
-            match sys::peek_datagram(self.fd.as_fd(), &mut buffer) {
+            match self.peek(&mut buffer, believed) {
                 Ok(datagram) => {
                     let said = self.take(&datagram, &buffer, believed);
                     judged += usize::from(!believed.knows(datagram.uid));
@@ -397,6 +403,21 @@ impl NotifySocket {
             // A barrier's fd is closed by now, with its message: all that was sent before has been read.
         }
         words
+    }
+
+    /// The next message. The fds that come with it, a pidfd of its sender among them, are made only where they matter: nearly always
+    /// a message is from the app itself, and brings none.
+    fn peek(&self, buffer: &mut [u8], believed: &Believed<'_>) -> Result<Datagram, Errno> {
+        let mut datagram = sys::peek_datagram(self.fd.as_fd(), buffer, Beside::Sender)?;
+        if !datagram.has_more {
+            return Ok(datagram);
+        }
+        let bytes = &buffer[..datagram.length];
+        if believed.knows(datagram.uid) && !message::may_bring_fds(bytes) {
+            datagram.has_more = false;
+            return Ok(datagram);
+        }
+        sys::peek_datagram(self.fd.as_fd(), buffer, Beside::Everything)
     }
 
     /// Whether a message comes from the main process, or from the one that has said READY=1 for it. A tool that an app runs
@@ -420,7 +441,7 @@ impl NotifySocket {
             // What else one says that ends makes no difference, and an app says STOPPING=1 in its last breath.
             let is_missed = message::read(bytes, 0).is_ok_and(|said| said.words.contains(&Word::Ready));
             self.ignored.ended += u64::from(is_missed);
-        } else if datagram.truncated || bytes.len() > message::LONGEST {
+        } else if datagram.truncated || datagram.has_more || bytes.len() > message::LONGEST {
             self.ignored.oversized += 1;
         } else {
             match message::read(bytes, datagram.fds.len()) {

@@ -318,23 +318,25 @@ fn no_fd_is_kept_whatever_comes() {
 }
 
 #[test]
-fn a_full_table_of_fds_costs_the_message_and_no_fd() {
+fn a_full_table_of_fds_costs_a_barrier_and_no_other_word() {
     alone(
-        "readiness::tests::a_full_table_of_fds_costs_the_message_and_no_fd",
+        "readiness::tests::a_full_table_of_fds_costs_a_barrier_and_no_other_word",
         || {
             let (_directory, mut socket) = bound();
             let null = std::fs::File::open("/dev/null").unwrap();
             say(&socket, b"READY=1", &[null.as_raw_fd(); 8]);
+            say(&socket, b"BARRIER=1", &[null.as_raw_fd()]);
             let mut all = Vec::new();
             while let Ok(file) = null.try_clone() {
                 all.push(file);
             }
-            all.truncate(all.len() - 3);
+            assert_eq!(socket.receive(&Believed::only(own_uid())), [Word::Ready]);
+            socket.consume_recorded();
             assert_eq!(socket.receive(&Believed::only(own_uid())), []);
+            assert_eq!(socket.ignored().total(), 1);
             assert_eq!(socket.ignored().oversized, 1);
-            for _ in 0..3 {
-                all.push(null.try_clone().unwrap());
-            }
+            all.pop();
+            all.push(null.try_clone().unwrap());
         },
     );
 }

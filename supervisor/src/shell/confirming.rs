@@ -16,6 +16,7 @@ use crate::shell::narrator::view::{View, view};
 use crate::shell::records::Records;
 use crate::shell::tokens::{Acceptance, Tokens};
 use crate::shell::{Alarm, Given};
+use crate::sight::Awaited;
 
 /// What the loop lends for the looks.
 #[derive(Debug)]
@@ -49,6 +50,14 @@ macro_rules! confirming {
 
 pub(crate) use confirming;
 
+/// What the first look has shown, and the second one is to show.
+#[derive(Debug)]
+pub(crate) struct Begun {
+    accepted: Acceptance,
+    /// Its listeners, and who is seen waiting on them while it is watched.
+    pub(crate) awaited: Awaited,
+}
+
 impl Confirming<'_> {
     /// Look whether a candidate has accepted its token.
     pub(crate) fn look_at_token(&mut self, number: Number) -> Acceptance {
@@ -70,21 +79,26 @@ impl Confirming<'_> {
 
     /// The first look, at its token alone. Where its takeover waits for that, nothing else is of interest until it is accepted, and has
     /// been looked at: then there is nothing more to see now.
-    pub(crate) fn begin(&mut self, number: Number) -> Option<Acceptance> {
+    pub(crate) fn begin(&mut self, number: Number) -> Option<Begun> {
         let seen = self.look_at_token(number);
         if seen == Acceptance::NotYet && self.core.awaits_acceptance() == Some(number) {
             self.events.push_back(Event::Unawaited(number));
             return None;
         }
-        Some(seen)
+        let lent = self.records.lent_to(number, self.core);
+        Some(Begun {
+            accepted: seen,
+            awaited: Awaited::of(lent.iter().map(|listener| listener.inode())),
+        })
     }
 
     /// The other looks, at one that lives: what all of them come to.
-    pub(crate) fn finish(&mut self, number: Number, mut seen: Acceptance, patience: Patience) -> Event {
+    pub(crate) fn finish(&mut self, number: Number, begun: Begun, patience: Patience) -> Event {
+        let mut seen = begun.accepted;
         if seen == Acceptance::NotYet {
             seen = self.look_at_token(number);
         }
-        let mut look = view!(self).look_at_listeners(number, patience);
+        let mut look = view!(self).look_at_listeners(number, patience, &begun.awaited);
         if seen == Acceptance::NotYet && look.verdict != Verdict::Unheld {
             look = view!(self).look_beside(number, look);
         }

@@ -156,13 +156,13 @@ impl Starting<'_> {
 
     /// What is to be put right and looked at before a worker becomes the app. It prepares itself meanwhile.
     fn make_ready_for(&mut self, worker: Worker, peers: Peers) {
-        self.fleet.kills.look();
-        self.tell_of_lost_socket();
         match peers {
-            // One may have chosen its O_NONBLOCK already and not yet have said READY=1; what one worker of a generation chooses the
+            // What its peers were started with is seen to. One may have chosen its O_NONBLOCK already and not yet have said READY=1; what one worker of a generation chooses the
             // others choose as well.
             Peers::Some => {}
             Peers::None => {
+                self.fleet.kills.look();
+                self.tell_of_lost_socket();
                 self.records.flags_due = false;
                 flags::restore(&ground!(self), self.fleet);
                 self.records.begin_lending(worker.generation, self.core, self.log);

@@ -75,6 +75,36 @@ impl Hint {
     }
 }
 
+/// Sockets, and who was seen waiting on all of them.
+#[derive(Debug, Default)]
+pub(crate) struct Awaited {
+    sockets: Vec<u64>,
+    by: Vec<Pid>,
+}
+
+impl Awaited {
+    /// Nobody has been seen yet. The sockets are named by their inodes.
+    pub(crate) fn of(sockets: impl IntoIterator<Item = u64>) -> Self {
+        Self {
+            sockets: sockets.into_iter().collect(),
+            by: Vec::new(),
+        }
+    }
+
+    /// Whether a process waits on all of them, as far as one look shows. Once somebody does, nobody else is looked at.
+    pub(crate) fn look_at(&mut self, pid: Pid, hint: &Hint) -> bool {
+        let is_of_interest = self.by.is_empty() && !self.sockets.is_empty();
+        let waits = is_of_interest && hint.proves(pid, &self.sockets);
+        self.by.extend(waits.then_some(pid));
+        waits
+    }
+
+    /// Whether this process was seen so.
+    pub(crate) fn is_by(&self, pid: Pid) -> bool {
+        self.by.contains(&pid)
+    }
+}
+
 /// What was seen of some sockets in the processes looked at so far.
 #[derive(Debug)]
 pub(crate) struct Sight {

@@ -19,6 +19,18 @@ const PASS_PIDFD: libc::c_int = 76;
 /// `SCM_PIDFD` of linux/socket.h: what comes with [`PASS_PIDFD`].
 const PIDFD: libc::c_int = 4;
 
+/// What is to be known of a datagram beside its bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Beside {
+    /// Who sent it. The kernel makes no fd for us then, and says if it would have.
+    Sender,
+    /// All that comes with it.
+    Everything,
+}
+
+/// Room for credentials alone.
+const CREDENTIALS_BYTES: usize = size_of::<libc::cmsghdr>() + size_of::<libc::ucred>().next_multiple_of(8);
+
 /// Asks for a pidfd of the sender with each datagram. Where the kernel does not know that (before Linux 6.5), none comes.
 pub(crate) fn ask_for_pidfds(socket: BorrowedFd<'_>) {
     let on: libc::c_int = 1;
@@ -39,8 +51,10 @@ pub(crate) fn ask_for_pidfds(socket: BorrowedFd<'_>) {
 pub(crate) struct Datagram {
     /// How many bytes of the buffer are filled.
     pub(crate) length: usize,
-    /// The datagram was longer than the buffer, or its control data longer than there was room for.
+    /// The datagram was longer than the buffer.
     pub(crate) truncated: bool,
+    /// Its control data was longer than there was room for.
+    pub(crate) has_more: bool,
     /// The sender's uid by `SCM_CREDENTIALS`, which the kernel checks; `None` if the socket lacks `SO_PASSCRED`.
     pub(crate) uid: Option<u32>,
     /// The sender's pid, as we see it, by `SCM_CREDENTIALS`; by now it may be another process's.
@@ -59,7 +73,11 @@ pub(crate) struct Datagram {
 ///
 /// # Errors
 /// `EAGAIN` when there is none, and the others of recvmsg(2).
-pub(crate) fn peek_datagram(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<Datagram, Errno> {
+pub(crate) fn peek_datagram(
+    socket: BorrowedFd<'_>,
+    buffer: &mut [u8],
+    beside: Beside,
+) -> Result<Datagram, Errno> {
     let mut control = Control([0; CONTROL_BYTES]);
     let mut part = libc::iovec {
         iov_base: buffer.as_mut_ptr().cast(),
@@ -70,7 +88,10 @@ pub(crate) fn peek_datagram(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result
     header.msg_iov = &mut part;
     header.msg_iovlen = 1;
     header.msg_control = control.0.as_mut_ptr().cast();
-    header.msg_controllen = CONTROL_BYTES as _;
+    header.msg_controllen = match beside {
+        Beside::Sender => CREDENTIALS_BYTES,
+        Beside::Everything => CONTROL_BYTES,
+    } as _;
     let flags = libc::MSG_PEEK | libc::MSG_CMSG_CLOEXEC | libc::MSG_DONTWAIT;
     // SAFETY: the header points to `part` and `control`, both alive and writable for their stated lengths, and
     // `part` to the caller's buffer.
@@ -79,7 +100,8 @@ pub(crate) fn peek_datagram(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result
         length: usize::try_from(received)
             .map_err(|_| Errno::EIO)?
             .min(buffer.len()),
-        truncated: header.msg_flags & (libc::MSG_TRUNC | libc::MSG_CTRUNC) != 0,
+        truncated: header.msg_flags & libc::MSG_TRUNC != 0,
+        has_more: header.msg_flags & libc::MSG_CTRUNC != 0,
         uid: None,
         pid: None,
         pidfd: None,

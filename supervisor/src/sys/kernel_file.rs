@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io::{self, Read as _};
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 /// The kernel writes such a file a page at a time (`seq_read_iter`, fs/seq_file.c).
@@ -30,6 +31,17 @@ pub(crate) fn read_kernel_file(path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
             return Ok(bytes);
         }
     }
+}
+
+/// What stands at this moment in such a file, of at most a page, that stays open.
+///
+/// # Errors
+/// Those of reading it, and `InvalidData` if it is no text.
+pub(crate) fn kernel_text_of(file: &File) -> io::Result<String> {
+    let mut bytes = vec![0; PAGE];
+    let length = file.read_at(&mut bytes, 0)?;
+    bytes.truncate(length);
+    String::from_utf8(bytes).map_err(|_| io::ErrorKind::InvalidData.into())
 }
 
 /// As [`read_kernel_file`], of a file of text.

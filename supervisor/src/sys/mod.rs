@@ -25,7 +25,7 @@ mod unread;
 mod wait;
 mod write;
 
-pub(crate) use datagram::{Datagram, ask_for_pidfds, drop_datagram, peek_datagram};
+pub(crate) use datagram::{Beside, Datagram, ask_for_pidfds, drop_datagram, peek_datagram};
 pub(crate) use errno::errno_text;
 pub(crate) use fds::{
     close_all_but, close_in_child, close_on_exec_from, keep_over_exec, move_above, place_at,
@@ -34,23 +34,29 @@ pub(crate) use fork::{InChild, fork, start_on_its_own};
 pub(crate) use handing_over::{
     close_left, close_on_exec, duplicate_fd, end_with, environment, memory_file, take_fd, take_variable,
 };
-pub(crate) use kernel_file::kernel_text;
+pub(crate) use kernel_file::{kernel_text, kernel_text_of};
 pub(crate) use limits::{Limits, open_many_files};
 pub(crate) use lock::Locked;
 pub(crate) use memory::trim_heap;
 pub(crate) use oom_score::{
-    LEAST_OOM_SCORE, MOST_OOM_SCORE, lower_own_oom_score, own_oom_score, raise_oom_score, set_own_oom_score,
+    LEAST_OOM_SCORE, MOST_OOM_SCORE, Numbered, lower_own_oom_score, own_oom_score, raise_oom_score,
+    set_own_oom_score,
 };
 pub(crate) use peer::peer_groups;
 pub(crate) use pidfd::{
     Told, exit_status_by_pidfd, fd_of, is_dead_by_pidfd, open_pidfd, signal_by_pidfd, signal_group_by_pidfd,
 };
+#[cfg(test)]
+pub(crate) use process::is_at_rest;
 pub(crate) use process::{
     Disposition, OpenFiles, ProcessRow, become_subreaper, boot_id, catches_signal, children_of, command_of,
-    disposition, has_ended, has_open, ignores_signal, is_at_rest, is_pending, open_files, open_files_in,
-    open_sockets, own_pid, own_uid, pid_namespace, process_row, process_rows, start_time, uid_of, was_given,
+    disposition, has_ended, has_open, ignores_signal, is_childless, is_pending, open_files, open_files_in,
+    open_sockets, own_children, own_pid, own_uid, pid_namespace, process_row, process_rows, sleeps,
+    start_time, uid_of, was_given,
 };
-pub(crate) use signals::{default_dispositions, ignore_file_size_limit, unblock_all, with_signals_blocked};
+pub(crate) use signals::{
+    default_dispositions, ignore_file_size_limit, read_signals, unblock_all, with_signals_blocked,
+};
 pub(crate) use terminal::{TerminalSize, terminal_size};
 pub(crate) use unread::is_read;
 pub(crate) use wait::{Dead, ExitStatus, Who, peek, reap, wait_for};

@@ -57,12 +57,24 @@ pub(crate) fn lower_own_oom_score() {
     }
 }
 
-/// A worker drains from now on: it, and what its first thread and theirs have forked, is killed rather than others. By pidfd it
-/// is certain that the number still is that process. What does not let us is left as it is: nothing depends on it.
-pub(crate) fn raise_oom_score(pid: Pid, pidfd: BorrowedFd<'_>) {
+/// Whether the number of a process is its own.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Numbered<'a> {
+    /// It is our child, and we have not reaped it.
+    ForCertain,
+    /// As long as its pidfd says that it lives.
+    WhileItLives(BorrowedFd<'a>),
+}
+
+/// A worker drains from now on: it, and what its first thread and theirs have forked, is killed rather than others. What does not let us
+/// is left as it is: nothing depends on it.
+pub(crate) fn raise_oom_score(pid: Pid, numbered: Numbered<'_>) {
     let mut next = VecDeque::from([pid.as_raw()]);
     let mut left = MOST_PROCESSES;
-    let lives = || signal_by_pidfd(pidfd, None).is_ok();
+    let lives = || match numbered {
+        Numbered::ForCertain => true,
+        Numbered::WhileItLives(pidfd) => signal_by_pidfd(pidfd, None).is_ok(),
+    };
     while let Some(pid) = next.pop_front().filter(|_| left > 0) {
         left -= 1;
         raise(pid, &lives);

@@ -156,15 +156,32 @@ pub(crate) struct ProcessRow {
     pub(crate) sleeps: bool,
 }
 
-/// Whether a process waits for something, so that it does not end by itself at this moment: its only thread sleeps, and it has
-/// no child of whose end it could hear. `false` where that cannot be seen: on kernels without `CONFIG_PROC_CHILDREN`, under
-/// `hidepid`, and for every process of more than one thread (each would have to be looked at, one after the other).
+/// Whether a process waits for something: its only thread sleeps. `false` where that cannot be seen (`hidepid`), and for every process of
+/// more than one thread: each would have to be looked at, one after the other.
+pub(crate) fn sleeps(pid: Pid) -> bool {
+    process_row(pid.as_raw()).is_some_and(|row| row.sleeps)
+}
+
+/// Whether a process of one thread has no child of whose end it could hear, proc_pid_task(5). `false` on kernels without
+/// `CONFIG_PROC_CHILDREN`.
+pub(crate) fn is_childless(pid: Pid) -> bool {
+    let children = read_kernel_file(format!("/proc/{pid}/task/{pid}/children"));
+    children.is_ok_and(|children| children.is_empty())
+}
+
+/// Whether a process does not end by itself at this moment: it waits for something, and has nobody of whose end it could hear.
+#[cfg(test)]
 pub(crate) fn is_at_rest(pid: Pid) -> bool {
-    // proc_pid_task(5). Looked at last, for nearly always the process is still running if it is not at rest.
-    let childless = || {
-        read_kernel_file(format!("/proc/{pid}/task/{pid}/children")).is_ok_and(|children| children.is_empty())
-    };
-    process_row(pid.as_raw()).is_some_and(|row| row.sleeps) && childless()
+    sleeps(pid) && is_childless(pid)
+}
+
+/// The living and dead children of this process, which has one thread, in the order in which they became its children.
+///
+/// # Errors
+/// As for [`children_of`].
+pub(crate) fn own_children() -> io::Result<Vec<Pid>> {
+    let own = own_pid();
+    children_of_thread(format!("/proc/{own}/task/{own}/children").as_ref())
 }
 
 /// The living and dead children of a process, whichever of its threads started them (proc_pid_task(5)). One that has ended has none.

@@ -3,6 +3,8 @@
 use super::InChild;
 use nix::errno::Errno;
 use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, sigprocmask};
+use nix::sys::signalfd::siginfo;
+use std::os::fd::{AsRawFd as _, BorrowedFd};
 
 /// The highest signal number of Linux on x86-64 and aarch64.
 const HIGHEST: libc::c_int = 64;
@@ -12,6 +14,22 @@ const MASK_BYTES: libc::size_t = 8;
 
 /// At least as large as `struct sigaction` of the kernel (32 bytes on x86-64 and aarch64).
 type KernelAction = [u64; 8];
+
+/// So many signals are read in one call. A signal that is pending is not queued twice (signal(7)), so that this is more than all that
+/// a supervisor takes, each sent to its process and to its thread.
+const SIGNALS_A_READ: usize = 20;
+
+/// The signals that are pending on a signalfd that does not wait, signalfd(2). What does not fit into one read stays pending.
+pub(crate) fn read_signals(signalfd: BorrowedFd<'_>) -> Vec<siginfo> {
+    let mut pending: Vec<siginfo> = Vec::with_capacity(SIGNALS_A_READ);
+    let room = SIGNALS_A_READ * size_of::<siginfo>();
+    // SAFETY: the vector has room for as many bytes, and the kernel writes nothing but whole structures of this type.
+    let length = unsafe { libc::read(signalfd.as_raw_fd(), pending.as_mut_ptr().cast(), room) };
+    let whole = usize::try_from(length).unwrap_or(0) / size_of::<siginfo>();
+    // SAFETY: the kernel has written so many of them, of integers alone.
+    unsafe { pending.set_len(whole) };
+    pending
+}
 
 /// Runs `action` with every signal blocked and restores the mask after it. Around a fork it keeps a handler
 /// of the parent from running in the child and a signal from being lost between fork and exec.

@@ -11,15 +11,23 @@ use crate::readiness::NotifySocket;
 use crate::shell::fleet::{Fleet, Ground, News};
 use crate::shell::waits::Pauses;
 use crate::shell::{Alarm, Child, PollSet};
+use crate::sight::Awaited;
 use crate::sources::Source;
 
 impl Fleet {
-    /// Whether a main process of a generation ends before it comes to rest, or in that time.
-    pub(crate) fn any_dies_within(&mut self, number: Number, time: Duration) -> bool {
+    /// Whether a main process of a generation ends before it comes to rest, or in that time. Who is seen waiting for clients is put down.
+    pub(crate) fn any_dies_within(&mut self, number: Number, time: Duration, awaited: &mut Awaited) -> bool {
         let workers = self.workers.keys();
         let workers = workers.filter(|worker| worker.generation == number);
         let keys: Vec<Child> = workers.copied().map(Child::Worker).collect();
-        self.children.any_dies_within(&keys, time)
+        let hint = &self.hint;
+        let mut serves = |pid| awaited.look_at(pid, hint);
+        self.children.any_dies_within(&keys, time, &mut serves)
+    }
+
+    /// Whether a main process of a generation has ended.
+    pub(crate) fn any_is_dead(&mut self, number: Number) -> bool {
+        self.any_dies_within(number, Duration::ZERO, &mut Awaited::default())
     }
 
     /// Look at everything that has died. What a dead worker had said is read before its exit is noted.

@@ -1,12 +1,14 @@
 //! What workers say: their launch reports, and the words on their notify sockets.
 
-use segue_lifecycle::{Event, Worker};
+use segue_lifecycle::{Effect, Event, Worker};
 
 use crate::descent::{self, Origin};
+use crate::launch::End;
 use crate::readiness::{Believed, NotifySocket, Word};
 use crate::shell::PollSet;
 use crate::shell::fleet::worker::Launched;
 use crate::shell::fleet::{Fleet, Ground, News};
+use crate::shell::journal::log::{self, Need};
 use crate::sources::Source;
 
 /// Which messages of a notify socket are taken.
@@ -20,10 +22,34 @@ impl Fleet {
         sockets.for_each(NotifySocket::consume_recorded);
     }
 
-    /// Whether the worker's process has become the app. The final word closes the pipe.
-    pub(crate) fn read_report(&mut self, worker: Worker, sources: &mut PollSet) -> Option<Event> {
+    /// What is to be done before these effects of these events are begun.
+    pub(crate) fn need_of(&self, events: &[Event], effects: &[Effect]) -> Need {
+        let are_told_again = events.iter().all(|event| self.is_told_again(*event));
+        if are_told_again && effects.iter().all(log::only_looks) {
+            Need::Nothing
+        } else {
+            Need::Log
+        }
+    }
+
+    /// Whether the next supervisor hears of this by itself, if this one dies now: it sees what a process has become, and a word that must not
+    /// be lost is still in its queue.
+    fn is_told_again(&self, event: Event) -> bool {
+        if matches!(event, Event::Executed(_)) {
+            return true;
+        }
+        let Event::Ready(worker) = event else {
+            return false;
+        };
+        let info = self.workers.get(&worker);
+        let notify = info.and_then(|info| info.notify.as_ref());
+        notify.is_some_and(NotifySocket::holds_ready)
+    }
+
+    /// Whether the worker's process has become the app. The final word closes the socket.
+    pub(crate) fn read_report(&mut self, worker: Worker, end: End, sources: &mut PollSet) -> Option<Event> {
         let info = self.workers.get_mut(&worker)?;
-        let event = match info.read_report() {
+        let event = match info.read_report(end) {
             Launched::Pending => return None,
             Launched::Executed => Some(Event::Executed(worker)),
             // Its exit follows, and is the event.
@@ -43,7 +69,7 @@ impl Fleet {
         ground: &Ground<'_>,
         sources: &mut PollSet,
     ) -> Vec<News> {
-        let executed = self.read_report(worker, sources).map(News::Event);
+        let executed = self.read_report(worker, End::Unknown, sources).map(News::Event);
         let name = self.name_worker(worker);
         let mut news: Vec<News> = executed.into_iter().collect();
         let Some(info) = self.workers.get_mut(&worker) else {

@@ -20,6 +20,15 @@ pub(crate) struct Extension {
     pub(crate) limit: Option<Duration>,
 }
 
+/// Whether a signal has reached anybody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sent {
+    /// It has, and whoever had it must not have it again.
+    ToSomebody,
+    /// Nobody was there, or nobody had to be told.
+    ToNobody,
+}
+
 impl Fleet {
     /// Signal a worker. One that is gone by now is not there to be signalled, and that is well.
     pub(crate) fn signal(&mut self, worker: Worker, signal: Signal, ground: &Ground<'_>) {
@@ -30,10 +39,16 @@ impl Fleet {
             info.killed |= signal == Signal::Kill;
         }
         let sent = match signal {
-            Signal::Stop => self.tell_to_stop(worker, stop, ground),
+            Signal::Stop => self.tell_to_stop(worker, stop, ground).map(|()| Sent::ToSomebody),
             Signal::StopGroup => self.tell_who_is_left(worker, stop),
-            Signal::Abort => self.children.signal(child, Kill::SIGABRT),
-            Signal::Kill => self.children.signal_group(child, Kill::SIGKILL),
+            Signal::Abort => self
+                .children
+                .signal(child, Kill::SIGABRT)
+                .map(|()| Sent::ToSomebody),
+            Signal::Kill => {
+                let sent = self.children.signal_group(child, Kill::SIGKILL);
+                sent.map(|()| Sent::ToSomebody)
+            }
         };
         match signal {
             // Once it has been told, for that must not wait.
@@ -43,8 +58,9 @@ impl Fleet {
         if !self.gone.contains(&worker) {
             self.strays.expect();
         }
+        self.sent = sent.unwrap_or(Sent::ToNobody);
         match sent {
-            Ok(()) | Err(Errno::ESRCH) => {}
+            Ok(_) | Err(Errno::ESRCH) => {}
             Err(errno) => {
                 let text = format!("signal {}: {}", self.name_worker(worker), errno_text(errno));
                 ground.log.error(&text);

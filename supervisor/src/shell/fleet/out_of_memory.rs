@@ -23,8 +23,8 @@ impl Fleet {
     /// A worker that drains is killed by the kernel rather than one that serves.
     pub(crate) fn sacrifice(&self, worker: Worker) {
         let child = Child::Worker(worker);
-        if let (Some(pid), Some(pidfd)) = (self.children.pid(child), self.children.pidfd(child)) {
-            sys::raise_oom_score(pid, pidfd);
+        if let (Some(pid), Some(numbered)) = (self.children.pid(child), self.children.numbered(child)) {
+            sys::raise_oom_score(pid, numbered);
         }
     }
 }

@@ -4,7 +4,7 @@ use nix::unistd::Pid;
 use segue_lifecycle::Worker;
 
 use crate::children::{Kin, Leader};
-use crate::launch::ReportPipe;
+use crate::launch::ReportSocket;
 use crate::readiness::{AckSocket, NotifySocket};
 use crate::shell::fleet::Fleet;
 use crate::shell::fleet::probe::Probes;
@@ -89,7 +89,7 @@ impl Fleet {
                 fds.extend(acks.map(|listener| (NotifySocket::ack_name(&name), listener)));
             }
             if let Some(report) = &info.report {
-                fds.push((ReportPipe::name(&name), report.as_fd()));
+                fds.push((ReportSocket::name(&name), report.as_fd()));
             }
         }
         for child in self.children.saved() {
@@ -114,7 +114,7 @@ impl Fleet {
         for row in found.of_kind("report") {
             let worker: Worker = row.parsed("worker")?;
             if let Some(info) = self.workers.get_mut(&worker) {
-                info.report = ReportPipe::restore(&row, spare_fds)?;
+                info.report = ReportSocket::restore(&row, spare_fds)?;
             }
         }
         self.strays = Strays::restore(found.rows)?;

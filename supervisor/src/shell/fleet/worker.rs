@@ -9,7 +9,7 @@ use segue_lifecycle::{Number, Worker};
 
 use crate::children::ExitStatus;
 use crate::clock;
-use crate::launch::{Report, ReportPipe};
+use crate::launch::{End, Report, ReportSocket};
 use crate::memory::Verdict;
 use crate::readiness::NotifySocket;
 use crate::state::{Field, Fields as _, Flaw, Row, Rows, Whole as _, fields, whole, words};
@@ -38,7 +38,7 @@ pub(crate) struct WorkerInfo {
     /// Where it says READY=1. Removed with the worker.
     pub(crate) notify: Option<NotifySocket>,
     /// Where the launch reports; none once exec has happened or failed.
-    pub(crate) report: Option<ReportPipe>,
+    pub(crate) report: Option<ReportSocket>,
     /// The uid of the app, once the launch has reported it.
     pub(crate) uid: Option<u32>,
     /// What its standard error is, once the launch has reported it.
@@ -133,11 +133,11 @@ impl WorkerInfo {
     }
 
     /// Take in what the launch has reported. Returns whether exec has happened just now.
-    pub(crate) fn read_report(&mut self) -> Launched {
+    pub(crate) fn read_report(&mut self, end: End) -> Launched {
         let Some(pipe) = &mut self.report else {
             return Launched::Pending;
         };
-        match pipe.read() {
+        match pipe.read(end) {
             Report::Pending => Launched::Pending,
             Report::Executed { uid, stderr } => {
                 self.uid = Some(uid);

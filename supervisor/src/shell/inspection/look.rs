@@ -18,7 +18,7 @@ use crate::protocol::setting;
 use crate::shell::inspection::served::{is_at_work, is_served, unserved};
 use crate::shell::narrator::view::View;
 use crate::shell::records::findings::Findings;
-use crate::sight::{Connection, Hold, Sight, connection, listening_addresses};
+use crate::sight::{Awaited, Connection, Hold, Sight, connection, listening_addresses};
 use crate::sys;
 
 /// How long the last look may take, if the candidate does not come to rest sooner. A process that says READY=1 and exits
@@ -83,15 +83,16 @@ impl Look {
 }
 
 impl View<'_> {
-    /// Look at the listeners of a candidate.
-    pub(crate) fn look_at_listeners(&self, number: Number, patience: Patience) -> Look {
+    /// Look at the listeners of a candidate, after those who were seen waiting on all of them a moment ago.
+    pub(crate) fn look_at_listeners(&self, number: Number, patience: Patience, awaited: &Awaited) -> Look {
         let lent = self.records.lent_to(number, self.core);
         if lent.is_empty() {
             return Look::of(Verdict::Serves, None, Seen::Leaders);
         }
         let inodes: Vec<u64> = lent.iter().map(|listener| listener.inode()).collect();
         let leaders = self.leaders_of(number);
-        if leaders.iter().any(|pid| self.fleet.hint.proves(*pid, &inodes)) {
+        let awaits = |pid: &Pid| awaited.is_by(*pid) || self.fleet.hint.proves(*pid, &inodes);
+        if leaders.iter().any(awaits) {
             return Look::serves(Findings::default(), Seen::Leaders);
         }
         let mut sight = Sight::of(inodes);

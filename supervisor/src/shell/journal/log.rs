@@ -7,7 +7,7 @@
 use std::fmt::Write as _;
 
 use nix::unistd::Pid;
-use segue_lifecycle::{Effect, Event, Number, Worker};
+use segue_lifecycle::{Effect, Event, Fact, Number, Worker};
 
 use crate::shell::Child;
 use crate::state::Flaw;
@@ -145,6 +145,29 @@ impl Done {
     pub(crate) fn covers(&self, nth: usize, effect: Effect) -> bool {
         happens_once(effect) && self.signalled.contains(&nth)
     }
+}
+
+/// Whether the next supervisor would miss something if we were killed in the middle of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// It would: an event that nobody tells it again, or an effect that is not to be begun twice.
+    Log,
+    /// It hears of the events by itself, and looks anew.
+    Nothing,
+}
+
+/// Whether an effect changes nothing outside, so that the next supervisor may begin it anew. A batch of such effects is not logged, if
+/// its events are told again to whoever comes after us.
+pub(crate) const fn only_looks(effect: &Effect) -> bool {
+    matches!(
+        effect,
+        Effect::NoteReady(_)
+            | Effect::Confirm(_)
+            | Effect::ConfirmAnyway(_)
+            | Effect::Arm(..)
+            | Effect::Disarm(_)
+            | Effect::Tell(Fact::WorkerReady(_))
+    )
 }
 
 /// Whether an effect does harm if it is performed twice: some apps end at once at their second stop signal. A fork has a mark of its

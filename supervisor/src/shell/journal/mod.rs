@@ -16,7 +16,9 @@ use crate::listeners::{self, Listener};
 use crate::log::Log;
 use crate::pid_file::PidFile;
 use crate::shell::Child;
+use crate::shell::fleet::orders::Sent;
 use crate::state::{Fds, Rows};
+use log::Need;
 
 /// The files that outlive this process.
 #[derive(Debug)]
@@ -42,7 +44,11 @@ impl Journal {
     }
 
     /// These events are about to be stepped. If that is behind, the state before them is written down with them.
-    pub(crate) fn log_batch(&mut self, rows: Option<Vec<u8>>, events: &[Event]) {
+    /// A batch that needs no log is written down after it, with the state that it has made.
+    pub(crate) fn log_batch(&mut self, rows: Option<Vec<u8>>, events: &[Event], need: Need) {
+        if need == Need::Nothing {
+            return self.keeper.note_change();
+        }
         let line = log::batch_in_words(events);
         match rows {
             Some(rows) => self.keeper.keep_and_log(rows, &line),
@@ -50,9 +56,9 @@ impl Journal {
         }
     }
 
-    /// This effect of the batch was performed. What must not happen twice is marked.
-    pub(crate) fn mark_done(&mut self, nth: usize, effect: Effect) {
-        if log::happens_once(effect) {
+    /// This effect of the batch was performed. What must not happen twice is marked, if it has happened.
+    pub(crate) fn mark_done(&mut self, nth: usize, effect: Effect, sent: Sent) {
+        if log::happens_once(effect) && sent == Sent::ToSomebody {
             self.keeper.log(&format!("signalled {nth}"));
         }
     }

@@ -89,12 +89,14 @@ impl Records {
         }
     }
 
-    /// What this generation has chosen is in force from now on.
+    /// What this generation has chosen is in force from now on. An O_NONBLOCK that was there before is set with all else that is put right
+    /// then.
     fn keep_flags(&self, number: Number, core: &Lifecycle, log: &Log) {
         for listener in self.listeners_of(number, core) {
             let asked = listener.asks_for_non_blocking().then_some(IoMode::NonBlocking);
             let chosen = self.chosen_flags.get(&(number, listener.inode())).copied();
             if let Some(chosen) = asked.or(chosen)
+                && !(chosen == IoMode::NonBlocking && listener.is_known_as_non_blocking())
                 && let Err(error) = listener.keep_flags(chosen)
             {
                 log.error(&error.to_string());

@@ -4,6 +4,7 @@
 use segue_lifecycle::{Event, Worker, upgrade};
 
 use crate::control::ClientId;
+use crate::launch::End;
 use crate::readiness::NotifySocket;
 use crate::shell::confirming::{Confirming, confirming};
 use crate::shell::fleet::hearing::Receive;
@@ -28,7 +29,7 @@ impl Shell {
     pub(crate) fn gather(&mut self, ready: Ready<Worker, ClientId>) {
         match ready.source {
             Source::Report(worker) => {
-                let executed = self.fleet.read_report(worker, &mut self.sources);
+                let executed = self.fleet.read_report(worker, End::Seen, &mut self.sources);
                 self.events.extend(executed);
             }
             Source::Notify(worker) => self.read_words(worker, NotifySocket::receive),
@@ -64,7 +65,7 @@ impl Shell {
     /// Take every signal that is pending. Deaths are looked at once, however many signals told of them.
     fn read_signals(&mut self) {
         let mut deaths = false;
-        while let Some(wish) = self.signals.next() {
+        for wish in self.signals.take() {
             deaths |= matches!(wish, Wish::Sweep);
             let asked = wishes!(self).take_signal(wish);
             self.grant(asked);

@@ -81,23 +81,21 @@ impl Shell {
         self.log.gather();
         ready.into_iter().for_each(|ready| self.gather(ready));
         self.step_all();
-        // What followed of these words is logged by now.
-        self.fleet.consume_recorded();
         Ok(())
     }
 
     /// Step the core through every event before any of their effects is performed; performing may add events.
     pub(crate) fn step_all(&mut self) -> Stepped {
         while !self.events.is_empty() {
-            // What is behind has these events in it, as those that come next.
+            // What is behind has these events in it, as those that come next, and not what the core makes of them.
             let rows = self.journal.is_behind().then(|| everything!(self).rows());
             let batch: Vec<Event> = std::mem::take(&mut self.events).into();
-            self.journal.log_batch(rows, &batch);
+            let effects: Vec<Effect> = batch.iter().flat_map(|event| self.core.step(*event)).collect();
+            self.journal
+                .log_batch(rows, &batch, self.fleet.need_of(&batch, &effects));
             if self.ending.is_some() && batch.contains(&Event::Stop) {
                 self.succession.draining.end_all(&mut tools!(self));
             }
-            let effects = batch.into_iter().flat_map(|event| self.core.step(event));
-            let effects = effects.collect();
             self.perform_all(effects);
         }
         self.restore_flags();
@@ -110,7 +108,7 @@ impl Shell {
         self.records.note_roles(&self.core);
         for (nth, effect) in effects.into_iter().enumerate() {
             self.perform(effect);
-            self.journal.mark_done(nth, effect);
+            self.journal.mark_done(nth, effect, self.fleet.sent);
         }
         self.send_answers();
     }
@@ -153,6 +151,8 @@ impl Shell {
         self.narrator.notify_manager(&view!(self), &mut self.timers);
         self.log.stop_gathering();
         self.keep();
+        // What followed of these words is written down by now.
+        self.fleet.consume_recorded();
         if std::mem::take(&mut self.trim_heap) {
             sys::trim_heap();
         }

@@ -1,6 +1,6 @@
 //! From effects to what they do outside.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use segue_lifecycle::{Effect, Event, FIRST, Number};
 
@@ -86,13 +86,13 @@ impl Shell {
 
     /// Look once more at each worker of a candidate, just before the incumbent is told to drain.
     fn confirm(&mut self, number: Number, patience: Patience) {
-        let Some(accepted) = confirming!(self).begin(number) else {
+        let Some(mut begun) = confirming!(self).begin(number) else {
             return;
         };
-        if self.fleet.any_dies_within(number, LAST_LOOK) {
+        if self.fleet.any_dies_within(number, LAST_LOOK, &mut begun.awaited) {
             self.sweep();
         }
-        let event = confirming!(self).finish(number, accepted, patience);
+        let event = confirming!(self).finish(number, begun, patience);
         if event == Event::Unheld(number) {
             // It may have ended since: then that is why.
             self.sweep();
@@ -113,7 +113,7 @@ impl Shell {
     pub(crate) fn answer_switch(&mut self, now: Instant) {
         let ground = ground!(self);
         if let Some(number) = self.steering.switched(now, &ground, &mut self.timers) {
-            if self.fleet.any_dies_within(number, Duration::ZERO) {
+            if self.fleet.any_is_dead(number) {
                 self.sweep();
             }
             self.events.push_back(Event::Switched(number));

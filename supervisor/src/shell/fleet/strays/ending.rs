@@ -60,9 +60,13 @@ impl Fleet {
 
     /// Strays hear what their workers have heard; a worker that has none left is gone, and that is returned.
     pub(in crate::shell::fleet) fn mind_strays(&mut self, ground: &Ground<'_>) -> Vec<Event> {
-        // Only where nothing but strays is left of a worker it matters who comes while we look.
-        let before = (!self.strays.held.is_empty()).then(our_children);
-        self.look_for_strays(ground);
+        let before = our_children();
+        let is_alone = self.scope() == Scope::Below && before.as_ref().is_some_and(|all| self.are_main(all));
+        if is_alone {
+            self.note_that_there_are_none(ground);
+        } else {
+            self.look_for_strays(ground);
+        }
         let known = self.strays.known.values();
         let workers: BTreeSet<Worker> = known.map(|stray| stray.worker).collect();
         for worker in workers {
@@ -73,7 +77,8 @@ impl Fleet {
         }
         match self.scope() {
             // One that ended while we looked may have left us others, which we have not seen.
-            Scope::Below if before != Some(our_children()) => {
+            Scope::Below if is_alone => {}
+            Scope::Below if before != our_children() => {
                 self.strays.due = true;
                 return Vec::new();
             }

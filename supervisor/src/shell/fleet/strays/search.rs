@@ -47,6 +47,18 @@ impl Fleet {
         self.note_strays(look, ground);
     }
 
+    /// The same where nobody but main processes has us as a parent: nobody is left without one, and nobody becomes so unless one
+    /// of them ends.
+    pub(super) fn note_that_there_are_none(&mut self, ground: &Ground<'_>) {
+        self.note_strays(Look::nobody(), ground);
+    }
+
+    /// Whether these are main processes of workers, all of them.
+    pub(super) fn are_main(&self, processes: &[Pid]) -> bool {
+        let main: BTreeSet<Pid> = self.there().filter_map(|(_, info)| info.pid).collect();
+        processes.iter().all(|pid| main.contains(pid))
+    }
+
     /// See everything that a worker has started.
     pub(crate) fn look_for_all_of(&mut self, worker: Worker, ground: &Ground<'_>) {
         let mut origins = self.origins(ground);
@@ -166,7 +178,7 @@ impl Fleet {
     }
 }
 
-/// The living and dead children of this process. Where the kernel does not list them: none, each time.
-pub(super) fn our_children() -> Vec<Pid> {
-    sys::children_of(sys::own_pid()).unwrap_or_default()
+/// The living and dead children of this process; `None` where the kernel does not list them.
+pub(super) fn our_children() -> Option<Vec<Pid>> {
+    sys::own_children().ok()
 }

@@ -29,7 +29,7 @@ use crate::sys::{self, Dead, Numbered, ProcessRow, Told, Who};
 use group::Members;
 pub(crate) use group::signal as signal_group;
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, ppoll};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll, ppoll};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use std::collections::BTreeMap;
@@ -291,12 +291,37 @@ impl<K: Copy + Ord> Children<K> {
 
     fn note_exits(&mut self) -> Vec<ChildEvent<K>> {
         let mut events = Vec::new();
-        for (key, child) in &mut self.known {
-            if let Some(status) = child.note_exit() {
-                events.push(ChildEvent::Exited(*key, status));
-            }
+        for key in self.may_have_ended() {
+            let child = self.known.get_mut(&key);
+            let status = child.and_then(Child::note_exit);
+            events.extend(status.map(|status| ChildEvent::Exited(key, status)));
         }
         events
+    }
+
+    /// Those whose main process has ended, and the end of which may not have been told. One call asks for all of them.
+    fn may_have_ended(&self) -> Vec<K> {
+        let alive = self
+            .known
+            .iter()
+            .filter(|(_, child)| child.leader == Leader::Alive);
+        let (keys, mut poll_set): (Vec<K>, Vec<PollFd<'_>>) = alive
+            .filter_map(|(key, child)| Some((*key, PollFd::new(child.pidfd()?, PollFlags::POLLIN))))
+            .unzip();
+        // A pidfd becomes readable when its process has ended (pidfd_open(2)). If nobody tells, each is asked.
+        let is_told = poll(&mut poll_set, PollTimeout::ZERO).is_ok();
+        let ended = poll_set
+            .iter()
+            .map(|asked| asked.any() != Some(false) || !is_told);
+        let ended = keys.iter().zip(ended).filter(|(_, ended)| *ended);
+        let unreaped = self
+            .known
+            .iter()
+            .filter(|(_, child)| matches!(child.leader, Leader::Unreaped(_)));
+        let mut found: Vec<K> = ended.map(|(key, _)| *key).collect();
+        found.extend(unreaped.map(|(key, _)| *key));
+        found.sort_unstable();
+        found
     }
 
     /// Reaps dead leaders, and notes those whose group has no member any more, not even a dead one.

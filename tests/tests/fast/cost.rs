@@ -27,9 +27,9 @@ struct Cost {
 }
 
 const LIMIT: Cost = Cost {
-    to_fork: 22,
-    to_stop: 14,
-    all: 125,
+    to_fork: 20,
+    to_stop: 8,
+    all: 88,
     state: 4 * 1024,
 };
 

@@ -1,6 +1,6 @@
 //! What workers say: their launch reports, and the words on their notify sockets.
 
-use segue_lifecycle::{Effect, Event, Worker};
+use segue_lifecycle::{Event, Worker};
 
 use crate::descent::{self, Origin};
 use crate::launch::End;
@@ -8,7 +8,6 @@ use crate::readiness::{Believed, NotifySocket, Word};
 use crate::shell::PollSet;
 use crate::shell::fleet::worker::Launched;
 use crate::shell::fleet::{Fleet, Ground, News};
-use crate::shell::journal::log::{self, Need};
 use crate::sources::Source;
 
 /// Which messages of a notify socket are taken.
@@ -22,19 +21,9 @@ impl Fleet {
         sockets.for_each(NotifySocket::consume_recorded);
     }
 
-    /// What is to be done before these effects of these events are begun.
-    pub(crate) fn need_of(&self, events: &[Event], effects: &[Effect]) -> Need {
-        let are_told_again = events.iter().all(|event| self.is_told_again(*event));
-        if are_told_again && effects.iter().all(log::only_looks) {
-            Need::Nothing
-        } else {
-            Need::Log
-        }
-    }
-
     /// Whether the next supervisor hears of this by itself, if this one dies now: it sees what a process has become, and a word that must not
     /// be lost is still in its queue.
-    fn is_told_again(&self, event: Event) -> bool {
+    pub(crate) fn is_told_again(&self, event: Event) -> bool {
         if matches!(event, Event::Executed(_)) {
             return true;
         }

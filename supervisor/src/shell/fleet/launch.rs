@@ -95,7 +95,7 @@ impl Fleet {
             watched,
             go,
         } = forked;
-        let begun = go.begin().map_err(|errno| ("pipe", errno));
+        let begun = go.begin().map_err(|errno| ("launch", errno));
         if let Err((attempt, errno)) = watched.map_err(|errno| ("epoll", errno)).and(begun) {
             // It cannot be heard (or go on), so it can never be ready: it is ended, and its exit tells the core.
             info.failure = Some(format!("{attempt}: {}", errno_text(errno)));

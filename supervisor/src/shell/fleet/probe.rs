@@ -150,7 +150,7 @@ impl ForkedCommand {
     pub(crate) fn let_go(self, what: &str, log: &Log) {
         if let Err(errno) = self.go.begin() {
             // It exits, and what that means is seen then.
-            log.error(&format!("{what}: pipe: {}", errno_text(errno)));
+            log.error(&format!("{what}: launch: {}", errno_text(errno)));
         }
     }
 }

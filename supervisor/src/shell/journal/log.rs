@@ -147,15 +147,6 @@ impl Done {
     }
 }
 
-/// Whether the next supervisor would miss something if we were killed in the middle of a batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Need {
-    /// It would: an event that nobody tells it again, or an effect that is not to be begun twice.
-    Log,
-    /// It hears of the events by itself, and looks anew.
-    Nothing,
-}
-
 /// Whether an effect changes nothing outside, so that the next supervisor may begin it anew. A batch of such effects is not logged, if
 /// its events are told again to whoever comes after us.
 pub(crate) const fn only_looks(effect: &Effect) -> bool {

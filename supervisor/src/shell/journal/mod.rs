@@ -16,9 +16,9 @@ use crate::listeners::{self, Listener};
 use crate::log::Log;
 use crate::pid_file::PidFile;
 use crate::shell::Child;
+use crate::shell::fleet::Fleet;
 use crate::shell::fleet::orders::Sent;
 use crate::state::{Fds, Rows};
-use log::Need;
 
 /// The files that outlive this process.
 #[derive(Debug)]
@@ -44,9 +44,17 @@ impl Journal {
     }
 
     /// These events are about to be stepped. If that is behind, the state before them is written down with them.
-    /// A batch that needs no log is written down after it, with the state that it has made.
-    pub(crate) fn log_batch(&mut self, rows: Option<Vec<u8>>, events: &[Event], need: Need) {
-        if need == Need::Nothing {
+    /// If the next supervisor would miss nothing, nothing is logged: it hears of the events by itself, and begins the effects anew. Then the
+    /// state that comes of them is written down after them.
+    pub(crate) fn log_batch(
+        &mut self,
+        rows: Option<Vec<u8>>,
+        events: &[Event],
+        effects: &[Effect],
+        fleet: &Fleet,
+    ) {
+        let are_told_again = events.iter().all(|event| fleet.is_told_again(*event));
+        if are_told_again && effects.iter().all(log::only_looks) {
             return self.keeper.note_change();
         }
         let line = log::batch_in_words(events);

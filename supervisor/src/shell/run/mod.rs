@@ -91,8 +91,7 @@ impl Shell {
             let rows = self.journal.is_behind().then(|| everything!(self).rows());
             let batch: Vec<Event> = std::mem::take(&mut self.events).into();
             let effects: Vec<Effect> = batch.iter().flat_map(|event| self.core.step(*event)).collect();
-            self.journal
-                .log_batch(rows, &batch, self.fleet.need_of(&batch, &effects));
+            self.journal.log_batch(rows, &batch, &effects, &self.fleet);
             if self.ending.is_some() && batch.contains(&Event::Stop) {
                 self.succession.draining.end_all(&mut tools!(self));
             }

@@ -128,6 +128,7 @@ calls! {
     sigaltstack: Never (RUNTIME)
     signalfd4: With ["EMFILE", "ENFILE", "ENOMEM", "ENODEV"]
     socket: With ["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM"]
+    socketpair: With ["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM"]
     statx: With ["ENOMEM", "EIO"]
     unlink: With ["EROFS", "EIO"]
     unlinkat: With ["EROFS", "EIO"]

@@ -126,10 +126,16 @@ pub(crate) const INJECTED: &[Row] = &[
     row(
         "pread64",
         &["EIO"],
-        &[(
-            ", 256, 0)",
-            "the first line of a script, for the words of a failure",
-        )],
+        &[
+            (
+                ", 256, 0)",
+                "the first line of a script, for the words of a failure",
+            ),
+            (
+                "</sys/fs/cgroup/",
+                "whether memory ran out: the report of a crash says less",
+            ),
+        ],
     ),
     row("prlimit64", &["EPERM"], &[]),
     row("pwrite64", &["ENOSPC", "EIO", "EDQUOT", "EFBIG"], &[]),
@@ -176,6 +182,7 @@ pub(crate) const INJECTED: &[Row] = &[
     row("setsid", &["EPERM"], &[]),
     row("setsockopt", &["ENOMEM"], &[]),
     row("socket", &["EMFILE", "ENFILE", "ENOBUFS"], &[]),
+    row("socketpair", &["EMFILE", "ENFILE", "ENOMEM"], &[]),
     row(
         "statx",
         &["EIO", "ENOMEM"],

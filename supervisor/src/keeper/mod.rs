@@ -55,6 +55,8 @@ pub(crate) struct Keeper {
     written: Option<Vec<u8>>,
     /// Whether something was logged or has changed since.
     behind: bool,
+    /// A piece of the log that goes out with the next write.
+    deferred: Vec<u8>,
     /// A failure that is to be told.
     trouble: Option<String>,
     /// Whether one was told since writing succeeded last.
@@ -85,6 +87,7 @@ impl Keeper {
             full: end,
             written: None,
             behind: true,
+            deferred: Vec::new(),
             trouble: None,
             told: false,
         }
@@ -109,6 +112,13 @@ impl Keeper {
     /// Adds a line to the log. It has no newline in it.
     pub(crate) fn log(&mut self, line: &str) {
         self.write(None, Some(line));
+    }
+
+    /// Adds a line to the log with the next write, since nobody would miss it until then. To be called when nothing is behind.
+    pub(crate) fn log_later(&mut self, line: &str) {
+        self.deferred
+            .extend(frame::write(Piece::Log, self.number, line.as_bytes()));
+        self.behind = true;
     }
 
     /// Writes down everything and then logs a line, in one write.
@@ -153,6 +163,13 @@ impl Keeper {
             }
         };
         let snapshot = length(&pieces);
+        let mut deferred = std::mem::take(&mut self.deferred);
+        if number == self.number {
+            deferred.append(&mut pieces);
+            pieces = deferred;
+        } else if !deferred.is_empty() && self.put(self.number, &deferred, self.end) {
+            self.end += length(&deferred);
+        }
         if let Some(line) = line {
             pieces.extend(frame::write(Piece::Log, number, line.as_bytes()));
         }

@@ -1,7 +1,7 @@
 //! Starting an app: from the birth record to exec.
 //!
 //! [`BirthRecord::resolve`] makes a configuration definite, [`BirthRecord::spawn`] starts one worker of it. The child is
-//! prepared by plain code between fork and exec (`child.rs`), for the supervisor has one thread. It tells through a pipe
+//! prepared by plain code between fork and exec (`child.rs`), for the supervisor has one thread. It tells through a socket
 //! ([`ReportSocket`]) how far it came; the supervisor never waits for it. Just before exec it waits for the supervisor's
 //! word ([`Spawned::go`]), so that no app runs of which nothing is written down.
 //!

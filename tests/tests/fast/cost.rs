@@ -29,7 +29,7 @@ struct Cost {
 const LIMIT: Cost = Cost {
     to_fork: 20,
     to_stop: 8,
-    all: 88,
+    all: 90,
     state: 4 * 1024,
 };
 

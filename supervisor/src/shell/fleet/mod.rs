@@ -33,7 +33,6 @@ use crate::shell::{Child, Given};
 use crate::sight::Hint;
 
 use hooks::{Decision, Hooks};
-use orders::Sent;
 use probe::Probes;
 use strays::Strays;
 use worker::WorkerInfo;
@@ -55,8 +54,6 @@ pub(crate) struct Fleet {
     /// Whom the kernel has killed for memory.
     pub(crate) kills: Kills,
     pub(crate) linger: Pauses,
-    /// Whether the last signal has reached anybody.
-    pub(crate) sent: Sent,
     /// Workers that were told to stop in this turn.
     pub(crate) told_this_turn: Vec<Worker>,
 }
@@ -74,7 +71,6 @@ impl Fleet {
             hint: Hint::default(),
             kills: Kills::new(Roots::real()),
             linger: Pauses::new(),
-            sent: Sent::ToNobody,
             told_this_turn: Vec::new(),
         }
     }

@@ -20,15 +20,6 @@ pub(crate) struct Extension {
     pub(crate) limit: Option<Duration>,
 }
 
-/// Whether a signal has reached anybody.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Sent {
-    /// It has, and whoever had it must not have it again.
-    ToSomebody,
-    /// Nobody was there, or nobody had to be told.
-    ToNobody,
-}
-
 impl Fleet {
     /// Signal a worker. One that is gone by now is not there to be signalled, and that is well.
     pub(crate) fn signal(&mut self, worker: Worker, signal: Signal, ground: &Ground<'_>) {
@@ -39,16 +30,10 @@ impl Fleet {
             info.killed |= signal == Signal::Kill;
         }
         let sent = match signal {
-            Signal::Stop => self.tell_to_stop(worker, stop, ground).map(|()| Sent::ToSomebody),
+            Signal::Stop => self.tell_to_stop(worker, stop, ground),
             Signal::StopGroup => self.tell_who_is_left(worker, stop),
-            Signal::Abort => self
-                .children
-                .signal(child, Kill::SIGABRT)
-                .map(|()| Sent::ToSomebody),
-            Signal::Kill => {
-                let sent = self.children.signal_group(child, Kill::SIGKILL);
-                sent.map(|()| Sent::ToSomebody)
-            }
+            Signal::Abort => self.children.signal(child, Kill::SIGABRT),
+            Signal::Kill => self.children.signal_group(child, Kill::SIGKILL),
         };
         match signal {
             // Once it has been told, for that must not wait.
@@ -58,9 +43,8 @@ impl Fleet {
         if !self.gone.contains(&worker) {
             self.strays.expect();
         }
-        self.sent = sent.unwrap_or(Sent::ToNobody);
         match sent {
-            Ok(_) | Err(Errno::ESRCH) => {}
+            Ok(()) | Err(Errno::ESRCH) => {}
             Err(errno) => {
                 let text = format!("signal {}: {}", self.name_worker(worker), errno_text(errno));
                 ground.log.error(&text);

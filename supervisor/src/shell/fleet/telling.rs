@@ -12,7 +12,6 @@ use segue_lifecycle::Worker;
 use crate::children::ExitStatus;
 use crate::clock::{self, Timers};
 use crate::config::StopSignalTo;
-use crate::shell::fleet::orders::Sent;
 use crate::shell::fleet::strays::ending::Meant;
 use crate::shell::fleet::worker::{Told, WorkerInfo};
 use crate::shell::fleet::{Fleet, Ground};
@@ -43,22 +42,21 @@ impl Fleet {
     }
 
     /// The main process has ended. The rest of its group is told, unless somebody else had that duty.
-    pub(super) fn tell_who_is_left(&mut self, worker: Worker, signal: Signal) -> Result<Sent, Errno> {
+    pub(super) fn tell_who_is_left(&mut self, worker: Worker, signal: Signal) -> Result<(), Errno> {
         let Some(info) = self.workers.get(&worker) else {
-            return Ok(Sent::ToNobody);
+            return Ok(());
         };
         match info.told {
             Told::Main if passed_it_on(info, signal) => {
                 self.note_told(worker, Told::ByMain);
-                Ok(Sent::ToNobody)
+                Ok(())
             }
             Told::Nobody | Told::Main => {
                 self.note_told(worker, Told::Group);
-                let sent = self.children.signal_group(Child::Worker(worker), signal);
-                sent.map(|()| Sent::ToSomebody)
+                self.children.signal_group(Child::Worker(worker), signal)
             }
             // Nobody has it twice.
-            Told::Group | Told::ByMain => Ok(Sent::ToNobody),
+            Told::Group | Told::ByMain => Ok(()),
         }
     }
 

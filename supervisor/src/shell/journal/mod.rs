@@ -17,7 +17,6 @@ use crate::log::Log;
 use crate::pid_file::PidFile;
 use crate::shell::Child;
 use crate::shell::fleet::Fleet;
-use crate::shell::fleet::orders::Sent;
 use crate::state::{Fds, Rows};
 
 /// The files that outlive this process.
@@ -44,8 +43,8 @@ impl Journal {
     }
 
     /// These events are about to be stepped. If that is behind, the state before them is written down with them.
-    /// If the next supervisor would miss nothing, nothing is logged: it hears of the events by itself, and begins the effects anew. Then the
-    /// state that comes of them is written down after them.
+    /// If the next supervisor would miss nothing, since it hears of the events by itself and begins the effects anew, they are logged together
+    /// with what is written next.
     pub(crate) fn log_batch(
         &mut self,
         rows: Option<Vec<u8>>,
@@ -53,20 +52,18 @@ impl Journal {
         effects: &[Effect],
         fleet: &Fleet,
     ) {
-        let are_told_again = events.iter().all(|event| fleet.is_told_again(*event));
-        if are_told_again && effects.iter().all(log::only_looks) {
-            return self.keeper.note_change();
-        }
         let line = log::batch_in_words(events);
+        let are_told_again = events.iter().all(|event| fleet.is_told_again(*event));
         match rows {
             Some(rows) => self.keeper.keep_and_log(rows, &line),
+            None if are_told_again && effects.iter().all(log::only_looks) => self.keeper.log_later(&line),
             None => self.keeper.log(&line),
         }
     }
 
-    /// This effect of the batch was performed. What must not happen twice is marked, if it has happened.
-    pub(crate) fn mark_done(&mut self, nth: usize, effect: Effect, sent: Sent) {
-        if log::happens_once(effect) && sent == Sent::ToSomebody {
+    /// This effect of the batch was performed. What must not happen twice is marked.
+    pub(crate) fn mark_done(&mut self, nth: usize, effect: Effect) {
+        if log::happens_once(effect) {
             self.keeper.log(&format!("signalled {nth}"));
         }
     }

@@ -107,7 +107,7 @@ impl Shell {
         self.records.note_roles(&self.core);
         for (nth, effect) in effects.into_iter().enumerate() {
             self.perform(effect);
-            self.journal.mark_done(nth, effect, self.fleet.sent);
+            self.journal.mark_done(nth, effect);
         }
         self.send_answers();
     }

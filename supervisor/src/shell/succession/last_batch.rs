@@ -80,7 +80,7 @@ impl Adopted<Finished> {
         for (nth, effect) in effects.into_iter().enumerate() {
             if !done.covers(nth, effect) {
                 self.finish(effect, done);
-                self.shell.journal.mark_done(nth, effect, self.shell.fleet.sent);
+                self.shell.journal.mark_done(nth, effect);
             }
         }
         self.shell.send_answers();

@@ -7,6 +7,7 @@ use segue_lifecycle::{Event, Number};
 use crate::listeners::Listener;
 use crate::shell::narrator::view::View;
 use crate::sight::{Connection, Sockets, accepted_connections, connection};
+use crate::sys;
 
 impl View<'_> {
     /// Look for connections to the generation's listeners in its processes, and for clients in its slot. An accepted socket has no
@@ -57,10 +58,23 @@ impl View<'_> {
         stayed.all(|inode| known.contains(inode))
     }
 
-    /// The sockets that the processes of these generations have open; `None` if one may not be looked into.
+    /// Whether /proc shows no main process of a generation that lives (`ProtectProc=` of our units hides those that a killed supervisor has
+    /// started), and so nothing that it has open.
+    fn is_hidden(&self, number: Number) -> bool {
+        let workers = self.fleet.workers.iter();
+        let own = workers.filter(|(worker, _)| worker.generation == number);
+        let leaders = own.filter_map(|(_, info)| info.pid);
+        let mut living = leaders.filter(|pid| self.fleet.children.lives(*pid));
+        living.any(|pid| sys::process_row(pid.as_raw()).is_none())
+    }
+
+    /// The sockets that the processes of these generations have open; `None` if one is not shown, or may not be looked into.
     fn sockets_of(&self, numbers: impl IntoIterator<Item = Number>) -> Option<Sockets> {
         let mut sockets = Sockets::default();
         for number in numbers {
+            if self.is_hidden(number) {
+                return None;
+            }
             for pid in self.fleet.party_of(number, &self.ground()) {
                 sockets.add(pid).ok()?;
             }

@@ -22,6 +22,7 @@ mod restart;
 mod sandbox;
 mod site;
 mod start;
+mod steered;
 mod stop;
 mod upgrade;
 
@@ -113,6 +114,7 @@ const SCENES: &[Scene] = scenes! {
     252 killed::a_stop_between_two_supervisors_ends_everything;
     252 killed::a_stop_before_a_start_that_waits_ends_everything;
     254 killed::a_stop_beside_a_cleanup_ends_everything;
+    252 steered::killed_at_every_call;
     252 midway::while_it_forks;
     252 midway::at_a_first_start_nobody_hears;
     252 midway::while_it_stops;

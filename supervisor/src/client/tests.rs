@@ -392,6 +392,17 @@ fn something_else_that_answers_does_no_harm() {
     other.join().expect("thread");
 }
 
+/// A socket of which nobody is left. What another test forks in this instant has a copy of the listener until it executes.
+fn leave_behind(path: impl AsRef<Path>) {
+    let path = path.as_ref();
+    drop(UnixListener::bind(path).expect("left behind"));
+    let end = clock::now() + Duration::from_secs(60);
+    while UnixStream::connect(path).is_ok() {
+        assert!(clock::now() < end, "somebody still has {}", path.display());
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
 #[test]
 fn no_supervisor_answers_where_there_is_none() {
     let directory = directory();
@@ -422,7 +433,7 @@ fn no_supervisor_answers_where_there_is_none() {
 
     // What a killed supervisor has left is nobody.
     let place = place(directory.path(), "dead");
-    drop(UnixListener::bind(place.control()).expect("left behind"));
+    leave_behind(place.control());
     let (exit, _, err) = reload_of(&around, &at(place.control()), Until::Takeover, None);
     assert_eq!(exit, Exit::NoSupervisor);
     assert!(err.ends_with("/control: connection refused\n"), "{err}");
@@ -451,7 +462,7 @@ fn no_supervisor_answers_where_there_is_none() {
         );
     }
     let given = directory.path().join("given");
-    drop(UnixListener::bind(&given).expect("left behind"));
+    leave_behind(&given);
     std::fs::write(directory.path().join("given.state-a"), "").expect("left behind");
     let (_, _, err) = reload_of(&around, &at(&given), Until::Takeover, None);
     assert!(err.contains("; the supervisor there was killed"), "{err}");

@@ -12,7 +12,7 @@
 use crate::Lifecycle;
 use crate::generation::{Generation, Role, Standing};
 use crate::handoff::{Handoff, Progress};
-use crate::save::{Fields, Flaw, Line};
+use crate::line::{Saved as _, line};
 use crate::stop::Phase;
 use crate::vocabulary::{Cause, Effect, Fact, Lane, Number, Plan, Timer, Wait};
 use alloc::collections::BTreeSet;
@@ -35,32 +35,24 @@ impl Lanes {
         self.waiting.contains(&lane)
     }
 
-    pub(crate) fn save(&self, text: &mut String) {
+    pub(crate) fn save_if_any(&self, text: &mut String) {
         if *self != Self::default() {
-            Line::begin(text, "core-lanes")
-                .field_if_any("pointed", self.pointed.as_ref())
-                .numbers("waiting", self.waiting.iter().map(|lane| u64::from(*lane)))
-                .numbers("given-up", self.given_up.iter().map(|lane| u64::from(*lane)))
-                .end();
+            self.save(text);
         }
     }
 
-    pub(crate) fn load(line: Fields<'_>) -> Result<Self, Flaw> {
-        let lanes = |key| -> Result<BTreeSet<Lane>, Flaw> {
-            let lanes = line.numbers_if_any(key)?.unwrap_or_default();
-            Ok(lanes
-                .into_iter()
-                .filter_map(|lane| Lane::try_from(lane).ok())
-                .collect())
-        };
-        let waiting = lanes("waiting")?;
-        Ok(Self {
-            pointed: line.get_if_any("pointed")?,
-            given_up: lanes("given-up")?.intersection(&waiting).copied().collect(),
-            waiting,
-        })
+    /// Those that were read: none is given up in which nobody waits.
+    pub(crate) fn without_strangers(mut self) -> Self {
+        self.given_up.retain(|lane| self.waiting.contains(lane));
+        self
     }
 }
+
+line!(Lanes "core-lanes" {
+    "pointed" pointed if any;
+    "waiting" waiting;
+    "given-up" given_up;
+});
 
 impl Lifecycle {
     /// The lane to which new clients go, if listeners are steered.

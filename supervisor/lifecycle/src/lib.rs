@@ -34,6 +34,7 @@ extern crate alloc;
 mod generation;
 mod handoff;
 mod lanes;
+mod line;
 mod linger;
 mod planted;
 mod probation;
@@ -58,9 +59,9 @@ use alloc::vec::Vec;
 
 pub use generation::{Generation, Leader, Life, Process, Role, Slot, SlotState, Standing};
 pub use handoff::{Handoff, Progress};
+pub use line::Flaw;
 #[cfg(test)]
 pub use planted::Bug;
-pub use save::Flaw;
 pub use token::Token;
 pub use vocabulary::{
     Cause, Effect, Ending, Event, FIRST, Fact, Lane, LingerEnd, Mode, Number, Outcome, Plan, Readiness,

@@ -1,117 +1,21 @@
 //! The machine as text, so that another supervisor can go on with it.
 //!
-//! A line is a kind and fields, `core-process is=4.0.2 life=serving leader=running`, with values from `words.rs`. Kinds and keys that are
-//! not known are passed over: a later version wrote them. What is missing, or does not fit together, is refused: the
+//! A line is a kind and fields (`line.rs`), with values from `words.rs`. Kinds and keys that are not known are passed over: a later version wrote them. What is missing, or does not fit together, is refused: the
 //! code relies on a machine that could have come about.
 
 use crate::Lifecycle;
 use crate::generation::{Generation, Process, Role, Slot, SlotState};
 use crate::handoff::{Handoff, Progress};
 use crate::lanes::Lanes;
+use crate::line::{Fields, Flaw, Line, Saved, flaw, line};
 use crate::planted::Planted;
-use crate::tickets::Tickets;
+use crate::tickets::{SavedTicket, Tickets};
 use crate::token::Token;
 use crate::vocabulary::{Number, Plan, Record, Timer, Worker};
 use crate::words::{self, Word};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::fmt;
-
-/// Why a text is no machine, in one line.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Flaw(String);
-
-impl fmt::Display for Flaw {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl core::error::Error for Flaw {}
-
-/// `CAUSE: LINE`.
-fn flaw(cause: &str, line: &str) -> Flaw {
-    let mut text = String::from(cause);
-    text.push_str(": ");
-    text.push_str(line);
-    Flaw(text)
-}
-
-/// A line that is being written.
-pub(crate) struct Line<'a>(&'a mut String);
-
-impl<'a> Line<'a> {
-    pub(crate) fn begin(text: &'a mut String, kind: &str) -> Self {
-        text.push_str(kind);
-        Self(text)
-    }
-
-    pub(crate) fn field(self, key: &str, value: &impl Word) -> Self {
-        self.0.push(' ');
-        self.0.push_str(key);
-        self.0.push('=');
-        value.write(self.0);
-        self
-    }
-
-    pub(crate) fn field_if_any(self, key: &str, value: Option<&impl Word>) -> Self {
-        match value {
-            Some(value) => self.field(key, value),
-            None => self,
-        }
-    }
-
-    pub(crate) fn numbers(self, key: &str, numbers: impl Iterator<Item = u64>) -> Self {
-        self.0.push(' ');
-        self.0.push_str(key);
-        self.0.push('=');
-        for (place, number) in numbers.enumerate() {
-            if place > 0 {
-                self.0.push(',');
-            }
-            words::push_number(self.0, number);
-        }
-        self
-    }
-
-    pub(crate) fn end(self) {
-        self.0.push('\n');
-    }
-}
-
-/// A line that is being read.
-#[derive(Clone, Copy)]
-pub(crate) struct Fields<'a>(&'a str);
-
-impl<'a> Fields<'a> {
-    fn kind(self) -> &'a str {
-        self.0.split(' ').next().unwrap_or_default()
-    }
-
-    fn raw(self, key: &str) -> Option<&'a str> {
-        let mut fields = self.0.split(' ').skip(1);
-        fields.find_map(|field| field.strip_prefix(key)?.strip_prefix('='))
-    }
-
-    pub(crate) fn get_if_any<W: Word>(self, key: &str) -> Result<Option<W>, Flaw> {
-        match self.raw(key) {
-            Some(raw) => words::read_whole(raw).map(Some).ok_or_else(|| flaw(key, self.0)),
-            None => Ok(None),
-        }
-    }
-
-    pub(crate) fn get<W: Word>(self, key: &str) -> Result<W, Flaw> {
-        self.get_if_any(key)?.ok_or_else(|| flaw(key, self.0))
-    }
-
-    pub(crate) fn numbers_if_any(self, key: &str) -> Result<Option<Vec<u64>>, Flaw> {
-        let Some(raw) = self.raw(key) else { return Ok(None) };
-        let numbers = raw.split(',').filter(|number| !number.is_empty());
-        let numbers: Result<_, _> = numbers.map(str::parse).collect();
-        numbers.map(Some).map_err(|_| flaw(key, self.0))
-    }
-}
 
 /// A record and the plan that goes with it, in one word.
 impl Word for (Record, Plan) {
@@ -125,31 +29,71 @@ impl Word for (Record, Plan) {
     }
 }
 
+/// The key by which the line of a slot names its generation.
+const GENERATION: &str = "generation";
+
+/// The kind of a line that names a timer, and the key of its name.
+const TIMER: &str = "core-timer";
+const IS: &str = "is";
+
+line!(Lifecycle "core-machine" {
+    "next" next_number;
+    "handoff" handoff;
+    "phase" phase;
+    "incumbent" incumbent if any;
+    "last-good" last_good if any;
+    "fallback" fallback if any;
+    "workers" workers_wanted if any;
+    "records" records;
+    "notifiers" notifiers;
+} besides {
+    lanes Lanes::default();
+    generations BTreeMap::new();
+    tickets Tickets::new();
+    timers BTreeSet::new();
+    planted Planted::none();
+    effects Vec::new();
+});
+
+line!(Generation "core-generation" {
+    "number" number;
+    "record" record;
+    "role" role;
+    "standing" standing;
+    "lane" lane or 0;
+    "token" token or Token::Unasked;
+    "plan" plan;
+    "starts" starts;
+} besides {
+    slots Vec::new();
+    processes Vec::new();
+});
+
+line!(Slot "core-slot" { "state" state; "failures" failures; });
+line!(Process "core-process" { "is" worker; "life" life; "leader" leader; });
+
 impl Lifecycle {
     /// The whole machine as lines, each with its newline; every kind begins with `core-`. To be called between two steps.
     pub fn save(&self) -> String {
         let mut text = String::new();
-        Line::begin(&mut text, "core-machine")
-            .field("next", &self.next_number)
-            .field("handoff", &self.handoff)
-            .field("phase", &self.phase)
-            .field_if_any("incumbent", self.incumbent.as_ref())
-            .field_if_any("last-good", self.last_good.as_ref())
-            .field_if_any("fallback", self.fallback.as_ref())
-            .field_if_any("workers", self.workers_wanted.as_ref())
-            .numbers("records", self.records.iter().map(|record| record.0))
-            .numbers("notifiers", self.notifiers.iter().map(|record| record.0))
-            .end();
-        self.lanes.save(&mut text);
+        Saved::save(self, &mut text);
+        self.lanes.save_if_any(&mut text);
         for generation in self.generations.values() {
             generation.save(&mut text);
+            for slot in &generation.slots {
+                let mut line = Line::begin(&mut text, Slot::KIND);
+                line.field(GENERATION, &generation.number);
+                slot.write_fields(&mut line);
+                line.end();
+            }
+            generation.processes.iter().for_each(|one| one.save(&mut text));
         }
         self.tickets.save(&mut text);
-        for timer in &self.timers {
-            if self.planted.saves_no_probation(*timer) {
-                continue;
-            }
-            Line::begin(&mut text, "core-timer").field("is", timer).end();
+        let is_saved = |timer: &&Timer| !self.planted.saves_no_probation(**timer);
+        for timer in self.timers.iter().filter(is_saved) {
+            let mut line = Line::begin(&mut text, TIMER);
+            line.field(IS, timer);
+            line.end();
         }
         text
     }
@@ -160,52 +104,28 @@ impl Lifecycle {
     /// A line lacks something or means nothing, or the whole does not fit together.
     pub fn load(text: &str) -> Result<Self, Flaw> {
         let lines = || text.split('\n').map(Fields);
-        let machine = lines().find(|line| line.kind() == "core-machine");
-        let machine = machine.ok_or_else(|| flaw("core-machine", "there is no such line"))?;
-        let records = machine.numbers_if_any("records")?.unwrap_or_default();
-        let notifiers = machine.numbers_if_any("notifiers")?.unwrap_or_default();
-        let mut loaded = Self {
-            generations: BTreeMap::new(),
-            incumbent: machine.get_if_any("incumbent")?,
-            handoff: machine.get("handoff")?,
-            last_good: machine.get_if_any("last-good")?,
-            fallback: machine.get_if_any("fallback")?,
-            tickets: Tickets::new(),
-            timers: BTreeSet::new(),
-            records: records.into_iter().map(Record).collect(),
-            notifiers: notifiers.into_iter().map(Record).collect(),
-            workers_wanted: machine.get_if_any("workers")?,
-            next_number: machine.get("next")?,
-            phase: machine.get("phase")?,
-            lanes: Lanes::default(),
-            planted: Planted::none(),
-            effects: Vec::new(),
-        };
+        let machine = lines().find(|line| line.kind() == Self::KIND);
+        let machine = machine.ok_or_else(|| flaw(Self::KIND, "there is no such line"))?;
+        let mut loaded: Self = Saved::load(machine)?;
         for line in lines() {
             match line.kind() {
-                "core-generation" => {
+                Generation::KIND => {
                     let generation = Generation::load(line)?;
                     loaded.generations.insert(generation.number, generation);
                 }
-                "core-slot" => loaded.generation_of(line)?.slots.push(Slot {
-                    state: line.get("state")?,
-                    failures: line.get("failures")?,
-                }),
-                "core-process" => {
-                    let worker: Worker = line.get("is")?;
-                    let process = Process {
-                        worker,
-                        life: line.get("life")?,
-                        leader: line.get("leader")?,
-                    };
-                    let generation = loaded.generations.get_mut(&worker.generation);
-                    let generation = generation.ok_or_else(|| flaw("of no generation", line.0))?;
-                    generation.processes.push(process);
+                Slot::KIND => {
+                    let number = line.get(GENERATION)?;
+                    loaded.saved(number, line)?.slots.push(Slot::load(line)?);
                 }
-                "core-ticket" => loaded.tickets.load(line)?,
-                "core-lanes" => loaded.lanes = Lanes::load(line)?,
-                "core-timer" => {
-                    loaded.timers.insert(line.get("is")?);
+                Process::KIND => {
+                    let process = Process::load(line)?;
+                    let number = process.worker.generation;
+                    loaded.saved(number, line)?.processes.push(process);
+                }
+                SavedTicket::KIND => loaded.tickets.take(SavedTicket::load(line)?),
+                Lanes::KIND => loaded.lanes = Lanes::load(line)?.without_strangers(),
+                TIMER => {
+                    loaded.timers.insert(line.get(IS)?);
                 }
                 _ => {}
             }
@@ -216,8 +136,8 @@ impl Lifecycle {
         }
     }
 
-    fn generation_of(&mut self, line: Fields<'_>) -> Result<&mut Generation, Flaw> {
-        let number: Number = line.get("generation")?;
+    /// The generation that a line is about: its own line was before.
+    fn saved(&mut self, number: Number, line: Fields<'_>) -> Result<&mut Generation, Flaw> {
         let generation = self.generations.get_mut(&number);
         generation.ok_or_else(|| flaw("of no generation", line.0))
     }
@@ -285,62 +205,6 @@ impl Lifecycle {
 }
 
 impl Generation {
-    fn save(&self, text: &mut String) {
-        let Self {
-            number,
-            record,
-            plan,
-            role,
-            standing,
-            lane,
-            token,
-            slots,
-            starts,
-            processes,
-        } = self;
-        Line::begin(text, "core-generation")
-            .field("number", number)
-            .field("record", record)
-            .field("role", role)
-            .field("standing", standing)
-            .field_if_any("lane", Some(lane).filter(|lane| **lane > 0))
-            .field_if_any("token", Some(token).filter(|token| **token != Token::Unasked))
-            .field("plan", plan)
-            .numbers("starts", starts.iter().map(|start| u64::from(*start)))
-            .end();
-        for slot in slots {
-            Line::begin(text, "core-slot")
-                .field("generation", number)
-                .field("state", &slot.state)
-                .field("failures", &slot.failures)
-                .end();
-        }
-        for process in processes {
-            Line::begin(text, "core-process")
-                .field("is", &process.worker)
-                .field("life", &process.life)
-                .field("leader", &process.leader)
-                .end();
-        }
-    }
-
-    fn load(line: Fields<'_>) -> Result<Self, Flaw> {
-        let starts = line.numbers_if_any("starts")?.unwrap_or_default();
-        let starts: Result<_, _> = starts.into_iter().map(u32::try_from).collect();
-        Ok(Self {
-            number: line.get("number")?,
-            record: line.get("record")?,
-            plan: line.get("plan")?,
-            role: line.get("role")?,
-            standing: line.get("standing")?,
-            lane: line.get_if_any("lane")?.unwrap_or_default(),
-            token: line.get_if_any("token")?.unwrap_or(Token::Unasked),
-            slots: Vec::new(),
-            starts: starts.map_err(|_| flaw("starts", line.0))?,
-            processes: Vec::new(),
-        })
-    }
-
     /// Whether each process was started in a slot, and each slot that runs has its process.
     fn is_consistent(&self) -> bool {
         let started = |worker: Worker| {

@@ -2,7 +2,7 @@
 
 use crate::Lifecycle;
 use crate::generation::Role;
-use crate::save::{Fields, Flaw, Line};
+use crate::line::{Saved as _, line};
 use crate::vocabulary::{Cause, Effect, Number, Outcome, Ticket, Until};
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -51,38 +51,59 @@ impl Tickets {
     /// A line for each: one that is queued has no generation yet.
     pub(crate) fn save(&self, text: &mut String) {
         for (ticket, until) in &self.queued {
-            Line::begin(text, "core-ticket")
-                .field("number", ticket)
-                .field("until", until)
-                .end();
+            let saved = SavedTicket {
+                ticket: *ticket,
+                until: *until,
+                generation: None,
+                draining: None,
+            };
+            saved.save(text);
         }
         for held in &self.held {
-            let line = Line::begin(text, "core-ticket")
-                .field("number", &held.ticket)
-                .field("until", &held.until)
-                .field("generation", &held.generation);
-            match &held.draining {
-                Some(draining) => line.numbers("draining", draining.iter().copied()).end(),
-                None => line.end(),
-            }
+            let saved = SavedTicket {
+                ticket: held.ticket,
+                until: held.until,
+                generation: Some(held.generation),
+                draining: held.draining.clone(),
+            };
+            saved.save(text);
         }
     }
 
-    /// Read one of them.
-    pub(crate) fn load(&mut self, line: Fields<'_>) -> Result<(), Flaw> {
-        let (ticket, until) = (line.get("number")?, line.get("until")?);
-        match line.get_if_any("generation")? {
+    /// Take one that was read.
+    pub(crate) fn take(&mut self, saved: SavedTicket) {
+        let SavedTicket {
+            ticket,
+            until,
+            generation,
+            draining,
+        } = saved;
+        match generation {
             None => self.queued.push((ticket, until)),
             Some(generation) => self.held.push(Held {
                 ticket,
                 until,
                 generation,
-                draining: line.numbers_if_any("draining")?,
+                draining,
             }),
         }
-        Ok(())
     }
 }
+
+/// A ticket as its line tells of it. Without a generation it waits for the next one.
+pub(crate) struct SavedTicket {
+    ticket: Ticket,
+    until: Until,
+    generation: Option<Number>,
+    draining: Option<Vec<Number>>,
+}
+
+line!(SavedTicket "core-ticket" {
+    "number" ticket;
+    "until" until;
+    "generation" generation if any;
+    "draining" draining if any;
+});
 
 impl Lifecycle {
     pub(crate) fn queue_ticket(&mut self, ticket: Ticket, until: Until) {

@@ -103,10 +103,11 @@ impl Lifecycle {
 
     /// The lane for a candidate with this plan: one that nobody has and in which nobody waits. They are used by turns, so that
     /// one is left alone as long as possible before it comes round. If there is none, one that was given up: nobody but the
-    /// candidate can answer those who wait there. A generation that is not steered has the first, and shares it.
+    /// candidate can answer those who wait there. Generations that are not steered share the one to which new clients go: the first,
+    /// unless listeners were steered before.
     pub(crate) fn free_lane(&self, plan: Plan) -> Option<Lane> {
         if plan.lanes == 0 {
-            return Some(0);
+            return Some(self.lanes.pointed.unwrap_or(0));
         }
         let first = self
             .incumbent()
@@ -248,7 +249,9 @@ impl Lifecycle {
 
     /// Start a relief worker. As long as the incumbent itself does not serve, there is nothing to start it from.
     fn start_relief(&mut self, lane: Lane) {
-        let able = |incumbent: &&Generation| incumbent.serves() && lane < incumbent.plan.lanes;
+        // One that is not steered any more has been lent one lane, and its record knows all of them.
+        let has = |plan: Plan| lane < plan.lanes || plan.lanes == 0;
+        let able = |incumbent: &&Generation| incumbent.serves() && has(incumbent.plan);
         let incumbent = self.incumbent().filter(able);
         let Some((record, plan)) = incumbent.map(|incumbent| (incumbent.record, incumbent.plan)) else {
             self.lanes.given_up.insert(lane);

@@ -155,9 +155,9 @@ impl SocketOptions {
     }
 
     /// What is said of one option, and nothing else.
-    pub(crate) fn only(&self, key: Key) -> Self {
-        let value = self.0.get(&key).cloned();
-        Self(value.into_iter().map(|value| (key, value)).collect())
+    pub(crate) fn only(&self, keys: &[Key]) -> Self {
+        let given = self.0.iter().filter(|(key, _)| keys.contains(*key));
+        Self(given.map(|(key, value)| (*key, value.clone())).collect())
     }
 
     /// O_NONBLOCK is asked for, and nothing else.

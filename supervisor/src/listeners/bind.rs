@@ -16,7 +16,8 @@ use super::unix_file::{self, PathLock, SocketFile};
 use super::{ListenError, PROBE_BACKLOG, PROBE_MODE, slots};
 use crate::address::{Address, BindIpv6Only, Host, Key, ListenSpec, SocketOptions, UnixPath};
 use crate::state::Guard;
-use crate::sys::{errno_text, sock, steering};
+use crate::sys::steering::{self, Arrivals};
+use crate::sys::{errno_text, sock};
 
 /// Longest path of a Unix socket in bytes (unix(7)); checked again when a relative path has become absolute.
 const SUN_PATH_MAX: usize = 107;
@@ -86,17 +87,33 @@ pub(super) fn open(wanted: &Wanted<'_>, holder: Holder<'_>) -> Result<Bound, Lis
 /// # Errors
 /// One line. Nothing is left behind.
 pub(super) fn beside(wanted: &Wanted<'_>, first: &Socket) -> Result<Bound, ListenError> {
+    beside_with(wanted, first, Arrivals::Taken)
+}
+
+/// The same, but what arrives for it is dropped until the caller says otherwise.
+///
+/// # Errors
+/// As [`beside`].
+pub(super) fn beside_in_silence(wanted: &Wanted<'_>, first: &Socket) -> Result<Bound, ListenError> {
+    beside_with(wanted, first, Arrivals::Dropped)
+}
+
+fn beside_with(wanted: &Wanted<'_>, first: &Socket, arrivals: Arrivals) -> Result<Bound, ListenError> {
     let BoundTo::Internet { address, .. } = first.local().bound_to else {
         return Err(ListenError::at(&wanted.spec.address, "it has no port to share"));
     };
-    new_socket(kind_of(&wanted.spec.address), family_of(address))
-        .map_err(errno_text)
-        .and_then(|fd| {
-            if slots::is_asked(&wanted.spec.options) {
-                steering::share_address(fd.as_fd()).map_err(errno_text)?;
-            }
-            internet(fd, wanted, address, &|_, _| None)
-        })
+    let made = new_socket(kind_of(&wanted.spec.address), family_of(address)).and_then(|fd| {
+        if steering::shares_address(first.as_fd()) {
+            steering::share_address(fd.as_fd())?;
+        }
+        match arrivals {
+            Arrivals::Dropped => steering::set_arrivals(fd.as_fd(), arrivals)?,
+            Arrivals::Taken => {}
+        }
+        Ok(fd)
+    });
+    made.map_err(errno_text)
+        .and_then(|fd| internet(fd, wanted, address, &|_, _| None))
         .map_err(|cause| ListenError::at(&wanted.spec.address, cause))
 }
 

@@ -291,8 +291,8 @@ fn realize(
         Origin::Kept(old, owner) => {
             let all = std::iter::once(old).chain(beside);
             let all: Vec<Rc<Listener>> = all.map(|old| under(old, name.clone(), spec, owner)).collect();
-            // A supervisor that was killed may have left fewer slots than there were.
-            if all.iter().any(|one| one.slot.is_some()) {
+            // A supervisor that was killed may have left fewer slots than there were; or steering was switched on.
+            if all.iter().any(|one| one.slot.is_some()) || slots::is_asked(&spec.options) {
                 let wanted = Wanted {
                     spec,
                     addresses: Vec::new(),
@@ -356,11 +356,12 @@ fn under(old: Rc<Listener>, name: String, spec: &ListenSpec, owner: Owner) -> Rc
 }
 
 /// A socket that came without a name gets the one that the spec gives to its address; one that has a name keeps it. What the spec
-/// says of O_NONBLOCK counts for it as well.
+/// says of O_NONBLOCK and of steering counts for it as well.
 fn under_name_of(spec: &ListenSpec, held: Rc<Listener>) -> Rc<Listener> {
     let nameless = *held.socket.source() == Source::Inherited { named: false };
     let name = spec.name.as_ref().filter(|_| nameless).unwrap_or(&held.name);
-    let (name, options) = (name.clone(), spec.options.only(Key::NonBlocking));
+    let counts = [Key::NonBlocking, Key::Steer, Key::Slots];
+    let (name, options) = (name.clone(), spec.options.only(&counts));
     held.with(name, options)
 }
 

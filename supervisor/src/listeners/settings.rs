@@ -74,6 +74,8 @@ pub(super) enum What {
     Flag,
     /// How a directory is made; means nothing afterwards.
     Directory,
+    /// Which sockets there are beside it, and who is lent which.
+    Group,
 }
 
 /// What an option is made of.
@@ -83,10 +85,9 @@ pub(super) fn what(key: Key) -> What {
         | Key::Transparent
         | Key::ReusePort
         | Key::Sockets
-        | Key::Steer
-        | Key::Slots
         | Key::BindIpv6Only
         | Key::BindToDevice => What::Birth,
+        Key::Steer | Key::Slots => What::Group,
         Key::Backlog => What::Backlog,
         Key::Mode | Key::User | Key::Group => What::Access,
         Key::NonBlocking => What::Flag,

@@ -8,14 +8,17 @@
 use std::os::fd::BorrowedFd;
 use std::rc::Rc;
 
+use nix::errno::Errno;
+
 use super::bind::{self, Wanted};
 use super::group::{Group, Slot};
 use super::local::SocketKind;
 use super::resolve::Lookup;
-use super::socket::IoMode;
+use super::socket::{IoMode, Socket};
 use super::{ListenError, Listener};
 use crate::address::{Key, SocketOptions};
-use crate::sys::{errno_text, sock, steering};
+use crate::sys::steering::{self, Arrivals};
+use crate::sys::{errno_text, sock};
 
 /// Sockets of a steered listener unless `slots` says otherwise: one for the incumbent, one for a candidate, and two for older
 /// generations that still drain.
@@ -27,8 +30,16 @@ impl Listener {
         self.slot.as_ref().map(|slot| slot.number)
     }
 
-    /// How many slots its address has; 0 if all generations share one socket.
+    /// Whether each generation is lent another slot of its address. If not, all share the one to which new clients go.
+    pub(crate) fn is_steered(&self) -> bool {
+        self.slot.is_some() && is_asked(&self.options)
+    }
+
+    /// How many slots its address has, if each generation has one of its own; 0 if all generations share one socket.
     pub(crate) fn slots(&self) -> u8 {
+        if !self.is_steered() {
+            return 0;
+        }
         let slots = self.slot.as_ref().map(|slot| slot.group.length());
         slots.and_then(|slots| u8::try_from(slots).ok()).unwrap_or(0)
     }
@@ -49,7 +60,7 @@ impl Listener {
     /// # Errors
     /// One line if the kernel refuses.
     pub(crate) fn lend_anew(&self) -> Result<(), ListenError> {
-        if self.slot.is_none() {
+        if !self.is_steered() {
             return Ok(());
         }
         let as_it_came = self.is_inherited() && self.options.flag(Key::NonBlocking).is_none();
@@ -79,6 +90,26 @@ impl Listener {
         if let Some(slot) = &self.slot {
             slot.group.note_pointed(slot.number);
         }
+    }
+
+    /// This listener, which all generations share, in the place of each socket of its address, if one of them is its own: so those that
+    /// were made beside it are never closed, and clients in them are not forgotten. `None` if none of them is its own.
+    pub(crate) fn over_slots(&self, slots: &[Rc<Self>]) -> Option<Vec<Rc<Self>>> {
+        let own = slots.iter().find(|slot| slot.inode() == self.inode())?;
+        if self.slot.is_some() || own.slot.is_none() {
+            return None;
+        }
+        let beside = slots.iter().filter(|slot| slot.is_beside(own));
+        let over = |slot: &Rc<Self>| {
+            Rc::new(Self {
+                name: self.name.clone(),
+                options: self.options.clone(),
+                owner: self.owner,
+                socket: Rc::clone(&slot.socket),
+                slot: slot.slot.clone(),
+            })
+        };
+        Some(beside.map(over).collect())
     }
 
     fn in_slot(self: Rc<Self>, group: &Rc<Group>, number: u8) -> Rc<Self> {
@@ -130,7 +161,10 @@ pub(super) fn complete(
         return there;
     };
     match fill(&there, wanted) {
-        Ok(slots) => slots,
+        Ok(slots) => {
+            warnings.extend(too_many(&slots, wanted));
+            slots
+        }
         Err(cause) => {
             let text = match first.slots() {
                 0 => format!("cannot be steered, so all generations share one socket: {cause}"),
@@ -140,6 +174,16 @@ pub(super) fn complete(
             without_gaps(there)
         }
     }
+}
+
+/// Told once: fewer slots are asked for than there are.
+fn too_many(slots: &[Rc<Listener>], wanted: &Wanted<'_>) -> Option<String> {
+    let first = slots.first()?;
+    let (asked, there) = (usize::from(asked(&wanted.spec.options)), slots.len());
+    let before = first.socket.applied().0;
+    let is_news = before.number(Key::Slots) != wanted.spec.options.number(Key::Slots);
+    let text = format!("keeps its {there} slots: none is closed while segue listens there");
+    (first.is_steered() && asked < there && is_news).then(|| first.alarm(&text).to_string())
 }
 
 /// Slots that a predecessor has left are numbered from 0 on: the worker that has one of them ends, and no generation of ours knows it.
@@ -167,12 +211,30 @@ fn fill(there: &[Rc<Listener>], wanted: &Wanted<'_>) -> Result<Vec<Rc<Listener>>
     let Some(first) = there.first() else {
         return Ok(Vec::new());
     };
-    let group = match &first.slot {
-        Some(slot) => Rc::clone(&slot.group),
-        None => {
-            steering::send_to_index(first.socket.as_fd(), 0).map_err(errno_text)?;
-            Group::in_order(vec![0])
-        }
+    let count = asked(&wanted.spec.options);
+    let (group, second) = match &first.slot {
+        Some(slot) => (Rc::clone(&slot.group), None),
+        None => match steering::send_to_index(first.socket.as_fd(), 0) {
+            Ok(()) => (Group::in_order(vec![0]), None),
+            // It was bound without sharing its address, and has no group yet.
+            Err(Errno::EINVAL) if count > 1 => {
+                let second = join_late(&first.socket, wanted)?;
+                (Group::in_order(vec![0, 1]), Some(second))
+            }
+            Err(errno) => return Err(errno_text(errno)),
+        },
+    };
+    let made_by_us = |socket: Socket, number: u8| {
+        Rc::new(Listener {
+            name: first.name.clone(),
+            options: wanted.spec.options.clone(),
+            owner: wanted.owner,
+            socket: Rc::new(socket),
+            slot: Some(Slot {
+                group: Rc::clone(&group),
+                number,
+            }),
+        })
     };
     let mut slots: Vec<Rc<Listener>> = there
         .iter()
@@ -182,29 +244,40 @@ fn fill(there: &[Rc<Listener>], wanted: &Wanted<'_>) -> Result<Vec<Rc<Listener>>
             None => one.in_slot(&group, 0),
         })
         .collect();
+    slots.extend(second.map(|second| made_by_us(second, 1)));
     // Their order counts once all of them are there: if one cannot be made, those before it are closed again.
     let mut made = Vec::new();
-    for number in 0..asked(&wanted.spec.options) {
+    for number in 0..count {
         if slots.iter().any(|known| known.slot() == Some(number)) {
             continue;
         }
         let bound = bind::beside(wanted, &first.socket).map_err(|error| error.to_string())?;
         made.push(number);
-        let new = Rc::new(Listener {
-            name: first.name.clone(),
-            options: wanted.spec.options.clone(),
-            owner: wanted.owner,
-            socket: Rc::new(bound.socket),
-            slot: Some(Slot {
-                group: Rc::clone(&group),
-                number,
-            }),
-        });
-        slots.push(new);
+        slots.push(made_by_us(bound.socket, number));
     }
     group.append(made);
     slots.sort_by_key(|one| one.slot());
     Ok(slots)
+}
+
+/// The first socket beside one that listens already and is to share its address from now on. The kernel makes them a group when this one
+/// begins to listen, and spreads clients over both until it is told where they go: what arrives for the new one meanwhile is dropped,
+/// so that such a client comes a second later to where all go.
+fn join_late(first: &Socket, wanted: &Wanted<'_>) -> Result<Socket, String> {
+    let fd = first.as_fd();
+    steering::share_address(fd).map_err(errno_text)?;
+    let joined = bind::beside_in_silence(wanted, first)
+        .map_err(|error| error.to_string())
+        .and_then(|second| {
+            steering::send_to_index(fd, 0).map_err(errno_text)?;
+            steering::set_arrivals(second.socket.as_fd(), Arrivals::Taken).map_err(errno_text)?;
+            Ok(second.socket)
+        });
+    if joined.is_err() {
+        // It could be set a moment ago.
+        let _ = steering::keep_address(fd);
+    }
+    joined
 }
 
 /// Slots that the process above us has made: the same address several times (`ListenStream=` on several lines with `ReusePort=yes`,

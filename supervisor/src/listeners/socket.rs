@@ -418,7 +418,12 @@ impl Socket {
             let _ = self.put(options, &before.0, before.1);
             return Err(cause);
         }
-        self.applied.replace((options.clone(), owner));
+        let mut applied = options.clone();
+        if before.0.flag(Key::Steer) == Some(true) {
+            // Its address is shared from then on, also if it is made anew. A flag that was taken is taken again.
+            let _ = applied.set(Key::Steer.name(), "true");
+        }
+        self.applied.replace((applied, owner));
         Ok(())
     }
 
@@ -430,7 +435,8 @@ impl Socket {
                 What::Backlog => self.put_backlog(to)?,
                 What::Access => access = true,
                 // O_NONBLOCK is the choice of a generation, whose turn may be yet to come: see `asked_flags` of the listener.
-                What::Flag | What::Directory => {}
+                // The sockets beside it are made and shared out by `slots`.
+                What::Flag | What::Directory | What::Group => {}
                 What::Birth | What::Option => {
                     settings::put(self.as_fd(), key, to, self.local.family(), &mut originals)?;
                 }

@@ -51,6 +51,32 @@ pub(crate) struct Route<'a> {
     pub(crate) others: u32,
 }
 
+/// What arrives for a socket is dropped ([`Arrivals::Dropped`]): whoever connects sends the same again after a second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Arrivals {
+    /// A filter that takes nothing (SO_ATTACH_FILTER, socket(7)).
+    Dropped,
+    /// No filter.
+    Taken,
+}
+
+/// Say what becomes of packets that arrive for a socket.
+///
+/// # Errors
+/// As setsockopt(2).
+pub(crate) fn set_arrivals(fd: BorrowedFd<'_>, arrivals: Arrivals) -> Result<(), Errno> {
+    match arrivals {
+        Arrivals::Dropped => attach(fd, libc::SO_ATTACH_FILTER, &mut [answer(0)]),
+        Arrivals::Taken => {
+            let detach = SocketOption {
+                level: libc::SOL_SOCKET,
+                name: libc::SO_DETACH_FILTER,
+            };
+            sock::set_option_int(fd, detach, 0)
+        }
+    }
+}
+
 /// Connections over IPv6 that are told from all others by the ports from which they come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Visitors {
@@ -67,7 +93,10 @@ pub(crate) struct Visitors {
 /// # Errors
 /// As setsockopt(2): `EINVAL` if the socket shares no address, or the kernel does not know the option.
 pub(crate) fn send(fd: BorrowedFd<'_>, route: &Route<'_>) -> Result<(), Errno> {
-    let mut program = program(route);
+    attach(fd, libc::SO_ATTACH_REUSEPORT_CBPF, &mut program(route))
+}
+
+fn attach(fd: BorrowedFd<'_>, option: libc::c_int, program: &mut [libc::sock_filter]) -> Result<(), Errno> {
     let description = libc::sock_fprog {
         len: u16::try_from(program.len()).map_err(|_| Errno::EINVAL)?,
         filter: program.as_mut_ptr(),
@@ -78,7 +107,7 @@ pub(crate) fn send(fd: BorrowedFd<'_>, route: &Route<'_>) -> Result<(), Errno> {
         libc::setsockopt(
             fd.as_raw_fd(),
             libc::SOL_SOCKET,
-            libc::SO_ATTACH_REUSEPORT_CBPF,
+            option,
             (&raw const description).cast(),
             size_of::<libc::sock_fprog>() as libc::socklen_t,
         )

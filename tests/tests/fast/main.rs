@@ -45,6 +45,7 @@ mod shared_flags;
 mod sockets;
 mod steered_flags;
 mod steered_stuck;
+mod steered_switch;
 mod steering;
 mod switched;
 mod taken_paths;

@@ -324,13 +324,15 @@ fn broken_code_that_is_imported_lazily_is_refused_by_the_probe() {
 fn on_a_steered_listener_no_client_meets_broken_code() {
     let Some(gunicorn) = gunicorn() else { return };
     let setup = Setup::new(Program::new(&gunicorn).args(arguments())).listen("127.0.0.1:0,steer");
-    write_site(&setup.path("."));
+    // Not in place: a worker that has not been asked yet imports the URLs at its first request, edited or not.
+    let place = Deploy::Releases.first(&setup.path("."));
     let probe = format!(
         "{} --source --timeout 30s http://localhost/ping",
         Binary::SeguePoll.path().display()
     );
     let segue = setup
         .env("PYTHONDONTWRITEBYTECODE", "1")
+        .flags(place.iter().copied())
         .flags([
             "--probe",
             &probe,
@@ -340,10 +342,12 @@ fn on_a_steered_listener_no_client_meets_broken_code() {
             "120s",
         ])
         .start();
-    let good = std::fs::read_to_string(segue.path("demo/urls.py")).unwrap();
     let poll = poll(&segue.target());
     poll.wait_for_line("UP: response was");
-    edit(&segue.path("."), "urls.py", "import nothing_of_that_name\n");
+    let broken = segue.path("broken");
+    write_site(&broken);
+    edit(&broken, "urls.py", "import nothing_of_that_name\n");
+    point_current_to(&segue.path("."), "broken");
     let mark = segue.process().mark();
     let reload = segue.begin("reload", &[]);
     for _ in 0..3 {
@@ -357,10 +361,9 @@ fn on_a_steered_listener_no_client_meets_broken_code() {
         .iter()
         .for_each(|pid| nix::sys::signal::kill(nix::unistd::Pid::from_raw(*pid), Signal::SIGKILL).unwrap());
     assert_eq!(reload.wait_for_exit().code(), Some(1));
-    edit(&segue.path("."), "urls.py", &good);
+    Deploy::Releases.edit(&segue.path("."), 1);
     segue.reload_ok(&[]);
-    let mark = poll.mark();
-    poll.wait_for_line_after(mark, "UP: response was");
+    poll.wait_for_line("\"edit 1\"");
     let record = end(&poll);
     println!(
         "figures: steered: {} of {} answers came from a version whose URLs could not be imported",

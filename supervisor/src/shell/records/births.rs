@@ -147,6 +147,7 @@ impl Records {
             self.tell_of_directory(number, shop);
         }
         self.tell_of_probe_way(&config, &listeners, shop.log);
+        self.share_slots(&listeners);
         announce(&listeners, &current, shop.log);
         self.left_listeners.clear();
         Ok(Birth {
@@ -315,7 +316,7 @@ fn plan(birth: &Birth) -> Plan {
 /// Where a listener is shared, an old generation that is not told to drain goes on taking new clients from it.
 fn lingers(birth: &Birth) -> bool {
     let mut listeners = birth.listeners.iter();
-    !birth.config.linger.is_zero() && listeners.all(|listener| listener.slot().is_some())
+    !birth.config.linger.is_zero() && listeners.all(|listener| listener.is_steered())
 }
 
 /// Without a listener that accepts connections there is nothing to see, and an app that is to say `WATCHDOG=1` says `READY=1` as

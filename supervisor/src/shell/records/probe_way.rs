@@ -21,7 +21,7 @@ pub(super) enum ProbeWay {
 /// The way to a generation that has one slot of each of these listeners, whichever it is.
 pub(super) fn of(listeners: &[Rc<Listener>]) -> ProbeWay {
     let mut way = ProbeWay::Shared;
-    for slot in listeners.iter().filter(|listener| listener.slot().is_some()) {
+    for slot in listeners.iter().filter(|listener| listener.is_steered()) {
         match slot.leads_probes_in() {
             Ok(()) => return ProbeWay::FrontDoor,
             Err(why) if way == ProbeWay::Shared => {

@@ -23,6 +23,19 @@ impl Records {
         current
     }
 
+    /// Steering was switched on for listeners that older records share: they know all slots from now on, so that none is closed with
+    /// the record that has brought them, and whatever is started from an older one shares the slot to which new clients go.
+    pub(super) fn share_slots(&mut self, opened: &[Rc<Listener>]) {
+        if !opened.iter().any(|one| one.is_steered()) {
+            return;
+        }
+        for birth in self.births.values_mut() {
+            let known = std::mem::take(&mut birth.listeners).into_iter();
+            let over = |one: Rc<Listener>| one.over_slots(opened).unwrap_or_else(|| vec![one]);
+            birth.listeners = known.flat_map(over).collect();
+        }
+    }
+
     /// Make the paths again that apps have taken away.
     pub(crate) fn put_back_paths(&self, log: &Log) {
         for listener in self.current_listeners() {
@@ -51,7 +64,7 @@ impl Records {
                 // Whatever the app has made of it.
                 _ if listener.asks_for_non_blocking() => {}
                 // Nobody else has its slot.
-                Ok(Some(chosen)) if listener.slot().is_some() => {
+                Ok(Some(chosen)) if listener.is_steered() => {
                     if let Err(error) = listener.keep_flags(chosen) {
                         log.error(&error.to_string());
                     }
@@ -192,7 +205,7 @@ pub(crate) fn announce(opened: &[Rc<Listener>], current: &[Rc<Listener>], log: &
     let mut told = None;
     for listener in opened.iter().filter(is_new) {
         // Of several sockets on one address the first stands for all.
-        let slots = listener.slot().map(|_| usize::from(listener.slots()));
+        let slots = listener.is_steered().then(|| usize::from(listener.slots()));
         let several = listener.sockets().or(slots).map(|count| (listener.name(), count));
         if several.is_some() && std::mem::replace(&mut told, several) == several {
             continue;

@@ -43,7 +43,7 @@ pub(super) fn new_clients_go_to_the_incumbent(node: &Node) -> Verdict {
             };
             // A kernel that refused is asked again.
             let again = node.core.timers().any(|timer| timer == Timer::Switch);
-            if !again && incumbent.plan.lanes > 0 && lane.is_some_and(|lane| lane != incumbent.lane) {
+            if !again && lane.is_some_and(|lane| lane != incumbent.lane) {
                 broken!(
                     "clients go to {lane:?}, and {} has {}",
                     incumbent.number,

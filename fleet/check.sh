@@ -31,7 +31,8 @@ build() {
 }
 
 unit() {
-    (cd "$place" && SEGUE_DEPLOY_SCRIPT=$OLDPWD/deploy.sh PYTHONPATH=$work "$tools/bin/pytest" -p no:cacheprovider -q tests/unit)
+    cargo build --quiet --locked -p segue
+    (cd "$place" && SEGUE=$target/debug/segue SEGUE_DEPLOY_SCRIPT=$OLDPWD/deploy.sh PYTHONPATH=$work "$tools/bin/pytest" -p no:cacheprovider -q tests/unit)
 }
 
 sanity() {

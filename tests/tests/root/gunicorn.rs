@@ -322,6 +322,9 @@ fn broken_code_that_is_imported_lazily_is_refused_by_the_probe() {
 /// On a steered listener the probe comes through the port that clients use: it meets the broken version, and they do not.
 #[test]
 fn on_a_steered_listener_no_client_meets_broken_code() {
+    if !segue_tests::long_run() {
+        return println!("skipped: one of the long run (SEGUE_LONG=1)");
+    }
     let Some(gunicorn) = gunicorn() else { return };
     let setup = Setup::new(Program::new(&gunicorn).args(arguments())).listen("127.0.0.1:0,steer");
     // Not in place: a worker that has not been asked yet imports the URLs at its first request, edited or not.

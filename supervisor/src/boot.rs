@@ -83,7 +83,7 @@ pub(crate) fn open(
 ) -> Result<(Restored<Begin>, Option<PredecessorState>), Refusal> {
     let born = Born {
         invocation,
-        log: Log::new(&given.config.name, shell::style(given.config.log_format)),
+        log: Log::new(&given.config.name, shell::style(&given.config)),
         config: given.config,
         inherited_environment,
     };

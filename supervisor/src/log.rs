@@ -10,6 +10,7 @@ use nix::sys::stat::fstat;
 use serde_json::json;
 use std::cell::Cell;
 use std::fmt;
+use std::io::IsTerminal as _;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -54,27 +55,42 @@ impl Level {
 pub(crate) enum Style {
     /// `segue[NAME]: text`.
     Text,
+    /// The same behind the time.
+    TimedText,
     /// The same behind `<6>`: stderr is the journal, which takes the priority from there (sd-daemon(3)).
     Journal,
     /// One JSON object a line.
     Json,
 }
 
+/// Whether lines of text begin with the time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Times {
+    /// On a terminal and in a file. A reader of a pipe puts it before each line himself: a container engine, svlogd.
+    WhereNobodyElse,
+    Told,
+    Untold,
+}
+
 impl Style {
-    /// Text, with priorities if stderr is the journal: `JOURNAL_STREAM` then names its device and inode (systemd.exec(5)).
-    pub(crate) fn for_text(journal_stream: Option<&str>) -> Self {
+    /// Text, with priorities and never a time if stderr is the journal: `JOURNAL_STREAM` then names its device and inode
+    /// (systemd.exec(5)).
+    pub(crate) fn for_text(journal_stream: Option<&str>, times: Times) -> Self {
         let named = journal_stream.and_then(|value| {
             let (device, inode) = value.split_once(':')?;
             Some((device.parse::<u64>().ok()?, inode.parse::<u64>().ok()?))
         });
-        let stderr = fstat(std::io::stderr().as_fd())
-            .map(|stat| (stat.st_dev, stat.st_ino))
-            .ok();
-        if named.is_some() && named == stderr {
-            Self::Journal
-        } else {
-            Self::Text
+        let stderr = std::io::stderr();
+        let found = fstat(stderr.as_fd()).ok();
+        if named.is_some() && named == found.map(|stat| (stat.st_dev, stat.st_ino)) {
+            return Self::Journal;
         }
+        let is_timed = match times {
+            Times::Told => true,
+            Times::Untold => false,
+            Times::WhereNobodyElse => stderr.is_terminal() || Sink::of(stderr.as_fd()) == Sink::File,
+        };
+        if is_timed { Self::TimedText } else { Self::Text }
     }
 }
 
@@ -167,7 +183,13 @@ impl Log {
     /// Whether a line of a file that others write to is one of ours.
     pub(crate) fn is_ours(&self, line: &str) -> bool {
         match self.style {
-            Style::Text | Style::Journal => line.starts_with(&format!("segue[{}]: ", self.name)),
+            // Lines that were written before the last start may look otherwise.
+            Style::Text | Style::TimedText | Style::Journal => {
+                let timed = line.split_once(' ');
+                let timed = timed.filter(|(time, _)| crate::protocol::parse_rfc3339(time).is_some());
+                let text = timed.map_or(line, |(_, text)| text);
+                text.starts_with(&format!("segue[{}]: ", self.name))
+            }
             Style::Json => serde_json::from_str::<serde_json::Value>(line).is_ok_and(|value| {
                 let keys = value.as_object().map_or(0, serde_json::Map::len);
                 let has = |key: &str| value.get(key).is_some_and(serde_json::Value::is_string);
@@ -233,6 +255,10 @@ impl Log {
         let text = one_line(text);
         let line = match self.style {
             Style::Text => format!("segue[{}]: {text}", self.name),
+            Style::TimedText => {
+                let time = crate::protocol::rfc3339(clock::wall());
+                format!("{time} segue[{}]: {text}", self.name)
+            }
             Style::Journal => format!("<{}>segue[{}]: {text}", level.priority(), self.name),
             Style::Json => {
                 let time = crate::protocol::rfc3339(clock::wall());
@@ -349,8 +375,16 @@ mod tests {
     }
 
     #[test]
+    fn a_line_may_begin_with_the_time() {
+        let line = Log::new("app", Style::TimedText).render(Level::Info, "x");
+        let (time, text) = line.split_once(' ').unwrap();
+        assert!(crate::protocol::parse_rfc3339(time).is_some(), "{line}");
+        assert_eq!(text, "segue[app]: x\n");
+    }
+
+    #[test]
     fn our_own_lines_are_known_among_others() {
-        for style in [Style::Text, Style::Json] {
+        for style in [Style::Text, Style::TimedText, Style::Json] {
             let log = Log::new("app", style);
             assert!(log.is_ours(log.render(Level::Info, "generation 2 = \"x\"").trim_end()));
             let other = Log::new("other", style).render(Level::Info, "generation 2");

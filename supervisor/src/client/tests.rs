@@ -109,6 +109,7 @@ fn serving() -> Worker {
         state: WorkerState::Serving,
         since,
         connections: None,
+        limit_ms: None,
         status: None,
     }
 }

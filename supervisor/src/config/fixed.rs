@@ -2,7 +2,7 @@
 
 use super::resolve::resolve_now;
 use super::rest::Rest;
-use super::settings::{Invocation, LogFormat};
+use super::settings::{Invocation, Word};
 use super::{Config, ConfigError, NameOrigin};
 
 /// As [`resolve_now`], for a reload: what was fixed at the start must not have changed.
@@ -38,7 +38,7 @@ fn loses_every_listener(old: &Config, new: &Config) -> bool {
 }
 
 /// The first setting that a reload would have to change and cannot: name and control socket are where clients find the
-/// instance, and group, pid file and log format are used before anything is served. Ignoring such a change would make
+/// instance, and group, pid file and how the log looks are used before anything is served. Ignoring such a change would make
 /// the file say something that is not so.
 pub(super) fn changes_refused(old: &Config, new: &Config) -> Option<ConfigError> {
     let name = |config: &Config| match config.name_origin {
@@ -48,10 +48,6 @@ pub(super) fn changes_refused(old: &Config, new: &Config) -> Option<ConfigError>
     // Giving the name that the instance has anyway changes nothing.
     let renamed = new.name_origin == NameOrigin::Given && new.name != old.name;
     let path = |path: &Option<std::path::PathBuf>| path.as_ref().map(|path| path.display().to_string());
-    let format = |format: LogFormat| match format {
-        LogFormat::Text => Some("text".to_owned()),
-        LogFormat::Json => Some("json".to_owned()),
-    };
     let changes = [
         ("name", renamed.then(|| (Some(old.name.clone()), name(new)))),
         ("control", change(path(&old.control), path(&new.control))),
@@ -60,10 +56,8 @@ pub(super) fn changes_refused(old: &Config, new: &Config) -> Option<ConfigError>
             change(old.control_group.clone(), new.control_group.clone()),
         ),
         ("pid-file", change(path(&old.pid_file), path(&new.pid_file))),
-        (
-            "log-format",
-            change(format(old.log_format), format(new.log_format)),
-        ),
+        ("log-format", change(word(old.log_format), word(new.log_format))),
+        ("log-time", change(word(old.log_time), word(new.log_time))),
     ];
     changes.into_iter().find_map(|(key, change)| {
         let (was, is) = change?;
@@ -78,6 +72,10 @@ pub(super) fn changes_refused(old: &Config, new: &Config) -> Option<ConfigError>
 
 /// Both values, if they differ.
 type Change = Option<(Option<String>, Option<String>)>;
+
+fn word(value: impl Word) -> Option<String> {
+    Some(value.word().to_owned())
+}
 
 fn change(old: Option<String>, new: Option<String>) -> Change {
     (old != new).then_some((old, new))

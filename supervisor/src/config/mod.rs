@@ -56,8 +56,8 @@ pub(crate) use options::any_settings;
 pub(crate) use resolve::resolve;
 pub(crate) use rest::{PATIENCE, Rest};
 pub(crate) use settings::{
-    FOUND_FILE, Hook, Invocation, ListenPid, LogFormat, Mode, Moment, Orphaned, Ready, Reason, Settings,
-    Steer, StopSignalTo, Word, parse_name, parse_workers,
+    FOUND_FILE, Hook, Invocation, ListenPid, LogFormat, LogTime, Mode, Moment, Orphaned, Ready, Reason,
+    Settings, Steer, StopSignalTo, Word, parse_name, parse_workers,
 };
 pub(crate) use signal::parse_stop_signal;
 
@@ -78,6 +78,8 @@ pub(crate) struct Config {
     pub(crate) pid_file: Option<PathBuf>,
     /// How log lines are written. Fixed at the start.
     pub(crate) log_format: LogFormat,
+    /// Whether they begin with the time. Fixed at the start.
+    pub(crate) log_time: LogTime,
     /// The listeners to open, besides inherited ones. No two have the same address or the same given name.
     pub(crate) listen: Vec<ListenSpec>,
     /// The app: the program and its arguments, at least the program.

@@ -109,6 +109,7 @@ impl Sources<'_> {
             control_group: self.pick(|s| &s.control_group),
             pid_file: self.pick(|s| &s.pid_file),
             log_format: self.pick(|s| &s.log_format).unwrap_or_default(),
+            log_time: self.pick(|s| &s.log_time).unwrap_or_default(),
             listen: self.listeners(preset),
             workers: self.pick(|s| &s.workers).unwrap_or(defaults::WORKERS),
             mode: self.pick(|s| &s.mode).unwrap_or_default(),

@@ -59,6 +59,7 @@ pub(crate) struct Settings {
     pub(crate) control_group: Option<String>,
     pub(crate) pid_file: Option<PathBuf>,
     pub(crate) log_format: Option<LogFormat>,
+    pub(crate) log_time: Option<LogTime>,
     pub(crate) listen: Vec<ListenSpec>,
     pub(crate) command: Vec<OsString>,
     pub(crate) steer: Option<Steer>,
@@ -118,6 +119,18 @@ pub(crate) enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
+}
+
+/// Whether log lines in text begin with the time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum LogTime {
+    /// Where nobody else is going to put one before them.
+    #[default]
+    Auto,
+    /// They do, but in the journal, which has it.
+    Always,
+    /// They do not.
+    Never,
 }
 
 /// Whether two generations may run at the same time.
@@ -255,6 +268,14 @@ pub(crate) fn parse_hook(text: &str) -> Result<Hook, String> {
 
 impl Word for LogFormat {
     const ALL: &'static [(&'static str, Self)] = &[("text", LogFormat::Text), ("json", LogFormat::Json)];
+}
+
+impl Word for LogTime {
+    const ALL: &'static [(&'static str, Self)] = &[
+        ("auto", LogTime::Auto),
+        ("always", LogTime::Always),
+        ("never", LogTime::Never),
+    ];
 }
 
 impl Word for StopSignalTo {

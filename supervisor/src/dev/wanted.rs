@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::script;
 use crate::address::UnixPath;
-use crate::config::{self, Config, NameOrigin, Reason};
+use crate::config::{self, Config, LogTime, NameOrigin, Reason};
 use crate::place::Place;
 use crate::sys::errno_text;
 
@@ -94,6 +94,10 @@ impl Wanted {
         // Where it is asked for reloads it is to be, whatever becomes of the file that says so.
         if let Some(control) = &config.control {
             add_flag(&mut words, "--control", control.as_os_str());
+        }
+        // Somebody sits before it, and our own lines have none.
+        if config.log_time == LogTime::Auto {
+            add_flag(&mut words, "--log-time", "never".as_ref());
         }
         let found = file.filter(|(path, reason)| *reason == Reason::Found && path.exists());
         let found = found.map(|(path, _)| path);

@@ -159,6 +159,9 @@ pub(crate) struct Worker {
     pub(crate) connections: Option<u64>,
     /// Its last `STATUS=`; null before the first.
     pub(crate) status: Option<String>,
+    /// How long it may do that altogether, in milliseconds: then its start has failed, or it is killed. Null without such a limit.
+    #[serde(default)]
+    pub(crate) limit_ms: Option<u64>,
 }
 
 /// What a worker is doing.

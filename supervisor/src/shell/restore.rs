@@ -3,12 +3,12 @@
 
 use super::{Alarm, Begin, Shell};
 use crate::clock::{self, Running};
-use crate::config::{Invocation, LogFormat};
+use crate::config::{Config, Invocation, LogFormat, LogTime};
 use crate::control::Control;
 use crate::keeper::Keeper;
 use crate::launch::{INHERITED_ENVIRONMENT, InheritedEnvironment};
 use crate::listeners::{self, Absent, Inherited};
-use crate::log::{Log, Style};
+use crate::log::{Log, Style, Times};
 use crate::manager::Manager;
 use crate::pid_file::PidFile;
 use crate::shell::begin::assemble;
@@ -52,7 +52,7 @@ pub(crate) fn restore(
     let [first, second] = files;
     let place = control.place().clone();
     let begin = Begin {
-        log: Log::new(&config.name, style(config.log_format)),
+        log: Log::new(&config.name, style(&config)),
         manager: Manager::from_environment(&inherited_environment.variables).0,
         keeper: Keeper::on([first?.into(), second?.into()], place.state_files().clone()),
         pid_file: PidFile::restore(&rows, &mut fds, &custody)?,
@@ -125,10 +125,15 @@ pub(crate) fn fill(shell: &mut Shell, found: &Found<'_>) -> Result<(), Flaw> {
     Ok(())
 }
 
-/// How lines of the log look in this format.
-pub(crate) fn style(format: LogFormat) -> Style {
-    match format {
+/// How lines of the log look by these settings.
+pub(crate) fn style(config: &Config) -> Style {
+    let times = match config.log_time {
+        LogTime::Auto => Times::WhereNobodyElse,
+        LogTime::Always => Times::Told,
+        LogTime::Never => Times::Untold,
+    };
+    match config.log_format {
         LogFormat::Json => Style::Json,
-        LogFormat::Text => Style::for_text(std::env::var("JOURNAL_STREAM").ok().as_deref()),
+        LogFormat::Text => Style::for_text(std::env::var("JOURNAL_STREAM").ok().as_deref(), times),
     }
 }

@@ -5,11 +5,11 @@ use std::collections::VecDeque;
 
 use segue_lifecycle::{Event, Lifecycle, Outcome, State, Ticket};
 
+use crate::clock::Timers;
 use crate::control::ClientId;
 use crate::descent;
 use crate::log::Log;
 use crate::protocol::{self, Change, Reply, Request};
-use crate::shell::Given;
 use crate::shell::desk::Desk;
 use crate::shell::desk::requests::Asking;
 use crate::shell::fleet::{Fleet, Ground, ground};
@@ -17,6 +17,7 @@ use crate::shell::inspection::queues::Queues;
 use crate::shell::narrator::history::History;
 use crate::shell::narrator::view::{View, view};
 use crate::shell::records::Records;
+use crate::shell::{Alarm, Given};
 use crate::signals::Wish;
 
 /// What the loop lends for the hearing of a wish.
@@ -32,6 +33,7 @@ pub(crate) struct Wishes<'a> {
     pub(crate) desk: &'a mut Desk,
     pub(crate) history: &'a History,
     pub(crate) log: &'a Log,
+    pub(crate) timers: &'a Timers<Alarm>,
 }
 
 /// The same, where the whole shell is at hand.
@@ -47,6 +49,7 @@ macro_rules! wishes {
             desk: &mut $shell.desk,
             history: &$shell.narrator.history,
             log: &$shell.log,
+            timers: &$shell.timers,
         }
     };
 }
@@ -110,7 +113,7 @@ impl Wishes<'_> {
     fn show_status(&mut self, client: ClientId) -> Asked {
         self.fleet.look_for_strays(&ground!(self));
         self.withdraw_notes();
-        let status = view!(self).status(self.history);
+        let status = view!(self).status(self.history, self.timers);
         self.desk.reply(client, &Reply::Status(Box::new(status)));
         Asked::Nothing
     }

@@ -33,6 +33,7 @@ fn worker(
         since: before(seconds),
         connections,
         status: status.map(str::to_owned),
+        limit_ms: None,
     }
 }
 

@@ -1,8 +1,8 @@
 //! The supervisor itself.
 
-use super::super::settings::LogFormat;
+use super::super::settings::{LogFormat, LogTime};
 use super::storage::Field;
-use super::value_type::{ACCOUNT, LOG_FORMAT, NAME, PATH};
+use super::value_type::{ACCOUNT, LOG_FORMAT, LOG_TIME, NAME, PATH};
 use super::{BLANK, Completes, Group, Setting};
 
 pub(super) static ALL: &[Setting] = &[
@@ -114,6 +114,34 @@ and
 .Ql message .
 If standard error is the journal, text lines carry their priority.",
         example: r#""text""#,
+        ..INSTANCE
+    },
+    Setting {
+        name: "log-time",
+        value: "WHEN",
+        storage: &Field {
+            value_type: &LOG_TIME,
+            given: |settings| &mut settings.log_time,
+            whole: |config| Some(config.log_time),
+            default: Some(LogTime::Auto),
+        },
+        summary: "Whether text lines begin with the time: auto, always or never",
+        help: "`auto` means on a terminal and in a file. A container engine, the journal
+and other readers of a pipe put a time before each line themselves.",
+        manual: "Whether text lines begin with the time, in RFC 3339 with UTC, to the millisecond:
+.Ql always ,
+.Ql never ,
+or
+.Ql auto ,
+on a terminal and in a file.
+Who reads a pipe puts the time before each line himself, if it is wanted:
+.Ql docker logs --timestamps ,
+.Ql svlogd -tt .
+The journal has the times anyway, so that lines for it never begin with one, and those of
+.Fl Fl log-format
+.Ql json
+always hold one.",
+        example: r#""always""#,
         ..INSTANCE
     },
 ];

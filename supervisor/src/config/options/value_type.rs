@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 use super::super::apps::App;
 use super::super::duration::{self, Limit};
 use super::super::item::{Item, Wrong};
-use super::super::settings::{self, LogFormat, Mode, Ready, StopSignalTo, Word};
+use super::super::settings::{self, LogFormat, LogTime, Mode, Ready, StopSignalTo, Word};
 use super::super::signal;
 use super::Takes;
 #[cfg(test)]
@@ -167,6 +167,7 @@ pub(super) static PROTOCOL: ValueType<Protocol> = word();
 pub(super) static STOP_SIGNAL_TO: ValueType<StopSignalTo> = word();
 pub(super) static MODE: ValueType<Mode> = word();
 pub(super) static LOG_FORMAT: ValueType<LogFormat> = word();
+pub(super) static LOG_TIME: ValueType<LogTime> = word();
 
 const fn word<T: Word>() -> ValueType<T> {
     ValueType {

@@ -6,7 +6,7 @@ use nix::sys::signal::Signal;
 use super::super::duration::Limit;
 use super::super::file::{File, load, parse};
 use super::super::rest::Rest;
-use super::super::settings::{ListenPid, LogFormat, Mode, Orphaned, Ready, Reason, StopSignalTo};
+use super::super::settings::{ListenPid, LogFormat, LogTime, Mode, Orphaned, Ready, Reason, StopSignalTo};
 use super::{directory, line, write};
 
 fn read(text: &str) -> File {
@@ -27,6 +27,7 @@ control = "/run/web/control"
 control-group = "deploy"
 pid-file = "/run/web.pid"
 log-format = "json"
+log-time = "always"
 command = ["./app", "--verbose"]
 workers = 4
 mode = "queue"
@@ -86,6 +87,7 @@ fn every_key_is_read() {
     assert_eq!(settings.control_group.as_deref(), Some("deploy"));
     assert_eq!(settings.pid_file.as_deref(), Some(Path::new("/run/web.pid")));
     assert_eq!(settings.log_format, Some(LogFormat::Json));
+    assert_eq!(settings.log_time, Some(LogTime::Always));
     assert_eq!(settings.command, ["./app", "--verbose"]);
     assert_eq!(settings.workers, Some(4));
     assert_eq!(settings.mode, Some(Mode::Queue));

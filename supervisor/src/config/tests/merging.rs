@@ -8,7 +8,7 @@ use super::super::duration::Limit;
 use super::super::fixed::changes_refused;
 use super::super::rest::Rest;
 use super::super::settings::{
-    Invocation, ListenPid, LogFormat, Mode, Orphaned, Ready, Settings, Steer, StopSignalTo,
+    Invocation, ListenPid, LogFormat, LogTime, Mode, Orphaned, Ready, Settings, Steer, StopSignalTo,
 };
 use super::super::{Config, ConfigError, NameOrigin, differences, resolve, resolve_again};
 use super::{directory, invocation, line, refused, resolved, write};
@@ -377,6 +377,13 @@ fn what_is_fixed_cannot_change_at_a_reload() {
                 ..Settings::default()
             },
             "log-format cannot change at a reload (from text to json); it takes a new start of segue",
+        ),
+        (
+            Settings {
+                log_time: Some(LogTime::Never),
+                ..Settings::default()
+            },
+            "log-time cannot change at a reload (from auto to never); it takes a new start of segue",
         ),
     ] {
         let new = resolved(settings);

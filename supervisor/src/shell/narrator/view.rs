@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use segue_lifecycle::{Generation, Life, Lifecycle, Number, Role, Standing, State, Timer, Wait};
+use segue_lifecycle::{Generation, Life, Lifecycle, Number, Role, Standing, State, Timer, Wait, Worker};
 
 use crate::clock::Timers;
 use crate::config::Config;
@@ -100,7 +100,7 @@ impl View<'_> {
     }
 
     /// The state as `status` sends it. Connections are counted by the client, so that the loop never is.
-    pub(crate) fn status(&self, history: &History) -> Status {
+    pub(crate) fn status(&self, history: &History, timers: &Timers<Alarm>) -> Status {
         Status {
             schema: protocol::SCHEMA,
             name: self.given.config.name.clone(),
@@ -113,7 +113,7 @@ impl View<'_> {
             generations: self
                 .core
                 .generations()
-                .map(|generation| self.generation_shown(generation))
+                .map(|generation| self.generation_shown(generation, timers))
                 .collect(),
             last_reload: history.last_reload.clone(),
             last_crash: history.last_crash.clone(),
@@ -163,7 +163,7 @@ impl View<'_> {
         (is_refused && is_meant).then(|| format!("new clients do not reach it: {}", self.why_not_switched()))
     }
 
-    fn generation_shown(&self, generation: &Generation) -> protocol::Generation {
+    fn generation_shown(&self, generation: &Generation, timers: &Timers<Alarm>) -> protocol::Generation {
         let info = self.records.generations.get(&generation.number);
         let unknown = || protocol::Binary {
             path: String::new(),
@@ -181,14 +181,14 @@ impl View<'_> {
             },
             since: rfc3339(info.map_or(self.given.since, |info| info.since)),
             probation: probation(generation),
-            workers: self.workers_shown(generation),
+            workers: self.workers_shown(generation, timers),
             strays: self.fleet.strays.count(generation.number),
             binary: info.map_or_else(unknown, |info| info.binary.clone()),
             replaced: info.and_then(|info| info.replaced.clone()),
         }
     }
 
-    fn workers_shown(&self, generation: &Generation) -> Vec<protocol::Worker> {
+    fn workers_shown(&self, generation: &Generation, timers: &Timers<Alarm>) -> Vec<protocol::Worker> {
         let shown = generation.processes.iter().filter_map(|process| {
             let info = self.fleet.workers.get(&process.worker)?;
             Some(protocol::Worker {
@@ -201,6 +201,7 @@ impl View<'_> {
                 since: rfc3339(info.since),
                 connections: None,
                 status: info.status.clone(),
+                limit_ms: limit_of(process.worker, process.life, timers),
             })
         });
         shown.collect()
@@ -218,4 +219,15 @@ impl View<'_> {
             .filter_map(|process| self.fleet.workers.get(&process.worker)?.pid);
         pids.map(nix::unistd::Pid::as_raw).collect()
     }
+}
+
+/// How long a worker may take for what it does, in milliseconds.
+fn limit_of(worker: Worker, life: Life, timers: &Timers<Alarm>) -> Option<u64> {
+    let timer = match life {
+        Life::Starting => Timer::Start(worker),
+        Life::Draining => Timer::Drain(worker),
+        Life::Serving | Life::Killed => return None,
+    };
+    let limit = timers.length(Alarm::Core(timer))?;
+    u64::try_from(limit.as_millis()).ok()
 }

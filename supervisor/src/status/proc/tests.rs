@@ -43,6 +43,7 @@ fn status(inodes: &[Option<u64>]) -> Status {
         state: WorkerState::Serving,
         since: String::new(),
         connections: None,
+        limit_ms: None,
         status: None,
     };
     Status {

@@ -30,6 +30,7 @@ mod log;
 mod manager;
 mod memory;
 mod own_unit;
+mod paint;
 mod pid_file;
 mod place;
 mod protocol;
@@ -53,10 +54,12 @@ mod unit;
 mod upgrade;
 
 use std::ffi::OsString;
-use std::io::Write as _;
+use std::io::{self, Write as _};
+use std::ops::ControlFlow;
 use std::process::ExitCode;
+use std::time::Duration;
 
-use cli::{Command, Form, ReloadDetail, StatusForm};
+use cli::{Color, Command, Form, ReloadDetail, StatusForm};
 use client::Refresh;
 use config::{App, Invocation};
 use launch::{BirthRecord, InheritedEnvironment};
@@ -64,7 +67,7 @@ use nix::unistd::Pid;
 use place::Surroundings;
 use segue_lifecycle::Ending;
 use state::Flaw;
-use status::{Showing, View, Viewer};
+use status::{Gauge, Showing, View, Viewer};
 use upgrade::Saved;
 
 /// It failed.
@@ -163,7 +166,12 @@ fn carry_out(command: Command) -> ExitCode {
                 ReloadDetail::LastLines => client::Detail::LastLines,
             };
             let (target, timeout) = (target(&reload.target), reload.target.timeout);
-            client::reload(&target, reload.until, form, detail, timeout).into()
+            let gauge = match form {
+                client::Form::Words => Gauge::on_terminal(reload.until),
+                client::Form::Json | client::Form::Flat => None,
+            };
+            let gauge = gauge.map(|gauge| Box::new(gauge) as Box<dyn client::Gauge>);
+            client::reload(&target, reload.until, form, detail, timeout, gauge).into()
         }
         Command::Events(wanted) => {
             let target = target(&wanted.target);
@@ -173,10 +181,11 @@ fn carry_out(command: Command) -> ExitCode {
             let lines = client::Lines {
                 generation: wanted.generation,
                 follow: follow(wanted.follow),
+                colours: colours(wanted.color),
             };
             client::logs(&target(&wanted.target), lines, wanted.target.timeout).into()
         }
-        Command::List(list) => client::list(form(list.form)).into(),
+        Command::List(list) => client::list(form(list.form), colours(list.color)).into(),
         Command::Stop(wanted) => client::stop(&target(&wanted), wanted.timeout).into(),
         Command::Workers(workers) => {
             client::workers(&target(&workers.target), workers.change, workers.target.timeout).into()
@@ -312,13 +321,36 @@ fn show_status(wanted: &cli::Status) -> ExitCode {
         StatusForm::Flat => (View::Flat, Refresh::Once, Showing::Once),
         StatusForm::Watch => (View::Table, Refresh::EverySecond, Showing::Again),
     };
-    let mut viewer = Viewer::new(view, showing);
-    let mut draw = |sight: client::Sight<'_>| viewer.draw(sight);
-    client::status(&target(&wanted.target), refresh, wanted.target.timeout, &mut draw).into()
+    let mut shown = Shown(Viewer::new(view, showing, colours(wanted.color)));
+    let (target, timeout) = (target(&wanted.target), wanted.target.timeout);
+    client::status(&target, refresh, timeout, &mut shown).into()
+}
+
+/// A status on stdout.
+struct Shown(Viewer);
+
+impl client::Display for Shown {
+    fn show(&mut self, sight: client::Sight<'_>) -> io::Result<()> {
+        self.0.draw(sight)
+    }
+
+    fn rest(&mut self, time: Duration) -> io::Result<ControlFlow<()>> {
+        self.0.rest(time)
+    }
+}
+
+impl client::Gauge for Gauge {
+    fn draw(&mut self, seen: protocol::Seen) {
+        self.draw(seen);
+    }
+
+    fn clear(&mut self) {
+        self.clear();
+    }
 }
 
 fn show_metrics(wanted: &cli::Target) -> ExitCode {
-    let mut viewer = Viewer::new(View::Metrics, Showing::Once);
+    let mut viewer = Viewer::new(View::Metrics, Showing::Once, paint::When::Never);
     let mut draw = |sight: client::Sight<'_>| viewer.draw(sight);
     client::metrics(&target(wanted), wanted.timeout, &mut draw).into()
 }
@@ -328,6 +360,14 @@ fn follow(given: bool) -> client::Follow {
         client::Follow::Yes
     } else {
         client::Follow::No
+    }
+}
+
+fn colours(color: Color) -> paint::When {
+    match color {
+        Color::Auto => paint::When::Auto,
+        Color::Always => paint::When::Always,
+        Color::Never => paint::When::Never,
     }
 }
 

@@ -5,6 +5,7 @@
 //!   the fixtures are checked with when Segue is not the subject;
 //! * [`manager`]: what a service manager above a supervisor hears;
 //! * [`load`]: generators of requests, each of which accounts for every single one in a [`ledger::Ledger`];
+//! * [`terminal`]: a command at a terminal of its own;
 //! * [`process`], [`proc`], [`binaries`], [`program`]: children, `/proc`, where the binaries are, what to run;
 //! * [`engine`]: a container engine in namespaces of its own, containers in it, and our images;
 //! * [`machine`]: a real systemd in namespaces; [`mdoc`]: our man pages, taken apart; [`needs`]: what a test may not find
@@ -40,6 +41,7 @@ pub mod replay;
 pub mod segue;
 pub mod stand_in;
 pub mod strace;
+pub mod terminal;
 pub mod tree;
 pub mod version;
 

@@ -28,6 +28,7 @@ use crate::load::{Kind, Load};
 use crate::proc;
 use crate::process::{Finished, Process};
 use crate::program::Program;
+use crate::terminal::Terminal;
 
 /// A short directory that other users may pass through: socket paths are limited to 107 bytes, and fixtures that change
 /// their user must reach their notify socket.
@@ -339,6 +340,33 @@ impl Segue {
         let mut command = self.setup.command(word);
         command.arg("--control").arg(&self.control).args(args);
         Process::start(&mut command)
+    }
+
+    /// Starts `segue WORD --control ... ARGS` at a terminal, with these variables in its environment.
+    #[must_use]
+    #[track_caller]
+    pub fn at_terminal(&self, word: &str, args: &[&str], variables: &[(&str, &str)]) -> Terminal {
+        self.at_terminal_by(&[], word, args, variables)
+    }
+
+    /// The same, started by another program with these words.
+    #[must_use]
+    #[track_caller]
+    pub fn at_terminal_by(
+        &self,
+        opener: &[&str],
+        word: &str,
+        args: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Terminal {
+        let opener: Vec<OsString> = Terminal::OPENER
+            .iter()
+            .chain(opener)
+            .map(OsString::from)
+            .collect();
+        let mut command = self.setup.command_after(&opener, word);
+        command.arg("--control").arg(&self.control).args(args);
+        Terminal::start(command.envs(variables.iter().copied()))
     }
 
     /// Runs `segue WORD --control ... ARGS` to its end.

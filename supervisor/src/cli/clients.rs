@@ -80,6 +80,43 @@ pub(crate) enum Form {
     Flat,
 }
 
+/// When words of state are coloured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Color {
+    /// On a terminal that has colours, unless `NO_COLOR` is set.
+    Auto,
+    Always,
+    Never,
+}
+
+impl Color {
+    const WORDS: [&str; 3] = ["auto", "always", "never"];
+}
+
+impl FromStr for Color {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Color, String> {
+        match text {
+            "auto" => Ok(Color::Auto),
+            "always" => Ok(Color::Always),
+            "never" => Ok(Color::Never),
+            other => Err(format!("no time for colours: {other}")),
+        }
+    }
+}
+
+// No doc comment: clap would make it the description of each command.
+#[derive(Args)]
+pub(super) struct ColorArgs {
+    /// Colour words of state: auto, always or never
+    ///
+    /// `auto` means on a terminal, unless NO_COLOR is set or TERM is dumb.
+    #[arg(long, verbatim_doc_comment, value_name = "WHEN", default_value = "auto", hide_possible_values = true,
+        value_parser = PossibleValuesParser::new(Color::WORDS).try_map(|text| text.parse::<Color>()))]
+    color: Color,
+}
+
 /// `segue status`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Status {
@@ -87,6 +124,8 @@ pub(crate) struct Status {
     pub(crate) target: Target,
     /// How it is shown.
     pub(crate) form: StatusForm,
+    /// Whether in colour.
+    pub(crate) color: Color,
 }
 
 /// How a status is shown.
@@ -271,6 +310,8 @@ pub(crate) struct Logs {
     pub(crate) follow: bool,
     /// The generation whose lines they are; none for all.
     pub(crate) generation: Option<u64>,
+    /// Whether in colour.
+    pub(crate) color: Color,
 }
 
 #[derive(Args)]
@@ -284,6 +325,9 @@ pub(super) struct LogsArgs {
     generation: Option<u64>,
 
     #[command(flatten)]
+    color: ColorArgs,
+
+    #[command(flatten)]
     target: InstanceArgs,
 }
 
@@ -293,6 +337,7 @@ impl From<LogsArgs> for Logs {
             target: args.target.into(),
             follow: args.follow,
             generation: args.generation,
+            color: args.color.color,
         }
     }
 }
@@ -302,6 +347,8 @@ impl From<LogsArgs> for Logs {
 pub(crate) struct List {
     /// How it is printed.
     pub(crate) form: Form,
+    /// Whether in colour.
+    pub(crate) color: Color,
 }
 
 #[derive(Args)]
@@ -313,6 +360,9 @@ pub(super) struct ListArgs {
     /// Print the same as KEY=VALUE lines, for shell scripts
     #[arg(long)]
     flat: bool,
+
+    #[command(flatten)]
+    color: ColorArgs,
 }
 
 impl From<ListArgs> for List {
@@ -322,7 +372,10 @@ impl From<ListArgs> for List {
             ListArgs { flat: true, .. } => Form::Flat,
             ListArgs { .. } => Form::Words,
         };
-        List { form }
+        List {
+            form,
+            color: args.color.color,
+        }
     }
 }
 
@@ -404,9 +457,15 @@ pub(super) struct StatusArgs {
     #[arg(long, conflicts_with_all = ["json", "watch"])]
     flat: bool,
 
-    /// Draw the table again and again, until interrupted
-    #[arg(long)]
+    /// Show it on the whole screen and draw it again each second
+    ///
+    /// `q` quits, the space bar pauses. Where standard output is no terminal,
+    /// or TERM is dumb, each table follows the last one until interrupted.
+    #[arg(long, verbatim_doc_comment)]
     watch: bool,
+
+    #[command(flatten)]
+    color: ColorArgs,
 
     #[command(flatten)]
     target: InstanceArgs,
@@ -423,6 +482,7 @@ impl From<StatusArgs> for Status {
         Status {
             target: args.target.into(),
             form,
+            color: args.color.color,
         }
     }
 }

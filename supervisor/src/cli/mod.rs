@@ -20,7 +20,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 
 pub(crate) use answer::Answer;
 pub(crate) use clients::{
-    Completions, Events, Form, List, Logs, Reload, ReloadDetail, Status, StatusForm, Target, Workers,
+    Color, Completions, Events, Form, List, Logs, Reload, ReloadDetail, Status, StatusForm, Target, Workers,
 };
 
 pub(crate) use init::{Init, Writes};

@@ -351,6 +351,7 @@ fn clients_choose_their_instance() {
     let flat = Status {
         target: target.clone(),
         form: StatusForm::Flat,
+        color: Color::Auto,
     };
     assert_eq!(
         line(&[&["status", "--flat"][..], &words].concat()),
@@ -359,6 +360,7 @@ fn clients_choose_their_instance() {
     let status = Status {
         target,
         form: StatusForm::Json,
+        color: Color::Auto,
     };
     assert_eq!(
         line(&[&["status", "--json"][..], &words].concat()),
@@ -403,8 +405,12 @@ fn an_instance_is_named_by_the_first_word_or_by_the_flag() {
         assert!(line(&[word, "ann/web-2"]).is_ok());
         assert!(line(&[word, "/web-2"]).is_err());
     }
-    let form = Form::Json;
-    assert_eq!(line(&["list", "--json"]), Ok(Command::List(List { form })));
+    let (form, color) = (Form::Json, Color::Never);
+    assert_eq!(
+        line(&["list", "--json", "--color", "never"]),
+        Ok(Command::List(List { form, color }))
+    );
+    assert!(line(&["list", "--color", "sometimes"]).is_err());
 }
 
 #[test]

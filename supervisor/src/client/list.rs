@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::find::{ask_statuses, look_at, places};
 use super::stranger::user_name;
 use super::{Client, Exit, Failure, Form, written};
+use crate::paint::Paint;
 use crate::place::{Candidate, candidates, of_others};
 use crate::protocol::{Side, Status, align, flat, one_line};
 
@@ -60,7 +61,7 @@ const KILLED: &str = "killed";
 
 impl Client<'_> {
     /// Writes the list to stdout. That there is none is said on stderr, and is no failure.
-    pub(super) fn list(&mut self) -> Result<Exit, Failure> {
+    pub(super) fn list(&mut self, paint: Paint) -> Result<Exit, Failure> {
         let all = candidates(&self.around)
             .into_iter()
             .chain(of_others(|_| true, &self.around));
@@ -88,7 +89,7 @@ impl Client<'_> {
             self.complain(&format!("nothing runs (looked in {places})"));
         }
         let text = match self.form {
-            Form::Words => table(&instances),
+            Form::Words => table(&instances, paint),
             Form::Json | Form::Flat => codes(
                 List {
                     schema: SCHEMA,
@@ -170,12 +171,14 @@ fn codes(list: List, form: Form) -> String {
     }
 }
 
-fn table(instances: &[Row]) -> String {
+fn table(instances: &[Row], paint: Paint) -> String {
     if instances.is_empty() {
         return String::new();
     }
     let head = ["NAME", "USER", "PID", "STATE", "GENERATION", "CONTROL"].map(str::to_owned);
     let rows = std::iter::once(head).chain(instances.iter().map(Row::cells));
-    let lines = align([Side::Left; 6], rows.collect()).into_iter();
-    lines.map(|line| line.trim_end().to_owned() + "\n").collect()
+    let mut lines = align([Side::Left; 6], rows.collect());
+    paint.column(&mut lines);
+    let lines = lines.iter().map(|line| line.trim_end());
+    lines.map(|line| format!("{line}\n")).collect()
 }

@@ -11,6 +11,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::{Client, Exit, Failure, Follow, Seen, Target};
+use crate::paint::When;
 use crate::sys::errno_text;
 
 /// How many lines are shown, before those that are yet to come.
@@ -23,6 +24,8 @@ pub(crate) struct Lines {
     pub(crate) generation: Option<u64>,
     /// Whether those are waited for that are yet to come.
     pub(crate) follow: Follow,
+    /// Whether the journal shows those of importance in colour.
+    pub(crate) colours: When,
 }
 
 /// Where the lines are.
@@ -129,6 +132,12 @@ fn reader(place: &Place, name: &str, lines: Lines) -> Result<Command, String> {
             if follows {
                 command.arg("--follow");
             }
+            match lines.colours {
+                // It heeds NO_COLOR and TERM itself (journalctl(1)).
+                When::Auto => {}
+                When::Always => drop(command.env("SYSTEMD_COLORS", "1")),
+                When::Never => drop(command.env("SYSTEMD_COLORS", "0")),
+            }
             Ok(command)
         }
     }
@@ -139,7 +148,13 @@ mod tests {
     use super::*;
 
     fn words(place: &Place, generation: Option<u64>, follow: Follow) -> Result<String, String> {
-        let command = reader(place, "shop", Lines { generation, follow })?;
+        let colours = When::Auto;
+        let lines = Lines {
+            generation,
+            follow,
+            colours,
+        };
+        let command = reader(place, "shop", lines)?;
         let words = std::iter::once(command.get_program()).chain(command.get_args());
         let words: Vec<_> = words.map(|word| word.to_string_lossy()).collect();
         Ok(words.join(" "))

@@ -17,12 +17,14 @@ mod conversation;
 mod events;
 mod failure;
 mod find;
+mod gauge;
 mod last_words;
 mod list;
 mod logs;
 mod stranger;
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal as _, Write};
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -34,9 +36,11 @@ use failure::{Failure, Told, does_not_fit, in_time, outcome_lost, refused, statu
 pub(crate) use codes::Form;
 pub(crate) use conversation::{Came, Conversation, Heard, Word, look};
 pub(crate) use events::Follow;
+pub(crate) use gauge::Gauge;
 pub(crate) use logs::Lines;
 
 use crate::clock;
+use crate::paint::{Paint, When};
 use crate::place::Surroundings;
 use crate::protocol::{Change, Reply, Request, Seen, Serving, Until, Verdict, one_line};
 
@@ -107,20 +111,46 @@ pub(crate) enum Detail {
     LastLines,
 }
 
+/// Where a status is shown.
+pub(crate) trait Display {
+    /// Shows it.
+    ///
+    /// # Errors
+    /// Those of writing it.
+    fn show(&mut self, sight: Sight<'_>) -> io::Result<()>;
+
+    /// Lets so much time pass before the next one, unless somebody has seen enough.
+    ///
+    /// # Errors
+    /// Those of a terminal.
+    fn rest(&mut self, time: Duration) -> io::Result<ControlFlow<()>> {
+        std::thread::sleep(time);
+        Ok(ControlFlow::Continue(()))
+    }
+}
+
+impl<Show: FnMut(Sight<'_>) -> io::Result<()>> Display for Show {
+    fn show(&mut self, sight: Sight<'_>) -> io::Result<()> {
+        self(sight)
+    }
+}
+
 /// What [`status`] has to show: a status, or (only after the first) one line that says why there is none now.
 pub(crate) type Sight<'a> = Result<Seen, &'a str>;
 
-/// `segue reload`: asks for a new generation and waits for `until`, at most for `timeout`.
+/// `segue reload`: asks for a new generation and waits for `until`, at most for `timeout`. A gauge shows how far it is meanwhile.
 pub(crate) fn reload(
     target: &Target,
     until: Until,
     form: Form,
     detail: Detail,
     timeout: Option<Duration>,
+    gauge: Option<Box<dyn Gauge>>,
 ) -> Exit {
     Client {
         form,
         detail,
+        gauge,
         ..Client::of_this_process()
     }
     .run(|client| client.ask(target, Request::Reload { until }, timeout))
@@ -141,33 +171,28 @@ pub(crate) fn upgrade(target: &Target, timeout: Option<Duration>) -> Exit {
     ask(target, Request::Upgrade {}, timeout)
 }
 
-/// `segue status`: fetches the status (each time anew) and gives it to `show`. Ends well if a generation
-/// serves.
+/// `segue status`: fetches the status (each time anew) and shows it. Ends well if a generation serves.
 ///
-/// `show` may fail only in writing; a reader that has gone (`segue status | head`) ends the command without a
+/// Showing may fail only in writing; a reader that has gone (`segue status | head`) ends the command without a
 /// word.
 pub(crate) fn status(
     target: &Target,
     refresh: Refresh,
     timeout: Option<Duration>,
-    show: &mut dyn FnMut(Sight<'_>) -> io::Result<()>,
+    display: &mut dyn Display,
 ) -> Exit {
     let mut client = Client::of_this_process();
     client.run(|client| match refresh {
-        Refresh::Once => client.show_once(target, timeout, show),
-        Refresh::EverySecond => client.watch(target, timeout, show),
+        Refresh::Once => client.show_once(target, timeout, display),
+        Refresh::EverySecond => client.watch(target, timeout, display),
     })
 }
 
-/// `segue metrics`: fetches the status once and gives it to `show`. Ends well if there was one, even if
+/// `segue metrics`: fetches the status once and shows it. Ends well if there was one, even if
 /// nobody serves.
-pub(crate) fn metrics(
-    target: &Target,
-    timeout: Option<Duration>,
-    show: &mut dyn FnMut(Sight<'_>) -> io::Result<()>,
-) -> Exit {
+pub(crate) fn metrics(target: &Target, timeout: Option<Duration>, display: &mut dyn Display) -> Exit {
     let mut client = Client::of_this_process();
-    client.run(|client| client.show_once(target, timeout, show).map(|_| Exit::Done))
+    client.run(|client| client.show_once(target, timeout, display).map(|_| Exit::Done))
 }
 
 /// `segue events`: prints how it is and, until it is interrupted or the supervisor ends, all that happens. `timeout` is for the first.
@@ -181,12 +206,15 @@ pub(crate) fn logs(target: &Target, lines: Lines, timeout: Option<Duration>) -> 
 }
 
 /// `segue list`: prints every instance that can be found.
-pub(crate) fn list(form: Form) -> Exit {
+pub(crate) fn list(form: Form, colours: When) -> Exit {
+    let paint = Paint::choose(colours, io::stdout().is_terminal(), &|name| {
+        std::env::var_os(name)
+    });
     Client {
         form,
         ..Client::of_this_process()
     }
-    .run(Client::list)
+    .run(|client| client.list(paint))
 }
 
 fn ask(target: &Target, request: Request, timeout: Option<Duration>) -> Exit {
@@ -200,6 +228,7 @@ struct Client<'a> {
     around: Surroundings,
     form: Form,
     detail: Detail,
+    gauge: Option<Box<dyn Gauge + 'a>>,
 }
 
 impl Client<'_> {
@@ -210,6 +239,7 @@ impl Client<'_> {
             around: Surroundings::of_this_process(),
             form: Form::Words,
             detail: Detail::Reason,
+            gauge: None,
         }
     }
 
@@ -246,8 +276,8 @@ impl Client<'_> {
             .map_err(|failure| in_time(failure, timeout, deadline, "anything was asked"))?;
         connection.send(request);
         loop {
-            let reply = connection
-                .receive(deadline)
+            let reply = self
+                .next(&mut connection, deadline)
                 .map_err(|lost| outcome_lost(lost, request, timeout, &connection))?;
             match reply {
                 Reply::Progress { message } => {
@@ -307,7 +337,7 @@ impl Client<'_> {
         &mut self,
         target: &Target,
         timeout: Option<Duration>,
-        show: &mut dyn FnMut(Sight<'_>) -> io::Result<()>,
+        display: &mut dyn Display,
     ) -> Result<Exit, Failure> {
         let (seen, _) = self.fetch(target, timeout)?;
         let exit = if seen.status.serves() {
@@ -315,33 +345,35 @@ impl Client<'_> {
         } else {
             Exit::Failed
         };
-        written(show(Ok(seen)))?;
+        written(display.show(Ok(seen)))?;
         Ok(exit)
     }
 
-    /// Ends only by a signal, or when the first look fails or nobody reads any more.
+    /// Ends only by a signal or a key, or when the first look fails or nobody reads any more.
     fn watch(
         &mut self,
         target: &Target,
         timeout: Option<Duration>,
-        show: &mut dyn FnMut(Sight<'_>) -> io::Result<()>,
+        display: &mut dyn Display,
     ) -> Result<Exit, Failure> {
         let (seen, control) = self.fetch(target, timeout)?;
-        let mut shown = show(Ok(seen));
+        let mut shown = display.show(Ok(seen));
         // From now on this one, even if another starts.
         let target = Target {
             name: None,
             control: Some(control),
         };
         loop {
-            if shown.is_err() {
-                written(shown)?;
-                return Ok(Exit::Done);
+            match shown.and_then(|()| display.rest(REFRESH_TIME)) {
+                Ok(ControlFlow::Continue(())) => {}
+                ended => {
+                    written(ended.map(drop))?;
+                    return Ok(Exit::Done);
+                }
             }
-            std::thread::sleep(REFRESH_TIME);
             shown = match self.fetch(&target, timeout) {
-                Ok((seen, _)) => show(Ok(seen)),
-                Err(failure) => show(Err(&failure.text)),
+                Ok((seen, _)) => display.show(Ok(seen)),
+                Err(failure) => display.show(Err(&failure.text)),
             };
         }
     }

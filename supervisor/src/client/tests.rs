@@ -150,6 +150,7 @@ fn run_as(
         around: around.clone(),
         form,
         detail: Detail::LastLines,
+        gauge: None,
     };
     let exit = client.run(command);
     drop(client);

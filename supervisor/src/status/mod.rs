@@ -2,20 +2,26 @@
 //! only /proc tells (open and waiting connections), so that the supervisor's loop never reads it.
 
 mod digest;
+mod gauge;
 mod journal;
 mod metrics;
 mod proc;
+mod progress;
 mod screen;
 mod table;
 
 use std::io::{self, IsTerminal, Write};
-use std::time::SystemTime;
+use std::ops::ControlFlow;
+use std::os::fd::AsFd as _;
+use std::time::{Duration, SystemTime};
 
 use crate::clock;
+use crate::paint::{Paint, When, is_dumb};
 use crate::protocol::{self, Seen};
 use crate::sys::terminal_size;
+pub(crate) use gauge::Gauge;
 use journal::Journal;
-use screen::Screen;
+use screen::{Came, Screen};
 
 /// The width of a table where the terminal does not say.
 const COLUMNS: usize = 80;
@@ -42,7 +48,7 @@ pub(crate) enum View {
 pub(crate) enum Showing {
     /// Once.
     Once,
-    /// Each time over the last one, on a terminal.
+    /// Each time in the place of the last one on a terminal, and below it elsewhere.
     Again,
 }
 
@@ -50,24 +56,39 @@ pub(crate) enum Showing {
 pub(crate) struct Viewer {
     view: View,
     showing: Showing,
-    screen: Screen,
+    paint: Paint,
+    /// Where a status takes the place of the last one.
+    screen: Option<Screen>,
+    /// What is on the screen.
+    last: Option<Result<Seen, String>>,
+    pace: Pace,
     started: bool,
     journal: Journal,
 }
 
+/// Whether what is on the screen is to stay there for now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pace {
+    Runs,
+    Paused,
+}
+
 impl Viewer {
     /// Shows nothing yet.
-    pub(crate) fn new(view: View, showing: Showing) -> Self {
-        let screen = match (showing, view) {
-            (Showing::Again, View::Table) if io::stdout().is_terminal() => Screen::Redrawn,
-            (Showing::Again | Showing::Once, View::Table | View::Json | View::Flat | View::Metrics) => {
-                Screen::Scrolling
-            }
+    pub(crate) fn new(view: View, showing: Showing, colours: When) -> Self {
+        let variable = |name: &str| std::env::var_os(name);
+        let is_terminal = io::stdout().is_terminal();
+        let has_screen = match (showing, view) {
+            (Showing::Again, View::Table) => is_terminal && !is_dumb(&variable),
+            (Showing::Again | Showing::Once, View::Table | View::Json | View::Flat | View::Metrics) => false,
         };
         Self {
             view,
             showing,
-            screen,
+            paint: Paint::choose(colours, is_terminal, &variable),
+            screen: has_screen.then(Screen::new),
+            last: None,
+            pace: Pace::Runs,
             started: false,
             journal: Journal::default(),
         }
@@ -78,34 +99,95 @@ impl Viewer {
     /// # Errors
     /// Those of writing to stdout.
     pub(crate) fn draw(&mut self, sight: Result<Seen, &str>) -> io::Result<()> {
-        let size = terminal_size(std::os::fd::AsFd::as_fd(&io::stdout()));
-        let columns = match size {
+        let sight = match sight {
+            Ok(seen) => Ok(self.filled(seen)),
+            Err(why) => Err(why.to_owned()),
+        };
+        if self.screen.is_some() {
+            self.last = Some(sight);
+            return self.redraw();
+        }
+        let columns = match terminal_size(io::stdout().as_fd()) {
             Some(size) => size.columns,
             None if io::stdout().is_terminal() => COLUMNS,
             None => UNCUT,
         };
-        let text = self.text(sight, columns, clock::wall());
-        let text = self.screen.frame(&text, size);
-        // Rust's stdout is line-buffered: written at once, a redraw does not flicker.
+        let text = self.text(&sight, columns, clock::wall());
+        // Rust's stdout is line-buffered: written at once, a status is whole.
         let mut out = io::stdout().lock();
         out.write_all(text.as_bytes())?;
         out.flush()
     }
 
-    fn text(&mut self, sight: Result<Seen, &str>, columns: usize, now: SystemTime) -> String {
+    /// Lets so much time pass before the next status, or more if somebody at the terminal wants that.
+    ///
+    /// # Errors
+    /// Those of the terminal.
+    pub(crate) fn rest(&mut self, time: Duration) -> io::Result<ControlFlow<()>> {
+        let deadline = clock::now() + time;
+        loop {
+            let left = deadline.saturating_duration_since(clock::now());
+            let Some(screen) = &mut self.screen else {
+                std::thread::sleep(left);
+                return Ok(ControlFlow::Continue(()));
+            };
+            match screen.wait((self.pace == Pace::Runs).then_some(left))? {
+                Came::Time => return Ok(ControlFlow::Continue(())),
+                Came::End | Came::Key(b'q' | b'Q') => return Ok(ControlFlow::Break(())),
+                Came::Key(b' ' | b'p' | b'P') => {
+                    self.pace = match self.pace {
+                        Pace::Runs => Pace::Paused,
+                        Pace::Paused => Pace::Runs,
+                    };
+                    self.redraw()?;
+                }
+                Came::Key(_) => {}
+                Came::Change => self.redraw()?,
+            }
+        }
+    }
+
+    /// What was seen last, in the size that the screen has now.
+    fn redraw(&mut self) -> io::Result<()> {
+        let (columns, now) = (Screen::size().columns, clock::wall());
+        let lines = match &self.last {
+            Some(Ok(seen)) => self.whole_screen(seen, columns, now),
+            Some(Err(why)) => table::wrap(why, columns),
+            None => Vec::new(),
+        };
+        let foot = match self.pace {
+            Pace::Runs => "q quits, space pauses",
+            Pace::Paused => "q quits, space goes on; paused",
+        };
+        match &mut self.screen {
+            Some(screen) => screen.draw(&lines, foot),
+            None => Ok(()),
+        }
+    }
+
+    /// The table, and below its first line what is under way.
+    fn whole_screen(&self, seen: &Seen, columns: usize, now: SystemTime) -> Vec<String> {
+        let mut lines = table::render(&seen.status, columns, now, self.paint);
+        let under_way = progress::of(&seen.status, now);
+        let under_way: Vec<String> = under_way
+            .iter()
+            .flat_map(|one| table::wrap(&one.text(), columns))
+            .collect();
+        lines.splice(1..1, under_way);
+        lines
+    }
+
+    fn text(&mut self, sight: &Result<Seen, String>, columns: usize, now: SystemTime) -> String {
         let again = std::mem::replace(&mut self.started, true);
         let seen = match sight {
-            Ok(seen) => self.filled(seen),
+            Ok(seen) => seen,
             Err(why) => return self.absence(why),
         };
         match (self.view, self.showing) {
             (View::Table, _) => {
-                let gap = if again && self.screen == Screen::Scrolling {
-                    "\n"
-                } else {
-                    ""
-                };
-                format!("{gap}{}", table::render(&seen.status, columns, now))
+                let gap = if again { "\n" } else { "" };
+                let lines = table::render(&seen.status, columns, now, self.paint);
+                format!("{gap}{}\n", lines.join("\n"))
             }
             (View::Json, Showing::Once) => json(serde_json::to_string_pretty(&seen.status)),
             (View::Json, Showing::Again) => json(serde_json::to_string(&seen.status)),

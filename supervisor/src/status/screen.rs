@@ -1,43 +1,255 @@
-//! Drawing over what was drawn before.
+//! The whole screen of a terminal, for as long as somebody watches: what was on it before comes back on every way out.
+//!
+//! The sequences are those of ECMA-48 (CUP, EL, ED) and, as every terminal has them today, xterm's for the alternate screen and the
+//! cursor. Keys are read as they are typed; what ends a program at a terminal (^C, ^\, ^Z) stays a signal, and each is waited for
+//! together with the keys, so that none finds the screen taken.
 
-use crate::sys::TerminalSize;
+use std::io::{self, IsTerminal as _, Stdin, Write as _};
+use std::os::fd::AsFd as _;
+use std::time::{Duration, Instant};
 
-/// How one text follows another.
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, Signal, raise};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::termios::{LocalFlags, SetArg, SpecialCharacterIndices, Termios, tcgetattr, tcsetattr};
+
+use crate::clock;
+use crate::sys::{TerminalSize, terminal_size};
+
+/// The alternate screen, without a cursor; and back.
+const TAKE: &str = "\x1b[?1049h\x1b[?25l";
+const GIVE_BACK: &str = "\x1b[?25h\x1b[?1049l";
+
+/// As large as a terminal is that does not say (a serial line).
+const USUAL: TerminalSize = TerminalSize {
+    columns: 80,
+    rows: 24,
+};
+
+/// Signals that end a program at a terminal, or stop it, and those that say that the screen is another now.
+const SIGNALS: [Signal; 7] = [
+    Signal::SIGINT,
+    Signal::SIGTERM,
+    Signal::SIGHUP,
+    Signal::SIGQUIT,
+    Signal::SIGTSTP,
+    Signal::SIGCONT,
+    Signal::SIGWINCH,
+];
+
+/// What came while it was waited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Screen {
-    /// Below it.
-    Scrolling,
-    /// Over it, on a terminal. No alternate screen: nothing has to be put back when somebody interrupts us,
-    /// and the last status stays readable.
-    Redrawn,
+pub(super) enum Came {
+    /// Nothing: the time has passed.
+    Time,
+    Key(u8),
+    /// The screen is to be drawn again.
+    Change,
+    /// Nobody sits there any more.
+    End,
+}
+
+/// The screen. It is taken with the first frame.
+#[derive(Debug)]
+pub(super) struct Screen {
+    signals: Option<SignalFd>,
+    /// How the terminal that the keys come from was, if it is one.
+    before: Option<Termios>,
+    is_taken: bool,
 }
 
 impl Screen {
-    /// The text with what moves the cursor (ECMA-48: CUP, EL, ED). Lines are cleared one by one after they
-    /// are written, not the screen before, so that nothing flickers; what does not fit is left out, or the
-    /// next text would not find its place.
-    pub(super) fn frame(self, text: &str, size: Option<TerminalSize>) -> String {
-        match self {
-            Self::Scrolling => text.to_owned(),
-            Self::Redrawn => {
-                let rows = size.map_or(usize::MAX, |size| size.rows);
-                let lines: Vec<&str> = text.lines().collect();
-                let shown = if lines.len() < rows {
-                    lines.len()
-                } else {
-                    rows.saturating_sub(2)
-                };
-                let mut framed = String::from("\x1b[H");
-                for line in &lines[..shown] {
-                    framed.push_str(line);
-                    framed.push_str("\x1b[K\n");
-                }
-                if shown < lines.len() {
-                    framed.push_str(&format!("... {} more lines\x1b[K\n", lines.len() - shown));
-                }
-                framed.push_str("\x1b[J");
-                framed
+    pub(super) const fn new() -> Self {
+        Self {
+            signals: None,
+            before: None,
+            is_taken: false,
+        }
+    }
+
+    pub(super) fn size() -> TerminalSize {
+        terminal_size(io::stdout().as_fd()).unwrap_or(USUAL)
+    }
+
+    /// Draws these lines, none wider than the screen, and one at its foot.
+    ///
+    /// # Errors
+    /// Those of the terminal.
+    pub(super) fn draw(&mut self, lines: &[String], foot: &str) -> io::Result<()> {
+        self.take()?;
+        put(&frame(lines, foot, Self::size()))
+    }
+
+    /// Waits so long (without end, if none is said) for a key or a signal. One that ends programs ends this one.
+    ///
+    /// # Errors
+    /// Those of poll(2).
+    pub(super) fn wait(&mut self, time: Option<Duration>) -> io::Result<Came> {
+        let deadline = time.map(|time| clock::now() + time);
+        loop {
+            if let Some(signal) = self.next_signal()? {
+                return Ok(self.heed(signal));
+            }
+            if let Some(came) = self.poll(deadline)? {
+                return Ok(came);
             }
         }
+    }
+
+    fn heed(&mut self, signal: Signal) -> Came {
+        if signal == Signal::SIGCONT {
+            // Whoever had the terminal meanwhile has left it as it likes.
+            self.is_taken = false;
+        } else if signal != Signal::SIGWINCH {
+            self.give_up_to(signal);
+        }
+        let goes_on = [Signal::SIGCONT, Signal::SIGWINCH, Signal::SIGTSTP].contains(&signal);
+        if goes_on { Came::Change } else { Came::End }
+    }
+
+    /// What came, or none if it is to be asked again.
+    fn poll(&self, deadline: Option<Instant>) -> io::Result<Option<Came>> {
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(clock::now()));
+        if left.is_some_and(|left| left.is_zero()) {
+            return Ok(Some(Came::Time));
+        }
+        // Rounded up, so that the last millisecond is not spent turning round.
+        let wait = left.map_or(PollTimeout::NONE, |left| {
+            PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX)
+        });
+        let keys = io::stdin();
+        let mut fds: Vec<PollFd<'_>> = Vec::new();
+        fds.extend(
+            self.signals
+                .as_ref()
+                .map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN)),
+        );
+        if self.before.is_some() {
+            fds.push(PollFd::new(keys.as_fd(), PollFlags::POLLIN));
+        }
+        poll(&mut fds, wait)?;
+        let has_key = self.before.is_some() && fds.last().is_some_and(|fd| fd.any() == Some(true));
+        if has_key { key(&keys).map(Some) } else { Ok(None) }
+    }
+
+    fn next_signal(&self) -> io::Result<Option<Signal>> {
+        let Some(signals) = &self.signals else {
+            return Ok(None);
+        };
+        let read = signals.read_signal()?;
+        Ok(read.and_then(|read| Signal::try_from(read.ssi_signo.cast_signed()).ok()))
+    }
+
+    fn take(&mut self) -> io::Result<()> {
+        if self.is_taken {
+            return Ok(());
+        }
+        if self.signals.is_none() {
+            let mask: SigSet = SIGNALS.into_iter().collect();
+            mask.thread_block()?;
+            let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
+            self.signals = Some(SignalFd::with_flags(&mask, flags)?);
+        }
+        let keys = io::stdin();
+        if self.before.is_none() && keys.is_terminal() {
+            self.before = Some(tcgetattr(&keys)?);
+        }
+        if let Some(before) = &self.before {
+            let mut raw = before.clone();
+            raw.local_flags.remove(LocalFlags::ICANON | LocalFlags::ECHO);
+            raw.control_chars[SpecialCharacterIndices::VMIN as usize] = 1;
+            raw.control_chars[SpecialCharacterIndices::VTIME as usize] = 0;
+            tcsetattr(&keys, SetArg::TCSADRAIN, &raw)?;
+        }
+        self.is_taken = true;
+        put(TAKE)
+    }
+
+    fn give_back(&mut self) {
+        if std::mem::take(&mut self.is_taken) {
+            // A terminal that has gone needs nothing back.
+            let _ = put(GIVE_BACK);
+            if let Some(before) = &self.before {
+                let _ = tcsetattr(io::stdin(), SetArg::TCSADRAIN, before);
+            }
+        }
+    }
+
+    /// Lets a signal do what it does to a program that does not know it.
+    fn give_up_to(&mut self, signal: Signal) {
+        self.give_back();
+        let only: SigSet = std::iter::once(signal).collect();
+        let _ = raise(signal);
+        // Here it is delivered. After a stop, it goes on here.
+        let _ = only.thread_unblock();
+        let _ = only.thread_block();
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        self.give_back();
+    }
+}
+
+fn key(keys: &Stdin) -> io::Result<Came> {
+    let mut byte = [0];
+    // Not by the buffer of std, of which poll(2) knows nothing.
+    match nix::unistd::read(keys, &mut byte) {
+        Ok(1) => Ok(Came::Key(byte[0])),
+        Ok(_) | Err(nix::errno::Errno::EIO) => Ok(Came::End),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// Written at once, so that a redraw does not flicker.
+fn put(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}
+
+/// Each line is cleared just before it is written, not the screen before all of them. What does not fit is left out.
+fn frame(lines: &[String], foot: &str, size: TerminalSize) -> String {
+    let room = size.rows.saturating_sub(1);
+    let (shown, more) = if lines.len() <= room {
+        (lines.len(), 0)
+    } else {
+        let shown = room.saturating_sub(1);
+        (shown, lines.len() - shown)
+    };
+    let mut frame = String::from("\x1b[H");
+    for line in &lines[..shown] {
+        frame.push_str("\x1b[K");
+        frame.push_str(line);
+        frame.push_str("\r\n");
+    }
+    if more > 0 && room > 0 {
+        frame.push_str(&format!("\x1b[K... {more} more lines\r\n"));
+    }
+    let foot = &foot[..foot.len().min(size.columns)];
+    frame + &format!("\x1b[J\x1b[{};1H{foot}", size.rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn framed(lines: &[&str], columns: usize, rows: usize) -> String {
+        let lines: Vec<String> = lines.iter().map(|line| (*line).to_owned()).collect();
+        frame(&lines, "q quit", TerminalSize { columns, rows })
+    }
+
+    #[test]
+    fn a_frame_overwrites_the_last_one_and_fits_the_screen() {
+        assert_eq!(
+            framed(&["a", "b"], 80, 24),
+            "\x1b[H\x1b[Ka\r\n\x1b[Kb\r\n\x1b[J\x1b[24;1Hq quit"
+        );
+        assert_eq!(
+            framed(&["1", "2", "3", "4"], 3, 4),
+            "\x1b[H\x1b[K1\r\n\x1b[K2\r\n\x1b[K... 2 more lines\r\n\x1b[J\x1b[4;1Hq q"
+        );
+        assert_eq!(framed(&["1", "2"], 80, 1), "\x1b[H\x1b[J\x1b[1;1Hq quit");
     }
 }

@@ -22,6 +22,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use crate::paint::Paint;
 use crate::protocol::{
     GAP, Generation, LastReload, LastWords, Listener, Outcome, Side, Status, align, elapsed, one_line,
     parse_rfc3339,
@@ -36,11 +37,17 @@ const NARROWEST: usize = 20;
 /// What continued lines, and those below another, begin with.
 const INDENT: &str = "    ";
 
+/// The head of the first column of generations.
+const GENERATIONS: &str = "GENERATION";
+
+/// What the line of the last reload begins with.
+const LAST_RELOAD: &str = "last reload: ";
+
 /// Wider than any cell that is not cut: paths and messages.
 const UNLIMITED: usize = 4096;
 
-/// The whole table, every line ended.
-pub(super) fn render(status: &Status, columns: usize, now: SystemTime) -> String {
+/// The lines of the whole table.
+pub(super) fn render(status: &Status, columns: usize, now: SystemTime, paint: Paint) -> Vec<String> {
     let mut text = vec![headline(status, now)];
     let columns = columns.max(NARROWEST);
     if !status.listeners.is_empty() {
@@ -58,8 +65,20 @@ pub(super) fn render(status: &Status, columns: usize, now: SystemTime) -> String
         "restarts {}, rollbacks {}",
         status.restarts, status.rollbacks
     ));
-    let cut = |line: String| ascii(&line, columns).trim_end().to_owned() + "\n";
-    text.into_iter().map(cut).collect()
+    let cut = |line: String| ascii(&line, columns).trim_end().to_owned();
+    let mut lines: Vec<String> = text.into_iter().map(cut).collect();
+    colour(&mut lines, paint);
+    lines
+}
+
+/// The words of state in these lines, once they are as long as they are going to be.
+fn colour(lines: &mut [String], paint: Paint) {
+    paint.word_after(&mut lines[0], ": ");
+    if let Some(heads) = lines.iter().position(|line| line.starts_with(GENERATIONS)) {
+        paint.column(&mut lines[heads..]);
+    }
+    let reload = lines.iter_mut().filter(|line| line.starts_with(LAST_RELOAD));
+    reload.for_each(|line| paint.word_after(line, LAST_RELOAD));
 }
 
 /// How the last reload ended, and the last crash, each with what was said at last. These lines hold reasons, so that they are wrapped
@@ -67,9 +86,9 @@ pub(super) fn render(status: &Status, columns: usize, now: SystemTime) -> String
 fn endings(status: &Status, now: SystemTime) -> Vec<String> {
     let mut lines = Vec::new();
     match &status.last_reload {
-        None => lines.push("last reload: none yet".to_owned()),
+        None => lines.push(format!("{LAST_RELOAD}none yet")),
         Some(last) => {
-            lines.push(format!("last reload: {}", reload(last, now)));
+            lines.push(format!("{LAST_RELOAD}{}", reload(last, now)));
             lines.extend(said(&last.words));
         }
     }
@@ -99,7 +118,7 @@ fn place(words: &LastWords) -> String {
 }
 
 /// The lines of a text, broken between words, or within one that is longer than a line. All but the first are indented.
-fn wrap(text: &str, columns: usize) -> Vec<String> {
+pub(super) fn wrap(text: &str, columns: usize) -> Vec<String> {
     let text = ascii(text, UNLIMITED);
     let mut lines = Vec::new();
     let mut rest = text.as_str();
@@ -171,7 +190,7 @@ fn listeners(status: &Status) -> Vec<String> {
 /// One row a worker; then the binary, which is too long for a column and is the same for all workers of a
 /// generation.
 fn generations(status: &Status, now: SystemTime) -> Vec<String> {
-    let heads = ["GENERATION", "ROLE", "PID", "STATE", "FOR", "CONNS", "STATUS"].map(str::to_owned);
+    let heads = [GENERATIONS, "ROLE", "PID", "STATE", "FOR", "CONNS", "STATUS"].map(str::to_owned);
     let mut rows = vec![heads];
     for generation in &status.generations {
         rows.extend(workers(generation, now));
@@ -187,7 +206,7 @@ fn generations(status: &Status, now: SystemTime) -> Vec<String> {
     ];
     let mut lines = align(sides, rows).into_iter();
     let mut text: Vec<String> = lines.next().into_iter().collect();
-    let indent = " ".repeat("GENERATION".len() + GAP.len());
+    let indent = " ".repeat(GENERATIONS.len() + GAP.len());
     for generation in &status.generations {
         text.extend(lines.by_ref().take(generation.workers.len().max(1)));
         text.push(format!("{indent}{}", binary(generation)));

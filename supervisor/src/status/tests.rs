@@ -7,12 +7,11 @@ use crate::protocol::{
     Binary, CauseCode, Generation, LastCrash, LastReload, LastWords, Listener, Outcome, Probation, Reply,
     Role, SCHEMA, State, Status, StderrKind, StderrPlace, Worker, WorkerState, rfc3339,
 };
-use crate::sys::TerminalSize;
 
 /// 2026-11-22T10:00:00Z.
 const NOW: Duration = Duration::from_secs(1_795_341_600);
 
-fn now() -> SystemTime {
+pub(super) fn now() -> SystemTime {
     UNIX_EPOCH + NOW
 }
 
@@ -20,7 +19,7 @@ fn before(seconds: u64) -> String {
     rfc3339(now() - Duration::from_secs(seconds))
 }
 
-fn worker(
+pub(super) fn worker(
     pid: i32,
     state: WorkerState,
     seconds: u64,
@@ -37,7 +36,7 @@ fn worker(
     }
 }
 
-fn generation(generation: u64, role: Role, seconds: u64, workers: Vec<Worker>) -> Generation {
+pub(super) fn generation(generation: u64, role: Role, seconds: u64, workers: Vec<Worker>) -> Generation {
     let binary = Binary {
         path: format!("/srv/app/releases/{generation}/app"),
         inode: 42,
@@ -55,7 +54,7 @@ fn generation(generation: u64, role: Role, seconds: u64, workers: Vec<Worker>) -
     }
 }
 
-fn status() -> Status {
+pub(super) fn status() -> Status {
     let listener = |name: &str, address: &str, backlog, queued| Listener {
         name: name.into(),
         address: address.into(),
@@ -111,6 +110,21 @@ fn status() -> Status {
     }
 }
 
+fn viewer(view: View, showing: Showing) -> Viewer {
+    Viewer::new(view, showing, When::Never)
+}
+
+/// As it is written where there is no terminal.
+fn shown(viewer: &mut Viewer, seen: Seen) -> String {
+    let seen = viewer.filled(seen);
+    viewer.text(&Ok(seen), 80, now())
+}
+
+/// The whole table without colours.
+fn rendered(status: &Status, columns: usize, now: SystemTime) -> String {
+    table::render(status, columns, now, Paint::Plain).join("\n") + "\n"
+}
+
 #[test]
 fn the_table_is_as_documented() {
     let expected = "\
@@ -130,7 +144,7 @@ GENERATION  ROLE       PID  STATE        FOR  CONNS  STATUS
 last reload: ok, generation 8 after 41 ms, 2m 10s ago
 restarts 0, rollbacks 1
 ";
-    assert_eq!(table::render(&status(), 80, now()), expected);
+    assert_eq!(rendered(&status(), 80, now()), expected);
 }
 
 #[test]
@@ -143,7 +157,7 @@ admin     unix:/run/app/admin.sock       -      128
 listener admin: an app shut it down
 
 GENERATION";
-    let table = table::render(&status, 80, now());
+    let table = rendered(&status, 80, now());
     assert!(table.contains(expected), "{table}");
 }
 
@@ -161,7 +175,7 @@ fn a_table_tells_who_does_not_serve_and_why_a_reload_failed() {
         at: before(90_000),
         words: LastWords::default(),
     });
-    let table = table::render(&status, 80, now());
+    let table = rendered(&status, 80, now());
     assert!(
         table.starts_with("app: backing-off, generation 8 does not serve (segue "),
         "{table}"
@@ -178,7 +192,7 @@ fn a_table_tells_who_does_not_serve_and_why_a_reload_failed() {
     status.generations.clear();
     status.listeners.clear();
     status.last_reload = None;
-    let table = table::render(&status, 80, now());
+    let table = rendered(&status, 80, now());
     assert!(
         table.starts_with("app: backing-off, nobody serves (segue "),
         "{table}"
@@ -195,7 +209,7 @@ fn a_table_fits_and_is_ascii_whatever_an_app_says() {
     status.listeners[0].address = "x".repeat(300);
     status.since = "not a time".into();
     for columns in [0, 40, 80, 200] {
-        let table = table::render(&status, columns, now());
+        let table = rendered(&status, columns, now());
         for line in table.lines() {
             assert!(line.len() <= columns.max(20), "{line}");
             assert!(line.chars().all(|c| c == ' ' || c.is_ascii_graphic()), "{line:?}");
@@ -233,7 +247,7 @@ fn reasons_are_wrapped_and_followed_by_the_last_lines() {
             stderr: Some(StderrPlace::new(StderrKind::Pipe)),
         },
     });
-    let table = table::render(&status, 80, now());
+    let table = rendered(&status, 80, now());
     let expected = "\
 last reload: failed, generation 9 after 2600 ms, 12s ago: exited with status 3
     after 2586 ms; its stderr says \"ModuleNotFoundError: No module named 'x'\"
@@ -249,14 +263,14 @@ restarts 0, rollbacks 1
 ";
     assert!(table.ends_with(expected), "{table}");
     for columns in 0..200 {
-        let table = table::render(&status, columns, now());
+        let table = rendered(&status, columns, now());
         let words = |text: &str| text.split_whitespace().collect::<String>();
         assert!(words(&table).contains(&words(
             "ModuleNotFoundError: No module named 'x'\" and ends: \"bye\""
         )));
         assert!(table.lines().all(|line| line.len() <= columns.max(20)), "{table}");
     }
-    let uncut = table::render(&status, usize::MAX, now());
+    let uncut = rendered(&status, usize::MAX, now());
     assert!(uncut.contains(&format!("\n    | see {long}\n")), "{uncut}");
 }
 
@@ -328,15 +342,18 @@ fn json_is_schema_1_and_nothing_else() {
         supervisor: None,
     };
     seen.status.listeners[0].inode = Some(7);
-    let text = Viewer::new(View::Json, Showing::Once).text(Ok(seen.clone()), 80, now());
+    let text = shown(&mut viewer(View::Json, Showing::Once), seen.clone());
     assert!(
         text.starts_with("{\n  \"schema\": 1,\n") && !text.contains("\"inode\": 7"),
         "{text}"
     );
     assert!(Reply::parse(text.replacen('{', "{\"reply\":\"status\",", 1).as_bytes()).is_ok());
-    let mut again = Viewer::new(View::Json, Showing::Again);
-    assert_eq!(again.text(Ok(seen), 80, now()).lines().count(), 1);
-    assert_eq!(again.text(Err("no supervisor answers"), 80, now()), "null\n");
+    let mut again = viewer(View::Json, Showing::Again);
+    assert_eq!(shown(&mut again, seen).lines().count(), 1);
+    assert_eq!(
+        again.text(&Err("no supervisor answers".to_owned()), 80, now()),
+        "null\n"
+    );
 }
 
 #[test]
@@ -346,7 +363,7 @@ fn flat_has_every_value_on_a_line_of_its_own() {
         supervisor: None,
     };
     seen.status.generations[0].workers[0].status = Some("two\nlines = 2".to_owned());
-    let text = Viewer::new(View::Flat, Showing::Once).text(Ok(seen.clone()), 80, now());
+    let text = shown(&mut viewer(View::Flat, Showing::Once), seen.clone());
     let name = format!("name={}", seen.status.name);
     let lines: Vec<&str> = text.lines().collect();
     for wanted in [
@@ -367,7 +384,7 @@ fn pids_of_another_namespace_are_not_looked_up() {
     foreign.pid = i32::try_from(std::process::id()).expect("pid");
     foreign.listeners.clear();
     let supervisor = Some(foreign.pid + 1);
-    let mut viewer = Viewer::new(View::Table, Showing::Once);
+    let mut viewer = viewer(View::Table, Showing::Once);
     let seen = viewer.filled(Seen {
         status: foreign.clone(),
         supervisor,
@@ -385,7 +402,10 @@ fn tables_follow_each_other_with_a_gap_or_in_place() {
     let mut viewer = Viewer {
         view: View::Table,
         showing: Showing::Again,
-        screen: Screen::Scrolling,
+        paint: Paint::Plain,
+        screen: None,
+        last: None,
+        pace: Pace::Runs,
         started: false,
         journal: Journal::default(),
     };
@@ -395,22 +415,43 @@ fn tables_follow_each_other_with_a_gap_or_in_place() {
             supervisor: None,
         })
     };
-    assert!(viewer.text(sight(), 80, now()).starts_with("app: "));
-    assert!(viewer.text(sight(), 80, now()).starts_with("\napp: "));
+    assert!(viewer.text(&sight(), 80, now()).starts_with("app: "));
+    assert!(viewer.text(&sight(), 80, now()).starts_with("\napp: "));
     assert_eq!(
-        viewer.text(Err("no supervisor answers"), 80, now()),
+        viewer.text(&Err("no supervisor answers".to_owned()), 80, now()),
         "no supervisor answers\n"
     );
 }
 
 #[test]
-fn a_redraw_clears_what_it_does_not_cover() {
-    let size = |rows| Some(TerminalSize { columns: 80, rows });
-    assert_eq!(Screen::Scrolling.frame("a\nb\n", size(1)), "a\nb\n");
-    assert_eq!(
-        Screen::Redrawn.frame("a\nb\n", size(24)),
-        "\x1b[Ha\x1b[K\nb\x1b[K\n\x1b[J"
+fn words_of_state_are_coloured_once_the_lines_are_cut() {
+    let lines = |paint| table::render(&status(), 60, now(), paint);
+    let coloured = lines(Paint::Colours).join("\n");
+    assert!(
+        coloured.starts_with("app: \x1b[32mserving\x1b[0m, generation 8"),
+        "{coloured}"
     );
-    let tall = Screen::Redrawn.frame("1\n2\n3\n4\n5\n", size(4));
-    assert_eq!(tall, "\x1b[H1\x1b[K\n2\x1b[K\n... 3 more lines\x1b[K\n\x1b[J");
+    assert!(
+        coloured.contains("123  \x1b[32mserving\x1b[0m   2m 10s"),
+        "{coloured}"
+    );
+    assert!(
+        coloured.contains("last reload: \x1b[32mok\x1b[0m, "),
+        "{coloured}"
+    );
+    assert!(coloured.contains(" 99  \x1b[33mdraining\x1b[0m"), "{coloured}");
+    let plain = ["\x1b[0m", "\x1b[32m", "\x1b[33m"]
+        .iter()
+        .fold(coloured, |text, sequence| text.replace(sequence, ""));
+    assert_eq!(plain, lines(Paint::Plain).join("\n"));
+}
+
+#[test]
+fn a_whole_screen_tells_what_is_under_way() {
+    let seen = Seen {
+        status: status(),
+        supervisor: None,
+    };
+    let lines = viewer(View::Table, Showing::Once).whole_screen(&seen, 80, now());
+    assert_eq!(lines[1..3], ["draining: the old version finishes", ""]);
 }

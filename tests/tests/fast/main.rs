@@ -49,5 +49,6 @@ mod steered_switch;
 mod steering;
 mod switched;
 mod taken_paths;
+mod terminal;
 mod token;
 mod turns;

@@ -125,17 +125,17 @@ If standard error is the journal, text lines carry their priority.",
             whole: |config| Some(config.log_time),
             default: Some(LogTime::Auto),
         },
-        summary: "Whether text lines begin with the time: auto, always or never",
-        help: "`auto` means on a terminal and in a file. A container engine, the journal
-and other readers of a pipe put a time before each line themselves.",
+        summary: "When text lines bear the time: auto, always or never",
+        help: "`auto` means on a terminal and in a file. The reader of a pipe, such
+as a container engine, puts a time before each line.",
         manual: "Whether text lines begin with the time, in RFC 3339 with UTC, to the millisecond:
 .Ql always ,
 .Ql never ,
 or
 .Ql auto ,
 on a terminal and in a file.
-Who reads a pipe puts the time before each line himself, if it is wanted:
-.Ql docker logs --timestamps ,
+The reader of a pipe puts the time before each line, if it is wanted:
+.Ql docker logs -t ,
 .Ql svlogd -tt .
 The journal has the times anyway, so that lines for it never begin with one, and those of
 .Fl Fl log-format

@@ -185,6 +185,7 @@ fn status(state: State, worker: WorkerState, last_reload: Option<LastReload>, re
             state: worker,
             since: String::new(),
             connections: None,
+            limit_ms: None,
             status: None,
         }],
         strays: 0,

@@ -249,7 +249,7 @@ fn the_limits_of_the_page_are_those_of_the_source() {
         .map(|item| item.head.as_str())
         .collect();
     let number = |at: usize| limits[at].split(' ').next().unwrap_or_default();
-    let control = read("supervisor/src/control/mod.rs");
+    let control = read("supervisor/src/control/mod.rs") + &read("supervisor/src/control/room.rs");
     let session = read("supervisor/src/protocol/mod.rs") + &read("supervisor/src/control/session.rs");
     let constant = |name: &str, value: &str| {
         let line = (control.clone() + &session)

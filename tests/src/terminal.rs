@@ -23,8 +23,9 @@ pub struct Terminal {
 }
 
 impl Terminal {
-    /// What a command is started by, so that the terminal is its own (setsid(1)).
-    pub const OPENER: [&'static str; 2] = ["setsid", "--ctty"];
+    /// What a command is started by, so that the terminal is its own (setsid(1)), and its signals are as in a login, whatever the
+    /// tests were started by: a shell ignores SIGINT for what it starts in the background.
+    pub const OPENER: [&'static str; 4] = ["env", "--default-signal", "setsid", "--ctty"];
 
     /// Starts it.
     ///

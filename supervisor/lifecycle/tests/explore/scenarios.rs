@@ -324,11 +324,10 @@ pub(super) static SCENARIOS: [Scenario; 37] = [
                 ..ROLLING
             }],
             untils: &[Until::Settled],
-            budget: budget(1, 1, 0, 0),
+            budget: budget(2, 1, 0, 0),
             ..RULES
         },
-    )
-    .and(budget(2, 0, 0, 0)),
+    ),
     scenario(
         "workers change while rolling",
         budget(1, 1, 1, 1),
@@ -419,11 +418,11 @@ pub(super) static SCENARIOS: [Scenario; 37] = [
         budget(2, 1, 1, 0),
         Rules {
             plans: &[PLAIN, STEERED],
-            budget: budget(1, 1, 1, 0),
+            budget: budget(2, 1, 0, 0),
             ..RULES
         },
     )
-    .and(budget(2, 0, 0, 0)),
+    .and(budget(1, 1, 1, 0)),
     scenario(
         "lingering",
         budget(3, 1, 1, 0),

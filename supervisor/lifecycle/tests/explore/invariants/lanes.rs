@@ -2,10 +2,11 @@
 
 use super::{Step, Verdict, all_ready};
 use crate::explore::explorer::Node;
+use crate::explore::scenarios::SCENARIOS;
 use crate::explore::world::is_stopping;
 use crate::{Effect, Event, Fact, Handoff, Lane, Number, Progress, Role, Timer};
 
-/// More than any scenario has.
+/// As many as are looked at; no scenario has more.
 const LANES: Lane = 8;
 
 /// Where listeners are steered, new clients go to the incumbent, or to the candidate that is about to take over: one that is ready
@@ -100,6 +101,20 @@ pub(super) fn lanes_are_given_up_in_need(step: &Step) -> Verdict {
         }
     }
     Ok(())
+}
+
+#[test]
+fn every_lane_of_a_scenario_is_looked_at() {
+    for scenario in &SCENARIOS {
+        for plan in scenario.rules.plans {
+            assert!(
+                plan.lanes <= LANES,
+                "`{}` has {} lanes",
+                scenario.name,
+                plan.lanes
+            );
+        }
+    }
 }
 
 /// A relief worker is started in a lane for whose clients nobody else comes: no candidate has it, and no reload waits for it that

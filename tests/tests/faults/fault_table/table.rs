@@ -312,6 +312,26 @@ faults! {
                    listener \"probe\"; generation 1 serves (pid …)",
             lost: Lost::AcceptedBy(&[2]),
         }
+        before_reload_refuses = REFUSED {
+            wrong: "The command of --before-reload fails",
+            does: "The reload is refused with its last line, before anything of the new version is started.",
+            flags: &["--before-reload", "echo no database; exit 3"],
+            says: "segue: reload failed: generation 2: before-reload: exited with status 3: …no database; generation 1 serves (pid …)",
+        }
+        before_reload_hangs = REFUSED {
+            wrong: "The command of --before-reload hangs",
+            does: "It is killed at --hook-timeout, with all that it has started, and the reload is refused.",
+            flags: &["--before-reload", "echo waiting; sleep 1000", "--hook-timeout", "2s"],
+            says: "segue: reload failed: generation 2: before-reload: killed after 2s (--hook-timeout): waiting; generation 1 serves (pid …)",
+        }
+        steered_accepts_nothing = REFUSED {
+            wrong: "It says READY=1 and accepts no connection, and listeners are steered",
+            does: "A connection of Segue's own waits in its slot from before its start. As long as it does not accept that, no \
+                   client meets it.",
+            flags: &["--steer", "--start-timeout", "10s"],
+            new: New::App("never-accepts"),
+            says: "segue: reload failed: generation 2: READY=1 for 10s, but it accepted no connection on …; generation 1 serves (pid …)",
+        }
         accepts_nothing = REFUSED {
             wrong: "It says READY=1 and accepts no connection",
             does: "With --probe the candidate fails; without it a look at its processes shows that nobody waits \

@@ -56,8 +56,9 @@ mod upgrade;
 use std::ffi::OsString;
 use std::io::{self, Write as _};
 use std::ops::ControlFlow;
+use std::os::fd::BorrowedFd;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cli::{Color, Command, Form, ReloadDetail, StatusForm};
 use client::Refresh;
@@ -336,6 +337,10 @@ impl client::Display for Shown {
 
     fn rest(&mut self, time: Duration) -> io::Result<ControlFlow<()>> {
         self.0.rest(time)
+    }
+
+    fn attend(&mut self, answer: Option<BorrowedFd<'_>>, until: Instant) -> io::Result<ControlFlow<()>> {
+        self.0.attend(answer, until)
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, sockopt};
+use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, sockopt};
 use nix::sys::time::TimeVal;
 
 use crate::clock;
@@ -43,6 +43,8 @@ pub(super) struct Connection {
     input: Vec<u8>,
     /// How much of it is known to hold no end of a line.
     searched: usize,
+    /// The deadline behind which it has been tried.
+    tried_behind: Option<Instant>,
 }
 
 impl Connection {
@@ -85,6 +87,7 @@ impl Connection {
             supervisor,
             input: Vec::new(),
             searched: 0,
+            tried_behind: None,
         })
     }
 
@@ -114,7 +117,7 @@ impl Connection {
     }
 
     /// Reads once, and gives the status if it is whole by now.
-    fn status_so_far(&mut self, deadline: Instant) -> Result<Option<Status>, Lost> {
+    pub(super) fn status_so_far(&mut self, deadline: Instant) -> Result<Option<Status>, Lost> {
         self.fill(Some(deadline))?;
         while let Some(reply) = self.next_reply()? {
             if let Some(status) = status_in(reply)? {
@@ -170,18 +173,17 @@ impl Connection {
         Ok(None)
     }
 
+    /// What lies in the socket at the deadline came in time, however late we look: it is read once behind it. Once, for
+    /// somebody who writes without end is not to be read without end.
     fn fill(&mut self, deadline: Option<Instant>) -> Result<(), Lost> {
         let mut buffer = [0; 16 * 1024];
         loop {
             let wait = deadline.map(|deadline| deadline.saturating_duration_since(clock::now()));
-            if wait == Some(Duration::ZERO) {
+            if wait == Some(Duration::ZERO) && std::mem::replace(&mut self.tried_behind, deadline) == deadline
+            {
                 return Err(Lost::TimedOut);
             }
-            // Fails only for a zero duration.
-            let _ = self
-                .stream
-                .set_read_timeout(wait.map(|wait| wait.max(SHORTEST_WAIT)));
-            match self.stream.read(&mut buffer) {
+            match self.read(&mut buffer, wait) {
                 Ok(0) => return Err(Lost::Gone),
                 Ok(count) => {
                     self.input.extend_from_slice(&buffer[..count]);
@@ -196,6 +198,18 @@ impl Connection {
                 Err(_) => return Err(Lost::Gone),
             }
         }
+    }
+
+    fn read(&mut self, buffer: &mut [u8], wait: Option<Duration>) -> io::Result<usize> {
+        if wait == Some(Duration::ZERO) {
+            let socket = self.stream.as_raw_fd();
+            return Ok(nix::sys::socket::recv(socket, buffer, MsgFlags::MSG_DONTWAIT)?);
+        }
+        // Fails only for a zero duration.
+        let _ = self
+            .stream
+            .set_read_timeout(wait.map(|wait| wait.max(SHORTEST_WAIT)));
+        self.stream.read(buffer)
     }
 }
 

@@ -296,18 +296,21 @@ fn quoted(name: &str) -> String {
 }
 
 fn open(path: &Path, deadline: Option<Instant>) -> Result<Connection, Failure> {
-    Connection::open(path, patience(deadline)).map_err(|error| {
-        let hint = if was_killed(&error, path) {
-            format!("; the supervisor there {KILLED}")
-        } else {
-            String::new()
-        };
-        let why = explain(error);
-        Failure::new(
-            Exit::NoSupervisor,
-            format!("no supervisor answers at {}: {why}{hint}", path.display()),
-        )
-    })
+    Connection::open(path, patience(deadline)).map_err(|error| nobody_there(path, error))
+}
+
+/// Nobody took the connection.
+pub(super) fn nobody_there(path: &Path, error: io::Error) -> Failure {
+    let hint = if was_killed(&error, path) {
+        format!("; the supervisor there {KILLED}")
+    } else {
+        String::new()
+    };
+    let why = explain(error);
+    Failure::new(
+        Exit::NoSupervisor,
+        format!("no supervisor answers at {}: {why}{hint}", path.display()),
+    )
 }
 
 /// A supervisor accepts within milliseconds, whatever the user is ready to wait for the outcome.

@@ -22,9 +22,11 @@ mod last_words;
 mod list;
 mod logs;
 mod stranger;
+mod watch;
 
 use std::io::{self, IsTerminal as _, Write};
 use std::ops::ControlFlow;
+use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -125,6 +127,15 @@ pub(crate) trait Display {
     /// Those of a terminal.
     fn rest(&mut self, time: Duration) -> io::Result<ControlFlow<()>> {
         std::thread::sleep(time);
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// Waits for something to read from the supervisor, or for that time, unless somebody has seen enough. Who does not look
+    /// after anybody may leave the wait to the read.
+    ///
+    /// # Errors
+    /// Those of a terminal.
+    fn attend(&mut self, _answer: Option<BorrowedFd<'_>>, _until: Instant) -> io::Result<ControlFlow<()>> {
         Ok(ControlFlow::Continue(()))
     }
 }
@@ -347,35 +358,6 @@ impl Client<'_> {
         };
         written(display.show(Ok(seen)))?;
         Ok(exit)
-    }
-
-    /// Ends only by a signal or a key, or when the first look fails or nobody reads any more.
-    fn watch(
-        &mut self,
-        target: &Target,
-        timeout: Option<Duration>,
-        display: &mut dyn Display,
-    ) -> Result<Exit, Failure> {
-        let (seen, control) = self.fetch(target, timeout)?;
-        let mut shown = display.show(Ok(seen));
-        // From now on this one, even if another starts.
-        let target = Target {
-            name: None,
-            control: Some(control),
-        };
-        loop {
-            match shown.and_then(|()| display.rest(REFRESH_TIME)) {
-                Ok(ControlFlow::Continue(())) => {}
-                ended => {
-                    written(ended.map(drop))?;
-                    return Ok(Exit::Done);
-                }
-            }
-            shown = match self.fetch(&target, timeout) {
-                Ok((seen, _)) => display.show(Ok(seen)),
-                Err(failure) => display.show(Err(&failure.text)),
-            };
-        }
     }
 
     fn fetch(&mut self, target: &Target, timeout: Option<Duration>) -> Result<(Seen, PathBuf), Failure> {

@@ -533,6 +533,73 @@ fn several_instances_are_listed_and_one_can_be_named() {
     );
 }
 
+/// A gauge that takes longer to draw than there is time, while the outcome comes.
+struct SlowGauge<'a> {
+    until: Instant,
+    drawn: &'a AtomicBool,
+    is_over: std::sync::mpsc::Receiver<()>,
+}
+
+impl Gauge for SlowGauge<'_> {
+    fn draw(&mut self, _: Seen) {
+        self.drawn.store(true, Ordering::Relaxed);
+        self.is_over.recv().expect("the outcome");
+        thread::sleep(self.until.saturating_duration_since(clock::now()));
+    }
+
+    fn clear(&mut self) {}
+}
+
+#[test]
+fn an_outcome_that_came_in_time_is_told_although_the_gauge_was_drawn_past_the_deadline() {
+    let directory = directory();
+    let path = directory.path().join("control");
+    let listener = UnixListener::bind(&path).expect("listener");
+    let (tell, is_over) = std::sync::mpsc::channel();
+    let supervisor = thread::spawn(move || {
+        let asked = |stream: &mut UnixStream| io::Read::read(stream, &mut [0; 100]).expect("request");
+        let (mut reload, _) = listener.accept().expect("reload");
+        asked(&mut reload);
+        let (mut status, _) = listener.accept().expect("status");
+        asked(&mut status);
+        let line = status_of("app", vec![serving()]).to_line();
+        status.write_all(&line).expect("status");
+        let done = Reply::Done {
+            message: "reload ok".into(),
+            serving: None,
+            duration_ms: None,
+            verdict: None,
+        };
+        reload.write_all(&done.to_line()).expect("outcome");
+        let _ = tell.send(());
+        reload
+    });
+    // So long that the first look comes before it on any machine.
+    let timeout = Duration::from_secs(3);
+    let drawn = AtomicBool::new(false);
+    let gauge = SlowGauge {
+        until: clock::now() + timeout + Duration::from_millis(100),
+        drawn: &drawn,
+        is_over,
+    };
+    let mut out = Vec::new();
+    let mut client = Client {
+        out: Box::new(&mut out),
+        around: around(directory.path()),
+        gauge: Some(Box::new(gauge)),
+        ..Client::of_this_process()
+    };
+    let until = Until::Takeover;
+    let exit = client.run(|client| client.ask(&at(&path), Request::Reload { until }, Some(timeout)));
+    drop(client);
+    assert!(drawn.load(Ordering::Relaxed));
+    assert_eq!(
+        (exit, String::from_utf8_lossy(&out).as_ref()),
+        (Exit::Done, "reload ok\n")
+    );
+    supervisor.join().expect("supervisor thread");
+}
+
 #[test]
 fn a_supervisor_that_hangs_is_none_for_status() {
     let directory = directory();

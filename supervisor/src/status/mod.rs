@@ -12,8 +12,8 @@ mod table;
 
 use std::io::{self, IsTerminal, Write};
 use std::ops::ControlFlow;
-use std::os::fd::AsFd as _;
-use std::time::{Duration, SystemTime};
+use std::os::fd::{AsFd as _, BorrowedFd};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::clock;
 use crate::paint::{Paint, When, is_dumb};
@@ -62,6 +62,7 @@ pub(crate) struct Viewer {
     /// What is on the screen.
     last: Option<Result<Seen, String>>,
     pace: Pace,
+    silence: Silence,
     started: bool,
     journal: Journal,
 }
@@ -71,6 +72,27 @@ pub(crate) struct Viewer {
 enum Pace {
     Runs,
     Paused,
+}
+
+/// Since when a status is waited for, and how many seconds of that the screen tells.
+#[derive(Debug, Default)]
+struct Silence {
+    since: Option<Instant>,
+    told: u32,
+}
+
+impl Silence {
+    /// When the screen is to tell the next second.
+    fn next(&mut self) -> Instant {
+        *self.since.get_or_insert_with(clock::now) + Duration::from_secs(1) * (self.told + 1)
+    }
+
+    fn text(&self) -> String {
+        match self.told {
+            0 => String::new(),
+            seconds => format!("no answer for {seconds} s; "),
+        }
+    }
 }
 
 impl Viewer {
@@ -89,6 +111,7 @@ impl Viewer {
             screen: has_screen.then(Screen::new),
             last: None,
             pace: Pace::Runs,
+            silence: Silence::default(),
             started: false,
             journal: Journal::default(),
         }
@@ -99,6 +122,7 @@ impl Viewer {
     /// # Errors
     /// Those of writing to stdout.
     pub(crate) fn draw(&mut self, sight: Result<Seen, &str>) -> io::Result<()> {
+        self.silence = Silence::default();
         let sight = match sight {
             Ok(seen) => Ok(self.filled(seen)),
             Err(why) => Err(why.to_owned()),
@@ -126,25 +150,70 @@ impl Viewer {
     pub(crate) fn rest(&mut self, time: Duration) -> io::Result<ControlFlow<()>> {
         let deadline = clock::now() + time;
         loop {
-            let left = deadline.saturating_duration_since(clock::now());
             let Some(screen) = &mut self.screen else {
-                std::thread::sleep(left);
+                std::thread::sleep(time);
                 return Ok(ControlFlow::Continue(()));
             };
-            match screen.wait((self.pace == Pace::Runs).then_some(left))? {
-                Came::Time => return Ok(ControlFlow::Continue(())),
-                Came::End | Came::Key(b'q' | b'Q') => return Ok(ControlFlow::Break(())),
-                Came::Key(b' ' | b'p' | b'P') => {
-                    self.pace = match self.pace {
-                        Pace::Runs => Pace::Paused,
-                        Pace::Paused => Pace::Runs,
-                    };
-                    self.redraw()?;
-                }
-                Came::Key(_) => {}
-                Came::Change => self.redraw()?,
+            let came = screen.wait(None, (self.pace == Pace::Runs).then_some(deadline))?;
+            if came == Came::Time {
+                return Ok(ControlFlow::Continue(()));
+            }
+            if self.heed(came)?.is_break() {
+                return Ok(ControlFlow::Break(()));
             }
         }
+    }
+
+    /// Waits on a screen until there is something to read of an answer, or until that time; longer if somebody wants a pause.
+    /// Meanwhile the screen tells that there is none.
+    ///
+    /// # Errors
+    /// Those of the terminal.
+    pub(crate) fn attend(
+        &mut self,
+        answer: Option<BorrowedFd<'_>>,
+        until: Instant,
+    ) -> io::Result<ControlFlow<()>> {
+        loop {
+            let next = self.silence.next();
+            let Some(screen) = &mut self.screen else {
+                return Ok(ControlFlow::Continue(()));
+            };
+            let came = match self.pace {
+                Pace::Runs => screen.wait(answer, Some(until.min(next)))?,
+                Pace::Paused => screen.wait(None, None)?,
+            };
+            if came == Came::Time && clock::now() >= next {
+                self.silence.told += 1;
+                self.redraw()?;
+            }
+            let is_over = came == Came::Time && clock::now() >= until;
+            if is_over || came == Came::Answer {
+                return Ok(ControlFlow::Continue(()));
+            }
+            if self.heed(came)?.is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+    }
+
+    /// What somebody at the terminal wants.
+    fn heed(&mut self, came: Came) -> io::Result<ControlFlow<()>> {
+        match came {
+            Came::End | Came::Key(b'q' | b'Q') => return Ok(ControlFlow::Break(())),
+            Came::Key(b' ' | b'p' | b'P') => {
+                self.pace = match self.pace {
+                    Pace::Runs => Pace::Paused,
+                    Pace::Paused => Pace::Runs,
+                };
+                // Nobody waited during a pause.
+                self.silence = Silence::default();
+                self.redraw()?;
+            }
+            Came::Time | Came::Answer | Came::Key(_) => {}
+            Came::Change => self.redraw()?,
+        }
+        Ok(ControlFlow::Continue(()))
     }
 
     /// What was seen last, in the size that the screen has now.
@@ -155,12 +224,13 @@ impl Viewer {
             Some(Err(why)) => table::wrap(why, columns),
             None => Vec::new(),
         };
-        let foot = match self.pace {
+        let keys = match self.pace {
             Pace::Runs => "q quits, space pauses",
             Pace::Paused => "q quits, space goes on; paused",
         };
+        let foot = self.silence.text() + keys;
         match &mut self.screen {
-            Some(screen) => screen.draw(&lines, foot),
+            Some(screen) => screen.draw(&lines, &foot),
             None => Ok(()),
         }
     }

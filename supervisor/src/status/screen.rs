@@ -5,7 +5,9 @@
 //! together with the keys, so that none finds the screen taken.
 
 use std::io::{self, IsTerminal as _, Stdin, Write as _};
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, BorrowedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -42,11 +44,21 @@ const SIGNALS: [Signal; 7] = [
 pub(super) enum Came {
     /// Nothing: the time has passed.
     Time,
+    /// There is something to read of the answer.
+    Answer,
     Key(u8),
     /// The screen is to be drawn again.
     Change,
     /// Nobody sits there any more.
     End,
+}
+
+/// What is waited for; what comes first here is heeded first.
+#[derive(Debug, Clone, Copy)]
+enum Source {
+    Signals,
+    Keys,
+    Answer,
 }
 
 /// The screen. It is taken with the first frame.
@@ -55,15 +67,15 @@ pub(super) struct Screen {
     signals: Option<SignalFd>,
     /// How the terminal that the keys come from was, if it is one.
     before: Option<Termios>,
-    is_taken: bool,
+    is_taken: Arc<AtomicBool>,
 }
 
 impl Screen {
-    pub(super) const fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             signals: None,
             before: None,
-            is_taken: false,
+            is_taken: Arc::default(),
         }
     }
 
@@ -80,17 +92,21 @@ impl Screen {
         put(&frame(lines, foot, Self::size()))
     }
 
-    /// Waits so long (without end, if none is said) for a key or a signal. One that ends programs ends this one.
+    /// Waits until then (without end, if none is said) for a key, a signal or an answer, and looks once if that is over. A
+    /// signal that ends programs ends this one.
     ///
     /// # Errors
     /// Those of poll(2).
-    pub(super) fn wait(&mut self, time: Option<Duration>) -> io::Result<Came> {
-        let deadline = time.map(|time| clock::now() + time);
+    pub(super) fn wait(
+        &mut self,
+        answer: Option<BorrowedFd<'_>>,
+        deadline: Option<Instant>,
+    ) -> io::Result<Came> {
         loop {
             if let Some(signal) = self.next_signal()? {
                 return Ok(self.heed(signal));
             }
-            if let Some(came) = self.poll(deadline)? {
+            if let Some(came) = self.poll(answer, deadline)? {
                 return Ok(came);
             }
         }
@@ -99,7 +115,7 @@ impl Screen {
     fn heed(&mut self, signal: Signal) -> Came {
         if signal == Signal::SIGCONT {
             // Whoever had the terminal meanwhile has left it as it likes.
-            self.is_taken = false;
+            self.is_taken.store(false, Ordering::Relaxed);
         } else if signal != Signal::SIGWINCH {
             self.give_up_to(signal);
         }
@@ -108,28 +124,34 @@ impl Screen {
     }
 
     /// What came, or none if it is to be asked again.
-    fn poll(&self, deadline: Option<Instant>) -> io::Result<Option<Came>> {
+    fn poll(&self, answer: Option<BorrowedFd<'_>>, deadline: Option<Instant>) -> io::Result<Option<Came>> {
         let left = deadline.map(|deadline| deadline.saturating_duration_since(clock::now()));
-        if left.is_some_and(|left| left.is_zero()) {
-            return Ok(Some(Came::Time));
-        }
+        let is_last = left.is_some_and(|left| left.is_zero());
         // Rounded up, so that the last millisecond is not spent turning round.
-        let wait = left.map_or(PollTimeout::NONE, |left| {
-            PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX)
-        });
+        let wait = match left {
+            None => PollTimeout::NONE,
+            Some(Duration::ZERO) => PollTimeout::ZERO,
+            Some(left) => PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX),
+        };
         let keys = io::stdin();
-        let mut fds: Vec<PollFd<'_>> = Vec::new();
-        fds.extend(
-            self.signals
-                .as_ref()
-                .map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN)),
-        );
-        if self.before.is_some() {
-            fds.push(PollFd::new(keys.as_fd(), PollFlags::POLLIN));
-        }
+        let sources = [
+            self.signals.as_ref().map(|fd| (Source::Signals, fd.as_fd())),
+            self.before.is_some().then(|| (Source::Keys, keys.as_fd())),
+            answer.map(|fd| (Source::Answer, fd)),
+        ];
+        let (sources, mut fds): (Vec<Source>, Vec<PollFd<'_>>) = sources
+            .into_iter()
+            .flatten()
+            .map(|(source, fd)| (source, PollFd::new(fd, PollFlags::POLLIN)))
+            .unzip();
         poll(&mut fds, wait)?;
-        let has_key = self.before.is_some() && fds.last().is_some_and(|fd| fd.any() == Some(true));
-        if has_key { key(&keys).map(Some) } else { Ok(None) }
+        let mut ready = sources.iter().zip(&fds).filter(|(_, fd)| fd.any() == Some(true));
+        match ready.next() {
+            Some((Source::Signals, _)) => Ok(None),
+            Some((Source::Keys, _)) => key(&keys).map(Some),
+            Some((Source::Answer, _)) => Ok(Some(Came::Answer)),
+            None => Ok(is_last.then_some(Came::Time)),
+        }
     }
 
     fn next_signal(&self) -> io::Result<Option<Signal>> {
@@ -141,10 +163,11 @@ impl Screen {
     }
 
     fn take(&mut self) -> io::Result<()> {
-        if self.is_taken {
+        if self.is_taken.load(Ordering::Relaxed) {
             return Ok(());
         }
-        if self.signals.is_none() {
+        let is_first = self.signals.is_none();
+        if is_first {
             let mask: SigSet = SIGNALS.into_iter().collect();
             mask.thread_block()?;
             let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
@@ -154,6 +177,9 @@ impl Screen {
         if self.before.is_none() && keys.is_terminal() {
             self.before = Some(tcgetattr(&keys)?);
         }
+        if is_first {
+            self.give_back_at_a_panic();
+        }
         if let Some(before) = &self.before {
             let mut raw = before.clone();
             raw.local_flags.remove(LocalFlags::ICANON | LocalFlags::ECHO);
@@ -161,18 +187,24 @@ impl Screen {
             raw.control_chars[SpecialCharacterIndices::VTIME as usize] = 0;
             tcsetattr(&keys, SetArg::TCSADRAIN, &raw)?;
         }
-        self.is_taken = true;
+        self.is_taken.store(true, Ordering::Relaxed);
         put(TAKE)
     }
 
-    fn give_back(&mut self) {
-        if std::mem::take(&mut self.is_taken) {
-            // A terminal that has gone needs nothing back.
-            let _ = put(GIVE_BACK);
-            if let Some(before) = &self.before {
-                let _ = tcsetattr(io::stdin(), SetArg::TCSADRAIN, before);
-            }
-        }
+    fn give_back(&self) {
+        give_back(&self.is_taken, self.before.as_ref());
+    }
+
+    /// From now on a panic gives it back first: in a release it ends the process at once, without a drop.
+    fn give_back_at_a_panic(&self) {
+        let is_taken = Arc::clone(&self.is_taken);
+        // Those of libc, for a hook may be called by any thread.
+        let before = self.before.clone().map(libc::termios::from);
+        let print = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            give_back(&is_taken, before.map(Termios::from).as_ref());
+            print(panic);
+        }));
     }
 
     /// Lets a signal do what it does to a program that does not know it.
@@ -189,6 +221,16 @@ impl Screen {
 impl Drop for Screen {
     fn drop(&mut self) {
         self.give_back();
+    }
+}
+
+fn give_back(is_taken: &AtomicBool, before: Option<&Termios>) {
+    if is_taken.swap(false, Ordering::Relaxed) {
+        // Not by std, whose stdout a panic may have come in the middle of. A terminal that has gone needs nothing back.
+        let _ = nix::unistd::write(io::stdout(), GIVE_BACK.as_bytes());
+        if let Some(before) = before {
+            let _ = tcsetattr(io::stdin(), SetArg::TCSADRAIN, before);
+        }
     }
 }
 
@@ -238,6 +280,31 @@ mod tests {
     fn framed(lines: &[&str], columns: usize, rows: usize) -> String {
         let lines: Vec<String> = lines.iter().map(|line| (*line).to_owned()).collect();
         frame(&lines, "q quit", TerminalSize { columns, rows })
+    }
+
+    const AS_BEFORE: &str = "the keys are as before";
+
+    #[test]
+    fn a_panic_gives_the_screen_back_although_nothing_is_dropped() {
+        let name = "status::screen::tests::a_panic_gives_the_screen_back_although_nothing_is_dropped";
+        let body = || {
+            let ends = nix::pty::openpty(None, None).unwrap();
+            nix::unistd::dup2_stdin(&ends.slave).unwrap();
+            let before = libc::termios::from(tcgetattr(io::stdin()).unwrap()).c_lflag;
+            std::panic::set_hook(Box::new(move |_| {
+                let now = libc::termios::from(tcgetattr(io::stdin()).unwrap()).c_lflag;
+                put(if now == before { AS_BEFORE } else { "they are not" }).unwrap();
+            }));
+            let mut screen = Screen::new();
+            screen.draw(&["a".to_owned()], "q quits").unwrap();
+            assert_ne!(tcgetattr(io::stdin()).unwrap().local_flags.bits(), before);
+            std::mem::forget(screen);
+            panic!("on purpose");
+        };
+        if let Some(said) = crate::sys::alone::alone_to_its_end(name, body) {
+            assert!(said.contains(TAKE), "{said:?}");
+            assert!(said.contains(&format!("{GIVE_BACK}{AS_BEFORE}")), "{said:?}");
+        }
     }
 
     #[test]

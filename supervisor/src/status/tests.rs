@@ -406,6 +406,7 @@ fn tables_follow_each_other_with_a_gap_or_in_place() {
         screen: None,
         last: None,
         pace: Pace::Runs,
+        silence: Silence::default(),
         started: false,
         journal: Journal::default(),
     };

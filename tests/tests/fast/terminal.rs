@@ -69,14 +69,15 @@ fn a_watched_status_fits_a_screen_that_becomes_smaller_and_waits_while_it_is_pau
     terminal.type_in(" ");
     let mark = terminal.wait_for(0, "paused");
     terminal.resize(40, 7);
-    let end = terminal.wait_for(mark, "space goes on; paused");
+    // Columns and rows change one after the other.
+    let end = terminal.wait_for(mark, "\x1b[7;1Hq quits, space goes on; paused");
     let seen = terminal.seen();
     let small = frames(&seen[mark..end]).pop().unwrap();
     assert!(small.iter().all(|line| line.chars().count() <= 40), "{small:?}");
     assert!(small[5].ends_with("more lines") && small.len() == 7, "{small:?}");
     segue.reload_ok(&[]);
     terminal.resize(80, 24);
-    let mark = terminal.wait_for(end, "space goes on; paused");
+    let mark = terminal.wait_for(end, "\x1b[24;1Hq quits, space goes on; paused");
     assert!(
         !terminal.seen()[end..].contains("generation 2 serves"),
         "it is paused"
@@ -105,6 +106,35 @@ fn a_signal_ends_a_watched_status_as_it_ends_anybody_and_the_screen_comes_back()
         terminal.wait_for(0, GIVEN_BACK);
         assert!(terminal.is_as_before(), "{signal}");
     }
+    segue.stop();
+}
+
+#[test]
+fn a_supervisor_that_hangs_does_not_keep_anybody_at_a_watched_status() {
+    let segue = good();
+    let watched = || segue.at_terminal("status", &["--watch", "--timeout", "1h"], &[XTERM]);
+    let mut ways = [
+        (Some("q"), Signal::SIGINT, Ok(0)),
+        (Some("\x03"), Signal::SIGINT, Err(Signal::SIGINT as i32)),
+        (None, Signal::SIGTERM, Err(Signal::SIGTERM as i32)),
+        (None, Signal::SIGHUP, Err(Signal::SIGHUP as i32)),
+    ]
+    .map(|way| (watched(), way));
+    for (terminal, _) in &ways {
+        terminal.wait_for(0, "q quits, space pauses");
+    }
+    segue.signal(Signal::SIGSTOP);
+    for (terminal, (typed, signal, end)) in &mut ways {
+        terminal.wait_for(0, "no answer for 2 s; q quits, space pauses");
+        match typed {
+            Some(keys) => terminal.type_in(keys),
+            None => terminal.signal(*signal),
+        }
+        assert_eq!(terminal.end(), *end);
+        terminal.wait_for(0, GIVEN_BACK);
+        assert!(terminal.is_as_before(), "{typed:?} {signal}");
+    }
+    segue.signal(Signal::SIGCONT);
     segue.stop();
 }
 

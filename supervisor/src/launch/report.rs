@@ -8,6 +8,7 @@ use crate::stderr::Stderr;
 use crate::sys::{self, InChild, errno_text};
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, socketpair};
+use nix::unistd::read;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
@@ -83,7 +84,7 @@ impl ReportSocket {
     pub(crate) fn read(&mut self, end: End) -> Report {
         let mut piece = [0; LONGEST_LINE];
         loop {
-            match recv(self.fd.as_raw_fd(), &mut piece, MsgFlags::MSG_DONTWAIT) {
+            match self.take(&mut piece) {
                 // A child that failed before it was told to go on has left our word unread.
                 Ok(0) | Err(Errno::ECONNRESET) => return self.conclude(),
                 Ok(length) => {
@@ -100,6 +101,14 @@ impl ReportSocket {
                     };
                 }
             }
+        }
+    }
+
+    /// What the supervisor that an upgrade replaces has opened may be a pipe, which does not wait either.
+    fn take(&self, piece: &mut [u8]) -> Result<usize, Errno> {
+        match recv(self.fd.as_raw_fd(), piece, MsgFlags::MSG_DONTWAIT) {
+            Err(Errno::ENOTSOCK) => read(&self.fd, piece),
+            taken => taken,
         }
     }
 
@@ -158,6 +167,8 @@ impl Reporter<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nix::fcntl::OFlag;
+    use nix::unistd::{pipe2, write};
     use std::time::{Duration, Instant};
 
     /// What is known when the end has come. A process that another test forks at this moment has the other end, too, until it
@@ -178,6 +189,25 @@ mod tests {
         let (mut pipe, end) = ReportSocket::open().unwrap();
         assert_eq!(pipe.read(End::Unknown), Report::Pending);
         Reporter(end.as_fd()).uid(1000);
+        assert_eq!(pipe.read(End::Unknown), Report::Pending);
+        drop(end);
+        assert_eq!(
+            concluded(&mut pipe),
+            Report::Executed {
+                uid: 1000,
+                stderr: None
+            }
+        );
+    }
+
+    #[test]
+    fn a_pipe_of_an_older_version_is_read_as_well() {
+        let (fd, end) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).unwrap();
+        let mut pipe = ReportSocket {
+            fd: Rc::new(fd),
+            received: Vec::new(),
+        };
+        write(&end, b"uid 1000\n").unwrap();
         assert_eq!(pipe.read(End::Unknown), Report::Pending);
         drop(end);
         assert_eq!(

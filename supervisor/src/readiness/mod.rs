@@ -361,9 +361,9 @@ impl NotifySocket {
         words
     }
 
-    /// Whether a READY=1 that was returned is still in the queue.
-    pub(crate) fn holds_ready(&self) -> bool {
-        self.held.is_some_and(|held| held.ready)
+    /// Whether a message whose words were returned is still in the queue.
+    pub(crate) fn holds_words(&self) -> bool {
+        self.held.is_some()
     }
 
     /// What follows from the words that were returned has been put down: the message may go.

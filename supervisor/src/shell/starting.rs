@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use segue_lifecycle::{Event, FIRST, Lifecycle, Number, Progress, Record, State, Worker};
+use segue_lifecycle::{Event, FIRST, Handoff, Lifecycle, Number, Progress, Record, State, Worker};
 
 use crate::clock::Timers;
 use crate::log::Log;
@@ -159,7 +159,9 @@ impl Starting<'_> {
         match peers {
             // What its peers were started with is seen to. One may have chosen its O_NONBLOCK already and not yet have said READY=1; what one worker of a generation chooses the
             // others choose as well.
-            Peers::Some => {}
+            Peers::Some if is_of_first_start(worker, self.core.handoff()) => {}
+            // Much may have been killed for memory since its peers were started, and explains no later death.
+            Peers::Some => self.fleet.kills.look(),
             Peers::None => {
                 self.fleet.kills.look();
                 self.tell_of_lost_socket();
@@ -195,5 +197,28 @@ impl Starting<'_> {
             Ok(None) => {}
             Err(failed) => self.events.push_back(failed),
         }
+    }
+}
+
+/// Whether a worker is one of those that its generation begins with, and no later one beside them.
+fn is_of_first_start(worker: Worker, handoff: Handoff) -> bool {
+    worker.start == 0 && handoff.candidate() == Some(worker.generation)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_that_is_started_again_or_added_is_not_of_the_first_start() {
+        let worker = |start| Worker {
+            generation: 2,
+            slot: 1,
+            start,
+        };
+        let under_way = Handoff::Candidate(2, Progress::Preparing);
+        assert!(is_of_first_start(worker(0), under_way));
+        assert!(!is_of_first_start(worker(1), under_way));
+        assert!(!is_of_first_start(worker(0), Handoff::Idle));
     }
 }

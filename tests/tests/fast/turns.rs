@@ -63,6 +63,35 @@ fn a_watchdog_that_was_fed_is_no_crash_though_the_food_is_seen_late() {
     segue.stop();
 }
 
+/// READY=1 stays in its queue until it is written down, and what was said after it came in time as well.
+#[test]
+fn what_was_said_after_ready_counts_before_a_deadline() {
+    let fixture = segue_tests::binaries::Binary::Fixture.path();
+    let script = format!(
+        "told() {{ echo told >&2; until [ -e go ]; do sleep 0.1; done; \
+         {0} say text=READY=1; {0} say text=EXTEND_TIMEOUT_USEC=600000000; echo all is said >&2; \
+         until [ -e end ]; do sleep 0.1; done; echo ends by itself >&2; exit 0; }}; \
+         trap told TERM; echo waiting >&2; while :; do sleep 0.1; done",
+        fixture.display()
+    );
+    let setup = Setup::new(Program::new("./app")).flags(["--ready", "exec:100ms", "--drain-timeout", "6s"]);
+    setup.deploy("app", &Program::new("/bin/sh").args(["-c", &script]));
+    let segue = setup.start();
+    segue.process().wait_for_line("waiting");
+    segue.deploy("app", &Program::fixture("good"));
+    assert_eq!(segue.run("reload", &["--no-wait"]).code, Some(0));
+    segue.process().wait_for_line("told");
+    hold_up(&segue, || {
+        std::fs::write(segue.path("go"), "").unwrap();
+        segue.process().wait_for_line("all is said");
+    });
+    // The answer is given in a turn in which all that is due has been dealt with.
+    assert_eq!(segue.status().pids(1).len(), 1, "{}", segue.process().stderr());
+    std::fs::write(segue.path("end"), "").unwrap();
+    segue.process().wait_for_line("ends by itself");
+    segue.stop();
+}
+
 /// O_NONBLOCK belongs to the open socket that all workers share: one that has set it before it says READY=1 must not find it
 /// cleared because another is started (tokio's runtime would block in accept, or panic).
 #[test]

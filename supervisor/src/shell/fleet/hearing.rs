@@ -21,18 +21,10 @@ impl Fleet {
         sockets.for_each(NotifySocket::consume_recorded);
     }
 
-    /// Whether the next supervisor hears of this by itself, if this one dies now: it sees what a process has become, and a word that must not
-    /// be lost is still in its queue.
-    pub(crate) fn is_told_again(&self, event: Event) -> bool {
-        if matches!(event, Event::Executed(_)) {
-            return true;
-        }
-        let Event::Ready(worker) = event else {
-            return false;
-        };
-        let info = self.workers.get(&worker);
-        let notify = info.and_then(|info| info.notify.as_ref());
-        notify.is_some_and(NotifySocket::holds_ready)
+    /// Whether a message was left in its queue until then.
+    pub(crate) fn holds_words(&self) -> bool {
+        let mut sockets = self.workers.values().filter_map(|info| info.notify.as_ref());
+        sockets.any(NotifySocket::holds_words)
     }
 
     /// Whether the worker's process has become the app. The final word closes the socket.

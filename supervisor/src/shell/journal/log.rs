@@ -147,6 +147,12 @@ impl Done {
     }
 }
 
+/// Whether the next supervisor hears of an event by itself, if this one dies now: it sees what a process has become. READY=1 is no such
+/// event: the queue in which it still lies ends with this process, unless systemd keeps its socket.
+pub(crate) const fn is_told_again(event: &Event) -> bool {
+    matches!(event, Event::Executed(_))
+}
+
 /// Whether an effect changes nothing outside, so that the next supervisor may begin it anew. A batch of such effects is not logged, if
 /// its events are told again to whoever comes after us.
 pub(crate) const fn only_looks(effect: &Effect) -> bool {
@@ -165,4 +171,20 @@ pub(crate) const fn only_looks(effect: &Effect) -> bool {
 /// own, and all the others come to the same.
 pub(crate) const fn happens_once(effect: Effect) -> bool {
     effect.signal().is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_first_ready_is_logged_before_anything_follows_from_it() {
+        let worker = Worker {
+            generation: 2,
+            slot: 0,
+            start: 0,
+        };
+        assert!(is_told_again(&Event::Executed(worker)));
+        assert!(!is_told_again(&Event::Ready(worker)));
+    }
 }

@@ -16,7 +16,6 @@ use crate::listeners::{self, Listener};
 use crate::log::Log;
 use crate::pid_file::PidFile;
 use crate::shell::Child;
-use crate::shell::fleet::Fleet;
 use crate::state::{Fds, Rows};
 
 /// The files that outlive this process.
@@ -45,18 +44,12 @@ impl Journal {
     /// These events are about to be stepped. If that is behind, the state before them is written down with them.
     /// If the next supervisor would miss nothing, since it hears of the events by itself and begins the effects anew, they are logged together
     /// with what is written next.
-    pub(crate) fn log_batch(
-        &mut self,
-        rows: Option<Vec<u8>>,
-        events: &[Event],
-        effects: &[Effect],
-        fleet: &Fleet,
-    ) {
+    pub(crate) fn log_batch(&mut self, rows: Option<Vec<u8>>, events: &[Event], effects: &[Effect]) {
         let line = log::batch_in_words(events);
-        let are_told_again = events.iter().all(|event| fleet.is_told_again(*event));
+        let may_wait = events.iter().all(log::is_told_again) && effects.iter().all(log::only_looks);
         match rows {
             Some(rows) => self.keeper.keep_and_log(rows, &line),
-            None if are_told_again && effects.iter().all(log::only_looks) => self.keeper.log_later(&line),
+            None if may_wait => self.keeper.log_later(&line),
             None => self.keeper.log(&line),
         }
     }

@@ -66,6 +66,10 @@ impl Shell {
         let now = clock::now();
         if self.timers.next().is_some_and(|next| next <= now) {
             self.hear(Some(now))?;
+            // A word that is held lets nothing by that came after it, until it is written down. Each is held once.
+            while self.fleet.holds_words() {
+                self.hear(Some(now))?;
+            }
             // A timer that is taken is in no row any more.
             self.keep_what_was_done();
         }
@@ -76,6 +80,7 @@ impl Shell {
     fn hear(&mut self, deadline: Option<Instant>) -> Result<(), ShellError> {
         self.restore_flags();
         self.keep_what_was_done();
+        self.fleet.consume_recorded();
         let ready = self.sources.wait(deadline, clock::now());
         let ready = ready.map_err(|errno| ShellError::new("epoll_wait", errno))?;
         self.log.gather();
@@ -91,7 +96,7 @@ impl Shell {
             let rows = self.journal.is_behind().then(|| everything!(self).rows());
             let batch: Vec<Event> = std::mem::take(&mut self.events).into();
             let effects: Vec<Effect> = batch.iter().flat_map(|event| self.core.step(*event)).collect();
-            self.journal.log_batch(rows, &batch, &effects, &self.fleet);
+            self.journal.log_batch(rows, &batch, &effects);
             if self.ending.is_some() && batch.contains(&Event::Stop) {
                 self.succession.draining.end_all(&mut tools!(self));
             }

@@ -10,7 +10,8 @@ use crate::address::{Address, Key, ListenSpec, SocketOptions};
 use crate::state::Guard;
 
 /// Makes it: beside one of those that are there if they share an address (`sockets=N`, `steer`). A port that the kernel chose is otherwise
-/// chosen again.
+/// chosen again. What arrives for one that is made beside another is dropped until [`super::Listener::take_clients`], so that nobody waits
+/// in it if the adoption fails.
 ///
 /// # Errors
 /// One line, as for every other listener. Nothing is left behind.
@@ -41,7 +42,7 @@ pub(super) fn at(
     let of_address = |one: &&Rc<Socket>| *one.source() == Source::Spec(address.clone());
     let shares = spec.options.number(Key::Sockets).is_some() || slots::is_asked(&spec.options);
     let bound = match there.iter().flatten().find(of_address) {
-        Some(first) if shares => bind::beside(&wanted, first)?,
+        Some(first) if shares => bind::beside_in_silence(&wanted, first)?,
         Some(_) | None => bind::open(&wanted, &holder::of_port)?,
     };
     Ok(bound.socket)

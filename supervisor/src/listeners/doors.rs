@@ -124,6 +124,17 @@ impl Listener {
         Ok(Way { from, to })
     }
 
+    /// The same for a connection on which nothing is sent.
+    ///
+    /// # Errors
+    /// As [`Listener::way`].
+    pub(super) fn way_for_silence(&self) -> Result<Way, String> {
+        match defers_accept(self.as_fd()) {
+            true => Err("with defer-accept a connection without data does not reach the app".to_owned()),
+            false => self.way(),
+        }
+    }
+
     /// Tell the kernel of the door of this slot for IPv4.
     fn let_in(&self, way: Way) -> Result<(), String> {
         if let (Some(slot), IpAddr::V4(from)) = (&self.slot, way.from) {
@@ -141,10 +152,7 @@ impl Listener {
     /// # Errors
     /// Why it cannot be, in one clause; nothing is left of the attempt.
     pub(crate) fn knock(&self) -> Result<OwnedFd, String> {
-        if defers_accept(self.as_fd()) {
-            return Err("with defer-accept a connection without data does not reach the app".to_owned());
-        }
-        let way = self.way()?;
+        let way = self.way_for_silence()?;
         if let Some(slot) = &self.slot {
             slot.group.settle_order();
         }
@@ -171,6 +179,17 @@ impl Listener {
         match &self.slot {
             Some(slot) if slot.group.doors.shut() => slot.group.attach_again(self.as_fd()),
             Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Accept our connection again, on which nothing more is sent, if it alone waits in this slot. Nobody else may accept here meanwhile. A
+    /// client that has come late may stand before it: then it stays, for nobody can tell whose connection is accepted next.
+    pub(crate) fn take_back(&self, visitor: &OwnedFd) {
+        // If an app had accepted it, its other end would have been closed with the app.
+        let is_alone = sock::tcp_queue(self.as_fd()) == Some(1);
+        if is_alone && steering::is_open_elsewhere(visitor.as_fd()) {
+            // If somebody was quicker nothing is left to do.
+            let _ = steering::accept_first(self.as_fd());
         }
     }
 }
@@ -232,6 +251,28 @@ mod tests {
         let _again = slots[2].knock().unwrap();
         wait_for(&slots, &[2, 1, 2]);
         slots[2].shut_door().unwrap();
+    }
+
+    #[test]
+    fn a_client_that_stands_before_our_connection_is_never_accepted() {
+        let slots = open_all(&["web=127.0.0.1:0,steer,slots=2"]);
+        let ours = || {
+            let ours = slots[0].knock().unwrap();
+            slots[0].shut_door().unwrap();
+            ours
+        };
+        let visitor = ours();
+        wait_for(&slots, &[1, 0]);
+        steering::send_no_more(visitor.as_fd());
+        slots[0].take_back(&visitor);
+        wait_for(&slots, &[0, 0]);
+        let to = slots[0].way().unwrap().to;
+        let _late = std::net::TcpStream::connect(to).unwrap();
+        let visitor = ours();
+        wait_for(&slots, &[2, 0]);
+        steering::send_no_more(visitor.as_fd());
+        slots[0].take_back(&visitor);
+        assert_eq!(sock::tcp_queue(slots[0].as_fd()), Some(2));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::os::fd::BorrowedFd;
 use std::rc::Rc;
+use std::time::Instant;
 
 use super::doors::Doors;
 use super::socket::Socket;
@@ -140,15 +141,15 @@ pub(super) struct Certainty {
     pub(super) guessed: RefCell<Vec<(u8, Rc<Socket>)>>,
     /// Why that could not be settled, until it is told.
     pub(super) doubt: RefCell<Option<String>>,
+    /// It was tried in vain, and is not tried again before.
+    pub(super) not_before: Cell<Option<Instant>>,
 }
 
 impl Certainty {
     /// The places of these slots are a guess.
     pub(super) fn guess(&self, slots: Vec<(u8, Rc<Socket>)>) {
-        // One alone has nobody to change places with.
-        if slots.len() > 1 {
-            self.guessed.replace(slots);
-        }
+        // One alone, too: somebody whom we cannot ask may have another, and stand before it.
+        self.guessed.replace(slots);
     }
 
     /// The same slots, by other numbers.
@@ -157,7 +158,7 @@ impl Certainty {
         let renumbered = guessed.filter_map(|(slot, socket)| Some((number_of(slot)?, socket)));
         Self {
             guessed: RefCell::new(renumbered.collect()),
-            doubt: RefCell::default(),
+            ..Self::default()
         }
     }
 }

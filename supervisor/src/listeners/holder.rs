@@ -63,7 +63,8 @@ fn inode_at(row: &str, state: &str, port: u16) -> Option<u64> {
     matching.then(|| columns.get(9)?.parse().ok())?
 }
 
-fn of_inode(inode: u64) -> Option<String> {
+/// The same for a socket.
+pub(super) fn of_inode(inode: u64) -> Option<String> {
     for process in fs::read_dir("/proc").ok()?.flatten() {
         let name = process.file_name();
         let Some(pid) = name.to_str().and_then(|name| name.parse().ok()) else {

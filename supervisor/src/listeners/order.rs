@@ -3,27 +3,38 @@
 //! The kernel tells nobody in which order the sockets of a group stand, and each that was closed has changed it. In which order they were
 //! closed can be guessed ([`super::regroup`]), unless an app has died since. So before the kernel is told for the first time where
 //! clients go, a connection is made to each place in question, and the slot in whose queue it appears stands there. An app may accept it
-//! before that is seen: then another is made. It sees clients that connect and close.
+//! before that is seen: then another is made. It sees clients that connect and close. None of them is taken out of a queue again, for a
+//! client may stand before it: where no app accepts, a relief worker does.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::ops::ControlFlow;
+use std::os::fd::AsFd as _;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::Listener;
 use super::group::{Group, Slot};
+use super::holder;
+use super::local::BoundTo;
 use super::resolve::Owner;
 use super::socket::Socket;
 use crate::address::SocketOptions;
 use crate::clock;
-use crate::sys::{sock, steering};
+use crate::sys::diag::{self, States};
+use crate::sys::sock;
 
 /// How long it is tried to see a connection at one place.
 const PATIENCE: Duration = Duration::from_millis(100);
 
+/// So many listening sockets at one port are looked at.
+const MOST_LISTENERS: usize = 4096;
+
 /// How long one connection may take to appear in a queue: a handshake inside this machine.
 const ARRIVAL: Duration = Duration::from_millis(1);
+
+/// The pause before that is tried again, when clients are next sent somewhere: the loop waits for [`PATIENCE`] each time.
+const AGAIN: Duration = Duration::from_secs(10);
 
 /// How often a connection has to be seen in the same queue: a late handshake of a client may end in another just then.
 const SIGHTINGS: u32 = 3;
@@ -39,9 +50,38 @@ impl Listener {
     }
 }
 
+impl Listener {
+    /// Who listens at the address of this slot with a socket that is none of these, in one line: where it stands in the kernel's order
+    /// nobody can tell.
+    pub(crate) fn stranger_beside(&self, ours: &[u64]) -> Option<String> {
+        let BoundTo::Internet { address, .. } = self.socket.local().bound_to else {
+            return None;
+        };
+        self.slot.as_ref()?;
+        let mut stranger = None;
+        // A kernel that does not tell has nothing to say against it.
+        let _ = diag::search(States::LISTEN, address.port(), MOST_LISTENERS, |found| {
+            if found.local != address || ours.contains(&found.inode) {
+                return ControlFlow::Continue(());
+            }
+            stranger = Some(found.inode);
+            ControlFlow::Break(())
+        });
+        let who = holder::of_inode(stranger?).unwrap_or_else(|| "a process that cannot be seen".to_owned());
+        let text = format!(
+            "{who} listens at its address with a socket that segue does not have, so clients may come there, or meet an older version"
+        );
+        Some(self.alarm(&text).to_string())
+    }
+}
+
 impl Group {
-    /// Find out the order of the slots, if it is a guess.
+    /// Find out the order of the slots, if it is a guess. What cannot be found out stays a guess, and is tried again later.
     pub(super) fn settle_order(self: &Rc<Self>) {
+        let not_before = self.certainty.not_before.get();
+        if not_before.is_some_and(|not_before| clock::now() < not_before) {
+            return;
+        }
         let guessed = self.certainty.guessed.take();
         if guessed.is_empty() {
             return;
@@ -50,6 +90,11 @@ impl Group {
             .into_iter()
             .map(|(slot, socket)| (slot, self.visited(slot, socket)))
             .collect();
+        // One alone is in doubt only if somebody unknown has another: without a visit there is no reason to think so.
+        let is_alone = unsettled.len() == 1;
+        if is_alone && unsettled.values().any(|one| one.way_for_silence().is_err()) {
+            return;
+        }
         while let Some(believed) = self.next_to_settle(&unsettled) {
             match self.who_stands_at(believed, &unsettled) {
                 Ok(found) => {
@@ -58,6 +103,10 @@ impl Group {
                 }
                 Err(why) => {
                     self.certainty.doubt.replace(Some(why));
+                    let unsettled = unsettled.iter();
+                    let guessed = unsettled.map(|(slot, visited)| (*slot, Rc::clone(&visited.socket)));
+                    self.certainty.guess(guessed.collect());
+                    self.certainty.not_before.set(Some(clock::now() + AGAIN));
                     return;
                 }
             }
@@ -95,13 +144,10 @@ impl Group {
         let until = clock::now() + PATIENCE;
         while clock::now() < until {
             let queues = Queues::of(unsettled);
-            let visitor = visited.knock()?;
+            let _visitor = visited.knock()?;
             let seen = queues.wait_for_growth(clock::now() + ARRIVAL);
             visited.shut_door()?;
-            let Some((slot, before)) = seen else { continue };
-            if slot != self.pointed() && before == 0 {
-                take_back(unsettled.get(&slot), &visitor);
-            }
+            let Some(slot) = seen else { continue };
             let count = sightings.entry(slot).or_default();
             *count += 1;
             if *count == SIGHTINGS {
@@ -109,16 +155,6 @@ impl Group {
             }
         }
         Err("no connection of our own was seen in its queue".to_owned())
-    }
-}
-
-/// If nobody accepts in that slot, our connection must not be taken for a client later.
-fn take_back(slot: Option<&Listener>, visitor: &OwnedFd) {
-    steering::send_no_more(visitor.as_fd());
-    let Some(slot) = slot else { return };
-    if slot.has_clients_waiting() && steering::is_open_elsewhere(visitor.as_fd()) {
-        // If somebody was quicker nothing is left to do.
-        let _ = steering::accept_first(slot.as_fd());
     }
 }
 
@@ -131,13 +167,13 @@ impl<'a> Queues<'a> {
         Self(slots.iter().map(queue).collect())
     }
 
-    /// The slot whose queue has grown, and its length before.
-    fn wait_for_growth(&self, until: Instant) -> Option<(u8, u32)> {
+    /// The slot whose queue has grown.
+    fn wait_for_growth(&self, until: Instant) -> Option<u8> {
         loop {
             for (number, slot, last) in &self.0 {
-                let (now, before) = (length(slot), last.get());
-                if now > before {
-                    return Some((*number, before));
+                let now = length(slot);
+                if now > last.get() {
+                    return Some(*number);
                 }
                 last.set(now);
             }

@@ -1,13 +1,16 @@
 //! An app that hangs in accept(2), since systemd has cleared O_NONBLOCK, is woken.
 
-use std::os::fd::AsRawFd as _;
+use std::os::fd::{AsFd as _, AsRawFd as _};
 
+use nix::errno::Errno;
 use nix::sys::socket::{
     SockFlag, SockType, SockaddrLike as _, SockaddrStorage, connect, getsockname, socket,
 };
 
 use super::socket::{IoMode, Socket};
 use super::{ListenError, Listener, SocketKind};
+use crate::sys::errno_text;
+use crate::sys::steering::{self, Arrivals};
 
 /// How many connections for each process that may hang.
 const WAKE_UPS: usize = 4;
@@ -36,6 +39,20 @@ impl Listener {
             }
         }
         restored
+    }
+}
+
+impl Listener {
+    /// Clients can come to this socket, though it was made in silence after its predecessor was killed.
+    ///
+    /// # Errors
+    /// One line: the kernel refuses.
+    pub(crate) fn take_clients(&self) -> Result<(), ListenError> {
+        match steering::set_arrivals(self.as_fd(), Arrivals::Taken) {
+            // It was not made in silence.
+            Ok(()) | Err(Errno::ENOENT) => Ok(()),
+            Err(errno) => Err(self.alarm(&format!("takes no clients: {}", errno_text(errno)))),
+        }
     }
 }
 

@@ -276,20 +276,13 @@ impl Token {
         }
     }
 
-    /// Accept it, if it still waits as the first of its queue: nobody else has the slot. If the app had accepted it, its end would
-    /// have been closed with the app.
+    /// Accept it, if it alone waits in its queue: nobody else has the slot. Otherwise a relief worker finds it.
     fn take_back(self) {
         if self.state == State::OnItsWay {
             return self.let_go();
         }
-        let Some(client) = self.client.filter(|_| self.before == 0) else {
-            return;
-        };
-        let waits = sock::tcp_queue(self.slot.as_fd()).is_some_and(|length| length > 0);
-        if !waits || !steering::is_open_elsewhere(client.as_fd()) {
-            return;
+        if let Some(client) = self.client.filter(|_| self.before == 0) {
+            self.slot.take_back(&client);
         }
-        // If somebody was quicker nothing is left to do.
-        let _ = steering::accept_first(self.slot.as_fd());
     }
 }

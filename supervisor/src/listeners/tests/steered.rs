@@ -82,6 +82,7 @@ fn are_found_where_they_stand(closed: [usize; 2]) {
     let absent = Absent::IsMadeAnew(&mut told);
     let all = restore(&rows, &mut fds, absent, &Custody::new()).unwrap();
     assert_eq!((all.len(), told.len()), (4, 2));
+    all.iter().for_each(|one| one.take_clients().unwrap());
     assert_each_is_reached(&all);
     assert_eq!(all[0].take_doubt(), None);
 }
@@ -150,6 +151,63 @@ fn is_found_though_it_accepts(closed: [usize; 2]) {
     for answer in answers {
         answer.join().unwrap();
     }
+}
+
+/// Three of four slots are closed, but somebody has a copy of the first, and nobody knows it.
+#[test]
+fn a_slot_that_somebody_unknown_has_is_told_and_the_order_stays_a_guess() {
+    let name =
+        "listeners::tests::steered::a_slot_that_somebody_unknown_has_is_told_and_the_order_stays_a_guess";
+    alone(name, || {
+        let mut slots = open_all(&["web=127.0.0.1:0,steer"]);
+        let state = saved(&slots);
+        let mut fds = in_a_bag(&slots[3..]);
+        let _unknown = slots[0].as_fd().try_clone_to_owned().unwrap();
+        while slots.pop().is_some() {}
+        let rows = Row::all(state.as_bytes()).unwrap();
+        let mut told = Vec::new();
+        let absent = Absent::IsMadeAnew(&mut told);
+        let all = restore(&rows, &mut fds, absent, &Custody::new()).unwrap();
+        let ours: Vec<u64> = all.iter().map(|one| one.inode()).collect();
+        let stranger = all[0].stranger_beside(&ours).unwrap();
+        let who = format!("pid {} listens at its address", std::process::id());
+        assert!(stranger.contains(&who), "{stranger}");
+        all[3].note_clients_come_here();
+        all[3].send_clients_here().unwrap();
+        assert!(all[3].take_doubt().is_some());
+        let certainty = &all[3].slot.as_ref().unwrap().group.certainty;
+        assert_eq!(certainty.guessed.borrow().len(), 1, "it is tried again later");
+        certainty.not_before.set(None);
+        all[3].send_clients_here().unwrap();
+        assert!(all[3].take_doubt().is_some());
+    });
+}
+
+#[test]
+fn nobody_is_beside_slots_that_are_all_ours() {
+    let slots = open_all(&["web=127.0.0.1:0,steer"]);
+    let ours: Vec<u64> = slots.iter().map(|one| one.inode()).collect();
+    assert_eq!(slots[0].stranger_beside(&ours), None);
+    assert!(slots[0].stranger_beside(&ours[..3]).is_some());
+}
+
+/// If the adoption fails, they are closed again: nobody may wait in them.
+#[test]
+fn slots_that_are_made_anew_take_nobody_until_they_are_told_to() {
+    let name = "listeners::tests::steered::slots_that_are_made_anew_take_nobody_until_they_are_told_to";
+    alone(name, || {
+        let (state, mut fds) = two_of_four([1, 0]);
+        let rows = Row::all(&state).unwrap();
+        let mut told = Vec::new();
+        let absent = Absent::IsMadeAnew(&mut told);
+        let all = restore(&rows, &mut fds, absent, &Custody::new()).unwrap();
+        all[0].send_clients_here().unwrap();
+        let wait = std::time::Duration::from_millis(100);
+        let refused = TcpStream::connect_timeout(&address(&all[0]).parse().unwrap(), wait);
+        assert_eq!(refused.unwrap_err().kind(), std::io::ErrorKind::TimedOut);
+        all.iter().for_each(|one| one.take_clients().unwrap());
+        TcpStream::connect(address(&all[0])).unwrap();
+    });
 }
 
 #[test]

@@ -5,12 +5,15 @@
 //! performing is performed to its end, without doing twice what its log says was done (`last_batch.rs`), and what it would have
 //! heard of meanwhile is found out (`reconcile.rs`). Each step can be taken after the one before alone: that is in the types.
 
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
 use nix::unistd::Pid;
 use segue_lifecycle::{Event, Worker};
 
 use crate::children::{Kin, Leader};
 use crate::config;
-use crate::listeners::{self, Absent, Inherited, SocketIdentity};
+use crate::listeners::{self, Absent, Inherited, Listener, SocketIdentity};
 use crate::log::Log;
 use crate::shell::begin::assemble;
 use crate::shell::fleet::saved::{SavedChild, pidfd_name};
@@ -45,6 +48,8 @@ struct TakenOver {
     withdrawn: Option<Withdrawn>,
     /// The pid of the predecessor.
     before: String,
+    /// Those whose sockets were made anew.
+    anew: Vec<Rc<Listener>>,
 }
 
 /// The app accepts clients again if it had hung, and people know whose it is now.
@@ -74,25 +79,26 @@ fn restore(
     let logged = Logged::read(&kept.log).map_err(text)?;
     shell.journal.spare_fds = stored;
     let rows = Row::all(&kept.rows).map_err(text)?;
-    let (pending, withdrawn) = take_over(&mut shell, &rows, &logged, &custody)?;
+    let (pending, withdrawn, anew) = take_over(&mut shell, &rows, &logged, &custody)?;
     let before = Row::of_kind(&rows, state::HEAD).and_then(|head| head.text("pid"));
     let step = TakenOver {
         logged,
         pending,
         withdrawn,
         before: before.unwrap_or_default(),
+        anew,
     };
     Ok(Restored::new(Adopted { shell, step }, custody))
 }
 
 /// Returns how many events were pending when the state was written; those behind them were found out now. And the candidate, if it
-/// had to be ended.
+/// had to be ended. And the listeners that were made anew.
 fn take_over(
     shell: &mut Shell,
     rows: &[Row<'_>],
     logged: &Logged,
     custody: &Custody,
-) -> Result<(usize, Option<Withdrawn>), String> {
+) -> Result<(usize, Option<Withdrawn>, Vec<Rc<Listener>>), String> {
     let text = |flaw: Flaw| flaw.to_string();
     let forked = logged.forked();
     let mut remains = orphan_processes::of_app(rows, forked, &shell.given.place).map_err(text)?;
@@ -110,6 +116,8 @@ fn take_over(
     }
     let since = shell.given.since;
     let configs = configs(rows).map_err(text)?;
+    let mut kept = listeners::identities(rows).map_err(text)?;
+    kept.retain(|kept| shell.journal.spare_fds.has(&kept.fd_name()));
     let mut anew = Vec::new();
     let absent = Absent::IsMadeAnew(&mut anew);
     let listeners = listeners::restore(rows, &mut shell.journal.spare_fds, absent, custody)
@@ -126,6 +134,7 @@ fn take_over(
         custody,
     };
     fill(shell, &found).map_err(text)?;
+    warn_of_strangers(&listeners, &shell.log);
     for address in anew {
         shell.log.warning(&format!(
             "the listener {address} was lost with the previous supervisor, for nobody else had it; it is made anew"
@@ -151,7 +160,23 @@ fn take_over(
         }
     }
     shell.fleet.watch_all(&mut shell.sources)?;
-    Ok((pending, withdrawn))
+    let is_kept = |one: &Rc<Listener>| kept.iter().any(|kept| kept.inode == one.inode());
+    let anew = listeners.into_iter().filter(|one| !is_kept(one)).collect();
+    Ok((pending, withdrawn, anew))
+}
+
+/// Tell of sockets at the addresses of steered listeners that are none of ours, one of each address.
+fn warn_of_strangers(listeners: &[Rc<Listener>], log: &Log) {
+    let ours: Vec<u64> = listeners.iter().map(|listener| listener.inode()).collect();
+    let mut told = BTreeSet::new();
+    for listener in listeners {
+        if listener.slot().is_some() && told.insert(listener.address_text()) {
+            listener
+                .stranger_beside(&ours)
+                .iter()
+                .for_each(|text| log.warning(text));
+        }
+    }
 }
 
 /// A listener that is looked for.
@@ -273,6 +298,7 @@ impl Adopted<TakenOver> {
         // First of all: the app may hang until then, and clients come into slots that nobody has.
         self.revive_listeners();
         self.shell.steering.point_again(&ground!(self.shell));
+        self.let_clients_in();
         self.say_adopted();
         self.say_what_is_lost();
         Adopted {
@@ -282,6 +308,15 @@ impl Adopted<TakenOver> {
                 pending: self.step.pending,
                 withdrawn: self.step.withdrawn,
             },
+        }
+    }
+
+    /// From now on nothing refuses the adoption: whoever comes into a socket that was made anew is not lost with it.
+    fn let_clients_in(&self) {
+        for listener in &self.step.anew {
+            if let Err(error) = listener.take_clients() {
+                self.shell.log.error(&error.to_string());
+            }
         }
     }
 

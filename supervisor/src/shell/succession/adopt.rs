@@ -79,26 +79,29 @@ fn restore(
     let logged = Logged::read(&kept.log).map_err(text)?;
     shell.journal.spare_fds = stored;
     let rows = Row::all(&kept.rows).map_err(text)?;
-    let (pending, withdrawn, anew) = take_over(&mut shell, &rows, &logged, &custody)?;
+    let had = take_over(&mut shell, &rows, &logged, &custody)?;
     let before = Row::of_kind(&rows, state::HEAD).and_then(|head| head.text("pid"));
     let step = TakenOver {
         logged,
-        pending,
-        withdrawn,
+        pending: had.pending,
+        withdrawn: had.withdrawn,
         before: before.unwrap_or_default(),
-        anew,
+        anew: had.anew,
     };
     Ok(Restored::new(Adopted { shell, step }, custody))
 }
 
-/// Returns how many events were pending when the state was written; those behind them were found out now. And the candidate, if it
-/// had to be ended. And the listeners that were made anew.
-fn take_over(
-    shell: &mut Shell,
-    rows: &[Row<'_>],
-    logged: &Logged,
-    custody: &Custody,
-) -> Result<(usize, Option<Withdrawn>, Vec<Rc<Listener>>), String> {
+/// What was taken over.
+struct Had {
+    /// How many events were pending when the state was written; those behind them were found out now.
+    pending: usize,
+    /// The candidate, if it had to be ended.
+    withdrawn: Option<Withdrawn>,
+    /// The listeners that were made anew.
+    anew: Vec<Rc<Listener>>,
+}
+
+fn take_over(shell: &mut Shell, rows: &[Row<'_>], logged: &Logged, custody: &Custody) -> Result<Had, String> {
     let text = |flaw: Flaw| flaw.to_string();
     let forked = logged.forked();
     let mut remains = orphan_processes::of_app(rows, forked, &shell.given.place).map_err(text)?;
@@ -162,7 +165,11 @@ fn take_over(
     shell.fleet.watch_all(&mut shell.sources)?;
     let is_kept = |one: &Rc<Listener>| kept.iter().any(|kept| kept.inode == one.inode());
     let anew = listeners.into_iter().filter(|one| !is_kept(one)).collect();
-    Ok((pending, withdrawn, anew))
+    Ok(Had {
+        pending,
+        withdrawn,
+        anew,
+    })
 }
 
 /// Tell of sockets at the addresses of steered listeners that are none of ours, one of each address.

@@ -57,7 +57,7 @@ is_program() {
 
 # --- the command line --------------------------------------------------------------------------------------------------
 
-ssh=${DEPLOY_SSH:-ssh} segue=${SEGUE:-} hosts='' name='' root='' action=deploy source='' is_tree=no image='' passed_on='' help=no
+ssh=${DEPLOY_SSH:-ssh} segue=${SEGUE:-} is_segue_given=no hosts='' name='' root='' action=deploy source='' is_tree=no image='' passed_on='' help=no
 
 # The options that take a word of their own, which could look like an option or like BINARY.
 takes_word() {
@@ -120,7 +120,7 @@ take_own() {
     case $1 in
         --host) add_host "$2" ;;
         --ssh) ssh=$2 ;;
-        --segue) segue=$2 ;;
+        --segue) segue=$2 is_segue_given=yes ;;
     esac
 }
 
@@ -266,7 +266,7 @@ trap "" PIPE
 tar -xf - -C "$d" || exit 1
 sh "$d/deploy.sh"'
     script="$script$passed_on"
-    [ -z "$segue" ] || [ "$segue" = "${SEGUE:-}" ] || script="$script $(quote "--segue=$segue")"
+    [ "$is_segue_given" = no ] || script="$script $(quote "--segue=$segue")"
     # shellcheck disable=SC2016
     [ -z "$payload" ] || script="$script"' -- "$d"/payload/'"$(quote "$payload")"
     # shellcheck disable=SC2086  # A command with its first arguments.

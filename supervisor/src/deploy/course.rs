@@ -8,7 +8,7 @@ use super::asking::{Supervisor, TICK};
 use super::ending::{Ending, Outcome, Step, pass_on, quote, say};
 use super::journal::Flip;
 use super::look::{Busy, when};
-use super::plan::{self, Asked, Course, Judgement, Next, ROLLED_BACK, Version};
+use super::plan::{self, Asked, Course, Judgement, NEVER_SERVED, NOT_SEEN, Next, ROLLED_BACK, Version};
 use super::store::link_to;
 use super::{Action, Deploy, Never, Reload, now};
 use crate::client::{Came, Heard, Word};
@@ -45,6 +45,7 @@ enum Heed {
 impl Deploy {
     /// Flips `current`, reloads, and waits for the outcome.
     pub(super) fn go(&mut self, release: &str) -> Step<Never> {
+        self.note_unseen(release);
         let flipped = self.flip_forward(release)?;
         say(format_args!(
             "flipped current from {} to {}",
@@ -66,6 +67,17 @@ impl Deploy {
             Next::Succeed => self.succeed(&flipped, &course),
             Next::ReturnToOld => self.return_to_old(&flipped, course.failure()),
             Next::TakeBack => self.take_back(&flipped, &course, course.failure()),
+        }
+    }
+
+    /// Nobody may have looked while a service has started the release that is replaced: from here on its mark says so, and not that
+    /// it has never served. Before the flip, so that a kill leaves no doubt.
+    fn note_unseen(&self, release: &str) {
+        let old = self.current.release.as_deref().filter(|old| *old != release);
+        if let Some(old) =
+            old.filter(|old| self.store.is_unproven(old) && self.store.mark(old) == NEVER_SERVED)
+        {
+            self.note(old, NOT_SEEN);
         }
     }
 
@@ -113,6 +125,7 @@ impl Deploy {
     }
 
     fn finish_without_reload(&mut self, release: &str) -> Step<Never> {
+        self.withdraw(release);
         self.close();
         self.ask();
         let text = if self.look.status().is_some() {
@@ -302,7 +315,10 @@ impl Deploy {
             self.wanted.supervisor_timeout.as_secs()
         );
         let text = if self.any_lives(release) {
-            format!("{open}: processes of the app still run, and current leads to {release}")
+            // It may have been flipped back already.
+            let current = self.store.current().unwrap_or_default();
+            let leads_to = current.release.clone().unwrap_or_else(|| current.shown());
+            format!("{open}: processes of the app still run, and current leads to {leads_to}")
         } else {
             match self.store.flip_back(self.current.link.as_deref()) {
                 Ok(()) => format!(

@@ -3,10 +3,11 @@
 use std::fmt::Display;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, symlink};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, symlink};
 use std::path::Path;
 
 use super::ending::Step;
+use super::walk::{Visit, open_plain, walk};
 use crate::sys::errno_text;
 
 /// How much is copied between two looks at the signals, in bytes: less than a second on a slow disk.
@@ -23,33 +24,16 @@ pub(super) fn attempt<T>(what: impl Display, done: io::Result<T>) -> Result<T, S
     done.map_err(|error| format!("{what}: {}", errno_text(error)))
 }
 
-/// Whether to look into a directory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Visit {
-    Into,
-    Past,
-}
-
-/// Shows everything below a directory, itself not included, each directory before what is in it. No symlink is followed.
-pub(super) fn walk(directory: &Path, show: &mut dyn FnMut(&Path, &Metadata) -> Step<Visit>) -> Step<()> {
-    let mut waiting = vec![directory.to_owned()];
-    while let Some(next) = waiting.pop() {
-        let read = |error| format!("read {}: {}", next.display(), errno_text(error));
-        for entry in fs::read_dir(&next).map_err(read)? {
-            let path = entry.map_err(read)?.path();
-            let status = attempt(format_args!("read {}", path.display()), path.symlink_metadata())?;
-            if show(&path, &status)? == Visit::Into && status.is_dir() {
-                waiting.push(path);
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Copies a file to a new one, which everybody may read and, if `runs`, execute.
-pub(super) fn copy_file(from: &Path, to: &Path, runs: Runs, pulse: Pulse<'_>) -> Step<()> {
+/// Copies a file, which was opened as `source`, to a new one, which everybody may read and, if `runs`, execute.
+pub(super) fn copy_file(
+    from: &Path,
+    source: io::Result<File>,
+    to: &Path,
+    runs: Runs,
+    pulse: Pulse<'_>,
+) -> Step<()> {
     let what = format!("copy {} to {}", from.display(), to.display());
-    let source = attempt(&what, File::open(from))?;
+    let source = attempt(&what, source)?;
     let target = attempt(&what, create(to, runs))?;
     loop {
         pulse()?;
@@ -106,8 +90,10 @@ pub(super) fn make_directory(path: &Path) -> Result<(), String> {
 
 /// Copies what is in a directory to one that is there and empty. Symlinks are copied as they are; the mark of a release is left out.
 pub(super) fn copy_tree(from: &Path, to: &Path, pulse: Pulse<'_>) -> Step<()> {
-    walk(from, &mut |path, status| {
+    let owner = attempt(format_args!("read {}", from.display()), from.metadata())?.uid();
+    walk(from, &mut |found| {
         pulse()?;
+        let (path, status) = (found.path, found.status);
         let Some(below) = below(path, from) else {
             return Ok(Visit::Past);
         };
@@ -115,16 +101,29 @@ pub(super) fn copy_tree(from: &Path, to: &Path, pulse: Pulse<'_>) -> Step<()> {
         if status.is_dir() {
             make_directory(&target)?;
         } else if status.is_symlink() {
-            let copied = fs::read_link(path).and_then(|link| symlink(link, &target));
+            let copied = found.link().and_then(|link| symlink(link, &target));
             attempt(
                 format_args!("copy {} to {}", path.display(), target.display()),
                 copied,
             )?;
         } else {
-            copy_file(path, &target, Runs::of(status), pulse)?;
+            let source = found.open().and_then(|file| {
+                // The check of the source may have seen another file here.
+                check_hard_link(&file.metadata()?, owner)?;
+                Ok(file)
+            });
+            copy_file(path, source, &target, Runs::of(status), pulse)?;
         }
         Ok(Visit::Into)
     })
+}
+
+/// A copy of another user's file would be readable for everybody, whatever the mode of that file is.
+pub(super) fn check_hard_link(status: &Metadata, owner: u32) -> io::Result<()> {
+    if status.is_file() && status.nlink() > 1 && status.uid() != owner {
+        return Err(io::Error::other("it is a hard link to a file of another user"));
+    }
+    Ok(())
 }
 
 /// The path within the directory; `None` for the mark of a release.
@@ -136,12 +135,13 @@ pub(super) fn below<'a>(path: &'a Path, directory: &Path) -> Option<&'a Path> {
 /// Has the kernel write a directory and all that is in it to the disk, what is in it before the directory itself.
 pub(super) fn sync_tree(directory: &Path, pulse: Pulse<'_>) -> Step<()> {
     let mut directories = vec![directory.to_owned()];
-    walk(directory, &mut |path, status| {
+    walk(directory, &mut |found| {
         pulse()?;
-        if status.is_dir() {
-            directories.push(path.to_owned());
-        } else if status.is_file() {
-            sync(path)?;
+        if found.status.is_dir() {
+            directories.push(found.path.to_owned());
+        } else if found.status.is_file() {
+            let synced = found.open().and_then(|file| file.sync_all());
+            attempt(format_args!("sync {}", found.path.display()), synced)?;
         }
         Ok(Visit::Into)
     })?;
@@ -167,6 +167,13 @@ pub(super) fn put(bytes: &[u8], path: &Path) -> io::Result<()> {
         .open(path)?;
     file.write_all(bytes)?;
     file.sync_all()
+}
+
+/// The first bytes of a file that the app may have replaced by anything, of any length.
+pub(super) fn head(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    open_plain(path)?.take(most).read_to_end(&mut text)?;
+    Ok(text)
 }
 
 /// Removes a directory and all that is in it, a file, or a symlink, if it is there.

@@ -1,7 +1,7 @@
 //! Digests and sizes of what is deployed.
 
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{self, Read as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -9,7 +9,8 @@ use std::path::Path;
 use sha2::{Digest as _, Sha256};
 
 use super::ending::Step;
-use super::files::{Pulse, Visit, attempt, below, walk};
+use super::files::{Pulse, attempt, below};
+use super::walk::{Visit, open_named, walk};
 
 /// How much is read at a time, in bytes.
 const PIECE: usize = 256 * 1024;
@@ -33,14 +34,14 @@ pub(super) struct Print {
 /// Takes the measure of a file, which may be reached by a symlink, or of a directory.
 pub(super) fn measure(path: &Path, shape: Shape, pulse: Pulse<'_>) -> Step<Print> {
     match shape {
-        Shape::File => of_file(path, pulse),
+        Shape::File => of_file(path, open_named(path), pulse),
         Shape::Tree => of_tree(path, pulse),
     }
 }
 
-fn of_file(path: &Path, pulse: Pulse<'_>) -> Step<Print> {
+fn of_file(path: &Path, file: io::Result<File>, pulse: Pulse<'_>) -> Step<Print> {
     let what = format!("read {}", path.display());
-    let mut file = attempt(&what, File::open(path))?;
+    let mut file = attempt(&what, file)?;
     let mut digest = Sha256::new();
     let mut piece = vec![0; PIECE];
     let mut size = 0;
@@ -66,7 +67,8 @@ fn of_file(path: &Path, pulse: Pulse<'_>) -> Step<Print> {
 fn of_tree(directory: &Path, pulse: Pulse<'_>) -> Step<Print> {
     let mut text: Vec<u8> = b".\n".to_vec();
     let mut size = 0;
-    walk(directory, &mut |path, status| {
+    walk(directory, &mut |found| {
+        let (path, status) = (found.path, found.status);
         let Some(below) = below(path, directory) else {
             return Ok(Visit::Past);
         };
@@ -74,10 +76,10 @@ fn of_tree(directory: &Path, pulse: Pulse<'_>) -> Step<Print> {
         if status.is_dir() {
             line(&mut text, &[&name]);
         } else if status.is_symlink() {
-            let link = attempt(format_args!("read {}", path.display()), path.read_link())?;
+            let link = attempt(format_args!("read {}", path.display()), found.link())?;
             line(&mut text, &[&name, b" -> ", link.as_os_str().as_bytes()]);
         } else if status.is_file() {
-            let print = of_file(path, pulse)?;
+            let print = of_file(path, found.open(), pulse)?;
             size += print.size;
             let (mark, escaped) = escaped(&name);
             line(&mut text, &[mark, print.sha256.as_bytes(), b"  ", &escaped]);

@@ -14,7 +14,7 @@ use nix::unistd::mkdtemp;
 
 use super::Deploy;
 use super::ending::{Ending, Outcome, Step, say};
-use super::files::{attempt, copy_tree, is_plain, make_directory};
+use super::files::{attempt, copy_tree, head, make_directory};
 use super::hash::{Shape, of_bytes};
 use super::interruption::Interruption;
 use super::running::{Finish, Running, Streams};
@@ -31,7 +31,10 @@ const ENGINE_TIME: Duration = Duration::from_secs(60);
 const PULL_TIME: Duration = Duration::from_secs(3600);
 
 /// How much of a script is read to know whether it is one of ours, in bytes.
-const HEAD: usize = 4096;
+const HEAD: u64 = 4096;
+
+/// How much of it is read for what it starts, in bytes: its options come from a command line.
+const SCRIPT: u64 = 4 * 1024 * 1024;
 
 /// What the line with the tag begins with, and each tag of ours.
 const LINE: &str = "# image: ";
@@ -171,18 +174,14 @@ fn script(app: &str, image: &Image, keeper: &str, id: &str, code: Option<(&str, 
     text + &format!(" sha256:{id} \"$@\"\n")
 }
 
-/// The tag that a script names, if it is one of ours.
-fn keeper_in(script: &Path) -> Option<String> {
-    if !is_plain(script) {
-        return None;
-    }
-    let text = fs::read(script).ok()?;
-    let text = String::from_utf8_lossy(&text[..text.len().min(HEAD)]).into_owned();
+/// The tag that a script names, if it is one of this repository. The app may write into its own release, and whoever deploys it may
+/// remove the images of all.
+fn keeper_in(script: &Path, repository: &str) -> Option<String> {
+    let text = head(script, HEAD).ok()?;
+    let text = String::from_utf8_lossy(&text).into_owned();
     let tag = text.lines().nth(2)?.strip_prefix(LINE)?;
-    let is_ours = tag.starts_with(TAG)
-        && tag
-            .bytes()
-            .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b':' | b'-' | b'/'));
+    let id = tag.strip_prefix(repository)?.strip_prefix(':')?;
+    let is_ours = !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_hexdigit());
     is_ours.then(|| tag.to_owned())
 }
 
@@ -193,7 +192,8 @@ impl Deploy {
 
     /// The tag that keeps the image of a release, if it is one.
     pub(super) fn keeper(&self, release: &str) -> Option<String> {
-        keeper_in(&self.store.release(release).join(&self.name))
+        let repository = repository(&self.name, self.store.root());
+        keeper_in(&self.store.release(release).join(&self.name), &repository)
     }
 
     /// Makes the script of an image, and what lies beside it: they are what is deployed then.
@@ -301,7 +301,8 @@ impl Deploy {
         };
         let engine = self.engine();
         engine.clear_dead(&self.name);
-        let script = fs::read_to_string(self.store.release(release).join(&self.name)).unwrap_or_default();
+        let script = head(&self.store.release(release).join(&self.name), SCRIPT).unwrap_or_default();
+        let script = String::from_utf8_lossy(&script);
         let id = script
             .rsplit_once(" sha256:")
             .and_then(|(_, rest)| rest.split(' ').next());
@@ -444,7 +445,7 @@ mod tests {
         let path = place.path().join("app");
         let of = |text: &str| {
             fs::write(&path, text).unwrap();
-            keeper_in(&path)
+            keeper_in(&path, "localhost/segue-app-01234567")
         };
         let head = "#!/bin/sh\n# Made by deploy.sh.\n";
         assert_eq!(
@@ -452,6 +453,11 @@ mod tests {
             Some("localhost/segue-app-01234567:abc")
         );
         for line in [
+            // Of another app, and of one whose name begins like this one.
+            "# image: localhost/segue-shop-01234567:abc",
+            "# image: localhost/segue-app-012345678:abc",
+            "# image: localhost/segue-app-01234567:",
+            "# image: localhost/segue-app-01234567:abc/other",
             "# image: docker.io/other:1",
             "# image: localhost/segue-app:1 --force",
             "# image: localhost/segue-app;x",

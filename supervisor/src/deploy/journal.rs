@@ -4,6 +4,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::Path;
 
 /// A flip that is under way.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -38,6 +39,14 @@ impl Flip {
         ];
         let row = |(key, value): (&str, &OsStr)| [key.as_bytes(), b"=", value.as_bytes(), b"\n"].concat();
         rows.into_iter().flat_map(row).collect()
+    }
+
+    /// Whether it is from or to this release.
+    pub(super) fn names(&self, release: &str) -> bool {
+        let name = OsStr::new(release);
+        [self.from.as_os_str(), self.to.as_ref()]
+            .iter()
+            .any(|link| Path::new(link).file_name() == Some(name))
     }
 
     /// What a text says; a key that is missing is empty.

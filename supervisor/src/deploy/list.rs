@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::ending::{Ending, Form, Step};
 use super::image::shown_in_list;
+use super::plan::NEVER_SERVED;
 use super::{Deploy, Never};
 use crate::sys::errno_text;
 
@@ -35,7 +36,7 @@ impl Deploy {
             .map(|release| {
                 let generation = self.look.incumbent().filter(|_| self.look.serves());
                 let serves = generation.filter(|_| self.look.is_release(release));
-                let unproven = self.store.is_unproven(release).then(|| self.store.mark(release));
+                let unproven = self.store.is_bad(release).then(|| self.store.mark(release));
                 Row {
                     release,
                     made: made(release),
@@ -48,7 +49,7 @@ impl Deploy {
                         .map(|keeper| shown_in_list(&keeper).to_owned()),
                     unproven: unproven.map(|mark| {
                         if mark.is_empty() {
-                            "never served".to_owned()
+                            NEVER_SERVED.to_owned()
                         } else {
                             mark
                         }

@@ -9,6 +9,7 @@ use super::asking::{Answer, Pids, Silence};
 use super::ending::Serves;
 use super::plan::{Incumbent, Version};
 use super::store::Store;
+use super::walk::{Visit, walk};
 use crate::protocol::{Generation, Role, Status};
 
 /// What was seen when the supervisor was asked.
@@ -198,12 +199,12 @@ impl Busy {
     fn has_below(&self, directory: &Path) -> bool {
         let is_used = |status: &fs::Metadata| self.used.contains(&(status.dev(), status.ino()));
         let mut found = directory.symlink_metadata().is_ok_and(|status| is_used(&status));
-        // What cannot be looked at is used by nobody of ours.
-        let _ = super::files::walk(directory, &mut |_, status| {
-            found |= is_used(status);
-            Ok(super::files::Visit::Into)
+        let walked = walk(directory, &mut |at| {
+            found |= is_used(at.status);
+            Ok(Visit::Into)
         });
-        found
+        // Something may run in what cannot be looked at.
+        found || walked.is_err()
     }
 }
 

@@ -24,6 +24,7 @@ mod recovery;
 mod running;
 mod source;
 mod store;
+mod walk;
 mod wanted;
 
 use std::path::{Path, PathBuf};
@@ -185,8 +186,9 @@ impl Deploy {
         self.check_supervisor()?;
         self.check_root()?;
         self.take_lock()?;
-        // Again, when nobody else can change it.
+        // Again, when nobody else can change it. If it has gone meanwhile, an open flip is left to a run that can ask.
         self.ask();
+        self.check_supervisor()?;
         self.recover()?;
         self.check_supervisor()?;
         self.current = self.store.current()?;
@@ -288,6 +290,7 @@ impl Deploy {
 
     fn deploy(&mut self, source: Source) -> Step<Never> {
         source.check()?;
+        source.check_apart_from(self.store.root())?;
         let print = self.measure(&source.path, source.shape())?;
         if let Some(expected) = self.wanted.sha256.as_ref().filter(|sha| **sha != print.sha256) {
             return Err(Ending::refused(format_args!(
@@ -348,7 +351,13 @@ impl Deploy {
         }
         let there = self.store.deployed_as(&current, &self.name, source.shape());
         let is_real = there.symlink_metadata().is_ok_and(|status| !status.is_symlink());
-        Ok(is_real && self.measure(&there, source.shape())?.sha256 == print.sha256)
+        if !is_real {
+            return Ok(false);
+        }
+        // The app may have put anything into its own release: what cannot be measured is not the same.
+        let measured = self.measure(&there, source.shape());
+        self.interruption.heed()?;
+        Ok(measured.is_ok_and(|measured| measured.sha256 == print.sha256))
     }
 
     fn rehearse(&mut self, source: &Source, print: &Print, release: &str) -> Step<Never> {

@@ -5,6 +5,12 @@ use crate::protocol::{CauseCode, LastReload, Outcome, Probation, State, Status, 
 /// What `.unproven` says in a release that served until somebody rolled back from it.
 pub(super) const ROLLED_BACK: &str = "rolled back from";
 
+/// The mark of a release that was made and has not been tried yet, as far as anybody knows.
+pub(super) const NEVER_SERVED: &str = "never served";
+
+/// The mark of a release that `current` has led to without a reload: a service may have started it while no deploy looked.
+pub(super) const NOT_SEEN: &str = "not seen";
+
 /// How often a reload is asked for that a supervisor did not take, for it was killed.
 pub(super) const RELOAD_TRIES: u32 = 3;
 

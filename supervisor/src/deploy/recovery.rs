@@ -2,16 +2,13 @@
 
 use std::time::Duration;
 
-use super::ending::{Step, say};
+use super::ending::{Ending, Outcome, Step, say};
 use super::journal::Flip;
 use super::look::Busy;
 use super::plan::{self, OpenFlip, ROLLED_BACK, Resolution, Server};
-use super::{Deploy, store::link_to};
+use super::{Action, Deploy, store::link_to};
 use crate::clock;
-use crate::protocol::State;
-
-/// How long a handoff may take that an interrupted deploy has left under way.
-const RESOLVE_WAIT: Duration = Duration::from_secs(120);
+use crate::protocol::{State, setting};
 
 /// How often the supervisor is asked meanwhile.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -32,7 +29,11 @@ impl Deploy {
         if let Some(release) = self.look.release.clone().filter(|_| self.look.serves()) {
             self.prove(&release);
         }
-        self.remove_unproven_releases();
+        // A rollback chooses among what is there.
+        match self.wanted.action {
+            Action::Deploy(_) | Action::DeployImage(_) => self.remove_unproven_releases(),
+            Action::Rollback(_) | Action::List => {}
+        }
         Ok(())
     }
 
@@ -85,6 +86,8 @@ impl Deploy {
                     "it was to flip current from {from} to {}; no supervisor answers, so it is not known whether that has served",
                     flip.to
                 ));
+                // A run that can ask resolves it, unless this one flips by itself.
+                return Ok(self.store.remove_work()?);
             }
             Resolution::Serves { is_proven } => {
                 self.store.point_current_to(flip.to.as_ref())?;
@@ -128,9 +131,10 @@ impl Deploy {
         Ok(self.store.remove_work()?)
     }
 
-    /// Until the handoff that it began has an outcome; for a while.
+    /// Until the handoff that it began has an outcome, for as long as that of an own reload is waited for. A handoff that is still
+    /// under way then has not failed: its flip stays open.
     fn await_handoff(&mut self) -> Step<()> {
-        let end = clock::now() + RESOLVE_WAIT;
+        let began = clock::now();
         let mut told = false;
         let is_under_way = |deploy: &Self| {
             deploy
@@ -138,7 +142,17 @@ impl Deploy {
                 .status()
                 .is_some_and(|status| status.state == State::HandingOff)
         };
-        while is_under_way(self) && clock::now() < end {
+        while is_under_way(self) {
+            if let Some(timeout) = self.wanted.timeout
+                && clock::now().saturating_duration_since(began) >= timeout
+            {
+                let text = format!(
+                    "the reload of an earlier deploy is still under way after {}; {}; run it again to resolve it",
+                    setting(timeout),
+                    self.who()
+                );
+                return Err(Ending::new(Outcome::Pending, text));
+            }
             if told {
                 self.interruption.wait(&[], AGAIN);
                 self.interruption.heed()?;
@@ -168,9 +182,12 @@ impl Deploy {
     /// What an earlier deploy has left that never served. One that a rollback has left behind may be wanted again.
     fn remove_unproven_releases(&mut self) {
         let current = self.store.current().unwrap_or_default().release;
+        // Nor does one go of which a flip that is still open may tell that it serves.
+        let open = self.store.journal();
         let left = self.store.releases().into_iter().filter(|release| {
             let is_current = current.as_ref() == Some(release);
-            !is_current && self.store.is_unproven(release) && self.store.mark(release) != ROLLED_BACK
+            let is_open = open.as_ref().is_some_and(|flip| flip.names(release));
+            !is_current && !is_open && self.store.is_bad(release) && self.store.mark(release) != ROLLED_BACK
         });
         let left: Vec<String> = left.collect();
         if left.is_empty() {

@@ -4,9 +4,10 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use super::ending::{Ending, Step};
-use super::files::{Visit, attempt, walk};
+use super::files::{attempt, check_hard_link};
 use super::hash::Shape;
 use super::program;
+use super::walk::{Visit, walk};
 
 /// A program, or a directory with one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,16 +76,30 @@ impl Source {
             .map_err(|cause| Ending::refused(format_args!("check {}: {cause}", program.display())))
     }
 
+    /// A directory that contains the root would be copied into itself.
+    pub(super) fn check_apart_from(&self, root: &Path) -> Step<()> {
+        let is_around =
+            self.entry.is_some() && self.path.canonicalize().is_ok_and(|path| root.starts_with(path));
+        if is_around {
+            return Err(Ending::refused(format_args!(
+                "check {}: {} lies in it, and would be copied into itself",
+                self.path.display(),
+                root.display()
+            )));
+        }
+        Ok(())
+    }
+
     fn check_kinds(&self) -> Step<()> {
-        walk(&self.path, &mut |path, status| {
-            let kind = status.file_type();
+        walk(&self.path, &mut |found| {
+            let kind = found.status.file_type();
             if kind.is_file() || kind.is_dir() || kind.is_symlink() {
                 return Ok(Visit::Into);
             }
             Err(Ending::refused(format_args!(
                 "check {}: {} is neither a file, a directory nor a symlink",
                 self.path.display(),
-                path.display()
+                found.path.display()
             )))
         })
     }
@@ -112,15 +127,16 @@ pub(super) fn check_inside(directory: &Path, path: &Path) -> Result<(), String> 
 pub(super) fn check_hard_links(directory: &Path) -> Step<()> {
     let what = format!("check {}", directory.display());
     let owner = attempt(&what, directory.metadata())?.uid();
-    walk(directory, &mut |path, status| {
-        if status.is_file() && status.nlink() > 1 && status.uid() != owner {
-            return Err(Ending::refused(format_args!(
+    walk(
+        directory,
+        &mut |found| match check_hard_link(found.status, owner) {
+            Ok(()) => Ok(Visit::Into),
+            Err(_) => Err(Ending::refused(format_args!(
                 "{what}: {} is a hard link to a file of another user",
-                path.display()
-            )));
-        }
-        Ok(Visit::Into)
-    })
+                found.path.display()
+            ))),
+        },
+    )
 }
 
 #[cfg(test)]
@@ -129,6 +145,21 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
+
+    #[test]
+    fn a_directory_around_the_root_is_refused() {
+        let place = tempfile::tempdir().unwrap();
+        let root = place.path().canonicalize().unwrap().join("srv");
+        let check = |path: &Path| {
+            let (path, entry) = (path.to_owned(), Some("run".to_owned()));
+            Source { path, entry }.check_apart_from(&root)
+        };
+        fs::create_dir_all(root.join("site")).unwrap();
+        assert!(check(&root.join("site")).is_ok());
+        for path in [place.path(), &root] {
+            assert!(check(path).unwrap_err().text.contains("copied into itself"));
+        }
+    }
 
     #[test]
     fn a_path_stays_inside_or_is_refused() {

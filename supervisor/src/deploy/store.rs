@@ -13,16 +13,17 @@ use std::path::{Path, PathBuf};
 
 use super::ending::Step;
 use super::files::{
-    MARK, Pulse, Runs, attempt, copy_file, copy_tree, is_plain, make_directory, put, remove_all, sync,
+    MARK, Pulse, Runs, attempt, copy_file, copy_tree, head, is_plain, make_directory, put, remove_all, sync,
     sync_tree,
 };
 use super::hash::{Print, Shape, measure};
 use super::journal::Flip;
-use super::plan;
+use super::plan::{self, NEVER_SERVED, NOT_SEEN};
 use super::source::{Source, check_inside};
+use super::walk::{Visit, open_named, walk};
 
 /// The longest mark that is read, in bytes: a line of ours is shorter.
-const MARK_MAX: usize = 16 * 1024;
+const MARK_MAX: u64 = 16 * 1024;
 
 /// The root of an app.
 #[derive(Debug, Clone)]
@@ -162,10 +163,15 @@ impl Store {
         (!name.is_empty() && !name.contains('/')).then(|| name.to_owned())
     }
 
-    /// The newest proven release before this one.
+    /// The newest release before this one that is not known to be bad.
     pub(super) fn previous(&self, current: Option<&str>) -> Option<String> {
         let releases = self.releases();
-        plan::previous(&releases, current, |name| !self.is_unproven(name)).map(str::to_owned)
+        plan::previous(&releases, current, |name| !self.is_bad(name)).map(str::to_owned)
+    }
+
+    /// Whether a release has its mark for another reason than that nobody has looked.
+    pub(super) fn is_bad(&self, release: &str) -> bool {
+        self.is_unproven(release) && self.mark(release) != NOT_SEEN
     }
 
     fn mark_path(&self, release: &str) -> PathBuf {
@@ -180,12 +186,7 @@ impl Store {
 
     /// What its mark says; empty if that cannot be read.
     pub(super) fn mark(&self, release: &str) -> String {
-        let path = self.mark_path(release);
-        if !is_plain(&path) {
-            return String::new();
-        }
-        let text = fs::read(path).unwrap_or_default();
-        let text = &text[..text.len().min(MARK_MAX)];
+        let text = head(&self.mark_path(release), MARK_MAX).unwrap_or_default();
         let line = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
         String::from_utf8_lossy(line).into_owned()
     }
@@ -260,7 +261,7 @@ impl Store {
             }
             None => {
                 let copy = draft.join(name);
-                copy_file(&source.path, &copy, Runs::Yes, pulse)?;
+                copy_file(&source.path, open_named(&source.path), &copy, Runs::Yes, pulse)?;
                 copy
             }
         };
@@ -279,7 +280,7 @@ impl Store {
         let mark = draft.join(MARK);
         attempt(
             format_args!("write {}", mark.display()),
-            put(b"never served\n", &mark),
+            put(format!("{NEVER_SERVED}\n").as_bytes(), &mark),
         )?;
         sync_tree(&draft, pulse)
     }
@@ -298,15 +299,21 @@ impl Store {
         let work = self.work_directory();
         let made = (|| {
             fs::create_dir_all(&work)?;
-            remove_all(&self.link_path(Way::Forward))?;
-            remove_all(&self.link_path(Way::Back))?;
-            symlink(forward, self.link_path(Way::Forward))?;
+            self.make_link(forward, Way::Forward)?;
             match back {
-                Some(back) => symlink(back, self.link_path(Way::Back)),
-                None => Ok(()),
+                Some(back) => self.make_link(back, Way::Back),
+                None => remove_all(&self.link_path(Way::Back)),
             }
         })();
         attempt(format_args!("make links in {}", work.display()), made)
+    }
+
+    /// By rename, so that a disk without space takes none away that was made before.
+    fn make_link(&self, target: &OsStr, way: Way) -> io::Result<()> {
+        let draft = self.work("link");
+        remove_all(&draft)?;
+        symlink(target, &draft)?;
+        fs::rename(draft, self.link_path(way))
     }
 
     fn link_path(&self, way: Way) -> PathBuf {
@@ -386,11 +393,11 @@ impl Store {
         }
         let mut size = 0;
         // What cannot be looked at does not count.
-        let _ = super::files::walk(&directory, &mut |path, status| {
-            if status.is_file() && super::files::below(path, &directory).is_some() {
-                size += status.len();
+        let _ = walk(&directory, &mut |found| {
+            if found.status.is_file() && super::files::below(found.path, &directory).is_some() {
+                size += found.status.len();
             }
-            Ok(super::files::Visit::Into)
+            Ok(Visit::Into)
         });
         size
     }

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::Command;
 
 use segue_tests::binaries::Binary;
-use segue_tests::deployed::{Deployed, tree, write_program};
+use segue_tests::deployed::{Deployed, Tool, tree, write_program};
 use segue_tests::executable;
 use segue_tests::load::{Kind, Load};
 use segue_tests::needs;
@@ -624,11 +624,74 @@ fn a_timeout_exits_4_and_the_next_run_resolves_it() {
     let done = deployed.run(&["--timeout", "100ms", "app"]);
     assert_eq!(done.code, Some(4), "{done:?}");
     assert!(done.stderr.contains("which does not serve yet"), "{done:?}");
+    if Tool::of_this_run() == Tool::Segue {
+        let open = deployed.run(&["--timeout", "100ms", "app"]);
+        assert_eq!(open.code, Some(4), "{open:?}");
+        assert!(open.stderr.contains("is still under way after 100ms"), "{open:?}");
+        assert!(deployed.root(".deploy").exists());
+    }
     deployed.let_go();
+    // Before probation has passed the run that comes next leaves the flip open, as it has to.
+    deployed.segue.wait_until("the new version is trusted", |status| {
+        let mut generations = status.0["generations"].as_array().into_iter().flatten();
+        generations.any(|generation| generation["generation"] == 2 && generation["probation"] == "passed")
+    });
     let next = deployed.run(&["app"]);
     assert_eq!(next.code, Some(0), "{next:?}");
     assert!(next.stdout.contains("already serves"), "{next:?}");
     deployed.wait_for_message("slow");
+    deployed.assert_tidy();
+    deployed.stop();
+}
+
+/// It served for weeks, and no deploy has looked meanwhile.
+#[test]
+fn without_reloads_a_rollback_finds_the_release_that_a_service_may_have_run() {
+    let setup = Setup::new(Program::new("./srv/current/app"));
+    let directory = setup.path(".");
+    let run = |args: &[&str]| {
+        let mut command = segue_tests::deployed::command(&directory, &setup.path("control"), args);
+        Process::start(&mut command).finish()
+    };
+    let current = || std::fs::read_link(setup.path("srv/current")).unwrap();
+    write_program(&setup.path("app"), "good message=good");
+    assert_eq!(run(&["--no-reload", "app"]).code, Some(0));
+    let good = current();
+    write_program(&setup.path("app"), "crash-at-start");
+    assert_eq!(run(&["--no-reload", "app"]).code, Some(0));
+    assert_ne!(current(), good);
+    let back = run(&["--no-reload", "--rollback"]);
+    assert_eq!((back.code, current()), (Some(0), good), "{back:?}");
+}
+
+/// The supervisor goes between the two times that it is asked.
+#[test]
+fn an_open_flip_outlives_a_run_that_cannot_ask() {
+    // The script would itself be run by the command that answers once.
+    if Tool::of_this_run() == Tool::Script {
+        return;
+    }
+    let deployed = Deployed::start(TRUSTING);
+    let status = Process::start(
+        Command::new(Binary::Segue.path())
+            .args(["status", "--json", "--control"])
+            .arg(deployed.segue.control()),
+    )
+    .finish();
+    std::fs::write(deployed.path("status"), &status.stdout).unwrap();
+    let once = "#!/bin/sh\nmv status gone 2>&- && exec cat gone\necho 'segue: nobody answers' >&2\nexit 3\n";
+    executable::write(&deployed.path("once"), once.as_bytes());
+    let flip = format!(
+        "action=deploy\nfrom=releases/1-a\nto=releases/{}\n",
+        deployed.current()
+    );
+    std::fs::write(deployed.root(".deploy"), &flip).unwrap();
+    deployed.write("good message=new");
+    let done = deployed.run(&["--segue", "./once", "app"]);
+    assert_eq!(done.code, Some(3), "{done:?}");
+    assert_eq!(std::fs::read_to_string(deployed.root(".deploy")).unwrap(), flip);
+    let next = deployed.run(&["app"]);
+    assert_eq!(next.code, Some(0), "{next:?}");
     deployed.assert_tidy();
     deployed.stop();
 }

@@ -233,3 +233,35 @@ fn only_directories_with_the_name_of_a_release_are_releases() {
     assert_eq!(place.store.releases(), ["3-a", "2-a", "1-a"]);
     assert!(place.store.has("1-a") && !place.store.has("4-a") && !place.store.has("5-a"));
 }
+
+/// A service may have started what `current` led to while no deploy looked.
+#[test]
+fn a_release_that_nobody_has_seen_is_one_to_go_back_to() {
+    let place = Place::new();
+    for (name, mark) in [
+        ("1-a", plan::NOT_SEEN),
+        ("2-a", plan::NEVER_SERVED),
+        ("3-a", "exited with status 1"),
+        ("4-a", plan::ROLLED_BACK),
+    ] {
+        place.release(name);
+        place.store.write_mark(name, mark).unwrap();
+    }
+    place.release("5-a");
+    assert_eq!(place.store.previous(Some("5-a")).as_deref(), Some("1-a"));
+}
+
+/// The app may put anything in the place of what we read: a FIFO, a file without end.
+#[test]
+fn a_mark_is_read_whatever_has_become_of_it() {
+    let place = Place::new();
+    place.release("1-a");
+    let mark = place.store.release("1-a").join(MARK);
+    nix::unistd::mkfifo(&mark, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    assert_eq!(place.store.mark("1-a"), "");
+    assert!(place.store.is_bad("1-a"));
+    fs::remove_file(&mark).unwrap();
+    let file = fs::File::create(&mark).unwrap();
+    file.set_len(1 << 40).unwrap();
+    assert_eq!(place.store.mark("1-a").len() as u64, MARK_MAX);
+}

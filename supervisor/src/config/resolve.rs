@@ -296,16 +296,26 @@ impl Sources<'_> {
 
     /// Where each generation has a socket of its own, one of them gets all new clients.
     fn cannot_steer(&self, config: &Config) -> Option<ConfigError> {
-        let options = |spec: &&ListenSpec| spec.options.flag(Key::Steer) == Some(true);
-        let steered = config.listen.iter().find(options)?;
+        let asks = |spec: &&ListenSpec| spec.options.flag(Key::Steer) == Some(true);
+        let with = |key: Key| {
+            let has = |spec: &&ListenSpec| {
+                spec.options.number(key).is_some() || spec.options.flag(key) == Some(true)
+            };
+            config.listen.iter().filter(asks).find(has)
+        };
+        let mut steered = config.listen.iter().find(asks)?;
         let why = if config.mode == Mode::Queue {
             "goes without `mode = queue`, in which no two generations run at once"
         } else if !config.soak.is_zero() {
             "goes without `soak`, for no client reaches a candidate"
         } else if config.rolling.is_some() {
             "goes without `rolling`, for all new clients go to one generation"
-        } else if steered.options.number(Key::Sockets).is_some() {
+        } else if let Some(several) = with(Key::Sockets) {
+            steered = several;
             "goes without `sockets`: all workers of a generation share its slot"
+        } else if let Some(open_to_others) = with(Key::ReusePort) {
+            steered = open_to_others;
+            "goes without `reuse-port`: a socket of another program would be taken for a slot"
         } else {
             return None;
         };

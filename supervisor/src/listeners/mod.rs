@@ -7,7 +7,7 @@
 //!
 //! Code map: `open` decides which sockets stay, stand in or are made; `bind` makes them; `unix_file` owns the paths
 //! of Unix sockets; `path_watch` sees that an app has taken one away, and `mended_path` has it put back; `settings` turns options into socket options; `inherited` and `claim` read `LISTEN_FDS`;
-//! `shares` says which worker gets which of several sockets on one address; `slots` makes the sockets of a steered one, which are a `group`, `doors` leads
+//! `shares` says which worker gets which of several sockets on one address; `slots` makes the sockets of a steered one (`switch`: when a reload may), which are a `group`, `doors` leads
 //! connections of our own to one of them, and `front_door` those of a probe (from a `probe_source`);
 //! `resolve` is the only place that looks names up; `holder` finds who has a port that is busy; `saved` writes
 //! them down for a successor; `anew` makes again what was lost with a predecessor, `regroup` guesses the kernel's order of slots, and
@@ -35,6 +35,7 @@ mod settings;
 mod shares;
 mod slots;
 mod socket;
+mod switch;
 mod unix_file;
 
 #[cfg(test)]
@@ -69,6 +70,7 @@ use local::{BoundTo, Local};
 use resolve::Owner;
 pub(crate) use socket::IoMode;
 use socket::Socket;
+pub(crate) use switch::SharedSlot;
 use unix_file::SocketFile;
 
 /// Connections that may wait in a listener unless `backlog` says otherwise: the kernel's own cap
@@ -263,13 +265,13 @@ impl Listener {
 
     /// Whether O_NONBLOCK is what the serving generation is known to have chosen, so that [`Self::restore_flags`] sets it.
     pub(crate) fn is_known_as_non_blocking(&self) -> bool {
-        self.slot.is_none() && self.socket.is_known_as_non_blocking()
+        !self.is_steered() && self.socket.is_known_as_non_blocking()
     }
 
     /// Whether O_NONBLOCK is set and neither an option nor the generation that serves is known to have chosen it. In a slot it
     /// is the flag of its generation alone.
     pub(crate) fn is_raised_by_an_app(&self) -> bool {
-        self.slot.is_none() && self.socket.is_raised_by_an_app()
+        !self.is_steered() && self.socket.is_raised_by_an_app()
     }
 
     /// Puts right what an app may have changed for all: the options (after a reload that failed, those of the set
@@ -290,8 +292,11 @@ impl Listener {
             return self.socket.restore(&self.options, self.owner);
         };
         let listened = self.socket.listens();
-        // O_NONBLOCK is its holder's alone.
-        let restored = self.socket.mend(&self.options, self.owner);
+        let restored = match self.is_steered() {
+            // O_NONBLOCK is its holder's alone.
+            true => self.socket.mend(&self.options, self.owner),
+            false => self.socket.restore(&self.options, self.owner),
+        };
         if !listened && self.socket.listens() {
             slot.rejoin(self.socket.as_fd())?;
         }

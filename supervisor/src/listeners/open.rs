@@ -13,6 +13,7 @@ use super::local::{BoundTo, Local, SocketKind};
 use super::resolve::{self, Lookup, Owner};
 use super::slots;
 use super::socket::Source;
+use super::switch::{self, Found, SharedSlot};
 use super::{Inherited, ListenError, Listener, holder};
 use crate::address::{self, Host, Key, ListenSpec, SocketOptions, UnixPath};
 use crate::state::Guard;
@@ -51,6 +52,8 @@ enum Origin<'a> {
 /// After a reload that failed the options of kept sockets are those of the failed set until
 /// [`Listener::restore_flags`] of the old set is called.
 ///
+/// `shared`: which slot a socket becomes that is steered from now on.
+///
 /// # Errors
 /// One line. Then nothing has changed: no socket more, no option changed, and `inherited` still has its sockets.
 pub(crate) fn open(
@@ -58,6 +61,7 @@ pub(crate) fn open(
     current: &[Rc<Listener>],
     inherited: &mut Inherited,
     lookup: Lookup,
+    shared: SharedSlot,
 ) -> Result<Opened, ListenError> {
     check_unique(specs)?;
     let held: Vec<Rc<Listener>> = current
@@ -78,12 +82,21 @@ pub(crate) fn open(
         };
         origins.push((origin, beside));
     }
+    check_changes(specs, &origins, current, lookup, shared)?;
     let names = address::names(specs, |name| held.iter().any(|one| one.name() == name));
     let mut known: Vec<Rc<Listener>> = held.iter().chain(current).cloned().collect();
     let mut sets = Vec::new();
     for ((spec, origin), name) in specs.iter().zip(origins).zip(names) {
         let (origin, beside) = origin;
-        let set = realize(spec, origin, beside, name, &known, lookup, &mut warnings)?;
+        let set = realize(
+            spec,
+            origin,
+            beside,
+            name,
+            &known,
+            (lookup, shared),
+            &mut warnings,
+        )?;
         known.extend(set.iter().cloned());
         sets.push(set);
     }
@@ -99,6 +112,37 @@ fn is_ours(listener: &Listener) -> bool {
     match listener.socket.source() {
         Source::Spec(_) => true,
         Source::Inherited { .. } | Source::Probe => false,
+    }
+}
+
+/// Before anything is told to the kernel: what cannot change while a socket is open, and what would leave clients alone.
+fn check_changes(
+    specs: &[ListenSpec],
+    origins: &[(Origin<'_>, Vec<Rc<Listener>>)],
+    current: &[Rc<Listener>],
+    lookup: Lookup,
+    shared: SharedSlot,
+) -> Result<(), ListenError> {
+    let mut found = Vec::new();
+    for (spec, (origin, beside)) in specs.iter().zip(origins) {
+        let mut open = beside.clone();
+        match origin {
+            Origin::Kept(first, _) => {
+                open.push(Rc::clone(first));
+                for one in &open {
+                    let possible = one.socket.may_become(&spec.options);
+                    possible.map_err(|cause| ListenError::at(one.address_text(), cause))?;
+                }
+            }
+            Origin::StandsAside(held) => open.extend(held.iter().cloned()),
+            Origin::Dead(..) | Origin::New(_) => {}
+        }
+        found.push(Found { spec, open });
+    }
+    match lookup {
+        Lookup::Refused => switch::check(&found, current, shared),
+        // No version lives that has a slot.
+        Lookup::AtStart => Ok(()),
     }
 }
 
@@ -276,7 +320,7 @@ fn realize(
     beside: Vec<Rc<Listener>>,
     name: String,
     known: &[Rc<Listener>],
-    lookup: Lookup,
+    (lookup, shared): (Lookup, SharedSlot),
     warnings: &mut Vec<String>,
 ) -> Result<Vec<Rc<Listener>>, ListenError> {
     match origin {
@@ -289,17 +333,21 @@ fn realize(
             Ok(named)
         }
         Origin::Kept(old, owner) => {
-            let all = std::iter::once(old).chain(beside);
-            let all: Vec<Rc<Listener>> = all.map(|old| under(old, name.clone(), spec, owner)).collect();
+            let all: Vec<Rc<Listener>> = std::iter::once(old).chain(beside).collect();
+            let switches_on = switch::switches_on(spec, &all);
+            let all: Vec<Rc<Listener>> = all
+                .into_iter()
+                .map(|old| under(old, name.clone(), spec, owner))
+                .collect();
             // A supervisor that was killed may have left fewer slots than there were; or steering was switched on.
-            if all.iter().any(|one| one.slot.is_some()) || slots::is_asked(&spec.options) {
+            if switches_on || all.iter().any(|one| one.slot.is_some()) {
                 let wanted = Wanted {
                     spec,
                     addresses: Vec::new(),
                     owner,
                     guard: Guard::armed(),
                 };
-                return Ok(slots::complete(all, &wanted, warnings));
+                return Ok(slots::complete(all, &wanted, shared, warnings));
             }
             Ok(all)
         }
@@ -307,7 +355,7 @@ fn realize(
             let bound = bind::open(&wanted, &|kind, address| holder_of(known, lookup, kind, address))?;
             let first = made(bound, &wanted, name.clone(), warnings);
             if slots::is_asked(&spec.options) {
-                return Ok(slots::complete(vec![first], &wanted, warnings));
+                return Ok(slots::complete(vec![first], &wanted, SharedSlot::Is(0), warnings));
             }
             let mut all = vec![first];
             while all.len() < all[0].sockets().unwrap_or(1) {

@@ -15,6 +15,7 @@ use super::group::{Group, Slot};
 use super::local::SocketKind;
 use super::resolve::Lookup;
 use super::socket::{IoMode, Socket};
+use super::switch::SharedSlot;
 use super::{ListenError, Listener};
 use crate::address::{Key, SocketOptions};
 use crate::sys::steering::{self, Arrivals};
@@ -132,7 +133,7 @@ pub(super) fn is_asked(options: &SocketOptions) -> bool {
 }
 
 /// How many slots they ask for.
-fn asked(options: &SocketOptions) -> u8 {
+pub(super) fn asked(options: &SocketOptions) -> u8 {
     let asked = options.number(Key::Slots).unwrap_or(DEFAULT_SLOTS);
     u8::try_from(asked).unwrap_or(u8::MAX)
 }
@@ -155,12 +156,13 @@ pub(super) fn found(fd: BorrowedFd<'_>) {
 pub(super) fn complete(
     there: Vec<Rc<Listener>>,
     wanted: &Wanted<'_>,
+    shared: SharedSlot,
     warnings: &mut Vec<String>,
 ) -> Vec<Rc<Listener>> {
     let Some(first) = there.first().cloned() else {
         return there;
     };
-    match fill(&there, wanted) {
+    match fill(&there, wanted, shared) {
         Ok(slots) => {
             warnings.extend(too_many(&slots, wanted));
             slots
@@ -207,19 +209,29 @@ fn without_gaps(there: Vec<Rc<Listener>>) -> Vec<Rc<Listener>> {
         .collect()
 }
 
-fn fill(there: &[Rc<Listener>], wanted: &Wanted<'_>) -> Result<Vec<Rc<Listener>>, String> {
+fn fill(
+    there: &[Rc<Listener>],
+    wanted: &Wanted<'_>,
+    shared: SharedSlot,
+) -> Result<Vec<Rc<Listener>>, String> {
     let Some(first) = there.first() else {
         return Ok(Vec::new());
     };
     let count = asked(&wanted.spec.options);
+    let own = match shared {
+        SharedSlot::Is(slot) if there.len() == 1 => slot,
+        SharedSlot::Is(_) | SharedSlot::Several if first.slot.is_some() => 0,
+        SharedSlot::Is(_) | SharedSlot::Several => return Err("it has no slot that is sure".to_owned()),
+    };
+    let next = u8::from(own == 0);
     let (group, second) = match &first.slot {
         Some(slot) => (Rc::clone(&slot.group), None),
         None => match steering::send_to_index(first.socket.as_fd(), 0) {
-            Ok(()) => (Group::in_order(vec![0]), None),
+            Ok(()) => (Group::in_order(vec![own]), None),
             // It was bound without sharing its address, and has no group yet.
             Err(Errno::EINVAL) if count > 1 => {
                 let second = join_late(&first.socket, wanted)?;
-                (Group::in_order(vec![0, 1]), Some(second))
+                (Group::in_order(vec![own, next]), Some(second))
             }
             Err(errno) => return Err(errno_text(errno)),
         },
@@ -241,10 +253,10 @@ fn fill(there: &[Rc<Listener>], wanted: &Wanted<'_>) -> Result<Vec<Rc<Listener>>
         .cloned()
         .map(|one| match one.slot() {
             Some(_) => one,
-            None => one.in_slot(&group, 0),
+            None => one.in_slot(&group, own),
         })
         .collect();
-    slots.extend(second.map(|second| made_by_us(second, 1)));
+    slots.extend(second.map(|second| made_by_us(second, next)));
     // Their order counts once all of them are there: if one cannot be made, those before it are closed again.
     let mut made = Vec::new();
     for number in 0..count {

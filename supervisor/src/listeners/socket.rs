@@ -410,9 +410,7 @@ impl Socket {
         if before == (options.clone(), owner) || self.is_inherited() {
             return Ok(());
         }
-        if let Some(fixed) = changed(&before.0, options).find(|key| settings::what(*key) == What::Birth) {
-            return Err(format!("{} cannot change while the socket is open", fixed.name()));
-        }
+        self.may_become(options)?;
         if let Err(cause) = self.put(&before.0, options, owner) {
             // What failed is the new part; the old part was in force a moment ago and can be so again.
             let _ = self.put(options, &before.0, before.1);
@@ -425,6 +423,19 @@ impl Socket {
         }
         self.applied.replace((applied, owner));
         Ok(())
+    }
+
+    /// Whether what differs can change while the socket is open. Nothing is changed.
+    ///
+    /// # Errors
+    /// One clause that begins with the option that cannot change.
+    pub(super) fn may_become(&self, options: &SocketOptions) -> Result<(), String> {
+        let before = &self.applied.borrow().0;
+        let fixed = changed(before, options).find(|key| settings::what(*key) == What::Birth);
+        match fixed.filter(|_| !self.is_inherited()) {
+            Some(fixed) => Err(format!("{} cannot change while the socket is open", fixed.name())),
+            None => Ok(()),
+        }
     }
 
     fn put(&self, from: &SocketOptions, to: &SocketOptions, owner: Owner) -> Result<(), String> {

@@ -1,4 +1,4 @@
-//! Steering is switched on and off by a reload whose settings say so: the listener that all generations share becomes the first slot, and
+//! Steering is switched on and off by a reload whose settings say so: the listener that all generations share becomes a slot, and
 //! clients lose nothing by it.
 
 use std::path::PathBuf;
@@ -182,6 +182,56 @@ fn kill_9_in_the_middle_loses_nothing() {
     }
     load.stop().assert_nothing_lost();
     assert!(meets_the_new(&segue));
+    segue.stop();
+}
+
+/// Versions that share a socket may have come to another slot than the first, from listeners that were steered before: the socket becomes
+/// their slot, so that clients go on reaching them if the version with which it is switched on fails, or the supervisor is killed.
+#[test]
+fn those_who_share_a_socket_keep_it_whatever_their_slot_is() {
+    let more = "linger = \"0s\"\nprobation = \"0s\"";
+    let (settings, mut segue) = Settings::start("127.0.0.1:0,steer", more);
+    segue.reload_ok(&["--drained"]);
+    segue.reload_ok(&["--drained"]);
+    settings.write("good", "*:0", more);
+    segue.reload_ok(&["--drained"]);
+    let load = Load::start(Kind::Fresh, &segue.target(), 3);
+    settings.write("crash-at-start", "*:0,steer", more);
+    assert_eq!(segue.reload(&[]).code, Some(1));
+    assert_eq!(slots(&segue), 4);
+    load.wait_for_more(50);
+    segue.kill();
+    segue.resume();
+    load.wait_for_more(50);
+    settings.write("good", "*:0,steer", more);
+    reload_until_heard(&segue, &load);
+    load.stop().assert_nothing_lost();
+    assert!(meets_the_new(&segue));
+    segue.stop();
+}
+
+/// What cannot be done without leaving clients alone is refused, and all goes on.
+#[test]
+fn a_listener_beside_steered_ones_is_switched_by_a_restart_alone() {
+    let two = |web: &str, side: &str| format!("127.0.0.1:0{web}\", \"side=127.0.0.2:0{side}");
+    let (settings, segue) = Settings::start(&two(",steer", ""), "linger = \"0s\"");
+    let load = Load::start(Kind::Fresh, &segue.target(), 3);
+    for (web, side, why) in [
+        (",steer", ",steer", "steer cannot be switched on here: "),
+        ("", ",steer", "steer cannot be switched on here: "),
+    ] {
+        settings.write("good", &two(web, side), "linger = \"0s\"");
+        let refused = segue.reload(&[]);
+        assert_eq!(refused.code, Some(1));
+        assert!(
+            format!("{refused:?}").contains(why) && format!("{refused:?}").contains("start segue again"),
+            "{refused:?}"
+        );
+        load.wait_for_more(50);
+    }
+    settings.write("good", &two(",steer", ""), "linger = \"0s\"");
+    reload_until_heard(&segue, &load);
+    load.stop().assert_nothing_lost();
     segue.stop();
 }
 

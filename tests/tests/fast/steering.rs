@@ -374,6 +374,11 @@ fn what_does_not_go_with_steering_is_refused_by_name() {
             &["--steer"],
             "steer goes without `sockets`",
         ),
+        (
+            "127.0.0.1:0,steer,reuse-port",
+            &[],
+            "steer goes without `reuse-port`",
+        ),
         ("unix:socket,steer", &[], "listen option steer is for"),
     ] {
         let refused = Setup::new(Program::fixture("good"))

@@ -241,7 +241,7 @@ fn child_of_a_shared_name() {
     born(first, 3);
     let (mut inherited, _) = Inherited::from_environment(&process_env()).unwrap();
     let asked = specs(&[&format!("web={place}"), "web=127.0.0.1:0"]);
-    let opened = open(&asked, &[], &mut inherited, Lookup::AtStart).unwrap();
+    let opened = open(&asked, &[], &mut inherited, Lookup::AtStart, SharedSlot::Is(0)).unwrap();
     let listeners: Vec<_> = opened
         .listeners
         .iter()
@@ -262,10 +262,16 @@ fn child_by_names() {
     // A failure leaves them for another try.
     let busy = TcpListener::bind("127.0.0.1:0").unwrap();
     let asked = specs(&[&busy.local_addr().unwrap().to_string()]);
-    line(open(&asked, &[], &mut inherited, Lookup::AtStart));
+    line(open(
+        &asked,
+        &[],
+        &mut inherited,
+        Lookup::AtStart,
+        SharedSlot::Is(0),
+    ));
 
     let asked = specs(&["extra=0", "web=127.0.0.1:1,no-delay,mark=1"]);
-    let opened = open(&asked, &[], &mut inherited, Lookup::AtStart).unwrap();
+    let opened = open(&asked, &[], &mut inherited, Lookup::AtStart, SharedSlot::Is(0)).unwrap();
     let names: Vec<_> = opened.listeners.iter().map(|one| one.name()).collect();
     assert_eq!(
         names,
@@ -309,7 +315,7 @@ fn child_by_addresses() {
     let (mut inherited, _) = Inherited::from_environment(&process_env()).unwrap();
     let file = format!("unix:{}", path.display());
     let asked = specs(&[&format!("file={file}"), &every, "0", &format!("web={text}")]);
-    let opened = open(&asked, &[], &mut inherited, Lookup::AtStart).unwrap();
+    let opened = open(&asked, &[], &mut inherited, Lookup::AtStart, SharedSlot::Is(0)).unwrap();
     let found: Vec<_> = opened
         .listeners
         .iter()
@@ -328,7 +334,14 @@ fn child_by_addresses() {
     TcpStream::connect(&text).unwrap();
     opened.listeners[0].restore_flags().unwrap();
     assert_eq!(opened.listeners[0].backlog(), None);
-    let again = open(&asked, &opened.listeners, &mut Inherited::none(), Lookup::Refused).unwrap();
+    let again = open(
+        &asked,
+        &opened.listeners,
+        &mut Inherited::none(),
+        Lookup::Refused,
+        SharedSlot::Is(0),
+    )
+    .unwrap();
     for (old, new) in opened.listeners.iter().zip(&again.listeners) {
         assert!(old.shares_socket(new) && old.name() == new.name());
     }

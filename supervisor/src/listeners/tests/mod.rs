@@ -7,6 +7,7 @@ mod paths;
 mod reload;
 mod shared;
 mod steered;
+mod switch;
 
 use super::open::Opened;
 use super::*;
@@ -22,7 +23,13 @@ fn specs(texts: &[&str]) -> Vec<ListenSpec> {
 }
 
 fn try_open(texts: &[&str]) -> Result<Opened, ListenError> {
-    open(&specs(texts), &[], &mut Inherited::none(), Lookup::AtStart)
+    open(
+        &specs(texts),
+        &[],
+        &mut Inherited::none(),
+        Lookup::AtStart,
+        SharedSlot::Is(0),
+    )
 }
 
 pub(super) fn open_all(texts: &[&str]) -> Vec<Rc<Listener>> {
@@ -53,7 +60,13 @@ fn line<T>(result: Result<T, ListenError>) -> String {
 }
 
 fn reload(texts: &[&str], current: &[Rc<Listener>]) -> Result<Opened, ListenError> {
-    open(&specs(texts), current, &mut Inherited::none(), Lookup::Refused)
+    open(
+        &specs(texts),
+        current,
+        &mut Inherited::none(),
+        Lookup::Refused,
+        SharedSlot::Is(0),
+    )
 }
 
 /// `127.0.0.1:PORT` of a TCP listener.

@@ -1,15 +1,16 @@
 //! Birth records: made afresh by a reload, kept as long as something may be started from them.
 
+use std::collections::BTreeSet;
 use std::os::fd::AsFd as _;
 use std::rc::Rc;
 use std::time::Instant;
 
-use segue_lifecycle::{FIRST, Lifecycle, Mode, Number, Plan, Readiness, Record, Role, Stage};
+use segue_lifecycle::{FIRST, Lane, Lifecycle, Mode, Number, Plan, Readiness, Record, Role, Stage};
 
 use crate::activation::Known;
 use crate::config::{self, Config, Ready};
 use crate::launch::{BirthRecord, Lent, OwnPid, Wanted};
-use crate::listeners::{self, Listener, Lookup};
+use crate::listeners::{self, Listener, Lookup, SharedSlot};
 use crate::log::Log;
 use crate::place::Place;
 use crate::shell::records::generation::GenerationInfo;
@@ -121,8 +122,14 @@ impl Records {
         self.put_back_paths(shop.log);
         let current = self.current_listeners();
         let there: Vec<Rc<Listener>> = current.iter().chain(&self.left_listeners).cloned().collect();
-        let opened = listeners::open(&config.listen, &there, &mut self.inherited, lookup)
-            .map_err(|error| error.to_string())?;
+        let opened = listeners::open(
+            &config.listen,
+            &there,
+            &mut self.inherited,
+            lookup,
+            shared_slot(number, shop.core),
+        )
+        .map_err(|error| error.to_string())?;
         for warning in &opened.warnings {
             shop.log.warning(warning);
         }
@@ -247,6 +254,20 @@ impl Records {
             .map_or(1, |generation| generation.plan.workers);
         let info = self.generations.get_mut(&number);
         info.map_or(workers, |info| *info.began_with.get_or_insert(workers))
+    }
+}
+
+/// The slot that the generations which live know as theirs, whatever they share.
+fn shared_slot(candidate: Number, core: &Lifecycle) -> SharedSlot {
+    let alive = core
+        .generations()
+        .filter(|generation| generation.number != candidate);
+    let known = alive.map(|generation| generation.lane).chain(core.pointed());
+    let known: BTreeSet<Lane> = known.collect();
+    match (known.first(), known.last()) {
+        (None, _) | (_, None) => SharedSlot::Is(0),
+        (Some(first), Some(last)) if first == last => SharedSlot::Is(*first),
+        (Some(_), Some(_)) => SharedSlot::Several,
     }
 }
 

@@ -11,7 +11,7 @@ use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use super::ending::Step;
+use super::ending::{Step, say};
 use super::files::{
     MARK, Pulse, Runs, attempt, copy_file, copy_tree, head, is_plain, make_directory, put, remove_all, sync,
     sync_tree,
@@ -221,9 +221,15 @@ impl Store {
 
     /// Removes what a deploy that was killed has left half made.
     pub(super) fn clear(&self) -> Result<(), String> {
-        let left = [".deploy.work", "releases/.new", "releases/.gone"];
+        let left = [".deploy.work", "releases/.new"];
         let cleared = left.iter().try_for_each(|name| remove_all(&self.root.join(name)));
-        attempt("remove what an interrupted deploy has left", cleared)
+        attempt("remove what an interrupted deploy has left", cleared)?;
+        // The app may have made its release one that cannot be removed: that keeps nobody from a deploy.
+        let gone = self.root.join("releases/.gone");
+        if let Err(cause) = attempt(format_args!("remove {}", gone.display()), remove_all(&gone)) {
+            say(cause);
+        }
+        Ok(())
     }
 
     /// Makes the directory for temporary files.

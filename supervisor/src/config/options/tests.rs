@@ -26,6 +26,9 @@ pub(crate) fn any_settings(dice: &mut fastrand::Rng) -> Settings {
     settings.ready_after = settings
         .ready_after
         .map(|time| time.min(Duration::from_millis(900)));
+    settings.hook_timeout = settings
+        .hook_timeout
+        .map(|time| time.max(Duration::from_millis(1)));
     let most = settings.workers.unwrap_or(1);
     settings.rolling = settings.rolling.map(|step| step.min(most));
     if settings.mode == Some(Mode::Queue) {

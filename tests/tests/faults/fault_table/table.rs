@@ -326,8 +326,7 @@ faults! {
         }
         steered_accepts_nothing = REFUSED {
             wrong: "It says READY=1 and accepts no connection, and listeners are steered",
-            does: "A connection of Segue's own waits in its slot from before its start. As long as it does not accept that, no \
-                   client meets it.",
+            does: "No client meets it before it has accepted a connection of Segue's own, which waits in its slot.",
             flags: &["--steer", "--start-timeout", "10s"],
             new: New::App("never-accepts"),
             says: "segue: reload failed: generation 2: READY=1 for 10s, but it accepted no connection on …; generation 1 serves (pid …)",

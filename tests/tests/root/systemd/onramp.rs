@@ -48,8 +48,10 @@ pub(crate) fn a_service_goes_below_segue_and_back(machine: &Machine) {
     machine.ok(&["systemctl", "daemon-reload"]);
     site.systemctl_ok("restart");
     site.wait_for_message("good day");
-    assert_eq!(
-        machine.ok(&["cat", &format!("/proc/{}/comm", site.main_pid())]),
-        "app\n"
-    );
+    segue_tests::wait_until("the unit runs the app itself", || {
+        machine
+            .run(&["cat", &format!("/proc/{}/comm", site.main_pid())])
+            .stdout
+            == "app\n"
+    });
 }

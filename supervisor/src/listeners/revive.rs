@@ -1,6 +1,7 @@
 //! An app that hangs in accept(2), since systemd has cleared O_NONBLOCK, is woken.
 
 use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::rc::Rc;
 
 use nix::errno::Errno;
 use nix::sys::socket::{
@@ -25,7 +26,7 @@ impl Listener {
     /// As for [`Listener::restore_flags`].
     pub(crate) fn revive(&self, acceptors: usize) -> Result<(), ListenError> {
         let hangs = self.is_inherited()
-            && self.socket.wanted_io_mode() == IoMode::NonBlocking
+            && self.wants_non_blocking()
             && self.socket.io_mode() != Ok(IoMode::NonBlocking);
         let restored = match self.slot {
             Some(_) => self.socket.restore_io_mode().map_err(|cause| self.alarm(&cause)),
@@ -43,6 +44,22 @@ impl Listener {
 }
 
 impl Listener {
+    /// A generation was being started when the supervisor before us was killed, so that nobody has noted what it has chosen for its slot,
+    /// and systemd has cleared it since. It is taken for one like that of `other`, the slot of its address in which clients are served:
+    /// an event loop that is wrongly taken for one that blocks hangs, and one that blocks fails before it takes over.
+    pub(crate) fn expect_choice_of(&self, other: &Self) {
+        let (Some(own), Some(serving)) = (&self.slot, &other.slot) else {
+            return;
+        };
+        if Rc::ptr_eq(&own.group, &serving.group) && self.is_inherited() && other.wants_non_blocking() {
+            self.socket.want_io_mode(IoMode::NonBlocking);
+        }
+    }
+
+    fn wants_non_blocking(&self) -> bool {
+        self.socket.wanted_io_mode() == IoMode::NonBlocking
+    }
+
     /// Clients can come to this socket, though it was made in silence after its predecessor was killed.
     ///
     /// # Errors

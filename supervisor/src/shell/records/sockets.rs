@@ -56,6 +56,21 @@ impl Records {
         }
     }
 
+    /// What a candidate that was not yet ready has chosen for its slots is unknown to a successor: see
+    /// [`crate::listeners::Listener::expect_choice_of`].
+    pub(crate) fn expect_choices(&self, core: &Lifecycle) {
+        let Some(incumbent) = core.incumbent().map(|incumbent| incumbent.number) else {
+            return;
+        };
+        let serving = self.listeners_of(incumbent, core);
+        let younger = core.generations().map(|generation| generation.number);
+        for candidate in younger.filter(|number| *number > incumbent) {
+            for listener in self.listeners_of(candidate, core) {
+                serving.iter().for_each(|other| listener.expect_choice_of(other));
+            }
+        }
+    }
+
     /// A worker is ready: what is set now is what its generation has chosen. That is put in force when the
     /// generation takes over, for until then another one accepts by its own choice.
     pub(crate) fn note_ready(&mut self, number: Number, core: &Lifecycle, log: &Log) {

@@ -328,6 +328,7 @@ impl Adopted<TakenOver> {
     }
 
     fn revive_listeners(&self) {
+        self.shell.records.expect_choices(&self.shell.core);
         for listener in self.shell.records.current_listeners() {
             if let Err(error) = listener.revive(self.shell.fleet.workers.len()) {
                 self.shell.log.error(&error.to_string());

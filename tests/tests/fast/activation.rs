@@ -287,6 +287,24 @@ fn an_app_that_does_not_accept_is_not_ready_whatever_it_says() {
     segue.stop();
 }
 
+/// Until it has executed it is a copy of the supervisor, which watches the queues of all listeners. Executing is tried again as long as
+/// somebody writes to the file, so that there is time for looks.
+#[test]
+fn a_child_that_has_not_executed_yet_is_not_seen_accepting() {
+    let setup = Setup::new(Program::new("./app")).flags(["--ready", "accepting"]);
+    setup.deploy("app", &Program::fixture("good"));
+    let segue = setup.start();
+    segue.deploy("app", &Program::fixture("never-accepts"));
+    let file = std::fs::OpenOptions::new().append(true).open(segue.path("app"));
+    let writer = file.unwrap();
+    let done = segue.reload(&[]);
+    drop(writer);
+    assert_eq!(done.code, Some(1), "{done:?}");
+    assert!(done.stderr.contains("text file busy"), "{}", done.stderr);
+    serves(&segue);
+    segue.stop();
+}
+
 #[test]
 fn the_app_knows_where_its_probe_asks() {
     let setup = Setup::new(Program::new(""));

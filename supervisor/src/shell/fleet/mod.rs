@@ -82,7 +82,14 @@ impl Fleet {
         format!("generation {}, worker {}{pid}", worker.generation, worker.slot)
     }
 
-    /// The main processes of a generation that live and were not told to end.
+    /// The main process of a worker, once it has become the app. Until then it has copies of our own files, and among them the
+    /// epoll set by which we watch the queues: whoever looks at it sees somebody wait on every listener.
+    pub(crate) fn executed(&self, worker: Worker) -> Option<Pid> {
+        let info = self.workers.get(&worker)?;
+        info.pid.filter(|_| info.report.is_none())
+    }
+
+    /// The main processes of a generation that have become the app, live and were not told to end.
     pub(crate) fn leaders_of(&self, number: Number, ground: &Ground<'_>) -> Vec<Pid> {
         let generation = ground.core.generation(number).into_iter();
         let processes = generation.flat_map(|generation| &generation.processes);
@@ -90,7 +97,7 @@ impl Fleet {
             Life::Starting | Life::Serving => true,
             Life::Draining | Life::Killed => false,
         });
-        let pids = living.filter_map(|process| self.workers.get(&process.worker)?.pid);
+        let pids = living.filter_map(|process| self.executed(process.worker));
         pids.collect()
     }
 

@@ -89,7 +89,7 @@ impl View<'_> {
                 return true;
             }
         }
-        let Some(pid) = self.fleet.workers.get(&worker).and_then(|info| info.pid) else {
+        let Some(pid) = self.fleet.executed(worker) else {
             return false;
         };
         let mut sight = Sight::of(share.iter().map(|listener| listener.inode()));

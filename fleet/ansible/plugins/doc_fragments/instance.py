@@ -1,6 +1,6 @@
 # Copyright: the Segue authors
 # SPDX-License-Identifier: MIT OR Apache-2.0
-"""The options that name an app on a host, and those of its deploy script, in one place for all modules."""
+"""The options that name an app on a host, and those of a deploy, in one place for all modules."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ options:
     type: path
   segue:
     description:
-      - The program C(segue) on the host.
+      - The program C(segue) on the host, by its path if it is not in the path of commands.
     type: str
     default: segue
 """
 
-    # For modules that call the deploy script.
-    SCRIPT = r"""
+    # For modules that call `segue deploy`.
+    DEPLOYING = r"""
 options:
   timeout:
     description:
@@ -43,10 +43,9 @@ options:
       - Seconds to wait for another deploy of this app on the same host.
     type: int
     default: 600
-  deploy_command:
+  supervisor_timeout:
     description:
-      - The deploy script and its first arguments.
-      - Without it C(segue-deploy) is taken or, where that is not in the path, C(deploy.sh).
-    type: list
-    elements: str
+      - Seconds that a supervisor which goes away during the deploy is given to come back.
+    type: int
+    default: 60
 """

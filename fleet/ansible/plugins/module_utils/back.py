@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from ansible_collections.segue.fleet.plugins.module_utils.host import DONE, Host, ending, failure
+from ansible_collections.segue.fleet.plugins.module_utils.deploying import DONE, deploy, failure
+from ansible_collections.segue.fleet.plugins.module_utils.host import Host
 
 
 class Back:
@@ -38,15 +39,12 @@ class Back:
         if self.module.check_mode:
             self.result.update(changed=True, outcome="would-roll-back")
             return
-        code, message = self.host.deploy_script(["--rollback" + ("=" + release if release else "")])
-        after = self.host.look(self.result)
-        self.result.update(message=message, changed=self.result["release"] != self.result["previous_release"])
-        if code == DONE:
-            self.result["outcome"] = "ok"
-            return
-        ended = ending(code, self.before, after)
-        self.result.update(outcome=ended["outcome"], reason=ended.get("reason"))
-        raise failure(self.result, code, message)
+        said = deploy(self.host, ["--rollback" + ("=" + release if release else "")])
+        self.host.look(self.result)
+        self.result.update(message=said["message"], changed=self.result["release"] != self.result["previous_release"])
+        if said["outcome"] not in DONE:
+            raise failure(self.result, said)
+        self.result["outcome"] = DONE[said["outcome"]]
 
     def show_diff(self):
         """What `--diff` prints."""

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
 """One app on the host of a module: what serves, what lies in its releases, and the mark of a rollout.
 
-All facts come from the codes of `segue status --json`, from exit codes and from the file system. Sentences of other programs
-are passed on for people and never read.
+All facts come from the JSON of segue, from exit codes and from the file system. Sentences of other programs are passed on for
+people and never read.
 """
 
 from __future__ import annotations
@@ -18,12 +18,6 @@ import time
 
 # Exit codes of `segue status`: a generation serves, none serves, nobody answers (segue(1)).
 SERVES, SERVES_NOT, NOBODY = 0, 1, 3
-
-# Exit codes of the deploy script.
-DONE, FAILED, MISUSED, NO_SUPERVISOR, PENDING = 0, 1, 2, 3, 4
-
-# Ends of a deploy that are told by its exit code alone.
-OUTCOMES = {NO_SUPERVISOR: "no-supervisor", PENDING: "pending"}
 
 # Seconds that `segue status` may take. It reads the binary for its digest, for 5 s at most, and counts connections.
 STATUS_WAIT = 30
@@ -51,16 +45,8 @@ def arguments(**more):
     return spec
 
 
-# The options of every module that calls the deploy script.
-SCRIPT = dict(
-    timeout=dict(type="str", default="10m"),
-    wait=dict(type="int", default=600),
-    deploy_command=dict(type="list", elements="str"),
-)
-
-
 def digest(path, entry=None):
-    """The SHA-256 of a file, or that of a tree as the deploy script counts it: names, contents, links, execute bits."""
+    """The SHA-256 of a file, or that of a tree as `segue deploy` counts it: names, contents, links, execute bits."""
     if not entry:
         return _of_file(path)
     lines = []
@@ -78,10 +64,11 @@ def digest(path, entry=None):
             if os.path.islink(full):
                 lines.append(_of_link(directory, place, name))
             elif os.path.isfile(full):
-                lines.append("%s  %s" % (_of_file(full), shown))
+                lines.append(_as_sha256sum_writes(_of_file(full), shown))
                 if os.stat(full).st_mode & stat.S_IXUSR:
                     lines.append(shown)
-    encoded = sorted(os.fsencode(line) for line in lines)
+    # A name with a line end in it counts as several lines, since anybody may compute the digest with find(1) and sort(1).
+    encoded = sorted(os.fsencode("\n".join(lines)).split(b"\n"))
     return hashlib.sha256(b"".join(line + b"\n" for line in encoded)).hexdigest()
 
 
@@ -91,6 +78,12 @@ def _of_file(path):
         for part in iter(lambda: file.read(CHUNK), b""):
             whole.update(part)
     return whole.hexdigest()
+
+
+def _as_sha256sum_writes(sha256, name):
+    """A line of sha256sum(1), which escapes such names and says so by a backslash before the line."""
+    escaped = name.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")
+    return "%s%s  %s" % ("\\" if escaped != name else "", sha256, escaped)
 
 
 def _of_link(directory, place, name):
@@ -105,21 +98,6 @@ def conclude(module, result, act):
         result["reason"] = result["reason"] or str(trouble)
         module.fail_json(msg="%s: %s" % (module.params["name"], trouble), **result)
     module.exit_json(**result)
-
-
-def ending(code, before, after):
-    """How a deploy has failed: by its exit code, and by the reload that it made."""
-    last = after["last_reload"]
-    if code != FAILED or not last or last == before["last_reload"]:
-        return dict(outcome=OUTCOMES.get(code, "refused"))
-    # A reload that the script made to bring the version before back has the last word where segue could not.
-    ended = "failed" if last["outcome"] == "ok" else last["outcome"]
-    return dict(outcome=ended, cause=last["cause"], reason=last["reason"], last_lines=last["last_lines"])
-
-
-def failure(result, code, message):
-    """A deploy that failed, in one line."""
-    return Trouble(result["reason"] or message or "the deploy script ended with %d" % code)
 
 
 class Host:
@@ -250,28 +228,6 @@ class Host:
             return os.path.basename(os.readlink(link))
         except OSError:
             return None
-
-    def deploy_script(self, words):
-        """Run the deploy script with these words after those of every call. Its exit code, and its last line for people."""
-        params = self.module.params
-        common = ["--wait=%d" % params["wait"], "--timeout", params["timeout"]]
-        if self.entry:
-            common += ["--entry", self.entry]
-        words = self._script() + common + words + ["--name", self.name, "--root", self.root, "--segue", self.segue]
-        if self.control:
-            words += ["--control", self.control]
-        code, out, err = self.module.run_command(words)
-        return code, last_line(err or out)
-
-    def _script(self):
-        """`segue-deploy`, as packages install it, or `deploy.sh`, as the guide for systemd does."""
-        given = self.module.params.get("deploy_command")
-        if given:
-            return list(given)
-        found = self.module.get_bin_path("segue-deploy") or self.module.get_bin_path("deploy.sh")
-        if not found:
-            raise Trouble("find segue-deploy: it is not in the path; is the package segue installed?")
-        return [found]
 
 
 class Mark:

@@ -11,11 +11,10 @@ description:
   - Copies a program to the host, puts it into a release of its own, reloads, and waits until the new version has passed its
     probation. If it does not, the version before serves on, and the task fails with the reason.
   - Nothing is copied and nothing is reloaded if the same bytes serve already.
-  - The host needs C(segue) and C(segue-deploy), as the package C(segue) brings them; the role P(segue.fleet.install#role)
-    installs it.
+  - The host needs C(segue), whose command C(segue deploy) does the work; the role P(segue.fleet.install#role) installs it.
 extends_documentation_fragment:
   - segue.fleet.instance
-  - segue.fleet.instance.script
+  - segue.fleet.instance.deploying
 attributes:
   check_mode:
     support: full
@@ -52,6 +51,11 @@ options:
     description:
       - Arguments with which the new program is run first, on the host, such as V(--check). It is deployed only if that exits
         with 0.
+    type: str
+  preflight_command:
+    description:
+      - A command that C(/bin/sh) runs first in the directory of the copy, on the host, such as V(./manage.py check). It is
+        deployed only if that exits with 0.
     type: str
   preflight_timeout:
     description:
@@ -110,7 +114,9 @@ outcome:
     - V(ok), the new version serves; V(unchanged), it served already; V(would-deploy), in check mode; V(placed), with
       O(reload=false).
     - V(failed), it did not take over, or crashed before any version was trusted; V(rolled-back), it crashed in its probation.
-    - V(refused), it was not tried; V(no-supervisor), nobody is there to reload; V(pending), the outcome is still to come.
+    - V(refused), it was not tried; V(preflight-failed), its preflight said no; V(misused), C(segue deploy) has not understood
+      an option; V(no-supervisor), nobody is there to reload.
+    - V(pending) and V(interrupted), the outcome is still to come; the next deploy resolves it.
   returned: always
   type: str
   sample: ok
@@ -192,14 +198,17 @@ rollout:
       description: Seconds since the new version serves here, or null.
       type: int
 message:
-  description: The last line of the deploy script, for people. Its words may change.
-  returned: when the script ran
+  description: What C(segue deploy) has said for people. Its words may change.
+  returned: when it ran
   type: str
 """
 
+import os
+
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.segue.fleet.plugins.module_utils.deploying import DONE, OPEN, OPTIONS, deploy, failure
 from ansible_collections.segue.fleet.plugins.module_utils.host import (
-    DONE, FAILED, MISUSED, NO_SUPERVISOR, SCRIPT, Host, Mark, Trouble, arguments, busy, conclude, digest, ending, failure, shown,
+    Host, Mark, Trouble, arguments, busy, conclude, digest, shown,
 )
 
 
@@ -212,13 +221,15 @@ def main():
             sha256=dict(type="str"),
             reload=dict(type="bool", default=True),
             preflight=dict(type="str"),
+            preflight_command=dict(type="str"),
             preflight_timeout=dict(type="int", default=30),
             keep=dict(type="int", default=5),
             rollout=dict(type="bool", default=False),
             supersede=dict(type="bool", default=False),
-            **SCRIPT,
+            **OPTIONS,
         ),
         required_one_of=[("src", "sha256")],
+        mutually_exclusive=[("preflight", "preflight_command")],
         supports_check_mode=True,
     )
     result = dict(changed=False, outcome="refused", cause=None, reason=None, last_lines=[])
@@ -288,14 +299,14 @@ class Deploy:
     def deploy(self, before):
         if self.params["rollout"]:
             self.mark.begin(self.result["sha256"], self.here(), self.params["supersede"])
-        code, message = self.host.deploy_script(self.words())
+        said = deploy(self.host, self.words())
         after = self.look()
-        self.result["message"] = message
+        self.result["message"] = said["message"]
         self.result["changed"] = self.result["generation"] != (before["serving"] or {}).get("generation")
-        if code == DONE:
-            self.done()
+        if said["outcome"] in DONE:
+            self.done(DONE[said["outcome"]])
         else:
-            self.failed(code, message, before, after)
+            self.failed(said, after)
 
     def here(self):
         """The release to which `current` leads, and its digest."""
@@ -303,22 +314,27 @@ class Deploy:
         return current, current and self.host.digest_of_release(current)
 
     def words(self):
-        """The arguments of the deploy script."""
+        """The arguments of `segue deploy`."""
         params = self.params
         words = ["--keep", str(params["keep"])]
         if not params["reload"]:
             words.append("--no-reload")
         if params["preflight"]:
-            words += ["--preflight=" + params["preflight"], "--preflight-timeout", str(params["preflight_timeout"])]
-        # Put last by the script's own rule, and never taken for an option.
-        return words + ["--sha256", self.result["sha256"], params["src"]]
+            words.append("--preflight=" + params["preflight"])
+        if params["preflight_command"]:
+            words.append("--preflight-command=" + params["preflight_command"])
+        if params["preflight"] or params["preflight_command"]:
+            words += ["--preflight-timeout", str(params["preflight_timeout"])]
+        # Never taken for an option.
+        source = os.path.join(os.curdir, params["src"]) if params["src"].startswith("-") else params["src"]
+        return words + ["--sha256", self.result["sha256"], source]
 
-    def done(self):
-        if not self.params["reload"]:
-            self.result.update(changed=True, outcome="placed")
-            return
-        self.result["outcome"] = "ok" if self.result["changed"] else "unchanged"
-        self.note_that_it_serves()
+    def done(self, outcome):
+        self.result["outcome"] = outcome
+        if outcome == "placed":
+            self.result["changed"] = True
+        else:
+            self.note_that_it_serves()
 
     def forget_another(self):
         """The rollout whose place this one takes has changed nothing here, or nothing that lasted; nor has this one."""
@@ -332,14 +348,13 @@ class Deploy:
             self.mark.serves()
             self.result["rollout"] = shown(self.mark.read())
 
-    def failed(self, code, message, before, after):
-        """Say how it ended by codes alone, and forget the rollout where the new version does not serve."""
-        self.result.update(ending(code, before, after))
+    def failed(self, said, after):
+        """Say how it ended, and forget the rollout where the new version does not serve."""
         serving = after["serving"] or {}
-        if self.params["rollout"] and code in (FAILED, MISUSED, NO_SUPERVISOR) and serving.get("sha256") != self.result["sha256"]:
+        if self.params["rollout"] and said["outcome"] not in OPEN and serving.get("sha256") != self.result["sha256"]:
             self.mark.withdraw()
             self.result["rollout"] = shown(self.mark.read())
-        raise failure(self.result, code, message)
+        raise failure(self.result, said)
 
     def show_diff(self, before):
         """What `--diff` prints."""

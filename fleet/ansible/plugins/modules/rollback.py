@@ -12,7 +12,7 @@ description:
   - Nothing happens if that release serves already, so a task that names its release can be played again.
 extends_documentation_fragment:
   - segue.fleet.instance
-  - segue.fleet.instance.script
+  - segue.fleet.instance.deploying
 attributes:
   check_mode:
     support: full
@@ -57,14 +57,24 @@ RETURN = r"""
 outcome:
   description:
     - V(ok), an earlier release serves again; V(unchanged), there was nothing to do; V(would-roll-back), in check mode.
-    - V(failed), V(rolled-back), V(refused), V(no-supervisor) and V(pending) are failures, as of M(segue.fleet.deploy).
+    - V(failed), V(rolled-back), V(refused), V(misused), V(no-supervisor), V(pending) and V(interrupted) are failures, as of
+      M(segue.fleet.deploy).
   returned: always
   type: str
   sample: ok
+cause:
+  description: The kind of failure, a code of segue-protocol(7), or null.
+  returned: always
+  type: str
 reason:
   description: The failure in one line for people, or null.
   returned: always
   type: str
+last_lines:
+  description: The last lines that a version that failed has written to its standard error.
+  returned: always
+  type: list
+  elements: str
 release:
   description: The release that serves now, or null.
   returned: always
@@ -87,14 +97,15 @@ drains:
   type: list
   elements: dict
 message:
-  description: The last line of the deploy script, for people. Its words may change.
-  returned: when the script ran
+  description: What C(segue deploy) has said for people. Its words may change.
+  returned: when it ran
   type: str
 """
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.segue.fleet.plugins.module_utils.back import Back
-from ansible_collections.segue.fleet.plugins.module_utils.host import SCRIPT, arguments, conclude
+from ansible_collections.segue.fleet.plugins.module_utils.deploying import OPTIONS
+from ansible_collections.segue.fleet.plugins.module_utils.host import arguments, conclude
 
 
 def main():
@@ -103,13 +114,13 @@ def main():
             release=dict(type="str"),
             unwanted=dict(type="str"),
             entry=dict(type="str"),
-            **SCRIPT,
+            **OPTIONS,
         ),
         required_one_of=[("release", "unwanted")],
         mutually_exclusive=[("release", "unwanted")],
         supports_check_mode=True,
     )
-    result = dict(changed=False, outcome="refused", reason=None)
+    result = dict(changed=False, outcome="refused", cause=None, reason=None, last_lines=[])
     conclude(module, result, lambda: go_back(module, result))
 
 

@@ -14,7 +14,7 @@ description:
     nothing has no mark, and stays as it is even if it serves the same version.
 extends_documentation_fragment:
   - segue.fleet.instance
-  - segue.fleet.instance.script
+  - segue.fleet.instance.deploying
 attributes:
   check_mode:
     support: full
@@ -63,15 +63,24 @@ outcome:
   description:
     - V(unchanged), the rollout had changed nothing here; V(kept), its version stays; V(reverted), what served before serves again;
       V(would-revert), in check mode; V(nothing-before), its version stays, for it is the first one here.
-    - V(failed), V(rolled-back), V(refused), V(no-supervisor) and V(pending) are failures, as of M(segue.fleet.deploy). The mark
-      stays then.
+    - V(failed), V(rolled-back), V(refused), V(misused), V(no-supervisor), V(pending) and V(interrupted) are failures, as of
+      M(segue.fleet.deploy). The mark stays then.
   returned: always
   type: str
   sample: reverted
+cause:
+  description: The kind of failure, a code of segue-protocol(7), or null.
+  returned: always
+  type: str
 reason:
   description: The failure in one line for people, or null.
   returned: always
   type: str
+last_lines:
+  description: The last lines that a version that failed has written to its standard error.
+  returned: always
+  type: list
+  elements: str
 state:
   description: What the instance is doing, as M(segue.fleet.status) returns it.
   returned: always
@@ -110,14 +119,15 @@ rollbacks:
   returned: always
   type: int
 message:
-  description: The last line of the deploy script, for people. Its words may change.
-  returned: when the script ran
+  description: What C(segue deploy) has said for people. Its words may change.
+  returned: when it ran
   type: str
 """
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.segue.fleet.plugins.module_utils.back import Back
-from ansible_collections.segue.fleet.plugins.module_utils.host import SCRIPT, Mark, arguments, conclude
+from ansible_collections.segue.fleet.plugins.module_utils.deploying import OPTIONS
+from ansible_collections.segue.fleet.plugins.module_utils.host import Mark, arguments, conclude
 
 # What the outcome of going back is called here.
 OUTCOMES = {"ok": "reverted", "would-roll-back": "would-revert", "unchanged": "unchanged"}
@@ -129,11 +139,11 @@ def main():
             sha256=dict(type="str", required=True),
             state=dict(type="str", choices=["completed", "reverted"], required=True),
             entry=dict(type="str"),
-            **SCRIPT,
+            **OPTIONS,
         ),
         supports_check_mode=True,
     )
-    result = dict(changed=False, outcome="refused", reason=None)
+    result = dict(changed=False, outcome="refused", cause=None, reason=None, last_lines=[])
     conclude(module, result, lambda: end(module, result))
 
 

@@ -88,10 +88,35 @@ current:
   returned: always
   type: str
 releases:
-  description: All releases, oldest first.
+  description: All releases, newest first, as C(segue deploy --list) tells them.
   returned: always
   type: list
-  elements: str
+  elements: dict
+  contains:
+    release:
+      description: Its name.
+      type: str
+    made:
+      description: When it was made, in UTC.
+      type: str
+    sha256:
+      description: The first digits of its digest.
+      type: str
+    bytes:
+      description: Its size.
+      type: int
+    is_current:
+      description: Whether C(current) leads to it.
+      type: bool
+    serves:
+      description: The generation that runs it, or null.
+      type: int
+    unproven:
+      description: Why it is none to go back to, or null.
+      type: str
+    image:
+      description: The image that it runs, or null.
+      type: str
 last_reload:
   description: How the last reload ended, with the keys of segue-protocol(7), or null.
   returned: always
@@ -111,6 +136,7 @@ rollout:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.segue.fleet.plugins.module_utils.deploying import releases
 from ansible_collections.segue.fleet.plugins.module_utils.host import Host, Mark, Trouble, arguments, shown
 
 
@@ -119,7 +145,9 @@ def main():
     try:
         host = Host(module)
         facts = host.facts(host.status())
-        facts.update(current=host.current(), releases=host.releases(), rollout=shown(Mark(host.root).read()))
+        # Before the first deploy there is nothing to list, and perhaps no place for it.
+        listed = releases(host) if host.releases() else []
+        facts.update(current=host.current(), releases=listed, rollout=shown(Mark(host.root).read()))
     except (Trouble, OSError) as trouble:
         module.fail_json(msg="%s: %s" % (module.params["name"], trouble))
     module.exit_json(changed=False, **facts)

@@ -1,6 +1,6 @@
 # Copyright: the Segue authors
 # SPDX-License-Identifier: MIT OR Apache-2.0
-"""A host for the modules: a directory with releases, and a `segue` and a deploy script that say what a test wants."""
+"""A host for the modules: a directory with releases, and a `segue` that says what a test wants."""
 
 from __future__ import annotations
 
@@ -10,17 +10,22 @@ import os
 import pytest
 from ansible.module_utils import basic
 
-# Prints the status that the test has written; without one no supervisor answers.
+# Its status is the one that the test has written; without one no supervisor answers. Its deploy notes the arguments, and plays
+# what the test has written for it.
 SEGUE = """#!/bin/sh
-[ -f "$0.status" ] || exit 3
-cat "$0.status"
-exit "$(cat "$0.code")"
-"""
-
-# Notes its arguments, plays what the test has written for it, and exits with the code that it was given.
-SCRIPT = """#!/bin/sh
-printf '%s\\n' "$@" >"$0.arguments"
-. "$0.acts"
+case "$*" in
+    status*)
+        [ -f "$0.status" ] || exit 3
+        cat "$0.status"
+        exit "$(cat "$0.code")"
+        ;;
+    'deploy --help') exit "$(cat "$0.help")" ;;
+    *--list*) cat "$0.list" ;;
+    *)
+        printf '%s\\n' "$@" >"$0.arguments"
+        . "$0.acts"
+        ;;
+esac
 """
 
 
@@ -39,15 +44,19 @@ class Fleet:
         self.path = path
         self.root = path / "root"
         (self.root / "releases").mkdir(parents=True)
-        self.segue = self._program("segue", SEGUE)
-        self.script = self._program("deploy", SCRIPT)
+        self.segue = path / "segue"
+        self.segue.write_text(SEGUE)
+        self.segue.chmod(0o755)
+        self.knows_deploy(True)
         self.acts("exit 0")
 
-    def _program(self, name, text):
-        program = self.path / name
-        program.write_text(text)
-        program.chmod(0o755)
-        return program
+    def knows_deploy(self, is_known):
+        """Whether it has the command."""
+        (self.path / "segue.help").write_text("0" if is_known else "2")
+
+    def lists(self, text):
+        """What `segue deploy --list --json` prints."""
+        (self.path / "segue.list").write_text(text)
 
     def release(self, name, content):
         """A release on the host."""
@@ -70,27 +79,29 @@ class Fleet:
         return text
 
     def acts(self, shell):
-        """What the deploy script does."""
-        (self.path / "deploy.acts").write_text(shell + "\n")
+        """What a deploy does."""
+        (self.path / "segue.acts").write_text(shell + "\n")
 
-    def serves_then(self, file, generation=2, code=0, **more):
-        """Let the deploy script end so, and the status say this from then on."""
-        text = json.dumps(status(file, generation, **more))
-        (self.path / "next").write_text(text)
+    def serves_then(self, file, generation=2, outcome="ok", told=None, **more):
+        """Let a deploy end so, and the status say this from then on."""
+        (self.path / "next").write_text(json.dumps(status(file, generation, **more)))
+        (self.path / "said").write_text(json.dumps(said(outcome, **told or {})))
         current = os.path.basename(os.path.dirname(file))
         flip = "ln -sfn releases/%s %s/current" % (current, self.root)
-        self.acts("%s; cp %s/next %s/segue.status; echo 'deploy: words for people' >&2; exit %d" % (flip, self.path, self.path, code))
+        self.acts("%s; cp %s/next %s/segue.status; echo 'deploy: words for people' >&2; cat %s/said" % (flip, *[self.path] * 3))
 
     def arguments(self):
-        """The arguments of the deploy script, or None if it was not called."""
-        noted = self.path / "deploy.arguments"
+        """The arguments of the deploy, or None if there was none."""
+        noted = self.path / "segue.arguments"
         return noted.read_text().splitlines() if noted.exists() else None
+
+    def forget_arguments(self):
+        """As if nothing had been deployed yet."""
+        (self.path / "segue.arguments").unlink()
 
     def play(self, module, check=False, **params):
         """Run a module. Its result, with `failed` as Ansible adds it."""
-        given = dict(name="shop", root=str(self.root), segue=str(self.segue), **params)
-        if module.__name__.rsplit(".", 1)[-1] != "status":
-            given.setdefault("deploy_command", [str(self.script)])
+        given = dict(dict(name="shop", root=str(self.root), segue=str(self.segue)), **params)
         given.update(_ansible_check_mode=check, _ansible_remote_tmp=str(self.path), _ansible_keep_remote_files=False)
         basic._ANSIBLE_ARGS = json.dumps(dict(ANSIBLE_MODULE_ARGS=given)).encode()
         basic._ANSIBLE_PROFILE = "legacy"
@@ -123,9 +134,9 @@ def status(file, generation=1, probation="passed", drains=(), last_reload=None, 
     )
 
 
-def reload(outcome, cause=None, reason=None, lines=(), at="2026-11-25T17:33:00.000Z"):
-    """A last reload."""
-    return dict(outcome=outcome, cause=cause, reason=reason, duration_ms=4, generation=2, at=at, last_lines=list(lines), stderr=None)
+def said(outcome, cause=None, reason=None, lines=()):
+    """What a deploy says of itself, with the keys that the modules read."""
+    return dict(outcome=outcome, cause=cause, reason=reason, last_lines=list(lines), message="words for people")
 
 
 def digest_of(path):

@@ -9,8 +9,6 @@ import pytest
 from ansible_collections.segue.fleet.plugins.module_utils.host import digest
 from ansible_collections.segue.fleet.plugins.modules import rollback, rollout
 
-from tests.unit.conftest import reload
-
 OLD, NEW = "20261125-173155-11111111", "20261125-173202-22222222"
 
 
@@ -31,7 +29,7 @@ def test_a_release_is_brought_back_once(shop):
     result = shop.play(rollback, release=OLD)
     assert (result["changed"], result["outcome"], result["release"], result["previous_release"]) == (True, "ok", OLD, NEW)
     assert "--rollback=" + OLD in shop.arguments()
-    (shop.path / "deploy.arguments").unlink()
+    shop.forget_arguments()
     assert shop.play(rollback, release=OLD)["outcome"] == "unchanged"
     assert shop.arguments() is None
 
@@ -53,9 +51,10 @@ def test_check_mode_rolls_nothing_back(shop):
 
 
 def test_a_rollback_that_fails_says_why(shop):
-    shop.serves_then(shop.new, generation=2, code=1, last_reload=reload("failed", "not-ready", "not ready in time"))
+    shop.serves_then(shop.new, outcome="failed", told=dict(cause="not-ready", reason="not ready in time", lines=["waiting"]))
     result = shop.play(rollback, release=OLD)
-    assert result["failed"] and (result["outcome"], result["reason"], result["release"]) == ("failed", "not ready in time", NEW)
+    assert result["failed"] and (result["outcome"], result["cause"], result["reason"]) == ("failed", "not-ready", "not ready in time")
+    assert result["last_lines"] == ["waiting"] and result["release"] == NEW
 
 
 def test_a_rollout_is_reverted_to_what_served_before(shop):
@@ -100,7 +99,7 @@ def test_the_first_version_of_a_host_has_nothing_to_go_back_to(shop):
 
 
 def test_a_host_that_could_not_be_reverted_keeps_the_mark(shop):
-    shop.serves_then(shop.new, generation=2, code=4)
+    shop.serves_then(shop.new, outcome="pending")
     result = shop.play(rollout, sha256=shop.sha256, state="reverted")
     assert result["failed"] and result["outcome"] == "pending" and shop.mark.exists()
 

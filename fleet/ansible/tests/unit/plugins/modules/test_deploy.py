@@ -9,7 +9,7 @@ import pytest
 from ansible_collections.segue.fleet.plugins.module_utils.host import digest
 from ansible_collections.segue.fleet.plugins.modules import deploy
 
-from tests.unit.conftest import reload
+from tests.unit.conftest import said
 
 OLD, NEW = "20261125-173155-11111111", "20261125-173202-22222222"
 BAD = "20261125-173159-33333333"
@@ -27,7 +27,7 @@ def shop(fleet):
 
 
 def deployed(shop):
-    """The new program as a release, as the deploy script would make it."""
+    """The new program as a release, as a deploy would make it."""
     return shop.release(NEW, "new")
 
 
@@ -52,10 +52,10 @@ def test_the_same_bytes_are_left_alone(shop):
 
 
 def test_the_same_bytes_on_probation_are_waited_for(shop):
-    """The deploy script resolves what an interrupted deploy has left."""
+    """It resolves what an interrupted deploy has left."""
     shop.new.write_text("old")
     shop.status(shop.old, probation="running")
-    shop.serves_then(shop.old, generation=1)
+    shop.serves_then(shop.old, generation=1, outcome="already-serves")
     result = shop.play(deploy, src=str(shop.new))
     assert (result["changed"], result["outcome"]) == (False, "unchanged")
     assert shop.arguments() is not None
@@ -81,8 +81,8 @@ def test_another_digest_than_the_expected_is_refused(shop):
 
 
 def test_a_version_that_fails_is_told_by_code_and_reason(shop):
-    bad = reload("failed", "exited", "exited with status 3", ["no database"])
-    shop.serves_then(shop.old, generation=1, code=1, last_reload=bad)
+    bad = dict(cause="exited", reason="exited with status 3", lines=["no database"])
+    shop.serves_then(shop.old, generation=1, outcome="failed", told=bad)
     result = shop.play(deploy, src=str(shop.new), rollout=True)
     assert result["failed"] and not result["changed"]
     assert (result["outcome"], result["cause"], result["reason"]) == ("failed", "exited", "exited with status 3")
@@ -91,30 +91,47 @@ def test_a_version_that_fails_is_told_by_code_and_reason(shop):
 
 
 def test_a_rollback_in_probation_changes_the_generation(shop):
-    shop.serves_then(shop.old, generation=3, code=1, last_reload=reload("rolled-back", "exited", "crashed"))
+    shop.serves_then(shop.old, generation=3, outcome="rolled-back", told=dict(cause="exited", reason="crashed"))
     result = shop.play(deploy, src=str(shop.new))
     assert result["failed"] and result["changed"]
     assert (result["outcome"], result["release"], result["generation"]) == ("rolled-back", OLD, 3)
 
 
-def test_an_old_failure_is_not_taken_for_this_one(shop):
-    shop.status(shop.old, last_reload=reload("failed", "exited", "long ago"))
-    shop.serves_then(shop.old, generation=1, code=1, last_reload=reload("failed", "exited", "long ago"))
-    result = shop.play(deploy, src=str(shop.new))
-    assert (result["outcome"], result["cause"], result["reason"]) == ("refused", None, "deploy: words for people")
+FAILURES = ["refused", "misused", "preflight-failed", "failed", "rolled-back", "no-supervisor", "pending", "interrupted"]
 
 
-@pytest.mark.parametrize("code, outcome", [(2, "refused"), (3, "no-supervisor"), (4, "pending"), (143, "refused")])
-def test_every_exit_code_has_its_outcome(shop, code, outcome):
-    shop.serves_then(shop.old, generation=1, code=code)
-    result = shop.play(deploy, src=str(shop.new))
-    assert result["failed"] and result["outcome"] == outcome
+@pytest.mark.parametrize("outcome", FAILURES)
+def test_every_outcome_of_a_failure_is_handed_on(shop, outcome):
+    shop.serves_then(shop.old, generation=1, outcome=outcome)
+    result = shop.play(deploy, src=str(shop.new), rollout=True)
+    assert result["failed"] and (result["outcome"], result["cause"], result["reason"]) == (outcome, None, "words for people")
+    keeps_its_mark = (shop.root / ".rollout").exists()
+    assert keeps_its_mark == (outcome in ("pending", "interrupted"))
+    if keeps_its_mark:
+        assert mark_of(shop)["previous"] == OLD
 
 
-def test_a_pending_host_keeps_the_mark(shop):
-    shop.serves_then(shop.old, generation=1, code=4)
-    shop.play(deploy, src=str(shop.new), rollout=True)
-    assert json.loads((shop.root / ".rollout").read_text())["previous"] == OLD
+@pytest.mark.parametrize("acts, is_known, outcome, words", [
+    ("kill -9 $$", True, "interrupted", "before it said how"),
+    ("echo '[1]'; exit 1", True, "interrupted", "before it said how"),
+    ("echo 'no such option' >&2; exit 2", True, "misused", "no such option"),
+    ("echo 'no such command' >&2; exit 2", False, "misused", "has no deploy"),
+])
+def test_a_deploy_that_says_no_outcome_has_one(shop, acts, is_known, outcome, words):
+    shop.acts(acts)
+    shop.knows_deploy(is_known)
+    result = shop.play(deploy, src=str(shop.new), rollout=True)
+    assert result["failed"] and result["outcome"] == outcome and words in result["msg"]
+    assert (shop.root / ".rollout").exists() == (outcome == "interrupted")
+
+
+def test_preflights_and_times_are_handed_on(shop):
+    shop.serves_then(deployed(shop))
+    shop.play(deploy, src=str(shop.new), preflight_command="./manage.py check", preflight_timeout=7, supervisor_timeout=8, timeout="9s")
+    words = shop.arguments()
+    assert "--preflight-command=./manage.py check" in words
+    options = [words[words.index(name) + 1] for name in ("--preflight-timeout", "--supervisor-timeout", "--timeout")]
+    assert options == ["7", "8", "9s"]
 
 
 def test_a_rollout_leaves_its_mark_and_refuses_another(shop):
@@ -159,10 +176,10 @@ def mark_of(shop):
 
 def test_an_interrupted_rollout_that_is_played_again_goes_back_to_what_served_before(shop):
     bad, before = interrupted(shop)
-    shop.serves_then(bad, probation="running", code=4)
+    shop.serves_then(bad, probation="running", outcome="pending")
     assert shop.play(deploy, src=str(bad), rollout=True)["outcome"] == "pending"
     assert mark_of(shop) == dict(before, superseded=None)
-    shop.serves_then(bad)
+    shop.serves_then(bad, outcome="already-serves")
     result = shop.play(deploy, src=str(bad), rollout=True)
     assert result["outcome"] == "unchanged" and result["rollout"]["previous"] == OLD
     assert mark_of(shop)["begun"] == 7
@@ -188,7 +205,7 @@ def test_a_rollout_that_takes_the_place_of_another_goes_back_to_what_served_befo
 
 def test_it_does_so_although_it_was_itself_interrupted_before_the_flip(shop):
     bad = interrupted(shop)[0]
-    shop.serves_then(bad, code=4, probation="running")
+    shop.serves_then(bad, outcome="pending", probation="running")
     for supersede in [True, False]:
         shop.play(deploy, src=str(shop.new), rollout=True, supersede=supersede)
         assert (mark_of(shop)["sha256"], mark_of(shop)["previous"]) == (digest(str(shop.new)), OLD)
@@ -197,7 +214,7 @@ def test_it_does_so_although_it_was_itself_interrupted_before_the_flip(shop):
 def test_where_it_fails_the_mark_of_the_other_comes_back(shop):
     """Its version serves here, and the host must still be able to leave it."""
     bad, before = interrupted(shop)
-    shop.serves_then(bad, generation=4, code=1, last_reload=reload("rolled-back", "exited", "crashed"))
+    shop.serves_then(bad, generation=4, outcome="rolled-back")
     result = shop.play(deploy, src=str(shop.new), rollout=True, supersede=True)
     assert result["outcome"] == "rolled-back" and result["rollout"]["sha256"] == before["sha256"]
     assert mark_of(shop) == before
@@ -226,11 +243,11 @@ def test_the_first_release_is_placed_without_a_supervisor(fleet):
     new = fleet.path / "new"
     new.write_text("new")
     release = fleet.release(NEW, "new")
-    fleet.acts("ln -s releases/%s %s/current; exit 0" % (NEW, fleet.root))
+    fleet.acts("ln -s releases/%s %s/current; echo '%s'" % (NEW, fleet.root, json.dumps(said("in-place"))))
     result = fleet.play(deploy, src=str(new), reload=False)
     assert (result["changed"], result["outcome"], result["release"]) == (True, "placed", None)
     assert "--no-reload" in fleet.arguments()
-    (fleet.path / "deploy.arguments").unlink()
+    fleet.forget_arguments()
     assert fleet.play(deploy, src=str(new), reload=False)["outcome"] == "unchanged"
     assert fleet.arguments() is None and release.exists()
 

@@ -1,6 +1,6 @@
 # Copyright: the Segue authors
 # SPDX-License-Identifier: MIT OR Apache-2.0
-"""What a rolling deploy costs as the fleet grows, beside `ping`: python3 fleet/hosts/cost.py [HOSTS]...
+"""What a rolling deploy costs as the fleet grows, beside `ping`: fleet/check.sh cost
 
 The hosts are network namespaces with an sshd each on this one machine, so that seconds are those of its processors for the controller
 and all hosts together. Sessions and connections are counted by the sshds, and depend on no machine.
@@ -8,17 +8,16 @@ and all hosts together. Sessions and connections are counted by the sshds, and d
 
 from __future__ import annotations
 
-import os
 import pathlib
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 
 import machines
 from fleet import PROGRAMS, Ansible
-from machines import CLIENTS, SSH, TOP, Controller, Keys, PlainHost, address, run, wait_until
+from machines import CLIENTS, SSH, Controller, Keys, PlainHost, address, run, wait_until
+from workplace import Workplace, turn
 
 # How many hosts, unless the command line says.
 COUNTS = (2, 8, 32)
@@ -37,7 +36,6 @@ class Costly:
         self.programs = self.work / "bin"
         self.programs.mkdir()
         (self.programs / "segue").symlink_to(PROGRAMS / "segue")
-        (self.programs / "segue-deploy").symlink_to(TOP / "deploy.sh")
         keys = Keys(work)
         # The first SetEnv line counts alone, so that this goes on with it.
         path = " PATH=%s:/usr/sbin:/usr/bin:/sbin:/bin\nLogLevel VERBOSE" % self.programs
@@ -52,7 +50,7 @@ class Costly:
 
     def app(self, host):
         """The hosts share a file system, so that their instances need names of their own."""
-        return "fleet-%d-%s" % (os.getpid(), host.name)
+        return "%s-%s" % (self.work.name, host.name)
 
     def root(self, host):
         return self.work / host.name / "srv"
@@ -65,7 +63,7 @@ class Costly:
         return program
 
     def _start(self, host, program):
-        run(TOP / "deploy.sh", "--no-reload", "--name", self.app(host), "--root", self.root(host), "--segue", PROGRAMS / "segue", program)
+        run(PROGRAMS / "segue", "deploy", "--no-reload", "--name", self.app(host), "--root", self.root(host), program)
         words = [PROGRAMS / "segue", "run", "--name", self.app(host), "--listen", "%s:8080" % address(CLIENTS, host.number),
                  "--probation", "100ms", "--die-with-supervisor", "--", self.root(host) / "current" / self.app(host)]
         supervisor = subprocess.Popen(machines.dying_with_us(host.in_network(*words)), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -106,7 +104,7 @@ class Costly:
 
 def measure(count):
     """The rows of the table for so many hosts."""
-    with tempfile.TemporaryDirectory(prefix="segue-fleet-") as work:
+    with turn(), Workplace() as work:
         fleet = Costly(work, count)
         try:
             fleet.measure("%s/ping.yml" % work)

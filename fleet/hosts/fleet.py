@@ -24,6 +24,12 @@ TOOLS = TARGET / "test-tools/ansible/bin"
 
 APP = "shop"
 
+# Seconds that a play may take. It only ends what hangs.
+PLAY_WAIT = 900
+
+# What an interrupted rollout or deploy leaves on a host, in the root of the app.
+LEFTOVERS = (".rollout", ".deploy", ".deploy.work", "releases/.new", "releases/.gone")
+
 # Nothing is tried again, so that no lost request stays unseen.
 HAPROXY = """\
 global
@@ -74,6 +80,7 @@ class Ansible:
     def __init__(self, controller, work, inventory, keys):
         self.controller, self.work = controller, pathlib.Path(work)
         (self.work / "cp").mkdir(exist_ok=True)
+        self.begun = []
         variables = dict(ansible_user="root", ansible_ssh_private_key_file=keys.user, ansible_python_interpreter=interpreter())
         lines = ["[shop]"] + ["%s ansible_host=%s" % entry for entry in inventory]
         lines += ["[shop:vars]"] + ["%s=%s" % pair for pair in variables.items()]
@@ -96,13 +103,24 @@ class Ansible:
     def begin(self, play, **variables):
         """Start a play; its output comes line by line. It is a session of its own, so that all of it can be killed."""
         words = self.command("ansible-playbook", play, "-e", json.dumps(variables))
-        return subprocess.Popen(machines.dying_with_us(words), env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                                stdin=subprocess.DEVNULL, text=True, start_new_session=True, cwd=self.work)
+        process = subprocess.Popen(machines.dying_with_us(words), env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                   stdin=subprocess.DEVNULL, text=True, start_new_session=True, cwd=self.work)
+        self.begun.append(process)
+        return process
 
     def play(self, play, **variables):
         """Play it to its end."""
         process = self.begin(play, **variables)
-        return Played(process, process.communicate(timeout=600)[0])
+        return Played(process, process.communicate(timeout=PLAY_WAIT)[0])
+
+    def end_plays(self):
+        """Kill those that have not ended. Whether there were any."""
+        left = [process for process in self.begun if process.poll() is None]
+        for process in left:
+            kill_all(process)
+            process.wait()
+        self.begun = []
+        return bool(left)
 
 
 class Played:
@@ -152,9 +170,14 @@ class Fleet:
         self.work = pathlib.Path(work)
         self.controller = Controller()
         self.keys = Keys(work)
-        self.machines = [Machine(number) for number in range(1, count + 1)]
-        for machine in self.machines:
-            machine.connect(self.controller, self.keys)
+        self.machines = []
+        try:
+            for number in range(1, count + 1):
+                self.machines.append(Machine(number, work))
+                self.machines[-1].connect(self.controller, self.keys)
+        except BaseException:
+            self.close()
+            raise
         inventory = [(machine.name, address(SSH, machine.number)) for machine in self.machines]
         self.ansible = Ansible(self.controller, work, inventory, self.keys)
         self.balancer = None
@@ -253,8 +276,8 @@ class Fleet:
                     kill_all(process)
         watcher = threading.Thread(target=watch)
         watcher.start()
-        watcher.join(600)
-        process.wait()
+        watcher.join(PLAY_WAIT)
+        process.wait(PLAY_WAIT)
         return stopped.is_set(), "".join(output)
 
     def answers(self):
@@ -267,9 +290,15 @@ class Fleet:
         return found
 
     def leftovers(self):
-        """What an interrupted rollout or deploy would leave on the hosts."""
-        names = (".rollout", ".deploy", ".deploy.work", "releases/.new")
-        return [str(path) for machine in self.machines for name in names if (path := machine.path("/srv/%s/%s" % (APP, name))).exists()]
+        """What an interrupted rollout or deploy has left on the hosts."""
+        places = [machine.path("/srv/%s/%s" % (APP, name)) for machine in self.machines for name in LEFTOVERS]
+        return [str(path) for path in places if path.exists()]
+
+    def end_plays(self):
+        """Kill the plays that a scene has left under way, and forget their rollouts: only one that has failed leaves any."""
+        if self.ansible.end_plays():
+            for machine in self.machines:
+                machine.path("/srv/%s/.rollout" % APP).unlink(missing_ok=True)
 
 
 def kill_all(process):

@@ -16,8 +16,9 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
+
+from workplace import cgroups, is_removed
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
 
@@ -189,11 +190,19 @@ class Machine:
     # Where its sshd finds its keys.
     PLACE = "/etc/fleet"
 
-    def __init__(self, number):
+    def __init__(self, number, work):
         self.number, self.name = number, "web%d" % number
-        self.work = tempfile.mkdtemp(prefix="segue-fleet-")
-        self.cgroup = self._make_cgroup()
-        self._boot()
+        self.work = pathlib.Path(work) / self.name
+        self.work.mkdir()
+        # So named, an earlier run's can be told from those that are in use.
+        self.cgroup = cgroups() / ("%s-%d" % (pathlib.Path(work).name, number))
+        self.cgroup.mkdir()
+        self.unshare = self.pid = None
+        try:
+            self._boot()
+        except BaseException:
+            self.end()
+            raise
 
     def connect(self, controller, keys):
         """Give it its name, its networks and an sshd."""
@@ -204,24 +213,23 @@ class Machine:
         self.ok("systemctl", "daemon-reload")
         self.ok("systemctl", "start", "way-in.service")
 
-    def _make_cgroup(self):
-        mounts = [line.split(" ") for line in pathlib.Path("/proc/self/mounts").read_text().splitlines()]
-        top = next(fields[1] for fields in mounts if fields[2] == "cgroup2")
-        ours = next((line[3:] for line in pathlib.Path("/proc/self/cgroup").read_text().splitlines() if line.startswith("0::")), "")
-        cgroup = pathlib.Path(top + "/" + ours.lstrip("/")) / ("segue-fleet-%d-%d" % (os.getpid(), self.number))
-        cgroup.mkdir()
-        return cgroup
-
     def _boot(self):
         notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        notify.bind(self.work + "/notify")
-        os.chmod(self.work + "/notify", 0o666)
+        notify.bind(str(self.work / "notify"))
+        os.chmod(self.work / "notify", 0o666)
         spaces = ["--pid", "--fork", "--mount", "--uts", "--ipc", "--net", "--kill-child"]
-        self.unshare = subprocess.Popen(dying_with_us(["unshare", *spaces, BOOT, "/", self.work, self.cgroup]), stdin=subprocess.DEVNULL)
+        # unshare(1) of Debian 12 complains when what it started was killed, which is how a machine ends here.
+        with open(self.work / "boot.log", "wb") as log:
+            self.unshare = subprocess.Popen(dying_with_us(["unshare", *spaces, BOOT, "/", self.work, self.cgroup]),
+                                            stdin=subprocess.DEVNULL, stderr=log)
         notify.settimeout(PATIENCE)
-        while b"READY=1" not in notify.recv(4096).splitlines():
-            pass
-        notify.close()
+        try:
+            while b"READY=1" not in notify.recv(4096).splitlines():
+                pass
+        except TimeoutError as error:
+            raise AssertionError("%s did not boot within %d s: %s" % (self.name, PATIENCE, (self.work / "boot.log").read_text())) from error
+        finally:
+            notify.close()
         children = pathlib.Path("/proc/%d/task/%d/children" % (self.unshare.pid, self.unshare.pid)).read_text()
         self.pid = int(children.split()[0])
 
@@ -245,20 +253,16 @@ class Machine:
 
     def end(self):
         """Kill it, with everything inside."""
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGKILL)
-        self.unshare.wait()
+        if self.pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+        elif self.unshare is not None:
+            # It takes its child with it.
+            self.unshare.kill()
+        if self.unshare is not None:
+            self.unshare.wait()
         # A cgroup can be removed some moments after its last process has ended.
-        wait_until(self._cgroup_is_gone, "the cgroup %s is empty" % self.cgroup)
-        shutil.rmtree(self.work, ignore_errors=True)
-
-    def _cgroup_is_gone(self):
-        try:
-            for directory, _, _ in os.walk(self.cgroup, topdown=False):
-                os.rmdir(directory)
-        except OSError:
-            return not self.cgroup.exists()
-        return True
+        wait_until(lambda: is_removed(self.cgroup), "the cgroup %s is empty" % self.cgroup)
 
 
 def needs(*programs):

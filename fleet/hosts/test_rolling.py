@@ -11,28 +11,12 @@ import contextlib
 import itertools
 import os
 import shutil
-import signal
-import sys
-import tempfile
 
 import pytest
-from fleet import APP, Clients, Fleet, kill_all
+from fleet import APP, PLAY_WAIT, Clients, kill_all
 from machines import SSH, TOP, wait_until
 
 NAMES = ["web%d" % number for number in range(1, 9)]
-
-
-@pytest.fixture(scope="session")
-def fleet():
-    # So that the machines end with a test that is told to.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    with tempfile.TemporaryDirectory(prefix="segue-fleet-") as work:
-        fleet = Fleet(work, len(NAMES))
-        try:
-            fleet.set_up()
-            yield fleet
-        finally:
-            fleet.close()
 
 
 @contextlib.contextmanager
@@ -208,7 +192,7 @@ def test_ssh_is_cut_in_the_middle_of_a_deploy(fleet):
         version, process = begun_until(fleet, "web4", "cut")
         try:
             fleet.controller.cut(SSH, machine.number)
-            output = process.communicate(timeout=600)[0]
+            output = process.communicate(timeout=PLAY_WAIT)[0]
         finally:
             fleet.controller.mend(SSH, machine.number)
         assert process.returncode != 0, output
@@ -217,6 +201,8 @@ def test_ssh_is_cut_in_the_middle_of_a_deploy(fleet):
     bring_all_to(fleet, version)
 
 
+# Two plays for each of its tasks.
+@pytest.mark.limit(7200)
 def test_the_controller_is_killed_at_each_task(fleet):
     """Killed as a task begins, and then played again: everything ends as if nothing had happened. Three hosts have all tasks."""
     few = dict(segue_hosts=NAMES[:3], segue_serial=[1, "100%"])
@@ -257,7 +243,7 @@ def test_two_runs_at_once(fleet):
         wait_until(fleet.machine("web1").path("/srv/%s/.rollout" % APP).exists, "the first has begun")
         other = fleet.roll(fleet.version("other"))
         same = fleet.roll(fleet.version("first"))
-        output = first.communicate(timeout=600)[0]
+        output = first.communicate(timeout=PLAY_WAIT)[0]
         assert first.returncode == 0, output
         assert other.code != 0 and "another one" in other.output, other.output
         assert same.code == 0, same.output

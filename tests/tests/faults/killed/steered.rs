@@ -16,11 +16,8 @@ use super::assert_nobody_is_a_stranger;
 use super::at_every_call::{End, Last, calls_of, reload_until};
 
 /// Calls between which the rest of a steered reload lies: the state is written, the token is placed, a process is forked, the kernel is
-/// told where clients go, somebody is told to stop. Where this is not the long run, [`TRIED`] of them are tried, others each time.
+/// told where clients go, somebody is told to stop. Where this is not the long run, the first of each is tried.
 const MILESTONES: [&str; 5] = ["pwrite64", "connect", "clone", "setsockopt", "pidfd_send_signal"];
-
-/// See [`MILESTONES`]: a kill takes one or two seconds, since an old generation drains before each.
-const TRIED: usize = 3;
 
 /// The name of a listener without one.
 const LISTENER: &str = "listen1";
@@ -117,24 +114,13 @@ fn tried(counts: &strace::Counts) -> Vec<Last> {
     if long_run() {
         return Last::all(counts).collect();
     }
-    let one_of = |call: &&str| {
-        let count = counts.get(*call).copied().filter(|count| *count > 0)?;
-        Some(Last::new(call, fastrand::usize(1..=count)))
-    };
-    let made: Vec<Last> = MILESTONES.iter().filter_map(one_of).collect();
-    let mut chosen = fastrand::choose_multiple(made, TRIED);
-    fastrand::shuffle(&mut chosen);
-    chosen
+    let is_made = |call: &&str| counts.get(*call).is_some_and(|count| *count > 0);
+    let made = MILESTONES.into_iter().filter(is_made);
+    made.map(|call| Last::new(call, 1)).collect()
 }
 
 #[test]
 fn killed_at_every_call_of_a_steered_reload_nothing_is_lost_and_each_slot_is_known() {
-    if !long_run() {
-        say(
-            "skipped: kill -9 at the calls of a steered reload: for SEGUE_LONG=1, until its scene under systemd is explained",
-        );
-        return;
-    }
     let able = strace::available().and_then(|()| needs::program("python3"));
     if needs::or_skip("killed at every call, steered", able).is_none() {
         return;

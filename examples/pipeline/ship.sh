@@ -6,9 +6,9 @@
 #     neither                             nothing
 #
 # Which paths are which is in the file .ship. A change of that file itself counts as one of the image, and one of the script `build`
-# as one of the code. Run it on the host on which Segue runs, with deploy.sh in PATH.
+# as one of the code. Run it on the host on which Segue runs, with segue in PATH.
 #
-# usage: ship.sh --name NAME [--root DIRECTORY] [--decide] [-- OPTIONS OF deploy.sh]
+# usage: ship.sh --name NAME [--root DIRECTORY] [--decide] [-- OPTIONS OF segue deploy]
 set -eu
 
 say() { printf 'ship: %s\n' "$1" >&2; }
@@ -21,7 +21,7 @@ while [ $# -gt 0 ]; do
         --root) root=${2:-} && shift ;;
         --decide) decide=yes ;;
         --) shift && break ;;
-        *) fail "usage: ship.sh --name NAME [--root DIRECTORY] [--decide] [-- OPTIONS OF deploy.sh]" 2 ;;
+        *) fail "usage: ship.sh --name NAME [--root DIRECTORY] [--decide] [-- OPTIONS OF segue deploy]" 2 ;;
     esac
     [ $# -eq 0 ] || shift
 done
@@ -66,7 +66,7 @@ fi
 # Of the commit, whatever lies about in the working directory.
 work=$(mktemp -d)
 built=''
-# deploy.sh keeps the image that it has deployed by a tag of its own. One that it has not is of no use.
+# `segue deploy` keeps the image that it has deployed by a tag of its own. One that it has not is of no use.
 trap 'rm -rf "$work"; [ -z "$built" ] || podman rmi "$built" >/dev/null 2>&1 || :' EXIT
 mkdir "$work/source" "$work/code"
 git archive HEAD | tar -x -C "$work/source"
@@ -84,4 +84,4 @@ else
     done
 fi
 printf '%s\n' "$commit" >"$work/code/.commit"
-deploy.sh --name "$name" --root "$root" --image "$image" "$@" "$work/code"
+segue deploy --name "$name" --root "$root" --image "$image" "$@" "$work/code"

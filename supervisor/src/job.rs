@@ -1,5 +1,7 @@
-//! A command that runs below one of ours, in a process group of its own: a build, a preflight, the supervisor of `segue dev`.
+//! A command that runs below one of ours: a build, a preflight, the supervisor of `segue dev`. It has a process group of its own,
+//! unless it may have to ask somebody at the terminal.
 
+use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -7,14 +9,38 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, getpgrp, tcgetpgrp};
 
 use crate::sys;
 
-/// A child in a process group of its own. It is reaped here alone, so that its number stays its own until then.
+/// A child. It is reaped here alone, so that its number stays its own until then.
 #[derive(Debug)]
 pub(crate) struct Job {
     child: Child,
+    group: Group,
+}
+
+/// The process group of a child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Group {
+    /// One of its own, all of which ends with it. In the background of a terminal nothing can be asked (SIGTTIN).
+    Own,
+    /// Ours: the terminal in whose foreground we are is the child's as well, and so are ^C and ^Z.
+    Ours,
+}
+
+impl Group {
+    /// For a command that may have to ask for a password, as sudo(8) does: ours, if we are in the foreground of a terminal.
+    pub(crate) fn for_questions() -> Self {
+        let foreground = File::open("/dev/tty")
+            .ok()
+            .and_then(|terminal| tcgetpgrp(terminal).ok());
+        if foreground == Some(getpgrp()) {
+            Self::Ours
+        } else {
+            Self::Own
+        }
+    }
 }
 
 /// How it ended.
@@ -25,17 +51,30 @@ pub(crate) enum Ended {
 }
 
 impl Job {
-    /// Starts it, with standard input from /dev/null: in the background of a terminal nothing can be read.
+    /// Starts it in a process group of its own, with standard input from /dev/null: in the background of a terminal nothing can be
+    /// read.
     ///
     /// # Errors
     /// One line: `start make: no such file or directory`.
     pub(crate) fn start(command: &mut Command) -> Result<Self, String> {
-        let started = sys::start_on_its_own(command.stdin(Stdio::null())).spawn();
-        let child = started.map_err(|error| {
+        Self::start_in(Group::Own, command)
+    }
+
+    /// The same in that process group.
+    ///
+    /// # Errors
+    /// The same.
+    pub(crate) fn start_in(group: Group, command: &mut Command) -> Result<Self, String> {
+        command.stdin(Stdio::null());
+        let prepared = match group {
+            Group::Own => sys::start_on_its_own(command),
+            Group::Ours => sys::start_in_our_group(command),
+        };
+        let child = prepared.spawn().map_err(|error| {
             let program = command.get_program().display();
             format!("start {program}: {}", sys::errno_text(&error))
         })?;
-        Ok(Self { child })
+        Ok(Self { child, group })
     }
 
     fn pid(&self) -> Pid {
@@ -53,20 +92,35 @@ impl Job {
         let _ = kill(self.pid(), signal);
     }
 
-    /// Asks all of its group.
+    /// Asks all of its group, or itself alone if that is ours.
     pub(crate) fn signal_group(&self, signal: Signal) {
-        let _ = killpg(self.pid(), signal);
+        match self.group {
+            Group::Own => drop(killpg(self.pid(), signal)),
+            Group::Ours => self.signal(signal),
+        }
     }
 
-    /// How it has ended, if it has. What it has left of its group is killed: nobody else would.
+    /// Whether the kernel has stopped it, since it wants to read from the terminal, or set it, and is in its background.
+    pub(crate) fn is_stopped_at_terminal(&self) -> bool {
+        let flags = WaitPidFlag::WSTOPPED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+        matches!(
+            waitid(Id::Pid(self.pid()), flags),
+            Ok(WaitStatus::Stopped(_, Signal::SIGTTIN | Signal::SIGTTOU))
+        )
+    }
+
+    /// How it has ended, if it has. What it has left of a group of its own is killed: nobody else would.
     pub(crate) fn ended(&mut self) -> Option<Ended> {
         let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
         match waitid(Id::Pid(self.pid()), flags) {
             Ok(WaitStatus::StillAlive) | Err(Errno::EINTR) => return None,
             Ok(_) | Err(_) => {}
         }
-        // While the leader is not reaped no other group has this number.
-        self.signal_group(Signal::SIGKILL);
+        match self.group {
+            // While the leader is not reaped no other group has this number.
+            Group::Own => self.signal_group(Signal::SIGKILL),
+            Group::Ours => {}
+        }
         match self.child.wait() {
             Ok(status) => Some(Ended::of(status)),
             Err(_) => Some(Ended::Exited(0)),

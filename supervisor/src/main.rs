@@ -93,8 +93,18 @@ fn main() -> ExitCode {
     match (parsed, handed_over) {
         (Ok(Command::Run(invocation)), Some(number)) => resume(&number, invocation, born_with()),
         (Ok(command), _) => carry_out(command),
-        (Err(answer), _) => answer.print(),
+        (Err(answer), _) => misused(&answer),
     }
+}
+
+/// Say what is wrong with the command line, or what was asked for in place of a command; to programs in codes as well.
+fn misused(answer: &cli::Answer) -> ExitCode {
+    match answer.codes {
+        None => {}
+        Some(cli::Codes::Outcome(asked)) => client::tell_misuse(form(asked), answer.reason()),
+        Some(cli::Codes::Deploy) => deploy::tell_misuse(answer.reason()),
+    }
+    answer.print()
 }
 
 /// What an app inherits: to be asked before anything of it is changed for our own use, and only by a command that starts an app.
@@ -316,15 +326,18 @@ fn clean_up(wanted: &cli::Target) -> ExitCode {
 }
 
 fn show_status(wanted: &cli::Status) -> ExitCode {
-    let (view, refresh, showing) = match wanted.form {
-        StatusForm::Table => (View::Table, Refresh::Once, Showing::Once),
-        StatusForm::Json => (View::Json, Refresh::Once, Showing::Once),
-        StatusForm::Flat => (View::Flat, Refresh::Once, Showing::Once),
-        StatusForm::Watch => (View::Table, Refresh::EverySecond, Showing::Again),
+    let (view, form) = match wanted.form {
+        StatusForm::Table | StatusForm::Watch => (View::Table, client::Form::Words),
+        StatusForm::Json => (View::Json, client::Form::Json),
+        StatusForm::Flat => (View::Flat, client::Form::Flat),
+    };
+    let (refresh, showing) = match wanted.form {
+        StatusForm::Watch => (Refresh::EverySecond, Showing::Again),
+        StatusForm::Table | StatusForm::Json | StatusForm::Flat => (Refresh::Once, Showing::Once),
     };
     let mut shown = Shown(Viewer::new(view, showing, colours(wanted.color)));
     let (target, timeout) = (target(&wanted.target), wanted.target.timeout);
-    client::status(&target, refresh, timeout, &mut shown).into()
+    client::status(&target, refresh, form, timeout, &mut shown).into()
 }
 
 /// A status on stdout.

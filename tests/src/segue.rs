@@ -458,13 +458,8 @@ impl Segue {
     #[track_caller]
     pub fn status(&self) -> Status {
         let done = self.run("status", &["--json"]);
-        let json = serde_json::from_str(&done.stdout);
-        Status(json.unwrap_or_else(|error| {
-            panic!(
-                "status --json: {error}: {done:?}\nlog:\n{}",
-                self.process.stderr()
-            )
-        }))
+        Status::told(&done.stdout)
+            .unwrap_or_else(|| panic!("status --json: {done:?}\nlog:\n{}", self.process.stderr()))
     }
 
     /// Waits until the status satisfies a condition; asked again after every line of the log.
@@ -478,11 +473,10 @@ impl Segue {
         loop {
             let mark = self.process.mark();
             let done = self.run("status", &["--json"]);
-            if let Ok(json) = serde_json::from_str(&done.stdout) {
-                let status = Status(json);
-                if condition(&status) {
-                    return status;
-                }
+            if let Some(status) = Status::told(&done.stdout)
+                && condition(&status)
+            {
+                return status;
             }
             last.clone_from(&done.stdout);
             assert!(
@@ -631,6 +625,13 @@ pub fn kill_marked(mark: &str) {
 pub struct Status(pub Value);
 
 impl Status {
+    /// What `segue status --json` has printed, if that is a status and not why there is none.
+    #[must_use]
+    pub fn told(text: &str) -> Option<Self> {
+        let json: Value = serde_json::from_str(text).ok()?;
+        json.get("schema").is_some().then_some(Self(json))
+    }
+
     /// `starting`, `serving`, `handing-off`, `backing-off` or `stopping`.
     #[must_use]
     pub fn state(&self) -> &str {

@@ -18,7 +18,7 @@ use std::ffi::OsString;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
-pub(crate) use answer::Answer;
+pub(crate) use answer::{Answer, Codes};
 pub(crate) use clients::{
     Color, Completions, Events, Form, List, Logs, Reload, ReloadDetail, Status, StatusForm, Target, Workers,
 };
@@ -83,7 +83,8 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Com
                 .get(1)
                 .map(|word| word.to_string_lossy())
                 .unwrap_or_default();
-            Err(answer::from_clap(&error, meant::tip(&error, &first)))
+            let codes = Codes::asked_for(&arguments);
+            Err(answer::from_clap(&error, meant::tip(&error, &first), codes))
         }
     }
 }

@@ -285,6 +285,28 @@ fn alone_it_shows_the_help_as_a_usage_error() {
 }
 
 #[test]
+fn each_command_with_codes_tells_a_usage_error_in_them() {
+    let mut grammar = grammar();
+    grammar.build();
+    for command in grammar.get_subcommands() {
+        let has = |flag| {
+            command
+                .get_arguments()
+                .any(|argument| argument.get_long() == Some(flag))
+        };
+        for flag in ["json", "flat"] {
+            let words = ["segue", command.get_name(), &format!("--{flag}"), "--nonsense"].map(OsString::from);
+            assert_eq!(
+                Codes::asked_for(&words).is_some(),
+                has(flag),
+                "{} --{flag}",
+                command.get_name()
+            );
+        }
+    }
+}
+
+#[test]
 fn a_reload_prints_its_outcome_as_asked() {
     for (words, form) in [
         (&["reload"][..], Form::Words),

@@ -31,8 +31,15 @@ pub(super) struct Codes<'a> {
 }
 
 impl<'a> Codes<'a> {
-    /// No reply told the outcome: the word says why.
-    pub(super) fn bare(outcome: &'static str, message: &'a str) -> Self {
+    /// No reply told the outcome: the word says why, and the sentence.
+    pub(super) fn without_reply(outcome: &'static str, message: &'a str) -> Self {
+        Self {
+            reason: Some(message),
+            ..Self::bare(outcome, message)
+        }
+    }
+
+    fn bare(outcome: &'static str, message: &'a str) -> Self {
         Self {
             outcome,
             probation: None,

@@ -185,14 +185,18 @@ pub(crate) fn upgrade(target: &Target, timeout: Option<Duration>) -> Exit {
 /// `segue status`: fetches the status (each time anew) and shows it. Ends well if a generation serves.
 ///
 /// Showing may fail only in writing; a reader that has gone (`segue status | head`) ends the command without a
-/// word.
+/// word. Programs get an outcome in the place of a status that does not come.
 pub(crate) fn status(
     target: &Target,
     refresh: Refresh,
+    form: Form,
     timeout: Option<Duration>,
     display: &mut dyn Display,
 ) -> Exit {
-    let mut client = Client::of_this_process();
+    let mut client = Client {
+        form,
+        ..Client::of_this_process()
+    };
     client.run(|client| match refresh {
         Refresh::Once => client.show_once(target, timeout, display),
         Refresh::EverySecond => client.watch(target, timeout, display),
@@ -228,6 +232,15 @@ pub(crate) fn list(form: Form, colours: When) -> Exit {
     .run(|client| client.list(paint))
 }
 
+/// Tells programs that a command line is wrong.
+pub(crate) fn tell_misuse(form: Form, reason: &str) {
+    Client {
+        form,
+        ..Client::of_this_process()
+    }
+    .tell_codes(&Codes::without_reply("misused", reason));
+}
+
 fn ask(target: &Target, request: Request, timeout: Option<Duration>) -> Exit {
     Client::of_this_process().run(|client| client.ask(target, request, timeout))
 }
@@ -260,7 +273,7 @@ impl Client<'_> {
             Err(failure) => {
                 match failure.told {
                     Told::Already => {}
-                    Told::NotYet(outcome) => self.tell_codes(&Codes::bare(outcome, &failure.text)),
+                    Told::NotYet(outcome) => self.tell_codes(&Codes::without_reply(outcome, &failure.text)),
                 }
                 self.complain(&failure.text);
                 for line in &failure.details {

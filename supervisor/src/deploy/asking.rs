@@ -1,13 +1,16 @@
 //! How the supervisor is asked: by its control socket or, where that is not to be reached from here, by a command (`--segue`), as
 //! in `docker exec app segue`. No sentence is read: what came of it is told by codes.
 
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use super::interruption::Interruption;
-use super::running::{Finish, Running, Streams};
+use super::running::{ASKS_AT_TERMINAL, Finish, Running, Streams, Why};
 use crate::client::{self, Came, Conversation, Exit, Heard, Target, Word};
 use crate::clock;
 use crate::job::Ended;
@@ -57,6 +60,8 @@ pub(super) enum Silence {
     Ambiguous,
     /// The command cannot be run.
     NotRun,
+    /// The command asks at a terminal where nobody hears it.
+    AsksAtTerminal,
 }
 
 /// A reload that is waited for.
@@ -112,7 +117,10 @@ impl Supervisor {
         let words = words.to_owned();
         match said.finish {
             Finish::Ended(Ended::Exited(0 | 1)) => match serde_json::from_slice::<Status>(&said.answer) {
-                Ok(status) => Answer::Told(Box::new(status), Pids::Ours),
+                Ok(status) => {
+                    let pids = pids_of(&status);
+                    Answer::Told(Box::new(status), pids)
+                }
                 // What it runs through has failed, not segue: there is no container, no host.
                 Err(_) if words.is_empty() => {
                     Answer::Silence(Silence::NoSupervisor, format!("{shown} gave no status"))
@@ -125,6 +133,9 @@ impl Supervisor {
             Finish::TimedOut | Finish::Interrupted => {
                 let text = format!("{shown} did not answer within {} s", STATUS_TIME.as_secs());
                 Answer::Silence(Silence::NoSupervisor, text)
+            }
+            Finish::AsksAtTerminal => {
+                Answer::Silence(Silence::AsksAtTerminal, format!("{shown}: {ASKS_AT_TERMINAL}"))
             }
         }
     }
@@ -194,6 +205,22 @@ impl Supervisor {
         let mut command = Command::new(program);
         command.args(first).args(words).args(self.flags());
         command
+    }
+}
+
+/// Whose pids a status has that a command told. It may have come out of a container or from another machine, where they are those
+/// of other processes: they are ours if its supervisor is one here.
+fn pids_of(status: &Status) -> Pids {
+    let line = fs::read(format!("/proc/{}/cmdline", status.pid)).unwrap_or_default();
+    let mut words = line.split(|byte| *byte == 0);
+    let program = Path::new(OsStr::from_bytes(words.next().unwrap_or_default()));
+    let is_segue = program
+        .file_name()
+        .is_some_and(|name| name.as_bytes().starts_with(b"segue"));
+    if is_segue && words.next() == Some(b"run") {
+        Pids::Ours
+    } else {
+        Pids::Foreign
     }
 }
 
@@ -273,11 +300,14 @@ fn came_of(ended: Ended, running: &mut Running, last_words: &str) -> Came {
         .strip_prefix("segue: ")
         .unwrap_or(last_words)
         .to_owned();
-    if running.was_told() {
-        return Came::bare(
-            Word::TimedOut,
-            "the command for the reload did not end in time".to_owned(),
-        );
+    match running.why_told() {
+        Some(Why::Time) => {
+            let text = "the command for the reload did not end in time";
+            return Came::bare(Word::TimedOut, text.to_owned());
+        }
+        // Whether it had asked before is not known.
+        Some(Why::Terminal) => return Came::bare(Word::Lost, ASKS_AT_TERMINAL.to_owned()),
+        None => {}
     }
     serde_json::from_slice(&running.answer()).unwrap_or_else(|_| {
         let word = match ended {

@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::asking::{Supervisor, TICK};
+use super::asking::{Pids, Supervisor, TICK};
 use super::ending::{Ending, Outcome, Step, pass_on, quote, say};
 use super::journal::Flip;
 use super::look::{Busy, when};
@@ -335,7 +335,9 @@ impl Deploy {
 
     /// A process of the last status, or one that runs a file of the release.
     fn any_lives(&self, release: &str) -> bool {
-        let generations = self.last_status.iter().flat_map(|status| &status.generations);
+        // Those of another pid namespace are no processes here; a file of the release is the same everywhere.
+        let told = self.last_told.iter().filter(|(_, pids)| *pids == Pids::Ours);
+        let generations = told.flat_map(|(status, _)| &status.generations);
         let mut workers = generations.flat_map(|generation| &generation.workers);
         workers.any(|worker| Path::new(&format!("/proc/{}", worker.pid)).exists())
             || Busy::look().has(release, None, &self.store)

@@ -163,20 +163,25 @@ impl Ending {
             (Form::Words, _) => say(&message),
             (Form::Json, _) => {
                 say(&message);
-                let told = Told {
-                    outcome: self.outcome,
-                    action,
-                    exit: self.code,
-                    name,
-                    root,
-                    facts: &self.facts,
-                    message: &message,
-                };
-                // Our own types have string keys, so that serialising them cannot fail.
-                print(&serde_json::to_string(&told).unwrap_or_default());
+                self.print_codes(action, name, root);
             }
         }
         ExitCode::from(self.code)
+    }
+
+    /// Prints it for programs alone.
+    pub(super) fn print_codes(&self, action: &str, name: &str, root: Option<String>) {
+        let told = Told {
+            outcome: self.outcome,
+            action,
+            exit: self.code,
+            name,
+            root,
+            facts: &self.facts,
+            message: &one_line(&self.text, LINE_MAX),
+        };
+        // Our own types have string keys, so that serialising them cannot fail.
+        print(&serde_json::to_string(&told).unwrap_or_default());
     }
 }
 
@@ -217,6 +222,38 @@ pub(super) fn print(line: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// In both directions: the page has no word more, and none less.
+    #[test]
+    fn the_manual_has_each_outcome() {
+        use Outcome::*;
+        let all = [
+            Ok,
+            AlreadyServes,
+            InPlace,
+            DryRun,
+            Misused,
+            Refused,
+            PreflightFailed,
+            Failed,
+            RolledBack,
+            NoSupervisor,
+            Pending,
+            Interrupted,
+        ];
+        let words = all.map(|outcome| serde_json::to_value(outcome).unwrap_or_default());
+        let page = include_str!("../../../docs/man/segue-deploy.1");
+        let (_, list) = page.split_once("\n.Va outcome\nis one of\n").unwrap_or_default();
+        let (list, _) = list.split_once("\n.Va action").unwrap_or_default();
+        let in_page = list.lines().filter_map(|line| line.strip_prefix(".Ql "));
+        let mut in_page: Vec<&str> = in_page
+            .filter_map(|line| line.split_whitespace().next())
+            .collect();
+        let mut words: Vec<&str> = words.iter().filter_map(serde_json::Value::as_str).collect();
+        in_page.sort_unstable();
+        words.sort_unstable();
+        assert_eq!(in_page, words);
+    }
 
     #[test]
     fn an_interruption_has_the_code_of_its_signal() {

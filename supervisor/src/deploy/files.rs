@@ -7,6 +7,7 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as
 use std::path::Path;
 
 use super::ending::Step;
+use super::removal::remove_tree;
 use super::walk::{Visit, open_plain, walk};
 use crate::sys::errno_text;
 
@@ -179,7 +180,7 @@ pub(super) fn head(path: &Path, most: u64) -> io::Result<Vec<u8>> {
 /// Removes a directory and all that is in it, a file, or a symlink, if it is there.
 pub(super) fn remove_all(path: &Path) -> io::Result<()> {
     let removed = match path.symlink_metadata() {
-        Ok(status) if status.is_dir() => fs::remove_dir_all(path),
+        Ok(status) if status.is_dir() => remove_tree(path),
         Ok(_) => fs::remove_file(path),
         Err(error) => Err(error),
     };

@@ -7,25 +7,19 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use nix::unistd::mkdtemp;
 
 use super::Deploy;
 use super::ending::{Ending, Outcome, Step, say};
+use super::engine::Engine;
 use super::files::{attempt, copy_tree, head, make_directory};
 use super::hash::{Shape, of_bytes};
-use super::interruption::Interruption;
-use super::running::{Finish, Running, Streams};
 use super::source::{Source, check_hard_links};
 use super::wanted::Image;
 use crate::clock;
-use crate::job::Ended;
 use crate::sys::errno_text;
-
-/// How long podman may take for all but a pull: it may wait for the locks of others.
-const ENGINE_TIME: Duration = Duration::from_secs(60);
 
 /// How long a pull may take.
 const PULL_TIME: Duration = Duration::from_secs(3600);
@@ -42,83 +36,6 @@ const TAG: &str = "localhost/segue-";
 
 /// The label of the containers of one preflight, by this variable of the script.
 const PREFLIGHT: &str = "SEGUE_PREFLIGHT";
-
-/// Podman, or what is called instead.
-#[derive(Debug, Clone)]
-pub(super) struct Engine {
-    command: Vec<String>,
-}
-
-impl Engine {
-    pub(super) fn new(command: &str) -> Self {
-        let command = command.split_whitespace().map(str::to_owned).collect();
-        Self { command }
-    }
-
-    /// Runs it with these arguments, and gives what it prints.
-    ///
-    /// # Errors
-    /// The cause, in its last words.
-    fn run(&self, words: &[&str], time: Duration, interruption: &mut Interruption) -> Result<String, String> {
-        let (program, first) = self.command.split_first().ok_or("--engine is empty")?;
-        let mut command = Command::new(program);
-        command.args(first).args(words);
-        let said = Running::follow(command, Streams::Apart, time, interruption, &mut |_| {})?;
-        let words = said.last_words.rsplit(": ").next().unwrap_or_default().to_owned();
-        match said.finish {
-            Finish::Ended(Ended::Exited(0)) => {
-                Ok(String::from_utf8_lossy(&said.answer).trim_end().to_owned())
-            }
-            Finish::Ended(ended) if words.is_empty() => Err(ended.text()),
-            Finish::Ended(_) => Err(words),
-            Finish::TimedOut => Err(format!("not done within {} s", time.as_secs())),
-            Finish::Interrupted => Err("interrupted".to_owned()),
-        }
-    }
-
-    /// The same for what is soon done and not to be interrupted.
-    fn ask(&self, words: &[&str]) -> Result<String, String> {
-        self.run(words, ENGINE_TIME, &mut Interruption::of_nobody())
-    }
-
-    fn has(&self, image: &str) -> bool {
-        self.ask(&["image", "exists", image]).is_ok()
-    }
-
-    /// Of a container that had to be killed podman believes that it runs. (One that is just being created has no pid yet.) A
-    /// living one is never taken for dead: not where /proc hides the processes of others, nor where the engine sees other ones.
-    fn clear_dead(&self, app: &str) {
-        if !Path::new("/proc/1").exists() {
-            return;
-        }
-        let filter = format!("label=segue={app}");
-        let listed = self.ask(&["ps", "--filter", &filter, "--format", "{{.ID}} {{.Pid}}"]);
-        for line in listed.unwrap_or_default().lines() {
-            let Some((container, pid)) = line.split_once(' ') else {
-                continue;
-            };
-            let is_dead = pid
-                .parse::<u32>()
-                .is_ok_and(|pid| pid != 0 && !Path::new(&format!("/proc/{pid}")).exists());
-            if is_dead && self.ask(&["top", container, "pid"]).is_err() {
-                let _ = self.ask(&["rm", "--force", container]);
-            }
-        }
-    }
-
-    fn is_installed(&self) -> bool {
-        let program = Path::new(self.command.first().map_or("", String::as_str));
-        if program.components().count() > 1 {
-            return program.exists();
-        }
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        std::env::split_paths(&path).any(|directory| directory.join(program).is_file())
-    }
-
-    fn shown(&self) -> String {
-        self.command.join(" ")
-    }
-}
 
 /// The repository of our tags: of this root alone, since another one with the same name lets go of its own images.
 fn repository(app: &str, root: &Path) -> String {
@@ -206,12 +123,15 @@ impl Deploy {
             ));
         }
         if !engine.is_installed() {
-            let program = engine.command.first().cloned().unwrap_or_default();
+            let program = engine.program().to_owned();
             return Err(Ending::refused(format_args!(
                 "find {program}: it is not installed; an --image needs podman (--engine says how it is called)"
             )));
         }
-        if !engine.has(reference) {
+        let is_here = engine
+            .has(reference)
+            .map_err(|cause| format!("look for image {reference}: {cause}"))?;
+        if !is_here {
             if self.is_rehearsal() {
                 let text = format!(
                     "{}: would pull image {reference} and deploy it; dry run: nothing was changed",
@@ -223,8 +143,10 @@ impl Deploy {
             self.interruption.heed()?;
             pulled.map_err(|cause| format!("pull image {reference}: {cause}"))?;
         }
-        let id = engine.ask(&["image", "inspect", "--format", "{{.Id}}", reference]);
-        let id = id.ok().filter(|id| id.len() >= 64).ok_or_else(|| {
+        let id = engine
+            .ask(&["image", "inspect", "--format", "{{.Id}}", reference])
+            .map_err(|cause| format!("look at image {reference}: {cause}"))?;
+        let id = Some(id).filter(|id| id.len() >= 64).ok_or_else(|| {
             format!(
                 "look at image {reference}: {} does not know its ID",
                 engine.shown()
@@ -355,11 +277,15 @@ impl Deploy {
 
     /// Whether the image of a release is still there.
     pub(super) fn check_image_of(&self, release: &str) -> Result<(), String> {
-        match self.keeper(release) {
-            Some(keeper) if !self.engine().has(&keeper) => {
-                Err(format!("roll back: image {keeper} of release {release} is gone"))
-            }
-            Some(_) | None => Ok(()),
+        let Some(keeper) = self.keeper(release) else {
+            return Ok(());
+        };
+        match self.engine().has(&keeper) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(format!("roll back: image {keeper} of release {release} is gone")),
+            Err(cause) => Err(format!(
+                "roll back: look for image {keeper} of release {release}: {cause}"
+            )),
         }
     }
 

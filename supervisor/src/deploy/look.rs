@@ -199,9 +199,12 @@ impl Busy {
     fn has_below(&self, directory: &Path) -> bool {
         let is_used = |status: &fs::Metadata| self.used.contains(&(status.dev(), status.ino()));
         let mut found = directory.symlink_metadata().is_ok_and(|status| is_used(&status));
+        let most = usize::try_from(nix::libc::PATH_MAX).unwrap_or(usize::MAX);
         let walked = walk(directory, &mut |at| {
             found |= is_used(at.status);
-            Ok(Visit::Into)
+            // What the app has put deeper than a path can lead keeps no release.
+            let is_beyond = at.path.as_os_str().len() >= most;
+            Ok(if is_beyond { Visit::Past } else { Visit::Into })
         });
         // Something may run in what cannot be looked at.
         found || walked.is_err()

@@ -7,8 +7,10 @@
 //! It must not know how a reload goes, and it reads no sentence of anybody.
 
 mod asking;
+mod beginning;
 mod course;
 mod ending;
+mod engine;
 mod files;
 mod hash;
 mod image;
@@ -21,6 +23,7 @@ mod plan;
 mod preflight;
 mod program;
 mod recovery;
+mod removal;
 mod running;
 mod source;
 mod store;
@@ -31,9 +34,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use nix::sys::stat::{Mode, umask};
-use nix::unistd::{AccessFlags, User, access, geteuid};
+use nix::unistd::{AccessFlags, access};
 
-use asking::{Silence, Supervisor};
+use asking::{Pids, Silence, Supervisor};
 pub(crate) use ending::Form;
 use ending::{Ending, Facts, Outcome, Step, say};
 use hash::{Print, Shape, measure};
@@ -48,7 +51,7 @@ pub(crate) use wanted::{
 
 use crate::client::Target;
 use crate::clock;
-use crate::protocol::{State, Status, rfc3339};
+use crate::protocol::{Status, rfc3339};
 use crate::sys::{Locked, errno_text};
 
 /// Carries out a deploy.
@@ -74,6 +77,13 @@ pub(crate) fn run(wanted: Wanted) -> ExitCode {
     ending.tell(form, action, &name, Some(root))
 }
 
+/// Tells programs that a command line is wrong. What else it says is not read: it asks for a deploy, as most do.
+pub(crate) fn tell_misuse(reason: &str) {
+    let mut ending = Ending::new(Outcome::Misused, reason);
+    ending.facts.reason = Some(reason.to_owned());
+    ending.print_codes("deploy", "", None);
+}
+
 /// Every deploy ends with an [`Ending`].
 enum Never {}
 
@@ -86,8 +96,8 @@ struct Deploy {
     interruption: Interruption,
     /// The last look at who serves.
     look: Look,
-    /// The last status that was told.
-    last_status: Option<Status>,
+    /// The last status that was told, and whose pids it has.
+    last_told: Option<(Status, Pids)>,
     /// Where `current` led before the flip.
     current: Current,
     /// What goes away again however this ends.
@@ -134,7 +144,7 @@ impl Deploy {
             store,
             supervisor,
             interruption,
-            last_status: None,
+            last_told: None,
             current: Current::default(),
             made: Made::default(),
             told: Facts::default(),
@@ -160,8 +170,8 @@ impl Deploy {
     /// Asks the supervisor.
     fn ask(&mut self) {
         self.look = Look::of(self.supervisor.status(), &self.store);
-        if let Some(status) = self.look.status() {
-            self.last_status = Some(status.clone());
+        if let asking::Answer::Told(status, pids) = &self.look.answer {
+            self.last_told = Some((Status::clone(status), *pids));
         }
     }
 
@@ -178,114 +188,6 @@ impl Deploy {
         self.store
             .current_path()
             .join(self.wanted.program_in_release(&self.name))
-    }
-
-    /// Before anything is made it is known who serves, and nobody else deploys.
-    fn begin(&mut self) -> Step<()> {
-        self.ask();
-        self.check_supervisor()?;
-        self.check_root()?;
-        self.take_lock()?;
-        // Again, when nobody else can change it. If it has gone meanwhile, an open flip is left to a run that can ask.
-        self.ask();
-        self.check_supervisor()?;
-        self.recover()?;
-        self.check_supervisor()?;
-        self.current = self.store.current()?;
-        if !self.is_rehearsal() {
-            self.store.make_work()?;
-            self.made.has_work = true;
-        }
-        Ok(())
-    }
-
-    fn check_supervisor(&self) -> Step<()> {
-        match self.look.silence() {
-            None => {}
-            Some((Silence::NotRun, cause)) => {
-                let segue = self.wanted.segue.as_deref().unwrap_or("segue");
-                return Err(Ending::refused(format_args!(
-                    "ask who serves: cannot run {segue} ({cause}); is it in PATH? (--segue)"
-                )));
-            }
-            Some((Silence::Ambiguous, text)) => {
-                return Err(Ending::new(
-                    Outcome::Misused,
-                    format_args!("ask who serves: {text}"),
-                ));
-            }
-            Some((Silence::NoSupervisor, _)) if self.wanted.reload == Reload::No => return Ok(()),
-            Some((Silence::NoSupervisor, text)) => {
-                return Err(Ending::new(
-                    Outcome::NoSupervisor,
-                    format_args!(
-                        "ask who serves: {text}; nothing was changed (before the service has been started, deploy with --no-reload)"
-                    ),
-                ));
-            }
-        }
-        if self
-            .look
-            .status()
-            .is_some_and(|status| status.state == State::Stopping)
-        {
-            return Err(Ending::refused(
-                "ask who serves: the supervisor is stopping; nothing was changed",
-            ));
-        }
-        Ok(())
-    }
-
-    /// The reload would start again what its command leads to: a forgotten --root is told before.
-    fn check_root(&self) -> Step<()> {
-        let look = &self.look;
-        let Some(generation) = look.incumbent().filter(|_| look.serves()) else {
-            return Ok(());
-        };
-        let is_sure = look.release.is_some() || look.is_through_current;
-        if self.wanted.reload == Reload::No || self.wanted.force == Force::Yes || is_sure {
-            return Ok(());
-        }
-        let (path, program) = (Path::new(&generation.binary.path), self.program());
-        if path.starts_with(self.store.releases_directory()) || path.starts_with(self.store.current_path()) {
-            return Ok(());
-        }
-        // By something that is no release, but lies where current leads.
-        let inode = program
-            .metadata()
-            .map(|status| std::os::unix::fs::MetadataExt::ino(&status));
-        if inode.is_ok_and(|inode| inode == generation.binary.inode) {
-            return Ok(());
-        }
-        Err(Ending::refused(format_args!(
-            "ask who serves: generation {} runs {}, which is not {}; what is the command of segue run? Nothing was changed (--root says where the releases are; --force deploys all the same)",
-            generation.generation,
-            path.display(),
-            program.display()
-        )))
-    }
-
-    fn take_lock(&mut self) -> Step<()> {
-        let (root, rehearsal) = (self.store.root().to_owned(), self.wanted.rehearsal);
-        self.interruption.heed()?;
-        if rehearsal == Rehearsal::No && !root.join(".lock").is_symlink() {
-            self.store.make_root()?;
-        }
-        self.lock = lock::take(&root, self.wanted.lock_wait, rehearsal, &mut self.interruption)?;
-        if let Some(lock) = self.lock.as_mut().filter(|_| rehearsal == Rehearsal::No) {
-            let uid = geteuid();
-            let user = User::from_uid(uid).ok().flatten();
-            let user = user.map_or_else(|| uid.to_string(), |user| user.name);
-            let line = format!(
-                "pid {}, {user}, since {}: {} {}\n",
-                std::process::id(),
-                now(),
-                self.wanted.action.word(),
-                self.wanted.action.object()
-            );
-            lock::sign(lock, &line);
-        }
-        Ok(())
     }
 
     fn deploy(&mut self, source: Source) -> Step<Never> {
@@ -328,6 +230,7 @@ impl Deploy {
         ));
         let draft = self.store.draft();
         self.run_preflight(&draft.join(self.wanted.program_in_release(&self.name)), &draft)?;
+        self.seal(&source, &print)?;
         self.interruption.heed()?;
         self.store.publish(&release)?;
         self.made.has_draft = false;
@@ -335,6 +238,26 @@ impl Deploy {
         self.keep_image(&release)?;
         self.interruption.heed()?;
         self.go(&release)
+    }
+
+    /// The draft is what the release will be: what a preflight has written is part of it, and it must not lead out of it. The digest
+    /// in its name stays that of what was deployed.
+    fn seal(&mut self, source: &Source, print: &Print) -> Step<()> {
+        let draft = self.store.draft();
+        if self.wanted.preflight.is_some() {
+            check_inside(&draft, &self.wanted.program_in_release(&self.name))?;
+            let copy = match source.shape() {
+                Shape::Tree => draft,
+                Shape::File => draft.join(&self.name),
+            };
+            if self.measure(&copy, source.shape())?.sha256 != print.sha256 {
+                say(
+                    "the preflight has changed the copy: it is deployed so, under the SHA-256 of what it was copied from",
+                );
+            }
+        }
+        let interruption = &mut self.interruption;
+        self.store.seal(&mut || interruption.heed())
     }
 
     fn measure(&mut self, path: &Path, shape: Shape) -> Step<Print> {

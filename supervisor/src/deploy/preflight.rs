@@ -6,7 +6,7 @@ use std::process::Command;
 use nix::sys::signal::Signal;
 
 use super::ending::{Ending, Outcome, Step, pass_on, say};
-use super::running::{Finish, Running, Streams};
+use super::running::{ASKS_AT_TERMINAL, Finish, Running, Streams};
 use super::wanted::Preflight;
 use super::{Action, Deploy};
 use crate::job::Ended;
@@ -62,6 +62,7 @@ impl Deploy {
             Finish::TimedOut | Finish::Interrupted => {
                 return failed(format!("not done within {} s", time.as_secs()));
             }
+            Finish::AsksAtTerminal => return failed(ASKS_AT_TERMINAL.to_owned()),
         };
         if said.last_words.is_empty() {
             failed(how)

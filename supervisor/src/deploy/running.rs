@@ -1,4 +1,4 @@
-//! A command that a deploy runs: in a process group of its own, heard line by line, and ended at its deadline.
+//! A command that a deploy runs: heard line by line, and ended at its deadline.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -12,7 +12,7 @@ use nix::unistd::pipe2;
 
 use super::interruption::Interruption;
 use crate::clock;
-use crate::job::{Ended, Job};
+use crate::job::{Ended, Group, Job};
 use crate::sys::errno_text;
 
 /// How long a command has to end after SIGTERM, before it is killed.
@@ -30,10 +30,21 @@ const ANSWER_MAX: usize = 8 * 1024 * 1024;
 /// Where what it writes goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Streams {
-    /// Both are words for people.
+    /// Both are words for people: those of a preflight.
     Together,
-    /// Standard output is an answer for programs, and kept.
+    /// Standard output is an answer for programs, and kept: what answers is segue or podman.
     Apart,
+}
+
+impl Streams {
+    fn group(self) -> Group {
+        match self {
+            // It may leave anything running.
+            Self::Together => Group::Own,
+            // It may be called through sudo(8).
+            Self::Apart => Group::for_questions(),
+        }
+    }
 }
 
 /// A command that runs.
@@ -52,6 +63,16 @@ pub(super) struct Running {
 #[derive(Debug, Clone, Copy)]
 struct Told {
     kill_at: Instant,
+    why: Why,
+}
+
+/// Why a command was told to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Why {
+    /// Its time is up, or nobody waits for it any more.
+    Time,
+    /// It wants to ask at the terminal, and is in the background of that.
+    Terminal,
 }
 
 /// How a command has ended.
@@ -63,7 +84,13 @@ pub(super) enum Finish {
     TimedOut,
     /// By us, since a signal came.
     Interrupted,
+    /// By us, since the kernel had stopped it for using the terminal.
+    AsksAtTerminal,
 }
+
+/// What is said of a command that was stopped for using the terminal.
+pub(super) const ASKS_AT_TERMINAL: &str = "stopped, for it asks at the terminal, where a command in the background is not heard \
+     (sudo that wants a password?); deploy in the foreground, or have it ask nothing";
 
 /// What a command said.
 #[derive(Debug, PartialEq, Eq)]
@@ -102,7 +129,7 @@ impl Running {
             }
         };
         command.stderr(Stdio::from(writer));
-        let job = Job::start(&mut command)?;
+        let job = Job::start_in(streams.group(), &mut command)?;
         Ok(Self {
             pidfd: job.pidfd().ok(),
             job,
@@ -137,10 +164,12 @@ impl Running {
             if let Some(ended) = ended {
                 let finish = if was_interrupted {
                     Finish::Interrupted
-                } else if running.told.is_some() {
-                    Finish::TimedOut
                 } else {
-                    Finish::Ended(ended)
+                    match running.why_told() {
+                        Some(Why::Terminal) => Finish::AsksAtTerminal,
+                        Some(Why::Time) => Finish::TimedOut,
+                        None => Finish::Ended(ended),
+                    }
                 };
                 return Ok(Said {
                     finish,
@@ -189,6 +218,7 @@ impl Running {
             self.job.signal_group(Signal::SIGTERM);
             self.told = Some(Told {
                 kill_at: clock::now() + LAST_TIME,
+                why: Why::Time,
             });
         }
     }
@@ -199,6 +229,14 @@ impl Running {
         match self.told {
             Some(told) if told.kill_at <= now => self.job.signal_group(Signal::SIGKILL),
             None if self.deadline.is_some_and(|deadline| deadline <= now) => self.end(),
+            // One that is stopped heeds no SIGTERM.
+            None if self.job.is_stopped_at_terminal() => {
+                self.job.signal_group(Signal::SIGKILL);
+                self.told = Some(Told {
+                    kill_at: now,
+                    why: Why::Terminal,
+                });
+            }
             Some(_) | None => {}
         }
         // Not even SIGKILL ends one that waits for a disk or a network file system: it is left to itself then.
@@ -217,9 +255,9 @@ impl Running {
         ended
     }
 
-    /// Whether it was told to end.
-    pub(super) fn was_told(&self) -> bool {
-        self.told.is_some()
+    /// Why it was told to end, if it was.
+    pub(super) fn why_told(&self) -> Option<Why> {
+        self.told.map(|told| told.why)
     }
 
     /// The lines for people since the last call.

@@ -252,7 +252,7 @@ impl Store {
         attempt(format_args!("remove {}", path.display()), remove_all(&path))
     }
 
-    /// Copies what is deployed to [`Self::draft`], and has it on the disk. It must still be what was measured.
+    /// Copies what is deployed to [`Self::draft`]. It must still be what was measured.
     pub(super) fn build(&self, source: &Source, name: &str, measured: &Print, pulse: Pulse<'_>) -> Step<()> {
         let draft = self.draft();
         make_directory(&draft)?;
@@ -283,10 +283,17 @@ impl Store {
         if copied.sha256 != measured.sha256 {
             return Err(format!("copy {shown}: another SHA-256 arrived; did it change meanwhile?").into());
         }
+        Ok(())
+    }
+
+    /// Marks the draft as one that has never served, and has all of it on the disk. What a preflight has put in the place of the mark
+    /// counts for nothing.
+    pub(super) fn seal(&self, pulse: Pulse<'_>) -> Step<()> {
+        let draft = self.draft();
         let mark = draft.join(MARK);
         attempt(
             format_args!("write {}", mark.display()),
-            put(format!("{NEVER_SERVED}\n").as_bytes(), &mark),
+            remove_all(&mark).and_then(|()| put(format!("{NEVER_SERVED}\n").as_bytes(), &mark)),
         )?;
         sync_tree(&draft, pulse)
     }

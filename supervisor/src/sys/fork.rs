@@ -43,6 +43,11 @@ pub(crate) fn fork(child: impl FnOnce(&InChild) -> i32) -> Result<Pid, Errno> {
 /// Has a command start in a process group of its own, with no signal blocked or ignored, and get SIGTERM when we end, however we end.
 /// It fails to start if we have ended by then.
 pub(crate) fn start_on_its_own(command: &mut Command) -> &mut Command {
+    start_in_our_group(command).process_group(0)
+}
+
+/// The same in our process group, so that the terminal which is ours is the command's as well.
+pub(crate) fn start_in_our_group(command: &mut Command) -> &mut Command {
     let parent = Pid::this();
     let prepare = move || {
         let child = InChild(());
@@ -52,7 +57,7 @@ pub(crate) fn start_on_its_own(command: &mut Command) -> &mut Command {
         Ok(())
     };
     // SAFETY: only system calls are made, and the process that forks has a single thread.
-    unsafe { command.process_group(0).pre_exec(prepare) }
+    unsafe { command.pre_exec(prepare) }
 }
 
 /// Ends the child if `child` unwinds.

@@ -30,7 +30,7 @@ pub(crate) use errno::errno_text;
 pub(crate) use fds::{
     close_all_but, close_in_child, close_on_exec_from, keep_over_exec, move_above, place_at,
 };
-pub(crate) use fork::{InChild, fork, start_on_its_own};
+pub(crate) use fork::{InChild, fork, start_in_our_group, start_on_its_own};
 pub(crate) use handing_over::{
     close_left, close_on_exec, duplicate_fd, end_with, environment, memory_file, take_fd, take_variable,
 };

@@ -179,7 +179,7 @@ impl Container<'_> {
     #[track_caller]
     pub fn status(&self) -> Option<Status> {
         let done = self.exec(&["segue", "status", "--json"]);
-        serde_json::from_str(&done.stdout).ok().map(Status)
+        Status::told(&done.stdout)
     }
 
     /// Waits until the status satisfies a condition.

@@ -9,7 +9,6 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use segue_tests::binaries::Binary;
-use segue_tests::deployed;
 use segue_tests::figures;
 use segue_tests::load::{Kind, Load};
 use segue_tests::needs;
@@ -51,7 +50,7 @@ impl Pipeline {
         ));
         this.sh(
             "mkdir links && ln -s usr/bin usr/lib usr/lib64 links && tar -cf repository/links.tar -C links . \
-             && mkdir bin && ln -s \"$SCRIPT\" bin/deploy.sh",
+             && mkdir bin && ln -s \"$SEGUE\" bin/segue",
         );
         let recipe = this.read("Containerfile");
         assert!(recipe.contains(RECIPE) && recipe.contains(INSTALL), "{recipe}");
@@ -79,7 +78,6 @@ impl Pipeline {
         let bin = self.directory.join("bin");
         command
             .env("PATH", format!("{}:{path}", bin.display()))
-            .env("SCRIPT", deployed::SCRIPT)
             .env("SEGUE", Binary::Segue.path())
             .env("GIT_CONFIG_GLOBAL", "/dev/null")
             .env(proc::MARK, self.directory.components().collect::<PathBuf>())
@@ -212,7 +210,7 @@ fn a_push_does_the_least_that_is_enough() {
     // Image and code are one release.
     let (root, control) = (pipeline.directory.join("srv"), pipeline.control.display());
     pipeline.sh(&format!(
-        "deploy.sh --name shop --root '{}' --control '{control}' --rollback",
+        "segue deploy --name shop --root '{}' --control '{control}' --rollback",
         root.display()
     ));
     version::assert_only(&segue, "welcome, version 2");
@@ -228,7 +226,7 @@ fn a_push_does_the_least_that_is_enough() {
     pipeline.sh("cd repository && echo 'image\tanother' >>.ship");
     pipeline.commit();
     assert_eq!(pipeline.ship("--decide").stdout, "image\n");
-    // deploy.sh keeps what serves; nothing else is left of what was built.
+    // `segue deploy` keeps what serves; nothing else is left of what was built.
     assert_eq!(pipeline.podman.tags("localhost/shop"), Vec::<String>::new());
 
     let tally = load.stop();

@@ -299,6 +299,56 @@ fn the_pid_file_names_the_supervisor_and_goes_with_it() {
     assert!(!path.exists());
 }
 
+/// A program that has asked for JSON reads JSON, whatever it has asked for beside that.
+#[test]
+fn a_wrong_command_line_is_told_in_codes_as_well() {
+    let run = |words: &[&str]| {
+        let mut command = std::process::Command::new(Binary::Segue.path());
+        Process::start(command.args(words)).finish()
+    };
+    let wrong: [(&[&str], &str); 8] = [
+        (
+            &["reload", "--json", "--nonsense"],
+            "unexpected argument '--nonsense' found",
+        ),
+        (&["reload", "--flat", "--json"], "cannot be used with"),
+        (&["status", "--json", "--watch"], "cannot be used with"),
+        (&["status", "--json", "-1"], "a number is no name"),
+        (&["list", "--json", "shop"], "unexpected argument 'shop' found"),
+        (&["deploy", "--json"], "required arguments were not provided"),
+        (
+            &["deploy", "--json", "--keep", "none", "app"],
+            "expected a number",
+        ),
+        (&["deploy", "--json", "--rollback"], "which app?"),
+    ];
+    for (words, why) in wrong {
+        let done = run(words);
+        assert_eq!(done.code, Some(2), "{done:?}");
+        let told: serde_json::Value =
+            serde_json::from_str(&done.stdout).unwrap_or_else(|error| panic!("{words:?}: {error}: {done:?}"));
+        assert_eq!(told["outcome"], "misused", "{words:?}: {told}");
+        let sentence = ["reason", "message"].map(|key| told[key].as_str().unwrap_or_default().to_owned());
+        assert!(
+            sentence.iter().any(|text| text.contains(why)),
+            "{words:?}: {told}"
+        );
+        assert!(done.stderr.contains(why), "people are told, too: {done:?}");
+    }
+    let flat = run(&["status", "--flat", "--nonsense"]);
+    assert!(flat.stdout.contains("outcome=misused\n"), "{flat:?}");
+    // The app's own words are nobody's options.
+    let words = run(&["reload", "--nonsense", "--", "--json"]);
+    assert_eq!((words.code, words.stdout.as_str()), (Some(2), ""), "{words:?}");
+    let nobody = run(&["status", "--json", "--control", "/nonexistent/control"]);
+    let told: serde_json::Value = serde_json::from_str(&nobody.stdout).unwrap();
+    assert_eq!(
+        (nobody.code, &told["outcome"]),
+        (Some(3), &"no-supervisor".into())
+    );
+    assert_eq!(told["reason"], told["message"]);
+}
+
 #[test]
 fn json_lines_are_json() {
     let segue = good().flags(["--log-format", "json"]).start();

@@ -15,6 +15,7 @@ mod cost;
 mod dead_listeners;
 mod demo;
 mod deploy;
+mod deploy_edges;
 mod deploy_links;
 mod detectors;
 mod dev;

@@ -7,6 +7,7 @@ mod chaos;
 mod clock;
 mod deploy_interrupted;
 mod deploy_killed;
+mod deploy_synced;
 mod fault_table;
 mod file_size;
 mod killed;

@@ -9,6 +9,7 @@ mod deploy_ssh;
 mod drops_uid;
 mod guides;
 mod gunicorn;
+mod hooks_user;
 mod late;
 mod memory;
 mod servers;

@@ -55,6 +55,7 @@ fn a_program_becomes_a_release() {
         .store
         .build(&source, "app", &print_of(&source), &mut never)
         .unwrap();
+    place.store.seal(&mut never).unwrap();
     assert_eq!(place.store.releases(), Vec::<String>::new(), "it has no name yet");
     place.store.publish("1-a").unwrap();
     assert_eq!(place.store.releases(), ["1-a"]);
@@ -101,6 +102,7 @@ fn a_tree_is_copied_with_its_links_and_readable_for_all() {
     };
     let measured = print_of(&source);
     place.store.build(&source, "app", &measured, &mut never).unwrap();
+    place.store.seal(&mut never).unwrap();
     let draft = place.store.draft();
     let mode = |name: &str| draft.join(name).metadata().unwrap().permissions().mode() & 0o7777;
     assert_eq!(

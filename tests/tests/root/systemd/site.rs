@@ -238,11 +238,11 @@ impl<'a> Site<'a> {
         let end = std::time::Instant::now() + segue_tests::patience();
         loop {
             let done = self.segue("status", &["--json"]);
-            match serde_json::from_str(&done.stdout) {
-                Ok(status) => return Status(status),
-                Err(error) => assert!(
+            match Status::told(&done.stdout) {
+                Some(status) => return status,
+                None => assert!(
                     std::time::Instant::now() < end,
-                    "status: {error}: {done:?}\n{}",
+                    "status: {done:?}\n{}",
                     self.journal()
                 ),
             }

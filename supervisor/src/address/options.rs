@@ -27,6 +27,9 @@ pub(crate) enum Key {
     Group,
     /// `DirectoryMode=`: makes missing parent directories of a Unix path with this mode.
     DirectoryMode,
+    /// The socket is bound beside a Unix path, which is a link to it: for apps that remove the path of a socket that they were given.
+    /// Not in systemd.socket(5).
+    Linked,
     /// `NoDelay=`: TCP_NODELAY.
     NoDelay,
     /// `KeepAlive=`: SO_KEEPALIVE.

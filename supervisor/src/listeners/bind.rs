@@ -241,7 +241,14 @@ fn at_path(wanted: &Wanted<'_>, path: &Path, dead: Option<&SocketFile>) -> Resul
     unix_file::clear(&path, socket_type(kind))?;
     let fd = new_socket(kind, AddressFamily::Unix).map_err(errno_text)?;
     let originals = put_all(fd.as_fd(), options, AddressFamily::Unix)?;
-    let file = SocketFile::bind(fd.as_fd(), &path, Some(lock), wanted.guard.clone())?;
+    let is_linked = options.flag(Key::Linked) == Some(true);
+    let bind_at = if is_linked {
+        unix_file::clear_second(&path, socket_type(kind))?;
+        SocketFile::bind_beside
+    } else {
+        SocketFile::bind
+    };
+    let file = bind_at(fd.as_fd(), &path, Some(lock), wanted.guard.clone())?;
     file.give_access(wanted.owner, shared::mode(options))?;
     if kind.accepts_connections() {
         sock::listen(fd.as_fd(), shared::backlog(options)).map_err(errno_text)?;

@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStringExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockaddrStorage, UnixAddr, getsockname};
@@ -60,12 +60,12 @@ impl SocketKind {
     }
 }
 
-/// Where a socket is bound.
+/// Where clients reach a socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum BoundTo {
     /// An Internet address; `both` if an IPv6 socket takes IPv4 clients, too.
     Internet { address: SocketAddr, both: bool },
-    /// A path, absolute for all sockets that were made here.
+    /// A path, absolute for all sockets that were made here. The socket may be bound elsewhere (`linked`).
     Path(PathBuf),
     /// An abstract name, without the leading NUL.
     Abstract(Vec<u8>),
@@ -84,12 +84,12 @@ impl BoundTo {
     }
 }
 
-/// The kind of a socket and where it is bound.
+/// The kind of a socket and its address, for clients and for apps.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Local {
     pub(super) kind: SocketKind,
     pub(super) bound_to: BoundTo,
-    /// The address alone, as most programs write it.
+    /// The address alone, as most programs write it, and for a path as getsockname(2) tells it to an app.
     plain: OsString,
 }
 
@@ -123,7 +123,15 @@ impl Local {
         })
     }
 
-    /// The address without a kind: `127.0.0.1:8080`, `[::]:8080`, a path, or `@` and an abstract name.
+    /// The same, for clients that come by this path.
+    pub(super) fn reached_by(self, path: &Path) -> Self {
+        Self {
+            bound_to: BoundTo::Path(path.to_owned()),
+            ..self
+        }
+    }
+
+    /// The address without a kind, as an app finds it: `127.0.0.1:8080`, `[::]:8080`, a path, or `@` and an abstract name.
     pub(super) fn plain(&self) -> &OsStr {
         &self.plain
     }

@@ -62,7 +62,7 @@ pub(super) type Originals = Vec<(SocketOption, Vec<u8>)>;
 /// What an option is made of, and so when it can change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum What {
-    /// A socket option for the time before bind(2): a change needs a new socket.
+    /// A socket option for the time before bind(2), or where the socket is bound: a change needs a new socket.
     Birth,
     /// A socket option that can be set at any time.
     Option,
@@ -86,7 +86,8 @@ pub(super) fn what(key: Key) -> What {
         | Key::ReusePort
         | Key::Sockets
         | Key::BindIpv6Only
-        | Key::BindToDevice => What::Birth,
+        | Key::BindToDevice
+        | Key::Linked => What::Birth,
         Key::Steer | Key::Slots => What::Group,
         Key::Backlog => What::Backlog,
         Key::Mode | Key::User | Key::Group => What::Access,
@@ -148,8 +149,9 @@ fn options_of(key: Key, family: AddressFamily) -> Vec<SocketOption> {
         Key::PassSecurity => vec![general(libc::SO_PASSSEC)],
         Key::PassPacketInfo => by_family(ipv4(libc::IP_PKTINFO), ipv6(libc::IPV6_RECVPKTINFO)),
         Key::Timestamping => vec![general(libc::SO_TIMESTAMP), general(libc::SO_TIMESTAMPNS)],
-        // Their sockets share the address as soon as they are bound: see `slots`.
-        Key::Steer
+        // Where a socket is bound: see `unix_file`. The sockets of a steered address share it as soon as they are bound: see `slots`.
+        Key::Linked
+        | Key::Steer
         | Key::Slots
         | Key::Backlog
         | Key::Mode

@@ -125,7 +125,10 @@ impl Socket {
     /// One clause: it is no socket that can be a listener.
     pub(super) fn new(birth: Birth) -> Result<Self, String> {
         let fd = birth.fd.as_fd();
-        let local = Local::of(fd)?;
+        let mut local = Local::of(fd)?;
+        if let Some(file) = &birth.file {
+            local = local.reached_by(file.path());
+        }
         let inode = nix::sys::stat::fstat(fd).map_err(errno_text)?.st_ino;
         let io_mode = io_mode(fd).map_err(errno_text)?;
         let backlog = effective_backlog(fd, birth.backlog);

@@ -1,7 +1,7 @@
 //! The path of a Unix socket: only the supervisor makes it, and only the supervisor removes it.
 //!
-//! The socket is bound at the path itself (a name given later would break getsockname(2) and those who compare it),
-//! under a lock file beside it. What is there already is removed only if it is a socket that refuses connections. The new
+//! The socket is bound at the path itself (a name given later would break getsockname(2) and those who compare it; `linked` asks for
+//! just that), under a lock file beside it. What is there already is removed only if it is a socket that refuses connections. The new
 //! path is born with mode 0000 and gets its owner and then its mode before anybody can connect. An app that removes it finds it put
 //! back (`second_link`).
 
@@ -27,7 +27,7 @@ use crate::sys::errno_text;
 
 pub(super) use path::{clear, make_parents, make_way};
 pub(super) use path_lock::PathLock;
-pub(super) use second_link::Mended;
+pub(super) use second_link::{Mended, clear_second};
 
 /// A path that leads to a socket of ours. Removed when dropped, if it still leads there, with its second link and before its lock.
 #[derive(Debug)]

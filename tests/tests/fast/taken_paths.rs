@@ -28,12 +28,16 @@ fn inode(path: &Path) -> Option<u64> {
 
 /// An instance that serves at the path `s`.
 fn at_path(app: &str) -> (Segue, TempDir, PathBuf) {
+    at_path_with("", app)
+}
+
+fn at_path_with(options: &str, app: &str) -> (Segue, TempDir, PathBuf) {
     let setup = Setup::new(Program::new("./app"));
     setup.deploy("app", &Program::fixture(app));
     let directory = segue_tests::segue::directory();
     let path = directory.path().join("s");
-    let segue = setup.listen(format!("web=unix:{}", path.display())).start();
-    (segue, directory, path)
+    let listen = format!("web=unix:{}{options}", path.display());
+    (setup.listen(listen).start(), directory, path)
 }
 
 /// With well-behaved apps in their places, so that the last look at the directory is not a race.
@@ -68,6 +72,40 @@ fn a_path_that_each_generation_takes_away_is_missed_once_a_reload_at_most() {
         "it is told once"
     );
     assert!(segue.status().listener("trouble").is_null());
+    stop(segue, &directory);
+}
+
+/// The app removes what its socket tells it. An upgrade and the next supervisor after kill -9 know of it as well.
+#[test]
+fn a_linked_path_that_each_generation_takes_away_is_missed_by_nobody() {
+    let (mut segue, directory, path) = at_path_with(",linked", AT_TERM);
+    let first = inode(&path);
+    let rounds = scale(5, 100);
+    let knocks = Knocks::start(&path);
+    let reload = |segue: &Segue| {
+        segue.reload_ok(&["--drained"]);
+        wait_until("the second link is there", || inode(&second(&path)) == first);
+    };
+    for _ in 0..rounds {
+        reload(&segue);
+    }
+    let upgraded = segue.run("upgrade", &[]);
+    assert_eq!(upgraded.code, Some(0), "{upgraded:?}");
+    reload(&segue);
+    segue.kill();
+    segue.resume();
+    reload(&segue);
+    knocks.wait_for_more(1);
+    let knocked = knocks.stop();
+    say(format_args!(
+        "{rounds} reloads, an upgrade and a kill -9 with a linked path that each generation takes away: {knocked}"
+    ));
+    assert_eq!((knocked.missed, knocked.lost()), (0, 0), "{knocked}");
+    assert_eq!(segue.process().stderr().matches(BACK).count(), 0);
+    let status = segue.status();
+    let address = format!("unix:{}", path.display());
+    assert_eq!(status.listener("address").as_str(), Some(&*address));
+    assert!(status.listener("trouble").is_null());
     stop(segue, &directory);
 }
 

@@ -102,6 +102,7 @@ pub(super) const ROWS: &[Row] = &[
         Shape::Octal,
         Scope::UnixFile,
     ),
+    row(Key::Linked, "linked", Shape::Flag, Scope::UnixFile),
     row(Key::NoDelay, "no-delay", Shape::Flag, Scope::Tcp),
     row(Key::KeepAlive, "keep-alive", Shape::Flag, Scope::Tcp),
     also(

@@ -152,10 +152,13 @@ fn what_a_killed_supervisor_has_left_makes_room() {
         assert!(std::time::Instant::now() < end, "somebody has them");
         std::thread::yield_now();
     }
-    let listener = spot.open();
-    assert_eq!(inode(&spot.second), inode(&spot.path));
-    drop(listener);
-    assert!(spot.is_empty());
+    let linked = format!("{},linked", spot.text());
+    for text in [spot.text(), linked] {
+        let listener = open_one(&text);
+        assert_eq!(inode(&spot.second), inode(&spot.path));
+        drop(listener);
+        assert!(spot.is_empty());
+    }
 }
 
 #[test]
@@ -189,6 +192,56 @@ fn a_link_to_something_else_is_not_followed() {
         assert_eq!(told(&listener), None);
         assert_eq!(inode(&spot.path), None);
     }
+}
+
+#[test]
+fn a_linked_path_stays_when_an_app_removes_the_name_that_its_socket_tells() {
+    let spot = Spot::new();
+    let linked = format!("{},linked,mode=0620", spot.text());
+    let before = open_all(&[&linked]);
+    let listener = &before[0];
+    let told_to_apps = UnixListener::from(listener.as_fd().try_clone_to_owned().unwrap());
+    let told_to_apps = told_to_apps.local_addr().unwrap();
+    assert_eq!(told_to_apps.as_pathname(), Some(&*spot.second));
+    assert_eq!(listener.plain_address(), spot.second.as_os_str());
+    assert_eq!(listener.address_text(), format!("unix:{}", spot.path.display()));
+    let mode = fs::symlink_metadata(&spot.path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o7777, 0o620);
+
+    fs::remove_file(&spot.second).unwrap();
+    UnixStream::connect(&spot.path).unwrap();
+    assert_eq!((told(listener), listener.trouble()), (None, None));
+    assert_eq!(inode(&spot.second), inode(&spot.path));
+
+    let after = super::reload(&[&linked], &before).unwrap().listeners;
+    assert!(after[0].shares_socket(listener));
+    let refused = line(super::reload(&[&spot.text()], &before));
+    assert!(
+        refused.ends_with(": linked cannot change while the socket is open"),
+        "{refused}"
+    );
+    drop((before, after));
+    assert!(spot.is_empty());
+}
+
+#[test]
+fn a_linked_path_is_not_made_where_somebody_serves_its_second_name() {
+    let spot = Spot::new();
+    let theirs = UnixListener::bind(&spot.second).unwrap();
+    let its_inode = inode(&spot.second);
+    let linked = format!("{},linked", spot.text());
+    let refused = refusal(&[&linked]);
+    assert!(
+        refused.contains("/s.kept: address already in use (by "),
+        "{refused}"
+    );
+    assert_eq!((inode(&spot.path), inode(&spot.second)), (None, its_inode));
+    drop(theirs);
+    fs::remove_file(&spot.second).unwrap();
+    fs::write(&spot.second, "theirs").unwrap();
+    let refused = refusal(&[&linked]);
+    assert!(refused.ends_with("not a socket, and it stays"), "{refused}");
+    assert_eq!(fs::read_to_string(&spot.second).unwrap(), "theirs");
 }
 
 fn is_readable(watch: &PathWatch) -> bool {

@@ -1,5 +1,5 @@
 //! Servers that remove the path of a Unix socket which they were given, when they end: how many clients find nothing there in
-//! twenty reloads, with Segue's second link and without it.
+//! twenty reloads, with Segue's second link and without it, and where the path is a link from the start (`linked`).
 
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -20,6 +20,8 @@ enum Guard {
     On,
     /// A directory has the name of the second link.
     Off,
+    /// The app is told the second link, and clients use the first.
+    Linked,
 }
 
 /// php-fpm as Debian calls it, with its version: the newest that is installed.
@@ -41,8 +43,8 @@ fn the_path_that_php_fpm_takes_away_is_there_again_at_once() {
         return;
     };
     let config = include_str!("../../../servers/php-fpm.conf");
-    compare("php-fpm", Lost::None, fastcgi_ping, |directory| {
-        let text = config.replace("{socket}", &directory.join("s").to_string_lossy());
+    compare("php-fpm", Lost::None, fastcgi_ping, |directory, told| {
+        let text = config.replace("{socket}", &told.to_string_lossy());
         std::fs::write(directory.join("php-fpm.conf"), text).unwrap();
         let program = Program::new(&program)
             .args(["-F", "-y"])
@@ -60,36 +62,46 @@ fn the_path_that_twisted_takes_away_is_there_again_at_once() {
         return;
     };
     let code = concat!(env!("CARGO_MANIFEST_DIR"), "/servers/in_code.py");
-    compare("Twisted", Lost::Some, ping, |_| {
+    compare("Twisted", Lost::Some, ping, |_, _| {
         Setup::new(Program::new(&python).args([code, "twisted_at_a_path"]))
     });
 }
 
-fn compare(name: &str, lost: Lost, ask: Ask, setup: impl Fn(&Path) -> Setup) {
+/// `setup`: for a directory, and the path that the app is told.
+fn compare(name: &str, lost: Lost, ask: Ask, setup: impl Fn(&Path, &Path) -> Setup) {
     let rounds = scale(5, 20);
-    let [guarded, control] = [Guard::On, Guard::Off].map(|guard| {
+    let [guarded, linked, control] = [Guard::On, Guard::Linked, Guard::Off].map(|guard| {
         let knocked = play(guard, ask, rounds, &setup);
         say(format_args!(
             "{name}, second link {guard:?}, {rounds} reloads: {knocked}"
         ));
         knocked
     });
-    match lost {
-        Lost::None => assert_eq!(guarded.lost(), 0, "{guarded}"),
-        Lost::Some => assert!(guarded.lost() < guarded.served / 100, "{guarded}"),
+    for knocked in [&guarded, &linked] {
+        match lost {
+            Lost::None => assert_eq!(knocked.lost(), 0, "{knocked}"),
+            Lost::Some => assert!(knocked.lost() < knocked.served / 100, "{knocked}"),
+        }
     }
+    assert_eq!(linked.missed, 0, "{linked}");
     assert!(guarded.gaps <= rounds, "{guarded}");
     // Where nothing else is at work it is one at most; a client may ask twice before a busy machine has run the supervisor.
     assert!(guarded.missed < control.missed / 10, "{guarded}; {control}");
 }
 
-fn play(guard: Guard, ask: Ask, rounds: usize, setup: impl Fn(&Path) -> Setup) -> Knocked {
+fn play(guard: Guard, ask: Ask, rounds: usize, setup: impl Fn(&Path, &Path) -> Setup) -> Knocked {
     let directory = segue_tests::segue::directory();
     let path = directory.path().join("s");
-    if guard == Guard::Off {
-        std::fs::create_dir(path.with_extension("kept")).unwrap();
-    }
-    let setup = setup(directory.path()).listen(format!("unix:{}", path.display()));
+    let second = path.with_extension("kept");
+    let (options, told) = match guard {
+        Guard::On => ("", &path),
+        Guard::Off => {
+            std::fs::create_dir(&second).unwrap();
+            ("", &path)
+        }
+        Guard::Linked => (",linked", &second),
+    };
+    let setup = setup(directory.path(), told).listen(format!("unix:{}{options}", path.display()));
     let segue = setup.flags(super::play::COMMON).start();
     let knocks = Knocks::asking(&path, ask);
     for _ in 0..rounds {

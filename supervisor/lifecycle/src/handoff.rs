@@ -25,6 +25,8 @@ pub enum Handoff {
 pub enum Progress {
     /// Its birth record is being made.
     Preparing,
+    /// Where listeners are steered: the record is made, and each lane that it may have was taken meanwhile. It waits for one.
+    Seeking,
     /// Its workers are starting (in queue mode: as soon as the incumbent is gone).
     Starting,
     /// Each of its workers is ready, and the probe is run until it passes.
@@ -133,10 +135,9 @@ impl Lifecycle {
         }
     }
 
-    fn start_candidate(&mut self, number: Number, plan: Plan) {
+    pub(crate) fn start_candidate(&mut self, number: Number, plan: Plan) {
         let Some(lane) = self.free_lane(plan) else {
-            // It asks for other lanes than the incumbent has, and those are taken.
-            return self.fail_candidate(number, Cause::NoLane(number));
+            return self.seek_lane(number, plan);
         };
         self.handoff = Handoff::Candidate(number, Progress::Starting);
         match plan.mode {
@@ -379,7 +380,10 @@ impl Lifecycle {
             }
             Handoff::Idle
             | Handoff::Waiting
-            | Handoff::Candidate(_, Progress::Preparing | Progress::Starting | Progress::Switching) => {}
+            | Handoff::Candidate(
+                _,
+                Progress::Preparing | Progress::Seeking | Progress::Starting | Progress::Switching,
+            ) => {}
         }
     }
 

@@ -8,6 +8,9 @@
 //! generation that hangs. A *relief* generation, one worker from the incumbent's record, is lent that lane and drains when its
 //! queue is empty. Where no relief comes, since the incumbent does not serve or its relief workers fail, the lane is given up:
 //! a candidate may have it if no other is free, for an incumbent that hangs must be replaceable.
+//!
+//! A reload begins when a lane is free. If late clients, or a rollback, take it while the record of the candidate is made, the candidate
+//! *seeks*: it waits for a lane as a reload does that has not begun. Whoever has one is bounded by a timer, and gives it back.
 
 use crate::Lifecycle;
 use crate::generation::{Generation, Role, Standing};
@@ -28,11 +31,18 @@ pub(crate) struct Lanes {
     waiting: BTreeSet<Lane>,
     /// Those of them for which a relief worker was due and could not be started, or has failed.
     given_up: BTreeSet<Lane>,
+    /// The plan of a candidate that seeks a lane.
+    sought: Option<Plan>,
 }
 
 impl Lanes {
     pub(crate) fn has_waiting(&self, lane: Lane) -> bool {
         self.waiting.contains(&lane)
+    }
+
+    /// Whether a candidate seeks one.
+    pub(crate) fn are_sought(&self) -> bool {
+        self.sought.is_some()
     }
 
     pub(crate) fn save_if_any(&self, text: &mut String) {
@@ -52,6 +62,7 @@ line!(Lanes "core-lanes" {
     "pointed" pointed if any;
     "waiting" waiting;
     "given-up" given_up;
+    "sought" sought if any;
 });
 
 impl Lifecycle {
@@ -129,6 +140,45 @@ impl Lifecycle {
     fn is_taken(&self, lane: Lane) -> bool {
         let mut generations = self.generations.values();
         generations.any(|generation| generation.lane == lane)
+    }
+
+    /// Each lane that this candidate may have was taken since there was room. Nobody of it is started until one is free.
+    pub(crate) fn seek_lane(&mut self, number: Number, plan: Plan) {
+        if self.planted.fails_without_a_lane() {
+            return self.fail_candidate(number, Cause::NotPrepared);
+        }
+        self.handoff = Handoff::Candidate(number, Progress::Seeking);
+        self.lanes.sought = Some(plan);
+        self.tell(Fact::WaitingForRoom);
+    }
+
+    /// Start a candidate that seeks a lane, once one is free. Whoever lingers makes room for it.
+    pub(crate) fn stop_seeking(&mut self) {
+        let Handoff::Candidate(number, Progress::Seeking) = self.handoff else {
+            return;
+        };
+        let Some(plan) = self.lanes.sought else { return };
+        if self.free_lane(plan).is_some() {
+            self.lanes.sought = None;
+            self.start_candidate(number, plan);
+        } else if !self.planted.seeks_in_vain() {
+            self.make_room();
+        }
+    }
+
+    /// The plan of the generation that waits for a lane, if one does: a candidate that seeks one, or else one that a reload waits to begin.
+    fn waits_for_lane(&self) -> Option<Plan> {
+        match self.handoff {
+            Handoff::Waiting => self.incumbent().map(|incumbent| incumbent.plan),
+            Handoff::Candidate(_, Progress::Seeking) => self.lanes.sought,
+            Handoff::Idle | Handoff::Candidate(..) => None,
+        }
+    }
+
+    /// From how many lanes a candidate seeks one.
+    #[cfg(test)]
+    pub(crate) fn sought_lanes(&self) -> Lane {
+        self.lanes.sought.map_or(0, |plan| plan.lanes)
     }
 
     /// The lane for the successor of a generation that failed: a free one, else that one's.
@@ -239,11 +289,8 @@ impl Lifecycle {
             return false;
         }
         let given = |generation: &Generation| generation.role == Role::Candidate && generation.lane == lane;
-        let sought = self.handoff == Handoff::Waiting
-            && self.has_given_up(lane)
-            && self
-                .incumbent()
-                .is_some_and(|incumbent| self.free_lane(incumbent.plan).is_none());
+        let may_have = |plan: Plan| lane < plan.lanes && self.free_lane(plan).is_none();
+        let sought = self.has_given_up(lane) && self.waits_for_lane().is_some_and(may_have);
         sought || self.generations.values().any(given)
     }
 
@@ -312,6 +359,7 @@ impl Lifecycle {
     /// Everything is told to stop: nobody is started for anybody any more.
     pub(crate) fn forget_lanes(&mut self) {
         self.disarm(Timer::Switch);
+        self.lanes.sought = None;
         let waiting: Vec<Lane> = self.lanes.waiting.iter().copied().collect();
         waiting.into_iter().for_each(|lane| self.forget_waiting(lane));
     }

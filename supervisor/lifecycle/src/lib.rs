@@ -241,6 +241,7 @@ impl Lifecycle {
     /// for what is to begin.
     fn come_to_rest(&mut self) {
         self.bury();
+        self.stop_seeking();
         self.begin_next();
         self.point();
         self.spawn_wanted();
@@ -274,6 +275,7 @@ impl Lifecycle {
                 .values()
                 .any(|g| g.record == *record && g.role != Role::Retired);
             by_generation
+                || self.handoff == Handoff::Candidate(record.0, Progress::Seeking)
                 || self.last_good.is_some_and(|(good, _)| good == *record)
                 || self.fallback.is_some_and(|(good, _)| good == *record)
         };

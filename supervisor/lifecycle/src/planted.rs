@@ -111,12 +111,16 @@ pub enum Bug {
     ForgetsTheWayBack,
     /// A candidate takes over that was not seen to accept.
     TakesOverUnaccepted,
+    /// A candidate fails if its lane was taken while its record was made.
+    FailsWithoutALane,
+    /// A candidate waits for a lane that nobody was told to give back.
+    SeeksInVain,
 }
 
 #[cfg(test)]
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 51] = [
+    pub const ALL: [Self; 53] = [
         Self::DrainsBeforeReady,
         Self::AnswersTwice,
         Self::LosesTickets,
@@ -168,6 +172,8 @@ impl Bug {
         Self::WaitsForTheLingering,
         Self::ForgetsTheWayBack,
         Self::TakesOverUnaccepted,
+        Self::FailsWithoutALane,
+        Self::SeeksInVain,
     ];
 }
 
@@ -245,6 +251,8 @@ questions! {
     waits_for_the_lingering => WaitsForTheLingering,
     forgets_the_way_back => ForgetsTheWayBack,
     takes_over_unaccepted => TakesOverUnaccepted,
+    fails_without_a_lane => FailsWithoutALane,
+    seeks_in_vain => SeeksInVain,
 }
 
 impl Planted {

@@ -114,7 +114,11 @@ impl Lifecycle {
             | Handoff::Waiting
             | Handoff::Candidate(
                 _,
-                Progress::Preparing | Progress::Starting | Progress::Confirming | Progress::Switching,
+                Progress::Preparing
+                | Progress::Seeking
+                | Progress::Starting
+                | Progress::Confirming
+                | Progress::Switching,
             ) => {}
         }
     }

@@ -146,10 +146,16 @@ impl Lifecycle {
     fn inconsistency(&self) -> Option<&'static str> {
         let in_role = |number: Number, role| self.generation(number).is_some_and(|g| g.role == role);
         let candidate = match self.handoff {
-            Handoff::Idle | Handoff::Waiting | Handoff::Candidate(_, Progress::Preparing) => None,
+            Handoff::Idle
+            | Handoff::Waiting
+            | Handoff::Candidate(_, Progress::Preparing | Progress::Seeking) => None,
             Handoff::Candidate(number, _) => Some(number),
         };
         let has_record = |record: Record| self.records.contains(&record);
+        let seeking = match self.handoff {
+            Handoff::Candidate(number, Progress::Seeking) => Some(Record(number)),
+            Handoff::Idle | Handoff::Waiting | Handoff::Candidate(..) => None,
+        };
         let kept = self.last_good.iter().chain(&self.fallback);
         let mut living = self.generations.values().filter(|g| g.role.is_active());
         if self.generations.keys().any(|number| *number >= self.next_number) {
@@ -166,6 +172,10 @@ impl Lifecycle {
                 || Some(g.number) != self.incumbent.filter(|_| g.role == Role::Incumbent).or(candidate)
         }) {
             Some("a generation has no record, or a role that is another's")
+        } else if seeking.is_some() != self.lanes.are_sought()
+            || seeking.is_some_and(|record| !has_record(record))
+        {
+            Some("a candidate that seeks a lane has no record or no plan")
         } else if kept.into_iter().any(|(record, _)| !has_record(*record)) {
             Some("a record to fall back on is not kept")
         } else if !self.notifiers.is_subset(&self.records) {

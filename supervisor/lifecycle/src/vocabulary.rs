@@ -296,8 +296,6 @@ pub enum Cause {
     Deaf(Number),
     /// The kernel would not send clients to its lane.
     NotSwitched(Number),
-    /// Each lane that it may have is another's.
-    NoLane(Number),
     /// It did not accept the connection in its lane.
     Unaccepted(Number),
 }

@@ -208,7 +208,7 @@ words! {
     SlotState { "wanted" Wanted; "running" Running(start); "backing-off" BackingOff; "yielded" Yielded; }
     Phase { "running" Running; "stopping" Stopping(ending); "killing" Killing(ending); "finished" Finished; }
     Progress {
-        "preparing" Preparing; "starting" Starting; "probing" Probing;
+        "preparing" Preparing; "seeking" Seeking; "starting" Starting; "probing" Probing;
         "soaking" Soaking; "confirming" Confirming; "switching" Switching;
     }
     LingerEnd { "unused" Unused; "time" Time; "room" Room; }
@@ -223,7 +223,7 @@ words! {
         "unheld" Unheld(number);
         "deaf" Deaf(number);
         "not-switched" NotSwitched(number);
-        "no-lane" NoLane(number); "unaccepted" Unaccepted(number);
+        "unaccepted" Unaccepted(number);
     }
     Timer {
         "start" Start(worker);

@@ -36,24 +36,28 @@ pub(super) struct Doors {
     open: Cell<Option<(Ipv4Addr, u8)>>,
     /// A connection over IPv6 that is on its way, and its slot.
     visitor: Cell<Option<(SocketAddrV6, u8)>>,
+    /// As long as it is found out who stands at a place, both lead to this one, whatever the slot.
+    pub(super) visited: Cell<Option<u32>>,
     /// From where the connections of a probe come that runs, and the slot that is probed.
     pub(super) probe: Cell<Option<(ProbeSource, u8)>>,
 }
 
 impl Doors {
     /// Tell the kernel where connections go: all but our own to the member with the index `others`.
-    pub(super) fn attach(&self, order: &[u8], others: u32, fd: BorrowedFd<'_>) -> Result<(), Errno> {
+    pub(super) fn attach(&self, order: &[Option<u8>], others: u32, fd: BorrowedFd<'_>) -> Result<(), Errno> {
         let index_of = |slot: u8| {
             let mut indices = order.iter().zip(0u32..);
-            indices.find(|(known, _)| **known == slot).map(|(_, index)| index)
+            let found = indices.find(|(known, _)| **known == Some(slot));
+            found.map(|(_, index)| index)
         };
+        let visited = |slot: u8| self.visited.get().or_else(|| index_of(slot));
         let (mut doors, mut visitors) = (Vec::new(), Vec::new());
         if let Some((from, slot)) = self.open.get() {
-            doors.extend(index_of(slot).map(|index| (from, index)));
+            doors.extend(visited(slot).map(|index| (from, index)));
         }
         if let Some((from, slot)) = self.visitor.get() {
             let one = Visitors { from, ports: 1 };
-            visitors.extend(index_of(slot).map(|index| (one, index)));
+            visitors.extend(visited(slot).map(|index| (one, index)));
         }
         match self.probe.get() {
             Some((ProbeSource::Address(from), slot)) => {

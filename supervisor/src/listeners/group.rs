@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::os::fd::BorrowedFd;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::time::Instant;
 
 use super::doors::Doors;
@@ -12,8 +12,10 @@ use crate::sys::errno_text;
 /// The sockets of one steered address.
 #[derive(Debug)]
 pub(super) struct Group {
-    /// The slots in the kernel's order.
-    order: RefCell<Vec<u8>>,
+    /// The slots in the kernel's order. In a place without one stands a socket that is none of ours.
+    order: RefCell<Vec<Option<u8>>>,
+    /// The sockets of the slots.
+    members: RefCell<Vec<(u8, Weak<Socket>)>>,
     /// The slot to which new clients go.
     pointed: Cell<u8>,
     /// What stands in front of the slots, for connections of our own.
@@ -25,37 +27,58 @@ pub(super) struct Group {
 impl Group {
     /// Slots whose sockets stand in this order in the kernel.
     pub(super) fn in_order(order: Vec<u8>) -> Rc<Self> {
+        let order = order.into_iter().map(Some).collect();
         Self::in_guessed_order(order, Certainty::default())
     }
 
-    /// The same, if that is a guess.
-    pub(super) fn in_guessed_order(order: Vec<u8>, certainty: Certainty) -> Rc<Self> {
+    /// The same, if that is a guess, and others may be among them.
+    pub(super) fn in_guessed_order(order: Vec<Option<u8>>, certainty: Certainty) -> Rc<Self> {
+        let first = order.iter().flatten().next().copied();
         Rc::new(Self {
-            pointed: Cell::new(order.first().copied().unwrap_or_default()),
+            pointed: Cell::new(first.unwrap_or_default()),
             order: RefCell::new(order),
+            members: RefCell::default(),
             doors: Doors::default(),
             certainty,
         })
     }
 
     /// The slots in the kernel's order.
-    pub(super) fn order(&self) -> Vec<u8> {
+    pub(super) fn order(&self) -> Vec<Option<u8>> {
         self.order.borrow().clone()
+    }
+
+    /// It is this order.
+    pub(super) fn set_order(&self, order: Vec<Option<u8>>) {
+        self.order.replace(order);
     }
 
     /// How many slots there are.
     pub(super) fn length(&self) -> usize {
-        self.order.borrow().len()
+        self.order.borrow().iter().flatten().count()
     }
 
     /// More slots, which stand behind all others.
     pub(super) fn append(&self, made: Vec<u8>) {
-        self.order.borrow_mut().extend(made);
+        self.order.borrow_mut().extend(made.into_iter().map(Some));
     }
 
     pub(super) fn index_of(&self, slot: u8) -> Option<u32> {
-        let place = self.order.borrow().iter().position(|known| *known == slot)?;
+        let place = self
+            .order
+            .borrow()
+            .iter()
+            .position(|known| *known == Some(slot))?;
         u32::try_from(place).ok()
+    }
+
+    /// The sockets of its slots that are open.
+    pub(super) fn members(&self) -> Vec<(u8, Rc<Socket>)> {
+        let members = self.members.borrow();
+        let open = members
+            .iter()
+            .filter_map(|(slot, socket)| Some((*slot, socket.upgrade()?)));
+        open.collect()
     }
 
     /// The slot to which new clients go.
@@ -68,24 +91,34 @@ impl Group {
         self.pointed.set(slot);
     }
 
-    /// Each of two slots stands where the other was believed to stand.
-    pub(super) fn exchange(&self, one: u8, other: u8) {
-        for known in self.order.borrow_mut().iter_mut() {
-            *known = match *known {
-                slot if slot == one => other,
-                slot if slot == other => one,
-                slot => slot,
-            };
+    /// These slots were shut down, and listen again in this order: each time the last one has taken the index of the one that left, and
+    /// each stands behind all others now. In which order several have left nobody can tell, and so not where the others stand.
+    fn rejoin(&self, slots: &[u8]) {
+        let mut order = self.order.borrow_mut();
+        for slot in slots {
+            if let Some(place) = order.iter().position(|known| *known == Some(*slot)) {
+                order.swap_remove(place);
+            }
+        }
+        order.extend(slots.iter().copied().map(Some));
+        if slots.len() > 1 {
+            let mut others = self.members();
+            others.retain(|(slot, _)| !slots.contains(slot));
+            self.certainty.guess(others);
         }
     }
 
-    /// The socket in this slot was shut down and listens again: the last one has its index, and it is the last.
-    fn rejoin(&self, slot: u8) {
-        let mut order = self.order.borrow_mut();
-        if let Some(place) = order.iter().position(|known| *known == slot) {
-            order.swap_remove(place);
-            order.push(slot);
-        }
+    /// Let all others listen again that were shut down as well. Returns these, in the order in which they do.
+    fn mend_all_but(&self, own: u8) -> Vec<u8> {
+        let mut others = self.members();
+        others.retain(|(slot, socket)| *slot != own && !socket.listens());
+        others.retain(|(_, socket)| {
+            let (options, owner) = socket.applied();
+            // Why it does not is told when it is looked at itself.
+            let _ = socket.mend(&options, owner);
+            socket.listens()
+        });
+        others.into_iter().map(|(slot, _)| slot).collect()
     }
 }
 
@@ -97,16 +130,32 @@ pub(super) struct Slot {
 }
 
 impl Slot {
+    /// A socket in this place of its group.
+    pub(super) fn of(group: &Rc<Group>, number: u8, socket: &Rc<Socket>) -> Self {
+        let mut members = group.members.borrow_mut();
+        members.retain(|(known, _)| *known != number);
+        members.push((number, Rc::downgrade(socket)));
+        Self {
+            group: Rc::clone(group),
+            number,
+        }
+    }
+
     /// Its place in the kernel's order.
     pub(super) fn index(&self) -> Option<u32> {
         self.group.index_of(self.number)
     }
 
-    /// It was shut down and listens again; clients go where they went.
-    pub(super) fn rejoin(&self, fd: BorrowedFd<'_>) -> Result<(), String> {
-        self.group.rejoin(self.number);
+    /// It was shut down and listens again; clients go where they went. So do others that were shut down meanwhile: which, is returned.
+    pub(super) fn rejoin(&self, fd: BorrowedFd<'_>) -> Result<Vec<u8>, String> {
+        let others = self.group.mend_all_but(self.number);
+        let all: Vec<u8> = std::iter::once(self.number)
+            .chain(others.iter().copied())
+            .collect();
+        self.group.rejoin(&all);
         self.group.settle_order();
-        self.group.send_to(self.group.pointed.get(), fd)
+        self.group.send_to(self.group.pointed.get(), fd)?;
+        Ok(others)
     }
 }
 
@@ -137,7 +186,7 @@ impl Group {
 /// What is known of the order of a group.
 #[derive(Debug, Default)]
 pub(super) struct Certainty {
-    /// The slots whose places are guessed, with their sockets: they stand before all others.
+    /// The slots whose places are guessed, with their sockets: they stand before all others, but for those that are none of ours.
     pub(super) guessed: RefCell<Vec<(u8, Rc<Socket>)>>,
     /// Why that could not be settled, until it is told.
     pub(super) doubt: RefCell<Option<String>>,

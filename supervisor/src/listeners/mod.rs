@@ -70,7 +70,7 @@ use local::{BoundTo, Local};
 use resolve::Owner;
 pub(crate) use socket::IoMode;
 use socket::Socket;
-pub(crate) use switch::SharedSlot;
+pub(crate) use switch::{SharedSlot, Taken};
 use unix_file::SocketFile;
 
 /// Connections that may wait in a listener unless `backlog` says otherwise: the kernel's own cap
@@ -297,10 +297,15 @@ impl Listener {
             true => self.socket.mend(&self.options, self.owner),
             false => self.socket.restore(&self.options, self.owner),
         };
-        if !listened && self.socket.listens() {
-            slot.rejoin(self.socket.as_fd())?;
+        if listened || !self.socket.listens() {
+            return restored;
         }
-        restored
+        let others = slot.rejoin(self.socket.as_fd())?;
+        let others: Vec<String> = others.iter().map(u8::to_string).collect();
+        match others.is_empty() {
+            true => restored,
+            false => restored.map_err(|cause| format!("{cause}, and so does slot {}", others.join(", "))),
+        }
     }
 
     /// Gives the path of a probe listener to the app's user, as whom the probe asks; the mode stays 0600. For every

@@ -13,7 +13,7 @@ use super::local::{BoundTo, Local, SocketKind};
 use super::resolve::{self, Lookup, Owner};
 use super::slots;
 use super::socket::Source;
-use super::switch::{self, Found, SharedSlot};
+use super::switch::{self, Found, Taken};
 use super::{Inherited, ListenError, Listener, holder};
 use crate::address::{self, Host, Key, ListenSpec, SocketOptions, UnixPath};
 use crate::state::Guard;
@@ -52,7 +52,7 @@ enum Origin<'a> {
 /// After a reload that failed the options of kept sockets are those of the failed set until
 /// [`Listener::restore_flags`] of the old set is called.
 ///
-/// `shared`: which slot a socket becomes that is steered from now on.
+/// `taken`: which slots are in use.
 ///
 /// # Errors
 /// One line. Then nothing has changed: no socket more, no option changed, and `inherited` still has its sockets.
@@ -61,7 +61,7 @@ pub(crate) fn open(
     current: &[Rc<Listener>],
     inherited: &mut Inherited,
     lookup: Lookup,
-    shared: SharedSlot,
+    taken: Taken,
 ) -> Result<Opened, ListenError> {
     check_unique(specs)?;
     let held: Vec<Rc<Listener>> = current
@@ -82,21 +82,13 @@ pub(crate) fn open(
         };
         origins.push((origin, beside));
     }
-    check_changes(specs, &origins, current, lookup, shared)?;
+    check_changes(specs, &origins, current, lookup, taken)?;
     let names = address::names(specs, |name| held.iter().any(|one| one.name() == name));
     let mut known: Vec<Rc<Listener>> = held.iter().chain(current).cloned().collect();
     let mut sets = Vec::new();
     for ((spec, origin), name) in specs.iter().zip(origins).zip(names) {
         let (origin, beside) = origin;
-        let set = realize(
-            spec,
-            origin,
-            beside,
-            name,
-            &known,
-            (lookup, shared),
-            &mut warnings,
-        )?;
+        let set = realize(spec, origin, beside, name, &known, (lookup, taken), &mut warnings)?;
         known.extend(set.iter().cloned());
         sets.push(set);
     }
@@ -121,7 +113,7 @@ fn check_changes(
     origins: &[(Origin<'_>, Vec<Rc<Listener>>)],
     current: &[Rc<Listener>],
     lookup: Lookup,
-    shared: SharedSlot,
+    taken: Taken,
 ) -> Result<(), ListenError> {
     let mut found = Vec::new();
     for (spec, (origin, beside)) in specs.iter().zip(origins) {
@@ -140,7 +132,7 @@ fn check_changes(
         found.push(Found { spec, open });
     }
     match lookup {
-        Lookup::Refused => switch::check(&found, current, shared),
+        Lookup::Refused => switch::check(&found, current, taken.shared),
         // No version lives that has a slot.
         Lookup::AtStart => Ok(()),
     }
@@ -320,7 +312,7 @@ fn realize(
     beside: Vec<Rc<Listener>>,
     name: String,
     known: &[Rc<Listener>],
-    (lookup, shared): (Lookup, SharedSlot),
+    (lookup, taken): (Lookup, Taken),
     warnings: &mut Vec<String>,
 ) -> Result<Vec<Rc<Listener>>, ListenError> {
     match origin {
@@ -347,7 +339,7 @@ fn realize(
                     owner,
                     guard: Guard::armed(),
                 };
-                return Ok(slots::complete(all, &wanted, shared, warnings));
+                return Ok(slots::complete(all, &wanted, taken.shared, warnings));
             }
             Ok(all)
         }
@@ -355,7 +347,7 @@ fn realize(
             let bound = bind::open(&wanted, &|kind, address| holder_of(known, lookup, kind, address))?;
             let first = made(bound, &wanted, name.clone(), warnings);
             if slots::is_asked(&spec.options) {
-                return Ok(slots::complete(vec![first], &wanted, SharedSlot::Is(0), warnings));
+                return Ok(slots::of_new(first, &wanted, taken.pointed, warnings));
             }
             let mut all = vec![first];
             while all.len() < all[0].sockets().unwrap_or(1) {

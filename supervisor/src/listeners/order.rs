@@ -5,9 +5,12 @@
 //! clients go, a connection is made to each place in question, and the slot in whose queue it appears stands there. An app may accept it
 //! before that is seen: then another is made. It sees clients that connect and close. None of them is taken out of a queue again, for a
 //! client may stand before it: where no app accepts, a relief worker does.
+//!
+//! A slot may be in the hands of a process that we cannot ask. It was made anew, but the old socket stands in the order as long as that
+//! process has it: a *stranger*. A place in whose stead none of ours answers is such a one's. No client is sent there.
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::os::fd::AsFd as _;
 use std::rc::Rc;
@@ -21,7 +24,7 @@ use super::resolve::Owner;
 use super::socket::Socket;
 use crate::address::SocketOptions;
 use crate::clock;
-use crate::sys::diag::{self, States};
+use crate::sys::diag::{self, Reach, States};
 use crate::sys::sock;
 
 /// How long it is tried to see a connection at one place.
@@ -51,8 +54,12 @@ impl Listener {
 }
 
 impl Listener {
-    /// Who listens at the address of this slot with a socket that is none of these, in one line: where it stands in the kernel's order
-    /// nobody can tell.
+    /// Whether a socket that is none of ours stands among those of its address.
+    pub(crate) fn is_beside_strangers(&self) -> bool {
+        self.slot.as_ref().is_some_and(|slot| slot.group.has_strangers())
+    }
+
+    /// Who listens at the address of this slot with a socket that is none of these, in one line.
     pub(crate) fn stranger_beside(&self, ours: &[u64]) -> Option<String> {
         let BoundTo::Internet { address, .. } = self.socket.local().bound_to else {
             return None;
@@ -69,7 +76,7 @@ impl Listener {
         });
         let who = holder::of_inode(stranger?).unwrap_or_else(|| "a process that cannot be seen".to_owned());
         let text = format!(
-            "{who} listens at its address with a socket that segue does not have, so clients may come there, or meet an older version"
+            "{who} listens at its address with a socket that segue does not have: no client is sent there"
         );
         Some(self.alarm(&text).to_string())
     }
@@ -82,34 +89,26 @@ impl Group {
         if not_before.is_some_and(|not_before| clock::now() < not_before) {
             return;
         }
+        self.notice_strangers_that_left();
         let guessed = self.certainty.guessed.take();
         if guessed.is_empty() {
             return;
         }
-        let mut unsettled: BTreeMap<u8, Listener> = guessed
-            .into_iter()
-            .map(|(slot, socket)| (slot, self.visited(slot, socket)))
+        let visited: BTreeMap<u8, Listener> = guessed
+            .iter()
+            .map(|(slot, socket)| (*slot, self.visited(*slot, Rc::clone(socket))))
             .collect();
         // One alone is in doubt only if somebody unknown has another: without a visit there is no reason to think so.
-        let is_alone = unsettled.len() == 1;
-        if is_alone && unsettled.values().any(|one| one.way_for_silence().is_err()) {
+        let is_alone = visited.len() == 1;
+        if is_alone && visited.values().any(|one| one.way_for_silence().is_err()) {
             return;
         }
-        while let Some(believed) = self.next_to_settle(&unsettled) {
-            match self.who_stands_at(believed, &unsettled) {
-                Ok(found) => {
-                    self.exchange(believed, found);
-                    unsettled.remove(&found);
-                }
-                Err(why) => {
-                    self.certainty.doubt.replace(Some(why));
-                    let unsettled = unsettled.iter();
-                    let guessed = unsettled.map(|(slot, visited)| (*slot, Rc::clone(&visited.socket)));
-                    self.certainty.guess(guessed.collect());
-                    self.certainty.not_before.set(Some(clock::now() + AGAIN));
-                    return;
-                }
-            }
+        let found = Search::begin(self, &visited).find_out();
+        self.doors.visited.set(None);
+        if let Err(why) = found {
+            self.certainty.doubt.replace(Some(why));
+            self.certainty.guess(guessed);
+            self.certainty.not_before.set(Some(clock::now() + AGAIN));
         }
     }
 
@@ -127,23 +126,145 @@ impl Group {
         }
     }
 
-    /// The place where clients go comes first: as long as it is not known whose it is, their connections could be taken for ours at the
-    /// others. There they are as good as ours.
-    fn next_to_settle(&self, unsettled: &BTreeMap<u8, Listener>) -> Option<u8> {
-        let pointed = self.pointed();
-        match unsettled.contains_key(&pointed) {
-            true => Some(pointed),
-            false => unsettled.keys().next().copied(),
+    /// Whether sockets that are none of ours stand in the order.
+    pub(super) fn has_strangers(&self) -> bool {
+        self.order().contains(&None)
+    }
+
+    /// Where one of them has left, the last has its place. Of several nobody can tell which has: then all places are a guess.
+    fn notice_strangers_that_left(&self) {
+        let mut order = self.order();
+        let places: Vec<usize> = (0..order.len()).filter(|place| order[*place].is_none()).collect();
+        if places.is_empty() {
+            return;
+        }
+        match (self.count_strangers(), &places[..]) {
+            (Some(0), [alone]) => {
+                order.swap_remove(*alone);
+                self.set_order(order);
+            }
+            (Some(left), places) if left < places.len() => self.certainty.guess(self.members()),
+            (Some(_) | None, _) => {}
         }
     }
 
-    /// Which of these slots has the place of the one that is believed to have it.
-    fn who_stands_at(&self, believed: u8, unsettled: &BTreeMap<u8, Listener>) -> Result<u8, String> {
-        let visited = unsettled.get(&believed).ok_or("it has no such slot")?;
+    /// How many sockets listen at the address and are none of ours. `None` where the kernel does not tell.
+    fn count_strangers(&self) -> Option<usize> {
+        let members = self.members();
+        let (_, first) = members.first()?;
+        let BoundTo::Internet { address, .. } = first.local().bound_to else {
+            return None;
+        };
+        let mut there = Vec::new();
+        let reach = diag::search(States::LISTEN, address.port(), MOST_LISTENERS, |found| {
+            if found.local == address {
+                there.push((found.inode, found.interface));
+            }
+            ControlFlow::Continue(())
+        });
+        let is_ours = |inode: u64| members.iter().any(|(_, socket)| socket.inode() == inode);
+        let (_, interface) = *there.iter().find(|(inode, _)| is_ours(*inode))?;
+        // Those at another interface are a group of their own.
+        let strangers = there
+            .iter()
+            .filter(|(inode, of)| *of == interface && !is_ours(*inode));
+        (reach == Ok(Reach::All)).then(|| strangers.count())
+    }
+}
+
+/// A search for the places of slots.
+struct Search<'a> {
+    group: &'a Rc<Group>,
+    /// Those slots.
+    visited: &'a BTreeMap<u8, Listener>,
+    unsettled: BTreeSet<u8>,
+    /// Where somebody stands who is none of them.
+    strange: BTreeSet<usize>,
+    /// How many more of these there may be than the order has room for, where the kernel does not tell how many there are.
+    hidden: usize,
+}
+
+impl<'a> Search<'a> {
+    /// Sockets that are none of ours were there before all that we have made anew: they stand among those that are visited.
+    fn begin(group: &'a Rc<Group>, visited: &'a BTreeMap<u8, Listener>) -> Self {
+        let mut order = group.order();
+        let hidden = match group.count_strangers() {
+            Some(strangers) => {
+                order.retain(Option::is_some);
+                let behind = visited.len().min(order.len());
+                order.splice(behind..behind, std::iter::repeat_n(None, strangers));
+                0
+            }
+            // Each has a slot that was made anew since.
+            None => order
+                .len()
+                .saturating_sub(visited.len())
+                .saturating_sub(order.iter().filter(|place| place.is_none()).count()),
+        };
+        group.set_order(order);
+        Self {
+            group,
+            visited,
+            unsettled: visited.keys().copied().collect(),
+            strange: BTreeSet::new(),
+            hidden,
+        }
+    }
+
+    fn find_out(mut self) -> Result<(), String> {
+        while let Some(believed) = self.next() {
+            let order = self.group.order();
+            let place = order.iter().position(|slot| *slot == Some(believed));
+            let place = place.ok_or("it has no such slot")?;
+            match self.who_stands_at(place)? {
+                Some(found) if self.unsettled.remove(&found) => self.exchange(place, Some(found))?,
+                Some(_) => return Err("one slot was seen at two places".to_owned()),
+                None => {
+                    self.strange.insert(place);
+                    self.exchange(place, None)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The place where clients go comes first: as long as it is not known whose it is, their connections could be taken for ours at the
+    /// others. There they are as good as ours.
+    fn next(&self) -> Option<u8> {
+        let pointed = self.group.pointed();
+        match self.unsettled.contains(&pointed) {
+            true => Some(pointed),
+            false => self.unsettled.first().copied(),
+        }
+    }
+
+    /// Whoever was found at a place changes places with the one that was believed there.
+    fn exchange(&mut self, place: usize, found: Option<u8>) -> Result<(), String> {
+        let mut order = self.group.order();
+        let is_it = |other: usize| order[other] == found && !self.strange.contains(&other);
+        let other = match (0..order.len()).find(|other| is_it(*other)) {
+            Some(other) => other,
+            None if found.is_none() && self.hidden > 0 => {
+                self.hidden -= 1;
+                let behind = self.visited.len() + self.strange.len() - 1;
+                order.insert(behind.min(order.len()), None);
+                behind
+            }
+            None => return Err("no connection of our own was seen in its queue".to_owned()),
+        };
+        order.swap(place, other);
+        self.group.set_order(order);
+        Ok(())
+    }
+
+    /// Which of these slots has this place; none if none of them is seen to have it.
+    fn who_stands_at(&self, place: usize) -> Result<Option<u8>, String> {
+        let (_, visited) = self.visited.first_key_value().ok_or("it has no slots")?;
+        self.group.doors.visited.set(u32::try_from(place).ok());
         let mut sightings: BTreeMap<u8, u32> = BTreeMap::new();
         let until = clock::now() + PATIENCE;
         while clock::now() < until {
-            let queues = Queues::of(unsettled);
+            let queues = Queues::of(self.visited);
             let _visitor = visited.knock()?;
             let seen = queues.wait_for_growth(clock::now() + ARRIVAL);
             visited.shut_door()?;
@@ -151,10 +272,13 @@ impl Group {
             let count = sightings.entry(slot).or_default();
             *count += 1;
             if *count == SIGHTINGS {
-                return Ok(slot);
+                return Ok(Some(slot));
             }
         }
-        Err("no connection of our own was seen in its queue".to_owned())
+        match sightings.is_empty() {
+            true => Ok(None),
+            false => Err("no connection of our own was seen often enough in its queue".to_owned()),
+        }
     }
 }
 

@@ -10,10 +10,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use super::Listener;
-use super::group::{Group, Slot};
+use super::group::{Certainty, Group, Slot};
 use super::slots;
 use super::socket::Socket;
 use crate::state::{Flaw, Row};
+
+/// So many places are believed to be in a group.
+const MOST_PLACES: u64 = 512;
 
 /// What became of the socket of a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,15 +67,19 @@ pub(super) fn in_groups(
     for (address, row) in closed {
         add(address.clone(), *row, Fate::Closed)?;
     }
-    let is_guessed =
-        |members: &BTreeMap<u64, Member>| members.values().any(|member| member.fate != Fate::Kept);
+    let is_guessed = |members: &BTreeMap<u64, Member>| {
+        let last = members.values().map(|member| member.index).max();
+        let has_strangers = last.is_some_and(|last| last >= members.len() as u64);
+        has_strangers || members.values().any(|member| member.fate != Fate::Kept)
+    };
     let guessed: BTreeSet<String> = members
         .iter()
         .filter(|(_, members)| is_guessed(members))
         .map(|(address, _)| address.clone())
         .collect();
     let order = |(address, members): (String, BTreeMap<u64, Member>)| {
-        (address, Group::in_order(order(members.into_values().collect())))
+        let order = order(members.into_values().collect());
+        (address, Group::in_guessed_order(order, Certainty::default()))
     };
     let groups: BTreeMap<String, Rc<Group>> = members.into_iter().map(order).collect();
     for (address, group) in groups.iter().filter(|(address, _)| guessed.contains(*address)) {
@@ -82,10 +89,7 @@ pub(super) fn in_groups(
     for (mut listener, row) in restored {
         if let Some(number) = slot_of(row)? {
             let group = groups.get(&listener.address_text());
-            listener.slot = group.map(|group| Slot {
-                group: Rc::clone(group),
-                number,
-            });
+            listener.slot = group.map(|group| Slot::of(group, number, &listener.socket));
         }
         listeners.push(Rc::new(listener));
     }
@@ -132,10 +136,13 @@ impl Member {
     }
 }
 
-/// The slots of one group in the kernel's order.
-fn order(mut members: Vec<Member>) -> Vec<u8> {
+/// The slots of one group in the kernel's order. A place that none had is that of a socket which was none of the predecessor's.
+fn order(mut members: Vec<Member>) -> Vec<Option<u8>> {
     members.sort_by_key(|member| member.index);
-    let saved = members.iter().map(|member| member.slot).collect();
+    let last = members.last().map_or(0, |member| member.index);
+    let at = |place: u64| members.iter().find(|member| member.index == place);
+    let saved = (0..=last.min(MOST_PLACES)).map(|place| at(place).map(|member| member.slot));
+    let saved = saved.collect();
     members.sort_by_key(|member| Reverse(member.fd));
     let gone = members.iter().filter(|member| member.fate != Fate::Kept);
     let gone: Vec<u8> = gone.map(|member| member.slot).collect();

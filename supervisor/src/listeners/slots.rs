@@ -119,10 +119,7 @@ impl Listener {
             options: self.options.clone(),
             owner: self.owner,
             socket: Rc::clone(&self.socket),
-            slot: Some(Slot {
-                group: Rc::clone(group),
-                number,
-            }),
+            slot: Some(Slot::of(group, number, &self.socket)),
         })
     }
 }
@@ -178,6 +175,28 @@ pub(super) fn complete(
     }
 }
 
+/// The slots of an address at which nobody listened, given the socket that was bound there: it is the one to which clients go, like those
+/// of the version that serves at its other addresses.
+pub(super) fn of_new(
+    first: Rc<Listener>,
+    wanted: &Wanted<'_>,
+    pointed: u8,
+    warnings: &mut Vec<String>,
+) -> Vec<Rc<Listener>> {
+    let slots = complete(vec![first], wanted, SharedSlot::Is(pointed), warnings);
+    if let Some(first) = slots.first()
+        && pointed >= asked(&wanted.spec.options)
+        && first.is_steered()
+    {
+        let text = format!(
+            "has {} slots, for the version that serves has the last of them",
+            slots.len()
+        );
+        warnings.push(first.alarm(&text).to_string());
+    }
+    slots
+}
+
 /// Told once: fewer slots are asked for than there are.
 fn too_many(slots: &[Rc<Listener>], wanted: &Wanted<'_>) -> Option<String> {
     let first = slots.first()?;
@@ -201,7 +220,10 @@ fn without_gaps(there: Vec<Rc<Listener>>) -> Vec<Rc<Listener>> {
     let number_of = |slot: u8| there.iter().zip(0u8..).find(|(one, _)| one.slot() == Some(slot));
     let number_of = |slot: u8| Some(number_of(slot)?.1);
     let certainty = group.certainty.renumbered(number_of);
-    let order = order.into_iter().filter_map(number_of);
+    let order = order.into_iter().filter_map(|place| match place {
+        Some(slot) => number_of(slot).map(Some),
+        None => Some(None),
+    });
     let group = Group::in_guessed_order(order.collect(), certainty);
     (0u8..)
         .zip(there)
@@ -217,12 +239,13 @@ fn fill(
     let Some(first) = there.first() else {
         return Ok(Vec::new());
     };
-    let count = asked(&wanted.spec.options);
     let own = match shared {
         SharedSlot::Is(slot) if there.len() == 1 => slot,
         SharedSlot::Is(_) | SharedSlot::Several if first.slot.is_some() => 0,
         SharedSlot::Is(_) | SharedSlot::Several => return Err("it has no slot that is sure".to_owned()),
     };
+    // A version has the same slot of all addresses.
+    let count = asked(&wanted.spec.options).max(own.saturating_add(1));
     let next = u8::from(own == 0);
     let (group, second) = match &first.slot {
         Some(slot) => (Rc::clone(&slot.group), None),
@@ -237,15 +260,13 @@ fn fill(
         },
     };
     let made_by_us = |socket: Socket, number: u8| {
+        let socket = Rc::new(socket);
         Rc::new(Listener {
             name: first.name.clone(),
             options: wanted.spec.options.clone(),
             owner: wanted.owner,
-            socket: Rc::new(socket),
-            slot: Some(Slot {
-                group: Rc::clone(&group),
-                number,
-            }),
+            slot: Some(Slot::of(&group, number, &socket)),
+            socket,
         })
     };
     let mut slots: Vec<Rc<Listener>> = there
@@ -346,75 +367,13 @@ fn join(held: &[Rc<Listener>]) -> Result<Rc<Group>, String> {
 
 /// The order of a group whose supervisor was killed, if those that nobody else had were closed in this order: each time the last took the
 /// index of the one that left (`reuseport_detach_sock` of the kernel). Those made anew came last.
-pub(super) fn order_after(saved: Vec<u8>, closed: &[u8], anew: &[u8]) -> Vec<u8> {
+pub(super) fn order_after(saved: Vec<Option<u8>>, closed: &[u8], anew: &[u8]) -> Vec<Option<u8>> {
     let mut order = saved;
     for slot in closed {
-        if let Some(place) = order.iter().position(|known| known == slot) {
+        if let Some(place) = order.iter().position(|known| *known == Some(*slot)) {
             order.swap_remove(place);
         }
     }
-    order.extend(anew);
+    order.extend(anew.iter().copied().map(Some));
     order
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::listeners::tests::open_all;
-    use crate::sys::sock;
-    use std::net::{SocketAddr, TcpStream};
-    use std::os::fd::AsFd as _;
-
-    fn address_of(listener: &Listener) -> SocketAddr {
-        listener.address_text().replace('*', "127.0.0.1").parse().unwrap()
-    }
-
-    fn waiting(slots: &[Rc<Listener>]) -> Vec<u32> {
-        slots
-            .iter()
-            .map(|slot| sock::tcp_queue(slot.as_fd()).unwrap())
-            .collect()
-    }
-
-    #[test]
-    fn clients_come_to_the_first_slot_until_they_are_sent_elsewhere() {
-        let slots = open_all(&["web=*:0,steer,slots=3"]);
-        assert_eq!(
-            slots.iter().map(|slot| slot.slot()).collect::<Vec<_>>(),
-            [Some(0), Some(1), Some(2)]
-        );
-        let address = address_of(&slots[0]);
-        let mut clients: Vec<TcpStream> = Vec::new();
-        for (pointed, expected) in [(None, [5, 0, 0]), (Some(2), [5, 0, 5]), (Some(1), [5, 5, 5])] {
-            if let Some(pointed) = pointed {
-                slots[pointed].send_clients_here().unwrap();
-            }
-            clients.extend((0..5).map(|_| TcpStream::connect(address).unwrap()));
-            assert_eq!(waiting(&slots), expected);
-        }
-    }
-
-    #[test]
-    fn a_slot_that_was_shut_down_has_another_index_and_clients_go_where_they_went() {
-        use nix::sys::socket::{Shutdown, shutdown};
-        use std::os::fd::AsRawFd as _;
-        let slots = open_all(&["web=127.0.0.1:0,steer"]);
-        let address = address_of(&slots[0]);
-        slots[3].send_clients_here().unwrap();
-        shutdown(slots[0].as_fd().as_raw_fd(), Shutdown::Both).unwrap();
-        assert!(slots[0].restore_flags().is_err(), "an app shut it down");
-        let _clients: Vec<TcpStream> = (0..5).map(|_| TcpStream::connect(address).unwrap()).collect();
-        assert_eq!(waiting(&slots), [0, 0, 0, 5]);
-        slots[0].send_clients_here().unwrap();
-        let _more: Vec<TcpStream> = (0..5).map(|_| TcpStream::connect(address).unwrap()).collect();
-        assert_eq!(waiting(&slots), [5, 0, 0, 5]);
-    }
-
-    #[test]
-    fn what_a_killed_supervisor_leaves_stands_as_the_kernel_has_it() {
-        assert_eq!(order_after(vec![0, 1, 2, 3], &[], &[]), [0, 1, 2, 3]);
-        assert_eq!(order_after(vec![0, 1, 2, 3], &[1, 3], &[1, 3]), [0, 2, 1, 3]);
-        assert_eq!(order_after(vec![0, 1, 2, 3], &[0, 2], &[0, 2]), [3, 1, 0, 2]);
-        assert_eq!(order_after(vec![0, 1, 2, 3], &[1, 0], &[0]), [2, 3, 0]);
-    }
 }

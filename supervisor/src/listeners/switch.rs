@@ -18,6 +18,15 @@ pub(crate) enum SharedSlot {
     Several,
 }
 
+/// Which slots the generations that live have.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Taken {
+    pub(crate) shared: SharedSlot,
+    /// The one to which new clients go. At an address that is new with a candidate they go there as well: nobody serves it until the
+    /// takeover, and no client shall meet the candidate before.
+    pub(crate) pointed: u8,
+}
+
 /// What one spec finds open.
 pub(super) struct Found<'a> {
     pub(super) spec: &'a ListenSpec,

@@ -2,6 +2,10 @@
 //!
 //! Our own copies of the slots to which new clients do not go tell when a client waits there ([`EpollFlags::EPOLLONESHOT`]): at rest
 //! that costs nothing. From then on the slot is looked at until nobody waits. What is done about it is the core's to decide.
+//!
+//! Not every generation listens at each address: one may be new with a candidate, or have been left out of the settings. Clients of the
+//! first wait where all others go until the candidate has taken over; those of the other go to the old generation for as long as it
+//! lingers. A relief worker could answer neither before, for it is started from the record of the incumbent.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
@@ -9,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
-use segue_lifecycle::{Event, Handoff, Lane, Number, Progress};
+use segue_lifecycle::{Event, Handoff, Lane, Number, Progress, Role};
 
 use crate::clock::{self, Timers};
 use crate::listeners::Listener;
@@ -32,6 +36,9 @@ const SLOT_PAUSE: Duration = Duration::from_millis(20);
 /// The pause before it is tried again to watch the slots, after the kernel has refused (for lack of fds, say).
 const WATCH_AGAIN: Duration = Duration::from_secs(1);
 
+/// The pause between two looks at a socket that is none of ours and stands among the slots.
+const STRANGER_PAUSE: Duration = Duration::from_secs(1);
+
 /// How many slots can tell at once in one turn; the others tell in the next.
 const AT_ONCE: usize = 16;
 
@@ -53,6 +60,8 @@ pub(crate) struct Steering {
     told: bool,
     /// The slots in which clients wait, as the core was told.
     stranded: BTreeSet<Lane>,
+    /// When it is looked again whether a socket that is none of ours stands among the slots still.
+    strangers: Option<Instant>,
     /// By which it is seen whether a candidate accepts.
     pub(crate) tokens: Tokens,
 }
@@ -67,7 +76,7 @@ impl Steering {
             return Ok(());
         };
         self.pending = None;
-        send_clients_to(lane, ground)?;
+        send_clients_to(number, lane, ground)?;
         let until = clock::now() + SWITCH_PATIENCE;
         self.pending = Some(Pending { to: number, until });
         Ok(())
@@ -219,8 +228,28 @@ impl Steering {
         if self.pending.is_none() && !self.tokens.are_on_their_way() && !self.stranded.is_empty() {
             timers.arm(Alarm::Slots, Some(SLOT_PAUSE), now);
         }
+        if self.strangers.is_some_and(|at| now >= at) {
+            self.heed_strangers(now, ground);
+        }
+        if self.strangers.is_some() && !timers.runs(Alarm::Slots) {
+            timers.arm(Alarm::Slots, Some(STRANGER_PAUSE), now);
+        }
         let relieved = empty.into_iter().map(Event::Relieved);
         placed.into_iter().chain(relieved).collect()
+    }
+
+    /// Whoever has such a socket may close it at any time, and then another slot has its place: as long as one is there the order is looked
+    /// at, and clients go where they went.
+    fn heed_strangers(&mut self, now: Instant, ground: &Ground<'_>) {
+        self.strangers = None;
+        let Some((number, lane)) = pointed(ground) else {
+            return;
+        };
+        for slot in destinations(number, lane, ground).filter(|slot| slot.is_beside_strangers()) {
+            // It is tried again.
+            let _ = slot.send_clients_here();
+            self.strangers = Some(now + STRANGER_PAUSE);
+        }
     }
 
     /// The slot tells when the next client waits.
@@ -237,8 +266,8 @@ impl Steering {
     /// After a succession, before all else: the kernel sends clients where it sent them before, though the order of the slots may have
     /// changed. If it refuses, [`Steering::steer_again`] tells.
     pub(crate) fn point_again(&self, ground: &Ground<'_>) {
-        if let Some(lane) = ground.core.pointed() {
-            let _ = send_clients_to(lane, ground);
+        if let Some((number, lane)) = pointed(ground) {
+            let _ = send_clients_to(number, lane, ground);
         }
     }
 
@@ -253,14 +282,15 @@ impl Steering {
         ground: &Ground<'_>,
         timers: &mut Timers<Alarm>,
     ) -> Result<(), String> {
-        let Some(lane) = ground.core.pointed() else {
+        let Some((number, lane)) = pointed(ground) else {
             self.tokens.restore(ground, timers);
             return Ok(());
         };
         // Those of which the core was told are looked at, and told to be empty if they are.
         self.stranded = ground.core.stranded().collect();
         timers.arm(Alarm::Slots, Some(SWITCH_PAUSE), clock::now());
-        let sent = send_clients_to(lane, ground);
+        let sent = send_clients_to(number, lane, ground);
+        self.heed_strangers(clock::now(), ground);
         self.tokens.restore(ground, timers);
         sent?;
         if let Handoff::Candidate(number, Progress::Switching) = ground.core.handoff()
@@ -276,13 +306,44 @@ impl Steering {
 
 /// Where the kernel sends clients since before a succession: nothing that is told to it from now on must change that by the way.
 pub(crate) fn note_pointed(ground: &Ground<'_>) {
-    if let Some(lane) = ground.core.pointed() {
-        slots_of(lane, ground).for_each(|slot| slot.note_clients_come_here());
+    if let Some((number, lane)) = pointed(ground) {
+        destinations(number, lane, ground).for_each(|slot| slot.note_clients_come_here());
     }
 }
 
-fn send_clients_to(lane: Lane, ground: &Ground<'_>) -> Result<(), String> {
-    for slot in slots_of(lane, ground) {
+/// The generation to which new clients go, and its lane.
+fn pointed(ground: &Ground<'_>) -> Option<(Number, Lane)> {
+    ground.core.switched_to().zip(ground.core.pointed())
+}
+
+/// The slots to which new clients are to come when they go to this generation: one of each steered listener. Where it does not listen they
+/// go on coming to the generation that does; if none has taken over yet, nobody is to meet them before.
+fn destinations(number: Number, lane: Lane, ground: &Ground<'_>) -> impl Iterator<Item = Rc<Listener>> {
+    let its = ground.records.inodes_of(number, ground.core);
+    slots(ground).into_iter().filter(move |slot| {
+        let at = match its.contains(&slot.inode()) {
+            true => lane,
+            false => lane_beside(number, slot, ground).unwrap_or(lane),
+        };
+        slot.slot() == Some(at)
+    })
+}
+
+/// The lane of the newest other generation that listens there and is, or was, the incumbent.
+fn lane_beside(number: Number, slot: &Listener, ground: &Ground<'_>) -> Option<Lane> {
+    let others = ground.core.generations().filter(|one| one.number != number);
+    let listens = others.filter(|one| match one.role {
+        Role::Incumbent | Role::Lingering | Role::Retired => ground
+            .records
+            .inodes_of(one.number, ground.core)
+            .contains(&slot.inode()),
+        Role::Candidate | Role::Relief => false,
+    });
+    listens.last().map(|one| one.lane)
+}
+
+fn send_clients_to(number: Number, lane: Lane, ground: &Ground<'_>) -> Result<(), String> {
+    for slot in destinations(number, lane, ground) {
         let sent = slot.send_clients_here();
         if let Some(doubt) = slot.take_doubt() {
             ground.log.warning(&doubt);
@@ -299,22 +360,28 @@ fn slots(ground: &Ground<'_>) -> Vec<Rc<Listener>> {
     current
 }
 
-/// Those of one lane: one of each steered listener.
-fn slots_of(lane: Lane, ground: &Ground<'_>) -> impl Iterator<Item = Rc<Listener>> {
-    let slots = slots(ground).into_iter();
-    slots.filter(move |slot| slot.slot() == Some(lane))
+/// Those of the listeners of the incumbent: nobody else can answer whoever waits in one of the others, and no relief worker could.
+fn slots_of_incumbent(ground: &Ground<'_>) -> Vec<Rc<Listener>> {
+    let mut slots = slots(ground);
+    if let Some(incumbent) = ground.core.incumbent() {
+        let its = ground.records.inodes_of(incumbent.number, ground.core);
+        slots.retain(|slot| its.contains(&slot.inode()));
+    }
+    slots
 }
 
-/// Those of the incumbent, and of the next one, are watched in other ways.
+/// Its own, and that of the next one, are watched in other ways.
 fn slots_to_watch(ground: &Ground<'_>) -> Vec<Rc<Listener>> {
     let incumbent = ground.core.incumbent().map(|incumbent| incumbent.lane);
-    let mut slots = slots(ground);
+    let mut slots = slots_of_incumbent(ground);
     slots.retain(|slot| slot.slot() != ground.core.pointed() && slot.slot() != incumbent);
     slots
 }
 
 fn waits_in(lane: Lane, ground: &Ground<'_>) -> bool {
-    slots_of(lane, ground).any(|slot| slot.has_clients_waiting())
+    let slots = slots_of_incumbent(ground);
+    let mut of_lane = slots.iter().filter(|slot| slot.slot() == Some(lane));
+    of_lane.any(|slot| slot.has_clients_waiting())
 }
 
 /// It tells once that a client waits, or that it was shut down.

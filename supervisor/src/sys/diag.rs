@@ -27,6 +27,8 @@ impl States {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Found {
     pub(crate) local: SocketAddr,
+    /// The interface to which it is bound; 0 if it is bound to none.
+    pub(crate) interface: u32,
     /// Of a listener: how many clients wait.
     pub(crate) queued: u32,
     /// 0 where no process has it open.
@@ -55,6 +57,7 @@ const REQUEST: usize = HEADER + 56;
 /// Offsets in `struct inet_diag_msg`, whose first byte is the family.
 const PORT: usize = 4;
 const ADDRESS: usize = 8;
+const INTERFACE: usize = 40;
 const RECEIVE_QUEUE: usize = 56;
 const INODE: usize = 68;
 /// What the kernel fills at most in one message, net/netlink/af_netlink.c.
@@ -164,6 +167,7 @@ fn found(payload: &[u8]) -> Option<Found> {
     };
     Some(Found {
         local: SocketAddr::new(ip, port),
+        interface: number(INTERFACE)?,
         queued: number(RECEIVE_QUEUE)?,
         inode: number(INODE)?.into(),
     })

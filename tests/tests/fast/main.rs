@@ -44,6 +44,7 @@ mod rolling;
 mod scale;
 mod shared_flags;
 mod sockets;
+mod steered_comings;
 mod steered_flags;
 mod steered_stuck;
 mod steered_switch;

@@ -61,6 +61,8 @@ const fn expected(bug: Bug) -> (&'static str, &'static str) {
         Bug::WaitsForTheLingering => ("lingering without room", "every_wait_has_a_timer"),
         Bug::ForgetsTheWayBack => ("lingering on probation", "who_lingers_is_the_way_back"),
         Bug::TakesOverUnaccepted => ("steered", "a_steered_candidate_is_seen_to_accept"),
+        Bug::FailsWithoutALane => ("steered with clients left behind", "a_reload_waits_for_a_lane"),
+        Bug::SeeksInVain => ("lingering with fewer lanes", "every_wait_has_a_timer"),
         Bug::SavesNoProbation => ("probation", "a_successor_knows_the_same"),
     }
 }

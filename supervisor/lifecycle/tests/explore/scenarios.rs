@@ -94,7 +94,7 @@ const fn scenario(name: &'static str, long: Budget, rules: Rules) -> Scenario {
 }
 
 /// All of them. The order of a budget is reloads, failures, stops, changes of the number of workers.
-pub(super) static SCENARIOS: [Scenario; 37] = [
+pub(super) static SCENARIOS: [Scenario; 38] = [
     scenario(
         "overlap",
         budget(2, 2, 1, 0),
@@ -446,6 +446,21 @@ pub(super) static SCENARIOS: [Scenario; 37] = [
         },
     ),
     scenario(
+        "lingering with fewer lanes",
+        budget(3, 0, 1, 0),
+        Rules {
+            plans: &[
+                LINGERING,
+                Plan {
+                    lanes: 2,
+                    ..LINGERING
+                },
+            ],
+            budget: budget(2, 0, 0, 0),
+            ..RULES
+        },
+    ),
+    scenario(
         "lingering on probation",
         budget(2, 2, 1, 0),
         Rules {
@@ -613,6 +628,7 @@ tests! {
     steering_begins_and_ends: "steering begins and ends",
     lingering: "lingering",
     lingering_without_room: "lingering without room",
+    lingering_with_fewer_lanes: "lingering with fewer lanes",
     lingering_on_probation: "lingering on probation",
     lingering_and_deaf: "lingering and deaf",
     workers_change_while_one_lingers: "workers change while one lingers",

@@ -241,7 +241,7 @@ fn child_of_a_shared_name() {
     born(first, 3);
     let (mut inherited, _) = Inherited::from_environment(&process_env()).unwrap();
     let asked = specs(&[&format!("web={place}"), "web=127.0.0.1:0"]);
-    let opened = open(&asked, &[], &mut inherited, Lookup::AtStart, SharedSlot::Is(0)).unwrap();
+    let opened = open(&asked, &[], &mut inherited, Lookup::AtStart, IN_THE_FIRST).unwrap();
     let listeners: Vec<_> = opened
         .listeners
         .iter()
@@ -262,16 +262,10 @@ fn child_by_names() {
     // A failure leaves them for another try.
     let busy = TcpListener::bind("127.0.0.1:0").unwrap();
     let asked = specs(&[&busy.local_addr().unwrap().to_string()]);
-    line(open(
-        &asked,
-        &[],
-        &mut inherited,
-        Lookup::AtStart,
-        SharedSlot::Is(0),
-    ));
+    line(open(&asked, &[], &mut inherited, Lookup::AtStart, IN_THE_FIRST));
 
     let asked = specs(&["extra=0", "web=127.0.0.1:1,no-delay,mark=1"]);
-    let opened = open(&asked, &[], &mut inherited, Lookup::AtStart, SharedSlot::Is(0)).unwrap();
+    let opened = open(&asked, &[], &mut inherited, Lookup::AtStart, IN_THE_FIRST).unwrap();
     let names: Vec<_> = opened.listeners.iter().map(|one| one.name()).collect();
     assert_eq!(
         names,
@@ -315,7 +309,7 @@ fn child_by_addresses() {
     let (mut inherited, _) = Inherited::from_environment(&process_env()).unwrap();
     let file = format!("unix:{}", path.display());
     let asked = specs(&[&format!("file={file}"), &every, "0", &format!("web={text}")]);
-    let opened = open(&asked, &[], &mut inherited, Lookup::AtStart, SharedSlot::Is(0)).unwrap();
+    let opened = open(&asked, &[], &mut inherited, Lookup::AtStart, IN_THE_FIRST).unwrap();
     let found: Vec<_> = opened
         .listeners
         .iter()
@@ -339,7 +333,7 @@ fn child_by_addresses() {
         &opened.listeners,
         &mut Inherited::none(),
         Lookup::Refused,
-        SharedSlot::Is(0),
+        IN_THE_FIRST,
     )
     .unwrap();
     for (old, new) in opened.listeners.iter().zip(&again.listeners) {

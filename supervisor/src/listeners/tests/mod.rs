@@ -6,6 +6,7 @@ mod opening;
 mod paths;
 mod reload;
 mod shared;
+mod slots;
 mod steered;
 mod switch;
 
@@ -13,6 +14,12 @@ use super::open::Opened;
 use super::*;
 use crate::address::ListenSpec;
 use crate::sys::sock;
+
+/// All that live have the first slot.
+const IN_THE_FIRST: Taken = Taken {
+    shared: SharedSlot::Is(0),
+    pointed: 0,
+};
 
 fn spec(text: &str) -> ListenSpec {
     text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
@@ -28,7 +35,7 @@ fn try_open(texts: &[&str]) -> Result<Opened, ListenError> {
         &[],
         &mut Inherited::none(),
         Lookup::AtStart,
-        SharedSlot::Is(0),
+        IN_THE_FIRST,
     )
 }
 
@@ -65,7 +72,7 @@ fn reload(texts: &[&str], current: &[Rc<Listener>]) -> Result<Opened, ListenErro
         current,
         &mut Inherited::none(),
         Lookup::Refused,
-        SharedSlot::Is(0),
+        IN_THE_FIRST,
     )
 }
 

@@ -32,7 +32,7 @@ fn in_a_bag(slots: &[Rc<Listener>]) -> Fds {
 }
 
 /// Clients of each slot in turn come to it.
-fn assert_each_is_reached(slots: &[Rc<Listener>]) {
+pub(super) fn assert_each_is_reached(slots: &[Rc<Listener>]) {
     let queues = || -> Vec<u32> {
         let queues = slots.iter().map(|slot| sock::tcp_queue(slot.as_fd()));
         queues.map(Option::unwrap).collect()
@@ -153,34 +153,64 @@ fn is_found_though_it_accepts(closed: [usize; 2]) {
     }
 }
 
-/// Three of four slots are closed, but somebody has a copy of the first, and nobody knows it.
+/// One slot is left, or two; somebody has copies of others and cannot be asked: no client is sent there, also once they are closed.
 #[test]
-fn a_slot_that_somebody_unknown_has_is_told_and_the_order_stays_a_guess() {
-    let name =
-        "listeners::tests::steered::a_slot_that_somebody_unknown_has_is_told_and_the_order_stays_a_guess";
+fn slots_that_somebody_unknown_has_are_passed_over() {
+    let name = "listeners::tests::steered::slots_that_somebody_unknown_has_are_passed_over";
     alone(name, || {
-        let mut slots = open_all(&["web=127.0.0.1:0,steer"]);
-        let state = saved(&slots);
-        let mut fds = in_a_bag(&slots[3..]);
-        let _unknown = slots[0].as_fd().try_clone_to_owned().unwrap();
-        while slots.pop().is_some() {}
-        let rows = Row::all(state.as_bytes()).unwrap();
-        let mut told = Vec::new();
-        let absent = Absent::IsMadeAnew(&mut told);
-        let all = restore(&rows, &mut fds, absent, &Custody::new()).unwrap();
-        let ours: Vec<u64> = all.iter().map(|one| one.inode()).collect();
-        let stranger = all[0].stranger_beside(&ours).unwrap();
-        let who = format!("pid {} listens at its address", std::process::id());
-        assert!(stranger.contains(&who), "{stranger}");
-        all[3].note_clients_come_here();
-        all[3].send_clients_here().unwrap();
-        assert!(all[3].take_doubt().is_some());
-        let certainty = &all[3].slot.as_ref().unwrap().group.certainty;
-        assert_eq!(certainty.guessed.borrow().len(), 1, "it is tried again later");
-        certainty.not_before.set(None);
-        all[3].send_clients_here().unwrap();
-        assert!(all[3].take_doubt().is_some());
+        for (unknown, kept) in [
+            (&[0][..], &[3][..]),
+            (&[2], &[0]),
+            (&[0, 1], &[3]),
+            (&[1, 3], &[0, 2]),
+        ] {
+            are_passed_over(unknown, kept);
+        }
     });
+}
+
+fn are_passed_over(unknown: &[usize], kept: &[usize]) {
+    let mut slots = open_all(&["web=127.0.0.1:0,steer"]);
+    let state = saved(&slots);
+    let kept_slots: Vec<_> = kept.iter().map(|place| Rc::clone(&slots[*place])).collect();
+    let mut fds = in_a_bag(&kept_slots);
+    drop(kept_slots);
+    let mut strangers: Vec<_> = unknown
+        .iter()
+        .map(|place| slots[*place].as_fd().try_clone_to_owned().unwrap())
+        .collect();
+    while slots.pop().is_some() {}
+    let rows = Row::all(state.as_bytes()).unwrap();
+    let mut told = Vec::new();
+    let absent = Absent::IsMadeAnew(&mut told);
+    let all = restore(&rows, &mut fds, absent, &Custody::new()).unwrap();
+    let ours: Vec<u64> = all.iter().map(|one| one.inode()).collect();
+    let stranger = all[0].stranger_beside(&ours).unwrap();
+    let who = format!("pid {} listens at its address", std::process::id());
+    assert!(stranger.contains(&who), "{stranger}");
+    let pointed = &all[kept[0]];
+    pointed.note_clients_come_here();
+    pointed.send_clients_here().unwrap();
+    assert_eq!(pointed.take_doubt(), None, "{unknown:?} {kept:?}");
+    all.iter().for_each(|one| one.take_clients().unwrap());
+    let nobody_came = |strangers: &[std::os::fd::OwnedFd]| {
+        let waiting = strangers.iter().map(|one| sock::tcp_queue(one.as_fd()).unwrap());
+        waiting.collect::<Vec<u32>>()
+    };
+    let before = nobody_came(&strangers);
+    assert_each_is_reached(&all);
+    assert!(all[0].is_beside_strangers());
+    assert_eq!(nobody_came(&strangers), before, "{unknown:?} {kept:?}");
+    // What an upgrade in place goes on with.
+    let state = saved(&all);
+    let rows = Row::all(state.as_bytes()).unwrap();
+    let successor = restore(&rows, &mut in_a_bag(&all), Absent::IsAFlaw, &Custody::new()).unwrap();
+    assert_each_is_reached(&successor);
+    drop(successor);
+    while strangers.pop().is_some() {
+        assert_each_is_reached(&all);
+        assert_eq!(all[0].is_beside_strangers(), !strangers.is_empty());
+    }
 }
 
 #[test]

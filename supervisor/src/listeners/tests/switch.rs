@@ -6,7 +6,8 @@ use super::*;
 
 fn reload_as(shared: SharedSlot, texts: &[&str], current: &[Rc<Listener>]) -> Result<Opened, ListenError> {
     let specs = specs(texts);
-    open(&specs, current, &mut Inherited::none(), Lookup::Refused, shared)
+    let taken = Taken { shared, pointed: 0 };
+    open(&specs, current, &mut Inherited::none(), Lookup::Refused, taken)
 }
 
 fn queues(listeners: &[Rc<Listener>]) -> Vec<u32> {

@@ -79,7 +79,7 @@ impl View<'_> {
     /// The same for programs: the lines, and where they are.
     pub(crate) fn words_after(&self, cause: Cause) -> LastWords {
         let worker = match cause {
-            Cause::NotPrepared | Cause::NotSwitched(_) | Cause::NoLane(_) => None,
+            Cause::NotPrepared | Cause::NotSwitched(_) => None,
             Cause::NotSpawned(worker)
             | Cause::Exited(worker)
             | Cause::NotReady(worker)

@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd as _, BorrowedFd};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use segue_lifecycle::{Cause, Number, Readiness, Worker};
+use segue_lifecycle::{Cause, Handoff, Number, Progress, Readiness, Worker};
 
 use crate::clock;
 use crate::config::Ready;
@@ -69,9 +69,6 @@ impl View<'_> {
             Cause::Deaf(number) => self.deaf_in_words(number),
             Cause::Unaccepted(number) => self.why_unaccepted(number),
             Cause::NotSwitched(_) => self.why_not_switched().to_owned(),
-            Cause::NoLane(_) => {
-                "each slot that it may have is another generation's (slots=N of its listeners)".to_owned()
-            }
             Cause::Probe => {
                 let candidate = self.fleet.probes.newest();
                 candidate.map_or_else(
@@ -95,7 +92,8 @@ impl View<'_> {
             .core
             .incumbent()
             .map_or(count, |incumbent| usize::from(incumbent.plan.max_generations));
-        let why = if count < limit.max(2) {
+        let seeks = matches!(self.core.handoff(), Handoff::Candidate(_, Progress::Seeking));
+        let why = if seeks || count < limit.max(2) {
             "each slot of a steered listener is in use (slots=N)".to_owned()
         } else {
             format!("{count} generations live, the most that --max-generations allows")
@@ -210,7 +208,6 @@ pub(crate) const fn no_way_back(cause: Cause) -> &'static str {
         | Cause::Probe
         | Cause::Unheld(_)
         | Cause::NotSwitched(_)
-        | Cause::Unaccepted(_)
-        | Cause::NoLane(_) => "no version has passed probation yet, so it is started again",
+        | Cause::Unaccepted(_) => "no version has passed probation yet, so it is started again",
     }
 }

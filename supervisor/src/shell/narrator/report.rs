@@ -327,6 +327,6 @@ pub(crate) const fn cause_code(cause: Cause) -> CauseCode {
         Cause::Unheld(_) => CauseCode::Unheld,
         Cause::Unaccepted(_) => CauseCode::Unaccepted,
         Cause::Deaf(_) => CauseCode::Deaf,
-        Cause::NotSwitched(_) | Cause::NoLane(_) => CauseCode::NotSwitched,
+        Cause::NotSwitched(_) => CauseCode::NotSwitched,
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use segue_lifecycle::{FIRST, Generation, Handoff, Life, Role, State, Timer, Worker};
+use segue_lifecycle::{FIRST, Generation, Handoff, Life, Progress, Role, State, Timer, Worker};
 
 use crate::clock::{self, Timers};
 use crate::protocol::elapsed;
@@ -197,7 +197,9 @@ impl Narrator {
         }
         match view.core.handoff() {
             Handoff::Idle => {}
-            Handoff::Waiting => line += ", a reload waits until one is gone",
+            Handoff::Waiting | Handoff::Candidate(_, Progress::Seeking) => {
+                line += ", a reload waits until one is gone";
+            }
             // The first start is what is said already.
             Handoff::Candidate(FIRST, _) => {}
             Handoff::Candidate(number, _) => line += &format!(", generation {number} starts"),

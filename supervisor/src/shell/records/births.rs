@@ -10,7 +10,7 @@ use segue_lifecycle::{FIRST, Lane, Lifecycle, Mode, Number, Plan, Readiness, Rec
 use crate::activation::Known;
 use crate::config::{self, Config, Ready};
 use crate::launch::{BirthRecord, Lent, OwnPid, Wanted};
-use crate::listeners::{self, Listener, Lookup, SharedSlot};
+use crate::listeners::{self, Listener, Lookup, SharedSlot, Taken};
 use crate::log::Log;
 use crate::place::Place;
 use crate::shell::records::generation::GenerationInfo;
@@ -127,7 +127,7 @@ impl Records {
             &there,
             &mut self.inherited,
             lookup,
-            shared_slot(number, shop.core),
+            taken(number, shop.core),
         )
         .map_err(|error| error.to_string())?;
         for warning in &opened.warnings {
@@ -254,6 +254,15 @@ impl Records {
             .map_or(1, |generation| generation.plan.workers);
         let info = self.generations.get_mut(&number);
         info.map_or(workers, |info| *info.began_with.get_or_insert(workers))
+    }
+}
+
+/// The slots that the generations have which live beside a candidate.
+fn taken(candidate: Number, core: &Lifecycle) -> Taken {
+    let incumbent = core.incumbent().map(|incumbent| incumbent.lane);
+    Taken {
+        shared: shared_slot(candidate, core),
+        pointed: core.pointed().or(incumbent).unwrap_or(0),
     }
 }
 

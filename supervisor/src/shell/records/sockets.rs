@@ -195,6 +195,14 @@ impl Records {
         }
     }
 
+    /// The sockets of all listeners of a generation's record, by inode: of those that are steered, each slot.
+    pub(crate) fn inodes_of(&self, number: Number, core: &Lifecycle) -> BTreeSet<u64> {
+        let generation = core.generation(number);
+        let birth = generation.and_then(|generation| self.births.get(&generation.record));
+        let listeners = birth.into_iter().flat_map(|birth| &birth.listeners);
+        listeners.map(|listener| listener.inode()).collect()
+    }
+
     /// The listeners of a generation's record; of those that are steered, its own slots.
     pub(crate) fn listeners_of(&self, number: Number, core: &Lifecycle) -> Vec<Rc<Listener>> {
         let Some(generation) = core.generation(number) else {

@@ -119,8 +119,9 @@ pub(super) fn reloads_are_told_as_they_are(step: &Step) -> Verdict {
         |effect| matches!(effect, Effect::Tell(_)),
         |effect, world| {
             let waited = step.before.handoff() == Handoff::Waiting;
+            let seeks = matches!(step.after.handoff(), Handoff::Candidate(_, Progress::Seeking));
             match effect {
-                Effect::Tell(Fact::WaitingForRoom) if world.reloading => {
+                Effect::Tell(Fact::WaitingForRoom) if world.reloading && !seeks => {
                     broken!("a reload waits beside another")
                 }
                 Effect::Tell(Fact::HandoffBegan(number)) if world.reloading && !waited => {
@@ -217,7 +218,7 @@ pub(super) fn one_candidate_one_incumbent(node: &Node) -> Verdict {
             .map(|g| g.number)
     };
     let expected = match node.core.handoff() {
-        Handoff::Candidate(_, Progress::Preparing) => None,
+        Handoff::Candidate(_, Progress::Preparing | Progress::Seeking) => None,
         handoff => handoff.candidate(),
     };
     if !with(Role::Candidate).eq(expected) {

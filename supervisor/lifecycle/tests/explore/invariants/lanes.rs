@@ -81,7 +81,7 @@ pub(super) fn a_lane_is_free_when_it_is_given(step: &Step) -> Verdict {
         };
         let is_free =
             |lane: &Lane| !step.world.stranded.contains(lane) && others().all(|other| other.lane != *lane);
-        if !step.before.has_given_up(new.lane) || (0..new.plan.lanes).any(|lane| is_free(&lane)) {
+        if !step.after.has_given_up(new.lane) || (0..new.plan.lanes).any(|lane| is_free(&lane)) {
             broken!("{} gets the lane {}, in which clients wait", new.number, new.lane);
         }
     }
@@ -99,6 +99,28 @@ pub(super) fn lanes_are_given_up_in_need(step: &Step) -> Verdict {
         if !failed && !nobody_serves {
             broken!("the lane {lane} is given up");
         }
+    }
+    Ok(())
+}
+
+/// A record that was made is used: its candidate is started, or waits for a lane and is told to. None fails for want of one.
+pub(super) fn a_reload_waits_for_a_lane(step: &Step) -> Verdict {
+    let Event::Prepared(number, _) = step.event else {
+        return Ok(());
+    };
+    if step.before.handoff() != Handoff::Candidate(number, Progress::Preparing) {
+        return Ok(());
+    }
+    let waits = match step.after.handoff() {
+        Handoff::Candidate(of, Progress::Seeking) => of == number && step.told(Fact::WaitingForRoom),
+        Handoff::Candidate(of, Progress::Starting) => of == number && !step.told(Fact::WaitingForRoom),
+        Handoff::Idle | Handoff::Waiting | Handoff::Candidate(..) => false,
+    };
+    if !waits {
+        broken!(
+            "{number} is prepared, and then there is {:?}",
+            step.after.handoff()
+        );
     }
     Ok(())
 }
@@ -134,12 +156,19 @@ pub(super) fn relief_is_for_the_forsaken(step: &Step) -> Verdict {
         if candidate.is_some_and(|candidate| candidate.plan.lanes > 0 && candidate.lane == lane) {
             broken!("the lane {lane} is a candidate's, and gets a relief worker");
         }
-        let lanes = core.incumbent().map_or(0, |incumbent| incumbent.plan.lanes);
+        let lanes = match core.handoff() {
+            Handoff::Candidate(_, Progress::Seeking) => core.sought_lanes(),
+            _ => core.incumbent().map_or(0, |incumbent| incumbent.plan.lanes),
+        };
         let is_closed = |lane: Lane| {
             has_lane(lane).is_some()
                 || core.stranded().any(|waiting| waiting == lane) && !core.has_given_up(lane)
         };
-        let is_sought = core.handoff() == Handoff::Waiting && core.has_given_up(lane);
+        let waits = matches!(
+            core.handoff(),
+            Handoff::Waiting | Handoff::Candidate(_, Progress::Seeking)
+        );
+        let is_sought = waits && lane < lanes && core.has_given_up(lane);
         if is_sought && (0..lanes).all(is_closed) {
             broken!("a reload waits for the lane {lane}, and it gets one more relief worker");
         }

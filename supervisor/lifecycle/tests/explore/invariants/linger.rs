@@ -3,7 +3,9 @@
 use super::{Step, Verdict};
 use crate::explore::explorer::Node;
 use crate::explore::world::is_stopping;
-use crate::{Effect, Event, Fact, Generation, Lifecycle, LingerEnd, Number, Role, Timer, Worker};
+use crate::{
+    Effect, Event, Fact, Generation, Handoff, Lifecycle, LingerEnd, Number, Progress, Role, Timer, Worker,
+};
 
 /// A generation that lingers is told to drain when it has no connection, when its time is up, when a reload needs its room, or
 /// when all of it ends; and then it is said why. Its room is needed only by a reload that found none.
@@ -16,8 +18,11 @@ pub(super) fn whoever_lingers_keeps_its_clients(step: &Step) -> Verdict {
             LingerEnd::Unused => step.event == Event::Unused(number),
             LingerEnd::Time => step.event == Event::Due(Timer::Linger(number)),
             LingerEnd::Room => {
-                let waits =
-                    step.told(Fact::WaitingForRoom) || step.before.handoff() == crate::Handoff::Waiting;
+                let waited = matches!(
+                    step.before.handoff(),
+                    Handoff::Waiting | Handoff::Candidate(_, Progress::Seeking)
+                );
+                let waits = step.told(Fact::WaitingForRoom) || waited;
                 let older = step
                     .before
                     .generations()

@@ -75,6 +75,7 @@ list! {
     rolling::steps_wait_for_room,
     lanes::a_lane_is_free_when_it_is_given,
     lanes::lanes_are_given_up_in_need,
+    lanes::a_reload_waits_for_a_lane,
     lanes::relief_is_for_the_forsaken,
     linger::whoever_lingers_keeps_its_clients,
     linger::who_lingers_is_the_way_back,

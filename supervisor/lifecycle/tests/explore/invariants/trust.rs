@@ -6,8 +6,8 @@ use super::{Step, Verdict, linger};
 use crate::explore::explorer::Node;
 use crate::explore::world::is_stopping;
 use crate::{
-    Effect, Event, FIRST, Fact, Life, Lifecycle, Mode, Readiness, Record, Role, SlotState, Stage, Standing,
-    Timer, Wait,
+    Effect, Event, FIRST, Fact, Handoff, Life, Lifecycle, Mode, Progress, Readiness, Record, Role, SlotState,
+    Stage, Standing, Timer, Wait,
 };
 
 /// A worker is started only from a birth record that was made and is still kept, and a record is forgotten once.
@@ -51,6 +51,9 @@ pub(super) fn records_are_forgotten(node: &Node) -> Verdict {
         .filter(|generation| generation.role != Role::Retired);
     let mut needed: BTreeSet<Record> = active.map(|generation| generation.record).collect();
     needed.extend(node.core.last_good());
+    if let Handoff::Candidate(number, Progress::Seeking) = node.core.handoff() {
+        needed.insert(Record(number));
+    }
     let queue = node
         .core
         .generations()

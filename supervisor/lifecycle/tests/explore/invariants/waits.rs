@@ -74,7 +74,7 @@ fn the_handoff_can_go_on(node: &Node, timers: &BTreeSet<Timer>) -> Verdict {
                     .values()
                     .all(|asked| asked.generation.is_some())
         }
-        Handoff::Waiting => {
+        Handoff::Waiting | Handoff::Candidate(_, Progress::Seeking) => {
             node.core.generations().any(|g| match g.role {
                 Role::Retired | Role::Relief => node.world.running().contains(&g.number),
                 // One that lingers was told to drain for it, or waits until another has.

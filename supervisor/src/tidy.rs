@@ -41,13 +41,25 @@ const SHELL: &[(&str, &[&str])] = &[
     ("desk", &["view"]),
     (
         "starting",
-        &["desk", "fleet", "inspection", "journal", "narrator", "records"],
+        &[
+            "desk",
+            "fleet",
+            "inspection",
+            "journal",
+            "narrator",
+            "records",
+            "steering",
+        ],
     ),
     ("hooks", &["fleet", "narrator", "records", "starting"]),
-    ("facts", &["inspection", "starting", "view"]),
+    ("facts", &["starting", "view"]),
     (
         "confirming",
-        &["fleet", "inspection", "records", "tokens", "view"],
+        &["fleet", "inspection", "records", "steering", "tokens", "view"],
+    ),
+    (
+        "watching",
+        &["fleet", "inspection", "records", "steering", "view"],
     ),
     (
         "wishes",
@@ -77,7 +89,6 @@ const SHELL: &[(&str, &[&str])] = &[
         "run",
         &[
             "confirming",
-            "facts",
             "fleet",
             "inspection",
             "journal",
@@ -85,6 +96,7 @@ const SHELL: &[(&str, &[&str])] = &[
             "starting",
             "succession",
             "view",
+            "watching",
             "wishes",
         ],
     ),
@@ -135,7 +147,7 @@ const CIRCLES: &[(&[&str], &str)] = &[
 ];
 
 /// How many lines `run/` has at most, all its files together: what is more belongs into a room.
-const LOOP_LINES: usize = 460;
+const LOOP_LINES: usize = 400;
 
 /// Files with more than [`LONGEST`] lines before their tests, and how many they have at most. There is none in the shell and the core.
 const LONG_FILES: &[(&str, usize)] = &[

@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use segue_lifecycle::{Effect, Ending, Event, Handoff, Lifecycle, Number, Progress};
 
 use crate::clock::{self, Timers};
+use crate::shell::confirming::{Confirming, confirming};
 use crate::shell::desk::Desk;
 use crate::shell::fleet::{Fleet, Ground, ground};
 use crate::shell::inspection::paths::Paths;
@@ -124,7 +125,8 @@ impl Beginning<Watching> {
     /// What was asked before, and was answered to nobody.
     fn ask_again(mut self) -> Beginning<Informed> {
         self.prepare_unanswered();
-        self.shell.look_at_unheard();
+        let shell = &mut self.shell;
+        confirming!(shell).look_at_unheard(&mut shell.timers);
         Beginning::at(Informed, self.shell)
     }
 

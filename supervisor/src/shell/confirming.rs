@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use segue_lifecycle::{Event, Lifecycle, Number};
+use segue_lifecycle::{Event, Lifecycle, Number, Timer};
 
 use crate::clock::Timers;
 use crate::log::Log;
@@ -14,7 +14,8 @@ use crate::shell::inspection::look::{Patience, Seen, Verdict};
 use crate::shell::inspection::queues::Queues;
 use crate::shell::narrator::view::{View, view};
 use crate::shell::records::Records;
-use crate::shell::tokens::{Acceptance, Tokens};
+use crate::shell::steering::Steering;
+use crate::shell::tokens::Acceptance;
 use crate::shell::{Alarm, Given};
 use crate::sight::Awaited;
 
@@ -28,7 +29,7 @@ pub(crate) struct Confirming<'a> {
     pub(crate) records: &'a mut Records,
     pub(crate) fleet: &'a mut Fleet,
     pub(crate) queues: &'a Queues,
-    pub(crate) tokens: &'a mut Tokens,
+    pub(crate) steering: &'a mut Steering,
     pub(crate) log: &'a Log,
 }
 
@@ -42,7 +43,7 @@ macro_rules! confirming {
             records: &mut $shell.records,
             fleet: &mut $shell.fleet,
             queues: &$shell.queues,
-            tokens: &mut $shell.steering.tokens,
+            steering: &mut $shell.steering,
             log: &$shell.log,
         }
     };
@@ -61,7 +62,7 @@ pub(crate) struct Begun {
 impl Confirming<'_> {
     /// Look whether a candidate has accepted its token.
     pub(crate) fn look_at_token(&mut self, number: Number) -> Acceptance {
-        let seen = self.tokens.look(number, self.core);
+        let seen = self.steering.tokens.look(number, self.core);
         if let Acceptance::Seen(accepted) = &seen {
             self.records.note_accepted(number, accepted.clone());
             self.events.push_back(Event::TokenAccepted(number));
@@ -75,6 +76,22 @@ impl Confirming<'_> {
             self.look_at_token(number);
         }
         self.events.extend(view!(self).look_at_starts(timers));
+    }
+
+    /// Look at workers whose word may be lost, and again after a while at those who are not ready by then.
+    pub(crate) fn look_at_unheard(&mut self, timers: &mut Timers<Alarm>) {
+        let seen = view!(self).look_at_unheard(self.events);
+        let ready = self.fleet.note_unheard(seen, timers, self.log);
+        self.events.extend(ready);
+    }
+
+    /// A deadline of the core has passed. What a candidate has not accepted by then is put down before its processes are told to end.
+    pub(crate) fn note_due(&mut self, timer: Timer) {
+        if let Some((number, words)) = view!(self).unaccepted_by(timer) {
+            self.records.note_unaccepted(number, words);
+        }
+        let due = view!(self).due(timer, self.events);
+        self.events.push_back(due);
     }
 
     /// The first look, at its token alone. Where its takeover waits for that, nothing else is of interest until it is accepted, and has
@@ -116,6 +133,14 @@ impl Confirming<'_> {
                 Event::Confirmed(number)
             }
             (Verdict::Unheld, Patience::Left | Patience::Over) => Event::Unheld(number),
+        }
+    }
+
+    /// New clients go to this generation. If the kernel refuses, the core hears of it.
+    pub(crate) fn switch(&mut self, number: Number) {
+        if let Err(text) = self.steering.switch(number, &ground!(self)) {
+            let refused = self.records.note_not_switched(number, text, self.log);
+            self.events.push_back(refused);
         }
     }
 }

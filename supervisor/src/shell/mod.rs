@@ -26,6 +26,7 @@ mod steering;
 mod succession;
 mod tokens;
 mod waits;
+mod watching;
 mod wishes;
 
 use std::collections::VecDeque;

@@ -14,12 +14,14 @@ use crate::shell::fleet::launch::{ForkedWorker, Peers};
 use crate::shell::fleet::worker::WorkerInfo;
 use crate::shell::fleet::{Fleet, Ground, ground};
 use crate::shell::inspection::flags;
+use crate::shell::inspection::queues::Queues;
 use crate::shell::journal::Journal;
 use crate::shell::narrator::Narrator;
 use crate::shell::records::{Records, Workshop};
+use crate::shell::steering::Steering;
 use crate::shell::{Alarm, Given, PollSet};
 
-/// What the loop lends for a start.
+/// What the loop lends for a start, and to tell of it (`facts.rs`).
 #[derive(Debug)]
 pub(crate) struct Starting<'a> {
     pub(crate) core: &'a Lifecycle,
@@ -30,6 +32,8 @@ pub(crate) struct Starting<'a> {
     pub(crate) given: &'a Given,
     pub(crate) records: &'a mut Records,
     pub(crate) fleet: &'a mut Fleet,
+    pub(crate) queues: &'a mut Queues,
+    pub(crate) steering: &'a mut Steering,
     pub(crate) desk: &'a mut Desk,
     pub(crate) narrator: &'a mut Narrator,
     pub(crate) journal: &'a mut Journal,
@@ -47,6 +51,8 @@ macro_rules! starting {
             given: &$shell.given,
             records: &mut $shell.records,
             fleet: &mut $shell.fleet,
+            queues: &mut $shell.queues,
+            steering: &mut $shell.steering,
             desk: &mut $shell.desk,
             narrator: &mut $shell.narrator,
             journal: &mut $shell.journal,
@@ -98,15 +104,29 @@ impl Starting<'_> {
         }
     }
 
-    /// A generation is started from an older record.
+    /// A generation that was replaced serves again. Those who wait in vain have somebody else to accept them.
+    pub(crate) fn take_back(&mut self, number: Number) {
+        self.queues.begin_anew();
+        self.records.take_back(number, self.core, self.log);
+    }
+
+    /// A generation is started from an older record. Those who wait in vain have somebody else to accept them.
     pub(crate) fn roll_back(&mut self, number: Number, record: Record) {
+        self.queues.begin_anew();
         if let Err(text) = self.ensure_generation(number, record) {
             self.log.error(&format!("generation {number}: {text}"));
         }
     }
 
+    /// Have a connection of our own wait in the slot of a candidate: it is started once that is there, or none can be had.
+    pub(crate) fn place_token(&mut self, number: Number) {
+        let placed = self.steering.place_token(number, &ground!(self), self.timers);
+        self.events.extend(placed);
+    }
+
     /// Nothing is left of a generation: what only it needed is closed.
     pub(crate) fn bury(&mut self, number: Number) {
+        self.steering.tokens.bury(number, &ground!(self));
         let manager = &mut self.narrator.manager;
         self.records.bury(number, self.timers, manager);
         self.fleet.probes.forget(number);
@@ -125,6 +145,7 @@ impl Starting<'_> {
         }
         // Options that this record alone wanted are taken back.
         self.records.flags_due = true;
+        self.steering.tokens.let_go_of_closed(&ground!(self));
     }
 
     /// Start a worker.
@@ -165,10 +186,17 @@ impl Starting<'_> {
             Peers::None => {
                 self.fleet.kills.look();
                 self.tell_of_lost_socket();
-                self.records.flags_due = false;
-                flags::restore(&ground!(self), self.fleet);
+                self.records.flags_due = true;
+                self.restore_flags();
                 self.records.begin_lending(worker.generation, self.core, self.log);
             }
+        }
+    }
+
+    /// Undo the harm that processes did to what all holders of a listener share, if they may have done some.
+    pub(crate) fn restore_flags(&mut self) {
+        if std::mem::take(&mut self.records.flags_due) {
+            flags::restore(&ground!(self), self.fleet);
         }
     }
 

@@ -9,13 +9,13 @@ use crate::readiness::NotifySocket;
 use crate::shell::confirming::{Confirming, confirming};
 use crate::shell::fleet::hearing::Receive;
 use crate::shell::fleet::{Ground, News, ground};
-use crate::shell::inspection::queues::{Around, around};
 use crate::shell::journal::store;
 use crate::shell::narrator::view::{View, view};
 use crate::shell::run::{Heard, Minded, Stepped};
 use crate::shell::starting::{Starting, starting};
 use crate::shell::succession::draining_orphans::{Tools, tools};
 use crate::shell::succession::effects::{Succeeding, service, succeeding};
+use crate::shell::watching::{Watching, watching};
 use crate::shell::wishes::{Asked, Wishes, wishes};
 use crate::shell::{Alarm, Shell};
 use crate::signals::Wish;
@@ -40,12 +40,9 @@ impl Shell {
                 self.succession.draining.note_end(pid, &mut tools!(self));
             }
             Source::Signals => self.read_signals(),
-            Source::Paths => self.paths.put_back(&ground!(self)),
-            Source::Queues => self.queues.note_waiting(around!(self)),
-            Source::Slots => {
-                let stranded = self.steering.note_stranded(&ground!(self), &mut self.timers);
-                self.events.extend(stranded);
-            }
+            Source::Paths => watching!(self).put_paths_back(),
+            Source::Queues => watching!(self).note_waiting(),
+            Source::Slots => watching!(self).note_stranded(),
             Source::Control => self.desk.admit(&mut self.sources, &self.log),
             Source::Client(client) => {
                 if let Some(request) = self.desk.serve(client, ready) {
@@ -89,13 +86,7 @@ impl Shell {
         let now = heard.until;
         for alarm in self.timers.take_due(now) {
             match alarm {
-                Alarm::Core(timer) => {
-                    if let Some((number, words)) = self.view().unaccepted_by(timer) {
-                        self.records.note_unaccepted(number, words);
-                    }
-                    let due = self.view().due(timer, &self.events);
-                    self.events.push_back(due);
-                }
+                Alarm::Core(timer) => confirming!(self).note_due(timer),
                 Alarm::Linger => self.sweep(),
                 // The end of the turn tries again.
                 Alarm::Upward => {}
@@ -104,31 +95,18 @@ impl Shell {
                 Alarm::Memory | Alarm::Files => starting!(self).prepare_again(),
                 Alarm::DrainingOrphans => self.succession.draining.end_overdue(&mut tools!(self)),
                 Alarm::Fetched(worker) => self.fleet.ask_whether_fetched(worker, &ground!(self)),
-                Alarm::Queues => {
-                    for deaf in self.queues.look(around!(self), now) {
-                        self.events
-                            .push_back(self.records.note_deaf(deaf.number, deaf.words));
-                    }
-                }
+                Alarm::Queues => watching!(self).look_at_queues(now),
                 Alarm::Slots => {
                     self.answer_switch(now);
-                    let relieved = self.steering.look(now, &ground!(self), &mut self.timers);
-                    self.events.extend(relieved);
+                    watching!(self).look_at_slots(now);
                 }
-                Alarm::Unheard => self.look_at_unheard(),
+                Alarm::Unheard => confirming!(self).look_at_unheard(&mut self.timers),
                 Alarm::Hooks => starting!(self).end_overdue_hooks(now),
                 Alarm::Accepting => confirming!(self).look_at_starts(&mut self.timers),
             }
         }
         self.desk.expire(now);
         self.step_all()
-    }
-
-    /// Look at workers whose word may be lost, and again after a while at those who are not ready by then.
-    pub(crate) fn look_at_unheard(&mut self) {
-        let seen = self.view().look_at_unheard(&self.events);
-        let ready = self.fleet.note_unheard(seen, &mut self.timers, &self.log);
-        self.events.extend(ready);
     }
 
     /// Look at everything that has died.

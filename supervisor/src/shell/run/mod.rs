@@ -8,12 +8,12 @@ use std::time::Instant;
 use segue_lifecycle::{Effect, Ending, Event};
 
 use crate::clock;
-use crate::shell::fleet::{Ground, ground};
-use crate::shell::inspection::queues::{Around, around};
 use crate::shell::narrator::view::{View, view};
 use crate::shell::save::{Everything, everything};
+use crate::shell::starting::{Starting, starting};
 use crate::shell::succession::draining_orphans::{Tools, tools};
 use crate::shell::succession::effects::{Succeeding, service, succeeding};
+use crate::shell::watching::{Watching, watching};
 use crate::shell::{Shell, ShellError};
 use crate::sys;
 
@@ -78,7 +78,7 @@ impl Shell {
 
     /// Wait until the deadline for something to happen outside, and deal with it.
     fn hear(&mut self, deadline: Option<Instant>) -> Result<(), ShellError> {
-        self.restore_flags();
+        starting!(self).restore_flags();
         self.keep_what_was_done();
         self.fleet.consume_recorded();
         let ready = self.sources.wait(deadline, clock::now());
@@ -102,7 +102,7 @@ impl Shell {
             }
             self.perform_all(effects);
         }
-        self.restore_flags();
+        starting!(self).restore_flags();
         Stepped(())
     }
 
@@ -114,17 +114,7 @@ impl Shell {
             self.perform(effect);
             self.journal.mark_done(nth, effect);
         }
-        self.send_answers();
-    }
-
-    /// What was put down goes out, once systemd knows as much.
-    pub(crate) fn send_answers(&mut self) {
-        if !self.desk.answers.is_empty() {
-            self.narrator.tell_status(&view!(self));
-            // A client that has an answer finds the lines, too.
-            self.log.write_gathered();
-        }
-        self.desk.send_answers();
+        starting!(self).send_answers();
     }
 
     /// Write down what the last batch has changed, if that has not been done since.
@@ -144,13 +134,7 @@ impl Shell {
     pub(crate) fn end_turn(&mut self, _: Minded) {
         self.fleet.end_turn();
         self.fleet.watch_lingering(&mut self.timers);
-        self.queues.watch(around!(self), &mut self.sources);
-        self.paths.watch(&ground!(self), &mut self.sources);
-        let relieved = self
-            .steering
-            .watch(&ground!(self), &mut self.sources, &mut self.timers);
-        self.events.extend(relieved);
-        view!(self).watch_starts(&mut self.timers);
+        watching!(self).watch();
         self.desk.update_interests(&mut self.sources, &self.log);
         self.narrator.notify_manager(&view!(self), &mut self.timers);
         self.log.stop_gathering();

@@ -6,9 +6,7 @@ use segue_lifecycle::{Effect, Event, FIRST, Number};
 
 use crate::clock;
 use crate::shell::confirming::{Confirming, confirming};
-use crate::shell::facts::Telling;
 use crate::shell::fleet::{Ground, ground};
-use crate::shell::inspection::flags;
 use crate::shell::inspection::look::{LAST_LOOK, Patience};
 use crate::shell::starting::{Starting, starting};
 use crate::shell::wishes::{Wishes, wishes};
@@ -43,44 +41,20 @@ impl Shell {
                 self.trim_heap |= number == FIRST;
                 self.records.take_over(number, &self.core, &self.log);
             }
-            Effect::TakeBack(number) => {
-                self.queues.begin_anew();
-                self.records.take_back(number, &self.core, &self.log);
-            }
-            Effect::RollBack(number, record) => {
-                self.queues.begin_anew();
-                starting!(self).roll_back(number, record);
-            }
+            Effect::TakeBack(number) => starting!(self).take_back(number),
+            Effect::RollBack(number, record) => starting!(self).roll_back(number, record),
             Effect::Abandon(worker) => self.fleet.give_up_strays(worker, &ground!(self)),
-            Effect::Bury(number) => {
-                self.steering.tokens.bury(number, &ground!(self));
-                starting!(self).bury(number);
+            Effect::Bury(number) => starting!(self).bury(number),
+            Effect::Switch(number) => {
+                confirming!(self).switch(number);
+                self.answer_switch(clock::now());
             }
-            Effect::Switch(number) => self.switch(number),
             Effect::Count(number) => self.events.push_back(self.view().look_for_clients(number)),
-            Effect::PlaceToken(number) => {
-                let ground = ground!(self);
-                let placed = self.steering.place_token(number, &ground, &mut self.timers);
-                self.events.extend(placed);
-            }
+            Effect::PlaceToken(number) => starting!(self).place_token(number),
             Effect::Answer(ticket, outcome) => wishes!(self).answer(ticket, outcome),
-            Effect::Tell(fact) => {
-                let queues = &mut self.queues;
-                let starting = starting!(self);
-                Telling { queues, starting }.tell(fact);
-            }
-            Effect::Forget(record) => {
-                starting!(self).forget(record);
-                self.steering.tokens.let_go_of_closed(&ground!(self));
-            }
+            Effect::Tell(fact) => starting!(self).tell(fact),
+            Effect::Forget(record) => starting!(self).forget(record),
             Effect::Finish(ending) => self.ending = Some(ending),
-        }
-    }
-
-    /// Undo the harm that processes did to what all holders of a listener share, if they may have done some.
-    pub(crate) fn restore_flags(&mut self) {
-        if std::mem::take(&mut self.records.flags_due) {
-            flags::restore(&ground!(self), &self.fleet);
         }
     }
 
@@ -100,16 +74,7 @@ impl Shell {
         self.events.push_back(event);
     }
 
-    /// New clients go to this generation.
-    fn switch(&mut self, number: Number) {
-        if let Err(text) = self.steering.switch(number, &ground!(self)) {
-            let refused = self.records.note_not_switched(number, text, &self.log);
-            return self.events.push_back(refused);
-        }
-        self.answer_switch(clock::now());
-    }
-
-    /// A candidate that has died meanwhile is reported before the switch to it is answered.
+    /// The switch is answered once nobody waits in the incumbent's slot any more. A candidate that has died meanwhile is reported before.
     pub(crate) fn answer_switch(&mut self, now: Instant) {
         let ground = ground!(self);
         if let Some(number) = self.steering.switched(now, &ground, &mut self.timers) {

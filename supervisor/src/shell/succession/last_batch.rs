@@ -83,7 +83,7 @@ impl Adopted<Finished> {
                 self.shell.journal.mark_done(nth, effect);
             }
         }
-        self.shell.send_answers();
+        starting!(self.shell).send_answers();
         self.shell.events.extend(since);
     }
 

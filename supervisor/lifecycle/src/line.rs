@@ -128,33 +128,27 @@ impl<W: Word> Field for W {
     }
 }
 
-impl<W: Word> Field for Vec<W> {
-    fn write(&self, key: &str, line: &mut Line<'_>) {
-        line.list(key, self.iter());
-    }
+/// Words in a row, divided by commas, are one field. A line without it means none.
+macro_rules! list {
+    ($list:ident<Word $(+ $order:ident)?>) => {
+        impl<W: Word $(+ $order)?> Field for $list<W> {
+            fn write(&self, key: &str, line: &mut Line<'_>) {
+                line.list(key, self.iter());
+            }
 
-    fn read_if_any(key: &str, line: Fields<'_>) -> Result<Option<Self>, Flaw> {
-        line.list(key)
-    }
+            fn read_if_any(key: &str, line: Fields<'_>) -> Result<Option<Self>, Flaw> {
+                line.list(key)
+            }
 
-    fn absent() -> Option<Self> {
-        Some(Self::new())
-    }
+            fn absent() -> Option<Self> {
+                Some(Self::new())
+            }
+        }
+    };
 }
 
-impl<W: Word + Ord> Field for BTreeSet<W> {
-    fn write(&self, key: &str, line: &mut Line<'_>) {
-        line.list(key, self.iter());
-    }
-
-    fn read_if_any(key: &str, line: Fields<'_>) -> Result<Option<Self>, Flaw> {
-        line.list(key)
-    }
-
-    fn absent() -> Option<Self> {
-        Some(Self::new())
-    }
-}
+list!(Vec<Word>);
+list!(BTreeSet<Word + Ord>);
 
 /// What has a line of its own, by a table that [`line!`] has been given.
 pub(crate) trait Saved: Sized {

@@ -1,8 +1,8 @@
 //! The answer to `segue reload --json` and `--flat`: what came of it, in codes.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::protocol::{CauseCode, Probation, Serving, StderrPlace, Verdict, flat};
+use crate::protocol::{CauseCode, Outcome, Probation, Serving, StderrPlace, Verdict, flat};
 
 /// How the answer is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,10 +15,49 @@ pub(crate) enum Form {
     Flat,
 }
 
+/// How a reload ended for a client: `outcome` in the codes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum ReloadOutcome {
+    /// It came as far as was waited for.
+    Ok,
+    /// It failed.
+    Failed,
+    /// The candidate took over and was rolled back.
+    RolledBack,
+    /// It was taken down; nothing was waited for.
+    Accepted,
+    /// It was not tried.
+    Refused,
+    /// Several instances could be meant.
+    Ambiguous,
+    /// The command line says nothing that can be asked.
+    Misused,
+    /// No supervisor answers.
+    NoSupervisor,
+    /// There was no outcome in time.
+    TimedOut,
+    /// The supervisor went away before.
+    Lost,
+    /// Something else, or a word of a later version.
+    #[serde(other)]
+    Unknown,
+}
+
+impl From<Outcome> for ReloadOutcome {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Ok => Self::Ok,
+            Outcome::Failed => Self::Failed,
+            Outcome::RolledBack => Self::RolledBack,
+        }
+    }
+}
+
 /// The end of a reload as a client has come to know it. The keys are those of the final reply, where there was one.
 #[derive(Debug, Serialize)]
 pub(super) struct Codes<'a> {
-    outcome: &'static str,
+    outcome: ReloadOutcome,
     probation: Option<Probation>,
     generation: Option<u64>,
     cause: Option<CauseCode>,
@@ -32,14 +71,14 @@ pub(super) struct Codes<'a> {
 
 impl<'a> Codes<'a> {
     /// No reply told the outcome: the word says why, and the sentence.
-    pub(super) fn without_reply(outcome: &'static str, message: &'a str) -> Self {
+    pub(super) fn without_reply(outcome: ReloadOutcome, message: &'a str) -> Self {
         Self {
             reason: Some(message),
             ..Self::bare(outcome, message)
         }
     }
 
-    fn bare(outcome: &'static str, message: &'a str) -> Self {
+    fn bare(outcome: ReloadOutcome, message: &'a str) -> Self {
         Self {
             outcome,
             probation: None,
@@ -64,12 +103,12 @@ impl<'a> Codes<'a> {
         let bare = Self {
             duration_ms,
             serving,
-            ..Self::bare("accepted", message)
+            ..Self::bare(ReloadOutcome::Accepted, message)
         };
         match verdict {
             None => bare,
             Some(verdict) => Self {
-                outcome: verdict.outcome.word(),
+                outcome: verdict.outcome.into(),
                 probation: Some(verdict.probation),
                 generation: verdict.generation,
                 cause: verdict.cause,

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
+use super::codes::ReloadOutcome;
 use super::connection::Connection;
 use super::{
     Client, Exit, Failure, MESSAGE_MAX, Target, Told, does_not_fit, find, in_time, last_words, outcome_lost,
@@ -37,38 +38,11 @@ pub(crate) fn look(target: &Target) -> Result<Seen, Absence> {
         .map_err(|Failure { exit, text, .. }| Absence { exit, text })
 }
 
-/// How a reload ended, in the words of `segue reload --json`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Word {
-    /// It came as far as was waited for.
-    Ok,
-    /// It failed.
-    Failed,
-    /// The candidate took over and was rolled back.
-    RolledBack,
-    /// It was taken down; nothing was waited for.
-    Accepted,
-    /// It was not tried.
-    Refused,
-    /// Several instances could be meant.
-    Ambiguous,
-    /// No supervisor answers.
-    NoSupervisor,
-    /// There was no outcome in time.
-    TimedOut,
-    /// The supervisor went away before.
-    Lost,
-    /// Something else.
-    #[serde(other)]
-    Unknown,
-}
-
 /// What came of a reload: the codes of `segue reload --json`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub(crate) struct Came {
     /// How it ended.
-    pub(crate) outcome: Word,
+    pub(crate) outcome: ReloadOutcome,
     /// How far the probation of the new generation has come.
     pub(crate) probation: Option<Probation>,
     /// The generation that it was to bring.
@@ -86,7 +60,7 @@ pub(crate) struct Came {
 
 impl Came {
     /// No reply told the outcome.
-    pub(crate) fn bare(outcome: Word, message: String) -> Self {
+    pub(crate) fn bare(outcome: ReloadOutcome, message: String) -> Self {
         Self {
             outcome,
             probation: None,
@@ -100,14 +74,10 @@ impl Came {
 
     fn told(verdict: Option<Verdict>, message: String) -> Self {
         let Some(verdict) = verdict else {
-            return Self::bare(Word::Accepted, message);
+            return Self::bare(ReloadOutcome::Accepted, message);
         };
         Self {
-            outcome: match verdict.outcome {
-                Outcome::Ok => Word::Ok,
-                Outcome::Failed => Word::Failed,
-                Outcome::RolledBack => Word::RolledBack,
-            },
+            outcome: verdict.outcome.into(),
             probation: Some(verdict.probation),
             generation: verdict.generation,
             cause: verdict.cause.map(CauseCode::word),
@@ -120,15 +90,11 @@ impl Came {
 
 impl From<Failure> for Came {
     fn from(failure: Failure) -> Self {
-        let word = match (failure.told, failure.exit) {
-            (Told::NotYet("refused"), _) => Word::Refused,
-            (Told::NotYet("lost"), _) => Word::Lost,
-            (_, Exit::NoSupervisor) => Word::NoSupervisor,
-            (_, Exit::Usage) => Word::Ambiguous,
-            (_, Exit::TimedOut) => Word::TimedOut,
-            (_, Exit::Done | Exit::Failed) => Word::Unknown,
+        let outcome = match failure.told {
+            Told::NotYet(outcome) => outcome,
+            Told::Already => ReloadOutcome::Unknown,
         };
-        Self::bare(word, failure.text)
+        Self::bare(outcome, failure.text)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::io;
 use std::time::{Duration, Instant};
 
+use super::codes::ReloadOutcome;
 use super::connection::{Connection, Lost};
 use super::{Exit, MESSAGE_MAX};
 use crate::clock;
@@ -23,18 +24,18 @@ pub(super) struct Failure {
 pub(super) enum Told {
     /// By the codes of the supervisor's reply.
     Already,
-    /// No: this word is the outcome.
-    NotYet(&'static str),
+    /// No: this is the outcome.
+    NotYet(ReloadOutcome),
 }
 
 impl Failure {
     pub(super) fn new(exit: Exit, text: impl Into<String>) -> Self {
         let outcome = match exit {
-            Exit::Done => "ok",
-            Exit::Failed => "unknown",
-            Exit::Usage => "ambiguous",
-            Exit::NoSupervisor => "no-supervisor",
-            Exit::TimedOut => "timed-out",
+            Exit::Done => ReloadOutcome::Ok,
+            Exit::Failed => ReloadOutcome::Unknown,
+            Exit::Usage => ReloadOutcome::Ambiguous,
+            Exit::NoSupervisor => ReloadOutcome::NoSupervisor,
+            Exit::TimedOut => ReloadOutcome::TimedOut,
         };
         Self {
             exit,
@@ -44,7 +45,7 @@ impl Failure {
         }
     }
 
-    /// The same with another word for programs.
+    /// The same with another outcome for programs.
     pub(super) fn told(self, told: Told) -> Self {
         Self { told, ..self }
     }
@@ -73,7 +74,7 @@ pub(super) fn refused(message: &str) -> Failure {
         Exit::Failed,
         format!("refused: {}", one_line(message, MESSAGE_MAX)),
     )
-    .told(Told::NotYet("refused"))
+    .told(Told::NotYet(ReloadOutcome::Refused))
 }
 
 /// A supervisor that did not answer counts as none, unless the user's own timeout was what ran out.
@@ -147,7 +148,7 @@ pub(super) fn outcome_lost(
                     "the supervisor{pid} went away before the {what} had an outcome; ask `segue status` who serves"
                 ),
             )
-            .told(Told::NotYet("lost"))
+            .told(Told::NotYet(ReloadOutcome::Lost))
         }
         Lost::Refused(message) => refused(&message),
         Lost::Garbled(message) => Failure::new(Exit::Failed, message),

@@ -35,8 +35,8 @@ use codes::Codes;
 use conversation::with_last_words;
 use failure::{Failure, Told, does_not_fit, in_time, outcome_lost, refused, status_lost, written};
 
-pub(crate) use codes::Form;
-pub(crate) use conversation::{Came, Conversation, Heard, Word, look};
+pub(crate) use codes::{Form, ReloadOutcome};
+pub(crate) use conversation::{Came, Conversation, Heard, look};
 pub(crate) use events::Follow;
 pub(crate) use gauge::Gauge;
 pub(crate) use logs::Lines;
@@ -238,7 +238,7 @@ pub(crate) fn tell_misuse(form: Form, reason: &str) {
         form,
         ..Client::of_this_process()
     }
-    .tell_codes(&Codes::without_reply("misused", reason));
+    .tell_codes(&Codes::without_reply(ReloadOutcome::Misused, reason));
 }
 
 fn ask(target: &Target, request: Request, timeout: Option<Duration>) -> Exit {

@@ -153,9 +153,14 @@ impl Control {
             None => place.keep_private()?,
         }
         let (listener, file) = socket::listen(place, group, stale.guard())?;
-        Ok(Self {
+        Ok(Self::new(listener, Allowed::new(group), file, claim))
+    }
+
+    /// One that has no client yet, and nothing to tell.
+    fn new(listener: UnixListener, allowed: Allowed, file: SocketFile, claim: Claim) -> Self {
+        Self {
             listener,
-            allowed: Allowed::new(group),
+            allowed,
             clients: BTreeMap::new(),
             watched: BTreeMap::new(),
             closed: Vec::new(),
@@ -167,7 +172,7 @@ impl Control {
             told_loss: false,
             file,
             claim,
-        })
+        }
     }
 
     /// The listening socket.

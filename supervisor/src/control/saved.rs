@@ -55,20 +55,13 @@ impl Control {
         let listener = fds
             .take(ROW)
             .ok_or_else(|| Flaw::new("the fd of the control socket is missing"))?;
+        let allowed = Allowed::new(Field::read("group", row)?);
+        let last_id = Field::read("last-id", row)?;
+        let claim = Claim::restore(place, fds, custody)?;
         Ok(Self {
-            listener: UnixListener::from(listener),
-            allowed: Allowed::new(Field::read("group", row)?),
             clients,
-            watched: BTreeMap::new(),
-            closed: Vec::new(),
-            last_id: Field::read("last-id", row)?,
-            told_accepting: true,
-            paused_until: None,
-            trouble: None,
-            told: false,
-            told_loss: false,
-            file,
-            claim: Claim::restore(place, fds, custody)?,
+            last_id,
+            ..Self::new(UnixListener::from(listener), allowed, file, claim)
         })
     }
 }

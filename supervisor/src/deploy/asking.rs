@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::interruption::Interruption;
 use super::running::{ASKS_AT_TERMINAL, Finish, Running, Streams, Why};
-use crate::client::{self, Came, Conversation, Exit, Heard, Target, Word};
+use crate::client::{self, Came, Conversation, Exit, Heard, ReloadOutcome, Target};
 use crate::clock;
 use crate::job::Ended;
 use crate::protocol::{Status, Until, setting};
@@ -188,7 +188,7 @@ impl Supervisor {
                         running,
                         last_words: String::new(),
                     },
-                    Err(cause) => Reloading::Over(Some(Box::new(Came::bare(Word::Refused, cause)))),
+                    Err(cause) => Reloading::Over(Some(Box::new(Came::bare(ReloadOutcome::Refused, cause)))),
                 }
             }
         }
@@ -303,17 +303,17 @@ fn came_of(ended: Ended, running: &mut Running, last_words: &str) -> Came {
     match running.why_told() {
         Some(Why::Time) => {
             let text = "the command for the reload did not end in time";
-            return Came::bare(Word::TimedOut, text.to_owned());
+            return Came::bare(ReloadOutcome::TimedOut, text.to_owned());
         }
         // Whether it had asked before is not known.
-        Some(Why::Terminal) => return Came::bare(Word::Lost, ASKS_AT_TERMINAL.to_owned()),
+        Some(Why::Terminal) => return Came::bare(ReloadOutcome::Lost, ASKS_AT_TERMINAL.to_owned()),
         None => {}
     }
     serde_json::from_slice(&running.answer()).unwrap_or_else(|_| {
         let word = match ended {
             // Nothing was asked for.
-            Ended::Exited(2 | 126 | 127) => Word::Refused,
-            Ended::Exited(_) | Ended::BySignal(_) => Word::Lost,
+            Ended::Exited(2 | 126 | 127) => ReloadOutcome::Refused,
+            Ended::Exited(_) | Ended::BySignal(_) => ReloadOutcome::Lost,
         };
         Came::bare(word, words)
     })

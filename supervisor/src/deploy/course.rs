@@ -11,7 +11,7 @@ use super::look::{Busy, when};
 use super::plan::{self, Asked, Course, Judgement, NEVER_SERVED, NOT_SEEN, Next, ROLLED_BACK, Version};
 use super::store::link_to;
 use super::{Action, Deploy, Never, Reload, now};
-use crate::client::{Came, Heard, Word};
+use crate::client::{Came, Heard, ReloadOutcome};
 use crate::clock;
 use crate::protocol::{self, Probation, Until, setting};
 
@@ -162,19 +162,25 @@ impl Deploy {
             };
             self.ask();
             match came.outcome {
-                Word::Failed => return Ok(course(protocol::Outcome::Failed, came)),
-                Word::RolledBack => return Ok(course(protocol::Outcome::RolledBack, came)),
-                Word::TimedOut => return Err(self.leave_unknown(flipped, &came.message)),
+                ReloadOutcome::Failed => return Ok(course(protocol::Outcome::Failed, came)),
+                ReloadOutcome::RolledBack => return Ok(course(protocol::Outcome::RolledBack, came)),
+                ReloadOutcome::TimedOut => return Err(self.leave_unknown(flipped, &came.message)),
                 // Nothing was asked for.
-                Word::Refused | Word::Ambiguous => return Ok(Course::failed(came.message)),
+                ReloadOutcome::Refused | ReloadOutcome::Ambiguous | ReloadOutcome::Misused => {
+                    return Ok(Course::failed(came.message));
+                }
                 // It may have been rolled back since.
-                Word::Ok if self.look.serves() && self.version(flipped) != Version::Other => {
+                ReloadOutcome::Ok if self.look.serves() && self.version(flipped) != Version::Other => {
                     let far_enough = until != Until::Settled || came.probation == Some(Probation::Passed);
                     if far_enough {
                         return Ok(course(protocol::Outcome::Ok, came));
                     }
                 }
-                Word::Ok | Word::Accepted | Word::NoSupervisor | Word::Lost | Word::Unknown => {}
+                ReloadOutcome::Ok
+                | ReloadOutcome::Accepted
+                | ReloadOutcome::NoSupervisor
+                | ReloadOutcome::Lost
+                | ReloadOutcome::Unknown => {}
             }
             let asked = Asked {
                 last_before: flipped.last_before.clone(),
@@ -212,15 +218,16 @@ impl Deploy {
                     // A command has said it itself.
                     match came.outcome {
                         _ if !is_here => {}
-                        Word::Ok | Word::Accepted => pass_on(&came.message),
-                        Word::Failed
-                        | Word::RolledBack
-                        | Word::Refused
-                        | Word::Ambiguous
-                        | Word::NoSupervisor
-                        | Word::TimedOut
-                        | Word::Lost
-                        | Word::Unknown => pass_on(&format!("segue: {}", came.message)),
+                        ReloadOutcome::Ok | ReloadOutcome::Accepted => pass_on(&came.message),
+                        ReloadOutcome::Failed
+                        | ReloadOutcome::RolledBack
+                        | ReloadOutcome::Refused
+                        | ReloadOutcome::Ambiguous
+                        | ReloadOutcome::Misused
+                        | ReloadOutcome::NoSupervisor
+                        | ReloadOutcome::TimedOut
+                        | ReloadOutcome::Lost
+                        | ReloadOutcome::Unknown => pass_on(&format!("segue: {}", came.message)),
                     }
                     return Waited::Came(*came);
                 }
@@ -539,8 +546,17 @@ impl Deploy {
             match waited {
                 Waited::Left => return,
                 Waited::Came(came) => match came.outcome {
-                    Word::Ok | Word::Failed | Word::RolledBack | Word::Refused | Word::TimedOut => return,
-                    Word::Accepted | Word::Ambiguous | Word::NoSupervisor | Word::Lost | Word::Unknown => {}
+                    ReloadOutcome::Ok
+                    | ReloadOutcome::Failed
+                    | ReloadOutcome::RolledBack
+                    | ReloadOutcome::Refused
+                    | ReloadOutcome::TimedOut => return,
+                    ReloadOutcome::Accepted
+                    | ReloadOutcome::Ambiguous
+                    | ReloadOutcome::Misused
+                    | ReloadOutcome::NoSupervisor
+                    | ReloadOutcome::Lost
+                    | ReloadOutcome::Unknown => {}
                 },
             }
             if self.look.serves() && self.version(flipped) == Version::Other {

@@ -108,9 +108,9 @@ pub(super) fn copy_tree(from: &Path, to: &Path, pulse: Pulse<'_>) -> Step<()> {
                 copied,
             )?;
         } else {
-            let source = found.open().and_then(|file| {
+            let source = found.open().and_then(|(file, status)| {
                 // The check of the source may have seen another file here.
-                check_hard_link(&file.metadata()?, owner)?;
+                check_hard_link(&status, owner)?;
                 Ok(file)
             });
             copy_file(path, source, &target, Runs::of(status), pulse)?;
@@ -141,7 +141,7 @@ pub(super) fn sync_tree(directory: &Path, pulse: Pulse<'_>) -> Step<()> {
         if found.status.is_dir() {
             directories.push(found.path.to_owned());
         } else if found.status.is_file() {
-            let synced = found.open().and_then(|file| file.sync_all());
+            let synced = found.open().and_then(|(file, _)| file.sync_all());
             attempt(format_args!("sync {}", found.path.display()), synced)?;
         }
         Ok(Visit::Into)

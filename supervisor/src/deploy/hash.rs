@@ -79,7 +79,7 @@ fn of_tree(directory: &Path, pulse: Pulse<'_>) -> Step<Print> {
             let link = attempt(format_args!("read {}", path.display()), found.link())?;
             line(&mut text, &[&name, b" -> ", link.as_os_str().as_bytes()]);
         } else if status.is_file() {
-            let print = of_file(path, found.open(), pulse)?;
+            let print = of_file(path, found.open().map(|(file, _)| file), pulse)?;
             size += print.size;
             let (mark, escaped) = escaped(&name);
             line(&mut text, &[mark, print.sha256.as_bytes(), b"  ", &escaped]);

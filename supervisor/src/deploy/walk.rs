@@ -36,15 +36,14 @@ pub(super) struct Found<'a> {
 }
 
 impl Found<'_> {
-    /// Opens the file that was found.
+    /// Opens the file that was found. What it is now comes with it.
     ///
     /// # Errors
     /// It is no file, or another one by now.
-    pub(super) fn open(&self) -> io::Result<File> {
-        let file = plain(openat(self.directory, self.name, READ, Mode::empty())?)?;
-        let status = file.metadata()?;
+    pub(super) fn open(&self) -> io::Result<(File, Metadata)> {
+        let (file, status) = plain(openat(self.directory, self.name, READ, Mode::empty())?)?;
         if (status.dev(), status.ino()) == (self.status.dev(), self.status.ino()) {
-            Ok(file)
+            Ok((file, status))
         } else {
             Err(io::Error::other("another file has taken its place"))
         }
@@ -63,10 +62,11 @@ const READ: OFlag = OFlag::O_RDONLY
     .union(OFlag::O_NOCTTY)
     .union(OFlag::O_CLOEXEC);
 
-fn plain(fd: OwnedFd) -> io::Result<File> {
+fn plain(fd: OwnedFd) -> io::Result<(File, Metadata)> {
     let file = File::from(fd);
-    if file.metadata()?.is_file() {
-        Ok(file)
+    let status = file.metadata()?;
+    if status.is_file() {
+        Ok((file, status))
     } else {
         Err(io::Error::other("it is no file"))
     }
@@ -74,12 +74,13 @@ fn plain(fd: OwnedFd) -> io::Result<File> {
 
 /// Opens a file to read it, and nothing else: neither a symlink to one nor a FIFO.
 pub(super) fn open_plain(path: &Path) -> io::Result<File> {
-    plain(open(path, READ, Mode::empty())?)
+    Ok(plain(open(path, READ, Mode::empty())?)?.0)
 }
 
 /// The same for a path that somebody has named, which may be a symlink to a file.
 pub(super) fn open_named(path: &Path) -> io::Result<File> {
-    plain(open(path, READ.difference(OFlag::O_NOFOLLOW), Mode::empty())?)
+    let (file, _) = plain(open(path, READ.difference(OFlag::O_NOFOLLOW), Mode::empty())?)?;
+    Ok(file)
 }
 
 /// Opens a directory below another one, name by name.
@@ -210,7 +211,7 @@ mod tests {
         walk(place.path(), &mut |found| {
             if std::mem::take(&mut first) {
                 let mut text = String::new();
-                found.open().unwrap().read_to_string(&mut text).unwrap();
+                found.open().unwrap().0.read_to_string(&mut text).unwrap();
                 assert!(text == "one" || text == "two");
                 let new = place.path().join("new");
                 fs::write(&new, "three").unwrap();

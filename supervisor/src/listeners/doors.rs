@@ -220,22 +220,7 @@ fn defers_accept(fd: BorrowedFd<'_>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::listeners::tests::open_all;
-    use std::rc::Rc;
-    use std::time::{Duration, Instant};
-
-    /// A connection that does not wait has arrived when it is in a queue.
-    fn wait_for(slots: &[Rc<Listener>], expected: &[u32]) {
-        let queues = || -> Vec<u32> {
-            let queues = slots.iter().map(|slot| sock::tcp_queue(slot.as_fd()));
-            queues.map(Option::unwrap_or_default).collect()
-        };
-        let until = Instant::now() + Duration::from_secs(30);
-        while queues() != expected && Instant::now() < until {
-            std::thread::yield_now();
-        }
-        assert_eq!(queues(), expected);
-    }
+    use crate::listeners::tests::{open_all, wait_for_queues};
 
     #[test]
     fn a_door_is_open_for_our_own_connection_alone() {
@@ -243,17 +228,17 @@ mod tests {
         let way = slots[2].way().unwrap();
         let visit = || steering::connect(way.from, way.to, |_| Ok(())).unwrap();
         let _before = visit();
-        wait_for(&slots, &[1, 0, 0]);
+        wait_for_queues(&slots, &[1, 0, 0]);
         let _ours = slots[2].knock().unwrap();
-        wait_for(&slots, &[1, 0, 1]);
+        wait_for_queues(&slots, &[1, 0, 1]);
         slots[2].shut_door().unwrap();
         let _after = visit();
-        wait_for(&slots, &[2, 0, 1]);
+        wait_for_queues(&slots, &[2, 0, 1]);
         slots[1].send_clients_here().unwrap();
         let _switched = visit();
-        wait_for(&slots, &[2, 1, 1]);
+        wait_for_queues(&slots, &[2, 1, 1]);
         let _again = slots[2].knock().unwrap();
-        wait_for(&slots, &[2, 1, 2]);
+        wait_for_queues(&slots, &[2, 1, 2]);
         slots[2].shut_door().unwrap();
     }
 
@@ -266,14 +251,14 @@ mod tests {
             ours
         };
         let visitor = ours();
-        wait_for(&slots, &[1, 0]);
+        wait_for_queues(&slots, &[1, 0]);
         steering::send_no_more(visitor.as_fd());
         slots[0].take_back(&visitor);
-        wait_for(&slots, &[0, 0]);
+        wait_for_queues(&slots, &[0, 0]);
         let to = slots[0].way().unwrap().to;
         let _late = std::net::TcpStream::connect(to).unwrap();
         let visitor = ours();
-        wait_for(&slots, &[2, 0]);
+        wait_for_queues(&slots, &[2, 0]);
         steering::send_no_more(visitor.as_fd());
         slots[0].take_back(&visitor);
         assert_eq!(sock::tcp_queue(slots[0].as_fd()), Some(2));
@@ -286,12 +271,12 @@ mod tests {
         steering::send_to_index(slots[0].as_fd(), 2).unwrap();
         slots[2].note_clients_come_here();
         let _ours = slots[1].knock().unwrap();
-        wait_for(&slots, &[0, 1, 0]);
+        wait_for_queues(&slots, &[0, 1, 0]);
         let to = slots[2].way().unwrap().to;
         let _while_it_is_open = std::net::TcpStream::connect(to).unwrap();
-        wait_for(&slots, &[0, 1, 1]);
+        wait_for_queues(&slots, &[0, 1, 1]);
         slots[1].shut_door().unwrap();
         let _after = std::net::TcpStream::connect(to).unwrap();
-        wait_for(&slots, &[0, 1, 2]);
+        wait_for_queues(&slots, &[0, 1, 2]);
     }
 }

@@ -94,22 +94,7 @@ impl Listener {
 mod tests {
     use super::*;
     use crate::listeners::probe_source::PORTS;
-    use crate::listeners::tests::open_all;
-    use crate::sys::sock;
-    use std::rc::Rc;
-    use std::time::{Duration, Instant};
-
-    fn wait_for(slots: &[Rc<Listener>], expected: &[u32]) {
-        let queues = || -> Vec<u32> {
-            let queues = slots.iter().map(|slot| sock::tcp_queue(slot.as_fd()));
-            queues.map(Option::unwrap_or_default).collect()
-        };
-        let until = Instant::now() + Duration::from_secs(30);
-        while queues() != expected && Instant::now() < until {
-            std::thread::yield_now();
-        }
-        assert_eq!(queues(), expected);
-    }
+    use crate::listeners::tests::{open_all, wait_for_queues};
 
     /// Whoever connects from the source comes to the third slot while the door is open, wherever clients go.
     fn leads_to_one_slot(listener: &str) {
@@ -125,25 +110,25 @@ mod tests {
         };
         let stranger = || std::net::TcpStream::connect(door.address).unwrap();
         let _probe = visit();
-        wait_for(&slots, &[0, 0, 1]);
+        wait_for_queues(&slots, &[0, 0, 1]);
         let _client = stranger();
-        wait_for(&slots, &[1, 0, 1]);
+        wait_for_queues(&slots, &[1, 0, 1]);
         slots[1].send_clients_here().unwrap();
         let (_client, _probe) = (stranger(), visit());
-        wait_for(&slots, &[1, 1, 2]);
+        wait_for_queues(&slots, &[1, 1, 2]);
         // A token beside it changes nothing for the probe.
         let _token = slots[0].knock().unwrap();
-        wait_for(&slots, &[2, 1, 2]);
+        wait_for_queues(&slots, &[2, 1, 2]);
         slots[0].shut_door().unwrap();
         let _probe = visit();
-        wait_for(&slots, &[2, 1, 3]);
+        wait_for_queues(&slots, &[2, 1, 3]);
         // Another slot's door is another's to shut.
         slots[1].shut_front_door();
         let _probe = visit();
-        wait_for(&slots, &[2, 1, 4]);
+        wait_for_queues(&slots, &[2, 1, 4]);
         slots[2].shut_front_door();
         let _probe = visit();
-        wait_for(&slots, &[2, 2, 4]);
+        wait_for_queues(&slots, &[2, 2, 4]);
     }
 
     fn connect_from(from: SocketAddr, to: SocketAddr) -> std::os::fd::OwnedFd {

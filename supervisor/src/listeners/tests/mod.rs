@@ -14,6 +14,7 @@ use super::open::Opened;
 use super::*;
 use crate::address::ListenSpec;
 use crate::sys::sock;
+use std::time::{Duration, Instant};
 
 /// All that live have the first slot.
 const IN_THE_FIRST: Taken = Taken {
@@ -43,6 +44,19 @@ pub(super) fn open_all(texts: &[&str]) -> Vec<Rc<Listener>> {
     try_open(texts)
         .unwrap_or_else(|error| panic!("{error}"))
         .listeners
+}
+
+/// A connection that does not wait has arrived when it is in a queue.
+pub(super) fn wait_for_queues(slots: &[Rc<Listener>], expected: &[u32]) {
+    let queues = || -> Vec<u32> {
+        let queues = slots.iter().map(|slot| sock::tcp_queue(slot.as_fd()));
+        queues.map(Option::unwrap_or_default).collect()
+    };
+    let until = Instant::now() + Duration::from_secs(30);
+    while queues() != expected && Instant::now() < until {
+        std::thread::yield_now();
+    }
+    assert_eq!(queues(), expected);
 }
 
 fn open_one(text: &str) -> Rc<Listener> {

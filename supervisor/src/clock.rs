@@ -14,6 +14,11 @@ pub(crate) fn now() -> Instant {
     Instant::now()
 }
 
+/// The time for which this thread has had a processor so far: other than with [`now`], a loaded machine does not add to it.
+pub(crate) fn processor_time() -> Duration {
+    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
+}
+
 /// The time of day, for logs and `status`.
 pub(crate) fn wall() -> SystemTime {
     SystemTime::now()

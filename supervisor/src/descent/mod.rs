@@ -15,6 +15,7 @@ mod tests;
 use crate::sys::{self, ProcessRow};
 use nix::unistd::Pid;
 use std::collections::{HashMap, HashSet};
+use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 
@@ -75,6 +76,8 @@ pub(crate) struct Look<K> {
     pub(crate) members: Vec<Member<K>>,
     /// Living children of this process that are nobody's. (Where everywhere was looked, too.)
     pub(crate) strangers: Vec<ProcessRow>,
+    /// Those whose birth is not to be seen at this moment, for they are in the middle of execve(2), or end: another look tells.
+    pub(crate) unseen: Vec<ProcessRow>,
 }
 
 impl<K> Look<K> {
@@ -83,6 +86,7 @@ impl<K> Look<K> {
         Self {
             members: Vec::new(),
             strangers: Vec::new(),
+            unseen: Vec::new(),
         }
     }
 }
@@ -151,7 +155,7 @@ pub(crate) fn owner_of<K: Copy>(pid: Pid, workers: &[Origin<K>]) -> Option<K> {
     let chain: Vec<ProcessRow> = ancestors(pid).collect();
     let by_number = chain.iter().find_map(|row| by_number(row, workers));
     let topmost = chain.last().filter(|row| row.parent == sys::own_pid());
-    let tie = by_number.or_else(|| by_birth(topmost?, workers));
+    let tie = by_number.or_else(|| by_birth(topmost?, workers).ok()?);
     tie.map(|(key, _)| key)
 }
 
@@ -186,7 +190,10 @@ fn by_number<K: Copy>(row: &ProcessRow, workers: &[Origin<K>]) -> Option<(K, Tie
 }
 
 /// Whose it is by the notify socket that it was given when it executed.
-fn by_birth<K: Copy>(row: &ProcessRow, workers: &[Origin<K>]) -> Option<(K, Tie)> {
+///
+/// # Errors
+/// Those of [`sys::was_given`]: it tells nothing, or nothing yet.
+fn by_birth<K: Copy>(row: &ProcessRow, workers: &[Origin<K>]) -> io::Result<Option<(K, Tie)>> {
     let born_for = |worker: &Origin<K>, entry: &[u8]| {
         let path = entry.strip_prefix(b"NOTIFY_SOCKET=");
         path.is_some_and(|path| path == worker.notify.as_os_str().as_bytes())
@@ -199,9 +206,8 @@ fn by_birth<K: Copy>(row: &ProcessRow, workers: &[Origin<K>]) -> Option<(K, Tie)
             .map(|worker| (worker.key, Tie::Birth));
         owner.is_some()
     };
-    // One that does not show it (it has ended, or is another uid's) tells nothing.
-    let _ = sys::was_given(row.pid, note);
-    owner
+    sys::was_given(row.pid, note)?;
+    Ok(owner)
 }
 
 /// Where children are looked up.
@@ -264,9 +270,10 @@ impl<K: Copy> Search<'_, K> {
         };
         for row in self.everybody.children(top, wanted) {
             match self.tie(&row) {
-                Some((key, tie)) => self.walk(row, key, tie),
-                None if row.zombie => {}
-                None => self.found.strangers.push(row),
+                Ok(Some((key, tie))) => self.walk(row, key, tie),
+                Ok(None) | Err(_) if row.zombie => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.found.unseen.push(row),
+                Ok(None) | Err(_) => self.found.strangers.push(row),
             }
         }
     }
@@ -277,7 +284,7 @@ impl<K: Copy> Search<'_, K> {
             return;
         };
         let rows: Vec<ProcessRow> = by_parent.values().flatten().copied().collect();
-        let tied = rows.iter().filter_map(|row| Some((*row, self.tie(row)?)));
+        let tied = rows.iter().filter_map(|row| Some((*row, self.tie(row).ok()??)));
         let tied: Vec<(ProcessRow, (K, Tie))> = tied.collect();
         let has_tie: HashSet<Pid> = tied.iter().map(|(row, _)| row.pid).collect();
         // The others are met below their parents.
@@ -286,8 +293,11 @@ impl<K: Copy> Search<'_, K> {
         }
     }
 
-    fn tie(&self, row: &ProcessRow) -> Option<(K, Tie)> {
-        by_number(row, self.workers).or_else(|| by_birth(row, self.workers))
+    fn tie(&self, row: &ProcessRow) -> io::Result<Option<(K, Tie)>> {
+        match by_number(row, self.workers) {
+            Some(tie) => Ok(Some(tie)),
+            None => by_birth(row, self.workers),
+        }
     }
 
     /// One that belongs to a worker, and all that descend from it, but those that another worker has the first right to.

@@ -224,6 +224,43 @@ fn what_outlives_its_main_process_is_found() {
     });
 }
 
+/// In the middle of execve(2) /proc shows no environment. Who was taken for a stranger then would be given to another worker, by a
+/// listener that it has, or to nobody.
+#[test]
+fn one_that_executes_at_this_moment_is_no_stranger() {
+    alone(
+        "descent::tests::one_that_executes_at_this_moment_is_no_stranger",
+        || {
+            const AGAIN: &str = r#"[ "$1" -gt 0 ] && exec sh -c "$0" "$0" "$(($1 - 1))"; exec sleep 1000"#;
+            let mut app = Command::new("setsid")
+                .args(["sh", "-c", AGAIN, AGAIN, "400"])
+                .env("NOTIFY_SOCKET", notify())
+                .spawn()
+                .unwrap();
+            let origin = [Origin {
+                key: "app",
+                leader: Pid::from_raw(i32::MAX),
+                notify: notify().into(),
+            }];
+            let command_line = format!("/proc/{}/cmdline", app.id());
+            let is_over = || std::fs::read(&command_line).unwrap().starts_with(b"sleep");
+            let begun = Instant::now();
+            loop {
+                let was_over = is_over();
+                let look = look(&origin, Scope::Below);
+                assert_eq!(look.strangers, []);
+                assert!(look.members.len() + look.unseen.len() <= 1, "{look:?}");
+                if was_over && look.members.len() == 1 {
+                    break;
+                }
+                assert!(begun.elapsed() < PATIENCE, "{look:?}");
+            }
+            app.kill().unwrap();
+            app.wait().unwrap();
+        },
+    );
+}
+
 #[test]
 fn without_the_files_of_children_the_list_of_all_processes_tells_the_same() {
     alone(

@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use segue_lifecycle::{Event, Lifecycle, Number, Timer};
+use segue_lifecycle::{Event, Lifecycle, Number, Timer, Worker};
 
 use crate::clock::Timers;
 use crate::log::Log;
@@ -87,11 +87,32 @@ impl Confirming<'_> {
 
     /// A deadline of the core has passed. What a candidate has not accepted by then is put down before its processes are told to end.
     pub(crate) fn note_due(&mut self, timer: Timer) {
-        if let Some((number, words)) = view!(self).unaccepted_by(timer) {
+        let accepts = self.accepts_by(timer);
+        if let Some((number, words)) = view!(self).unaccepted_by(timer).filter(|_| !accepts) {
             self.records.note_unaccepted(number, words);
         }
         let due = view!(self).due(timer, self.events);
         self.events.push_back(due);
+    }
+
+    /// Look at who is to accept by this deadline, for the last look may have been a while ago. Whether it does, which the core hears.
+    fn accepts_by(&mut self, deadline: Timer) -> bool {
+        let (Timer::Start(Worker {
+            generation: number, ..
+        })
+        | Timer::Await(number)) = deadline
+        else {
+            return false;
+        };
+        let has_token = matches!(self.look_at_token(number), Acceptance::Seen(_));
+        if let Timer::Start(worker) = deadline
+            && self.core.is_to_be_seen(worker)
+            && view!(self).waits_on_all(worker)
+        {
+            self.events.push_back(Event::Accepts(worker));
+            return true;
+        }
+        has_token
     }
 
     /// The first look, at its token alone. Where its takeover waits for that, nothing else is of interest until it is accepted, and has

@@ -318,10 +318,55 @@ pub(crate) fn has_open(pid: Pid, path: &Path) -> bool {
 /// title over them.
 ///
 /// # Errors
-/// Those of reading /proc/PID/environ: mostly that the process has ended, or is another uid's.
-pub(crate) fn was_given(pid: Pid, is_such: impl FnMut(&[u8]) -> bool) -> io::Result<bool> {
-    let environment = read_kernel_file(format!("/proc/{pid}/environ"))?;
-    Ok(environment.split(|byte| *byte == 0).any(is_such))
+/// [`io::ErrorKind::WouldBlock`]: it is in the middle of execve(2), or ends, and shows nothing at this moment. Otherwise those of reading
+/// /proc/PID/environ: mostly that the process has ended, or is another uid's.
+pub(crate) fn was_given(pid: Pid, mut is_such: impl FnMut(&[u8]) -> bool) -> io::Result<bool> {
+    for _ in 0..LOOKS_AT_VARIABLES {
+        let variables = read_kernel_file(format!("/proc/{pid}/environ"))?;
+        if !variables.is_empty() {
+            return Ok(variables.split(|byte| *byte == 0).any(&mut is_such));
+        }
+        match variables_of(pid) {
+            Variables::None => return Ok(false),
+            Variables::NotYet => break,
+            // It has got them since.
+            Variables::Some => {}
+        }
+    }
+    Err(Errno::EAGAIN.into())
+}
+
+/// How often to read the variables of a process that executes one program after the other.
+const LOOKS_AT_VARIABLES: usize = 3;
+
+/// Why /proc/PID/environ is empty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Variables {
+    /// It has been given none, or has ended.
+    None,
+    /// Its new program has no memory for them yet: the end of that is set last, when everything is in its place (fields 50 and 51 of
+    /// proc_pid_stat(5), since Linux 3.5). Or its memory is gone, and it is about to end.
+    NotYet,
+    /// It has some by now.
+    Some,
+}
+
+fn variables_of(pid: Pid) -> Variables {
+    let mut line = [0; STAT_LENGTH];
+    let mut ends = || {
+        let mut fields = fields(stat_line(pid.as_raw(), &mut line)?)?;
+        let state = fields.next()?;
+        let begin: u64 = fields.nth(46)?.parse().ok()?;
+        let end: u64 = fields.next()?.parse().ok()?;
+        // Of a main thread that has ended nothing is shown, however long the others live.
+        (!matches!(state, "Z" | "X")).then_some((begin, end))
+    };
+    match ends() {
+        None => Variables::None,
+        Some((_, 0)) => Variables::NotYet,
+        Some((begin, end)) if begin == end => Variables::None,
+        Some(_) => Variables::Some,
+    }
 }
 
 /// More than the longest line of /proc/PID/stat: 52 fields of at most 20 digits and a name of 64 bytes. The kernel gives it in

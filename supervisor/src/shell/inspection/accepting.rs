@@ -22,7 +22,8 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 const SHORTEST_BY_TOKEN: Duration = Duration::from_millis(1);
 const LONGEST_BY_TOKEN: Duration = Duration::from_millis(25);
 
-/// And it is so many times what the look took: with many workers and threads that is long, and the loop has others to hear.
+/// And it is so many times what the look cost: with many workers and threads that is much, and the loop has others to hear. A look that
+/// took long because the machine was busy has cost no more than others.
 const PAUSES_PER_LOOK: u32 = 10;
 
 impl View<'_> {
@@ -49,14 +50,14 @@ impl View<'_> {
 
     /// Look at all of them: those that accept.
     pub(crate) fn look_at_starts(&self, timers: &mut Timers<Alarm>) -> Vec<Event> {
-        let began = clock::now();
+        let before = clock::processor_time();
         let unseen = self.unseen().into_iter();
         let accepting = unseen.filter(|worker| self.waits_on_all(*worker));
         let accepting = accepting.map(Event::Accepts).collect();
-        let now = clock::now();
-        let pause = now.saturating_duration_since(began) * PAUSES_PER_LOOK;
+        let cost = clock::processor_time().saturating_sub(before);
+        let pause = cost * PAUSES_PER_LOOK;
         if pause > LONGEST_PAUSE {
-            timers.arm(Alarm::Accepting, Some(pause), now);
+            timers.arm(Alarm::Accepting, Some(pause), clock::now());
         }
         accepting
     }

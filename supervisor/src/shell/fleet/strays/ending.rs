@@ -85,6 +85,10 @@ impl Fleet {
             Scope::Below => {}
             Scope::Everywhere => self.look_for_strays(ground),
         }
+        // What executes just now may be theirs.
+        if self.strays.unseen {
+            return Vec::new();
+        }
         let strays = &self.strays;
         let is_over =
             |worker: &Worker| !strays.unnamed.contains(worker) && strays.living_of(*worker).is_empty();

@@ -20,7 +20,7 @@ use segue_lifecycle::{Number, Worker};
 
 use crate::descent::Tie;
 use crate::state::{Field as _, Fields as _, Flaw, Row, Rows, Whole as _, fields};
-use crate::sys;
+use crate::sys::{self, ProcessRow};
 
 /// The kind of the rows.
 const ROW: &str = "stray";
@@ -56,14 +56,16 @@ pub(crate) struct Strays {
     held: BTreeSet<Worker>,
     /// Workers with a stray of which we could get no pidfd, in the last look.
     unnamed: BTreeSet<Worker>,
+    /// In the last look, a child of ours did not show whose it is, and will in a moment.
+    unseen: bool,
     /// A worker was told something, and a look is due at the end of the turn.
     due: bool,
 }
 
 impl Strays {
-    /// Whether somebody waits for the end of a stray, or for the moment at which one may be told.
+    /// Whether somebody waits for the end of a stray, for the moment at which one may be told, or at which it is seen whose it is.
     pub(crate) fn are_waited_for(&self) -> bool {
-        !self.held.is_empty() || self.known.values().any(|stray| stray.tie == Tie::Group)
+        !self.held.is_empty() || self.unseen || self.known.values().any(|stray| stray.tie == Tie::Group)
     }
 
     /// Whether nothing but strays is left of a worker.
@@ -84,6 +86,13 @@ impl Strays {
     /// The group of a worker has ended: it is gone, unless the next look shows strays.
     pub(crate) fn hold(&mut self, worker: Worker) {
         self.held.insert(worker);
+    }
+
+    /// Whether this process is known, and not another that had its pid.
+    fn knows(&self, row: &ProcessRow) -> bool {
+        self.known
+            .get(&row.pid)
+            .is_some_and(|stray| stray.began == row.began)
     }
 
     fn mark_monitor(&mut self, pid: Pid) {

@@ -70,6 +70,8 @@ impl Fleet {
     fn note_strays(&mut self, look: Look<Worker>, ground: &Ground<'_>) {
         self.strays.known.retain(|_, stray| stray.lives());
         self.strays.unnamed = BTreeSet::new();
+        let is_new = |row: &ProcessRow| !self.children.lives(row.pid) && !self.strays.knows(row);
+        self.strays.unseen = look.unseen.iter().any(is_new);
         for stray in self.strays.known.values_mut() {
             stray.tie = Tie::Birth;
         }

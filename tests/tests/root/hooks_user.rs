@@ -27,7 +27,7 @@ const GROUPS: &str =
 const REPORT: &str = r#"
 file=$1
 {
-    grep -E '^(Uid|Gid|Groups|CapEff|SigBlk|SigIgn):' "/proc/$$/status"
+    grep -E '^(Uid|Gid|Groups|CapEff|SigBlk|SigIgn):' /proc/self/status
     echo "directory $(pwd -P)"
     echo "login $HOME $USER $LOGNAME $SHELL"
     echo "own $OWN"

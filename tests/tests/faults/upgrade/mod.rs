@@ -5,6 +5,7 @@
 )]
 
 mod at_any_moment;
+mod followers;
 mod goes_on;
 mod many;
 mod recorded;

@@ -17,14 +17,27 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 tools=${CARGO_TARGET_DIR:-target}/test-tools
 systemfd_version=0.4.6
+watchexec_version=2.8.0
+cargo_watch_version=8.5.3
+nodemon_version=3.1.14
 
-systemfd() {
-    [ -x "$tools/bin/systemfd" ] && return
-    # It is built for this alone, so that quick beats fast.
+# crate PACKAGE VERSION PROGRAM: is built for tests alone, so that quick beats fast.
+crate() {
+    [ -x "$tools/bin/$3" ] && return
     CARGO_PROFILE_DEV_OPT_LEVEL=0 CARGO_PROFILE_DEV_DEBUG=none \
-        cargo install --quiet --locked --debug --version "$systemfd_version" --root "$tools" \
-        --target-dir "$tools/build" systemfd
+        cargo install --quiet --locked --debug --version "$2" --root "$tools" --target-dir "$tools/build" "$1"
     rm -rf "$tools/build"
+}
+
+systemfd() { crate systemfd "$systemfd_version" systemfd; }
+
+# What else reloads an app whose files change.
+watchers() {
+    systemfd
+    [ -x "$tools/nodemon/node_modules/.bin/nodemon" ] ||
+        npm install --prefix "$tools/nodemon" --silent --no-audit --no-fund "nodemon@$nodemon_version"
+    crate cargo-watch "$cargo_watch_version" cargo-watch
+    crate watchexec-cli "$watchexec_version" watchexec
 }
 
 # environment NAME FILE: a virtual environment with what the file lists.

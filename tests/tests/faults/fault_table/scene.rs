@@ -16,6 +16,12 @@ use segue_tests::segue::{Segue, Setup};
 
 use super::{Fault, Lost, New, ON_PROBATION, files};
 
+/// With these flags, `segue dev` runs in the place of `segue run`.
+pub(super) const DEVELOPED: &[&str] = &["--watch", "src", "--build", "cp src/app app"];
+
+/// What it builds from.
+pub(super) const SOURCE: &str = "src/app";
+
 /// The stage of one row.
 pub(super) struct Scene {
     pub(super) segue: Segue,
@@ -43,6 +49,13 @@ impl Scene {
             std::fs::write(setup.path("segue.toml"), fill(text)).unwrap();
         }
         setup.deploy("app", &Program::fixture(fault.incumbent));
+        let setup = if is_developed(fault) {
+            std::fs::create_dir(setup.path("src")).unwrap();
+            setup.deploy(SOURCE, &Program::fixture(fault.incumbent));
+            setup.developed()
+        } else {
+            setup
+        };
         let (setup, flags) = match fault.flags.strip_prefix(ON_PROBATION) {
             Some(others) => (setup.trusted_at_once(), others),
             None => (setup.flags(default_flags(fault)), fault.flags),
@@ -198,7 +211,12 @@ impl Scene {
         self.answered_by(fault.serves);
         let tally = self.stop_load();
         self.judge_losses(&tally);
-        self.segue.stop();
+        if is_developed(fault) {
+            self.segue.signal(Signal::SIGINT);
+            self.segue.ended();
+        } else {
+            self.segue.stop();
+        }
     }
 
     /// The supervisor was stopped: what it refused from then on is no loss of a reload.
@@ -269,6 +287,10 @@ fn deploy(app: &Path, program: &Program) {
     files::replace(app, text.as_bytes(), 0o755);
 }
 
+fn is_developed(fault: &Fault) -> bool {
+    fault.flags.starts_with(DEVELOPED)
+}
+
 /// Trust at once, unless the row is about probation: otherwise a generation that was well would be on probation still.
 fn default_flags(fault: &Fault) -> &'static [&'static str] {
     if fault.flags.contains(&"--probation") {
@@ -291,7 +313,7 @@ fn filled(text: &str, directory: &str) -> String {
 }
 
 /// A line of the log without its prefix.
-fn own_words(line: &str) -> &str {
+pub(super) fn own_words(line: &str) -> &str {
     match line.split_once("]: ") {
         Some((prefix, words)) if prefix.starts_with("segue[") => words,
         Some(_) | None => line,

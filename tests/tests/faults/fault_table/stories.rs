@@ -5,7 +5,7 @@ use segue_tests::process::Finished;
 use segue_tests::program::Program;
 use segue_tests::segue::Setup;
 
-use super::scene::Scene;
+use super::scene::{SOURCE, Scene, matches, own_words};
 
 /// Somebody writes to the new binary as long as the reload lasts.
 pub(super) fn while_written(scene: &Scene) -> Finished {
@@ -15,6 +15,44 @@ pub(super) fn while_written(scene: &Scene) -> Finished {
     let done = scene.reload();
     drop(writer);
     done
+}
+
+/// Where `segue dev` builds from. It is renamed into its place from outside of what is watched: one change, one build.
+fn put_source(scene: &Scene) {
+    let next = scene.segue.path("next");
+    scene.deploy_at(&next);
+    std::fs::rename(next, scene.segue.path(SOURCE)).unwrap();
+}
+
+/// A change cannot be built, and the next one is good.
+pub(super) fn built_in_vain_first(scene: &Scene) -> Finished {
+    std::fs::remove_file(scene.segue.path(SOURCE)).unwrap();
+    let told = "segue dev: the build has failed …";
+    scene.logged(told);
+    scene.answered_by(1);
+    put_source(scene);
+    scene.answered_by(2);
+    said(scene, told, 0)
+}
+
+/// What was built dies at its start.
+pub(super) fn built_and_bad(scene: &Scene) -> Finished {
+    put_source(scene);
+    let told = "reload failed: …";
+    scene.logged(told);
+    said(scene, told, 1)
+}
+
+/// There is no command whose answer it would be: `segue dev` has said it.
+fn said(scene: &Scene, pattern: &str, code: i32) -> Finished {
+    let log = scene.segue.process().log();
+    let mut lines = log.iter().map(|line| own_words(&line.text));
+    let line = lines.find(|line| matches(pattern, line));
+    Finished {
+        code: Some(code),
+        stdout: line.unwrap_or_default().to_owned(),
+        stderr: String::new(),
+    }
 }
 
 /// The candidate is killed before it is ready.

@@ -975,6 +975,24 @@ faults! {
             says: "segue: reload failed: generation 2: exec ./app: no such file or directory; generation 1 serves (pid …)",
         }
     ]
+    "In development": [
+        dev_build_fails = PLAIN {
+            wrong: "Under `segue dev` a build fails",
+            does: "The version before it serves on, and what the build wrote is shown. The next change builds again, and a good \
+                   build is reloaded.",
+            flags: scene::DEVELOPED,
+            story: stories::built_in_vain_first,
+            says: "segue dev: the build has failed (exit status 1); the version before it serves on",
+        }
+        dev_version_does_not_start = REFUSED {
+            wrong: "Under `segue dev` a new build does not start",
+            does: "The version before it serves on, and the next change builds again.",
+            flags: scene::DEVELOPED,
+            new: New::App("crash-at-start"),
+            story: stories::built_and_bad,
+            says: "reload failed: generation 2: exited with status 101 after …; generation 1 serves (pid …)",
+        }
+    ]
     "Sockets that change at a reload": [
         socket_added = PLAIN {
             wrong: "Nothing: segue.toml names one more socket",

@@ -44,14 +44,16 @@ pub(crate) fn a_service_goes_below_segue_and_back(machine: &Machine) {
     );
 
     site.systemctl_ok("stop");
+    machine.ok(&[
+        "systemctl",
+        "stop",
+        "segue-cleanup@ramped.*",
+        "segue-recheck@ramped.*",
+    ]);
     machine.ok(&["sh", "-c", "rm /etc/systemd/system/ramped.*.d/segue.conf"]);
     machine.ok(&["systemctl", "daemon-reload"]);
     site.systemctl_ok("restart");
     site.wait_for_message("good day");
-    segue_tests::wait_until("the unit runs the app itself", || {
-        machine
-            .run(&["cat", &format!("/proc/{}/comm", site.main_pid())])
-            .stdout
-            == "app\n"
-    });
+    let app = machine.run(&["cat", &format!("/proc/{}/comm", site.main_pid())]);
+    assert_eq!(app.stdout, "app\n", "{}", site.journal());
 }

@@ -39,9 +39,13 @@ pub(super) fn at(
         owner,
         guard,
     };
-    let of_address = |one: &&Rc<Socket>| *one.source() == Source::Spec(address.clone());
+    // One that was given has the options that the others were made with.
+    let is_given_there =
+        |one: &Socket| one.is_inherited() && one.local().text().parse::<Address>().as_ref() == Ok(address);
+    let is_there = |one: &&Rc<Socket>| *one.source() == Source::Spec(address.clone()) || is_given_there(one);
     let shares = spec.options.number(Key::Sockets).is_some() || slots::is_asked(&spec.options);
-    let bound = match there.iter().flatten().find(of_address) {
+    let first = there.iter().flatten().filter(is_there);
+    let bound = match first.min_by_key(|one| !one.is_inherited()) {
         Some(first) if shares => bind::beside_in_silence(&wanted, first)?,
         Some(_) | None => bind::open(&wanted, &holder::of_port)?,
     };

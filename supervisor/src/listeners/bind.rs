@@ -113,6 +113,11 @@ fn beside_with(wanted: &Wanted<'_>, first: &Socket, arrivals: Arrivals) -> Resul
         Ok(fd)
     });
     made.map_err(errno_text)
+        .and_then(|fd| match first.is_inherited() {
+            // No spec has the options of that one.
+            true => settings::copy(first.as_fd(), fd.as_fd(), family_of(address)).map(|()| fd),
+            false => Ok(fd),
+        })
         .and_then(|fd| internet(fd, wanted, address, &|_, _| None))
         .map_err(|cause| ListenError::at(&wanted.spec.address, cause))
 }

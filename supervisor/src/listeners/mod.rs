@@ -7,7 +7,7 @@
 //!
 //! Code map: `open` decides which sockets stay, stand in or are made; `bind` makes them; `unix_file` owns the paths
 //! of Unix sockets; `path_watch` sees that an app has taken one away, and `mended_path` has it put back; `settings` turns options into socket options; `inherited` and `claim` read `LISTEN_FDS`;
-//! `shares` says which worker gets which of several sockets on one address; `slots` makes the sockets of a steered one (`switch`: when a reload may), which are a `group`, `doors` leads
+//! `shares` says which worker gets which of several sockets on one address; `slots` makes the sockets of a steered one (`late`: beside one that was given; `switch`: when a reload may), which are a `group`, `doors` leads
 //! connections of our own to one of them, and `front_door` those of a probe (from a `probe_source`);
 //! `resolve` is the only place that looks names up; `holder` finds who has a port that is busy; `saved` writes
 //! them down for a successor; `anew` makes again what was lost with a predecessor, `regroup` guesses the kernel's order of slots, and
@@ -21,6 +21,7 @@ mod front_door;
 mod group;
 mod holder;
 mod inherited;
+mod late;
 mod local;
 mod mended_path;
 mod open;
@@ -59,8 +60,8 @@ pub(crate) use path_watch::PathWatch;
 pub(crate) use probe_source::ProbeSource;
 pub(crate) use resolve::Lookup;
 pub(crate) use saved::{
-    Absent, Saving, SocketIdentity, any_inherited, identities, inodes, is_inherited, label_of, restore,
-    restore_found,
+    Absent, Saving, SocketIdentity, any_inherited, can_be_made_anew, identities, inodes, is_inherited,
+    label_of, restore, restore_found,
 };
 pub(crate) use shares::{least_workers, shares};
 

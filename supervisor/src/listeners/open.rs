@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::collections::BTreeSet;
 
 use super::bind::{self, Bound, Wanted, absolute, kind_of};
+use super::late::{self, Turn};
 use super::local::{BoundTo, Local, SocketKind};
 use super::resolve::{self, Lookup, Owner};
 use super::slots;
@@ -70,7 +71,13 @@ pub(crate) fn open(
         .chain(&inherited.listeners)
         .cloned()
         .collect();
-    let mut ours: Vec<Rc<Listener>> = current.iter().filter(|old| is_ours(old)).cloned().collect();
+    // Slots of ours beside one that was given go where that one goes.
+    let is_lent = |one: &Rc<Listener>| held.iter().any(|given| one.is_of_group_of(given));
+    let (lent, mut ours): (Vec<Rc<Listener>>, Vec<Rc<Listener>>) = current
+        .iter()
+        .filter(|old| is_ours(old))
+        .cloned()
+        .partition(is_lent);
     let mut warnings = Vec::new();
     let mut origins = Vec::new();
     for spec in specs {
@@ -78,7 +85,11 @@ pub(crate) fn open(
         let origin = origin(spec, namesakes, &held, &mut ours, lookup, &mut warnings)?;
         let beside = match &origin {
             Origin::Kept(first, _) => take_beside(first, &mut ours),
-            Origin::StandsAside(_) | Origin::Dead(..) | Origin::New(_) => Vec::new(),
+            Origin::StandsAside(given) => {
+                let is_beside = |one: &&Rc<Listener>| given.iter().any(|given| one.is_of_group_of(given));
+                lent.iter().filter(is_beside).cloned().collect()
+            }
+            Origin::Dead(..) | Origin::New(_) => Vec::new(),
         };
         origins.push((origin, beside));
     }
@@ -95,7 +106,7 @@ pub(crate) fn open(
     change_options(&sets, &mut warnings)?;
     inherited.listeners.clear();
     Ok(Opened {
-        listeners: fd_order(&held, sets),
+        listeners: fd_order(held.iter().chain(&lent), sets),
         warnings,
     })
 }
@@ -317,12 +328,18 @@ fn realize(
 ) -> Result<Vec<Rc<Listener>>, ListenError> {
     match origin {
         Origin::StandsAside(held) => {
-            warnings.extend(ignored_options(spec, &held));
-            let mut named: Vec<Rc<Listener>> = held.into_iter().map(|one| under_name_of(spec, one)).collect();
-            if slots::is_asked(&spec.options) {
-                named = slots::of_inherited(named, lookup, warnings);
-            }
-            Ok(named)
+            warnings.extend(late::ignored_options(spec, &held));
+            let turn = Turn::of(spec, &held, lookup);
+            let named = held
+                .into_iter()
+                .map(|one| late::under_name_of(spec, one))
+                .collect();
+            Ok(late::slots_of(
+                named,
+                beside,
+                (turn, lookup, taken.shared),
+                warnings,
+            ))
         }
         Origin::Kept(old, owner) => {
             let all: Vec<Rc<Listener>> = std::iter::once(old).chain(beside).collect();
@@ -395,33 +412,6 @@ fn under(old: Rc<Listener>, name: String, spec: &ListenSpec, owner: Owner) -> Rc
     })
 }
 
-/// A socket that came without a name gets the one that the spec gives to its address; one that has a name keeps it. What the spec
-/// says of O_NONBLOCK and of steering counts for it as well.
-fn under_name_of(spec: &ListenSpec, held: Rc<Listener>) -> Rc<Listener> {
-    let nameless = *held.socket.source() == Source::Inherited { named: false };
-    let name = spec.name.as_ref().filter(|_| nameless).unwrap_or(&held.name);
-    let counts = [Key::NonBlocking, Key::Steer, Key::Slots];
-    let (name, options) = (name.clone(), spec.options.only(&counts));
-    held.with(name, options)
-}
-
-fn ignored_options(spec: &ListenSpec, held: &[Rc<Listener>]) -> Option<String> {
-    // Steering is none of the socket's options, and is tried.
-    let counts = |key: &Key| [Key::Steer, Key::Slots, Key::NonBlocking].contains(key);
-    let ignored = spec.options.given().filter(|key| !counts(key));
-    let words: Vec<&str> = ignored.map(Key::name).collect();
-    let first = held.first()?;
-    if words.is_empty() {
-        return None;
-    }
-    let cause = format!(
-        "the inherited socket {} stands in, without {}",
-        first.name(),
-        words.join(", ")
-    );
-    Some(ListenError::at(&spec.address, cause).to_string())
-}
-
 /// Who has a busy port. It may be a listener that this very reload removes, which is closed only when the new generation
 /// has proved itself. /proc is read at the start alone, for that takes its time.
 fn holder_of(
@@ -486,7 +476,10 @@ fn change_options(sets: &[Vec<Rc<Listener>>], warnings: &mut Vec<String>) -> Res
 }
 
 /// The order in which an app gets them: see [`Opened::listeners`].
-fn fd_order(held: &[Rc<Listener>], sets: Vec<Vec<Rc<Listener>>>) -> Vec<Rc<Listener>> {
+fn fd_order<'a>(
+    given: impl Iterator<Item = &'a Rc<Listener>>,
+    sets: Vec<Vec<Rc<Listener>>>,
+) -> Vec<Rc<Listener>> {
     let mut seen = BTreeSet::new();
     let mut chosen: Vec<Rc<Listener>> = Vec::new();
     for listener in sets.into_iter().flatten() {
@@ -495,7 +488,7 @@ fn fd_order(held: &[Rc<Listener>], sets: Vec<Vec<Rc<Listener>>>) -> Vec<Rc<Liste
             chosen.push(listener);
         }
     }
-    let unasked = held.iter().filter(|one| !seen.contains(&one.socket_key()));
+    let unasked = given.filter(|one| !seen.contains(&one.socket_key()));
     // An earlier configuration may have said something of them.
     let plain = |one: &Rc<Listener>| Rc::clone(one).with(one.name.clone(), SocketOptions::default());
     unasked.map(plain).chain(chosen.iter().cloned()).collect()

@@ -3,7 +3,6 @@
 use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::rc::Rc;
 
-use nix::errno::Errno;
 use nix::sys::socket::{
     SockFlag, SockType, SockaddrLike as _, SockaddrStorage, connect, getsockname, socket,
 };
@@ -65,11 +64,8 @@ impl Listener {
     /// # Errors
     /// One line: the kernel refuses.
     pub(crate) fn take_clients(&self) -> Result<(), ListenError> {
-        match steering::set_arrivals(self.as_fd(), Arrivals::Taken) {
-            // It was not made in silence.
-            Ok(()) | Err(Errno::ENOENT) => Ok(()),
-            Err(errno) => Err(self.alarm(&format!("takes no clients: {}", errno_text(errno)))),
-        }
+        let taken = steering::set_arrivals(self.as_fd(), Arrivals::Taken);
+        taken.map_err(|errno| self.alarm(&format!("takes no clients: {}", errno_text(errno))))
     }
 }
 

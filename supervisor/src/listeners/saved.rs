@@ -18,7 +18,7 @@ use crate::address::{ListenSpec, SocketOptions};
 use crate::state::{Fields as _, Flaw, Passed, Rows, whole};
 
 pub(crate) use restored::{Absent, restore, restore_found};
-pub(crate) use told::{any_inherited, identities, inodes, is_inherited, label_of};
+pub(crate) use told::{any_inherited, can_be_made_anew, identities, inodes, is_inherited, label_of};
 
 /// The kinds of rows.
 const LISTENER: &str = "listener";

@@ -298,6 +298,57 @@ fn explain(key: Key, errno: Errno) -> String {
     }
 }
 
+/// What an inherited TCP socket may have been given before it listened. IP_TOS comes before the priority, which follows from it.
+const OF_ONE_THAT_WAS_GIVEN: [Key; 17] = [
+    Key::NoDelay,
+    Key::KeepAlive,
+    Key::KeepAliveTime,
+    Key::KeepAliveInterval,
+    Key::KeepAliveProbes,
+    Key::DeferAccept,
+    Key::TcpCongestion,
+    Key::FreeBind,
+    Key::Transparent,
+    Key::BindToDevice,
+    Key::ReceiveBuffer,
+    Key::SendBuffer,
+    Key::Mark,
+    Key::IpTos,
+    Key::Priority,
+    Key::IpTtl,
+    Key::Timestamping,
+];
+
+/// Gives a new socket, before bind(2), the options of one that listens already.
+///
+/// # Errors
+/// One clause that begins with the name of the option.
+pub(super) fn copy(from: BorrowedFd<'_>, to: BorrowedFd<'_>, family: AddressFamily) -> Result<(), String> {
+    for key in OF_ONE_THAT_WAS_GIVEN {
+        for option in options_of(key, family) {
+            copy_one(from, to, option).map_err(|errno| format!("{}: {}", key.name(), explain(key, errno)))?;
+        }
+    }
+    if family == AddressFamily::Inet6 {
+        copy_one(from, to, IPV6_ONLY).map_err(|errno| format!("bind-ipv6-only: {}", errno_text(errno)))?;
+    }
+    Ok(())
+}
+
+/// What is the same already is not set: some options need a privilege, and a buffer that is set does not grow any more.
+fn copy_one(from: BorrowedFd<'_>, to: BorrowedFd<'_>, option: SocketOption) -> Result<(), Errno> {
+    let Ok(mut value) = sock::option_bytes(from, option) else {
+        return Ok(());
+    };
+    if sock::option_bytes(to, option).as_ref() == Ok(&value) {
+        return Ok(());
+    }
+    if is_buffer(option) {
+        halve(&mut value);
+    }
+    set(to, &Setting { option, value })
+}
+
 /// One line for each buffer that the kernel made smaller than asked for (net.core.rmem_max, wmem_max).
 pub(super) fn capped_buffers(fd: BorrowedFd<'_>, options: &SocketOptions) -> Vec<String> {
     [

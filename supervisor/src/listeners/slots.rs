@@ -201,7 +201,8 @@ pub(super) fn of_new(
 fn too_many(slots: &[Rc<Listener>], wanted: &Wanted<'_>) -> Option<String> {
     let first = slots.first()?;
     let (asked, there) = (usize::from(asked(&wanted.spec.options)), slots.len());
-    let before = first.socket.applied().0;
+    // Of one that was given nothing is applied.
+    let before = slots.iter().find(|slot| !slot.is_inherited())?.socket.applied().0;
     let is_news = before.number(Key::Slots) != wanted.spec.options.number(Key::Slots);
     let text = format!("keeps its {there} slots: none is closed while segue listens there");
     (first.is_steered() && asked < there && is_news).then(|| first.alarm(&text).to_string())
@@ -352,12 +353,6 @@ fn join(held: &[Rc<Listener>]) -> Result<Rc<Group>, String> {
         return Err("the sockets that stand in are of several addresses".to_owned());
     }
     let count = u8::try_from(held.len()).map_err(|_| "they are too many".to_owned())?;
-    if count < 2 {
-        return Err(
-            "it was given once; a socket unit needs the same ListenStream= on several lines, and ReusePort=yes"
-                .to_owned(),
-        );
-    }
     // The kernel says EINVAL if they do not share their address.
     for one in held {
         steering::send_to_index(one.socket.as_fd(), 0).map_err(errno_text)?;

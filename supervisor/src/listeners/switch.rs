@@ -59,10 +59,10 @@ pub(super) fn check(
     current: &[Rc<Listener>],
     shared: SharedSlot,
 ) -> Result<(), ListenError> {
-    let ours = |one: &Found<'_>| one.open.iter().any(is_ours);
+    let can_begin = |one: &Found<'_>| one.open.iter().any(is_ours) || is_given_once(&one.open);
     for one in found
         .iter()
-        .filter(|one| ours(one) && switches_on(one.spec, &one.open))
+        .filter(|one| can_begin(one) && switches_on(one.spec, &one.open))
     {
         let refusal = match shared {
             _ if has_slots(current) => {
@@ -103,6 +103,11 @@ fn is_ours(listener: &Rc<Listener>) -> bool {
         Source::Spec(_) => true,
         Source::Inherited { .. } | Source::Probe => false,
     }
+}
+
+/// Whether Segue was given this one, and may bind others beside it.
+fn is_given_once(open: &[Rc<Listener>]) -> bool {
+    matches!(open, [one] if one.is_inherited())
 }
 
 fn has_slots(listeners: &[Rc<Listener>]) -> bool {

@@ -46,6 +46,7 @@ mod shared_flags;
 mod sockets;
 mod steered_comings;
 mod steered_flags;
+mod steered_late;
 mod steered_stuck;
 mod steered_switch;
 mod steering;

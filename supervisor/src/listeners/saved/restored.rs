@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use super::told::label_of;
+use super::told::{label_of, slot_beside};
 use super::{
     LISTENER, NAMED, ORIGINAL, SOCKET, SavedListener, SavedOriginal, SavedSocket, SocketIdentity, fd_name,
     lock_name, restore_options,
@@ -46,10 +46,10 @@ pub(crate) enum Absent<'a> {
 }
 
 impl Absent<'_> {
-    /// The socket of this row. Others of the same address may be there.
+    /// The socket of this row, one of `rows`. Others of the same address may be there.
     fn deal_with(
         &mut self,
-        row: Row<'_>,
+        (row, rows): (Row<'_>, &[Row<'_>]),
         inode: u64,
         there: &[Option<Rc<Socket>>],
         custody: &Custody,
@@ -58,16 +58,26 @@ impl Absent<'_> {
             Absent::IsAFlaw => Err(Flaw::new(format_args!("the fd {} is missing", fd_name(inode)))),
             Absent::IsMadeAnew(told) => {
                 let saved = SavedSocket::of_row(row)?;
+                let mut anew = |text: &str, options: &str, owner| {
+                    let options = restore_options(options, Some(text))?;
+                    let address = text.parse::<Address>().map_err(Flaw::new)?;
+                    let made = anew::at(&address, options, owner, there, custody.guard());
+                    let made = made.map_err(Flaw::new)?;
+                    told.push(made.local().text());
+                    Ok(made)
+                };
                 match (saved.address.as_deref(), &saved.inherited) {
-                    (Some(text), _) => {
-                        let options = restore_options(&saved.options, Some(text))?;
-                        let address = text.parse::<Address>().map_err(Flaw::new)?;
-                        let made = anew::at(&address, options, Owner::of_row(row)?, there, custody.guard());
-                        let made = made.map_err(Flaw::new)?;
-                        told.push(made.local().text());
-                        Ok(made)
+                    (Some(text), _) => anew(text, &saved.options, Owner::of_row(row)?),
+                    (None, Some(_)) => {
+                        let beside = slot_beside(rows, inode);
+                        let beside = beside.ok_or_else(|| Flaw::new("an inherited socket is missing"))?;
+                        let like = SavedSocket::of_row(beside)?;
+                        anew(
+                            &like.address.unwrap_or_default(),
+                            &like.options,
+                            Owner::of_row(beside)?,
+                        )
                     }
-                    (None, Some(_)) => Err(Flaw::new("an inherited socket is missing")),
                     (None, None) => {
                         bind::probe(Path::new(&row.os("path")?), custody.guard()).map_err(Flaw::new)
                     }
@@ -109,7 +119,7 @@ pub(crate) fn restore(
     in_order.sort_by_key(|(_, (place, _))| *place);
     for (inode, (place, row)) in in_order {
         if sockets[*place].is_none() {
-            let socket = absent.deal_with(*row, *inode, &sockets, custody)?;
+            let socket = absent.deal_with((*row, rows), *inode, &sockets, custody)?;
             sockets[*place] = Some(Rc::new(socket));
         }
     }

@@ -29,6 +29,27 @@ pub(crate) fn is_inherited(rows: &[Row<'_>], wanted: SocketIdentity) -> bool {
         .any(|row| row_is_inherited(row) && row.number("inode") == Ok(wanted.inode))
 }
 
+/// Whether this socket can be bound anew if nobody has it any more: it is ours, or stood beside slots of ours.
+pub(crate) fn can_be_made_anew(rows: &[Row<'_>], wanted: SocketIdentity) -> bool {
+    !is_inherited(rows, wanted) || slot_beside(rows, wanted.inode).is_some()
+}
+
+/// The row of a socket of ours that is a slot of the same address as this one.
+pub(super) fn slot_beside<'a>(rows: &[Row<'a>], inode: u64) -> Option<Row<'a>> {
+    let is_slot = |row: &&Row<'_>| row.kind() == LISTENER && row.number("slot").is_ok();
+    let slots = || rows.iter().filter(is_slot);
+    let given = slots().find(|row| row.number("socket") == Ok(inode))?;
+    let of_the_same = slots().filter(|row| row.text("name") == given.text("name"));
+    let sockets: Vec<u64> = of_the_same.filter_map(|row| row.number("socket").ok()).collect();
+    let is_ours = |row: &&Row<'_>| {
+        let inode = row.number("inode");
+        row.kind() == SOCKET
+            && row.text("address").is_ok()
+            && inode.is_ok_and(|inode| sockets.contains(&inode))
+    };
+    rows.iter().find(is_ours).copied()
+}
+
 fn row_is_inherited(row: &Row<'_>) -> bool {
     row.kind() == SOCKET && row.text("inherited").is_ok()
 }

@@ -1,6 +1,7 @@
 //! Real sockets and real paths. What counts the fds of a process, or lives on fd 3, runs in a process of its own.
 
 mod inherited;
+mod late;
 mod links;
 mod opening;
 mod paths;

@@ -226,7 +226,7 @@ fn find_listener(
         }
         Err(withheld) => withheld,
     };
-    if withheld.is_none() && !listeners::is_inherited(rows, wanted) {
+    if withheld.is_none() && listeners::can_be_made_anew(rows, wanted) {
         return Ok(());
     }
     Err(refusals::not_had_back(wanted, remains, withheld, rows))

@@ -13,6 +13,7 @@ mod einhorn;
 mod linger;
 mod page;
 mod play;
+mod ready;
 mod table;
 mod taken_paths;
 

@@ -45,6 +45,10 @@ pub(super) enum Listeners {
     Steered,
     /// The same for a short time, so that clients which never pause meet the stop signal.
     Briefly,
+    /// Steered, and ready by a connection that it accepts, as `--ready accepting` has it.
+    ByToken,
+    /// Steered, and ready a second after its start.
+    ByTime,
 }
 
 impl Listeners {
@@ -56,6 +60,8 @@ impl Listeners {
             Self::Shared => &[],
             Self::Steered => &["--steer"],
             Self::Briefly => &["--steer", "--linger", "2s"],
+            Self::ByToken => &["--steer", "--linger", "0s", "--ready", "accepting"],
+            Self::ByTime => &["--steer", "--linger", "0s", "--ready", "exec:1s"],
         }
     }
 }

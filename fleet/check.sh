@@ -12,8 +12,9 @@
 #   hosts      rolling deploys over eight machines with a systemd and an sshd each, behind HAProxy (root; most of an hour)
 #   oldest     some of them with the ansible-core of Debian 12, from /usr/bin
 #
-# Any other name is that of a scene of `hosts`, or a part of it: bad-everywhere, killed-at-each-task. Each scene has a deadline, and
-# whatever becomes of a run, also one that is interrupted or killed, none of its processes, namespaces and mounts stays.
+# Any other name is that of a scene of `hosts`, or a part of it: bad-everywhere, killed-at-each-task. Those that are named share one
+# fleet. Each scene has a deadline, and whatever becomes of a run, also one that is interrupted or killed, none of its processes,
+# namespaces and mounts stays.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
@@ -113,9 +114,12 @@ for name in "$@"; do
     esac
 done
 lay_out
+# Scenes that are named share one fleet.
+wanted=
 for name in "$@"; do
     case $name in
         build | unit | sanity | manifests | cost | hosts | oldest) "$name" ;;
-        *) hosts -k "${name//-/_}" ;;
+        *) wanted="${wanted:+$wanted or }${name//-/_}" ;;
     esac
 done
+[ -z "$wanted" ] || hosts -k "$wanted"

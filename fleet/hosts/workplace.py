@@ -15,8 +15,12 @@ import os
 import pathlib
 import shutil
 import tempfile
+import time
 
 PREFIX = "segue-fleet-"
+
+# Where supervisors of plain hosts have their sockets, by names that begin with that of the workplace.
+SUPERVISORS = pathlib.Path("/run/segue")
 
 LOCK = "lock"
 
@@ -69,12 +73,16 @@ def sweep():
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             for cgroup in cgroups().glob(place.name + "-*"):
                 is_removed(cgroup)
+            for left in SUPERVISORS.glob(place.name + "-*"):
+                shutil.rmtree(left, ignore_errors=True)
             shutil.rmtree(place, ignore_errors=True)
 
 
 @contextlib.contextmanager
 def turn():
-    """Heavy tests on one machine may take turns: SEGUE_TEST_TURNS names a file that the one which plays holds by flock(2)."""
+    """Heavy tests on one machine may take turns: SEGUE_TEST_TURNS names a file that the one which plays holds by flock(2). The lock is
+    not fair: whoever lets go of it gives the others a moment to take it.
+    """
     name = os.environ.get("SEGUE_TEST_TURNS")
     if not name:
         yield
@@ -82,6 +90,7 @@ def turn():
     with open(name, "ab") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+    time.sleep(2)
 
 
 def strays():

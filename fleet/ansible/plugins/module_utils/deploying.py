@@ -39,10 +39,12 @@ def deploy(host, words):
 def releases(host):
     """The releases on the host, newest first, as `segue deploy --list` tells them."""
     code, out, err = _run(host, ["--list"])
-    rows = _parsed(out)
-    if code != 0 or not isinstance(rows, list):
-        raise Trouble("list the releases: %s" % _without_outcome(host, code, last_line(err or out))["message"])
-    return rows
+    said = _parsed(out)
+    if isinstance(said, list):
+        return said
+    if not isinstance(said, dict):
+        said = _without_outcome(host, code, last_line(err or out))
+    raise Trouble("list the releases: %s" % said.get("message"))
 
 
 def failure(result, said):

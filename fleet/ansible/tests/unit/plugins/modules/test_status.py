@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 
+import pytest
 from ansible_collections.segue.fleet.plugins.modules import status
 
 OLD = "20261125-173155-11111111"
@@ -54,8 +55,9 @@ def test_what_runs_from_elsewhere_is_no_release(fleet):
     assert result["serving"]["release"] is None and result["serving"]["generation"] == 1
 
 
-def test_a_list_that_makes_no_sense_is_told(fleet):
+@pytest.mark.parametrize("text, words", [("a list", "before it said how"), ('{"message": "cannot enter it"}', "cannot enter it")])
+def test_a_list_that_is_none_is_told(fleet, text, words):
     fleet.release(OLD, "old")
-    fleet.lists("a list")
+    fleet.lists(text)
     result = fleet.play(status)
-    assert result["failed"] and "list the releases" in result["msg"]
+    assert result["failed"] and "list the releases" in result["msg"] and words in result["msg"]

@@ -8,7 +8,9 @@ and all hosts together. Sessions and connections are counted by the sshds, and d
 
 from __future__ import annotations
 
+import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -120,10 +122,18 @@ def measure(count):
     return [(count, what, cost, ping) for what, cost in rows]
 
 
+def machine():
+    """On what is measured, and how busy that was before."""
+    found = re.search(r"^model name\s*: (.*)$", pathlib.Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    model = found.group(1) if found else os.uname().machine
+    return "%d cores of %s, Linux %s, load average %.0f" % (os.cpu_count(), model, os.uname().release, os.getloadavg()[0])
+
+
 def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     machines.needs("sshd", "ssh", "unshare", "nsenter", "setpriv", "ip")
     counts = [int(word) for word in sys.argv[1:]] or COUNTS
+    print("%s, %s\n" % (time.strftime("%Y-%m-%d"), machine()))
     form = "%6s  %-22s %6s %12s %9s %9s %7s"
     print(form % ("HOSTS", "WHAT", "TASKS", "CONNECTIONS", "SESSIONS", "SECONDS", "RATIO"))
     print(form % ("", "", "", "a host", "a host", "a host", "to ping"))

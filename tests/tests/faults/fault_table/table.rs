@@ -978,8 +978,7 @@ faults! {
     "In development": [
         dev_build_fails = PLAIN {
             wrong: "Under `segue dev` a build fails",
-            does: "The version before it serves on, and what the build wrote is shown. The next change builds again, and a good \
-                   build is reloaded.",
+            does: "The version before it serves on, what the build wrote is shown, and the next change builds again.",
             flags: scene::DEVELOPED,
             story: stories::built_in_vain_first,
             says: "segue dev: the build has failed (exit status 1); the version before it serves on",

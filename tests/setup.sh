@@ -5,6 +5,7 @@
 # usage: tests/setup.sh [NAME...]      without a name: systemfd gunicorn ansible servers, and trixie for root
 #
 #   systemfd    opens sockets for others; below target/test-tools (half a minute)
+#   watchers    nodemon, watchexec, systemfd and cargo-watch, for .ci/more dev; below target/test-tools (ten minutes)
 #   gunicorn    Gunicorn and Django in a virtual environment; below target/test-tools
 #   ansible     ansible-core and what else fleet/ is tested with, in a virtual environment; below target/test-tools
 #   servers     the servers of PyPI that every run starts; below target/test-tools
@@ -85,7 +86,7 @@ fi
 mkdir -p "$tools"
 for name in "${names[@]}"; do
     case $name in
-        systemfd | gunicorn | ansible | servers | servers-all | trixie | trixie-gcc | trixie-rust | trixie-qemu) "${name/-/_}" ;;
+        systemfd | watchers | gunicorn | ansible | servers | servers-all | trixie | trixie-gcc | trixie-rust | trixie-qemu) "${name/-/_}" ;;
         *)
             echo "setup.sh: $name: nothing has that name" >&2
             exit 2

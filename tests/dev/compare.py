@@ -109,10 +109,12 @@ def get(port):
 
 def commands(programs, tools):
     """Each tool's name, and the words that start it on a port."""
-    runs = "exec python3 dist/server.py {port}"
+    # Itself, and no shim that looks for it.
+    python = os.path.realpath(sys.executable)
+    runs = f"exec '{python}' dist/server.py {{port}}"
     built = f"sh build.sh && {runs}"
     segue = [programs / "segue", "dev", "--listen", "{port}", "--watch", "src", "--build", "sh build.sh", "--control", "control"]
-    app = ["--", "python3", "dist/server.py", "{port}"]
+    app = ["--", python, "dist/server.py", "{port}"]
     nodemon = [tools / "nodemon/node_modules/.bin/nodemon", "--quiet", "--watch", "src", "--ext", "*", "--signal", "SIGTERM", "--exec", built]
     watchexec = [tools / "bin/watchexec", "--socket", "{port}", "--watch", "src", "--restart", "--stop-signal", "SIGTERM", "--shell=sh", "--", built]
     cargo = [tools / "bin/systemfd", "--no-pid", "-s", "http::127.0.0.1:{port}", "--", tools / "bin/cargo-watch", "watch", "--quiet"]
@@ -221,7 +223,7 @@ def milliseconds(seconds):
 
 def main():
     programs, tools = (pathlib.Path(path).resolve() for path in sys.argv[1:3])
-    rows, lost = [], {}
+    rows, lost, load = [], {}, os.getloadavg()[0]
     for name, words in commands(programs, tools):
         failures, times, longest, sent = measure(words, name)
         lost[name] = sum(failures.values())
@@ -229,7 +231,8 @@ def main():
         told = f"{lost[name]:,} of {sent:,}" + (f" ({kinds})" if kinds else "")
         rows.append((name, told, milliseconds(statistics.median(times)), milliseconds(max(times)), milliseconds(longest)))
         print(f"compare: {name}: {told}", file=sys.stderr, flush=True)
-    print(f"{REBUILDS} rebuilds, {CLIENTS} clients; {datetime.date.today()}, {os.cpu_count()} CPUs, Linux {platform.release()}.\n")
+    machine = f"{os.cpu_count()} CPUs, Linux {platform.release()}, a load of {load:.0f} by other work at the start"
+    print(f"{REBUILDS} rebuilds, {CLIENTS} clients; {datetime.date.today()}, {machine}.\n")
     print("| tool | failed requests | end of build to first new answer, median | longest | longest request |")
     print("|---|---:|---:|---:|---:|")
     for row in rows:

@@ -1,4 +1,4 @@
-"""The app of compare.py: it answers with the version that it was built as, takes socket 3 where it is given one, and drains."""
+"""The app of compare.py: it answers with the version that it was built as, takes its socket where it is given one, and drains."""
 
 import http.server
 import os
@@ -36,7 +36,8 @@ class Server(http.server.ThreadingHTTPServer):
 server = Server(("127.0.0.1", int(sys.argv[1])), Handler, bind_and_activate=False)
 if os.environ.get("LISTEN_FDS"):
     server.socket.close()
-    server.socket = socket.socket(fileno=3)
+    # Those of watchexec begin elsewhere, as the crate listenfd has it.
+    server.socket = socket.socket(fileno=int(os.environ.get("LISTEN_FDS_FIRST_FD", 3)))
 else:
     server.server_bind()
     server.server_activate()

@@ -142,7 +142,10 @@ fn listen(stdout: &OwnedFd) -> String {
 fn loaded(answer: &str) -> Result<impl Iterator<Item = (&str, &str)>, String> {
     let lines = || answer.lines().filter_map(|line| line.split_once('='));
     let state = lines().find(|(key, _)| *key == "LoadState");
-    match state.map_or("systemctl show does not tell", |(_, state)| state) {
+    match state.map_or(
+        "systemctl does not tell of it; where no systemd runs, name its file, as in ./app.service",
+        |(_, state)| state,
+    ) {
         "loaded" => Ok(lines()),
         state => Err(state.to_owned()),
     }

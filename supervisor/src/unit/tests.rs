@@ -245,7 +245,10 @@ fn what_systemctl_shows_is_read() {
         (Span::Of(90 * SECOND), Span::Endless, Span::Of(10 * SECOND))
     );
     assert_eq!(show::read("LoadState=not-found\n").unwrap_err(), "not-found");
-    assert_eq!(show::read("").unwrap_err(), "systemctl show does not tell");
+    assert_eq!(
+        show::read("").unwrap_err(),
+        "systemctl does not tell of it; where no systemd runs, name its file, as in ./app.service"
+    );
 }
 
 #[test]

@@ -1,11 +1,12 @@
 //! From the flip of `current` to the outcome: what follows one that cannot be taken back in silence.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::asking::{Pids, Supervisor, TICK};
 use super::ending::{Ending, Outcome, Step, pass_on, quote, say};
+use super::image::quoted;
 use super::journal::Flip;
 use super::look::{Busy, when};
 use super::plan::{self, Asked, Course, Judgement, NEVER_SERVED, NOT_SEEN, Next, ROLLED_BACK, Version};
@@ -137,7 +138,7 @@ impl Deploy {
         } else {
             format!(
                 "{name}: {release} is in place and nobody serves; start it with a command like: segue run --listen 8080 --name {name} -- {}",
-                quoted(&self.program()),
+                quoted(&self.program().to_string_lossy()),
                 name = self.name
             )
         };
@@ -611,21 +612,5 @@ fn course(outcome: protocol::Outcome, came: Came) -> Course {
         cause: came.cause,
         reason: came.reason,
         last_lines: came.last_lines,
-    }
-}
-
-/// A path as one word for a shell.
-fn quoted(path: &Path) -> String {
-    let text: &OsStr = path.as_os_str();
-    format!("'{}'", text.to_string_lossy().replace('\'', "'\\''"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_path_is_one_word_for_a_shell() {
-        assert_eq!(quoted("/srv/it's $HOME".as_ref()), r"'/srv/it'\''s $HOME'");
     }
 }

@@ -54,7 +54,7 @@ fn keeper_of(repository: &str, id: &str) -> String {
 }
 
 /// One word for a shell.
-fn quoted(word: &str) -> String {
+pub(super) fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', "'\\''"))
 }
 
@@ -335,6 +335,11 @@ mod tests {
             run_options: run_options.to_owned(),
             engine: "podman".to_owned(),
         }
+    }
+
+    #[test]
+    fn whatever_is_quoted_is_one_word() {
+        assert_eq!(quoted("/srv/it's $HOME"), r"'/srv/it'\''s $HOME'");
     }
 
     /// Byte for byte as deploy.sh has always written it: its digest tells whether the same serves already.

@@ -4,7 +4,7 @@
 """Twenty rebuilds of one app under `segue dev`, nodemon, watchexec and systemfd with cargo-watch, while clients ask without a pause.
 
 Each tool builds by the same script and runs the same app, which drains at SIGTERM. For each it counts the requests that fail (refused,
-cut, or unanswered for ten seconds), and measures from the end of a build to the first answer of the new version, and the longest
+cut, or unanswered for half a minute), and measures from the end of a build to the first answer of the new version, and the longest
 request. Segue must lose none; and one of the others must lose some, or the clients would find no loss at all.
 
 usage: compare.py PROGRAMS TOOLS     segue lies in PROGRAMS; TOOLS is what `tests/setup.sh watchers` has made
@@ -37,8 +37,8 @@ REBUILDS = 20
 CLIENTS = 4
 PAUSE = 0.005
 
-# After so many seconds a request has failed.
-PATIENCE = 10
+# After so many seconds a request has failed: also on a busy machine no app takes so long to be built and started.
+PATIENCE = 30
 
 # How long one rebuild may take, or a start, in seconds: that bounds the whole.
 LIMIT = 60

@@ -2,6 +2,7 @@
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use segue_tests::binaries::Binary;
 use segue_tests::figures::say;
 use segue_tests::http::Target;
 use segue_tests::ledger::Ledger;
@@ -53,5 +54,52 @@ fn an_app_that_crashes_again_and_again_is_replaced_though_clients_wait_in_each_s
         tally.figures()
     ));
     tally.assert_nothing_lost();
+    segue.stop();
+}
+
+/// A relief worker has memory, and ends by itself: a reload that lacks memory waits for that, as it does for an old generation.
+#[test]
+fn a_reload_that_lacks_memory_waits_for_a_relief_worker() {
+    let setup = Setup::from_config();
+    let (settings, go) = (setup.path("segue.toml"), setup.path("go"));
+    let fixture = Binary::Fixture.path();
+    // From the third on a worker has to wait.
+    let script = format!(
+        "case $SEGUE_GENERATION in 1|2) exec {fixture} good;; esac; exec {fixture} slow-start file={}",
+        go.display(),
+        fixture = fixture.display()
+    );
+    let command = Program::new("/bin/sh").args(["-c", &script]).as_toml();
+    let write = |more: &str| {
+        let text = format!("command = {command}\nlisten = [\"127.0.0.1:0,steer\"]\n{more}\n");
+        std::fs::write(&settings, text).unwrap_or_else(|error| panic!("{}: {error}", settings.display()));
+    };
+    write("");
+    let segue = setup
+        .flags(["--config".into(), settings.clone().into_os_string()])
+        .start();
+    let old = segue.status().pids(1);
+    for pid in &old {
+        assert_eq!(kill(Pid::from_raw(*pid), Signal::SIGSTOP), Ok(()));
+    }
+    let ledger = Ledger::default();
+    let clients = Parked::queued(&segue.target(), &ledger, 20);
+    segue.reload_ok(&[]);
+    segue.wait_until("a relief worker is started", |status| {
+        !status.in_role("relief").is_empty()
+    });
+    for pid in &old {
+        assert_eq!(kill(Pid::from_raw(*pid), Signal::SIGKILL), Ok(()));
+    }
+    segue.wait_until("the first is gone", |status| status.pids(1).is_empty());
+    write("min-free-memory = \"1000000G\"");
+    let reload = segue.begin("reload", &[]);
+    let waits = "it goes on when old generations that drain have left enough";
+    segue.process().wait_for_line(waits);
+    std::fs::write(&go, "").unwrap_or_else(|error| panic!("{}: {error}", go.display()));
+    clients.finish();
+    ledger.tally().assert_nothing_lost();
+    // Nobody is left who could leave any.
+    assert!(!reload.wait_for_exit().success());
     segue.stop();
 }

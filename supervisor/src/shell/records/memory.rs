@@ -79,10 +79,9 @@ impl Records {
             || config.start_timeout.map(|limit| now + limit),
             |(_, until)| until,
         );
-        let drains = shop
-            .core
-            .generations()
-            .any(|generation| matches!(generation.role, Role::Lingering | Role::Retired));
+        // Each of them ends, and leaves what it has.
+        let ends = |role| matches!(role, Role::Lingering | Role::Retired | Role::Relief);
+        let drains = shop.core.generations().any(|generation| ends(generation.role));
         if !drains || until.is_some_and(|until| until <= now) {
             return Start::Refused(lack.to_string());
         }

@@ -1,7 +1,7 @@
 //! How long a steered version takes until it is ready, by the connection that it has to accept (`--ready accepting`) and by time
 //! (`--ready exec:1s`), for servers that say nothing by themselves: a table of docs/steering.md.
 //!
-//! `cargo test --release -p segue-tests --test root servers::ready -- --nocapture --include-ignored` prints it.
+//! `cargo test -p segue-tests --test root servers::ready -- --nocapture --include-ignored` prints it.
 
 use std::time::Duration;
 

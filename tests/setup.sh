@@ -10,6 +10,7 @@
 #   ansible     ansible-core and what else fleet/ is tested with, in a virtual environment; below target/test-tools
 #   servers     the servers of PyPI that every run starts; below target/test-tools
 #   servers-all those of PyPI, npm, Go and the crate registry that .ci/more servers starts (three minutes)
+#   peers       circus in a virtual environment, for `-- peers` of the benches; below target/test-tools
 #   trixie      a minimal Debian 13 with systemd 257; see tests/rootfs.sh (half a minute, as root)
 #   trixie-gcc  the same with a C compiler, for images from source (.ci/more image)
 #   trixie-rust the same with Debian's own Rust (.ci/more compilers)
@@ -70,6 +71,8 @@ servers_all() {
     cargo build --quiet --locked --release --manifest-path tests/servers/rust/Cargo.toml --target-dir "$tools/servers-rust"
 }
 
+peers() { environment peers tests/servers/requirements-peers.txt; }
+
 trixie() { tests/rootfs.sh >/dev/null; }
 
 trixie_rust() { tests/rootfs.sh rustc,cargo,gcc,libc6-dev >/dev/null; }
@@ -86,7 +89,7 @@ fi
 mkdir -p "$tools"
 for name in "${names[@]}"; do
     case $name in
-        systemfd | watchers | gunicorn | ansible | servers | servers-all | trixie | trixie-gcc | trixie-rust | trixie-qemu) "${name/-/_}" ;;
+        systemfd | watchers | gunicorn | ansible | servers | servers-all | peers | trixie | trixie-gcc | trixie-rust | trixie-qemu) "${name/-/_}" ;;
         *)
             echo "setup.sh: $name: nothing has that name" >&2
             exit 2

@@ -3,7 +3,7 @@
 //!
 //! `cargo run --release -p segue-benches` takes about three minutes on a quiet machine; `-- --quick` takes less and is for seeing that it works;
 //! `-- takeover` (rest, traffic, axum, probes, scale, pairs) measures one section again. `-- steering` prints the table of
-//! `docs/steering.md` instead, in about five minutes.
+//! `docs/steering.md` instead, in about five minutes; `-- peers`, which only runs when it is asked for, what others do.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -13,6 +13,7 @@
 mod axum;
 mod bare;
 mod pairs;
+mod peers;
 mod probes;
 mod rest;
 mod scale;
@@ -67,6 +68,9 @@ pub(crate) struct Row {
     pub(crate) goal: &'static str,
 }
 
+/// The section that is left out unless it is asked for: it takes as long as all others.
+const PEERS: &str = "peers";
+
 /// Measures some rows of the table.
 type Section = fn(Extent) -> Vec<Row>;
 
@@ -81,7 +85,7 @@ fn main() {
         return steering::print(extent);
     }
     println!("| figure | measured | compared with, in the same run | goal |\n|---|---|---|---|");
-    let sections: [(&str, Section); 7] = [
+    let sections: [(&str, Section); 8] = [
         ("takeover", takeover::rows),
         ("rest", rest::rows),
         ("traffic", traffic::rows),
@@ -89,13 +93,18 @@ fn main() {
         ("probes", probes::rows),
         ("scale", scale::rows),
         ("pairs", pairs::rows),
+        (PEERS, peers::rows),
     ];
     let wanted: Vec<String> = std::env::args()
         .skip(1)
         .filter(|word| !word.starts_with('-'))
         .collect();
     for (name, section) in sections {
-        if !wanted.is_empty() && !wanted.iter().any(|word| word == name) {
+        let is_wanted = match wanted.is_empty() {
+            true => name != PEERS,
+            false => wanted.iter().any(|word| word == name),
+        };
+        if !is_wanted {
             continue;
         }
         for row in section(extent) {

@@ -204,10 +204,15 @@ impl Watch {
 
     /// The handoff from this generation to the next one, which began then.
     pub(crate) fn handoff(self, old: u64, begin: Instant) -> Handoff {
+        // As many answers again as a tenth of a second brings: the old one would have been heard among them.
+        self.handoff_until(old, begin, Duration::from_millis(100))
+    }
+
+    /// The same, where the old generation may be heard for so long.
+    pub(crate) fn handoff_until(self, old: u64, begin: Instant, rest: Duration) -> Handoff {
         let new = old + 1;
         self.wait_for(new);
-        // As many answers again as a tenth of a second brings: the old one would have been heard among them.
-        std::thread::sleep(Duration::from_millis(100));
+        std::thread::sleep(rest);
         let lost = Arc::clone(&self.lost);
         let answers = self.answers();
         let of = |generation| {

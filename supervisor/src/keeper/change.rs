@@ -6,7 +6,9 @@
 //! that change, most change in a number or two.
 
 use std::cell::OnceCell;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
+
+use super::checksum::checksum;
 
 /// So many lines are searched ahead for one that both states have before all of them are, by an index; and so many around for one that
 /// is nearly the same.
@@ -76,20 +78,43 @@ pub(super) fn apply(old: &[u8], change: &[u8]) -> Option<Vec<u8>> {
     (from == old.len()).then_some(new)
 }
 
+/// Each with its newline. A state is split up in each turn, so this is not done byte by byte.
 fn lines(text: &[u8]) -> Vec<&[u8]> {
-    text.split_inclusive(|byte| *byte == b'\n').collect()
+    let mut begin = 0;
+    let ends = memchr::memchr_iter(b'\n', text).map(|at| at + 1);
+    let last = (!text.ends_with(b"\n") && !text.is_empty()).then_some(text.len());
+    ends.chain(last)
+        .map(|end| &text[std::mem::replace(&mut begin, end)..end])
+        .collect()
 }
 
-/// Where each line is; of equal ones the last.
-type Index<'a> = HashMap<&'a [u8], usize>;
+/// How many bytes two texts begin with that are the same.
+fn same_head(one: &[u8], other: &[u8]) -> usize {
+    let words = one.chunks_exact(8).zip(other.chunks_exact(8));
+    let whole = 8 * words.take_while(|(one, other)| one == other).count();
+    let rest = one[whole..].iter().zip(&other[whole..]);
+    whole + rest.take_while(|(one, other)| one == other).count()
+}
+
+/// How many bytes two texts end with that are the same.
+fn same_tail(one: &[u8], other: &[u8]) -> usize {
+    let words = one.rchunks_exact(8).zip(other.rchunks_exact(8));
+    let whole = 8 * words.take_while(|(one, other)| one == other).count();
+    let rest = one[..one.len() - whole].iter().rev();
+    let rest = rest.zip(other[..other.len() - whole].iter().rev());
+    whole + rest.take_while(|(one, other)| one == other).count()
+}
+
+/// Where each line is, by its checksum; of equal ones the last. Lines of one checksum are compared before they count as equal.
+type Index = BTreeMap<u64, usize>;
 
 /// Both states, line by line.
 struct Walk<'a> {
     old: &'a [&'a [u8]],
     new: &'a [&'a [u8]],
     /// Made when they are needed: where many lines have come or gone in one place.
-    index_of_old: OnceCell<Index<'a>>,
-    index_of_new: OnceCell<Index<'a>>,
+    index_of_old: OnceCell<Index>,
+    index_of_new: OnceCell<Index>,
 }
 
 impl<'a> Walk<'a> {
@@ -128,12 +153,14 @@ impl<'a> Walk<'a> {
 }
 
 /// How far behind this place a line is, if there are lines that were not searched yet.
-fn far<'a>(index: &OnceCell<Index<'a>>, lines: &[&'a [u8]], line: &[u8], place: usize) -> Option<usize> {
+fn far(index: &OnceCell<Index>, lines: &[&[u8]], line: &[u8], place: usize) -> Option<usize> {
     if lines.len() <= place + AHEAD {
         return None;
     }
-    let index = index.get_or_init(|| (0..).zip(lines).map(|(nth, line)| (*line, nth)).collect());
-    index.get(line)?.checked_sub(place).filter(|far| *far > 0)
+    let index = index.get_or_init(|| lines.iter().map(|line| checksum(line)).zip(0..).collect());
+    let nth = *index.get(&checksum(line))?;
+    let is_it = lines.get(nth) == Some(&line);
+    nth.checked_sub(place).filter(|far| *far > 0 && is_it)
 }
 
 /// A line of the older state that is nearly a new one: its number, and how many bytes they share at both ends.
@@ -146,20 +173,19 @@ struct Model {
 
 impl Model {
     fn of(line: &[u8], nth: usize, old: &[u8]) -> Self {
-        let same = |(one, other): &(&u8, &u8)| one == other;
-        let head = line.iter().zip(old).take_while(same).count();
-        let (line, old) = (&line[head..], &old[head..]);
-        let tail = line.iter().rev().zip(old.iter().rev()).take_while(same).count();
+        let head = same_head(line, old);
+        let tail = same_tail(&line[head..], &old[head..]);
         Self { nth, head, tail }
     }
 
     /// The best one near a place, of the same kind (the first word).
     fn find(line: &[u8], old: &[&[u8]], place: usize) -> Option<Self> {
-        let kind = line.iter().position(|byte| *byte == b' ').unwrap_or(line.len());
+        let kind = memchr::memchr(b' ', line).map_or(line, |blank| &line[..=blank]);
         let first = place.saturating_sub(AHEAD);
         let near = (first..).zip(old.get(first..)?).take(2 * AHEAD);
-        let models = near.map(|(nth, old)| Self::of(line, nth, old));
-        let models = models.filter(|model| model.head > kind && model.shared() >= WORTH_IT);
+        let models = near.filter(|(_, old)| old.starts_with(kind));
+        let models = models.map(|(nth, old)| Self::of(line, nth, old));
+        let models = models.filter(|model| model.shared() >= WORTH_IT);
         models.max_by_key(Self::shared)
     }
 

@@ -1,6 +1,7 @@
 //! One piece of a state file: `segue-snapshot NUMBER LENGTH CHECKSUM`, a newline, and that many bytes; or `segue-change` so, or
 //! `segue-log`.
 
+use super::checksum::checksum;
 use super::{Kept, change};
 
 /// What a piece is.
@@ -114,23 +115,4 @@ fn take(piece: Piece, bytes: &[u8]) -> Option<(u64, &[u8], &[u8])> {
     let sum: u64 = words.next()?.parse().ok()?;
     let (body, after) = rest.get(1..)?.split_at_checked(length)?;
     (sum == checksum(body) ^ number).then_some((number, body, after))
-}
-
-/// FNV-1a of 64 bits (draft-eastlake-fnv), taken eight bytes at a time: it tells a write that was cut short from a whole one. It
-/// need not withstand anybody: a user who may write the file may supervise as well.
-pub(super) fn checksum(bytes: &[u8]) -> u64 {
-    let mut sum: u64 = 0xcbf2_9ce4_8422_2325;
-    let mut add = |value: u64| {
-        sum = (sum ^ value).wrapping_mul(0x100_0000_01b3);
-        // The multiplication carries upwards alone; without this the top bytes of a word would hardly count.
-        sum ^= sum >> 32;
-    };
-    let mut words = bytes.chunks_exact(8);
-    for word in &mut words {
-        let mut eight = [0; 8];
-        eight.copy_from_slice(word);
-        add(u64::from_le_bytes(eight));
-    }
-    words.remainder().iter().for_each(|byte| add(u64::from(*byte)));
-    sum
 }

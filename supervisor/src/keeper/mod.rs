@@ -10,6 +10,7 @@
 //! shared mapping, because a full disk must be an error here and not a SIGBUS.
 
 mod change;
+mod checksum;
 mod frame;
 mod place;
 

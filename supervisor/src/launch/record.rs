@@ -4,6 +4,7 @@ use super::LaunchError;
 use super::binary::Binary;
 use super::program::{InheritedEnvironment, Program, Wanted};
 use super::spawn::{self, Errand, Extra, Lent, OwnPid, Question, Spawned, WorkerIdentity};
+use crate::state::FixedRows;
 
 /// What a generation was started with, fixed when a reload creates it: the open binary, arguments, environment,
 /// open working directory, user, umask, limits. Its sockets are lent at each start. Dropping it closes its fds.
@@ -11,6 +12,8 @@ use super::spawn::{self, Errand, Extra, Lent, OwnPid, Question, Spawned, WorkerI
 pub(crate) struct BirthRecord {
     pub(super) program: Program,
     pub(super) own_pid: OwnPid,
+    /// Its row.
+    pub(super) saved: FixedRows,
 }
 
 impl BirthRecord {
@@ -25,6 +28,7 @@ impl BirthRecord {
         Ok(Self {
             program: Program::resolve(wanted, inherited_environment)?,
             own_pid: wanted.own_pid,
+            saved: FixedRows::default(),
         })
     }
 
@@ -42,6 +46,7 @@ impl BirthRecord {
     /// The app has started: what it made anew by then is its own (a log, a pid file), and no part of it.
     pub(crate) fn forget_own_files(&mut self) {
         self.program.forget_own_files();
+        self.saved = FixedRows::default();
     }
 
     /// Start one worker with these sockets at fd 3 and up. It is on its way when this returns; its report tells how far it came.

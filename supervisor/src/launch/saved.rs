@@ -11,7 +11,8 @@ use super::program::{InheritedEnvironment, Program, open_directory};
 use super::{BirthRecord, OwnPid, ReportSocket};
 use crate::activation::Protocol;
 use crate::state::{
-    Fds, Field, Fields as _, Flaw, Row, Rows, Whole as _, by_text, fields, whole, words, written_as,
+    Fds, Field, Fields as _, FixedRows, Flaw, Row, Rows, Whole as _, by_text, fields, whole, words,
+    written_as,
 };
 use crate::sys::Limits;
 use nix::sys::signal::Signal;
@@ -34,8 +35,12 @@ pub(crate) const INHERITED_ENVIRONMENT: &str = "inherited-environment";
 pub(crate) const REPORT: &str = "report";
 
 impl BirthRecord {
-    /// Writes its row, under the number by which the caller knows it.
+    /// Writes its row, under the number by which the caller knows it, the same each time.
     pub(crate) fn save(&self, number: u64, rows: &mut Rows) {
+        rows.fixed(&self.saved, |rows| self.save_anew(number, rows));
+    }
+
+    fn save_anew(&self, number: u64, rows: &mut Rows) {
         let program = &self.program;
         number.write("number", rows.begin(RECORD));
         SavedFiles {
@@ -107,6 +112,7 @@ impl BirthRecord {
         Ok(BirthRecord {
             program,
             own_pid: Field::read("own-pid", *row)?,
+            saved: FixedRows::default(),
         })
     }
 }

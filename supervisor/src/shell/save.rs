@@ -8,7 +8,7 @@ use segue_lifecycle::{Event, Timer};
 
 use super::Alarm;
 use crate::clock::Timers;
-use crate::config::{self, Config};
+use crate::config::Config;
 use crate::listeners::Saving;
 use crate::shell::desk::Desk;
 use crate::shell::journal::Journal;
@@ -119,7 +119,10 @@ impl<'a> Everything<'a> {
         self.save_head(&mut rows, &mut configs);
         rows.lines(&self.view.core.save());
         self.desk.control.save(&mut rows);
-        self.view.given.inherited_environment.save(&mut rows);
+        let fixed = &self.journal.fixed;
+        rows.fixed(&fixed.environment, |rows| {
+            self.view.given.inherited_environment.save(rows);
+        });
         if let Some(file) = &self.journal.pid_file {
             file.save(&mut rows);
         }
@@ -138,13 +141,7 @@ impl<'a> Everything<'a> {
         for event in self.events {
             event.write("is", rows.begin("event"));
         }
-        for (number, config) in (0u64..).zip(configs.known) {
-            for argument in config::to_arguments(config) {
-                rows.begin("argument")
-                    .number("config", number)
-                    .os("is", &argument);
-            }
-        }
+        fixed.save_settings(&configs.known, &mut rows);
         rows.finish()
     }
 

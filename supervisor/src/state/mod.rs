@@ -14,7 +14,7 @@ mod row;
 pub(crate) use custody::{Custody, Guard, Restored};
 pub(crate) use fds::{Fds, Passed};
 pub(crate) use field::{Field, Fields, Whole, by_json, by_text, field, fields, whole, words, written_as};
-pub(crate) use row::{Flaw, Row, Rows};
+pub(crate) use row::{FixedRows, Flaw, Row, Rows};
 
 /// The kind of the first row of every state.
 pub(crate) const HEAD: &str = "segue-state";

@@ -1,5 +1,6 @@
 //! Rows of text.
 
+use std::cell::OnceCell;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io::Write as _;
@@ -31,6 +32,12 @@ const USUAL_SIZE: usize = 16 * 1024;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Rows {
     text: Vec<u8>,
+}
+
+/// Rows that stay as they are, in words as soon as they have been written once.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct FixedRows {
+    text: OnceCell<Box<[u8]>>,
 }
 
 impl Default for Rows {
@@ -99,6 +106,17 @@ impl Rows {
     pub(crate) fn lines(&mut self, lines: &str) {
         self.end();
         self.text.extend_from_slice(lines.as_bytes());
+    }
+
+    /// Add rows that are the same each time.
+    pub(crate) fn fixed(&mut self, known: &FixedRows, write: impl FnOnce(&mut Self)) {
+        let text = known.text.get_or_init(|| {
+            let mut rows = Self { text: Vec::new() };
+            write(&mut rows);
+            rows.finish().into_boxed_slice()
+        });
+        self.end();
+        self.text.extend_from_slice(text);
     }
 
     /// The whole text, every row with its newline.
@@ -280,6 +298,30 @@ mod tests {
         assert_eq!(rows[0].number("inode").unwrap(), u64::MAX);
         assert_eq!(rows[1].bytes("none").unwrap(), b"");
         assert_eq!(rows[1].bytes("all").unwrap(), [0, 255, b' ']);
+    }
+
+    #[test]
+    fn fixed_rows_are_put_into_words_once() {
+        let (fixed, mut times) = (FixedRows::default(), 0);
+        let mut texts = Vec::new();
+        for number in 0..2 {
+            let mut rows = Rows::default();
+            rows.begin("before").number("n", number);
+            rows.fixed(&fixed, |rows| {
+                times += 1;
+                rows.begin("fixed").number("n", number);
+            });
+            rows.begin("after");
+            texts.push(rows.finish());
+        }
+        assert_eq!(
+            texts,
+            [
+                b"before n=0\nfixed n=0\nafter\n",
+                b"before n=1\nfixed n=0\nafter\n"
+            ]
+        );
+        assert_eq!(times, 1);
     }
 
     #[test]

@@ -17,6 +17,9 @@ use std::time::Duration;
 use effects::Step;
 use segue_lifecycle::{Effect, Lifecycle};
 
+#[path = "../../../supervisor/src/keeper/checksum.rs"]
+mod checksum;
+
 /// The supervisor's own reader of a state file. It knows a piece that is being written at this moment by its checksum.
 #[path = "../../../supervisor/src/keeper/frame.rs"]
 #[expect(dead_code, reason = "what writes such a file is not needed here")]

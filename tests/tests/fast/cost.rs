@@ -1,7 +1,11 @@
 //! What a reload asks of the kernel, counted: system calls of the supervisor, and the bytes that it writes to keep its state. A
 //! count does not depend on how busy the machine is, so that it is held to a limit: that is what was reached.
 
+use std::path::Path;
+use std::process::{Command, Stdio};
+
 use nix::sys::signal::Signal;
+use segue_tests::binaries::Binary;
 use segue_tests::figures::say;
 use segue_tests::needs;
 use segue_tests::program::Program;
@@ -151,5 +155,51 @@ fn a_reload_asks_no_more_of_the_kernel_than_it_did() {
     );
     assert!(all <= LIMIT.all, "{all} system calls: {LIMIT:?}");
     assert!(state <= LIMIT.state, "{state} bytes of state: {LIMIT:?}");
+    segue.stop();
+}
+
+/// System calls of a client from its exec to the connection with its supervisor. All but six of them are those of the dynamic linker, the C
+/// library and Rust's own start: a program that does nothing makes as many.
+const UNTIL_CONNECTED: usize = 68;
+
+/// What a command does until it has a connection.
+fn until_connected(word: &str, control: &Path) -> usize {
+    let output = NamedTempFile::new().expect("a file");
+    let status = Command::new("strace")
+        .args(["-qq", "-o"])
+        .arg(output.path())
+        .arg(Binary::Segue.path())
+        .args([word, "--control"])
+        .arg(control)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .status();
+    assert!(status.is_ok_and(|status| status.success()), "segue {word}");
+    let trace = strace::read(output.path());
+    let connected = trace
+        .lines()
+        .position(|line| line.starts_with("connect(") && line.contains(&*control.to_string_lossy()));
+    let connected = connected.unwrap_or_else(|| panic!("it never connected:\n{trace}"));
+    say(format_args!(
+        "{word}: {} calls until it is connected",
+        connected + 1
+    ));
+    assert!(
+        connected < UNTIL_CONNECTED,
+        "{word}: {} calls:\n{trace}",
+        connected + 1
+    );
+    connected + 1
+}
+
+#[test]
+fn a_command_reaches_its_supervisor_in_few_calls() {
+    let Some(()) = needs::or_skip("the cost of a command", strace::available()) else {
+        return;
+    };
+    let segue = Setup::new(Program::app()).start();
+    for word in ["status", "reload"] {
+        until_connected(word, segue.control());
+    }
     segue.stop();
 }

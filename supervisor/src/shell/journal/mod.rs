@@ -3,6 +3,7 @@
 //!
 //! It knows what is written, and not why.
 
+pub(crate) mod fixed;
 pub(crate) mod log;
 pub(crate) mod store;
 
@@ -16,6 +17,7 @@ use crate::listeners::{self, Listener};
 use crate::log::Log;
 use crate::pid_file::PidFile;
 use crate::shell::Child;
+use crate::shell::journal::fixed::Fixed;
 use crate::state::{Fds, Rows};
 
 /// The files that outlive this process.
@@ -28,16 +30,18 @@ pub(crate) struct Journal {
     pub(crate) spare_fds: Fds,
     /// The listeners that were closed since a stop was asked for, as rows.
     pub(crate) closed: Vec<Vec<u8>>,
+    pub(crate) fixed: Fixed,
 }
 
 impl Journal {
     /// Nothing is written yet.
-    pub(crate) const fn new(keeper: Keeper, pid_file: Option<PidFile>, spare_fds: Fds) -> Self {
+    pub(crate) fn new(keeper: Keeper, pid_file: Option<PidFile>, spare_fds: Fds) -> Self {
         Self {
             keeper,
             pid_file,
             spare_fds,
             closed: Vec::new(),
+            fixed: Fixed::default(),
         }
     }
 

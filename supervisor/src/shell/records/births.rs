@@ -158,16 +158,17 @@ impl Records {
         announce(&listeners, &current, shop.log);
         self.left_listeners.clear();
         Ok(Birth {
-            config: self.shared(config),
+            config: self.shared(config, &shop.given.config),
             record: Ok(record),
             listeners,
         })
     }
 
-    /// The same settings as those of another record are kept, and written down, once.
-    fn shared(&self, config: Config) -> Rc<Config> {
-        let same = self.births.values().find(|birth| *birth.config == config);
-        same.map_or_else(|| Rc::new(config), |birth| Rc::clone(&birth.config))
+    /// The same settings as those of the start, or of another record, are kept, and written down, once.
+    fn shared(&self, config: Config, at_start: &Rc<Config>) -> Rc<Config> {
+        let births = self.births.values().map(|birth| &birth.config);
+        let same = births.chain([at_start]).find(|known| ***known == config);
+        same.map_or_else(|| Rc::new(config), Rc::clone)
     }
 
     /// A reload after a flip means the new release: say once that the app is started in the old one.

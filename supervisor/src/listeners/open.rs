@@ -6,7 +6,7 @@
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use super::bind::{self, Bound, Wanted, absolute, kind_of};
 use super::late::{self, Turn};
@@ -81,8 +81,7 @@ pub(crate) fn open(
     let mut warnings = Vec::new();
     let mut origins = Vec::new();
     for spec in specs {
-        let namesakes = specs.iter().filter(|other| other.name == spec.name).count();
-        let origin = origin(spec, namesakes, &held, &mut ours, lookup, &mut warnings)?;
+        let origin = origin(spec, specs, &held, &mut ours, lookup, &mut warnings)?;
         let beside = match &origin {
             Origin::Kept(first, _) => take_beside(first, &mut ours),
             Origin::StandsAside(given) => {
@@ -152,14 +151,14 @@ fn check_changes(
 /// The same address twice is a mistake that only one of two would survive. Port 0 may be asked for often, and with `reuse-port`
 /// an address may be, too.
 fn check_unique(specs: &[ListenSpec]) -> Result<(), ListenError> {
-    for (index, spec) in specs.iter().enumerate() {
-        for earlier in &specs[..index] {
-            if spec.address == earlier.address && !is_shareable(spec) {
-                return Err(ListenError::at(&spec.address, "the address is given twice"));
-            }
-        }
+    let mut seen = HashSet::with_capacity(specs.len());
+    let twice = specs
+        .iter()
+        .find(|spec| !seen.insert(&spec.address) && !is_shareable(spec));
+    match twice {
+        Some(spec) => Err(ListenError::at(&spec.address, "the address is given twice")),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 fn is_shareable(spec: &ListenSpec) -> bool {
@@ -167,10 +166,10 @@ fn is_shareable(spec: &ListenSpec) -> bool {
         || spec.address.host_port().is_some_and(|place| place.port == 0)
 }
 
-/// `namesakes`: how many specs have its name, itself included.
+/// Where the socket of one of these specs comes from.
 fn origin<'a>(
     spec: &'a ListenSpec,
-    namesakes: usize,
+    specs: &[ListenSpec],
     held: &[Rc<Listener>],
     ours: &mut Vec<Rc<Listener>>,
     lookup: Lookup,
@@ -182,7 +181,8 @@ fn origin<'a>(
         .cloned()
         .collect();
     // If fewer were inherited than are asked for by that name, only their addresses tell which are missing.
-    if !by_name.is_empty() && by_name.len() >= namesakes {
+    let namesakes = || specs.iter().filter(|other| other.name == spec.name).count();
+    if !by_name.is_empty() && by_name.len() >= namesakes() {
         return Ok(Origin::StandsAside(by_name));
     }
     let owner_of = |known| owner(spec, known, lookup);
@@ -271,11 +271,13 @@ fn same_spec(spec: &ListenSpec, ours: &[Rc<Listener>]) -> Option<usize> {
         Source::Spec(address) => *address == spec.address,
         Source::Inherited { .. } | Source::Probe => false,
     };
-    // Names are compared first, for that is quickly done where there is none.
-    let same_name = |one: &Rc<Listener>| spec.name.as_deref() == Some(one.name()) && same(one);
-    ours.iter()
-        .position(same_name)
-        .or_else(|| ours.iter().position(same))
+    let same_name = |name: &String| {
+        ours.iter()
+            .position(|one| one.name() == name.as_str() && same(one))
+    };
+    let named = spec.name.as_ref().and_then(same_name);
+    // Those before it have been taken out, so that it mostly is the first.
+    named.or_else(|| ours.iter().position(same))
 }
 
 /// Whether a socket of ours is bound exactly there: a new spelling of an old address.

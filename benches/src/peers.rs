@@ -28,12 +28,11 @@ const SLOW: usize = 5;
 /// The file in which a version finds its number, in the directory of its peer.
 const NUMBER: &str = "number";
 
-/// How the sample app is started by a tool that hands it its listener as fd 3 at most by another name: it reads its number, and the fd
-/// becomes fd 3.
+/// How the sample app is started by a tool that names its listener in another way: its number is read, and the fd becomes fd 3.
 const APP: &str = r#"#!/bin/sh
 read -r SEGUE_GENERATION <number
-[ -z "$SERVER_STARTER_PORT" ] || LISTENER=${SERVER_STARTER_PORT##*=}
-[ "${LISTENER:-3}" = 3 ] || eval "exec 3<&$LISTENER"
+listener=${1:-${SERVER_STARTER_PORT##*=}}
+[ "${listener:-3}" = 3 ] || eval "exec 3<&$listener"
 export SEGUE_GENERATION LISTEN_FDS=1
 exec {app} 2>/dev/null
 "#;
@@ -85,12 +84,10 @@ const CIRCUS: &str = r#"[circus]
 endpoint = ipc://{dir}/endpoint
 pubsub_endpoint = ipc://{dir}/pubsub
 [watcher:web]
-cmd = {dir}/app.sh
+cmd = {dir}/app.sh $(circus.sockets.web)
 working_dir = {dir}
 copy_env = True
 use_sockets = True
-[env:web]
-LISTENER = $(circus.sockets.web)
 [socket:web]
 host = {host}
 port = {port}

@@ -389,6 +389,8 @@ impl Yard {
                 .and_then(|mut client| client.ask(&get_and_close("/ping")));
             answer.is_ok()
         });
+        // A master may be asked a little later than its workers: HAProxy would miss it.
+        std::thread::sleep(peer.rest);
         yard
     }
 }

@@ -19,6 +19,7 @@ mod pidfd;
 mod process;
 mod signals;
 pub(crate) mod sock;
+mod stat;
 pub(crate) mod steering;
 mod terminal;
 mod unread;
@@ -49,14 +50,14 @@ pub(crate) use pidfd::{
 #[cfg(test)]
 pub(crate) use process::is_at_rest;
 pub(crate) use process::{
-    Disposition, OpenFiles, ProcessRow, become_subreaper, boot_id, catches_signal, children_of, command_of,
-    disposition, has_ended, has_open, ignores_signal, is_childless, is_pending, open_files, open_files_in,
-    open_sockets, own_children, own_pid, own_uid, pid_namespace, process_row, process_rows, sleeps,
-    start_time, uid_of, was_given,
+    Disposition, OpenFiles, become_subreaper, boot_id, catches_signal, children_of, command_of, disposition,
+    has_ended, has_open, ignores_signal, is_childless, is_pending, open_files, open_files_in, open_sockets,
+    own_children, own_pid, own_uid, pid_namespace, uid_of, was_given,
 };
 pub(crate) use signals::{
     default_dispositions, ignore_file_size_limit, read_signals, unblock_all, with_signals_blocked,
 };
+pub(crate) use stat::{ProcessRow, process_row, process_rows, sleeps, start_time};
 pub(crate) use terminal::{TerminalSize, terminal_size};
 pub(crate) use unread::is_read;
 pub(crate) use wait::{Dead, ExitStatus, Who, peek, reap, wait_for};

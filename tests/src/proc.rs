@@ -171,9 +171,15 @@ impl Footprint {
             "{first:?} {self:?}"
         );
         assert!(
-            self.anonymous_kib <= first.anonymous_kib + heap_slack_kib,
+            !self.has_grown_since(first, heap_slack_kib),
             "memory grew: {first:?} {self:?}"
         );
+    }
+
+    /// Whether its heap has grown by more than so many KiB.
+    #[must_use]
+    pub fn has_grown_since(&self, first: &Self, heap_slack_kib: u64) -> bool {
+        self.anonymous_kib > first.anonymous_kib + heap_slack_kib
     }
 }
 
@@ -188,6 +194,17 @@ pub enum Waiting {
     ForEver,
     /// The kernel does not tell (`/proc/PID/syscall` needs CONFIG_HAVE_ARCH_TRACEHOOK and the right to trace).
     Unknown,
+}
+
+/// How often the main thread of a process has fallen asleep so far. Where two answers are the same it has not run in between, if it slept
+/// at both.
+#[must_use]
+pub fn sleeps(pid: i32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let count = status
+        .lines()
+        .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?;
+    count.trim().parse().ok()
 }
 
 /// What the main thread of a process waits for, from the arguments of the system call in which it sleeps.

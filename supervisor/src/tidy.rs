@@ -156,7 +156,7 @@ const LONG_FILES: &[(&str, usize)] = &[
     ("config/options/handoff.rs", 520),
     ("config/resolve.rs", 460),
     ("config/settings.rs", 480),
-    ("deploy/course.rs", 620),
+    ("deploy/course.rs", 450),
     ("deploy/mod.rs", 540),
     ("deploy/store.rs", 450),
     ("dev/mod.rs", 500),

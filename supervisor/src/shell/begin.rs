@@ -203,7 +203,7 @@ fn leave(shell: &mut Shell, ending: Ending) {
     }
     shell.fleet.end_all_hooks(&shell.log, &mut shell.sources);
     tell_who_stays(&shell.log);
-    shell.narrator.tell_status(&view!(shell));
+    shell.narrator.say_last(&view!(shell));
     shell.desk.answer_stops();
     shell.journal.keeper.remove();
 }

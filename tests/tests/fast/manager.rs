@@ -42,7 +42,7 @@ fn stop(segue: Segue, manager: &Manager) {
     segue.stop();
     manager.mark();
     assert_eq!(manager.states(0).last().unwrap(), "STOPPING");
-    // The very last word is not waited for if the manager is too busy to have room for it: sending never blocks.
+    // The very last word is not waited for longer than 2 s if the manager is too busy to have room for it.
     let last = manager.status();
     assert!(last == "stopped" || last.starts_with("stopping"), "{last}");
 }

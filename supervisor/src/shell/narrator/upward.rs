@@ -16,6 +16,13 @@ use crate::shell::waits::Pauses;
 /// as often as it likes.
 const WORDS_PAUSE: Duration = Duration::from_secs(1);
 
+/// How long the end of everything waits for room in the manager's queue. One that lives makes room within milliseconds; one that hangs
+/// is not to keep us.
+const LAST_WORD: Duration = Duration::from_secs(2);
+
+/// The pause between two looks for room. Nothing tells of it.
+const ROOM_PAUSE: Duration = Duration::from_millis(5);
+
 /// The longest part of the app's own words that is shown, in bytes: the line belongs to the state of the instance.
 const LONGEST_WORDS: usize = 200;
 
@@ -62,6 +69,17 @@ impl Narrator {
         }
         let text = self.status_line(view);
         self.manager.status(&text);
+    }
+
+    /// Everything is over: the manager hears how, though its queue may be full just now. Nobody could tell it later.
+    pub(crate) fn say_last(&mut self, view: &View<'_>) {
+        self.tell_status(view);
+        self.manager.flush();
+        let until = clock::now() + LAST_WORD;
+        while self.manager.is_full() && clock::now() < until {
+            std::thread::sleep(ROOM_PAUSE);
+            self.manager.flush();
+        }
     }
 
     /// At the end of each turn: tell what is new and what is owed, and see to it that what cannot be told now will be.

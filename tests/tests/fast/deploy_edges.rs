@@ -8,14 +8,14 @@
 
 use std::fs;
 use std::os::fd::OwnedFd;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use nix::fcntl::{OFlag, open, openat};
 use nix::sys::stat::{Mode, mkdirat};
 use segue_tests::binaries::Binary;
 use segue_tests::deployed::Deployed;
 use segue_tests::executable;
-use segue_tests::process::Finished;
+use segue_tests::process::{Finished, Process};
 use segue_tests::terminal::Terminal;
 
 /// Probation that has passed before anybody looks.
@@ -86,13 +86,12 @@ fn write_asking(deployed: &Deployed) {
     executable::write(&deployed.path("asks"), text.as_bytes());
 }
 
-/// A deploy at a terminal of its own, started by a shell with these words.
-fn at_terminal(deployed: &Deployed, shell: &str) -> Terminal {
-    let deploy = deployed.command(&["--segue", "./asks", "app"]);
-    let [opener, first @ ..] = Terminal::OPENER;
-    let mut command = Command::new(opener);
+/// A deploy that is started by a shell, itself started by these words.
+fn by_shell(deployed: &Deployed, opener: &[&str], shell: &str, args: &[&str]) -> Command {
+    let deploy = deployed.command(args);
+    let mut command = Command::new("env");
     command
-        .args(first)
+        .args(opener)
         .args(["sh", "-c", shell, "sh"])
         .arg(deploy.get_program());
     command.args(deploy.get_args()).current_dir(deployed.path("."));
@@ -102,7 +101,18 @@ fn at_terminal(deployed: &Deployed, shell: &str) -> Terminal {
             None => command.env_remove(key),
         };
     }
-    Terminal::start(&mut command)
+    command
+}
+
+/// A deploy at a terminal of its own.
+fn at_terminal(deployed: &Deployed, shell: &str) -> Terminal {
+    let opener = &Terminal::OPENER[1..];
+    Terminal::start(&mut by_shell(
+        deployed,
+        opener,
+        shell,
+        &["--segue", "./asks", "app"],
+    ))
 }
 
 #[test]
@@ -166,18 +176,28 @@ fn a_release_goes_however_deep_its_app_has_made_it() {
         open(&directory, OFlag::O_DIRECTORY, Mode::empty()).unwrap(),
         3_000,
     );
+    // With as few descriptors as some systems give.
+    let deploy = || {
+        let mut command = by_shell(
+            &deployed,
+            &[],
+            "ulimit -n 256 && exec \"$@\"",
+            &["--keep", "1", "app"],
+        );
+        Process::start(command.stdin(Stdio::null())).finish()
+    };
     for message in ["two", "three"] {
         deployed.write(&format!("good message={message}"));
-        let done = deployed.run(&["--keep", "1", "app"]);
+        let done = deploy();
         assert_eq!(done.code, Some(0), "{done:?}");
         // A generation that still drains keeps its release.
         deployed.assert_serves_alone(message);
     }
     deployed.write("good message=four");
-    let done = deployed.run(&["--keep", "1", "app"]);
+    let done = deploy();
     assert_eq!(done.code, Some(0), "{done:?}");
     assert!(!directory.exists(), "{done:?}");
-    assert!(!done.stderr.contains("file name too long"), "{done:?}");
+    assert!(!done.stderr.contains("deploy: remove "), "{done:?}");
     deployed.assert_tidy();
     deployed.stop();
 }

@@ -39,7 +39,14 @@ pub(super) fn slot_beside<'a>(rows: &[Row<'a>], inode: u64) -> Option<Row<'a>> {
     let is_slot = |row: &&Row<'_>| row.kind() == LISTENER && row.number("slot").is_ok();
     let slots = || rows.iter().filter(is_slot);
     let given = slots().find(|row| row.number("socket") == Ok(inode))?;
-    let of_the_same = slots().filter(|row| row.text("name") == given.text("name"));
+    let is_of_the_same = |row: &&Row<'_>| row.text("name") == given.text("name");
+    // Each slot of an address has a number of its own: another one with this number is of another address of that name.
+    let is_another =
+        |row: Row<'_>| row.number("slot") == given.number("slot") && row.number("socket") != Ok(inode);
+    if slots().filter(is_of_the_same).any(|row| is_another(*row)) {
+        return None;
+    }
+    let of_the_same = slots().filter(is_of_the_same);
     let sockets: Vec<u64> = of_the_same.filter_map(|row| row.number("socket").ok()).collect();
     let is_ours = |row: &&Row<'_>| {
         let inode = row.number("inode");

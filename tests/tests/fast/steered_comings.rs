@@ -1,9 +1,10 @@
 //! Steered, with listeners and slots that come and go with a reload: who connects where no version serves yet, or where the new one does
 //! not listen any more, and a candidate that finds each slot taken.
 
+use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -13,7 +14,7 @@ use segue_tests::ledger::Ledger;
 use segue_tests::load::parked::Parked;
 use segue_tests::program::Program;
 use segue_tests::segue::{Segue, Setup};
-use segue_tests::{free_port, wait_until};
+use segue_tests::{free_port, patience, wait_until};
 
 fn put(path: &Path, text: &str) {
     std::fs::write(path, text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
@@ -23,18 +24,17 @@ fn put(path: &Path, text: &str) {
 struct Settings(PathBuf);
 
 impl Settings {
-    fn start(fixture: &str, listeners: &[&str], more: &str) -> (Self, Segue) {
-        let setup = Setup::from_config();
+    fn start(setup: Setup, listeners: &[&str], more: &str) -> (Self, Segue) {
         let settings = Self(setup.path("segue.toml"));
-        settings.write(fixture, listeners, more);
+        settings.write(listeners, more);
         let segue = setup
             .flags(["--config".into(), settings.0.clone().into_os_string()])
             .start();
         (settings, segue)
     }
 
-    fn write(&self, fixture: &str, listeners: &[&str], more: &str) {
-        let command = Program::fixture(fixture).as_toml();
+    fn write(&self, listeners: &[&str], more: &str) {
+        let command = Program::fixture("good").as_toml();
         put(
             &self.0,
             &format!("command = {command}\nlisten = {listeners:?}\n{more}\n"),
@@ -46,33 +46,62 @@ fn at(port: u16) -> Target {
     Target::parse(&format!("127.0.0.1:{port}"))
 }
 
+/// A client that has asked, and what it has read so far.
+struct Client(TcpStream);
+
+impl Client {
+    fn of(port: u16) -> Self {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap_or_else(|error| panic!("{error}"));
+        let asked = stream.write_all(b"GET /ping HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        assert!(asked.is_ok(), "{asked:?}");
+        Self(stream)
+    }
+
+    /// Whether it has an answer within this time.
+    fn is_answered(&mut self, within: Duration) -> bool {
+        assert!(self.0.set_read_timeout(Some(within)).is_ok());
+        let mut answer = [0; 12];
+        self.0.read_exact(&mut answer).is_ok() && answer == *b"HTTP/1.1 200"
+    }
+}
+
 /// Clients of an address that is new with a reload wait for the takeover, whichever slot the version that serves has.
 fn wait_for_the_takeover(reloads_before: u32, slots: &str) {
     const CLIENTS: usize = 20;
-    let more = "linger = \"0s\"\nprobation = \"0s\"";
-    let (settings, segue) = Settings::start("good", &["web=127.0.0.1:0,steer"], more);
+    let setup = Setup::from_config();
+    let go = setup.path("go");
+    put(&go, "");
+    let more = format!(
+        "linger = \"0s\"\nprobation = \"0s\"\nprobe = 'test -e {}'\nprobe-timeout = \"1h\"",
+        go.display()
+    );
+    let (settings, segue) = Settings::start(setup, &["web=127.0.0.1:0,steer"], &more);
     for _ in 0..reloads_before {
         segue.reload_ok(&["--drained"]);
     }
-    let go = settings.0.with_file_name("go");
     let port = free_port();
     let side = format!("side=127.0.0.1:{port},steer{slots}");
-    let slow = format!("slow-start file={}", go.display());
-    settings.write(&slow, &["web=127.0.0.1:0,steer", &side], more);
+    settings.write(&["web=127.0.0.1:0,steer", &side], &more);
+    assert!(std::fs::remove_file(&go).is_ok());
+    let mark = segue.process().mark();
     let reload = segue.begin("reload", &[]);
     segue
         .process()
         .wait_for_line(&format!("listening on 127.0.0.1:{port}"));
     let ledger = Ledger::default();
     let early = Parked::queued(&at(port), &ledger, CLIENTS);
-    // Long enough for a relief worker of the version that serves, which could not answer them.
-    let enough = Instant::now() + Duration::from_secs(1);
-    wait_until("a second has passed", || Instant::now() >= enough);
+    let mut one = Client::of(port);
+    segue.process().wait_for_line_after(mark, " is ready after ");
+    // Long enough for a candidate that should not answer yet, and for a relief worker of the version that serves, which could not.
+    assert!(
+        !one.is_answered(Duration::from_secs(1)),
+        "a client meets a candidate"
+    );
     let log = segue.process().stderr();
     assert!(!log.contains("a relief worker"), "{log}");
-    assert_eq!(ledger.tally().answered, 0, "no client meets a candidate");
     put(&go, "");
     assert!(reload.wait_for_exit().success());
+    assert!(one.is_answered(patience()));
     early.finish();
     let tally = ledger.tally();
     say(format_args!(
@@ -111,10 +140,11 @@ fn clients_of_a_listener_that_was_left_out_go_to_the_version_that_lingers() {
     let port = free_port();
     let side = format!("side=127.0.0.1:{port},steer");
     let more = "linger = \"1h\"\nprobation = \"0s\"";
-    let (settings, mut segue) = Settings::start("good", &["web=127.0.0.1:0,steer", &side], more);
+    let (settings, mut segue) =
+        Settings::start(Setup::from_config(), &["web=127.0.0.1:0,steer", &side], more);
     let ledger = Ledger::default();
     let idle = Parked::idle(&segue.target(), &ledger, 1);
-    settings.write("good", &["web=127.0.0.1:0,steer"], more);
+    settings.write(&["web=127.0.0.1:0,steer"], more);
     segue.reload_ok(&[]);
     let asked = || (at(port).who_answers(), segue.target().who_answers());
     assert_eq!(asked(), (1, 2));

@@ -12,7 +12,7 @@
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -25,15 +25,19 @@ use super::socket::Socket;
 use crate::address::SocketOptions;
 use crate::clock;
 use crate::sys::diag::{self, Reach, States};
-use crate::sys::sock;
+use crate::sys::{sock, steering};
 
-/// How long it is tried to see a connection at one place.
-const PATIENCE: Duration = Duration::from_millis(100);
+/// How long it is tried to see a connection at one place. On a machine that is busy few arrive in a while, and apps are quick to accept them.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// So long at least, and so many connections, for a place where nobody of ours stands.
+const STRANGE_AFTER: Duration = Duration::from_millis(100);
+const STRANGE_UNSEEN: u32 = 30;
 
 /// So many listening sockets at one port are looked at.
 const MOST_LISTENERS: usize = 4096;
 
-/// How long one connection may take to appear in a queue: a handshake inside this machine.
+/// How long one connection that has arrived may take to appear in a queue: the last packet of a handshake inside this machine.
 const ARRIVAL: Duration = Duration::from_millis(1);
 
 /// The pause before that is tried again, when clients are next sent somewhere: the loop waits for [`PATIENCE`] each time.
@@ -262,11 +266,18 @@ impl<'a> Search<'a> {
         let (_, visited) = self.visited.first_key_value().ok_or("it has no slots")?;
         self.group.doors.visited.set(u32::try_from(place).ok());
         let mut sightings: BTreeMap<u8, u32> = BTreeMap::new();
-        let until = clock::now() + PATIENCE;
-        while clock::now() < until {
+        let mut arrivals = 0;
+        let begin = clock::now();
+        let may_be_strange = self.has_room_for_strangers();
+        while clock::now() < begin + PATIENCE {
+            let unseen = sightings.is_empty() && arrivals >= STRANGE_UNSEEN;
+            if may_be_strange && unseen && clock::now() >= begin + STRANGE_AFTER {
+                return Ok(None);
+            }
             let queues = Queues::of(self.visited);
-            let _visitor = visited.knock()?;
-            let seen = queues.wait_for_growth(clock::now() + ARRIVAL);
+            let visitor = visited.knock()?;
+            let seen = queues.wait_for_growth(&visitor, begin + PATIENCE);
+            arrivals += u32::from(steering::has_arrived(visitor.as_fd()));
             visited.shut_door()?;
             let Some(slot) = seen else { continue };
             let count = sightings.entry(slot).or_default();
@@ -275,10 +286,14 @@ impl<'a> Search<'a> {
                 return Ok(Some(slot));
             }
         }
-        match sightings.is_empty() {
-            true => Ok(None),
-            false => Err("no connection of our own was seen often enough in its queue".to_owned()),
-        }
+        Err("no connection of our own was seen in its queue".to_owned())
+    }
+
+    /// Whether somebody who is none of ours may stand where it is not known yet.
+    fn has_room_for_strangers(&self) -> bool {
+        let order = self.group.order();
+        let mut places = (0..order.len()).filter(|place| order[*place].is_none());
+        self.hidden > 0 || places.any(|place| !self.strange.contains(&place))
     }
 }
 
@@ -291,19 +306,31 @@ impl<'a> Queues<'a> {
         Self(slots.iter().map(queue).collect())
     }
 
-    /// The slot whose queue has grown.
-    fn wait_for_growth(&self, until: Instant) -> Option<u8> {
+    /// The slot whose queue has grown since. The visitor is waited for: once its door is shut, one that is late would come to where all go.
+    fn wait_for_growth(&self, visitor: &OwnedFd, until: Instant) -> Option<u8> {
+        let (mut seen, mut arrived) = (None, None);
         loop {
             for (number, slot, last) in &self.0 {
                 let now = length(slot);
-                if now > last.get() {
-                    return Some(*number);
+                if now > last.replace(now) {
+                    seen = seen.or(Some(*number));
                 }
-                last.set(now);
             }
-            if clock::now() >= until {
-                return None;
+            let now = clock::now();
+            if arrived.is_none() && steering::has_arrived(visitor.as_fd()) {
+                arrived = Some(now);
             }
+            let Some(arrived) = arrived else {
+                if now >= until {
+                    return None;
+                }
+                std::thread::yield_now();
+                continue;
+            };
+            if seen.is_some() || now >= arrived + ARRIVAL {
+                return seen;
+            }
+            // An app that is quick takes it away.
             std::hint::spin_loop();
         }
     }

@@ -311,6 +311,19 @@ pub(crate) fn is_open_elsewhere(fd: BorrowedFd<'_>) -> bool {
     state.is_some_and(|state| WAITS_FOR_THE_OTHER.contains(&state))
 }
 
+/// Whether a connection that was begun has come to its other end: the member of a group was chosen.
+pub(crate) fn has_arrived(fd: BorrowedFd<'_>) -> bool {
+    /// TCP_SYN_SENT of the kernel's enumeration of states; the state is the first byte of `struct tcp_info`.
+    const UNDER_WAY: u8 = 2;
+    let option = SocketOption {
+        level: libc::IPPROTO_TCP,
+        name: libc::TCP_INFO,
+    };
+    let info = sock::option_bytes(fd, option).ok();
+    let state = info.and_then(|info| info.first().copied());
+    state.is_some_and(|state| state != UNDER_WAY)
+}
+
 /// Whether a socket is of our network namespace (SO_NETNS_COOKIE of socket(7), Linux 5.14). An older kernel does not tell.
 pub(crate) fn is_of_our_network(fd: BorrowedFd<'_>) -> bool {
     let option = SocketOption {

@@ -150,3 +150,59 @@ fn set_nonblocking(listener: &Listener, on: bool) {
     let copy = listener.as_fd().try_clone_to_owned().unwrap();
     std::net::TcpListener::from(copy).set_nonblocking(on).unwrap();
 }
+
+/// Slots that were left of a listener which is not to be steered any more, beside one that is: they serve, and reloads say the way out.
+#[test]
+fn a_start_takes_what_a_reload_refuses() {
+    let left = open_all(&["web=127.0.0.1:0,steer"]);
+    let web = format!("web={}", address(&left[0]));
+    let asked = specs(&[&web, "side=127.0.0.1:0,steer"]);
+    let opened = open(
+        &asked,
+        &left,
+        &mut Inherited::none(),
+        Lookup::AtStart,
+        IN_THE_FIRST,
+    );
+    let listeners = opened.unwrap().listeners;
+    assert_eq!(listeners.len(), 8);
+    listeners[2].send_clients_here().unwrap();
+    let _clients = clients_of(&listeners[0], 5);
+    assert_eq!(queues(&listeners[..4]), [0, 0, 5, 0]);
+    let refused = line(reload(&[&web, "side=127.0.0.1:0,steer"], &listeners));
+    assert!(refused.contains("steer cannot be switched off here"), "{refused}");
+    assert!(refused.contains("start segue again"), "{refused}");
+}
+
+/// An address that is new with a reload: its clients wait where all others go, in whichever slot that is.
+#[test]
+fn a_new_listener_has_the_slot_to_which_clients_go() {
+    for (pointed, spec, slots) in [
+        (0, "side=127.0.0.1:0,steer", 4),
+        (2, "side=127.0.0.1:0,steer", 4),
+        (3, "side=127.0.0.1:0,steer,slots=2", 4),
+        (1, "side=127.0.0.1:0,steer,slots=2", 2),
+    ] {
+        let taken = Taken {
+            shared: SharedSlot::Several,
+            pointed,
+        };
+        let specs = specs(&[spec]);
+        let opened = open(&specs, &[], &mut Inherited::none(), Lookup::Refused, taken).unwrap();
+        let side = opened.listeners;
+        assert_eq!(side.len(), slots, "{spec} {pointed}");
+        let told = opened
+            .warnings
+            .iter()
+            .any(|text| text.contains("has 4 slots, for the version that serves has the last of them"));
+        assert_eq!(told, pointed == 3, "{:?}", opened.warnings);
+        let _clients = clients_of(&side[0], 5);
+        let mut expected = vec![0; slots];
+        expected[usize::from(pointed)] = 5;
+        assert_eq!(queues(&side), expected, "{spec} {pointed}");
+        side[0].send_clients_here().unwrap();
+        let _more = clients_of(&side[0], 5);
+        expected[0] += 5;
+        assert_eq!(queues(&side), expected, "{spec} {pointed}");
+    }
+}

@@ -62,15 +62,19 @@ impl Listener {
     /// The same when its links have changed at any other time; the second link is made again as well, if that is the one that is gone.
     pub(crate) fn mend_links(&self) -> Option<ListenError> {
         let file = self.socket.file()?;
-        if file.is_in_place() {
-            file.keep();
+        if file.has_both_links() {
             return None;
         }
         let put_backs = self.socket.put_backs();
         if put_backs.may(clock::now()) {
-            return self.put_back_path();
+            let told = self.put_back_path();
+            // No client uses the second link, so that its end is no news.
+            file.keep();
+            return told;
         }
-        put_backs.tell(TOO_OFTEN).map(|said| self.alarm(said))
+        let said = Some(TOO_OFTEN).filter(|_| !file.is_in_place());
+        said.and_then(|said| put_backs.tell(said))
+            .map(|said| self.alarm(said))
     }
 }
 

@@ -102,8 +102,8 @@ fn parse_stat(pid: i32, line: &[u8]) -> Option<ProcessRow> {
 pub(super) enum Variables {
     /// It has been given none, or has ended.
     None,
-    /// Its new program has no memory for them yet: the end of that is set last, when everything is in its place (fields 50 and 51 of
-    /// proc_pid_stat(5), since Linux 3.5). Or its memory is gone, and it is about to end.
+    /// Its new program is not in its place yet: where its code begins is set when its variables are (fields 26, 50 and 51 of
+    /// proc_pid_stat(5); load_elf_binary() of Linux 5.10 to 6.18). Or its memory is gone, and it is about to end.
     NotYet,
     /// It has some by now.
     Some,
@@ -111,18 +111,19 @@ pub(super) enum Variables {
 
 pub(super) fn variables_of(pid: Pid) -> Variables {
     let mut line = [0; STAT_LENGTH];
-    let mut ends = || {
+    let mut places = || {
         let mut fields = fields(stat_line(pid.as_raw(), &mut line)?)?;
         let state = fields.next()?;
-        let begin: u64 = fields.nth(46)?.parse().ok()?;
+        let code: u64 = fields.nth(22)?.parse().ok()?;
+        let begin: u64 = fields.nth(23)?.parse().ok()?;
         let end: u64 = fields.next()?.parse().ok()?;
         // Of a main thread that has ended nothing is shown, however long the others live.
-        (!matches!(state, "Z" | "X")).then_some((begin, end))
+        (!matches!(state, "Z" | "X")).then_some((code, begin, end))
     };
-    match ends() {
+    match places() {
         None => Variables::None,
-        Some((_, 0)) => Variables::NotYet,
-        Some((begin, end)) if begin == end => Variables::None,
+        Some((0, ..) | (.., 0)) => Variables::NotYet,
+        Some((_, begin, end)) if begin == end => Variables::None,
         Some(_) => Variables::Some,
     }
 }

@@ -88,6 +88,19 @@ fn the_second_link_is_made_again_as_well() {
 }
 
 #[test]
+fn an_app_that_takes_the_second_link_away_in_a_loop_keeps_nobody_busy() {
+    let spot = Spot::new();
+    let listener = spot.open();
+    let taken = (0..1000).take_while(|_| {
+        fs::remove_file(&spot.second).unwrap();
+        assert_eq!(told(&listener), None, "clients miss nothing");
+        inode(&spot.second).is_some()
+    });
+    assert!(taken.count() < 1000);
+    assert!(inode(&spot.path).is_some());
+}
+
+#[test]
 fn a_path_that_was_renamed_is_made_again_and_the_other_name_stays() {
     let spot = Spot::new();
     let listener = spot.open();

@@ -70,6 +70,11 @@ impl SocketFile {
         self.lock.is_some()
     }
 
+    /// Whether the path and the second link lead here.
+    pub(in crate::listeners) fn has_both_links(&self) -> bool {
+        self.is_in_place() && self.leads_here(&self.second_path())
+    }
+
     /// Makes the second link if it is not there. Where there can be none (a filesystem without links, somebody's file of that name)
     /// the path cannot be put back, and no more.
     pub(in crate::listeners) fn keep(&self) {

@@ -14,16 +14,22 @@ mod search;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::time::{Duration, Instant};
 
 use nix::unistd::Pid;
 use segue_lifecycle::{Number, Worker};
 
+use crate::clock;
 use crate::descent::Tie;
 use crate::state::{Field as _, Fields as _, Flaw, Row, Rows, Whole as _, fields};
 use crate::sys::{self, ProcessRow};
 
 /// The kind of the rows.
 const ROW: &str = "stray";
+
+/// How long a child of ours may be in the middle of execve(2), or of its end, before it is a stranger like others: the disk of its program
+/// may not answer, and others wait for this.
+const LONGEST_UNSEEN: Duration = Duration::from_secs(1);
 
 /// A process of a worker that has nobody above it: it has left the group, or it is left of it.
 #[derive(Debug)]
@@ -56,8 +62,8 @@ pub(crate) struct Strays {
     held: BTreeSet<Worker>,
     /// Workers with a stray of which we could get no pidfd, in the last look.
     unnamed: BTreeSet<Worker>,
-    /// In the last look, a child of ours did not show whose it is, and will in a moment.
-    unseen: bool,
+    /// Children of ours that did not show in the last look whose they are, and will in a moment; since when each is so.
+    unseen: BTreeMap<(Pid, u64), Instant>,
     /// A worker was told something, and a look is due at the end of the turn.
     due: bool,
 }
@@ -65,7 +71,9 @@ pub(crate) struct Strays {
 impl Strays {
     /// Whether somebody waits for the end of a stray, for the moment at which one may be told, or at which it is seen whose it is.
     pub(crate) fn are_waited_for(&self) -> bool {
-        !self.held.is_empty() || self.unseen || self.known.values().any(|stray| stray.tie == Tie::Group)
+        !self.held.is_empty()
+            || self.has_unseen(clock::now())
+            || self.known.values().any(|stray| stray.tie == Tie::Group)
     }
 
     /// Whether nothing but strays is left of a worker.
@@ -93,6 +101,21 @@ impl Strays {
         self.known
             .get(&row.pid)
             .is_some_and(|stray| stray.began == row.began)
+    }
+
+    /// Those of the last look that did not show whose they are. Returns which of them have not for so long that nobody waits any more.
+    fn note_unseen(&mut self, rows: Vec<ProcessRow>, now: Instant) -> Vec<ProcessRow> {
+        let before = std::mem::take(&mut self.unseen);
+        for key in rows.iter().map(|row| (row.pid, row.began)) {
+            self.unseen.insert(key, before.get(&key).copied().unwrap_or(now));
+        }
+        let is_late = |row: &ProcessRow| now >= self.unseen[&(row.pid, row.began)] + LONGEST_UNSEEN;
+        rows.into_iter().filter(is_late).collect()
+    }
+
+    /// Whether one is about to show whose it is.
+    fn has_unseen(&self, now: Instant) -> bool {
+        self.unseen.values().any(|since| now < *since + LONGEST_UNSEEN)
     }
 
     fn mark_monitor(&mut self, pid: Pid) {
@@ -172,4 +195,30 @@ fn identify(pid: Pid, began: u64) -> Option<OwnedFd> {
     let pidfd = sys::open_pidfd(pid).ok()?;
     let is_it = sys::start_time(pid) == Some(began) && !sys::is_dead_by_pidfd(pidfd.as_fd());
     is_it.then_some(pidfd)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_that_shows_nothing_is_waited_for_a_second_and_then_a_stranger() {
+        let row = |pid, began| ProcessRow {
+            pid: Pid::from_raw(pid),
+            began,
+            ..sys::process_row(Pid::this().as_raw()).unwrap()
+        };
+        let (mut strays, begin) = (Strays::default(), clock::now());
+        assert_eq!(strays.note_unseen(vec![row(2, 5)], begin), []);
+        assert!(strays.has_unseen(begin));
+        // Another one with the same pid has a second of its own.
+        let later = begin + LONGEST_UNSEEN;
+        let late = strays.note_unseen(vec![row(2, 5), row(2, 6)], later);
+        assert_eq!(late, [row(2, 5)]);
+        assert!(strays.has_unseen(later));
+        assert_eq!(strays.note_unseen(vec![row(2, 5)], later), [row(2, 5)]);
+        assert!(!strays.has_unseen(later));
+        assert_eq!(strays.note_unseen(Vec::new(), later), []);
+        assert_eq!(strays.note_unseen(vec![row(2, 5)], later), []);
+    }
 }

@@ -6,6 +6,7 @@ use nix::unistd::Pid;
 use segue_lifecycle::Worker;
 
 use super::{Stray, identify};
+use crate::clock;
 use crate::descent::{self, Look, Member, Origin, Scope, Tie};
 use crate::shell::Child;
 use crate::shell::fleet::worker::{Told, WorkerInfo};
@@ -71,7 +72,8 @@ impl Fleet {
         self.strays.known.retain(|_, stray| stray.lives());
         self.strays.unnamed = BTreeSet::new();
         let is_new = |row: &ProcessRow| !self.children.lives(row.pid) && !self.strays.knows(row);
-        self.strays.unseen = look.unseen.iter().any(is_new);
+        let unseen = look.unseen.into_iter().filter(is_new).collect();
+        let hidden = self.strays.note_unseen(unseen, clock::now());
         for stray in self.strays.known.values_mut() {
             stray.tie = Tie::Birth;
         }
@@ -85,7 +87,7 @@ impl Fleet {
                 self.note_stray(member);
             }
         }
-        for row in look.strangers {
+        for row in look.strangers.into_iter().chain(hidden) {
             let is_known = self.strays.known.contains_key(&row.pid);
             if let Some(key) = self.whose_by_listener(&row, ground).filter(|_| !is_known) {
                 let (pid, began, tie) = (row.pid, row.began, Tie::Birth);

@@ -33,7 +33,7 @@ priority, ip-tos, ip-ttl, pass-credentials, pass-security,
 pass-packet-info, timestamping, non-blocking, sockets (so many on the
 one address for the workers to share out), steer (one for each
 generation; the kernel switches), slots (how many of them), linked (an
-app that removes the path of its socket takes away a second name of it;
+app that removes the path of its socket removes a second name of it;
 systemd has none of these four).",
         manual: "Listen there; see
 .Sx LISTEN ADDRESSES .

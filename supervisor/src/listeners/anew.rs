@@ -11,7 +11,7 @@ use crate::state::Guard;
 
 /// Makes it: beside one of those that are there if they share an address (`sockets=N`, `steer`). A port that the kernel chose is otherwise
 /// chosen again. What arrives for one that is made beside another is dropped until [`super::Listener::take_clients`], so that nobody waits
-/// in it if the adoption fails.
+/// in it if the adoption fails. Where the kernel lets only CAP_NET_ADMIN have that, clients wait in it, and a failed adoption resets them.
 ///
 /// # Errors
 /// One line, as for every other listener. Nothing is left behind.

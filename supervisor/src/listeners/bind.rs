@@ -90,7 +90,7 @@ pub(super) fn beside(wanted: &Wanted<'_>, first: &Socket) -> Result<Bound, Liste
     beside_with(wanted, first, Arrivals::Taken)
 }
 
-/// The same, but what arrives for it is dropped until the caller says otherwise.
+/// The same, but what arrives for it is dropped until the caller says otherwise, if the kernel lets us ([`steering::set_arrivals`]).
 ///
 /// # Errors
 /// As [`beside`].
@@ -107,7 +107,7 @@ fn beside_with(wanted: &Wanted<'_>, first: &Socket, arrivals: Arrivals) -> Resul
             steering::share_address(fd.as_fd())?;
         }
         match arrivals {
-            Arrivals::Dropped => steering::set_arrivals(fd.as_fd(), arrivals)?,
+            Arrivals::Dropped => drop(steering::set_arrivals(fd.as_fd(), arrivals)?),
             Arrivals::Taken => {}
         }
         Ok(fd)

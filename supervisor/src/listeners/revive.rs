@@ -65,7 +65,9 @@ impl Listener {
     /// One line: the kernel refuses.
     pub(crate) fn take_clients(&self) -> Result<(), ListenError> {
         let taken = steering::set_arrivals(self.as_fd(), Arrivals::Taken);
-        taken.map_err(|errno| self.alarm(&format!("takes no clients: {}", errno_text(errno))))
+        taken
+            .map(drop)
+            .map_err(|errno| self.alarm(&format!("takes no clients: {}", errno_text(errno))))
     }
 }
 

@@ -60,16 +60,16 @@ pub(crate) enum Arrivals {
     Taken,
 }
 
-/// Say what becomes of packets that arrive for a TCP socket. A kernel that lets nobody but CAP_NET_ADMIN drop them (6.18.44 does) takes
-/// them: whoever comes then waits in the queue of this socket.
+/// Say what becomes of packets that arrive for a TCP socket, and return what does become of them. A kernel that lets nobody but
+/// CAP_NET_ADMIN drop them (6.18.44 does) takes them: whoever comes then waits in the queue of this socket.
 ///
 /// # Errors
 /// As setsockopt(2).
-pub(crate) fn set_arrivals(fd: BorrowedFd<'_>, arrivals: Arrivals) -> Result<(), Errno> {
+pub(crate) fn set_arrivals(fd: BorrowedFd<'_>, arrivals: Arrivals) -> Result<Arrivals, Errno> {
     match arrivals {
         Arrivals::Dropped => match attach(fd, libc::SO_ATTACH_FILTER, &mut [answer(0)]) {
-            Err(Errno::EPERM) => Ok(()),
-            attached => attached,
+            Err(Errno::EPERM) => Ok(Arrivals::Taken),
+            attached => attached.map(|()| arrivals),
         },
         Arrivals::Taken => {
             let detach = SocketOption {
@@ -78,8 +78,8 @@ pub(crate) fn set_arrivals(fd: BorrowedFd<'_>, arrivals: Arrivals) -> Result<(),
             };
             match sock::set_option_int(fd, detach, 0) {
                 // It has none.
-                Err(Errno::ENOENT) => Ok(()),
-                detached => detached,
+                Err(Errno::ENOENT) => Ok(arrivals),
+                detached => detached.map(|()| arrivals),
             }
         }
     }
@@ -536,6 +536,22 @@ mod tests {
         let elsewhere = SocketAddr::from(([192, 0, 2, 1], 80));
         assert!(has_route(door, elsewhere).is_err());
         assert!(has_route(elsewhere.ip(), elsewhere).is_err());
+    }
+
+    #[test]
+    fn whether_arrivals_are_dropped_is_said() {
+        let [asked, tried] = ["127.0.0.1:0"; 2].map(|address| TcpListener::bind(address).unwrap());
+        let may = match attach(tried.as_fd(), libc::SO_ATTACH_FILTER, &mut [answer(0)]) {
+            Ok(()) => Arrivals::Dropped,
+            Err(errno) => {
+                assert_eq!(errno, Errno::EPERM);
+                Arrivals::Taken
+            }
+        };
+        assert_eq!(set_arrivals(asked.as_fd(), Arrivals::Dropped), Ok(may));
+        let taken = set_arrivals(asked.as_fd(), Arrivals::Taken);
+        assert_eq!(taken, Ok(Arrivals::Taken));
+        TcpStream::connect(asked.local_addr().unwrap()).unwrap();
     }
 
     #[test]

@@ -130,9 +130,12 @@ class Host:
         if done.returncode not in (SERVES, SERVES_NOT):
             raise Trouble("ask who serves: exit code %d: %s" % (done.returncode, last_line(done.stderr)))
         try:
-            return json.loads(done.stdout)
+            status = json.loads(done.stdout)
         except ValueError as error:
             raise Trouble("ask who serves: the status is no JSON: %s" % error) from error
+        if "generations" not in status:
+            raise Trouble("ask who serves: %s" % (status.get("reason") or last_line(done.stderr)))
+        return status
 
     def facts(self, status):
         """What a status says, in the words that the modules return."""

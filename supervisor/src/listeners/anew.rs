@@ -19,7 +19,7 @@ pub(super) fn at(
     address: &Address,
     options: SocketOptions,
     owner: Owner,
-    there: &[Option<Rc<Socket>>],
+    there: &[Rc<Socket>],
     guard: Guard,
 ) -> Result<Socket, ListenError> {
     let addresses = match address.host_port() {
@@ -44,7 +44,7 @@ pub(super) fn at(
         |one: &Socket| one.is_inherited() && one.local().text().parse::<Address>().as_ref() == Ok(address);
     let is_there = |one: &&Rc<Socket>| *one.source() == Source::Spec(address.clone()) || is_given_there(one);
     let shares = spec.options.number(Key::Sockets).is_some() || slots::is_asked(&spec.options);
-    let first = there.iter().flatten().filter(is_there);
+    let first = there.iter().filter(is_there);
     let bound = match first.min_by_key(|one| !one.is_inherited()) {
         Some(first) if shares => bind::beside_in_silence(&wanted, first)?,
         Some(_) | None => bind::open(&wanted, &holder::of_port)?,

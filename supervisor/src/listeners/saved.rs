@@ -149,7 +149,11 @@ impl<'a> Saving<'a> {
             };
             saved.save_fields(rows.begin(LISTENER));
             if let Some((slot, index)) = listener.slot().zip(listener.slot_index()) {
-                rows.number("slot", slot.into()).number("index", index.into());
+                // Several listeners may have one name, or ask for port 0.
+                let address = listener.address_text();
+                rows.number("slot", slot.into())
+                    .number("index", index.into())
+                    .text("bound", &address);
             }
             listener.owner.save_fields(rows);
         }

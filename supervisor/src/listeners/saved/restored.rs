@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use super::told::{label_of, slot_beside};
+use super::told::{bound_to, label_of, slot_beside, was_bound_there};
 use super::{
     LISTENER, NAMED, ORIGINAL, SOCKET, SavedListener, SavedOriginal, SavedSocket, SocketIdentity, fd_name,
     lock_name, restore_options,
@@ -58,10 +58,11 @@ impl Absent<'_> {
             Absent::IsAFlaw => Err(Flaw::new(format_args!("the fd {} is missing", fd_name(inode)))),
             Absent::IsMadeAnew(told) => {
                 let saved = SavedSocket::of_row(row)?;
+                let there = at_its_place(rows, inode, there);
                 let mut anew = |text: &str, options: &str, owner| {
                     let options = restore_options(options, Some(text))?;
                     let address = text.parse::<Address>().map_err(Flaw::new)?;
-                    let made = anew::at(&address, options, owner, there, custody.guard());
+                    let made = anew::at(&address, options, owner, &there, custody.guard());
                     let made = made.map_err(Flaw::new)?;
                     told.push(made.local().text());
                     Ok(made)
@@ -85,6 +86,17 @@ impl Absent<'_> {
             }
         }
     }
+}
+
+/// Those of the sockets that are there which a slot may be made anew beside: bound where it was. If none of its address is left, and
+/// another was made anew already, with a port that the kernel has chosen again, it is that one.
+fn at_its_place(rows: &[Row<'_>], inode: u64, there: &[Option<Rc<Socket>>]) -> Vec<Rc<Socket>> {
+    let Some(bound) = bound_to(rows, inode) else {
+        return there.iter().flatten().cloned().collect();
+    };
+    let text = |one: &Rc<Socket>| one.local().text();
+    let fits = |one: &&Rc<Socket>| text(one) == bound || !was_bound_there(rows, &text(one));
+    there.iter().flatten().filter(fits).cloned().collect()
 }
 
 /// The listeners that the rows tell of, by their numbers.
@@ -195,7 +207,8 @@ pub(crate) fn restore_found(
         let beside = listeners.iter().find(|(one, _)| {
             let made_for =
                 matches!(one.socket.source(), Source::Spec(address) if address.to_string() == spec);
-            one.name == saved.name && made_for
+            let bound = row.text("bound");
+            one.name == saved.name && made_for && bound.map_or(true, |bound| bound == one.address_text())
         });
         closed.extend(beside.map(|(one, _)| (one.address_text(), row)));
     }

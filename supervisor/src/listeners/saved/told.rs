@@ -39,14 +39,8 @@ pub(super) fn slot_beside<'a>(rows: &[Row<'a>], inode: u64) -> Option<Row<'a>> {
     let is_slot = |row: &&Row<'_>| row.kind() == LISTENER && row.number("slot").is_ok();
     let slots = || rows.iter().filter(is_slot);
     let given = slots().find(|row| row.number("socket") == Ok(inode))?;
-    let is_of_the_same = |row: &&Row<'_>| row.text("name") == given.text("name");
-    // Each slot of an address has a number of its own: another one with this number is of another address of that name.
-    let is_another =
-        |row: Row<'_>| row.number("slot") == given.number("slot") && row.number("socket") != Ok(inode);
-    if slots().filter(is_of_the_same).any(|row| is_another(*row)) {
-        return None;
-    }
-    let of_the_same = slots().filter(is_of_the_same);
+    let bound = given.text("bound").ok()?;
+    let of_the_same = slots().filter(|row| row.text("bound").as_ref() == Ok(&bound));
     let sockets: Vec<u64> = of_the_same.filter_map(|row| row.number("socket").ok()).collect();
     let is_ours = |row: &&Row<'_>| {
         let inode = row.number("inode");
@@ -55,6 +49,19 @@ pub(super) fn slot_beside<'a>(rows: &[Row<'a>], inode: u64) -> Option<Row<'a>> {
             && inode.is_ok_and(|inode| sockets.contains(&inode))
     };
     rows.iter().find(is_ours).copied()
+}
+
+/// Where a socket was bound, with the port that the kernel chose, if it was a slot.
+pub(super) fn bound_to(rows: &[Row<'_>], inode: u64) -> Option<String> {
+    let is_its = |row: &&Row<'_>| row.kind() == LISTENER && row.number("socket") == Ok(inode);
+    rows.iter().find(is_its)?.text("bound").ok()
+}
+
+/// Whether a slot of a supervisor before us was bound there.
+pub(super) fn was_bound_there(rows: &[Row<'_>], address: &str) -> bool {
+    let is_there =
+        |row: &Row<'_>| row.kind() == LISTENER && row.text("bound").is_ok_and(|text| text == address);
+    rows.iter().any(is_there)
 }
 
 fn row_is_inherited(row: &Row<'_>) -> bool {

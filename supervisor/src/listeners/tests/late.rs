@@ -12,10 +12,14 @@ use crate::sys::steering::shares_address;
 
 /// As systemd gives it, with this name.
 fn given(listener: TcpListener) -> Inherited {
+    given_as("web", Source::Inherited { named: true }, listener)
+}
+
+fn given_as(name: &str, source: Source, listener: TcpListener) -> Inherited {
     let socket = Socket::new(Birth {
         file: None,
         fd: OwnedFd::from(listener),
-        source: Source::Inherited { named: true },
+        source,
         options: SocketOptions::default(),
         owner: Owner::default(),
         originals: Originals::new(),
@@ -23,7 +27,7 @@ fn given(listener: TcpListener) -> Inherited {
     });
     Inherited {
         listeners: vec![Rc::new(Listener {
-            name: "web".to_owned(),
+            name: name.to_owned(),
             options: SocketOptions::default(),
             owner: Owner::default(),
             socket: Rc::new(socket.unwrap()),
@@ -185,8 +189,8 @@ fn an_address_that_others_share_already_stays_shared() {
     drop(other);
 }
 
-/// What a successor has of these, if nobody else has more than two of them.
-fn all_but_two_are_made_anew(slots: Vec<Rc<Listener>>) -> Vec<Rc<Listener>> {
+/// What a successor has of these, if nobody else has more than the slots 1 and 2: the others are made anew.
+fn with_the_others_made_anew(slots: Vec<Rc<Listener>>) -> Vec<Rc<Listener>> {
     let mut saving = Saving::default();
     slots.iter().for_each(|slot| {
         saving.number(slot);
@@ -195,18 +199,28 @@ fn all_but_two_are_made_anew(slots: Vec<Rc<Listener>>) -> Vec<Rc<Listener>> {
     saving.save(&mut rows);
     let state = rows.finish();
     let mut fds = Fds::default();
-    for slot in &slots[1..3] {
+    let (kept, lost): (Vec<_>, Vec<_>) = slots
+        .into_iter()
+        .partition(|one| [Some(1), Some(2)].contains(&one.slot()));
+    for slot in &kept {
         fds.put(
             slot.identity().fd_name(),
             slot.as_fd().try_clone_to_owned().unwrap(),
         );
     }
     let rows = Row::all(&state).unwrap();
-    assert!(can_be_made_anew(&rows, slots[0].identity()));
-    drop(slots);
+    assert!(lost.iter().all(|one| can_be_made_anew(&rows, one.identity())));
+    let count = lost.len();
+    drop((kept, lost));
     let mut told = Vec::new();
     let all = restore(&rows, &mut fds, Absent::IsMadeAnew(&mut told), &Custody::new()).unwrap();
-    assert_eq!((all.len(), told.len()), (4, 2));
+    assert_eq!(told.len(), count);
+    all
+}
+
+fn all_but_two_are_made_anew(slots: Vec<Rc<Listener>>) -> Vec<Rc<Listener>> {
+    let all = with_the_others_made_anew(slots);
+    assert_eq!(all.len(), 4);
     all.iter().for_each(|one| one.take_clients().unwrap());
     assert_each_is_reached(&all);
     all
@@ -236,5 +250,32 @@ fn an_ordinary_user_has_slots_beside_it_and_made_anew() {
         let slots = start(TcpListener::bind("127.0.0.1:0").unwrap(), &["web=0,steer"]).listeners;
         assert_each_is_reached(&slots);
         all_but_two_are_made_anew(slots);
+    });
+}
+
+/// Several listeners may have one name, which systemfd's have from their specs, or ask for port 0: each is made anew where it was.
+#[test]
+fn slots_of_two_listeners_are_made_anew_each_at_its_own_address() {
+    let name = "listeners::tests::late::slots_of_two_listeners_are_made_anew_each_at_its_own_address";
+    alone(name, || {
+        let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+        let texts = listeners
+            .each_ref()
+            .map(|one| format!("web={},steer", one.local_addr().unwrap()));
+        let mut inherited = Inherited::none();
+        inherited.listeners = listeners
+            .into_iter()
+            .flat_map(|one| given_as("unknown", Source::Inherited { named: false }, one).listeners)
+            .collect();
+        let specs = specs(&texts.each_ref().map(String::as_str));
+        let given = open(&specs, &[], &mut inherited, Lookup::AtStart, IN_THE_FIRST).unwrap();
+        let chosen = open_all(&["web=127.0.0.1:0,steer", "web=127.0.0.1:0,steer"]);
+        for slots in [given.listeners, chosen] {
+            let before: Vec<_> = slots.iter().map(|one| (address(one), one.slot())).collect();
+            assert_eq!(before.len(), 8);
+            let after = with_the_others_made_anew(slots);
+            let after: Vec<_> = after.iter().map(|one| (address(one), one.slot())).collect();
+            assert_eq!(after, before);
+        }
     });
 }

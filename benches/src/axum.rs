@@ -57,7 +57,7 @@ fn speed(extent: Extent, ours: &Path, plain: &Path) -> Row {
     ours.stop();
     plain.stop();
     Row {
-        what: "axum on segue-app against its own serve: throughput, p99".to_owned(),
+        what: "axum on segue-app: throughput, p99".to_owned(),
         measured: compared(&with, &without),
         beside: format!("axum's own {}", rate(&without, extent.load)),
         goal: "1.00, within 3 %",

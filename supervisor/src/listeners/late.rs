@@ -60,6 +60,40 @@ impl Listener {
             (Some(_) | None, Some(_) | None) => false,
         }
     }
+
+    /// Whether this slot goes where the socket goes that Segue was given: a slot of its group, or one that a supervisor which was killed
+    /// had bound beside it, and that an orphan has kept.
+    pub(super) fn goes_with(&self, given: &Self) -> bool {
+        let was_left_beside = || {
+            self.slot.is_some()
+                && given.slot.is_none()
+                && self.socket.local() == given.socket.local()
+                && steering::shares_address(given.socket.as_fd())
+        };
+        self.is_of_group_of(given) || was_left_beside()
+    }
+}
+
+/// The socket that was given, as a slot of the group to which those that were left beside it belong. Where it stands among them has to
+/// be found out: what was closed has changed the order.
+fn joined(given: Rc<Listener>, beside: &[Rc<Listener>]) -> Rc<Listener> {
+    let Some(left) = beside.iter().find_map(|one| one.slot.as_ref()) else {
+        return given;
+    };
+    if given.slot.is_some() {
+        return given;
+    }
+    let is_free = |number: &u8| beside.iter().all(|one| one.slot() != Some(*number));
+    let number = (0..u8::MAX).find(is_free).unwrap_or(u8::MAX);
+    let mut order = left.group.order();
+    match order.iter_mut().find(|place| place.is_none()) {
+        Some(place) => *place = Some(number),
+        None => order.push(Some(number)),
+    }
+    left.group.set_order(order);
+    let joined = given.in_slot(&left.group, number);
+    left.group.certainty.guess(left.group.members());
+    joined
 }
 
 /// A socket that came without a name gets the one that the spec gives to its address; one that has a name keeps it. What the spec
@@ -94,6 +128,10 @@ pub(super) fn slots_of(
     (turn, lookup, shared): (Turn, Lookup, SharedSlot),
     warnings: &mut Vec<String>,
 ) -> Vec<Rc<Listener>> {
+    let held: Vec<Rc<Listener>> = match held.len() {
+        1 => held.into_iter().map(|one| joined(one, &beside)).collect(),
+        _ => held,
+    };
     let (one, is_grouped) = match &held[..] {
         [one] => (Rc::clone(one), one.slot.is_some()),
         // Given as often as there are slots.

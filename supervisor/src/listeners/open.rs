@@ -72,7 +72,7 @@ pub(crate) fn open(
         .cloned()
         .collect();
     // Slots of ours beside one that was given go where that one goes.
-    let is_lent = |one: &Rc<Listener>| held.iter().any(|given| one.is_of_group_of(given));
+    let is_lent = |one: &Rc<Listener>| held.iter().any(|given| one.goes_with(given));
     let (lent, mut ours): (Vec<Rc<Listener>>, Vec<Rc<Listener>>) = current
         .iter()
         .filter(|old| is_ours(old))
@@ -85,7 +85,7 @@ pub(crate) fn open(
         let beside = match &origin {
             Origin::Kept(first, _) => take_beside(first, &mut ours),
             Origin::StandsAside(given) => {
-                let is_beside = |one: &&Rc<Listener>| given.iter().any(|given| one.is_of_group_of(given));
+                let is_beside = |one: &&Rc<Listener>| given.iter().any(|given| one.goes_with(given));
                 lent.iter().filter(is_beside).cloned().collect()
             }
             Origin::Dead(..) | Origin::New(_) => Vec::new(),
@@ -103,9 +103,11 @@ pub(crate) fn open(
         sets.push(set);
     }
     change_options(&sets, &mut warnings)?;
+    // No app is given those that a supervisor before us has left, but for a spec.
+    let is_unasked = |one: &&Rc<Listener>| held.iter().any(|given| one.is_of_group_of(given));
     inherited.listeners.clear();
     Ok(Opened {
-        listeners: fd_order(held.iter().chain(&lent), sets),
+        listeners: fd_order(held.iter().chain(lent.iter().filter(is_unasked)), sets),
         warnings,
     })
 }

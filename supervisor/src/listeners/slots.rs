@@ -113,7 +113,7 @@ impl Listener {
         Some(beside.map(over).collect())
     }
 
-    fn in_slot(self: Rc<Self>, group: &Rc<Group>, number: u8) -> Rc<Self> {
+    pub(super) fn in_slot(self: Rc<Self>, group: &Rc<Group>, number: u8) -> Rc<Self> {
         Rc::new(Self {
             name: self.name.clone(),
             options: self.options.clone(),

@@ -279,3 +279,43 @@ fn slots_of_two_listeners_are_made_anew_each_at_its_own_address() {
         }
     });
 }
+
+/// The supervisor is killed while it stops, and its app is not adopted; an orphan drains in this slot, and systemd gives the socket again.
+#[test]
+fn a_slot_that_an_orphan_has_is_one_beside_the_socket_that_is_given_again() {
+    let name =
+        "listeners::tests::late::a_slot_that_an_orphan_has_is_one_beside_the_socket_that_is_given_again";
+    alone(name, || (1..4).for_each(is_one_beside));
+}
+
+fn is_one_beside(place: usize) {
+    let systemds = TcpListener::bind("127.0.0.1:0").unwrap();
+    let slots = start(systemds.try_clone().unwrap(), &["web=0,steer"]).listeners;
+    slots[place].send_clients_here().unwrap();
+    let mut saving = Saving::default();
+    slots.iter().for_each(|slot| {
+        saving.number(slot);
+    });
+    let mut rows = Rows::default();
+    saving.save(&mut rows);
+    let state = rows.finish();
+    let rows = Row::all(&state).unwrap();
+    let mut fds = Fds::default();
+    let orphans = slots[place].as_fd().try_clone_to_owned().unwrap();
+    fds.put(slots[place].identity().fd_name(), orphans);
+    drop(slots);
+    // It waits for a relief worker.
+    let _client = TcpStream::connect(systemds.local_addr().unwrap()).unwrap();
+    let left = restore_found(&rows, &mut fds, &Custody::new()).unwrap();
+    assert_eq!(left.len(), 1);
+    let mut inherited = given(systemds);
+    let specs = specs(&["web=0,steer"]);
+    let opened = open(&specs, &left, &mut inherited, Lookup::AtStart, IN_THE_FIRST).unwrap();
+    assert_eq!(opened.warnings, [""; 0]);
+    let all = opened.listeners;
+    assert_eq!(all.len(), 4);
+    assert!(all.iter().any(|one| one.shares_socket(&left[0])));
+    drop(left);
+    assert_each_is_reached(&all);
+    assert_eq!(all[0].take_doubt(), None);
+}

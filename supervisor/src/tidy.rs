@@ -36,7 +36,8 @@ const SHELL: &[(&str, &[&str])] = &[
     ("records", &["found"]),
     ("fleet", &["found", "records", "waits"]),
     ("inspection", &["fleet", "records", "view"]),
-    ("steering", &["fleet", "tokens"]),
+    ("destinations", &["fleet"]),
+    ("steering", &["destinations", "fleet", "tokens"]),
     ("tokens", &["fleet"]),
     ("desk", &["view"]),
     (

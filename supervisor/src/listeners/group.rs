@@ -58,6 +58,11 @@ impl Group {
         self.order.borrow().iter().flatten().count()
     }
 
+    /// In how many places of the order a socket stands that is none of ours.
+    pub(super) fn count_places_of_strangers(&self) -> usize {
+        self.order.borrow().iter().filter(|place| place.is_none()).count()
+    }
+
     /// More slots, which stand behind all others.
     pub(super) fn append(&self, made: Vec<u8>) {
         self.order.borrow_mut().extend(made.into_iter().map(Some));
@@ -146,16 +151,17 @@ impl Slot {
         self.group.index_of(self.number)
     }
 
-    /// It was shut down and listens again; clients go where they went. So do others that were shut down meanwhile: which, is returned.
-    pub(super) fn rejoin(&self, fd: BorrowedFd<'_>) -> Result<Vec<u8>, String> {
+    /// It was shut down and listens again; clients go where they went. So do others that were shut down meanwhile: which, is returned, and
+    /// why the kernel refuses to send clients where they went.
+    pub(super) fn rejoin(&self, fd: BorrowedFd<'_>) -> (Vec<u8>, Result<(), String>) {
         let others = self.group.mend_all_but(self.number);
         let all: Vec<u8> = std::iter::once(self.number)
             .chain(others.iter().copied())
             .collect();
         self.group.rejoin(&all);
         self.group.settle_order();
-        self.group.send_to(self.group.pointed.get(), fd)?;
-        Ok(others)
+        let sent = self.group.send_to(self.group.pointed.get(), fd);
+        (others, sent)
     }
 }
 
@@ -189,16 +195,57 @@ pub(super) struct Certainty {
     /// The slots whose places are guessed, with their sockets: they stand before all others, but for those that are none of ours.
     pub(super) guessed: RefCell<Vec<(u8, Rc<Socket>)>>,
     /// Why that could not be settled, until it is told.
-    pub(super) doubt: RefCell<Option<String>>,
+    doubt: RefCell<Option<String>>,
+    /// Whether that has been told since it was last known.
+    is_told: Cell<bool>,
     /// It was tried in vain, and is not tried again before.
     pub(super) not_before: Cell<Option<Instant>>,
+    /// How often, one after the other.
+    pub(super) failures: Cell<u32>,
 }
+
+/// So often it is tried though nobody is sent elsewhere.
+const MOST_UNASKED: u32 = 6;
 
 impl Certainty {
     /// The places of these slots are a guess.
     pub(super) fn guess(&self, slots: Vec<(u8, Rc<Socket>)>) {
         // One alone, too: somebody whom we cannot ask may have another, and stand before it.
         self.guessed.replace(slots);
+    }
+
+    /// The same for another reason than before: it is tried at once.
+    pub(super) fn guess_anew(&self, slots: Vec<(u8, Rc<Socket>)>) {
+        self.guess(slots);
+        self.not_before.set(None);
+        self.failures.set(0);
+    }
+
+    /// All places are known.
+    pub(super) fn settle(&self) {
+        self.doubt.take();
+        self.is_told.set(false);
+        self.not_before.set(None);
+        self.failures.set(0);
+    }
+
+    /// They are not, and these slots stay a guess.
+    pub(super) fn fail(&self, why: String, slots: Vec<(u8, Rc<Socket>)>, not_before: Instant) {
+        self.guess(slots);
+        self.doubt.replace(Some(why));
+        self.not_before.set(Some(not_before));
+        self.failures.set(self.failures.get().saturating_add(1));
+    }
+
+    /// Whether what is a guess is tried again though nobody is sent elsewhere.
+    pub(super) fn is_tried_unasked(&self) -> bool {
+        !self.guessed.borrow().is_empty() && self.failures.get() < MOST_UNASKED
+    }
+
+    /// Why it is a guess, unless that has been told.
+    pub(super) fn take_doubt(&self) -> Option<String> {
+        let why = self.doubt.take()?;
+        (!self.is_told.replace(true)).then_some(why)
     }
 
     /// The same slots, by other numbers.

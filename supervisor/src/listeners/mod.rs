@@ -36,6 +36,7 @@ mod settings;
 mod shares;
 mod slots;
 mod socket;
+mod strangers;
 mod switch;
 mod unix_file;
 
@@ -301,12 +302,13 @@ impl Listener {
         if listened || !self.socket.listens() {
             return restored;
         }
-        let others = slot.rejoin(self.socket.as_fd())?;
-        let others: Vec<String> = others.iter().map(u8::to_string).collect();
-        match others.is_empty() {
-            true => restored,
-            false => restored.map_err(|cause| format!("{cause}, and so does slot {}", others.join(", "))),
-        }
+        let (others, sent) = slot.rejoin(self.socket.as_fd());
+        let others = others.iter().map(|slot| format!("and so does slot {slot}"));
+        let refused = sent
+            .err()
+            .map(|cause| format!("but clients cannot be sent where they went: {cause}"));
+        let told: Vec<String> = restored.err().into_iter().chain(others).chain(refused).collect();
+        told.is_empty().then_some(()).ok_or_else(|| told.join(", "))
     }
 
     /// Gives the path of a probe listener to the app's user, as whom the probe asks; the mode stays 0600. For every

@@ -11,20 +11,16 @@
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::ControlFlow;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::Listener;
 use super::group::{Group, Slot};
-use super::holder;
-use super::local::BoundTo;
 use super::resolve::Owner;
 use super::socket::Socket;
 use crate::address::SocketOptions;
 use crate::clock;
-use crate::sys::diag::{self, Reach, States};
 use crate::sys::{sock, steering};
 
 /// How long it is tried to see a connection at one place. On a machine that is busy few arrive in a while, and apps are quick to accept them.
@@ -34,14 +30,21 @@ const PATIENCE: Duration = Duration::from_millis(500);
 const STRANGE_AFTER: Duration = Duration::from_millis(100);
 const STRANGE_UNSEEN: u32 = 30;
 
-/// So many listening sockets at one port are looked at.
-const MOST_LISTENERS: usize = 4096;
-
 /// How long one connection that has arrived may take to appear in a queue: the last packet of a handshake inside this machine.
 const ARRIVAL: Duration = Duration::from_millis(1);
 
-/// The pause before that is tried again, when clients are next sent somewhere: the loop waits for [`PATIENCE`] each time.
+/// The pause before that is tried again: the loop waits for [`PATIENCE`] each time.
 const AGAIN: Duration = Duration::from_secs(10);
+
+/// The pause between two looks at a socket that is none of ours and stands among the slots.
+const STRANGER_PAUSE: Duration = Duration::from_secs(1);
+
+/// So many connections are made at one place at least, if they arrive: who is stopped for a while (CPUQuota=, a machine that is full) has
+/// less time than the clock says.
+const LEAST_ARRIVALS: u32 = STRANGE_UNSEEN;
+
+/// How long one connection may take to arrive once [`PATIENCE`] is over.
+const LATE_ARRIVAL: Duration = Duration::from_millis(10);
 
 /// How often a connection has to be seen in the same queue: a late handshake of a client may end in another just then.
 const SIGHTINGS: u32 = 3;
@@ -49,51 +52,40 @@ const SIGHTINGS: u32 = 3;
 impl Listener {
     /// Why the order of the slots of its address is a guess still, in one line; once.
     pub(crate) fn take_doubt(&self) -> Option<String> {
-        let why = self.slot.as_ref()?.group.certainty.doubt.take()?;
+        let why = self.slot.as_ref()?.group.certainty.take_doubt()?;
         let text = format!(
             "the kernel's order of its slots is a guess, so clients may meet an older version: {why}"
         );
         Some(self.alarm(&text).to_string())
     }
-}
 
-impl Listener {
-    /// Whether a socket that is none of ours stands among those of its address.
-    pub(crate) fn is_beside_strangers(&self) -> bool {
-        self.slot.as_ref().is_some_and(|slot| slot.group.has_strangers())
-    }
-
-    /// Who listens at the address of this slot with a socket that is none of these, in one line.
-    pub(crate) fn stranger_beside(&self, ours: &[u64]) -> Option<String> {
-        let BoundTo::Internet { address, .. } = self.socket.local().bound_to else {
-            return None;
-        };
-        self.slot.as_ref()?;
-        let mut stranger = None;
-        // A kernel that does not tell has nothing to say against it.
-        let _ = diag::search(States::LISTEN, address.port(), MOST_LISTENERS, |found| {
-            if found.local != address || ours.contains(&found.inode) {
-                return ControlFlow::Continue(());
-            }
-            stranger = Some(found.inode);
-            ControlFlow::Break(())
-        });
-        let who = holder::of_inode(stranger?).unwrap_or_else(|| "a process that cannot be seen".to_owned());
-        let text = format!(
-            "{who} listens at its address with a socket that segue does not have: no client is sent there"
-        );
-        Some(self.alarm(&text).to_string())
+    /// When the order of the slots of its address is to be looked at though no client is sent elsewhere, see
+    /// [`Listener::send_clients_here_still`]. `None` if it can only change by what we do.
+    pub(crate) fn next_look_at_order(&self, now: Instant) -> Option<Instant> {
+        let certainty = &self.slot.as_ref()?.group.certainty;
+        let soonest = now + STRANGER_PAUSE;
+        let again = certainty
+            .not_before
+            .get()
+            .filter(|_| certainty.is_tried_unasked());
+        let again = again.map(|again| again.max(soonest));
+        let strangers = self.is_beside_strangers().then_some(soonest);
+        strangers.or(again)
     }
 }
 
 impl Group {
     /// Find out the order of the slots, if it is a guess. What cannot be found out stays a guess, and is tried again later.
     pub(super) fn settle_order(self: &Rc<Self>) {
+        // Our own connection, by which that is being done.
+        if self.doors.visited.get().is_some() {
+            return;
+        }
+        self.notice_strangers_that_left();
         let not_before = self.certainty.not_before.get();
         if not_before.is_some_and(|not_before| clock::now() < not_before) {
             return;
         }
-        self.notice_strangers_that_left();
         let guessed = self.certainty.guessed.take();
         if guessed.is_empty() {
             return;
@@ -102,18 +94,32 @@ impl Group {
             .iter()
             .map(|(slot, socket)| (*slot, self.visited(*slot, Rc::clone(socket))))
             .collect();
-        // One alone is in doubt only if somebody unknown has another: without a visit there is no reason to think so.
-        let is_alone = visited.len() == 1;
-        if is_alone && visited.values().any(|one| one.way_for_silence().is_err()) {
-            return;
-        }
-        let found = Search::begin(self, &visited).find_out();
+        let found = self.find_out(&visited);
         self.doors.visited.set(None);
-        if let Err(why) = found {
-            self.certainty.doubt.replace(Some(why));
-            self.certainty.guess(guessed);
-            self.certainty.not_before.set(Some(clock::now() + AGAIN));
+        match found {
+            Ok(()) => self.certainty.settle(),
+            Err(why) => self.certainty.fail(why, guessed, clock::now() + AGAIN),
         }
+    }
+
+    /// The same though no client is sent elsewhere: it is tried a few times, for the loop waits for it.
+    pub(super) fn look_at_order(self: &Rc<Self>) {
+        match self.certainty.is_tried_unasked() {
+            true => self.settle_order(),
+            false => self.notice_strangers_that_left(),
+        }
+    }
+
+    fn find_out(self: &Rc<Self>, visited: &BTreeMap<u8, Listener>) -> Result<(), String> {
+        // One alone is in doubt only if somebody unknown has another: without a visit there is no reason to think so.
+        if let (1, Some((_, alone))) = (visited.len(), visited.first_key_value())
+            && alone.way_for_silence().is_err()
+            && self.certainty.failures.get() == 0
+            && self.strangers().is_none_or(|strangers| strangers.is_empty())
+        {
+            return Ok(());
+        }
+        Search::begin(self, visited).find_out()
     }
 
     /// For connections of our own.
@@ -128,51 +134,6 @@ impl Group {
                 number,
             }),
         }
-    }
-
-    /// Whether sockets that are none of ours stand in the order.
-    pub(super) fn has_strangers(&self) -> bool {
-        self.order().contains(&None)
-    }
-
-    /// Where one of them has left, the last has its place. Of several nobody can tell which has: then all places are a guess.
-    fn notice_strangers_that_left(&self) {
-        let mut order = self.order();
-        let places: Vec<usize> = (0..order.len()).filter(|place| order[*place].is_none()).collect();
-        if places.is_empty() {
-            return;
-        }
-        match (self.count_strangers(), &places[..]) {
-            (Some(0), [alone]) => {
-                order.swap_remove(*alone);
-                self.set_order(order);
-            }
-            (Some(left), places) if left < places.len() => self.certainty.guess(self.members()),
-            (Some(_) | None, _) => {}
-        }
-    }
-
-    /// How many sockets listen at the address and are none of ours. `None` where the kernel does not tell.
-    fn count_strangers(&self) -> Option<usize> {
-        let members = self.members();
-        let (_, first) = members.first()?;
-        let BoundTo::Internet { address, .. } = first.local().bound_to else {
-            return None;
-        };
-        let mut there = Vec::new();
-        let reach = diag::search(States::LISTEN, address.port(), MOST_LISTENERS, |found| {
-            if found.local == address {
-                there.push((found.inode, found.interface));
-            }
-            ControlFlow::Continue(())
-        });
-        let is_ours = |inode: u64| members.iter().any(|(_, socket)| socket.inode() == inode);
-        let (_, interface) = *there.iter().find(|(inode, _)| is_ours(*inode))?;
-        // Those at another interface are a group of their own.
-        let strangers = there
-            .iter()
-            .filter(|(inode, of)| *of == interface && !is_ours(*inode));
-        (reach == Ok(Reach::All)).then(|| strangers.count())
     }
 }
 
@@ -192,11 +153,11 @@ impl<'a> Search<'a> {
     /// Sockets that are none of ours were there before all that we have made anew: they stand among those that are visited.
     fn begin(group: &'a Rc<Group>, visited: &'a BTreeMap<u8, Listener>) -> Self {
         let mut order = group.order();
-        let hidden = match group.count_strangers() {
+        let hidden = match group.strangers() {
             Some(strangers) => {
                 order.retain(Option::is_some);
                 let behind = visited.len().min(order.len());
-                order.splice(behind..behind, std::iter::repeat_n(None, strangers));
+                order.splice(behind..behind, std::iter::repeat_n(None, strangers.len()));
                 0
             }
             // Each has a slot that was made anew since.
@@ -269,15 +230,22 @@ impl<'a> Search<'a> {
         let mut arrivals = 0;
         let begin = clock::now();
         let may_be_strange = self.has_room_for_strangers();
-        while clock::now() < begin + PATIENCE {
+        let mut last_arrived = true;
+        loop {
+            let now = clock::now();
+            if now >= begin + PATIENCE && (arrivals >= LEAST_ARRIVALS || !last_arrived) {
+                return Err("no connection of our own was seen in its queue".to_owned());
+            }
             let unseen = sightings.is_empty() && arrivals >= STRANGE_UNSEEN;
-            if may_be_strange && unseen && clock::now() >= begin + STRANGE_AFTER {
+            if may_be_strange && unseen && now >= begin + STRANGE_AFTER {
                 return Ok(None);
             }
             let queues = Queues::of(self.visited);
             let visitor = visited.knock()?;
-            let seen = queues.wait_for_growth(&visitor, begin + PATIENCE);
-            arrivals += u32::from(steering::has_arrived(visitor.as_fd()));
+            let until = (begin + PATIENCE).max(clock::now() + LATE_ARRIVAL);
+            let seen = queues.wait_for_growth(&visitor, until);
+            last_arrived = steering::has_arrived(visitor.as_fd());
+            arrivals += u32::from(last_arrived);
             visited.shut_door()?;
             let Some(slot) = seen else { continue };
             let count = sightings.entry(slot).or_default();
@@ -286,7 +254,6 @@ impl<'a> Search<'a> {
                 return Ok(Some(slot));
             }
         }
-        Err("no connection of our own was seen in its queue".to_owned())
     }
 
     /// Whether somebody who is none of ours may stand where it is not known yet.

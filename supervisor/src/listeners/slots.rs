@@ -82,7 +82,22 @@ impl Listener {
         let Some(slot) = &self.slot else { return Ok(()) };
         slot.group.settle_order();
         let sent = slot.group.send_to(slot.number, self.socket.as_fd());
-        sent.map_err(|cause| self.alarm(&format!("cannot send clients to slot {}: {cause}", slot.number)))
+        sent.map_err(|cause| self.cannot_send(slot.number, &cause))
+    }
+
+    /// They come to this socket already: that stays so, though the kernel's order of the slots may have changed.
+    ///
+    /// # Errors
+    /// As [`Listener::send_clients_here`].
+    pub(crate) fn send_clients_here_still(&self) -> Result<(), ListenError> {
+        let Some(slot) = &self.slot else { return Ok(()) };
+        slot.group.look_at_order();
+        let sent = slot.group.send_to(slot.number, self.socket.as_fd());
+        sent.map_err(|cause| self.cannot_send(slot.number, &cause))
+    }
+
+    fn cannot_send(&self, slot: u8, cause: &str) -> ListenError {
+        self.alarm(&format!("cannot send clients to slot {slot}: {cause}"))
     }
 
     /// New clients come to this socket already, as the kernel was told by a supervisor before us: it is not told otherwise when a door
@@ -289,7 +304,10 @@ fn fill(
         made.push(number);
         slots.push(made_by_us(bound.socket, number));
     }
-    group.append(made);
+    if !made.is_empty() {
+        group.append(made);
+        group.notice_strangers_that_came();
+    }
     slots.sort_by_key(|one| one.slot());
     Ok(slots)
 }

@@ -10,6 +10,7 @@
 mod begin;
 mod confirming;
 mod desk;
+mod destinations;
 mod facts;
 mod fleet;
 mod found;

@@ -13,10 +13,12 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
-use segue_lifecycle::{Event, Handoff, Lane, Number, Progress, Role};
+use segue_lifecycle::{Event, Handoff, Lane, Number, Progress};
 
 use crate::clock::{self, Timers};
 use crate::listeners::Listener;
+use crate::log::Log;
+use crate::shell::destinations::{destinations, pointed, send_clients_to, slots, tell_doubt};
 use crate::shell::fleet::Ground;
 use crate::shell::tokens::Tokens;
 use crate::shell::{Alarm, PollSet};
@@ -35,9 +37,6 @@ const SLOT_PAUSE: Duration = Duration::from_millis(20);
 
 /// The pause before it is tried again to watch the slots, after the kernel has refused (for lack of fds, say).
 const WATCH_AGAIN: Duration = Duration::from_secs(1);
-
-/// The pause between two looks at a socket that is none of ours and stands among the slots.
-const STRANGER_PAUSE: Duration = Duration::from_secs(1);
 
 /// How many slots can tell at once in one turn; the others tell in the next.
 const AT_ONCE: usize = 16;
@@ -60,8 +59,10 @@ pub(crate) struct Steering {
     told: bool,
     /// The slots in which clients wait, as the core was told.
     stranded: BTreeSet<Lane>,
-    /// When it is looked again whether a socket that is none of ours stands among the slots still.
-    strangers: Option<Instant>,
+    /// When the kernel's order of the slots is looked at again.
+    order: Option<Instant>,
+    /// Whether it has been told that the kernel refuses to send clients where they go.
+    refused: bool,
     /// By which it is seen whether a candidate accepts.
     pub(crate) tokens: Tokens,
 }
@@ -113,6 +114,7 @@ impl Steering {
         if ground.core.pointed().is_none() {
             return Vec::new();
         }
+        self.heed_order(&slots(ground), ground.log, timers);
         let mut slots = slots_to_watch(ground);
         // A token is no client.
         slots.retain(|slot| {
@@ -228,27 +230,50 @@ impl Steering {
         if self.pending.is_none() && !self.tokens.are_on_their_way() && !self.stranded.is_empty() {
             timers.arm(Alarm::Slots, Some(SLOT_PAUSE), now);
         }
-        if self.strangers.is_some_and(|at| now >= at) {
-            self.heed_strangers(now, ground);
+        if self.order.is_some_and(|at| now >= at) {
+            self.look_at_order(ground);
         }
-        if self.strangers.is_some() && !timers.runs(Alarm::Slots) {
-            timers.arm(Alarm::Slots, Some(STRANGER_PAUSE), now);
-        }
+        self.arm_for_order(now, timers);
         let relieved = empty.into_iter().map(Event::Relieved);
         placed.into_iter().chain(relieved).collect()
     }
 
-    /// Whoever has such a socket may close it at any time, and then another slot has its place: as long as one is there the order is looked
-    /// at, and clients go where they went.
-    fn heed_strangers(&mut self, now: Instant, ground: &Ground<'_>) {
-        self.strangers = None;
+    /// Whoever has a socket among the slots that is none of ours may close it at any time, and then another slot has its place: as long as
+    /// one is there the order is looked at, and clients go where they went. What could not be found out is tried again.
+    fn look_at_order(&mut self, ground: &Ground<'_>) {
+        self.order = None;
         let Some((number, lane)) = pointed(ground) else {
             return;
         };
-        for slot in destinations(number, lane, ground).filter(|slot| slot.is_beside_strangers()) {
-            // It is tried again.
-            let _ = slot.send_clients_here();
-            self.strangers = Some(now + STRANGER_PAUSE);
+        let now = clock::now();
+        let mut refused = None;
+        for slot in destinations(number, lane, ground) {
+            if slot.next_look_at_order(now).is_some() {
+                refused = slot.send_clients_here_still().err().or(refused);
+                tell_doubt(&slot, ground.log);
+            }
+        }
+        let was_refused = std::mem::replace(&mut self.refused, refused.is_some());
+        if let Some(error) = refused.filter(|_| !was_refused) {
+            ground.log.error(&error.to_string());
+        }
+    }
+
+    /// Whatever has been done with these slots in this turn: what came of it is told, and looked at again when that is due.
+    fn heed_order(&mut self, slots: &[Rc<Listener>], log: &Log, timers: &mut Timers<Alarm>) {
+        slots.iter().for_each(|slot| tell_doubt(slot, log));
+        let now = clock::now();
+        let due = slots.iter().filter_map(|slot| slot.next_look_at_order(now));
+        self.order = due.chain(self.order).min();
+        self.arm_for_order(now, timers);
+    }
+
+    /// Every other look at the slots is sooner.
+    fn arm_for_order(&self, now: Instant, timers: &mut Timers<Alarm>) {
+        if let Some(at) = self.order
+            && !timers.runs(Alarm::Slots)
+        {
+            timers.arm(Alarm::Slots, Some(at.saturating_duration_since(now)), now);
         }
     }
 
@@ -290,7 +315,6 @@ impl Steering {
         self.stranded = ground.core.stranded().collect();
         timers.arm(Alarm::Slots, Some(SWITCH_PAUSE), clock::now());
         let sent = send_clients_to(number, lane, ground);
-        self.heed_strangers(clock::now(), ground);
         self.tokens.restore(ground, timers);
         sent?;
         if let Handoff::Candidate(number, Progress::Switching) = ground.core.handoff()
@@ -302,62 +326,6 @@ impl Steering {
         }
         Ok(())
     }
-}
-
-/// Where the kernel sends clients since before a succession: nothing that is told to it from now on must change that by the way.
-pub(crate) fn note_pointed(ground: &Ground<'_>) {
-    if let Some((number, lane)) = pointed(ground) {
-        destinations(number, lane, ground).for_each(|slot| slot.note_clients_come_here());
-    }
-}
-
-/// The generation to which new clients go, and its lane.
-fn pointed(ground: &Ground<'_>) -> Option<(Number, Lane)> {
-    ground.core.switched_to().zip(ground.core.pointed())
-}
-
-/// The slots to which new clients are to come when they go to this generation: one of each steered listener. Where it does not listen they
-/// go on coming to the generation that does; if none has taken over yet, nobody is to meet them before.
-fn destinations(number: Number, lane: Lane, ground: &Ground<'_>) -> impl Iterator<Item = Rc<Listener>> {
-    let its = ground.records.inodes_of(number, ground.core);
-    slots(ground).into_iter().filter(move |slot| {
-        let at = match its.contains(&slot.inode()) {
-            true => lane,
-            false => lane_beside(number, slot, ground).unwrap_or(lane),
-        };
-        slot.slot() == Some(at)
-    })
-}
-
-/// The lane of the newest other generation that listens there and is, or was, the incumbent.
-fn lane_beside(number: Number, slot: &Listener, ground: &Ground<'_>) -> Option<Lane> {
-    let others = ground.core.generations().filter(|one| one.number != number);
-    let listens = others.filter(|one| match one.role {
-        Role::Incumbent | Role::Lingering | Role::Retired => ground
-            .records
-            .inodes_of(one.number, ground.core)
-            .contains(&slot.inode()),
-        Role::Candidate | Role::Relief => false,
-    });
-    listens.last().map(|one| one.lane)
-}
-
-fn send_clients_to(number: Number, lane: Lane, ground: &Ground<'_>) -> Result<(), String> {
-    for slot in destinations(number, lane, ground) {
-        let sent = slot.send_clients_here();
-        if let Some(doubt) = slot.take_doubt() {
-            ground.log.warning(&doubt);
-        }
-        sent.map_err(|error| error.to_string())?;
-    }
-    Ok(())
-}
-
-/// Every slot of every steered listener, each once.
-fn slots(ground: &Ground<'_>) -> Vec<Rc<Listener>> {
-    let mut current = ground.records.current_listeners();
-    current.retain(|listener| listener.slot().is_some());
-    current
 }
 
 /// Those of the listeners of the incumbent: nobody else can answer whoever waits in one of the others, and no relief worker could.

@@ -8,6 +8,7 @@ use std::os::fd::AsRawFd as _;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use super::*;
+use crate::clock;
 use crate::state::{Custody, Fds, Row, Rows};
 use crate::sys::alone::alone;
 use crate::sys::steering::{self, Arrivals};
@@ -185,14 +186,15 @@ fn are_passed_over(unknown: &[usize], kept: &[usize]) {
     let mut told = Vec::new();
     let absent = Absent::IsMadeAnew(&mut told);
     let all = restore(&rows, &mut fds, absent, &Custody::new()).unwrap();
-    let ours: Vec<u64> = all.iter().map(|one| one.inode()).collect();
-    let stranger = all[0].stranger_beside(&ours).unwrap();
+    let stranger = || all[0].stranger_beside().unwrap();
     let who = format!("pid {} listens at its address", std::process::id());
-    assert!(stranger.contains(&who), "{stranger}");
+    assert!(stranger().contains(&who), "{}", stranger());
+    assert!(stranger().contains("clients may come there"), "{}", stranger());
     let pointed = &all[kept[0]];
     pointed.note_clients_come_here();
     pointed.send_clients_here().unwrap();
     assert_eq!(pointed.take_doubt(), None, "{unknown:?} {kept:?}");
+    assert!(stranger().contains("no client is sent there"), "{}", stranger());
     all.iter().for_each(|one| one.take_clients().unwrap());
     let nobody_came = |strangers: &[std::os::fd::OwnedFd]| {
         let waiting = strangers.iter().map(|one| sock::tcp_queue(one.as_fd()).unwrap());
@@ -216,10 +218,12 @@ fn are_passed_over(unknown: &[usize], kept: &[usize]) {
 
 #[test]
 fn nobody_is_beside_slots_that_are_all_ours() {
-    let slots = open_all(&["web=127.0.0.1:0,steer"]);
-    let ours: Vec<u64> = slots.iter().map(|one| one.inode()).collect();
-    assert_eq!(slots[0].stranger_beside(&ours), None);
-    assert!(slots[0].stranger_beside(&ours[..3]).is_some());
+    let mut slots = open_all(&["web=127.0.0.1:0,steer"]);
+    assert_eq!(slots[0].stranger_beside(), None);
+    let last = slots.pop().unwrap();
+    let _somebody_has_it = last.as_fd().try_clone_to_owned().unwrap();
+    drop(last);
+    assert!(slots[0].stranger_beside().is_some());
 }
 
 /// If the adoption fails, they are closed again: nobody may wait in them, where the kernel lets us have it so.
@@ -276,5 +280,90 @@ fn a_group_that_cannot_be_completed_is_what_it_was() {
         let numbers: Vec<_> = opened.listeners.iter().map(|one| one.slot()).collect();
         assert_eq!(numbers, [Some(0), Some(1)], "each generation finds one");
         assert_each_is_reached(&opened.listeners);
+    });
+}
+
+/// No connection of our own can tell where slots stand that wait for data. One is kept, and somebody unknown has another: that is said, and
+/// tried again a few times.
+#[test]
+fn what_cannot_be_found_out_stays_a_guess_and_is_told_once() {
+    let name = "listeners::tests::steered::what_cannot_be_found_out_stays_a_guess_and_is_told_once";
+    alone(name, || {
+        let mut slots = open_all(&["web=127.0.0.1:0,steer,defer-accept=5s"]);
+        let state = saved(&slots);
+        let mut fds = in_a_bag(&slots[3..]);
+        let stranger = slots[0].as_fd().try_clone_to_owned().unwrap();
+        while slots.pop().is_some() {}
+        let rows = Row::all(state.as_bytes()).unwrap();
+        let mut told = Vec::new();
+        let absent = Absent::IsMadeAnew(&mut told);
+        let all = restore(&rows, &mut fds, absent, &Custody::new()).unwrap();
+        all[3].send_clients_here().unwrap();
+        let doubt = all[3].take_doubt().unwrap();
+        assert!(
+            doubt.contains("is a guess") && doubt.contains("defer-accept"),
+            "{doubt}"
+        );
+        let beside = all[3].stranger_beside().unwrap();
+        assert!(beside.contains("clients may come there"), "{beside}");
+        assert!(all[3].is_beside_strangers());
+        let now = clock::now();
+        assert!(all[3].next_look_at_order(now).is_some_and(|at| at > now));
+        all[3].send_clients_here_still().unwrap();
+        assert_eq!(all[3].take_doubt(), None, "told once");
+        // Where slots that were made anew stand is no question.
+        let group = &all[3].slot.as_ref().unwrap().group;
+        assert_eq!(group.order(), [Some(3), None, Some(0), Some(1), Some(2)]);
+        // It leaves: whether the guess was right nobody knows.
+        drop(stranger);
+        all[3].send_clients_here_still().unwrap();
+        assert!(!all[3].is_beside_strangers());
+        assert!(!group.certainty.guessed.borrow().is_empty());
+    });
+}
+
+/// Connections of our own come by the same door as tokens, which ask for the order first.
+#[test]
+fn the_order_is_not_looked_for_while_it_is_looked_for() {
+    let slots = open_all(&["web=127.0.0.1:0,steer"]);
+    let group = &slots[0].slot.as_ref().unwrap().group;
+    group.certainty.guess(group.members());
+    group.doors.visited.set(Some(2));
+    group.settle_order();
+    assert_eq!(group.doors.visited.get(), Some(2));
+    assert_eq!(group.certainty.guessed.borrow().len(), 4);
+    group.doors.visited.set(None);
+    group.settle_order();
+    assert!(group.certainty.guessed.borrow().is_empty());
+}
+
+/// The app that serves opens a socket of its own at the address, and a reload makes more slots: they stand behind it.
+#[test]
+fn slots_that_are_made_behind_a_socket_that_is_none_of_ours_are_reached() {
+    use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrStorage, bind, socket};
+    let name =
+        "listeners::tests::steered::slots_that_are_made_behind_a_socket_that_is_none_of_ours_are_reached";
+    alone(name, || {
+        let slots = open_all(&["web=127.0.0.1:0,steer,slots=3"]);
+        let at: std::net::SocketAddr = address(&slots[0]).parse().unwrap();
+        let stranger = socket(
+            AddressFamily::Inet,
+            SockType::Stream,
+            SockFlag::SOCK_CLOEXEC,
+            None,
+        )
+        .unwrap();
+        crate::sys::steering::share_address(stranger.as_fd()).unwrap();
+        bind(stranger.as_raw_fd(), &SockaddrStorage::from(at)).unwrap();
+        sock::listen(stranger.as_fd(), 4096).unwrap();
+        let spec = format!("web={at},steer,slots=5");
+        let all = reload(&[&spec], &slots).unwrap().listeners;
+        assert_eq!(all.len(), 5);
+        all[4].send_clients_here().unwrap();
+        assert_eq!(all[4].take_doubt(), None);
+        let queue = || sock::tcp_queue(stranger.as_fd()).unwrap();
+        let before = queue();
+        assert_each_is_reached(&all);
+        assert_eq!(queue(), before);
     });
 }

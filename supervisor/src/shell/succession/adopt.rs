@@ -137,7 +137,6 @@ fn take_over(shell: &mut Shell, rows: &[Row<'_>], logged: &Logged, custody: &Cus
         custody,
     };
     fill(shell, &found).map_err(text)?;
-    warn_of_strangers(&listeners, &shell.log);
     for address in anew {
         shell.log.warning(&format!(
             "the listener {address} was lost with the previous supervisor, for nobody else had it; it is made anew"
@@ -170,20 +169,6 @@ fn take_over(shell: &mut Shell, rows: &[Row<'_>], logged: &Logged, custody: &Cus
         withdrawn,
         anew,
     })
-}
-
-/// Tell of sockets at the addresses of steered listeners that are none of ours, one of each address.
-fn warn_of_strangers(listeners: &[Rc<Listener>], log: &Log) {
-    let ours: Vec<u64> = listeners.iter().map(|listener| listener.inode()).collect();
-    let mut told = BTreeSet::new();
-    for listener in listeners {
-        if listener.slot().is_some() && told.insert(listener.address_text()) {
-            listener
-                .stranger_beside(&ours)
-                .iter()
-                .for_each(|text| log.warning(text));
-        }
-    }
 }
 
 /// A listener that is looked for.
@@ -305,6 +290,7 @@ impl Adopted<TakenOver> {
         // First of all: the app may hang until then, and clients come into slots that nobody has.
         self.revive_listeners();
         self.shell.steering.point_again(&ground!(self.shell));
+        self.warn_of_strangers();
         self.let_clients_in();
         self.say_adopted();
         self.say_what_is_lost();
@@ -332,6 +318,18 @@ impl Adopted<TakenOver> {
         for listener in self.shell.records.current_listeners() {
             if let Err(error) = listener.revive(self.shell.fleet.workers.len()) {
                 self.shell.log.error(&error.to_string());
+            }
+        }
+    }
+
+    /// Tell of sockets at the addresses of steered listeners that are none of ours, one of each address, and whether it is known by now
+    /// where they stand.
+    fn warn_of_strangers(&self) {
+        let mut told = BTreeSet::new();
+        for listener in self.shell.records.current_listeners() {
+            if listener.slot().is_some() && told.insert(listener.address_text()) {
+                let stranger = listener.stranger_beside();
+                stranger.iter().for_each(|text| self.shell.log.warning(text));
             }
         }
     }

@@ -72,3 +72,15 @@ pub fn expected(slots: &Slots) -> Vec<(u64, String)> {
     };
     slots.iter().map(who).collect()
 }
+
+/// How often to look again where a relief worker has answered. Somebody else in that place would be met each time.
+pub const LOOKS: usize = 5;
+
+/// Whether one was met that has no slot: on a busy machine a relief worker may answer in the place of a generation that was slow.
+#[must_use]
+pub fn is_by_relief(met: &[(u64, String)], slots: &Slots) -> bool {
+    let expected = expected(slots);
+    let has_none =
+        |who: &String| who.starts_with("generation ") && expected.iter().all(|(_, other)| other != who);
+    met.iter().any(|(_, who)| has_none(who))
+}

@@ -230,7 +230,8 @@ impl Steering {
         if self.pending.is_none() && !self.tokens.are_on_their_way() && !self.stranded.is_empty() {
             timers.arm(Alarm::Slots, Some(SLOT_PAUSE), now);
         }
-        if self.order.is_some_and(|at| now >= at) {
+        // Connections of our own go one by one.
+        if self.order.is_some_and(|at| now >= at) && !self.tokens.are_on_their_way() {
             self.look_at_order(ground);
         }
         self.arm_for_order(now, timers);

@@ -235,6 +235,9 @@ fn one_that_executes_at_this_moment_is_no_stranger() {
             let mut app = Command::new("setsid")
                 .args(["sh", "-c", AGAIN, AGAIN, "400"])
                 .env("NOTIFY_SOCKET", notify())
+                // Nobody waits for its end where this fails.
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
                 .spawn()
                 .unwrap();
             let origin = [Origin {

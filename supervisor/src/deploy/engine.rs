@@ -27,7 +27,12 @@ impl Engine {
         let (program, first) = self.command.split_first().ok_or("--engine is empty")?;
         let mut command = Command::new(program);
         command.args(first).args(words);
-        Running::follow(command, Streams::Apart, time, interruption, &mut |_| {})
+        // Podman answers a ^C with 1, which is also its "no" (podman-image-exists(1)). Only what stands before it may ask for a password.
+        let streams = match first {
+            [] => Streams::Shielded,
+            _ => Streams::Apart,
+        };
+        Running::follow(command, streams, time, interruption, &mut |_| {})
     }
 
     /// Runs it with these arguments, and gives what it prints.

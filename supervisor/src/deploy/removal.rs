@@ -11,7 +11,7 @@ use nix::dir::{Dir, Type};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open, openat};
 use nix::libc::{dev_t, ino_t};
-use nix::sys::stat::{Mode, fstat};
+use nix::sys::stat::{Mode, fchmod, fstat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 /// A directory, and nothing that leads to one.
@@ -53,7 +53,11 @@ pub(super) fn remove_tree(path: &Path) -> io::Result<()> {
     enter(&mut here, name, &mut levels)?;
     while let Some(level) = levels.last_mut() {
         match level.rest.pop() {
-            Some(next) => enter(&mut here, next, &mut levels)?,
+            Some(next) => match enter(&mut here, next, &mut levels) {
+                // Somebody else has removed it since.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                entered => entered?,
+            },
             None => leave(&mut here, &mut levels)?,
         }
     }
@@ -78,7 +82,10 @@ fn leave(here: &mut OwnedFd, levels: &mut Vec<Level>) -> io::Result<()> {
     if identity(&above)? != level.above {
         return Err(io::Error::other("it was moved while it was removed"));
     }
-    unlinkat(&above, level.name.as_c_str(), UnlinkatFlags::RemoveDir)?;
+    match unlinkat(&above, level.name.as_c_str(), UnlinkatFlags::RemoveDir) {
+        Ok(()) | Err(Errno::ENOENT) => {}
+        Err(errno) => return Err(errno.into()),
+    }
     *here = above;
     Ok(())
 }
@@ -106,7 +113,12 @@ fn clear(directory: &OwnedFd) -> io::Result<Vec<CString>> {
         } else {
             UnlinkatFlags::NoRemoveDir
         };
-        match unlinkat(directory, name, how) {
+        let mut removed = unlinkat(directory, name, how);
+        // Who makes a directory read-only means that nobody writes into it by mistake (caches of Go are such).
+        if removed == Err(Errno::EACCES) && fchmod(directory, Mode::S_IRWXU).is_ok() {
+            removed = unlinkat(directory, name, how);
+        }
+        match removed {
             Ok(()) | Err(Errno::ENOENT) => {}
             Err(Errno::ENOTEMPTY | Errno::EEXIST) if is_directory => rest.push(name.to_owned()),
             Err(errno) => return Err(errno.into()),
@@ -123,7 +135,7 @@ fn identity(directory: &OwnedFd) -> Result<Identity, Errno> {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::os::unix::fs::symlink;
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
 
     use nix::sys::stat::mkdirat;
 
@@ -138,6 +150,21 @@ mod tests {
             mkdirat(&directory, "directory", Mode::S_IRWXU).unwrap();
             directory = openat(&directory, "directory", DIRECTORY, Mode::empty()).unwrap();
         }
+    }
+
+    #[test]
+    fn a_directory_that_is_read_only_is_emptied() {
+        let place = tempfile::tempdir().unwrap();
+        let tree = place.path().join("tree");
+        for path in ["a", "a/b"] {
+            fs::create_dir_all(tree.join(path)).unwrap();
+            fs::write(tree.join(path).join("file"), "").unwrap();
+        }
+        for path in ["a/b", "a", ""] {
+            fs::set_permissions(tree.join(path), fs::Permissions::from_mode(0o555)).unwrap();
+        }
+        remove_tree(&tree).unwrap();
+        assert!(!tree.exists());
     }
 
     /// Deeper than a table of descriptors and a path can be.

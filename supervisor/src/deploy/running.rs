@@ -32,15 +32,18 @@ const ANSWER_MAX: usize = 8 * 1024 * 1024;
 pub(super) enum Streams {
     /// Both are words for people: those of a preflight.
     Together,
-    /// Standard output is an answer for programs, and kept: what answers is segue or podman.
+    /// Standard output is an answer for programs, and kept: what answers is segue or podman, perhaps through sudo(8), which asks at
+    /// the terminal.
     Apart,
+    /// The same of a command that asks nothing: a ^C at the terminal is not meant for it.
+    Shielded,
 }
 
 impl Streams {
     fn group(self) -> Group {
         match self {
             // It may leave anything running.
-            Self::Together => Group::Own,
+            Self::Together | Self::Shielded => Group::Own,
             // It may be called through sudo(8).
             Self::Apart => Group::for_questions(),
         }
@@ -122,7 +125,7 @@ impl Running {
                 command.stdout(Stdio::from(copy));
                 None
             }
-            Streams::Apart => {
+            Streams::Apart | Streams::Shielded => {
                 let (answer, writer) = pipe()?;
                 command.stdout(Stdio::from(writer));
                 Some(answer)

@@ -2,8 +2,10 @@
 //!
 //! What holds at every instant, whatever kills this process or the machine:
 //! * `current` leads to a complete release whose bytes are on the disk, or to where it led before;
-//! * a name in `releases/` is that of a complete release: what is half made is called `.new`, what is half removed `.gone`;
-//! * whatever is half made lies in `.deploy.work` and under those two names, which the next run removes under the lock.
+//! * a name in `releases/` is that of a complete release: what is half made is called `.new`, what is half removed `.gone`, `.gone.1`...;
+//! * whatever is half made lies in `.deploy.work` and under those names, which the next run removes under the lock.
+
+mod gone;
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -11,7 +13,7 @@ use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use super::ending::{Step, say};
+use super::ending::Step;
 use super::files::{
     MARK, Pulse, Runs, attempt, copy_file, copy_tree, head, is_plain, make_directory, put, remove_all, sync,
     sync_tree,
@@ -208,28 +210,6 @@ impl Store {
             format_args!("trust release {release}"),
             fs::remove_file(self.mark_path(release)),
         )
-    }
-
-    /// Removes a release, out of sight first, so that no half release is ever seen.
-    pub(super) fn remove(&self, release: &str) -> Result<(), String> {
-        let gone = self.root.join("releases/.gone");
-        let removed = remove_all(&gone)
-            .and_then(|()| fs::rename(self.release(release), &gone))
-            .and_then(|()| remove_all(&gone));
-        attempt(format_args!("remove release {release}"), removed)
-    }
-
-    /// Removes what a deploy that was killed has left half made.
-    pub(super) fn clear(&self) -> Result<(), String> {
-        let left = [".deploy.work", "releases/.new"];
-        let cleared = left.iter().try_for_each(|name| remove_all(&self.root.join(name)));
-        attempt("remove what an interrupted deploy has left", cleared)?;
-        // The app may have made its release one that cannot be removed: that keeps nobody from a deploy.
-        let gone = self.root.join("releases/.gone");
-        if let Err(cause) = attempt(format_args!("remove {}", gone.display()), remove_all(&gone)) {
-            say(cause);
-        }
-        Ok(())
     }
 
     /// Makes the directory for temporary files.

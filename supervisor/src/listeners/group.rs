@@ -106,10 +106,12 @@ impl Group {
             }
         }
         order.extend(slots.iter().copied().map(Some));
-        if slots.len() > 1 {
+        if self.certainty.is_guess() {
+            self.certainty.guess_anew(self.members());
+        } else if slots.len() > 1 {
             let mut others = self.members();
             others.retain(|(slot, _)| !slots.contains(slot));
-            self.certainty.guess(others);
+            self.certainty.guess_anew(others);
         }
     }
 
@@ -159,6 +161,7 @@ impl Slot {
             .chain(others.iter().copied())
             .collect();
         self.group.rejoin(&all);
+        self.group.notice_strangers_that_came();
         self.group.settle_order();
         let sent = self.group.send_to(self.group.pointed.get(), fd);
         (others, sent)
@@ -237,9 +240,14 @@ impl Certainty {
         self.failures.set(self.failures.get().saturating_add(1));
     }
 
+    /// Whether the places of some are a guess.
+    pub(super) fn is_guess(&self) -> bool {
+        !self.guessed.borrow().is_empty()
+    }
+
     /// Whether what is a guess is tried again though nobody is sent elsewhere.
     pub(super) fn is_tried_unasked(&self) -> bool {
-        !self.guessed.borrow().is_empty() && self.failures.get() < MOST_UNASKED
+        self.is_guess() && self.failures.get() < MOST_UNASKED
     }
 
     /// Why it is a guess, unless that has been told.

@@ -104,9 +104,9 @@ impl Group {
 
     /// The same though no client is sent elsewhere: it is tried a few times, for the loop waits for it.
     pub(super) fn look_at_order(self: &Rc<Self>) {
-        match self.certainty.is_tried_unasked() {
-            true => self.settle_order(),
-            false => self.notice_strangers_that_left(),
+        self.notice_strangers_that_left();
+        if self.certainty.is_tried_unasked() {
+            self.settle_order();
         }
     }
 

@@ -25,8 +25,7 @@ impl Listener {
         let strangers = group.strangers()?;
         let who = holder::of_inode(*strangers.first()?);
         let who = who.unwrap_or_else(|| "a process that cannot be seen".to_owned());
-        let is_known = group.certainty.guessed.borrow().is_empty()
-            && group.count_places_of_strangers() == strangers.len();
+        let is_known = !group.certainty.is_guess() && group.count_places_of_strangers() == strangers.len();
         let so = match is_known {
             true => "no client is sent there",
             false => "clients may come there, for it is not known where it stands in the kernel's order",
@@ -48,13 +47,18 @@ impl Group {
             (Some(0), [alone]) => {
                 order.swap_remove(*alone);
                 self.set_order(order);
+                // What was a guess is one of other places now.
+                if self.certainty.is_guess() {
+                    self.certainty.guess_anew(self.members());
+                }
             }
             (Some(left), places) if left < places.len() => self.certainty.guess_anew(self.members()),
             (Some(_) | None, _) => {}
         }
     }
 
-    /// Slots were made behind all others that are known. A socket that is none of ours and of which nobody knew stands between them.
+    /// Slots have come to stand behind all others that are known. A socket that is none of ours and of which nobody knew stands before
+    /// them.
     pub(super) fn notice_strangers_that_came(&self) {
         let strangers = self.strangers().map(|strangers| strangers.len());
         if strangers.is_some_and(|strangers| strangers != self.count_places_of_strangers()) {

@@ -155,6 +155,9 @@ impl Records {
         }
         self.tell_of_probe_way(&config, &listeners, shop.log);
         self.share_slots(&listeners);
+        if number == FIRST {
+            point_at_shared(&listeners, shop.log);
+        }
         announce(&listeners, &current, shop.log);
         self.left_listeners.clear();
         Ok(Birth {
@@ -361,5 +364,15 @@ fn readiness(birth: &Birth) -> Readiness {
         Ready::Accepting if accepts => Readiness::Accepting,
         Ready::Auto if accepts && config.watchdog.is_none() => Readiness::Auto,
         Ready::Accepting | Ready::Auto | Ready::Notify => Readiness::Notify,
+    }
+}
+
+/// A supervisor before us may have sent clients to a slot that no generation of ours is lent, where it had the listener steered.
+fn point_at_shared(listeners: &[Rc<Listener>], log: &Log) {
+    let shared = listeners.iter().filter(|one| !one.is_steered());
+    for first in shared.filter(|one| one.slot() == Some(0)) {
+        if let Err(error) = first.send_clients_here() {
+            log.error(&error.to_string());
+        }
     }
 }

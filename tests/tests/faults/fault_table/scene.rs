@@ -265,7 +265,11 @@ impl Scene {
     }
 
     fn kills(&self) -> bool {
-        self.segue.process().stderr().contains("killed")
+        let log = self.segue.process().stderr();
+        // SIGABRT, after which nothing is noted either.
+        ["killed", "no WATCHDOG=1"]
+            .iter()
+            .any(|words| log.contains(words))
     }
 
     fn accepted_by(&self, generations: &[u64]) -> BTreeSet<u16> {

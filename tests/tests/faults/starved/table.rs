@@ -48,6 +48,7 @@ calls! {
     brk: Never (BREAK)
     chdir: With ["EACCES", "EIO"]
     chmod: With ["EPERM", "EROFS"]
+    clock_gettime: Never (CANNOT)
     clone: With ["EAGAIN", "ENOMEM", "ENOSPC", "EPERM"]
     clone3: With ["EAGAIN", "ENOMEM", "ENOSPC", "EPERM"]
     close: Leaking ["EINTR"]

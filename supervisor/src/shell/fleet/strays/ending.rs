@@ -86,7 +86,7 @@ impl Fleet {
             Scope::Everywhere => self.look_for_strays(ground),
         }
         // What executes just now may be theirs.
-        if self.strays.has_unseen(clock::now()) {
+        if self.strays.awaits_unseen {
             return Vec::new();
         }
         let strays = &self.strays;

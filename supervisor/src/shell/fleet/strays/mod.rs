@@ -19,7 +19,6 @@ use std::time::{Duration, Instant};
 use nix::unistd::Pid;
 use segue_lifecycle::{Number, Worker};
 
-use crate::clock;
 use crate::descent::Tie;
 use crate::state::{Field as _, Fields as _, Flaw, Row, Rows, Whole as _, fields};
 use crate::sys::{self, ProcessRow};
@@ -64,6 +63,8 @@ pub(crate) struct Strays {
     unnamed: BTreeSet<Worker>,
     /// Children of ours that did not show in the last look whose they are, and will in a moment; since when each is so.
     unseen: BTreeMap<(Pid, u64), Instant>,
+    /// Whether that look found one for which it is worth waiting: then another follows.
+    awaits_unseen: bool,
     /// A worker was told something, and a look is due at the end of the turn.
     due: bool,
 }
@@ -72,7 +73,7 @@ impl Strays {
     /// Whether somebody waits for the end of a stray, for the moment at which one may be told, or at which it is seen whose it is.
     pub(crate) fn are_waited_for(&self) -> bool {
         !self.held.is_empty()
-            || self.has_unseen(clock::now())
+            || self.awaits_unseen
             || self.known.values().any(|stray| stray.tie == Tie::Group)
     }
 
@@ -104,18 +105,15 @@ impl Strays {
     }
 
     /// Those of the last look that did not show whose they are. Returns which of them have not for so long that nobody waits any more.
-    fn note_unseen(&mut self, rows: Vec<ProcessRow>, now: Instant) -> Vec<ProcessRow> {
+    fn note_unseen(&mut self, rows: &[ProcessRow], now: Instant) -> Vec<ProcessRow> {
         let before = std::mem::take(&mut self.unseen);
         for key in rows.iter().map(|row| (row.pid, row.began)) {
             self.unseen.insert(key, before.get(&key).copied().unwrap_or(now));
         }
         let is_late = |row: &ProcessRow| now >= self.unseen[&(row.pid, row.began)] + LONGEST_UNSEEN;
-        rows.into_iter().filter(is_late).collect()
-    }
-
-    /// Whether one is about to show whose it is.
-    fn has_unseen(&self, now: Instant) -> bool {
-        self.unseen.values().any(|since| now < *since + LONGEST_UNSEEN)
+        let late: Vec<ProcessRow> = rows.iter().copied().filter(is_late).collect();
+        self.awaits_unseen = late.len() < rows.len();
+        late
     }
 
     fn mark_monitor(&mut self, pid: Pid) {
@@ -200,6 +198,7 @@ fn identify(pid: Pid, began: u64) -> Option<OwnedFd> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock;
 
     #[test]
     fn one_that_shows_nothing_is_waited_for_a_second_and_then_a_stranger() {
@@ -209,16 +208,16 @@ mod tests {
             ..sys::process_row(Pid::this().as_raw()).unwrap()
         };
         let (mut strays, begin) = (Strays::default(), clock::now());
-        assert_eq!(strays.note_unseen(vec![row(2, 5)], begin), []);
-        assert!(strays.has_unseen(begin));
+        assert_eq!(strays.note_unseen(&[row(2, 5)], begin), []);
+        assert!(strays.awaits_unseen);
         // Another one with the same pid has a second of its own.
         let later = begin + LONGEST_UNSEEN;
-        let late = strays.note_unseen(vec![row(2, 5), row(2, 6)], later);
+        let late = strays.note_unseen(&[row(2, 5), row(2, 6)], later);
         assert_eq!(late, [row(2, 5)]);
-        assert!(strays.has_unseen(later));
-        assert_eq!(strays.note_unseen(vec![row(2, 5)], later), [row(2, 5)]);
-        assert!(!strays.has_unseen(later));
-        assert_eq!(strays.note_unseen(Vec::new(), later), []);
-        assert_eq!(strays.note_unseen(vec![row(2, 5)], later), []);
+        assert!(strays.awaits_unseen);
+        assert_eq!(strays.note_unseen(&[row(2, 5)], later), [row(2, 5)]);
+        assert!(!strays.awaits_unseen);
+        assert_eq!(strays.note_unseen(&[], later), []);
+        assert_eq!(strays.note_unseen(&[row(2, 5)], later), []);
     }
 }

@@ -72,8 +72,8 @@ impl Fleet {
         self.strays.known.retain(|_, stray| stray.lives());
         self.strays.unnamed = BTreeSet::new();
         let is_new = |row: &ProcessRow| !self.children.lives(row.pid) && !self.strays.knows(row);
-        let unseen = look.unseen.into_iter().filter(is_new).collect();
-        let hidden = self.strays.note_unseen(unseen, clock::now());
+        let unseen: Vec<ProcessRow> = look.unseen.into_iter().filter(is_new).collect();
+        let hidden = self.strays.note_unseen(&unseen, clock::now());
         for stray in self.strays.known.values_mut() {
             stray.tie = Tie::Birth;
         }

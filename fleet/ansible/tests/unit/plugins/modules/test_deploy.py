@@ -258,7 +258,7 @@ def test_a_status_that_makes_no_sense_is_told(shop):
     assert result["failed"] and "the status is no JSON" in result["msg"]
     (shop.path / "segue.status").write_text(json.dumps({"outcome": "failed", "reason": "permission denied"}))
     result = shop.play(deploy, src=str(shop.new))
-    assert result["failed"] and result["msg"] == "ask who serves: permission denied"
+    assert result["failed"] and result["msg"].endswith("ask who serves: permission denied")
 
 
 def test_a_mark_that_makes_no_sense_is_told(shop):

@@ -81,7 +81,7 @@ def sweep():
 @contextlib.contextmanager
 def turn():
     """Heavy tests on one machine may take turns: SEGUE_TEST_TURNS names a file that the one which plays holds by flock(2). The lock is
-    not fair: whoever lets go of it gives the others a moment to take it.
+    not fair: the run that lets go of it gives the others a moment to take it.
     """
     name = os.environ.get("SEGUE_TEST_TURNS")
     if not name:

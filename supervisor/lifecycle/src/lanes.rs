@@ -10,7 +10,7 @@
 //! a candidate may have it if no other is free, for an incumbent that hangs must be replaceable.
 //!
 //! A reload begins when a lane is free. If late clients, or a rollback, take it while the record of the candidate is made, the candidate
-//! *seeks*: it waits for a lane as a reload does that has not begun. Whoever has one is bounded by a timer, and gives it back.
+//! *seeks*: it waits for a lane as a reload does that has not begun. Each generation that has one is bounded by a timer.
 
 use crate::Lifecycle;
 use crate::generation::{Generation, Role, Standing};
@@ -152,7 +152,7 @@ impl Lifecycle {
         self.tell(Fact::WaitingForRoom);
     }
 
-    /// Start a candidate that seeks a lane, once one is free. Whoever lingers makes room for it.
+    /// Start a candidate that seeks a lane, once one is free. Generations that linger make room for it.
     pub(crate) fn stop_seeking(&mut self) {
         let Handoff::Candidate(number, Progress::Seeking) = self.handoff else {
             return;

@@ -1,4 +1,4 @@
-//! A walk below a directory, by descriptors: whoever may write into a tree may exchange a directory in it for a symlink while it is
+//! A walk below a directory, by descriptors: a process that may write into a tree may exchange a directory in it for a symlink while it is
 //! walked, and a path would lead elsewhere then. So nothing is opened through a symlink, and a file is opened as what was shown.
 
 use std::ffi::{CStr, CString, OsString};
@@ -175,7 +175,7 @@ mod tests {
 
     use super::*;
 
-    /// Whoever writes into the tree exchanges a directory, and a file, for a symlink in the instant after it was shown.
+    /// A process that writes into the tree exchanges a directory, and a file, for a symlink in the instant after it was shown.
     #[test]
     fn what_becomes_a_symlink_while_it_is_walked_leads_nowhere() {
         let place = tempfile::tempdir().unwrap();

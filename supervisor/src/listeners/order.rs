@@ -82,6 +82,18 @@ impl Group {
             return;
         }
         self.notice_strangers_that_left();
+        self.settle_what_is_guessed();
+    }
+
+    /// The same though no client is sent elsewhere: it is tried a few times, for the loop waits for it.
+    pub(super) fn look_at_order(self: &Rc<Self>) {
+        self.notice_strangers_that_left();
+        if self.certainty.is_tried_unasked() {
+            self.settle_what_is_guessed();
+        }
+    }
+
+    fn settle_what_is_guessed(self: &Rc<Self>) {
         let not_before = self.certainty.not_before.get();
         if not_before.is_some_and(|not_before| clock::now() < not_before) {
             return;
@@ -99,14 +111,6 @@ impl Group {
         match found {
             Ok(()) => self.certainty.settle(),
             Err(why) => self.certainty.fail(why, guessed, clock::now() + AGAIN),
-        }
-    }
-
-    /// The same though no client is sent elsewhere: it is tried a few times, for the loop waits for it.
-    pub(super) fn look_at_order(self: &Rc<Self>) {
-        self.notice_strangers_that_left();
-        if self.certainty.is_tried_unasked() {
-            self.settle_order();
         }
     }
 
@@ -203,7 +207,7 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Whoever was found at a place changes places with the one that was believed there.
+    /// The slot that was found at a place changes places with the one that was believed there.
     fn exchange(&mut self, place: usize, found: Option<u8>) -> Result<(), String> {
         let mut order = self.group.order();
         let is_it = |other: usize| order[other] == found && !self.strange.contains(&other);

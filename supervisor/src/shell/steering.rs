@@ -239,7 +239,7 @@ impl Steering {
         placed.into_iter().chain(relieved).collect()
     }
 
-    /// Whoever has a socket among the slots that is none of ours may close it at any time, and then another slot has its place: as long as
+    /// A process that has a socket among the slots, none of ours, may close it at any time, and then another slot has its place: as long as
     /// one is there the order is looked at, and clients go where they went. What could not be found out is tried again.
     fn look_at_order(&mut self, ground: &Ground<'_>) {
         self.order = None;

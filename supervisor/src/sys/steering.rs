@@ -61,7 +61,7 @@ pub(crate) enum Arrivals {
 }
 
 /// Say what becomes of packets that arrive for a TCP socket, and return what does become of them. A kernel that lets nobody but
-/// CAP_NET_ADMIN drop them (6.18.44 does) takes them: whoever comes then waits in the queue of this socket.
+/// CAP_NET_ADMIN drop them (6.18.44 does) takes them: a client that comes then waits in the queue of this socket.
 ///
 /// # Errors
 /// As setsockopt(2).

@@ -3,10 +3,11 @@
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 
+use super::steered::saved;
 use super::*;
 use crate::listeners::settings::Originals;
 use crate::listeners::socket::{Birth, Source};
-use crate::state::{Custody, Fds, Row, Rows};
+use crate::state::{Custody, Fds, Row};
 use crate::sys::alone::alone;
 use crate::sys::steering::shares_address;
 
@@ -191,13 +192,7 @@ fn an_address_that_others_share_already_stays_shared() {
 
 /// What a successor has of these, if nobody else has more than the slots 1 and 2: the others are made anew.
 fn with_the_others_made_anew(slots: Vec<Rc<Listener>>) -> Vec<Rc<Listener>> {
-    let mut saving = Saving::default();
-    slots.iter().for_each(|slot| {
-        saving.number(slot);
-    });
-    let mut rows = Rows::default();
-    saving.save(&mut rows);
-    let state = rows.finish();
+    let state = saved(&slots);
     let mut fds = Fds::default();
     let (kept, lost): (Vec<_>, Vec<_>) = slots
         .into_iter()
@@ -208,7 +203,7 @@ fn with_the_others_made_anew(slots: Vec<Rc<Listener>>) -> Vec<Rc<Listener>> {
             slot.as_fd().try_clone_to_owned().unwrap(),
         );
     }
-    let rows = Row::all(&state).unwrap();
+    let rows = Row::all(state.as_bytes()).unwrap();
     assert!(lost.iter().all(|one| can_be_made_anew(&rows, one.identity())));
     let count = lost.len();
     drop((kept, lost));
@@ -292,14 +287,8 @@ fn is_one_beside(place: usize) {
     let systemds = TcpListener::bind("127.0.0.1:0").unwrap();
     let slots = start(systemds.try_clone().unwrap(), &["web=0,steer"]).listeners;
     slots[place].send_clients_here().unwrap();
-    let mut saving = Saving::default();
-    slots.iter().for_each(|slot| {
-        saving.number(slot);
-    });
-    let mut rows = Rows::default();
-    saving.save(&mut rows);
-    let state = rows.finish();
-    let rows = Row::all(&state).unwrap();
+    let state = saved(&slots);
+    let rows = Row::all(state.as_bytes()).unwrap();
     let mut fds = Fds::default();
     let orphans = slots[place].as_fd().try_clone_to_owned().unwrap();
     fds.put(slots[place].identity().fd_name(), orphans);

@@ -64,7 +64,7 @@ fn what_a_killed_supervisor_leaves_stands_as_the_kernel_has_it() {
     assert_eq!(order_after(with_a_stranger, &[1], &[1]), [None, Some(2), Some(1)]);
 }
 
-/// Whoever shuts them down first, and whoever is looked at first: clients of each slot come to it.
+/// In any order of shutting down and of looking: clients of each slot come to it.
 #[test]
 fn several_slots_that_were_shut_down_before_anybody_looked_are_found_again() {
     use nix::sys::socket::{Shutdown, shutdown};

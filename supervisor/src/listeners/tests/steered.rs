@@ -14,7 +14,7 @@ use crate::sys::alone::alone;
 use crate::sys::steering::{self, Arrivals};
 
 /// What a supervisor writes of these listeners.
-fn saved(slots: &[Rc<Listener>]) -> String {
+pub(super) fn saved(slots: &[Rc<Listener>]) -> String {
     let mut saving = Saving::default();
     for slot in slots {
         saving.number(slot);

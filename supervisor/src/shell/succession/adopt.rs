@@ -304,7 +304,7 @@ impl Adopted<TakenOver> {
         }
     }
 
-    /// From now on nothing refuses the adoption: whoever comes into a socket that was made anew is not lost with it.
+    /// From now on nothing refuses the adoption: a client that comes to a socket that was made anew is not lost with it.
     fn let_clients_in(&self) {
         for listener in &self.step.anew {
             if let Err(error) = listener.take_clients() {

@@ -62,7 +62,7 @@ fn whoever_follows_events_misses_none() {
     }
 }
 
-/// Whoever watches asks each second, and nothing in between says that nobody answers.
+/// A screen that watches asks each second, and nothing in between says that nobody answers.
 #[test]
 fn whoever_follows_lines_or_watches_goes_on() {
     let setup = Setup::new(Program::fixture("good")).flags(["--probation", "0s", "--stderr", "app.log"]);

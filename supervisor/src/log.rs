@@ -349,7 +349,7 @@ impl Drop for Log {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::alone::alone_to_its_end;
+    use crate::sys::alone::{alone, alone_to_its_end};
 
     #[test]
     fn a_line_stays_one_line_whatever_the_text() {
@@ -429,18 +429,21 @@ mod tests {
 
     #[test]
     fn a_reader_that_sleeps_stops_nobody() {
-        let (read, write_end) = nix::unistd::pipe().unwrap();
-        let line = format!("{}\n", "x".repeat(1000));
-        let mut written = 0;
-        while put(write_end.as_fd(), Sink::Pipe, &line).is_ok() {
-            written += 1;
-            assert!(written < 100_000, "the pipe never filled");
-        }
-        drop(read);
-        assert_eq!(
-            put(write_end.as_fd(), Sink::Pipe, &line),
-            Err(Failure::of(Unwritten::Refused(Errno::EPIPE))),
-            "a reader that has gone away is no reason to wait"
-        );
+        // A process that another test forks just then would have the reading end as well.
+        alone("log::tests::a_reader_that_sleeps_stops_nobody", || {
+            let (read, write_end) = nix::unistd::pipe().unwrap();
+            let line = format!("{}\n", "x".repeat(1000));
+            let mut written = 0;
+            while put(write_end.as_fd(), Sink::Pipe, &line).is_ok() {
+                written += 1;
+                assert!(written < 100_000, "the pipe never filled");
+            }
+            drop(read);
+            assert_eq!(
+                put(write_end.as_fd(), Sink::Pipe, &line),
+                Err(Failure::of(Unwritten::Refused(Errno::EPIPE))),
+                "a reader that has gone away is no reason to wait"
+            );
+        });
     }
 }
